@@ -1,0 +1,80 @@
+"""What every reader gives: frames by index, truth apart from them, named splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from self6d.scene import Frame, GroundTruth
+
+
+@dataclass(frozen=True, order=True)
+class FrameKey:
+    """BOP's address of an image: scene number and image number."""
+
+    scene_id: int
+    image_id: int
+
+
+class Dataset(Protocol):
+    """A recording. Opening one lists its frames; pixels are read on demand, memory stays flat.
+
+    Attributes:
+        root: the folder (or file) it was opened from.
+        kind: reader's name, such as "bop" or "folder".
+        keys: address of every frame, in order.
+    """
+
+    root: Path
+    kind: str
+    keys: Sequence[FrameKey]
+
+    def __len__(self) -> int: ...
+
+    def frame(self, index: int) -> Frame:
+        """Pixels and camera of a frame; never a label."""
+        ...
+
+    def truth(self, index: int) -> tuple[GroundTruth, ...]:
+        """Labels of a frame, empty where there are none. Evaluation and upper bound only."""
+        ...
+
+    def split_names(self) -> tuple[str, ...]:
+        """Names `split` accepts."""
+        ...
+
+    def split(self, name: str) -> Dataset:
+        """The same recording restricted to a named split; InputError lists the names if unknown."""
+        ...
+
+    def subset(self, indices: Sequence[int]) -> Dataset:
+        """The same recording restricted to some frames."""
+        ...
+
+
+class UnlabelledFrames:
+    """All that stage 2 may see of a dataset: frames, by index. It has no way to reach a label.
+
+    The dataset is captured in a closure, not in an attribute, so that training code cannot
+    walk back to `truth`.
+    """
+
+    __slots__ = ("_frame", "keys")
+
+    def __init__(self, dataset: Dataset) -> None:
+        frame = dataset.frame
+        self._frame = lambda index: frame(index)
+        self.keys: tuple[FrameKey, ...] = tuple(dataset.keys)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: int) -> Frame:
+        if not 0 <= index < len(self.keys):
+            raise IndexError(index)
+        return self._frame(index)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self[i] for i in range(len(self)))

@@ -1,0 +1,84 @@
+"""Typed errors. Each message is one line: what is wrong, with which file, and what to do.
+
+The command line maps every type to its `exit_code` (the README lists them); the window shows the
+same text in a panel. Anything that is not a `Self6DError` is a defect of this program.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class Self6DError(Exception):
+    """Base of every error a user may meet.
+
+    Args:
+        what: the fault, one line.
+        path: the file or folder concerned, if there is one.
+        remedy: what the user can do about it, one line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, path: str | Path | None = None, remedy: str | None = None):
+        self.what = what
+        self.path = Path(path) if path is not None else None
+        self.remedy = remedy
+        super().__init__(self.one_line())
+
+    def __reduce__(self):  # keyword-only arguments must survive a trip between processes
+        return (_rebuild, (type(self), self.what, self.path, self.remedy))
+
+    def one_line(self) -> str:
+        """The message on a single line: `PATH: what. remedy`."""
+        head = f"{self.path}: {self.what}" if self.path is not None else self.what
+        text = f"{head.rstrip('.')}. {self.remedy}" if self.remedy else head
+        return " ".join(text.split())
+
+
+def _rebuild(
+    cls: type[Self6DError], what: str, path: Path | None, remedy: str | None
+) -> Self6DError:
+    return cls(what, path=path, remedy=remedy)
+
+
+class InputError(Self6DError):
+    """The user's data, model, configuration or argument cannot be used as it is."""
+
+    exit_code = 2
+
+
+class MissingDependencyError(Self6DError):
+    """An optional backend, package or weight file is not there; the remedy names it."""
+
+    exit_code = 3
+
+
+class CheckpointError(Self6DError):
+    """A run folder or checkpoint is missing, damaged or of another kind."""
+
+    exit_code = 4
+
+
+class DivergenceError(Self6DError):
+    """Training left the valid range (non-finite steps in a row, health collapse)."""
+
+    exit_code = 5
+
+
+class StorageError(Self6DError):
+    """Writing failed: disk full, read-only, folder gone, permission denied."""
+
+    exit_code = 6
+
+
+class OutOfMemoryError(Self6DError):
+    """The device's memory does not hold even the smallest batch."""
+
+    exit_code = 7
+
+
+class LockedError(Self6DError):
+    """Another process holds the run or project; the message says who and since when."""
+
+    exit_code = 8

@@ -1,0 +1,6 @@
+"""What is in the world: object models and sensor frames."""
+
+from self6d.scene.frame import Frame, GroundTruth
+from self6d.scene.mesh import ObjectModel, Symmetry
+
+__all__ = ["Frame", "GroundTruth", "ObjectModel", "Symmetry"]
