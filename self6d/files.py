@@ -1,0 +1,130 @@
+"""Reading people's files: every fault becomes one `InputError` that names the file and the remedy.
+
+A repaired fault is a note: one warning on `logging.getLogger("self6d")`, once per folder and text.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from self6d.errors import InputError
+
+log = logging.getLogger("self6d")
+
+LFS_HEAD = b"version https://git-lfs"
+_NOTED_LIMIT = 4096
+_noted: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+
+def note(path: str | Path, text: str) -> None:
+    """Tell the user of a repaired fault, once for all files of a folder with the same fault."""
+    path = Path(path)
+    key = (str(path.parent), text)
+    if key not in _noted:
+        _noted[key] = None
+        if len(_noted) > _NOTED_LIMIT:
+            _noted.popitem(last=False)
+        log.warning("%s: %s", path, text)
+
+
+def forget_notes() -> None:
+    """Let notes already given be given again (a dataset opened anew, a test)."""
+    _noted.clear()
+
+
+def is_lfs_stub(head: bytes) -> bool:
+    """Whether a file's first bytes are those of a Git-LFS pointer."""
+    return head.startswith(LFS_HEAD)
+
+
+def read_bytes(path: str | Path, what: str = "file") -> bytes:
+    """The whole file.
+
+    Raises:
+        InputError: missing, unreadable, empty, a folder, a link loop or a Git-LFS pointer.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise unreadable(path, what, error) from None
+    if not data:
+        raise InputError(f"{what} is empty", path=path, remedy="Copy or record it again.")
+    if is_lfs_stub(data[:64]):
+        raise lfs_stub(path, what)
+    return data
+
+
+def unreadable(path: str | Path, what: str, error: Exception) -> InputError:
+    """The `InputError` for an operating-system error met while reading `path`."""
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{what} is missing", path=path, remedy="Check the path.")
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"{what} is a folder", path=path, remedy="Name a file.")
+    if isinstance(error, PermissionError):
+        return InputError(f"{what} may not be read", path=path, remedy="Change its permissions.")
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError(f"{what} cannot be read ({reason})", path=path, remedy="Check the path.")
+
+
+def lfs_stub(path: str | Path, what: str = "file") -> InputError:
+    """The `InputError` for a Git-LFS pointer."""
+    return InputError(
+        f"{what} is a Git-LFS pointer, not the data",
+        path=path,
+        remedy="Run `git lfs pull` in its repository, or download the file itself.",
+    )
+
+
+def read_text(path: str | Path, what: str = "file") -> str:
+    """The file as UTF-8 text, a byte-order mark removed."""
+    try:
+        return read_bytes(path, what).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{what} is not UTF-8 text", path=path, remedy="Save it again.") from None
+
+
+def read_json(path: str | Path, what: str = "file", kind: type | tuple = dict) -> Any:
+    """Parsed JSON whose top level is of type `kind`."""
+    text = read_text(path, what)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise InputError(
+            f"{what} is not valid JSON ({reason})", path=path, remedy="Write or copy it again."
+        ) from None
+    return _of_kind(value, kind, path, what)
+
+
+def read_yaml(path: str | Path, what: str = "file", kind: type | tuple = dict) -> Any:
+    """Parsed YAML (plain data only) whose top level is of type `kind`."""
+    text = read_text(path, what)
+    if text.startswith("%YAML:1.0"):  # OpenCV's FileStorage writes a header that is not YAML
+        text = text.split("\n", 1)[-1].replace("!!opencv-matrix", "")
+    try:
+        value = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{what} is not valid YAML ({reason})", path=path, remedy="Write or copy it again."
+        ) from None
+    return _of_kind(value, kind, path, what)
+
+
+def _of_kind(value: Any, kind: type | tuple, path: str | Path, what: str) -> Any:
+    if not isinstance(value, kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        names = {dict: "an object of named values", list: "a list"}
+        wanted = " or ".join(names.get(k, k.__name__) for k in kinds)
+        raise InputError(
+            f"{what} holds {type(value).__name__} where {wanted} is expected",
+            path=path,
+            remedy="Write it in the layout its name promises.",
+        )
+    return value

@@ -1,0 +1,303 @@
+"""Object models from CAD files: PLY, OBJ, GLB, glTF, STL and OFF through trimesh."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from trimesh.resolvers import FilePathResolver
+
+from self6d.errors import InputError
+from self6d.files import log, note, read_bytes
+from self6d.scene.appearance import Surface, surface_of
+from self6d.scene.known import YCB_CLASSES, linemod_name
+from self6d.scene.mesh import ObjectModel
+from self6d.scene.models_info import ModelInfo, read_models_info
+from self6d.scene.units import diameter, metres_per_unit
+
+MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")  # most likely textured first
+_BOP_NAME = re.compile(r"(?:.*[-_])?obj_(\d+)$")
+_COORDINATES = (b"texture_u", b"texture_v", b"texcoord", b" s", b" t", b" u", b" v")
+
+
+def load_mesh(
+    path: str | Path,
+    object_id: int = 1,
+    unit: str = "auto",
+    *,
+    name: str | None = None,
+    info: ModelInfo | None = None,
+) -> ObjectModel:
+    """Read one CAD file.
+
+    Args:
+        path: PLY, OBJ, GLB, glTF, STL or OFF.
+        object_id: BOP object number, the class label.
+        unit: unit of the file, "m", "cm", "mm" or "inch"; "auto" decides from `info`'s diameter,
+            else from what gives an object between 1 cm and 2 m, and notes a doubtful choice.
+        name: name shown to people; the file's stem by default.
+        info: what a models_info file states about it (diameter, symmetries).
+
+    Returns:
+        The model in metres.
+
+    Raises:
+        InputError: missing, damaged, a Git-LFS pointer, no faces, an implausible size.
+    """
+    path = Path(path)
+    surface = _clean(surface_of(_read(path), path), path)
+    size = diameter(surface.vertices)
+    declared = None if info is None else info.diameter_mm
+    scale = metres_per_unit(size, unit, path, declared_mm=declared)
+    size *= scale
+    if declared is not None and abs(declared / 1000 / size - 1) < 0.1:
+        size = declared / 1000  # the published diameter is what published thresholds use
+    model = ObjectModel(
+        object_id=int(object_id),
+        name=name or path.stem,
+        vertices=np.ascontiguousarray(surface.vertices * scale, dtype=np.float32),
+        faces=np.ascontiguousarray(surface.faces, dtype=np.int32),
+        colors=np.ascontiguousarray(surface.colors, dtype=np.float32),
+        diameter=float(size),
+        uv=surface.uv,
+        texture=surface.texture,
+        has_color=surface.has_color,
+        source=path,
+        **({} if info is None else {"symmetry": info.symmetry}),
+    )
+    if not model.has_color:
+        note(path, "mesh has no colour; it is grey, so colour terms will be of little use")
+    return model
+
+
+def load_models(source: str | Path | Sequence[str | Path], unit: str = "auto") -> list[ObjectModel]:
+    """Read the object models of a folder or of a list of files, sorted by object id.
+
+    A BOP folder (obj_000001.ply beside models_info.json or .yml) gives ids, diameters and
+    symmetries; a YCB-Video folder gives the ids of that set's class list; in any other folder ids
+    count from 1 in the order of the file names.
+
+    Raises:
+        InputError: no mesh there, or one that cannot be read.
+    """
+    if isinstance(source, (str, Path)):
+        root = Path(source)
+        files = _mesh_files(root) if root.is_dir() else [root]
+    else:
+        files = [Path(p) for p in source]
+    if not files:
+        raise InputError(
+            "holds no CAD model",
+            path=source if isinstance(source, (str, Path)) else None,
+            remedy=f"Name a folder or files ({', '.join(s[1:] for s in MESH_SUFFIXES)}).",
+        )
+    infos = {folder: read_models_info(folder) for folder in {f.parent for f in files}}
+    models = []
+    for object_id, file in _numbered(files):
+        info = infos[file.parent].get(object_id)
+        name = _name(file)
+        if info is not None:
+            name = info.name or linemod_name(object_id, info.diameter_mm) or name
+        models.append(load_mesh(file, object_id, unit, name=name, info=info))
+    return models
+
+
+def _mesh_files(root: Path) -> list[Path]:
+    """Meshes of a folder, one a stem; else one of each sub-folder (YCB: NAME/textured.obj)."""
+    found = _one_per_stem(p for p in sorted(root.iterdir()) if p.suffix.lower() in MESH_SUFFIXES)
+    if found:
+        return found
+    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
+        inside = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in MESH_SUFFIXES]
+        inside.sort(key=lambda p: (not p.stem.startswith("textured"), p.stem == "OLDmesh", p.name))
+        found += inside[:1]
+    return found
+
+
+def _one_per_stem(files) -> list[Path]:
+    best: dict[str, Path] = {}
+    for path in files:
+        rival = best.get(path.stem)
+        if rival is None or _rank(path) < _rank(rival):
+            best[path.stem] = path
+        if rival is not None:
+            note(path, f"several files are named {path.stem}; {best[path.stem].name} is used")
+    return list(best.values())
+
+
+def _rank(path: Path) -> int:
+    return MESH_SUFFIXES.index(path.suffix.lower())
+
+
+def _name(path: Path) -> str:
+    generic = path.stem.startswith(("textured", "nontextured", "mesh", "google_16k"))
+    return path.parent.name if generic and path.parent.name else path.stem
+
+
+def _numbered(files: list[Path]) -> list[tuple[int, Path]]:
+    """(object id, file), sorted by id."""
+    matches = [_BOP_NAME.match(f.stem) for f in files]
+    ids = [int(m.group(1)) for m in matches if m]
+    if len(ids) < len(files) and all(_name(f) in YCB_CLASSES for f in files):
+        ids = [YCB_CLASSES.index(_name(f)) + 1 for f in files]
+    if len(ids) < len(files) or len(set(ids)) < len(ids):
+        ids = list(range(1, len(files) + 1))
+    return sorted(zip(ids, files, strict=True))
+
+
+class _InsideFolder(FilePathResolver):
+    """Textures and materials beside the mesh; a name that leads out of its folder is refused."""
+
+    def get(self, name: str) -> bytes:
+        root = Path(self.parent).resolve()
+        target = (root / name).resolve()
+        if not target.is_relative_to(root):
+            raise ValueError(f"{name} lies outside the mesh's folder")
+        return read_bytes(target, "texture or material")
+
+
+def _read(path: Path) -> trimesh.Trimesh:
+    suffix = path.suffix.lower()
+    if suffix not in MESH_SUFFIXES:
+        raise InputError(
+            f"'{suffix or path.name}' is not a mesh format this program reads",
+            path=path,
+            remedy=f"Export it as {', '.join(s[1:] for s in MESH_SUFFIXES)}.",
+        )
+    data = read_bytes(path, "mesh")
+    if suffix == ".ply":
+        _check_ply_counts(data, path)
+    mesh = _parse(data, path)
+    visual = mesh.visual
+    if suffix == ".ply" and visual.kind == "texture" and visual.material.image is None:
+        note(path, "its texture is missing; vertex colours are used where it has them")
+        mesh = _parse(_without_coordinates(data), path)
+    return mesh
+
+
+def _parse(data: bytes, path: Path) -> trimesh.Trimesh:
+    resolver = _InsideFolder(str(path.absolute()))
+    quiet = logging.getLogger("trimesh")
+    level = quiet.level
+    quiet.setLevel(logging.CRITICAL)  # it logs tracebacks of what is reported here in one line
+    try:
+        loaded = trimesh.load(
+            io.BytesIO(data), file_type=path.suffix[1:].lower(), resolver=resolver, process=False
+        )
+        mesh = _joined(loaded)
+    except InputError:
+        raise
+    except Exception as error:
+        log.debug("%s: %r", path, error)
+        raise InputError(
+            f"mesh cannot be read ({type(error).__name__}: {str(error)[:120]})",
+            path=path,
+            remedy="It is damaged or not of the format its ending names; export it again.",
+        ) from None
+    finally:
+        quiet.setLevel(level)
+    if mesh is None or len(mesh.faces) == 0:
+        raise InputError(
+            "mesh has no faces",
+            path=path,
+            remedy="Export it as a triangle mesh, not as a point cloud.",
+        )
+    return mesh
+
+
+def _joined(loaded) -> trimesh.Trimesh | None:
+    """One mesh of a scene's parts, their materials packed into one texture."""
+    if isinstance(loaded, trimesh.Trimesh):
+        return loaded
+    if not isinstance(loaded, trimesh.Scene):
+        return None
+    parts = [g for g in loaded.dump() if isinstance(g, trimesh.Trimesh) and len(g.faces)]
+    if len(parts) > 1 and len({p.visual.kind for p in parts}) > 1:
+        for part in parts:
+            if part.visual.kind == "texture":
+                part.visual = part.visual.to_color()
+    return trimesh.util.concatenate(parts) if parts else None
+
+
+def _check_ply_counts(data: bytes, path: Path) -> None:
+    """A header that promises more elements than the file has bytes would ask for that memory."""
+    header = data[: data.find(b"end_header") + 1]
+    for count in re.findall(rb"element\s+\w+\s+(\d{1,30})", header):
+        if int(count) > len(data):
+            raise InputError(
+                f"mesh is truncated: its header promises {int(count)} elements",
+                path=path,
+                remedy="Copy or export it again.",
+            )
+
+
+def _without_coordinates(data: bytes) -> bytes:
+    """A PLY whose texture coordinates have names nobody knows, so that its colours are read."""
+    end = data.find(b"end_header")
+    lines = data[:end].split(b"\n")
+    for i, line in enumerate(lines):
+        words = line.split()
+        if line.startswith(b"property") and words[-1] in {c.strip() for c in _COORDINATES}:
+            lines[i] = line.replace(words[-1], b"unused_" + words[-1])
+    return b"\n".join(lines) + data[end:]
+
+
+def _clean(surface: Surface, path: Path) -> Surface:
+    """Drop what no renderer can use; merge a triangle soup."""
+    finite = np.isfinite(surface.vertices).all(1)
+    faces = surface.faces
+    if faces.min() < 0 or faces.max() >= len(finite):
+        raise InputError(
+            "mesh has faces that name missing vertices", path=path, remedy="Export it again."
+        )
+    good = finite[faces].all(1)
+    if not finite.all():
+        if good.mean() < 0.95:
+            raise InputError(
+                f"mesh has {int((~finite).sum())} vertices that are not finite",
+                path=path,
+                remedy="Export it again.",
+            )
+        note(path, f"{int((~finite).sum())} vertices that are not finite were left out")
+    corners = surface.vertices[faces]
+    if not np.abs(corners[good]).max(initial=0) < 1e9:
+        raise InputError("mesh has absurd coordinates", path=path, remedy="Export it again.")
+    with np.errstate(invalid="ignore", over="ignore"):
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    good &= (normal != 0).any(1)
+    if not good.any():
+        raise InputError(
+            "mesh has no faces with an area", path=path, remedy="Export it as a triangle mesh."
+        )
+    surface.faces = faces[good]
+    if surface.uv is not None:
+        surface.uv = surface.uv[good]
+    if not finite.all():
+        index = np.cumsum(finite) - 1
+        surface.vertices, surface.colors = surface.vertices[finite], surface.colors[finite]
+        surface.faces = index[surface.faces]
+    return _merge_soup(surface)
+
+
+def _merge_soup(surface: Surface) -> Surface:
+    """Merge equal vertices of equal colour where they are a third of the mesh or more.
+
+    A few doubles at texture seams stay: metrics average over the vertices of the file. Texture
+    coordinates live at face corners, so merging never moves a texture.
+    """
+    rows = np.concatenate((surface.vertices, surface.colors), axis=1)
+    unique, first, inverse = _unique_rows(rows)
+    if len(unique) <= len(rows) * 2 / 3:
+        surface.vertices, surface.colors = surface.vertices[first], surface.colors[first]
+        surface.faces = inverse[surface.faces]
+    return surface
+
+
+def _unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    keys = np.ascontiguousarray(rows + 0.0).view(np.dtype((np.void, rows.itemsize * 6))).ravel()
+    return np.unique(keys, return_index=True, return_inverse=True)
