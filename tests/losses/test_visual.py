@@ -1,0 +1,160 @@
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pytorch_msssim import ms_ssim
+from torch.autograd import gradcheck
+
+from self6d.errors import InputError
+from self6d.losses.color import AB_RANGE, rgb_to_ab, rgb_to_lab
+from self6d.losses.visual import ab_loss_rgb, mask_loss, ms_ssim_loss, ms_ssim_window
+
+
+def rand(*shape, seed=0, dtype=torch.float64):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+class TestLab:
+    def test_agrees_with_opencv(self):
+        rgb = np.random.default_rng(1).random((17, 13, 3)).astype(np.float32)
+        expected = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
+        lab = rgb_to_lab(torch.from_numpy(rgb).permute(2, 0, 1)[None])[0]
+        assert np.abs(lab.permute(1, 2, 0).numpy() - expected).max() < 0.35
+
+    @pytest.mark.parametrize(
+        ("rgb", "lab"),  # CIE values of the sRGB primaries, D65
+        [
+            ((1, 0, 0), (53.2408, 80.0925, 67.2032)),
+            ((0, 1, 0), (87.7347, -86.1827, 83.1793)),
+            ((0, 0, 1), (32.2970, 79.1875, -107.8602)),
+            ((1, 1, 1), (100.0, 0.0, 0.0)),
+            ((0, 0, 0), (0.0, 0.0, 0.0)),
+        ],
+    )
+    def test_primaries(self, rgb, lab):
+        got = rgb_to_lab(torch.tensor(rgb, dtype=torch.float64).view(3, 1, 1)).flatten()
+        assert torch.allclose(got, torch.tensor(lab, dtype=torch.float64), atol=0.02)
+
+    def test_gradient_is_right_and_finite_at_black(self):
+        dark_and_bright = torch.cat((rand(1, 3, 2, 2) * 0.02, rand(1, 3, 2, 2) * 0.8 + 0.1))
+        assert gradcheck(rgb_to_lab, dark_and_bright.requires_grad_())
+        black = torch.zeros(1, 3, 2, 2, requires_grad=True)
+        rgb_to_ab(black).sum().backward()
+        assert black.grad.isfinite().all()
+
+
+class TestMaskLoss:
+    def test_by_hand(self):
+        mask = torch.tensor([[[1.0, 0.8], [0.0, 0.2]]])
+        rendered = torch.tensor([[[1.0, 0.5], [0.25, 0.5]]])
+        # N+ = {1, 0.8}: -(1 log 1 + 0.8 log 0.5)/2; N- = two: -(log 0.75 + log 0.5)/2
+        expected = 0.4 * math.log(2) - 0.5 * (math.log(0.75) + math.log(0.5))
+        assert mask_loss(mask, rendered).item() == pytest.approx(expected, rel=1e-6)
+
+    def test_pixels_that_may_not_speak_are_left_out(self):
+        mask = torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])
+        rendered = torch.tensor([[[1.0, 0.1], [0.5, 0.9]]])
+        valid = torch.tensor([[[True, False], [True, False]]])
+        assert mask_loss(mask, rendered, valid).item() == pytest.approx(math.log(2), rel=1e-6)
+
+    def test_empty_mask_is_zero_with_zero_gradient(self):
+        rendered = rand(2, 4, 4).requires_grad_()
+        mask = torch.zeros(2, 4, 4, dtype=torch.float64)
+        mask[1, 1:3, 1:3] = 1
+        loss = mask_loss(mask, rendered)
+        loss.sum().backward()
+        assert loss[0] == 0
+        assert (rendered.grad[0] == 0).all()
+        assert (rendered.grad[1] != 0).any()
+
+    def test_object_outside_the_view_is_a_bad_constant(self):
+        rendered = torch.zeros(1, 4, 4, requires_grad=True)
+        loss = mask_loss(torch.ones(1, 4, 4), rendered, eps=1e-6)
+        loss.sum().backward()
+        assert loss.item() == pytest.approx(-math.log(1e-6), rel=1e-5)
+        assert (rendered.grad == 0).all()
+
+    def test_gradcheck(self):
+        mask = rand(2, 3, 4, seed=1)
+        rendered = (rand(2, 3, 4, seed=2) * 0.9 + 0.05).requires_grad_()
+        assert gradcheck(lambda x: mask_loss(mask, x), rendered)
+
+
+class TestAbLoss:
+    def test_by_hand(self):
+        # half of the mask is red against blue, the other half agrees; one pixel outside is red
+        source = torch.zeros(1, 3, 1, 4, dtype=torch.float64)
+        source[0, 0] = 1
+        rendered = torch.zeros(1, 3, 1, 4, dtype=torch.float64)
+        rendered[0, 2, 0, 0] = 1
+        rendered[0, 0, 0, 1] = 1
+        rendered[0, 0, 0, 2] = 1
+        mask = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]], dtype=torch.float64)
+        red, blue = np.array([80.0925, 67.2032]), np.array([79.1875, -107.8602])
+        expected = (np.abs(red - blue).sum() + np.abs(red).sum()) / 2 / AB_RANGE
+        assert ab_loss_rgb(source, rendered, mask).item() == pytest.approx(expected, abs=1e-3)
+
+    def test_brightness_of_grey_does_not_matter(self):
+        mask = torch.ones(1, 5, 5)
+        source, rendered = torch.full((1, 3, 5, 5), 0.9), torch.full((1, 3, 5, 5), 0.2)
+        assert ab_loss_rgb(source, rendered, mask).item() < 1e-4
+
+    def test_empty_mask_is_zero_with_zero_gradient(self):
+        rendered = rand(1, 3, 4, 4).requires_grad_()
+        source, mask = rand(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.float64)
+        loss = ab_loss_rgb(source, rendered, mask)
+        loss.sum().backward()
+        assert loss.item() == 0
+        assert (rendered.grad == 0).all()
+
+    def test_gradcheck(self):
+        source, mask = rand(2, 3, 3, 3, seed=3), rand(2, 3, 3, seed=4).round()
+        rendered = (rand(2, 3, 3, 3, seed=5) * 0.8 + 0.1).requires_grad_()
+        assert gradcheck(lambda x: ab_loss_rgb(source, x, mask), rendered)
+
+
+class TestMsSsim:
+    @pytest.mark.parametrize(
+        ("side", "window"), [(480, 11), (256, 11), (161, 11), (160, 9), (128, 7), (64, 3), (33, 3)]
+    )
+    def test_window_fits_five_scales(self, side, window):
+        assert ms_ssim_window(side, 640) == window
+        assert (window - 1) * 16 < side
+
+    def test_crop_too_small_says_so(self):
+        with pytest.raises(InputError, match="too small for MS-SSIM"):
+            ms_ssim_window(32, 256)
+
+    def test_equal_images_give_zero_and_items_are_apart(self):
+        images = rand(3, 3, 64, 64, dtype=torch.float32)
+        other = images.clone()
+        other[1] = other[1].flip(-1)
+        loss = ms_ssim_loss(images, other)
+        assert loss.shape == (3,)
+        assert loss[[0, 2]].abs().max() < 1e-5
+        assert loss[1] > 0.5
+
+    def test_is_the_published_measure(self):
+        a = rand(2, 3, 176, 176, seed=6, dtype=torch.float32)
+        b = (a + 0.1 * rand(2, 3, 176, 176, seed=7, dtype=torch.float32)).clamp(0, 1)
+        expected = 1 - ms_ssim(a, b, data_range=1.0, size_average=False)
+        assert torch.allclose(ms_ssim_loss(a, b), expected)
+
+    def test_anticorrelated_images_have_a_finite_gradient(self):
+        a = rand(1, 3, 64, 64, dtype=torch.float32)
+        b = (1 - a).requires_grad_()
+        ms_ssim_loss(a, b).sum().backward()
+        assert b.grad.isfinite().all()
+
+    def test_gradient_along_a_direction(self):
+        a, b = rand(1, 3, 40, 40, seed=8), rand(1, 3, 40, 40, seed=9)
+        b = 0.7 * a + 0.3 * b  # alike enough for every scale's contrast to be positive
+        direction = rand(1, 3, 40, 40, seed=10) - 0.5
+        b.requires_grad_()
+        ms_ssim_loss(a, b).sum().backward()
+        analytic = (b.grad * direction).sum().item()
+        with torch.no_grad():
+            ends = [ms_ssim_loss(a, b + s * 1e-5 * direction).sum() for s in (1, -1)]
+        assert analytic == pytest.approx(((ends[0] - ends[1]) / 2e-5).item(), rel=1e-4)
