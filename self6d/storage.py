@@ -1,0 +1,61 @@
+"""Writing files so that a power cut leaves either the old content or the new, never a mixture."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write to a temporary neighbour, flush it to disk, rename it over `path`, flush the folder.
+
+    Raises:
+        OSError: nothing was changed at `path`; the temporary file is removed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names, so that a rename survives a power cut."""
+    if os.name != "posix":  # folders cannot be opened elsewhere, and renames are journalled
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files that a killed writer left in `folder`."""
+    for leftover in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+
+
+def append_bytes(path: Path, data: bytes) -> int:
+    """Append in one system call.
+
+    Returns:
+        bytes written; fewer than `len(data)` when the disk filled up on the way.
+
+    Raises:
+        OSError: nothing was written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        return os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
