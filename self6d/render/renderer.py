@@ -1,0 +1,215 @@
+"""The differentiable renderer: one function, several backends."""
+
+from __future__ import annotations
+
+import importlib
+import math
+
+import torch
+from torch import Tensor
+
+from self6d.errors import InputError, MissingDependencyError
+from self6d.render.job import Backend, RenderJob
+from self6d.render.models import PackedModels
+from self6d.render.rendering import Rendering
+from self6d.render.shading import Shading
+
+# name -> (module, function); a module's `unavailable()` says in one line why it cannot be used
+BACKENDS = {
+    "reference": ("self6d.render.reference", "render_reference"),
+    "cpu": ("self6d.render.cpu", "render_cpu"),
+    "cuda": ("self6d.render.cuda", "render_cuda"),
+    "kaolin": ("self6d.render.kaolin_backend", "render_kaolin"),
+}
+_loaded: dict[str, Backend] = {}
+
+
+def render(
+    R: Tensor,
+    t: Tensor,
+    K: Tensor,
+    models: PackedModels,
+    size: tuple[int, int],
+    *,
+    object_index: Tensor | None = None,
+    shading: Shading | None = None,
+    soft_mask: bool = True,
+    sigma_inv: float = 7000.0,
+    box: float = 0.02,
+    near_m: float = 0.01,
+    backend: str = "auto",
+    vertices: Tensor | None = None,
+    colors: Tensor | None = None,
+) -> Rendering:
+    """Render one object per item: (I_R, D_R, M_R) = R(R, t, K, M), Self6D equation (1).
+
+    A pixel shows the nearest face at its centre (ties: the lowest face number), back faces too,
+    with perspective-correct barycentrics. As in DIB-R (Chen et al., NeurIPS 2019), colour and depth
+    pass gradients to the corners of the visible face, not across silhouettes, and the mask of an
+    uncovered pixel is 1 - prod_f (1 - exp(-d2 sigma_inv)), d2 being the squared distance to face f
+    in image coordinates that span [-1, 1] on both axes. The product runs over all faces whose
+    bounding box, enlarged by `box`, holds the pixel; kaolin stops at the first `knum` of them.
+
+    Faces that cross the near plane are clipped for colour and depth and left out of the soft mask.
+
+    Args:
+        R: (B, 3, 3), model to camera. t: (B, 3), metres.
+        K: (B, 3, 3) or (3, 3), pixels, upper triangular with last row (0, 0, 1); corner-based pixel
+            coordinates (`self6d.geometry.pixel_centres`). For crops use `crop_intrinsics`.
+        models: from `pack_models`, on the device and of the dtype of R.
+        size: (height, width), pixels.
+        object_index: (B,) int, position in `models` of each item's object; None: all show model 0.
+        shading: light for synthetic images; rgb then carries no gradient.
+        soft_mask: False gives the hard silhouette, without gradient.
+        sigma_inv: sharpness of the soft mask, 1 / (image units squared).
+        box: enlargement of the faces' boxes, image units (two span the image).
+        near_m: nothing nearer than this is drawn, metres, > 0.
+        backend: "auto", "reference", "cpu", "cuda" or "kaolin" (see `available_backends`).
+        vertices: (V, 3), metres; replaces `models.vertices`, gradients flow to it.
+        colors: (V, 3); replaces `models.colors`, gradients flow to it.
+
+    Returns:
+        Rendering on the device and of the dtype of R; gradients reach R, t and, where they require
+        it, K, vertices and colors. They are finite always.
+
+    Raises:
+        InputError: shapes, dtypes or devices that do not fit.
+        MissingDependencyError: the backend asked for cannot run here.
+    """
+    job = _checked(
+        R, t, K, models, size, object_index, shading, soft_mask, sigma_inv, box, near_m,
+        vertices, colors,
+    )  # fmt: skip
+    return get_backend(_choose(job) if backend == "auto" else backend)(job)
+
+
+def get_backend(name: str) -> Backend:
+    """The backend called `name`.
+
+    Raises:
+        InputError: no such backend.
+        MissingDependencyError: it cannot run here; the message says what to install.
+    """
+    if name in _loaded:
+        return _loaded[name]
+    if name not in BACKENDS:
+        raise InputError(
+            f"no render backend is called {name!r}", remedy=f"Choose one of {', '.join(BACKENDS)}."
+        )
+    module_name, function = BACKENDS[name]
+    module = importlib.import_module(module_name)
+    reason = module.unavailable() if hasattr(module, "unavailable") else None
+    if reason is not None:
+        what, _, remedy = reason.partition(": ")
+        raise MissingDependencyError(f"render backend {name!r}: {what}", remedy=remedy)
+    _loaded[name] = getattr(module, function)
+    return _loaded[name]
+
+
+def available_backends() -> dict[str, str | None]:
+    """Backend name -> None if it can run here, else why not and what to install, in one line."""
+    reasons: dict[str, str | None] = {}
+    for name in BACKENDS:
+        try:
+            get_backend(name)
+            reasons[name] = None
+        except MissingDependencyError as error:
+            reasons[name] = error.one_line()
+    return reasons
+
+
+def _choose(job: RenderJob) -> str:
+    if job.R.dtype != torch.float32:
+        return "reference"
+    return "cuda" if job.R.is_cuda else "cpu"
+
+
+def _checked(
+    R: Tensor,
+    t: Tensor,
+    K: Tensor,
+    models: PackedModels,
+    size: tuple[int, int],
+    object_index: Tensor | None,
+    shading: Shading | None,
+    soft_mask: bool,
+    sigma_inv: float,
+    box: float,
+    near_m: float,
+    vertices: Tensor | None,
+    colors: Tensor | None,
+) -> RenderJob:
+    batch, device, dtype = len(R), R.device, R.dtype
+    height, width = size
+    if R.shape != (batch, 3, 3) or t.shape != (batch, 3) or batch == 0:
+        raise InputError(
+            f"poses have shapes {tuple(R.shape)} and {tuple(t.shape)}",
+            remedy="Give R as (B, 3, 3) and t as (B, 3) with B at least 1.",
+        )
+    if K.shape == (3, 3):
+        K = K.expand(batch, 3, 3)
+    if K.shape != (batch, 3, 3):
+        raise InputError(
+            f"camera matrices have shape {tuple(K.shape)}",
+            remedy=f"Give (3, 3) or ({batch}, 3, 3).",
+        )
+    if not (1 <= height <= 32768 and 1 <= width <= 32768):
+        raise InputError(f"image size {height}x{width} is not between 1 and 32768")
+    if not (near_m > 0 and sigma_inv > 0 and box >= 0 and math.isfinite(sigma_inv + box + near_m)):
+        raise InputError(
+            f"near_m={near_m}, sigma_inv={sigma_inv}, box={box} are out of range",
+            remedy="near_m and sigma_inv are positive, box is not negative.",
+        )
+    if dtype not in (torch.float32, torch.float64):
+        raise InputError(f"poses are {dtype}", remedy="Render in float32 (disable autocast here).")
+    vertices = models.vertices if vertices is None else vertices
+    colors = models.colors if colors is None else colors
+    for name, value in (("vertices", vertices), ("colors", colors)):
+        if value.shape != models.vertices.shape:
+            raise InputError(
+                f"{name} have shape {tuple(value.shape)}, the models have "
+                f"{tuple(models.vertices.shape)}"
+            )
+    for name, value in (("t", t), ("K", K), ("vertices", vertices), ("colors", colors)):
+        if value.device != device or value.dtype != dtype:
+            raise InputError(
+                f"{name} is {value.dtype} on {value.device}, R is {dtype} on {device}",
+                remedy="Move both to one device and dtype (PackedModels.to, pack_models(dtype=)).",
+            )
+    return RenderJob(
+        R=R.contiguous(),
+        t=t.contiguous(),
+        K=K.contiguous(),
+        vertices=vertices.contiguous(),
+        colors=colors.contiguous(),
+        models=models,
+        object_index=_indices(object_index, batch, models),
+        height=height,
+        width=width,
+        shading=None if shading is None else shading.packed(batch, device, dtype),
+        soft_mask=soft_mask,
+        sigma_inv=float(sigma_inv),
+        box=float(box),
+        near_m=float(near_m),
+    )
+
+
+def _indices(object_index: Tensor | None, batch: int, models: PackedModels) -> Tensor:
+    if object_index is None:
+        key = ("zero_index", batch)
+        if key not in models.cache:
+            models.cache[key] = torch.zeros(batch, dtype=torch.int32, device=models.device)
+        return models.cache[key]
+    if object_index.shape != (batch,) or object_index.is_floating_point():
+        raise InputError(
+            f"object_index is {object_index.dtype} {tuple(object_index.shape)}",
+            remedy=f"Give ({batch},) whole numbers.",
+        )
+    index = object_index.to(models.device, torch.int32)
+    # on a GPU this look would stall the stream; kernels clamp instead
+    if not index.is_cuda and bool(((index < 0) | (index >= len(models))).any()):
+        raise InputError(
+            f"object_index {index.tolist()} leaves the {len(models)} models packed",
+            remedy="It is the position in the sequence given to pack_models.",
+        )
+    return index
