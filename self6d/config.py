@@ -1,0 +1,272 @@
+"""Configurations: dataclasses in code, TOML in files, forms in the window, `--set` in the shell.
+
+A field's documentation is the docstring under it. Its limits are in `typing.Annotated[float,
+Limits(0, 1)]` or in `field(metadata={"min": 0, "max": 1})`; its choices in `Literal[...]` or in
+`metadata={"choices": [...]}`. A mistake in a file or an override is one line that names the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+
+from self6d.config_fields import (
+    NONE,
+    FieldInfo,
+    FieldType,
+    Limits,
+    convert,
+    field_docs,
+    field_types,
+)
+from self6d.errors import InputError
+from self6d.paths import resource
+
+C = TypeVar("C")
+
+__all__ = [
+    "FieldInfo",
+    "Limits",
+    "describe",
+    "field_docs",
+    "from_dict",
+    "from_toml",
+    "load_preset",
+    "merge",
+    "overrides",
+    "parse_toml",
+    "preset_names",
+    "read_toml",
+    "to_dict",
+    "to_toml",
+]
+
+
+def describe(config: Any, prefix: str = "") -> list[FieldInfo]:
+    """All fields of a configuration, nested ones included, in order of definition."""
+    found: list[FieldInfo] = []
+    defaults, docs, kinds = type(config)(), field_docs(type(config)), field_types(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        key = f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            found += describe(value, f"{key}.")
+            continue
+        kind = kinds[field.name]
+        found.append(
+            FieldInfo(
+                key=key,
+                kind=kind.base,
+                optional=kind.optional,
+                value=value,
+                default=getattr(defaults, field.name),
+                doc=docs.get(field.name, ""),
+                minimum=kind.limits.minimum,
+                maximum=kind.limits.maximum,
+                choices=kind.choices,
+            )
+        )
+    return found
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Nested dicts that TOML and JSON can hold; None becomes "none"."""
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+
+
+def from_dict(
+    cls: type[C], data: dict[str, Any], *, path: Path | None = None, prefix: str = ""
+) -> C:
+    """Build a configuration; keys that are absent take their defaults.
+
+    Args:
+        data: nested dicts.
+        path: the file it came from, for messages.
+
+    Raises:
+        InputError: unknown key (names the closest), wrong type, outside its limits.
+    """
+    kinds = field_types(cls)
+    values = {}
+    for name, value in data.items():
+        key = f"{prefix}{name}"
+        if name not in kinds:
+            raise InputError(
+                f"{key}: there is no such key", path=path, remedy=_closest(name, kinds, prefix)
+            )
+        values[name] = _nested(value, kinds[name], key, path)
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        where = prefix.rstrip(".") or cls.__name__
+        raise InputError(f"{where}: {error}", path=path) from error
+
+
+def to_toml(config: Any) -> str:
+    """TOML text with each field's documentation as a comment above it."""
+    lines: list[str] = []
+    _write_section(config, "", lines)
+    return "\n".join(lines).strip() + "\n"
+
+
+def from_toml(cls: type[C], text: str, *, path: Path | None = None) -> C:
+    """Inverse of `to_toml`.
+
+    Raises:
+        InputError: not TOML, or as `from_dict`.
+    """
+    return from_dict(cls, parse_toml(text, path), path=path)
+
+
+def parse_toml(text: str, path: Path | None = None) -> dict[str, Any]:
+    """TOML as nested dicts.
+
+    Raises:
+        InputError: not TOML; says where.
+    """
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(
+            f"not valid TOML: {error}", path=path, remedy="Correct it there."
+        ) from error
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """A TOML file as nested dicts.
+
+    Raises:
+        InputError: missing, unreadable, not text or not TOML.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", path=path) from error
+    except ValueError as error:
+        raise InputError("not a text file", path=path, remedy="Give a TOML file.") from error
+    return parse_toml(text, path)
+
+
+def merge(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Nested dicts laid over each other; later ones win."""
+    out: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if isinstance(value, dict) and isinstance(out.get(key), dict):
+                out[key] = merge(out[key], value)
+            else:
+                out[key] = merge(value) if isinstance(value, dict) else value
+    return out
+
+
+def overrides(assignments: dict[str, Any] | list[str]) -> dict[str, Any]:
+    """Dotted assignments as nested dicts.
+
+    Args:
+        assignments: {"loss.mask": 0} or ["loss.mask=0", ...] as `--set` gives them.
+
+    Raises:
+        InputError: not of the form KEY=VALUE.
+    """
+    pairs = assignments.items() if isinstance(assignments, dict) else map(_assignment, assignments)
+    out: dict[str, Any] = {}
+    for key, value in pairs:
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        out = merge(out, value)
+    return out
+
+
+def preset_names() -> list[str]:
+    """Names that `load_preset` accepts."""
+    return sorted(path.stem for path in resource("presets").glob("*.toml"))
+
+
+def load_preset(name: str | Path) -> dict[str, Any]:
+    """A preset by name, or a TOML file by path, as nested dicts.
+
+    A file may start from another preset: `extends = "standard"`.
+
+    Raises:
+        InputError: no such preset; lists those there are.
+    """
+    text = str(name)
+    if text.endswith(".toml"):
+        data = read_toml(text)
+    elif text in preset_names():
+        data = read_toml(resource(f"presets/{text}.toml"))
+    else:
+        raise InputError(
+            f"there is no preset {text!r}",
+            remedy=f"Choose one of {', '.join(preset_names())}, or give a .toml file.",
+        )
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    if parent == name or parent not in preset_names():
+        raise InputError(
+            f"extends: there is no preset {parent!r}",
+            path=Path(text),
+            remedy=f"Choose one of {', '.join(preset_names())}.",
+        )
+    return merge(load_preset(parent), data)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not all(part.isidentifier() for part in key.split(".")):
+        raise InputError(f"{text!r} is not KEY=VALUE", remedy="Write it like loss.mask=0.")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value.strip()  # text without quotes
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_dict(value)
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if value is None:
+        return NONE
+    return str(value) if isinstance(value, Path) else value
+
+
+def _nested(value: Any, kind: FieldType, key: str, path: Path | None) -> Any:
+    if not dataclasses.is_dataclass(kind.base):
+        return convert(value, kind, key, path)
+    if not isinstance(value, dict):
+        raise InputError(f"{key}: is a section, not a value", path=path, remedy=f"Set {key}.NAME.")
+    return from_dict(kind.base, value, path=path, prefix=f"{key}.")  # type: ignore[arg-type]
+
+
+def _closest(name: str, known: Iterable[str], prefix: str) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean {prefix}{close[0]}?"
+    return f"Known: {', '.join(prefix + n for n in names[:40])}."
+
+
+def _write_section(config: Any, name: str, lines: list[str]) -> None:
+    docs = field_docs(type(config))
+    fields = dataclasses.fields(config)
+    sections = [f for f in fields if dataclasses.is_dataclass(getattr(config, f.name))]
+    plain = [f for f in fields if f not in sections]
+    if name and plain:
+        lines += ["", f"[{name}]"]
+    for field in plain:
+        lines += [f"# {line}" for line in docs.get(field.name, "").splitlines()]
+        lines.append(tomli_w.dumps({field.name: _plain(getattr(config, field.name))}).strip())
+    for field in sections:
+        _write_section(getattr(config, field.name), f"{name}.{field.name}".lstrip("."), lines)

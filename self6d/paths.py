@@ -1,0 +1,39 @@
+"""Where things lie: shipped resources, and this user's own folders."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from self6d.errors import InputError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def resource(name: str | Path) -> Path:
+    """A shipped file or folder, such as `resource("presets/tiny.toml")`.
+
+    Raises:
+        InputError: the installation lacks it.
+    """
+    for root in (_PACKAGE / "resources", _PACKAGE.parent / "resources"):  # wheel, checkout
+        path = root / name
+        if path.exists():
+            return path
+    raise InputError(f"the installation lacks resources/{name}", remedy="Install it again.")
+
+
+def user_state() -> Path:
+    """Folder of logs and settings; made when missing. SELF6D_STATE overrides the usual place."""
+    if given := os.environ.get("SELF6D_STATE"):
+        path = Path(given)
+    elif sys.platform == "win32":
+        path = Path(os.environ.get("LOCALAPPDATA", Path.home())) / "self6d-studio"
+    elif sys.platform == "darwin":
+        path = Path.home() / "Library" / "Application Support" / "self6d-studio"
+    else:
+        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        path = Path(base) / "self6d-studio"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
