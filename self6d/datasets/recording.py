@@ -1,0 +1,207 @@
+"""What all readers share: addresses, named splits, subsets. A reader adds how one frame is read."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from self6d.datasets.base import FrameKey
+from self6d.errors import InputError
+from self6d.files import read_json
+from self6d.scene import Frame, GroundTruth
+
+Truth = tuple[GroundTruth, ...]
+
+
+class Recording:
+    """Base of the readers; see `self6d.datasets.base.Dataset` for the meaning of each method.
+
+    A subclass sets `kind` and implements `_frame` and, where the layout has labels, `_truth`.
+
+    Attributes:
+        root: the folder or file it was opened from.
+        kind: reader's name.
+        keys: address of every frame, in order.
+        reason: why this reader was chosen, one line.
+        models_path: where the recording's CAD models lie, if they came with it.
+    """
+
+    kind = "recording"
+
+    def __init__(
+        self,
+        root: Path,
+        keys: Iterable[FrameKey],
+        *,
+        reason: str = "",
+        splits: Mapping[str, Sequence[FrameKey]] | None = None,
+        models_path: Path | None = None,
+    ) -> None:
+        self.root = Path(root)
+        self.keys: tuple[FrameKey, ...] = tuple(keys)
+        self.reason = reason
+        self.models_path = models_path
+        self._splits = dict(splits or {})
+        if not self.keys:
+            raise InputError(
+                f"no frame found (read as {self.kind})",
+                path=self.root,
+                remedy="Check that it holds colour images, or name the folder that does.",
+            )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.root)!r}, {len(self)} frames)"
+
+    def frame(self, index: int) -> Frame:
+        """Pixels and camera of a frame; never a label."""
+        return self._frame(self.keys[index])
+
+    def truth(self, index: int) -> Truth:
+        """Labels of a frame, empty where there are none. Evaluation and upper bound only."""
+        return self._truth(self.keys[index])
+
+    def upper_bound(self, index: int) -> Truth:
+        """Labels set aside for the fully supervised bound; `upper_bound_truth` asks for them."""
+        return self._truth(self.keys[index])
+
+    def index(self, image_id: int, scene_id: int | None = None) -> int:
+        """Position of a frame by its image number (and scene number, where there are several).
+
+        Raises:
+            InputError: no such frame, or several scenes have one.
+        """
+        found = [
+            i
+            for i, key in enumerate(self.keys)
+            if key.image_id == image_id and scene_id in (None, key.scene_id)
+        ]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            low, high = self.keys[0].image_id, self.keys[-1].image_id
+            raise InputError(
+                f"there is no frame {image_id}",
+                path=self.root,
+                remedy=f"It has {len(self)} frames, numbered from {low} to {high}.",
+            )
+        raise InputError(
+            f"{len(found)} scenes have a frame {image_id}",
+            path=self.root,
+            remedy="Name the scene too, or open the scene's own folder.",
+        )
+
+    def split_names(self) -> tuple[str, ...]:
+        """Names `split` accepts."""
+        return tuple(sorted(self._splits))
+
+    def split(self, name: str) -> Self:
+        """The same recording restricted to a named split."""
+        if name not in self._splits:
+            names = ", ".join(self.split_names())
+            raise InputError(
+                f"there is no split '{name}'",
+                path=self.root,
+                remedy=f"Splits here: {names}." if names else "It has no named splits.",
+            )
+        wanted = set(self._splits[name])
+        return self._restricted([k for k in self.keys if k in wanted], f"split '{name}'")
+
+    def subset(self, indices: Sequence[int]) -> Self:
+        """The same recording restricted to some frames."""
+        return self._restricted([self.keys[i] for i in indices], "subset")
+
+    def _restricted(self, keys: list[FrameKey], what: str) -> Self:
+        if not keys:
+            raise InputError(
+                f"{what} names no frame that is there",
+                path=self.root,
+                remedy="Check its numbers against the images.",
+            )
+        other = copy.copy(self)
+        other.keys = tuple(keys)
+        return other
+
+    def _frame(self, key: FrameKey) -> Frame:
+        raise NotImplementedError
+
+    def _truth(self, key: FrameKey) -> Truth:
+        return ()
+
+
+def upper_bound_truth(dataset) -> Callable[[int], Truth]:
+    """Labels for training the fully supervised upper bound, and for nothing else.
+
+    The only way to `scene_gt_upper_bound_only.json`, where a BOP folder has it; any other dataset
+    gives its ordinary labels.
+
+    Args:
+        dataset: from `open_dataset`, possibly split.
+
+    Returns:
+        Labels of the frame at an index.
+    """
+    return dataset.upper_bound
+
+
+def splits_file(folder: Path, keys: Sequence[FrameKey]) -> dict[str, list[FrameKey]]:
+    """Named splits of `folder`/splits.json.
+
+    Each name maps to image numbers (one scene, or numbers that only one scene has), to
+    "SCENE/IMAGE" texts or [scene, image] pairs, or to {scene: image numbers}.
+
+    Raises:
+        InputError: another shape, or a bare number that several scenes have.
+    """
+    path = folder / "splits.json"
+    if not path.is_file():
+        return {}
+    scenes_of: dict[int, list[int]] = {}
+    for key in keys:
+        scenes_of.setdefault(key.image_id, []).append(key.scene_id)
+    splits = {}
+    for name, entries in read_json(path, "splits file").items():
+        if isinstance(entries, dict):
+            items = [[s, i] for s, ids in entries.items() for i in _listed(ids, name, path)]
+        else:
+            items = _listed(entries, name, path)
+        splits[str(name)] = [k for item in items for k in _address(item, scenes_of, name, path)]
+    return splits
+
+
+def _listed(value, name: str, path: Path) -> list:
+    if not isinstance(value, list):
+        raise _bad_split(name, path)
+    return value
+
+
+def _address(item, scenes_of: dict[int, list[int]], name: str, path: Path) -> list[FrameKey]:
+    try:
+        if isinstance(item, str) and "/" in item:
+            item = item.split("/")
+        if isinstance(item, list):
+            scene, image = (int(x) for x in item)
+            return [FrameKey(scene, image)]
+        image = int(item)
+    except (TypeError, ValueError, OverflowError):
+        raise _bad_split(name, path) from None
+    scenes = scenes_of.get(image, [])
+    if len(scenes) > 1:
+        raise InputError(
+            f"split '{name}' names image {image}, which {len(scenes)} scenes have",
+            path=path,
+            remedy='Write {"SCENE": [images]} or "SCENE/IMAGE" instead of bare numbers.',
+        )
+    return [FrameKey(scene, image) for scene in scenes]
+
+
+def _bad_split(name: str, path: Path) -> InputError:
+    return InputError(
+        f"split '{name}' is not a list of image numbers",
+        path=path,
+        remedy='Write {"NAME": [1, 2, 3]} or {"NAME": {"SCENE": [1, 2, 3]}}.',
+    )
