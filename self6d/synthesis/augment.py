@@ -1,0 +1,128 @@
+"""A random camera: light path, sensor, processing and compression, different for every image.
+
+Geometry is untouched, so labels stay true. Stage 1 applies it to rendered scenes, stage 2 to what
+the student sees.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from self6d.synthesis import effects
+
+
+def augment(
+    images: Tensor, generator: torch.Generator | int, strength: float = 1.0
+) -> Tensor:
+    """Photometric augmentation.
+
+    Args:
+        images: (B, 3, H, W) float32 in [0, 1], RGB; not changed.
+        generator: CPU generator (or a seed) that all randomness comes from.
+        strength: 0 leaves the images as they are, 1 is a poor camera in bad light; scales both how
+            often an effect is applied and how strongly.
+
+    Returns:
+        (B, 3, H, W) float32 in [0, 1].
+    """
+    if strength <= 0:
+        return images
+    if isinstance(generator, int):
+        generator = torch.Generator().manual_seed(generator)
+    return _Camera(images, generator, strength).images.clamp(0, 1)
+
+
+class _Camera:
+    """One pass over a batch. Each effect touches the images drawn for it, together."""
+
+    def __init__(self, images: Tensor, generator: torch.Generator, strength: float) -> None:
+        self.images, self.g, self.s = images, generator, strength
+        self.device = images.device
+        self.noise = torch.Generator(device=self.device).manual_seed(
+            int(torch.randint(2**62, (), generator=generator))
+        )
+        # pixels of blurs and noise are meant at a height of 480
+        self.zoom = max(0.35, images.shape[-2] / 480)
+        self._light()
+        self._sensor()
+        self._processing()
+        self._dropout()
+
+    def u(self, n: int, low: float, high: float, *shape: int) -> Tensor:
+        """(n, *shape) uniform on the device."""
+        values = torch.rand(n, *shape, generator=self.g) * (high - low) + low
+        return values.to(self.device, non_blocking=True)
+
+    def around_one(self, n: int, spread: float, *shape: int) -> Tensor:
+        """Factors between 1 / (1 + spread) and 1 + spread, even in their logarithm."""
+        limit = math.log1p(spread * self.s)
+        return self.u(n, -limit, limit, *shape).exp()
+
+    def some(self, share: float, effect: Callable[[Tensor, int], Tensor]) -> None:
+        """Apply an effect to a random share of the images."""
+        chosen = torch.rand(len(self.images), generator=self.g) < share * min(1.0, self.s)
+        index = chosen.nonzero()[:, 0]
+        n = len(index)
+        if n == 0:
+            return
+        if n == len(self.images):
+            self.images = effect(self.images, n)
+            return
+        index = index.to(self.device, non_blocking=True)
+        changed = effect(self.images[index], n)
+        self.images = self.images.index_copy(0, index, changed)
+
+    def _light(self) -> None:
+        s = self.s
+        self.some(0.3, lambda x, n: effects.vignette(x, self.u(n, 0, 0.6 * s)))
+        self.some(0.35, lambda x, n: effects.defocus(
+            x, self.u(n, 0.3, 0.3 + 1.7 * s) * self.zoom))  # fmt: skip
+        self.some(0.15, lambda x, n: effects.motion_blur(
+            x, self.u(n, 1, 1 + 8 * s) * self.zoom, self.u(n, 0, math.pi)))  # fmt: skip
+        self.some(0.6, lambda x, n: effects.exposure(x, self.u(n, -1.3 * s, 0.9 * s)))
+        self.some(0.5, lambda x, n: effects.white_balance(x, self.around_one(n, 0.25, 3)))
+
+    def _sensor(self) -> None:
+        s = self.s
+
+        def noise(x: Tensor, n: int) -> Tensor:
+            normal = torch.randn(
+                x.shape, generator=self.noise, device=self.device, dtype=x.dtype
+            )
+            level = self.u(n, 0, 1) ** 2
+            return effects.sensor_noise(x, 0.05 * s * level, 0.08 * s * level, normal)
+
+        self.some(0.6, noise)
+        self.images = self.images.clamp(0, 1)
+        self.some(0.25, lambda x, n: effects.bayer(x))
+
+    def _processing(self) -> None:
+        s = self.s
+        self.some(0.4, lambda x, n: effects.gamma(x, self.around_one(n, 0.4)))
+        self.some(0.5, lambda x, n: effects.contrast(x, self.around_one(n, 0.5)))
+        self.some(0.5, lambda x, n: effects.saturation(x, self.around_one(n, 0.8)))
+        self.some(0.25, lambda x, n: effects.sharpen(x, self.u(n, 0, 1.2 * s)))
+        factor = 1 + s * float(torch.rand((), generator=self.g)) * max(0.5, 1.5 * self.zoom)
+        self.some(0.12, lambda x, n: effects.resample(x, factor))
+        self.images = self.images.clamp(0, 1)
+        self.some(0.35, lambda x, n: effects.jpeg(x, self.u(n, 95 - 65 * min(s, 1.4), 95)))
+
+    def _dropout(self) -> None:
+        self.some(0.06, lambda x, n: effects.grey(x).expand_as(x))
+
+        def shuffled(x: Tensor, n: int) -> Tensor:
+            order = torch.rand(n, 3, generator=self.g).argsort(1).to(self.device)
+            return x.gather(1, order[:, :, None, None].expand_as(x))
+
+        self.some(0.03, shuffled)
+
+        def boxes(x: Tensor, n: int) -> Tensor:
+            centre, half = self.u(n, 0, 1, 6, 2), self.u(n, 0.005, 0.07 * self.s, 6, 2)
+            corners = torch.cat((centre - half, centre + half), -1)
+            return effects.cutout(x, corners, self.u(n, 0, 1, 3))
+
+        self.some(0.15, boxes)

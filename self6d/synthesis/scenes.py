@@ -1,0 +1,235 @@
+"""Labelled synthetic images, made on the device that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, avg_pool2d, pad
+
+from self6d.errors import InputError
+from self6d.geometry import Camera
+from self6d.render import Shading, pack_models, render
+from self6d.scene import ObjectModel
+from self6d.synthesis import appearance, ground
+from self6d.synthesis.augment import augment
+from self6d.synthesis.backgrounds import Backgrounds, crop_grids
+from self6d.synthesis.batch import SceneBatch
+from self6d.synthesis.config import SynthesisConfig
+from self6d.synthesis.layout import Layout, Shapes, sample_layout
+from self6d.synthesis.shapes import distractor_shapes, simplified
+from self6d.synthesis.windows import (
+    GROUPS,
+    Composite,
+    Compositor,
+    place_windows,
+    window_intrinsics,
+)
+from self6d.training.rng import step_generator
+
+PRIMITIVES = 32
+D = TypeVar("D")
+
+
+class SceneMaker:
+    """Makes batches of scenes; the batch is a function of (seed, step) alone.
+
+    Poses, light and materials are a few hundred numbers drawn on the CPU; every pixel is made on
+    the device. Each thing is rendered in a window of its own and the windows are composited by
+    depth, so masks, boxes and visible fractions are exact, and things behind others cost nothing
+    special.
+
+    Args:
+        models: the objects with a label; `object_index` counts in this order.
+        camera: of the images made, at their size.
+        config: see `SynthesisConfig`.
+        device: where images are made.
+        distractors: further models that appear without a label.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[ObjectModel],
+        camera: Camera,
+        config: SynthesisConfig,
+        device: torch.device | str = "cpu",
+        *,
+        distractors: Sequence[ObjectModel] = (),
+    ) -> None:
+        if not models:
+            raise InputError("no object models", remedy="Give at least one CAD model.")
+        self.config, self.camera, self.device = config, camera, torch.device(device)
+        if self.device.type == "cuda" and self.device.index is None:
+            self.device = torch.device("cuda", torch.cuda.current_device())
+        self.labelled, self.true_size = len(models), len(models) + len(distractors)
+        given = [simplified(m, config.faces_max) for m in (*models, *distractors)]
+        everything = [*given, *distractor_shapes(PRIMITIVES)]
+        self.shapes = Shapes.of(everything)
+        self.packed = pack_models(everything, device=self.device)
+        self.distances = config.distances(camera, self.shapes.diameter[: self.labelled].numpy())
+        self.K = torch.from_numpy(camera.K).float()
+        self.backgrounds = Backgrounds(
+            camera.size,
+            config.background_pool,
+            config.backgrounds,
+            config.photo_share,
+            self.device,
+        )
+
+    @torch.no_grad()
+    def make(self, batch_size: int, seed: int, step: int, *, effects: bool = True) -> SceneBatch:
+        """Make a batch.
+
+        Args:
+            batch_size: number of images.
+            seed, step: together they decide everything.
+            effects: with the camera's effects; without, images are clean renderings.
+
+        Returns:
+            a batch on the maker's device. Instances that are hidden or outside stay in it, with a
+            visible fraction of 0 and a box of zeros.
+        """
+        g = step_generator(seed, step)
+        layout = sample_layout(
+            self.shapes,
+            self.labelled,
+            self.true_size,
+            self.K,
+            self.camera.size,
+            self.distances,
+            batch_size,
+            self.config,
+            g,
+        )
+        light = appearance.sample_light(layout, self.config, g)
+        composite = self._render(layout, light, g)
+        images = self._behind(composite, layout, light, g)
+        if effects:
+            images = augment(images, g, self.config.camera_effects)
+        return self._labelled(images, composite, layout)
+
+    def _render(
+        self, layout: Layout, light: appearance.Light, g: torch.Generator
+    ) -> Composite:
+        """Every thing in its window, then composited."""
+        radius = self.shapes.radius[layout.shape] * layout.scale
+        paint = appearance.sample_paint(
+            layout, radius, layout.shape >= self.true_size, self.config, g
+        )
+        shading = appearance.shading(light, layout, self.config, g)
+        half = (self.shapes.half[layout.shape] * layout.scale[:, None])[:, None] * _CUBE
+        corners = layout.centre[:, None] + half @ layout.R.transpose(1, 2)
+        K = layout.K[layout.image]
+        windows = place_windows(corners, K, self.camera.size, GROUPS)
+        K = window_intrinsics(K, windows.corner)
+
+        count = int(layout.labelled.sum())
+        row = torch.where(layout.labelled, layout.labelled.cumsum(0) - 1, count)
+        compositor = Compositor(
+            windows, layout.image, row, count, len(layout.K), self.camera.size, self.device
+        )
+        for first, last, height, width in windows.groups:
+            things = windows.order[first:last]
+            scale = layout.scale[things]
+            # a thing of another size is the model itself at another distance
+            rendering = render(
+                self._up(layout.R[things]),
+                self._up(layout.t[things] / scale[:, None]),
+                self._up(K[things]),
+                self.packed,
+                (height, width),
+                object_index=self._up(layout.shape[things]),
+                shading=Shading(*(v[things] for v in _values(shading))),
+                soft_mask=False,
+            )
+            depth = rendering.depth_m * self._up(scale)[:, None, None]
+            own = self._all_up(appearance.Paint(*(v[things] for v in _values(paint))))
+            rgb = appearance.apply_paint(rendering.rgb, depth, self._up(K[things]), own)
+            compositor.add(self._up(things), rgb, depth)
+        return compositor.resolve()
+
+    def _behind(
+        self, composite: Composite, layout: Layout, light: appearance.Light, g: torch.Generator
+    ) -> Tensor:
+        """Put wall and table behind the things; fills the table's depth in."""
+        b, size = len(layout.K), self.camera.size
+        pictures = self._up(self.backgrounds.choose(2 * b, g))
+        walls = affine_grid(self._up(crop_grids(b, size, g)), [b, 3, *size], align_corners=False)
+        table = ground.sample_table(layout, g)
+        blockers = ground.blockers(layout, self.shapes)
+        behind = self.backgrounds.sample(pictures[:b], walls)
+        rows = layout.resting.nonzero()[:, 0]
+        if len(rows):
+            at = self._up(rows)
+            table = self._all_up(_rows(table, rows))
+            x, y, depth = ground.table_points(table, size)
+            top = self.backgrounds.sample(pictures[b:][at], ground.texture_grid(table, x, y))
+            top = top * ground.table_light(
+                table,
+                self._all_up(_rows(light, rows)),
+                self._all_up(_rows(blockers, rows)),
+                size,
+                self.config.shadows,
+            )
+            on = depth > 0
+            behind[at] = torch.where(on[:, None], top, behind[at])
+            seen = composite.depth_m[at]
+            composite.depth_m[at] = torch.where((seen == 0) & on, depth, seen)
+        images = torch.where(composite.thing[:, None] >= 0, composite.rgb, behind)
+        return _smooth_edges(images.clamp(0, 1), composite.thing)
+
+    def _labelled(self, images: Tensor, composite: Composite, layout: Layout) -> SceneBatch:
+        """Forget the distractors, number the instances."""
+        number = torch.where(layout.labelled, layout.labelled.cumsum(0) - 1, -1)
+        number = self._up(torch.cat((number, torch.tensor([-1]))))  # the last: nothing there
+        keep = layout.labelled.nonzero()[:, 0]
+        at = self._up(keep)
+        return SceneBatch(
+            images=images,
+            K=self._up(layout.K),
+            depth_m=composite.depth_m,
+            instance_map=number[composite.thing].int(),
+            image_index=self._up(layout.image[keep]),
+            object_index=self._up(layout.shape[keep]),
+            R=self._up(layout.R[keep]),
+            t=self._up(layout.t[keep]),
+            mask_amodal=composite.mask_whole,
+            box_visible=composite.box_visible[at],
+            box_amodal=composite.box_whole[at],
+            visible_fraction=composite.visible[at] / composite.whole[at].clamp_min(1),
+        )
+
+    def _up(self, value: Tensor) -> Tensor:
+        return value.to(self.device, non_blocking=True)
+
+    def _all_up(self, value: D) -> D:
+        """A dataclass of tensors, moved to the device."""
+        return replace(value, **{f.name: self._up(getattr(value, f.name)) for f in fields(value)})  # type: ignore[type-var]
+
+
+_CUBE = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
+
+
+def _values(value: object) -> list[Tensor]:
+    return [getattr(value, f.name) for f in fields(value)]  # type: ignore[arg-type]
+
+
+def _rows(value: D, rows: Tensor) -> D:
+    """A dataclass of tensors, restricted to some rows."""
+    return type(value)(*(v[rows] for v in _values(value)))
+
+
+def _smooth_edges(images: Tensor, thing: Tensor) -> Tensor:
+    """Blur the pixels where one thing meets another: a lens has no jagged edges."""
+    edge = torch.zeros_like(thing, dtype=torch.bool)
+    across = thing[:, :, 1:] != thing[:, :, :-1]
+    down = thing[:, 1:] != thing[:, :-1]
+    edge[:, :, 1:] |= across
+    edge[:, :, :-1] |= across
+    edge[:, 1:] |= down
+    edge[:, :-1] |= down
+    soft = avg_pool2d(pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return torch.where(edge[:, None], soft, images)
