@@ -164,7 +164,7 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray | None:
     except InputError as error:
         note(path, f"mask left out: {error.what}")
         return None
-    image = image if image.ndim == 2 else image.any(2)
+    image = image if image.ndim == 2 else image.max(axis=2)
     if image.shape != size:
         note(path, "mask left out: its size is not that of the image")
         return None

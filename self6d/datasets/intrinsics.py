@@ -6,7 +6,7 @@ camera_info, OpenCV's FileStorage, Open3D. All of them put pixel centres at whol
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from self6d.errors import InputError
 from self6d.files import note, read_json, read_text, read_yaml
 from self6d.geometry import Camera
 
+_SUFFIXES = (".json", ".yaml", ".yml", ".txt")
 FILE_NAMES = tuple(
     stem + suffix
     for stem in (
         "camera", "camera_data", "camera_info", "intrinsics", "intrinsic", "camera_intrinsic",
         "camera_intrinsics", "cam_K", "K", "calibration", "calib",
     )
-    for suffix in (".json", ".yaml", ".yml", ".txt")
+    for suffix in _SUFFIXES
 )  # fmt: skip
 
 _MATRIX_KEYS = (
@@ -83,18 +84,15 @@ def find_camera_file(folder: Path) -> Path | None:
         if name.lower() in names:
             return names[name.lower()]
     for name, path in sorted(names.items()):
-        if path.suffix in (".json", ".yaml", ".yml", ".txt") and (
-            "intrinsic" in name or "camera" in name
-        ):
+        if "intrinsic" in name or "camera" in name:
             return path
     return None
 
 
-def _files(folder: Path) -> Iterable[Path]:
+def _files(folder: Path) -> list[Path]:
     try:
-        return [
-            p for p in folder.iterdir() if p.suffix.lower() in (".json", ".yaml", ".yml", ".txt")
-        ]
+        with os.scandir(folder) as entries:
+            return [Path(e.path) for e in entries if e.name.lower().endswith(_SUFFIXES)]
     except OSError:
         return []
 
@@ -139,9 +137,9 @@ def from_table(table: Any, path: Path) -> Intrinsics:
 def _find_matrix(table: dict, path: Path) -> np.ndarray | None:
     if "fx" in table and ("cx" in table or "ppx" in table):
         try:
-            fx, cx = float(table["fx"]), float(table.get("cx", table.get("ppx")))
+            fx, cx = float(table["fx"]), float(table.get("cx", table.get("ppx", "")))
             fy = float(table.get("fy", fx))
-            cy = float(table.get("cy", table.get("ppy")))
+            cy = float(table.get("cy", table.get("ppy", "")))
         except (TypeError, ValueError, OverflowError):
             raise InputError(
                 "camera file states intrinsics that are not numbers", path=path, remedy=_REMEDY

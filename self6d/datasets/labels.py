@@ -1,4 +1,4 @@
-"""Labels in BOP's spelling (scene_gt.json, scene_gt_info.json and gt.yml) to `GroundTruth` parts."""
+"""Labels in BOP's spelling (scene_gt.json, scene_gt_info.json, gt.yml): parts of `GroundTruth`."""
 
 from __future__ import annotations
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import trimesh
 from PIL import Image
+from trimesh.visual.color import ColorVisuals
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
+from trimesh.visual.texture import TextureVisuals
 
 from self6d.files import note
 
 GREY = 0.6
+_PAD = 2  # texels of margin round each texture of an atlas, so that filtering does not bleed
 
 
 @dataclass
@@ -33,23 +37,75 @@ def surface_of(mesh: trimesh.Trimesh, path: Path) -> Surface:
     faces = np.asarray(mesh.faces, dtype=np.int64).reshape(-1, 3)
     surface = Surface(vertices, faces, np.full(vertices.shape, GREY, np.float32), has_color=False)
     visual = mesh.visual
-    if visual.kind == "texture":
+    if isinstance(visual, TextureVisuals):
         _textured(surface, visual, path)
-    elif visual.kind == "face":
+    elif isinstance(visual, ColorVisuals) and visual.kind == "face":
         _face_coloured(surface, np.asarray(visual.face_colors)[:, :3])
-    elif visual.kind == "vertex":
+    elif isinstance(visual, ColorVisuals) and visual.kind == "vertex":
         surface.colors = (np.asarray(visual.vertex_colors)[:, :3] / 255).astype(np.float32)
         surface.has_color = True
     return surface
 
 
-def _textured(surface: Surface, visual: trimesh.visual.TextureVisuals, path: Path) -> None:
+def joined(parts: Sequence[Surface], path: Path) -> Surface:
+    """One mesh of several parts, their textures packed into one.
+
+    Parts of one flat colour get a texel of the common texture. Where a textured part meets one
+    coloured by vertex, textures are reduced to vertex colours, with a note.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0] + [len(p.vertices) for p in parts])
+    whole = Surface(
+        np.concatenate([p.vertices for p in parts]),
+        np.concatenate([p.faces + s for p, s in zip(parts, starts)]),
+        np.concatenate([p.colors for p in parts]),
+        has_color=any(p.has_color for p in parts),
+    )
+    if all(p.texture is None for p in parts):
+        return whole
+    if any(p.texture is None and np.ptp(p.colors, axis=0).max() > 0 for p in parts):
+        note(path, "has textures and vertex colours; textures were reduced to vertex colours")
+        return whole
+    whole.uv, whole.texture = _atlas(parts)
+    return whole
+
+
+def _atlas(parts: Sequence[Surface]) -> tuple[np.ndarray, np.ndarray]:
+    """Textures stacked from top to bottom, and the corner coordinates (F, 3, 2) into them."""
+    tiles, corners = [], []
+    for part in parts:
+        if part.texture is None or part.uv is None:
+            texel = np.round(part.colors[:1, None] * 255).astype(np.uint8)
+            tiles.append(texel)
+            corners.append(np.full((len(part.faces), 3, 2), 0.5))
+        else:
+            tiles.append(part.texture)
+            corners.append(part.uv.clip(0, 1).astype(np.float64))
+    width = max(t.shape[1] for t in tiles) + 2 * _PAD
+    rows = [
+        np.pad(t, ((_PAD, _PAD), (_PAD, width - t.shape[1] - _PAD), (0, 0)), mode="edge")
+        for t in tiles
+    ]
+    texture = np.concatenate(rows)
+    top = 0
+    for tile, row, uv in zip(tiles, rows, corners):
+        h, w = tile.shape[:2]
+        uv[..., 0] = (_PAD + uv[..., 0] * w) / width
+        uv[..., 1] = 1 - (top + _PAD + (1 - uv[..., 1]) * h) / len(texture)
+        top += len(row)
+    return np.concatenate(corners).astype(np.float32), texture
+
+
+def _textured(surface: Surface, visual: TextureVisuals, path: Path) -> None:
     image, factor = _material(visual.material)
     uv = visual.uv
     if image is not None and uv is not None and len(uv) == len(surface.vertices):
         surface.texture = _rgb(image, factor)
         surface.uv = _first_tile(np.asarray(uv, np.float64)[surface.faces], path)
-        surface.colors = texture_at_vertices(surface)
+        at_vertex = np.zeros((len(surface.vertices), 2))
+        at_vertex[surface.faces.reshape(-1)] = surface.uv.reshape(-1, 2)
+        surface.colors = texels(surface.texture, at_vertex)  # for uses that know no texture
         surface.has_color = True
     elif factor is not None:
         surface.colors = np.tile(factor, (len(surface.vertices), 1)).astype(np.float32)
@@ -67,8 +123,10 @@ def _material(material) -> tuple[Image.Image | None, np.ndarray | None]:
             )
         return material.baseColorTexture, factor
     if isinstance(material, SimpleMaterial):
-        default = np.array_equal(material.diffuse, SimpleMaterial().diffuse)
-        factor = None if default else np.asarray(material.diffuse, dtype=np.float64)[:3] / 255
+        stated = not np.array_equal(material.diffuse, SimpleMaterial().diffuse)
+        factor = np.asarray(material.diffuse, dtype=np.float64)[:3] / 255 if stated else None
+        if material.image is not None:
+            factor = None  # exporters write the diffuse colour beside a texture, unmultiplied
         return material.image, factor
     return None, None
 
@@ -90,15 +148,12 @@ def _first_tile(uv: np.ndarray, path: Path) -> np.ndarray:
     return uv.astype(np.float32)
 
 
-def texture_at_vertices(surface: Surface) -> np.ndarray:
-    """(V, 3) float32: the texel under each vertex, for uses that know no texture."""
-    assert surface.uv is not None and surface.texture is not None
-    h, w = surface.texture.shape[:2]
-    uv = np.zeros((len(surface.vertices), 2))
-    uv[surface.faces.reshape(-1)] = surface.uv.reshape(-1, 2)
-    column = np.clip(np.floor(uv[:, 0] % 1.0 * w), 0, w - 1).astype(int)
-    row = np.clip(np.floor((1 - uv[:, 1] % 1.0) * h), 0, h - 1).astype(int)
-    return (surface.texture[row, column] / 255).astype(np.float32)
+def texels(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """Nearest texels of (Th, Tw, 3) uint8 at uv (..., 2) -> (..., 3) float32 in [0, 1]."""
+    h, w = texture.shape[:2]
+    column = np.clip(np.floor(uv[..., 0] % 1.0 * w), 0, w - 1).astype(int)
+    row = np.clip(np.floor((1 - uv[..., 1] % 1.0) * h), 0, h - 1).astype(int)
+    return (texture[row, column] / 255).astype(np.float32)
 
 
 def _face_coloured(surface: Surface, colors: np.ndarray) -> None:

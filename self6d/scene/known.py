@@ -72,3 +72,13 @@ def linemod_symmetry(object_id: int, diameter_mm: float | None) -> Symmetry | No
     m = np.array(_LINEMOD_SYMMETRY_MM[object_id], dtype=np.float64).reshape(4, 4)
     m[:3, 3] /= 1000
     return Symmetry(discrete=m[None])
+
+
+def known_id(name: str, *, linemod: bool = False) -> int | None:
+    """BOP's number of an object by its folder's or file's name: YCB's, LineMOD's if asked."""
+    if name in YCB_CLASSES:
+        return YCB_CLASSES.index(name) + 1
+    if linemod:
+        name = {"benchviseblue": "benchvise", "cam": "camera"}.get(name, name)
+        return next((i for i, (known, _) in LINEMOD.items() if known == name), None)
+    return None

@@ -11,18 +11,19 @@ from pathlib import Path
 import numpy as np
 import trimesh
 from trimesh.resolvers import FilePathResolver
+from trimesh.visual.texture import TextureVisuals
 
 from self6d.errors import InputError
 from self6d.files import log, note, read_bytes
-from self6d.scene.appearance import Surface, surface_of
-from self6d.scene.known import YCB_CLASSES, linemod_name
+from self6d.scene.appearance import Surface, joined, surface_of
+from self6d.scene.known import known_id, linemod_name
 from self6d.scene.mesh import ObjectModel
 from self6d.scene.models_info import ModelInfo, read_models_info
 from self6d.scene.units import diameter, metres_per_unit
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")  # most likely textured first
 _BOP_NAME = re.compile(r"(?:.*[-_])?obj_(\d+)$")
-_COORDINATES = (b"texture_u", b"texture_v", b"texcoord", b" s", b" t", b" u", b" v")
+_COORDINATES = (b"texture_u", b"texture_v", b"texcoord", b"s", b"t", b"u", b"v")
 
 
 def load_mesh(
@@ -50,7 +51,7 @@ def load_mesh(
         InputError: missing, damaged, a Git-LFS pointer, no faces, an implausible size.
     """
     path = Path(path)
-    surface = _clean(surface_of(_read(path), path), path)
+    surface = _clean(_read(path), path)
     size = diameter(surface.vertices)
     declared = None if info is None else info.diameter_mm
     scale = metres_per_unit(size, unit, path, declared_mm=declared)
@@ -79,8 +80,8 @@ def load_models(source: str | Path | Sequence[str | Path], unit: str = "auto") -
     """Read the object models of a folder or of a list of files, sorted by object id.
 
     A BOP folder (obj_000001.ply beside models_info.json or .yml) gives ids, diameters and
-    symmetries; a YCB-Video folder gives the ids of that set's class list; in any other folder ids
-    count from 1 in the order of the file names.
+    symmetries; the original YCB-Video and LineMOD folders give those sets' numbers; in any other
+    folder ids count from 1 in the order of the file names.
 
     Raises:
         InputError: no mesh there, or one that cannot be read.
@@ -143,8 +144,8 @@ def _numbered(files: list[Path]) -> list[tuple[int, Path]]:
     """(object id, file), sorted by id."""
     matches = [_BOP_NAME.match(f.stem) for f in files]
     ids = [int(m.group(1)) for m in matches if m]
-    if len(ids) < len(files) and all(_name(f) in YCB_CLASSES for f in files):
-        ids = [YCB_CLASSES.index(_name(f)) + 1 for f in files]
+    if len(ids) < len(files):
+        ids = [i for f in files if (i := known_id(_name(f), linemod=f.stem == "mesh"))]
     if len(ids) < len(files) or len(set(ids)) < len(ids):
         ids = list(range(1, len(files) + 1))
     return sorted(zip(ids, files, strict=True))
@@ -161,7 +162,7 @@ class _InsideFolder(FilePathResolver):
         return read_bytes(target, "texture or material")
 
 
-def _read(path: Path) -> trimesh.Trimesh:
+def _read(path: Path) -> Surface:
     suffix = path.suffix.lower()
     if suffix not in MESH_SUFFIXES:
         raise InputError(
@@ -172,15 +173,20 @@ def _read(path: Path) -> trimesh.Trimesh:
     data = read_bytes(path, "mesh")
     if suffix == ".ply":
         _check_ply_counts(data, path)
-    mesh = _parse(data, path)
-    visual = mesh.visual
-    if suffix == ".ply" and visual.kind == "texture" and visual.material.image is None:
+    parts = _parse(data, path)
+    if suffix == ".ply" and _lacks_image(parts[0]):
         note(path, "its texture is missing; vertex colours are used where it has them")
-        mesh = _parse(_without_coordinates(data), path)
-    return mesh
+        parts = _parse(_without_coordinates(data), path)
+    return joined([surface_of(part, path) for part in parts], path)
 
 
-def _parse(data: bytes, path: Path) -> trimesh.Trimesh:
+def _lacks_image(mesh: trimesh.Trimesh) -> bool:
+    visual = mesh.visual
+    return isinstance(visual, TextureVisuals) and getattr(visual.material, "image", None) is None
+
+
+def _parse(data: bytes, path: Path) -> list[trimesh.Trimesh]:
+    """The parts of the file, placed in its frame; at least one, each with faces."""
     resolver = _InsideFolder(str(path.absolute()))
     quiet = logging.getLogger("trimesh")
     level = quiet.level
@@ -189,7 +195,8 @@ def _parse(data: bytes, path: Path) -> trimesh.Trimesh:
         loaded = trimesh.load(
             io.BytesIO(data), file_type=path.suffix[1:].lower(), resolver=resolver, process=False
         )
-        mesh = _joined(loaded)
+        pieces = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
+        parts = [p for p in pieces if isinstance(p, trimesh.Trimesh) and len(p.faces)]
     except InputError:
         raise
     except Exception as error:
@@ -201,27 +208,13 @@ def _parse(data: bytes, path: Path) -> trimesh.Trimesh:
         ) from None
     finally:
         quiet.setLevel(level)
-    if mesh is None or len(mesh.faces) == 0:
+    if not parts:
         raise InputError(
             "mesh has no faces",
             path=path,
             remedy="Export it as a triangle mesh, not as a point cloud.",
         )
-    return mesh
-
-
-def _joined(loaded) -> trimesh.Trimesh | None:
-    """One mesh of a scene's parts, their materials packed into one texture."""
-    if isinstance(loaded, trimesh.Trimesh):
-        return loaded
-    if not isinstance(loaded, trimesh.Scene):
-        return None
-    parts = [g for g in loaded.dump() if isinstance(g, trimesh.Trimesh) and len(g.faces)]
-    if len(parts) > 1 and len({p.visual.kind for p in parts}) > 1:
-        for part in parts:
-            if part.visual.kind == "texture":
-                part.visual = part.visual.to_color()
-    return trimesh.util.concatenate(parts) if parts else None
+    return parts
 
 
 def _check_ply_counts(data: bytes, path: Path) -> None:
@@ -242,7 +235,7 @@ def _without_coordinates(data: bytes) -> bytes:
     lines = data[:end].split(b"\n")
     for i, line in enumerate(lines):
         words = line.split()
-        if line.startswith(b"property") and words[-1] in {c.strip() for c in _COORDINATES}:
+        if line.startswith(b"property") and words[-1] in _COORDINATES:
             lines[i] = line.replace(words[-1], b"unused_" + words[-1])
     return b"\n".join(lines) + data[end:]
 

@@ -1,4 +1,4 @@
-"""models_info.json / models_info.yml: diameters (mm) and symmetries BOP states beside the meshes."""
+"""models_info.json or .yml: diameters (mm) and symmetries, which BOP states beside the meshes."""
 
 from __future__ import annotations
 
