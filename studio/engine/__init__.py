@@ -1,0 +1,5 @@
+"""A helper process that holds torch, recordings and the renderer, so that the window never waits."""
+
+from studio.engine.client import Engine, Failure
+
+__all__ = ["Engine", "Failure"]

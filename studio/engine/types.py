@@ -1,0 +1,145 @@
+"""What travels between the helper process and the window: plain data, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class PoseData:
+    """A pose of an object in the camera frame.
+
+    Attributes:
+        R: (3, 3) float64. t: (3,) float64, metres. Model to camera.
+        object_id: BOP object number.
+        score: confidence in [0, 1]; 1 for poses set by hand or known to be true.
+    """
+
+    object_id: int
+    R: np.ndarray
+    t: np.ndarray
+    score: float = 1.0
+
+    def to_dict(self) -> dict:
+        return {
+            "object_id": self.object_id, "R_m2c": np.asarray(self.R).tolist(),
+            "t_m2c": np.asarray(self.t).tolist(), "score": self.score,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, row: dict) -> PoseData:
+        return cls(
+            int(row["object_id"]),
+            np.array(row["R_m2c"], dtype=float).reshape(3, 3),
+            np.array(row["t_m2c"], dtype=float).reshape(3),
+            float(row.get("score", 1.0)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInfo:
+    """A CAD model as the window shows it. Lengths in metres."""
+
+    object_id: int
+    name: str
+    source: str
+    diameter: float
+    extents: np.ndarray
+    vertex_count: int
+    face_count: int
+    symmetric: bool
+    has_color: bool
+
+
+@dataclass(frozen=True)
+class RecordingInfo:
+    """A recording as the window lists it.
+
+    Attributes:
+        keys: (scene, image) number of every frame.
+        reason: why it was read as `kind`.
+        splits: frame indices of each named split.
+        models: folder of CAD models that came with it.
+        has_depth, has_truth, size: of the first frame; size is (height, width).
+    """
+
+    root: str
+    kind: str
+    keys: tuple[tuple[int, int], ...]
+    reason: str = ""
+    splits: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    models: str | None = None
+    has_depth: bool = True
+    has_truth: bool = False
+    size: tuple[int, int] = (0, 0)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameData:
+    """One frame, decoded.
+
+    Attributes:
+        rgb: (H, W, 3) uint8. depth_m: (H, W) float32, metres, 0 unknown; or None.
+        K: (3, 3), pixels, pixel centres at integer + 0.5.
+        truth: labelled poses; shown, never used in training.
+    """
+
+    index: int
+    name: str
+    rgb: np.ndarray
+    depth_m: np.ndarray | None
+    K: np.ndarray
+    truth: tuple[PoseData, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.rgb.shape[0], self.rgb.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class RenderData:
+    """Models drawn at their poses over the whole image, nearest in front.
+
+    Attributes:
+        poses: what was drawn.
+        rgb: (H, W, 3) uint8, black where uncovered. depth_m: (H, W) float32, 0 where uncovered.
+        owner: (H, W) int16, index into `poses` of what is seen, -1 where uncovered.
+        outlines: for each pose, closed polygons (N, 2) of its silhouette, image coordinates.
+    """
+
+    poses: tuple[PoseData, ...]
+    rgb: np.ndarray
+    depth_m: np.ndarray
+    owner: np.ndarray
+    outlines: tuple[tuple[np.ndarray, ...], ...]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(H, W) bool."""
+        return self.owner >= 0
+
+
+@dataclass(frozen=True, eq=False)
+class CloudData:
+    """Point sets of a frame and a pose, metres, camera frame.
+
+    Attributes:
+        sensor: (N, 3) float32 points the sensor saw near the object; sensor_rgb (N, 3) uint8.
+        model: (M, 3) float32 points of the whole model at the pose; distance: (M,) float32 m to the
+            nearest sensor point.
+        surface: (S, 3) float32 points of the rendered visible surface; surface_distance (S,).
+        chamfer_mm: mean two-way distance between sensor points inside the mask and the surface.
+    """
+
+    sensor: np.ndarray
+    sensor_rgb: np.ndarray
+    model: np.ndarray
+    distance: np.ndarray
+    surface: np.ndarray
+    surface_distance: np.ndarray
+    chamfer_mm: float | None

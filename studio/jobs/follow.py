@@ -1,0 +1,117 @@
+"""Reads a run folder while a job fills it, in a thread of its own."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from self6d.training.event_log import from_record, load_preview
+from self6d.training.events import Event, Finished, Note
+from studio.jobs.messages import PREVIEWS_MS, Mailbox
+
+POLL_S = 0.1
+CHUNK = 1 << 16
+
+
+class RunFollower(threading.Thread):
+    """Tails events.jsonl and the previews of a run into a mailbox until the run is over.
+
+    Args:
+        run: the run folder; it may not exist yet.
+        alive: whether the job's process still lives.
+        ended: called once, in this thread, when the process is gone and all was read; gets whether
+            the run said so itself (a Finished event was seen).
+        offset: where in events.jsonl to begin.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        mailbox: Mailbox,
+        alive: Callable[[], bool],
+        ended: Callable[[bool], None],
+        offset: int = 0,
+    ) -> None:
+        super().__init__(name=f"follow {run.name}", daemon=True)
+        self._run_path = run
+        self._mailbox = mailbox
+        self._alive = alive
+        self._ended = ended
+        self._offset = offset
+        self._halt = threading.Event()
+        self._seen: dict[str, int] = {}
+        self._previews_at = 0.0
+        self._finished: Finished | None = None
+
+    def halt(self) -> None:
+        """Stop reading; returns when the thread is gone."""
+        self._halt.set()
+        if self.is_alive() and threading.current_thread() is not self:
+            self.join(timeout=5)
+
+    def run(self) -> None:
+        while not self._halt.wait(POLL_S):
+            alive = self._alive()  # before reading, so that nothing written last is missed
+            self._read_events()
+            self._read_previews(final=not alive)
+            if not alive:
+                if self._finished is not None:
+                    self._mailbox.put(self._finished)
+                self._ended(self._finished is not None)
+                return
+
+    def _read_events(self) -> None:
+        try:
+            file = open(self._run_path / "events.jsonl", "rb")  # noqa: SIM115  closed below
+        except OSError:
+            return
+        with file:
+            file.seek(self._offset)
+            while chunk := file.read(CHUNK):
+                whole = chunk[: chunk.rfind(b"\n") + 1]
+                if not whole:
+                    return
+                self._offset += len(whole)
+                file.seek(self._offset)
+                for line in whole.splitlines():
+                    self._pass_on(line)
+                if self._halt.is_set():
+                    return
+                time.sleep(0.001)  # let the window draw between two chunks of a long history
+
+    def _pass_on(self, line: bytes) -> None:
+        if b'"type": "preview"' in line:
+            return  # previews are taken from their files, newest first
+        try:
+            event: Event | None = from_record(json.loads(line), self._run_path)
+        except ValueError:
+            return
+        if isinstance(event, Finished):
+            self._finished = event  # held back until the process has really gone
+        elif event is not None:
+            self._finished = self._finished if isinstance(event, Note) else None
+            self._mailbox.put(event)
+
+    def _read_previews(self, *, final: bool) -> None:
+        now = time.monotonic()
+        if not final and now - self._previews_at < PREVIEWS_MS / 1000:
+            return
+        self._previews_at = now
+        for path in sorted((self._run_path / "previews").glob("*.npz")):
+            if path.name.endswith(".first.npz"):
+                continue
+            try:
+                stamp = path.stat().st_mtime_ns
+            except OSError:
+                continue
+            if self._seen.get(path.name) == stamp:
+                continue
+            if not self._mailbox.wants_preview(path.stem):
+                continue
+            preview = load_preview(path)
+            if preview is not None:
+                self._seen[path.name] = stamp
+                self._mailbox.put(preview)

@@ -1,0 +1,204 @@
+"""What every job is to the window, whoever does the work."""
+
+from __future__ import annotations
+
+import enum
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from self6d.training.events import CheckpointSaved, Event, Finished, Note, Progress
+from studio.jobs.messages import Mailbox
+
+
+class JobState(enum.Enum):
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def over(self) -> bool:
+        return self in (JobState.DONE, JobState.STOPPED, JobState.FAILED)
+
+    @property
+    def active(self) -> bool:
+        return not self.over and self is not JobState.QUEUED
+
+
+TITLES = {
+    "train": "Stage 1, synthetic",
+    "adapt": "Stage 2, self-supervision",
+    "optimize": "Single image",
+    "demo": "Demo",
+}
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """All that decides a run: exactly what the shell command says, so the two are the same run.
+
+    Attributes:
+        kind: "train", "adapt" or "optimize".
+        out: the run folder it makes.
+        models: CAD files or one folder.
+        overrides: dotted configuration keys to values that differ from the preset's.
+        options: further command line options, such as {"frame": 3, "object": 1}.
+    """
+
+    kind: str
+    out: Path
+    data: Path | None = None
+    models: tuple[Path, ...] = ()
+    from_run: Path | None = None
+    preset: str | None = None
+    split: str | None = None
+    seed: int | None = None
+    device: str | None = None
+    steps: int | None = None
+    resume: bool = False
+    overrides: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return TITLES.get(self.kind, self.kind)
+
+    def arguments(self) -> list[str]:
+        """The command line after the program's name."""
+        words = [self.kind]
+        if self.data is not None:
+            words.append(str(self.data))
+        for model in self.models:
+            words += ["--models", str(model)]
+        for option, value in (
+            ("--from", self.from_run), ("--preset", self.preset), ("--split", self.split),
+            ("--seed", self.seed), ("--device", self.device), ("--steps", self.steps),
+        ):  # fmt: skip
+            if value is not None:
+                words += [option, str(value)]
+        for name, value in self.options.items():
+            if value is True:
+                words.append(f"--{name}")
+            elif value is not None and value is not False:
+                words += [f"--{name}", str(value)]
+        for key, value in self.overrides.items():
+            words += ["--set", f"{key}={_toml(value)}"]
+        words += ["--out", str(self.out)]
+        if self.resume:
+            words.append("--resume")
+        return words
+
+    def command(self) -> list[str]:
+        """What the process runner starts."""
+        return [sys.executable, "-m", "self6d.cli", *self.arguments()]
+
+    def shell(self) -> str:
+        """The same run for a terminal."""
+        return shlex.join(["self6d-studio", *self.arguments()])
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    return str(value)
+
+
+class Job(QObject):
+    """A run in the background. Its signals arrive in the window's thread at a bearable rate."""
+
+    stateChanged = Signal()
+    scalars = Signal(list)
+    preview = Signal(object)
+    progress = Signal(object)
+    note = Signal(object)
+    checkpoint = Signal(object)
+    finished = Signal(object)
+
+    def __init__(self, spec: JobSpec, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.spec = spec
+        self.state = JobState.QUEUED
+        self.last_progress: Progress | None = None
+        self.last_checkpoint: CheckpointSaved | None = None
+        self.ending: Finished | None = None
+        self.details = ""
+        self.mailbox = Mailbox(self)
+        self.mailbox.scalars.connect(self.scalars)
+        self.mailbox.preview.connect(self.preview)
+        self.mailbox.progress.connect(self._on_progress)
+        self.mailbox.other.connect(self._on_event)
+
+    @property
+    def run(self) -> Path:
+        return self.spec.out
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Save, then stop: the first rung of the ladder."""
+        raise NotImplementedError
+
+    def terminate(self) -> None:
+        """The second rung: ask the system to end it; the last checkpoint remains."""
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        """The last rung."""
+        raise NotImplementedError
+
+    def save_now(self) -> None:
+        raise NotImplementedError
+
+    def set_live(self, values: dict[str, float]) -> None:
+        """Change loss weights from the next step on."""
+        raise NotImplementedError
+
+    def detach(self) -> None:
+        """Stop watching. A process goes on by itself; a thread cannot and is stopped."""
+        raise NotImplementedError
+
+    @property
+    def survives_window(self) -> bool:
+        return False
+
+    def _enter(self, state: JobState) -> None:
+        if state is not self.state:
+            self.state = state
+            self.stateChanged.emit()
+
+    def _on_progress(self, progress: Progress) -> None:
+        self.last_progress = progress
+        if self.state in (JobState.STARTING, JobState.RUNNING, JobState.PAUSED):
+            paused = progress.phase == "paused"
+            self._enter(JobState.PAUSED if paused else JobState.RUNNING)
+        self.progress.emit(progress)
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.note.emit(event)
+        elif isinstance(event, CheckpointSaved):
+            self.last_checkpoint = event
+            self.checkpoint.emit(event)
+        elif isinstance(event, Finished):
+            self.ending = event
+            states = {"done": JobState.DONE, "stopped": JobState.STOPPED}
+            self._enter(states.get(event.reason, JobState.FAILED))
+            self.finished.emit(event)

@@ -1,0 +1,205 @@
+"""Runs a job as the very command a shell would run, and follows its run folder.
+
+The process belongs to no window: it has its own session, its output goes to a file, it is steered
+through RUN/control.jsonl. So the window may close, crash or come back while it goes on, and a run
+that a shell started is attached in the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from self6d.errors import Self6DError
+from self6d.training.control import Command, send
+from self6d.training.events import Finished, Note
+from studio.jobs.follow import RunFollower
+from studio.jobs.job import Job, JobSpec, JobState
+from studio.jobs.run_info import checkpoint_steps, read_run
+
+LOWER_PRIORITY = 10
+STEER_RETRY_MS = 300
+
+
+class ProcessJob(Job):
+    """A job in a process of its own."""
+
+    _ended = Signal(bool)
+
+    def __init__(self, spec: JobSpec, parent: QObject | None = None) -> None:
+        super().__init__(spec, parent)
+        self._process: subprocess.Popen | None = None
+        self._known: psutil.Process | None = None
+        self._follower: RunFollower | None = None
+        self._log: Path | None = None
+        self._command_sent = ""
+        self._ended.connect(self._on_ended)
+
+    @classmethod
+    def attach(cls, spec: JobSpec, pid: int, parent: QObject | None = None) -> ProcessJob:
+        """Follow a run whose process somebody else started."""
+        job = cls(spec, parent)
+        try:
+            job._known = psutil.Process(pid)
+        except psutil.Error:
+            job._known = None
+        info = read_run(spec.out)
+        paused = info is not None and info.status == "paused"
+        job._follow()
+        job._enter(JobState.PAUSED if paused else JobState.RUNNING)
+        return job
+
+    @property
+    def pid(self) -> int | None:
+        return self._known.pid if self._known else None
+
+    @property
+    def survives_window(self) -> bool:
+        return True
+
+    def start(self) -> None:
+        handle, name = tempfile.mkstemp(prefix="self6d-studio-", suffix=".log")
+        self._log = Path(name)
+        self.spec.out.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(handle, "wb") as log:
+            self._process = subprocess.Popen(
+                self.spec.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"},
+            )
+        try:
+            self._known = psutil.Process(self._process.pid)
+            self._known.nice(LOWER_PRIORITY if os.name == "posix" else 0x4000)
+        except psutil.Error:
+            pass  # gone already; the follower will tell
+        self._follow()
+        self._enter(JobState.STARTING)
+
+    def pause(self) -> None:
+        self._steer("pause")
+
+    def resume(self) -> None:
+        self._steer("resume")
+
+    def stop(self) -> None:
+        self._enter(JobState.STOPPING)
+        self._steer("stop")
+
+    def save_now(self) -> None:
+        self._steer("save")
+
+    def set_live(self, values: dict[str, float]) -> None:
+        self._steer("live", values)
+
+    def terminate(self) -> None:
+        self._signal("terminate")
+
+    def kill(self) -> None:
+        self._signal("kill")
+
+    def detach(self) -> None:
+        if self._follower is not None:
+            self._follower.halt()
+            self._follower = None
+        self.mailbox.close()
+
+    def _steer(self, command: Command, values: dict[str, float] | None = None) -> None:
+        if self.state.over:
+            return
+        try:
+            send(self.run, command, values)
+        except Self6DError:  # the run folder is not there yet: the process is still importing
+            if command == "stop":
+                self.terminate()
+            else:
+                QTimer.singleShot(STEER_RETRY_MS, self, lambda: self._steer(command, values))
+        except OSError as error:
+            self.note.emit(Note("error", f"The run could not be told to {command}: {error}"))
+
+    def _signal(self, name: str) -> None:
+        self._command_sent = name
+        try:
+            if self._known is not None:
+                getattr(self._known, name)()
+        except psutil.NoSuchProcess:
+            pass
+        except psutil.Error as error:
+            self.note.emit(Note("error", f"The process could not be ended: {error}"))
+
+    def _follow(self) -> None:
+        offset = 0
+        if self.spec.resume or self._process is None:
+            try:  # what is there already is read as history, not as news
+                offset = (self.run / "events.jsonl").stat().st_size
+            except OSError:
+                pass
+        self._follower = RunFollower(
+            self.run, self.mailbox, self._alive, self._ended.emit, offset=offset
+        )
+        self.mailbox.open()
+        self._follower.start()
+
+    def _alive(self) -> bool:
+        if self._process is not None:
+            return self._process.poll() is None
+        try:
+            return self._known is not None and self._known.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+    def _on_ended(self, said_so: bool) -> None:
+        self.mailbox.close()
+        self._follower = None
+        output = self._take_log()
+        if said_so:
+            if self.ending is not None and self.state is JobState.FAILED:
+                self.details = output
+            return
+        self.details = output
+        code = self._process.returncode if self._process is not None else None
+        steps = checkpoint_steps(self.run)
+        self._on_event(Finished(steps[-1] if steps else 0, self._cause(code, output)))
+
+    def _cause(self, code: int | None, output: str) -> str:
+        if self._command_sent:
+            return "stopped" if self._command_sent == "terminate" else "killed on request"
+        if code is not None and code < 0:
+            hint = " (often: out of memory)" if code == -9 else ""
+            return f"the worker was killed by signal {-code}{hint}"
+        info = read_run(self.run)
+        if info is not None and info.error:
+            return str(info.error)
+        lines = [line for line in output.splitlines() if line.strip()]
+        if code and lines:
+            return lines[-1].removeprefix("error: ")[:400]
+        return f"the worker ended with exit code {code}" if code else "the worker has gone"
+
+    def _take_log(self) -> str:
+        if self._log is None:
+            return ""
+        try:
+            text = self._log.read_text(errors="replace")[-20_000:]
+            self._log.unlink()
+        except OSError:
+            text = ""
+        self._log = None
+        return text
+
+
+def wait_for_run(job: ProcessJob, seconds: float) -> bool:
+    """Block until the run folder exists; for scripts and measurements, not for the window."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if (job.run / "run.json").exists():
+            return True
+        time.sleep(0.05)
+    return False

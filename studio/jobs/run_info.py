@@ -1,0 +1,94 @@
+"""What a run folder says about itself, read without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from self6d.locks import is_held, read_owner
+
+KINDS = {"synthetic": "train", "selfsup": "adapt", "single_image": "optimize"}
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One run folder.
+
+    Attributes:
+        kind: "train", "adapt" or "optimize".
+        status: created, running, paused, stopped, done, failed, or interrupted (its process died).
+        pid: the process that holds it, if one lives.
+    """
+
+    path: Path
+    kind: str
+    status: str
+    step: int = 0
+    total: int = 0
+    error: str | None = None
+    pid: int | None = None
+    created: float = 0.0
+    seed: int = 0
+    provenance: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def running(self) -> bool:
+        return self.status in ("running", "paused") and self.pid is not None
+
+
+def is_run(path: Path) -> bool:
+    return (path / "run.json").is_file()
+
+
+def read_run(path: Path) -> RunInfo | None:
+    """The run in a folder, None where there is none (yet) or it cannot be read."""
+    try:
+        info = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(info, dict):
+        return None
+    status = str(info.get("status", "created"))
+    held = is_held(path)
+    if status in ("running", "paused") and not held:
+        status = "interrupted"
+    owner = read_owner(path) if held else None
+    kind = str(info.get("kind", ""))
+    return RunInfo(
+        path=path,
+        kind=KINDS.get(kind, kind),
+        status=status,
+        step=int(info.get("step") or 0),
+        total=int(info.get("total") or 0),
+        error=info.get("error"),
+        pid=int(owner["pid"]) if owner and "pid" in owner else None,
+        created=float(info.get("created") or 0.0),
+        seed=int(info.get("seed") or 0),
+        provenance=info.get("provenance") or {},
+        result=info.get("result") or {},
+    )
+
+
+def checkpoint_steps(path: Path) -> list[int]:
+    """Steps of the checkpoints in a run folder, oldest first."""
+    found = (path / "checkpoints").glob("step_*.json")
+    return sorted(int(file.stem.removeprefix("step_")) for file in found)
+
+
+def checkpoint_file(path: Path, step: int) -> Path:
+    return path / "checkpoints" / f"step_{step:08d}.safetensors"
+
+
+def free_name(parent: Path, stem: str) -> Path:
+    """A folder under `parent` that does not exist: stem-01, stem-02, ..."""
+    number = 1
+    while (parent / f"{stem}-{number:02d}").exists():
+        number += 1
+    return parent / f"{stem}-{number:02d}"

@@ -1,0 +1,121 @@
+"""Runs a job in this process: quick, easy to debug, and gone with the window."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from PySide6.QtCore import QObject, QThread, Signal
+
+from self6d.errors import Self6DError
+from self6d.training.control import Control
+from self6d.training.events import Event, Finished
+from studio.jobs.job import Job, JobSpec, JobState
+
+
+class _Worker(QThread):
+    """Calls the function behind the command line."""
+
+    def __init__(self, job: ThreadJob) -> None:
+        super().__init__(job)
+        self._job = job
+
+    def run(self) -> None:
+        job = self._job
+        try:
+            job.call(job.hear, job.control)
+        except Self6DError as error:
+            job.fail(error.one_line(), "")
+        except Exception as error:
+            job.fail(str(error) or type(error).__name__, traceback.format_exc())
+
+
+class ThreadJob(Job):
+    """A job in a thread of the window's process."""
+
+    _left = Signal()
+
+    def __init__(self, spec: JobSpec, parent: QObject | None = None) -> None:
+        super().__init__(spec, parent)
+        self.control = Control()
+        self._worker: _Worker | None = None
+        self._heard_end = False
+
+    def start(self) -> None:
+        self.mailbox.open()
+        self._worker = _Worker(self)
+        self._worker.finished.connect(self._on_left)
+        self._worker.start(QThread.Priority.LowPriority)
+        self._enter(JobState.STARTING)
+
+    def call(self, listener: Any, control: Control) -> None:
+        """The job itself; runs in the worker thread."""
+        from self6d.training import jobs
+
+        spec = self.spec
+        models = list(spec.models)
+        common: dict[str, Any] = {
+            "out": spec.out, "overrides": dict(spec.overrides), "resume": spec.resume,
+            "listener": listener, "control": control,
+        }  # fmt: skip
+        for name in ("preset", "seed", "device", "steps"):
+            value = getattr(spec, name)
+            if value is not None:
+                common[name] = value
+        if spec.kind == "train":
+            jobs.train_synthetic(models, **common)
+        elif spec.kind == "adapt":
+            jobs.adapt(spec.data, models, spec.from_run, split=spec.split, **common)
+        elif spec.kind == "optimize":
+            common.pop("resume")
+            options = {key.replace("-", "_"): value for key, value in spec.options.items()}
+            frame, number = options.pop("frame"), options.pop("object")
+            jobs.optimize(
+                spec.data, models, frame, number, from_run=spec.from_run, **options, **common
+            )
+        else:
+            raise ValueError(f"no job of kind {spec.kind!r}")
+
+    def hear(self, event: Event) -> None:
+        self._heard_end = self._heard_end or isinstance(event, Finished)
+        self.mailbox.put(event)
+
+    def fail(self, reason: str, details: str) -> None:
+        """From the worker thread: the job ended with an error."""
+        self.details = details
+        if not self._heard_end:
+            self.hear(Finished(0, reason))
+
+    def pause(self) -> None:
+        self.control.pause()
+
+    def resume(self) -> None:
+        self.control.resume()
+
+    def stop(self) -> None:
+        self._enter(JobState.STOPPING)
+        self.control.stop()
+
+    def save_now(self) -> None:
+        self.control.save_now()
+
+    def set_live(self, values: dict[str, float]) -> None:
+        self.control.set_live(values)
+
+    def terminate(self) -> None:
+        """A thread cannot be ended from outside; it stops at its next step."""
+        self.stop()
+
+    def kill(self) -> None:
+        self.stop()
+
+    def detach(self) -> None:
+        self.control.stop()
+        if self._worker is not None:
+            self._worker.wait()
+        self.mailbox.close()
+
+    def _on_left(self) -> None:
+        self.mailbox.close()
+        if not self.state.over:
+            self._on_event(Finished(0, "the job ended without a word"))

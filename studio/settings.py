@@ -1,0 +1,101 @@
+"""What the window remembers between runs: look, layout, recent projects, where runs go."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QByteArray, QSettings
+
+MAX_RECENT = 8
+
+
+class Settings:
+    """A typed face over QSettings.
+
+    Args:
+        path: an INI file; None uses SELF6D_STUDIO_CONFIG or else the user's own configuration.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        named = path or os.environ.get("SELF6D_STUDIO_CONFIG")
+        if named:
+            self._store = QSettings(str(named), QSettings.Format.IniFormat)
+        else:
+            self._store = QSettings(
+                QSettings.Format.IniFormat, QSettings.Scope.UserScope, "self6d-studio", "studio"
+            )
+
+    @property
+    def file(self) -> Path:
+        return Path(self._store.fileName())
+
+    def sync(self) -> None:
+        self._store.sync()
+
+    @property
+    def theme(self) -> str:
+        """ "light", "dark" or "system"."""
+        return str(self._store.value("theme", "system"))
+
+    @theme.setter
+    def theme(self, name: str) -> None:
+        self._store.setValue("theme", name)
+
+    @property
+    def runs_folder(self) -> Path:
+        """New runs are made in here, each in a folder of its own."""
+        return Path(str(self._store.value("runs_folder", Path.home() / "self6d-runs")))
+
+    @runs_folder.setter
+    def runs_folder(self, folder: Path) -> None:
+        self._store.setValue("runs_folder", str(folder))
+
+    @property
+    def runner(self) -> str:
+        """ "process" (survives the window and a crash) or "thread"."""
+        return str(self._store.value("runner", "process"))
+
+    @runner.setter
+    def runner(self, name: str) -> None:
+        self._store.setValue("runner", name)
+
+    def layout(self) -> tuple[QByteArray, QByteArray] | None:
+        """(geometry, state) of the main window, None at the first start."""
+        geometry, state = self._store.value("geometry"), self._store.value("state")
+        if isinstance(geometry, QByteArray) and isinstance(state, QByteArray):
+            return geometry, state
+        return None
+
+    def save_layout(self, geometry: QByteArray, state: QByteArray) -> None:
+        self._store.setValue("geometry", geometry)
+        self._store.setValue("state", state)
+
+    def forget_layout(self) -> None:
+        self._store.remove("geometry")
+        self._store.remove("state")
+
+    def recent(self) -> list[dict[str, Any]]:
+        """Newest first: {"recording": path, "models": [paths]}; vanished folders are left out."""
+        return [r for r in self._json("recent", []) if Path(r["recording"]).exists()]
+
+    def add_recent(self, recording: Path, models: list[Path]) -> None:
+        entry = {"recording": str(recording), "models": [str(m) for m in models]}
+        others = [r for r in self._json("recent", []) if r["recording"] != entry["recording"]]
+        self._store.setValue("recent", json.dumps([entry, *others][:MAX_RECENT]))
+
+    def workspace(self) -> dict[str, Any]:
+        """The state to come back to (see `Project.to_dict`); empty if there is none."""
+        return self._json("workspace", {})
+
+    def save_workspace(self, state: dict[str, Any]) -> None:
+        self._store.setValue("workspace", json.dumps(state))
+        self._store.sync()
+
+    def _json(self, key: str, default: Any) -> Any:
+        try:
+            return json.loads(str(self._store.value(key, ""))) or default
+        except ValueError:
+            return default

@@ -1,0 +1,1 @@
+"""Pictures of frames, clouds, curves and results."""
