@@ -1,4 +1,4 @@
-"""Object models packed into flat tensors, so that one call can render a batch of different objects."""
+"""Object models packed into flat tensors, so that one call renders a batch of different objects."""
 
 from __future__ import annotations
 
