@@ -1,0 +1,166 @@
+"""Everything that differs between network forms, as one dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from self6d.errors import InputError
+
+
+@dataclass
+class NetworkConfig:
+    """One network class, three presets: every difference is a field here.
+
+    The defaults are the `standard` preset (allocentric 6D rotation, scale-invariant translation,
+    dense object coordinates on image crops). `paper` is Self6D's own form, `tiny` a small
+    `standard` for two CPU cores.
+    """
+
+    backbone: str = "resnet18"
+    """Detector backbone: resnet18/34/50, resnet18-w32 (32 channels wide), mobilenet_v3_large,
+    efficientnet_b0, convnext_tiny or another torchvision name, or timm/NAME."""
+    weights: str = "none"
+    """Pretrained detector backbone: "none", "cache" (torchvision's download folder; nothing is
+    downloaded) or a .safetensors or .pth file."""
+    frozen_batch_norm: bool = False
+    """Keep batch-norm statistics and weights of the backbones fixed."""
+    detector_scale: float = 0.75
+    """Images are resampled by this factor for detection; crops always see full resolution."""
+    pyramid_channels: int = 128
+    """Channels of every feature-pyramid level (a multiple of 32)."""
+    pyramid_levels: int = 3
+    """Pyramid levels from stride 8 on: 3 (8, 16, 32) or 5 (8 to 128, as in FCOS)."""
+    head_convs: int = 2
+    """Convolutions in each detector tower (4 in FCOS)."""
+    box: Literal["visible", "amodal"] = "visible"
+    """Which box the detector learns: of the visible part, or of the whole silhouette."""
+
+    roi_input: Literal["crop", "features"] = "crop"
+    """What the pose branches look at: image crops through a second backbone, or the detector's
+    fused features."""
+    crop_backbone: str = "resnet34"
+    """Second backbone, for roi_input "crop"."""
+    crop_weights: str = "none"
+    """Pretrained second backbone: as `weights`."""
+    crop_size: int = 128
+    """Side of the square image crops, pixels (a multiple of 32)."""
+    roi_size: int = 28
+    """Side of the ROI-aligned feature maps for roi_input "features" (a multiple of 4)."""
+    roi_samples: int = 2
+    """ROI-Align samples per bin and axis (2 avoids aliasing where crops shrink the image)."""
+    roi_padding: float = 1.5
+    """Regions of interest are boxes enlarged by this factor."""
+    roi_square: bool = True
+    """Make regions square in viewing-ray space (handles fx != fy); else keep the box's aspect."""
+    head_channels: int = 128
+    """Channels of the region features the branches share."""
+
+    rotation: Literal["allocentric6d", "quaternion"] = "allocentric6d"
+    """Rotation output: allocentric, first two columns; or an egocentric unit quaternion."""
+    translation: Literal["site", "centroid"] = "site"
+    """Translation output: scale-invariant, relative to region and focal length; or projected
+    centroid and distance."""
+    pose_head: Literal["dense", "direct"] = "dense"
+    """Pose from dense object coordinates through a learned PnP, or directly from features."""
+    pnp_features: int = 16
+    """Channels of region features given to the learned PnP beside the coordinates; 0 for none."""
+    regions: int = 32
+    """Surface regions classified per pixel beside the coordinates (GDR-Net); 0 for none."""
+    amodal_mask: bool = True
+    """Also predict the mask of the whole silhouette."""
+    mask_upsample: int = 2
+    """Masks have this many times the side of the region features."""
+    per_object: bool = True
+    """Give each object its own output layers; else all objects share them."""
+
+    rois_per_image: int = 6
+    """Most instances per image that the pose branches train on in one step."""
+    min_visible: float = 0.15
+    """Instances less visible than this fraction train neither pose nor mask."""
+    box_jitter: float = 0.25
+    """Training regions are shifted and scaled by up to this share of the box (dynamic zoom-in)."""
+    disentangled: bool = True
+    """Rotation and translation losses apart (GDR-Net), else equation (3) on the whole pose."""
+    loss_points: int = 256
+    """Model points in the pose loss."""
+    symmetry_steps: int = 64
+    """Samples of a full turn about a continuous symmetry axis."""
+
+    class_weight: float = 1.0
+    """Weight of the focal loss."""
+    box_weight: float = 1.0
+    """Weight of the GIoU loss."""
+    centerness_weight: float = 1.0
+    """Weight of the centerness loss."""
+    mask_weight: float = 1.0
+    """Weight of the mask loss."""
+    pose_weight: float = 3.0
+    """Weight of the point-matching pose loss, in object diameters."""
+    translation_weight: float = 1.0
+    """Weight of the loss on the translation code, used when disentangled."""
+    coordinate_weight: float = 1.0
+    """Weight of the dense object-coordinate loss."""
+    region_weight: float = 0.1
+    """Weight of the surface-region loss."""
+
+    def __post_init__(self) -> None:
+        rules = (
+            (self.pyramid_levels in (3, 5), "pyramid_levels is neither 3 nor 5"),
+            (self.pyramid_channels % 32 == 0, "pyramid_channels is not a multiple of 32"),
+            (self.crop_size % 32 == 0, "crop_size is not a multiple of 32"),
+            (self.roi_size % 4 == 0, "roi_size is not a multiple of 4"),
+            (self.detector_scale > 0, "detector_scale is not positive"),
+            (self.roi_padding >= 1, "roi_padding is less than 1"),
+            (0 <= self.box_jitter < 0.5, "box_jitter is outside [0, 0.5)"),
+            (self.rois_per_image >= 1, "rois_per_image is less than 1"),
+        )
+        for holds, fault in rules:
+            if not holds:
+                raise InputError(f"network.{fault}", remedy="Correct it in the configuration.")
+
+    @classmethod
+    def preset(cls, name: str) -> NetworkConfig:
+        """The network section of a preset: "tiny", "standard" or "paper"."""
+        if name not in _PRESETS:
+            raise InputError(
+                f'there is no network preset "{name}"',
+                remedy=f"Choose one of {', '.join(_PRESETS)}.",
+            )
+        return replace(cls(), **_PRESETS[name])
+
+
+_PRESETS: dict[str, dict] = {
+    "standard": {},
+    "tiny": {
+        "backbone": "resnet18-w16",
+        "detector_scale": 1.0,
+        "pyramid_channels": 32,
+        "head_convs": 1,
+        "crop_backbone": "resnet18-w32",
+        "crop_size": 64,
+        "head_channels": 64,
+        "regions": 0,
+        "rois_per_image": 2,
+    },
+    "paper": {
+        "backbone": "resnet50",
+        "detector_scale": 1.0,
+        "pyramid_channels": 256,
+        "pyramid_levels": 5,
+        "head_convs": 4,
+        "roi_input": "features",
+        "roi_padding": 1.0,
+        "roi_square": False,
+        "head_channels": 256,
+        "rotation": "quaternion",
+        "translation": "centroid",
+        "pose_head": "direct",
+        "pnp_features": 0,
+        "regions": 0,
+        "amodal_mask": False,
+        "mask_upsample": 1,
+        "per_object": True,
+        "disentangled": False,
+    },
+}

@@ -1,0 +1,250 @@
+"""FCOS (Tian et al., ICCV 2019): class, box and centerness at every pyramid location.
+
+Target assignment, losses and decoding work on the whole batch at once, with shapes that depend on
+the sizes of the batch alone, so nothing waits for the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import self6d.network.torchvision_guard  # noqa: F401  (before torchvision)
+from self6d.losses.supervised import focal_loss, giou_loss
+from self6d.network.backbone import Backbone, Pyramid
+
+from torchvision.models.detection.fcos import (  # isort: skip
+    FCOSClassificationHead,
+    FCOSRegressionHead,
+)
+from torchvision.ops import box_iou  # isort: skip
+
+CENTRE_RADIUS = 1.5  # positives lie this close to the box centre, in strides (FCOS)
+LEVEL_REACH = 8.0  # a level takes boxes that reach up to this far from a location, in strides
+
+
+class FCOSOutput(NamedTuple):
+    """Raw predictions at L locations of B images.
+
+    Attributes:
+        logits: (B, L, C). ltrb: (B, L, 4), distances to the box sides, pixels, >= 0.
+        centerness: (B, L), logits. locations: (L, 2), pixels. strides: (L,), pixels.
+    """
+
+    logits: Tensor
+    ltrb: Tensor
+    centerness: Tensor
+    locations: Tensor
+    strides: Tensor
+
+    @property
+    def boxes(self) -> Tensor:
+        """(B, L, 4), x0 y0 x1 y1, pixels."""
+        top_left = self.locations - self.ltrb[..., :2]
+        return torch.cat((top_left, self.locations + self.ltrb[..., 2:]), dim=-1)
+
+    @property
+    def scores(self) -> Tensor:
+        """(B, L, C) in [0, 1]: geometric mean of class probability and centerness."""
+        return (self.logits.sigmoid() * self.centerness.sigmoid()[..., None]).sqrt()
+
+
+class Detector(nn.Module):
+    """Backbone, pyramid and FCOS towers.
+
+    Args:
+        backbone, weights: as `Backbone`. classes: number of objects.
+        channels, levels: of the pyramid. convs: in each tower.
+        scale: images are resampled by this factor first; boxes are of the images as given.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        weights: str,
+        classes: int,
+        channels: int,
+        levels: int,
+        convs: int,
+        scale: float,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.backbone = Backbone(backbone, weights)
+        self.pyramid = Pyramid(self.backbone.channels[1:], channels, levels)
+        self.classify = FCOSClassificationHead(channels, 1, classes, convs)
+        self.regress = FCOSRegressionHead(channels, 1, convs)
+        nn.init.constant_(self.regress.bbox_reg.bias, 2.0)  # start at small boxes, not at none
+
+    @property
+    def strides(self) -> tuple[float, ...]:
+        """Of the pyramid, in pixels of the images as given."""
+        return tuple(stride / self.scale for stride in self.pyramid.strides)
+
+    def forward(self, images: Tensor) -> tuple[FCOSOutput, list[Tensor]]:
+        """(B, 3, H, W) in [0, 1] -> predictions, and the pyramid's maps."""
+        if self.scale != 1:
+            size = [round(side * self.scale) for side in images.shape[-2:]]
+            images = F.interpolate(images, size, mode="bilinear", align_corners=False)
+        maps = self.pyramid(self.backbone(images)[1:])
+        logits = self.classify(maps).float()
+        distances, centerness = self.regress(maps)
+        locations, strides = [], []
+        for feature, stride in zip(maps, self.strides):
+            h, w = feature.shape[-2:]
+            x = (torch.arange(w, device=images.device) + 0.5) * stride
+            y = (torch.arange(h, device=images.device) + 0.5) * stride
+            locations.append(torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).view(-1, 2))
+            strides.append(torch.full((h * w,), stride, device=images.device))
+        stride_of = torch.cat(strides)
+        output = FCOSOutput(
+            logits=logits,
+            ltrb=distances.float() * stride_of[:, None],
+            centerness=centerness.float()[..., 0],
+            locations=torch.cat(locations),
+            strides=stride_of,
+        )
+        return output, maps
+
+
+@dataclass
+class Targets:
+    """What every location should say.
+
+    Attributes:
+        instance: (B, L) int64, index into the N boxes, -1 for background.
+        box: (B, L, 4), pixels, zeros for background.
+        centerness: (B, L), zeros for background.
+    """
+
+    instance: Tensor
+    box: Tensor
+    centerness: Tensor
+
+
+def assign(output: FCOSOutput, boxes: Tensor, image_index: Tensor) -> Targets:
+    """FCOS targets with centre sampling; where boxes overlap the smallest wins.
+
+    Args:
+        boxes: (N, 4), pixels. image_index: (N,) int64.
+    """
+    batch, count, _ = output.logits.shape
+    x, y = output.locations.unbind(-1)
+    x0, y0, x1, y1 = boxes[:, :, None].unbind(1)
+    ltrb = torch.stack((x - x0, y - y0, x1 - x, y1 - y), dim=-1)  # (N, L, 4)
+    radius = CENTRE_RADIUS * output.strides
+    central = ((x - (x0 + x1) / 2).abs() < radius) & ((y - (y0 + y1) / 2).abs() < radius)
+    reach, first, last = ltrb.amax(-1), output.strides.min(), output.strides.max()
+    longest = torch.where(output.strides == last, torch.inf, LEVEL_REACH * output.strides)
+    shortest = torch.where(output.strides == first, 0.0, LEVEL_REACH / 2 * output.strides)
+    positive = central & (ltrb.amin(-1) > 0) & (reach > shortest) & (reach <= longest)
+
+    # smallest box per location: one integer holds area (high bits) and instance (low bits)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+    key = (area.clamp(max=2**40).long() << 20) + torch.arange(len(boxes), device=boxes.device)
+    none = torch.iinfo(torch.int64).max
+    keys = torch.where(positive, key[:, None], none)
+    best = keys.new_full((batch, count), none)
+    best.scatter_reduce_(0, image_index[:, None].expand(-1, count), keys, "amin")
+    instance = torch.where(best == none, -1, best & ((1 << 20) - 1))
+
+    found = instance >= 0
+    box = boxes.new_zeros(batch, count, 4)
+    if len(boxes):
+        box = torch.where(found[..., None], boxes[instance.clamp_min(0)], box)
+    sides = torch.cat((output.locations - box[..., :2], box[..., 2:] - output.locations), dim=-1)
+    low = torch.minimum(sides[..., :2], sides[..., 2:])
+    high = torch.maximum(sides[..., :2], sides[..., 2:])
+    ratio = (low / high.clamp_min(1e-6)).clamp(0, 1).prod(-1)
+    return Targets(instance, box, torch.where(found, ratio, 0.0).sqrt())
+
+
+def detection_losses(
+    output: FCOSOutput, boxes: Tensor, image_index: Tensor, object_index: Tensor
+) -> dict[str, Tensor]:
+    """FCOS losses: focal over all locations; GIoU and centerness over positive ones.
+
+    Focal and centerness are divided by the number of positives, GIoU is weighted by centerness
+    (as in FCOS) and divided by the sum of the weights.
+
+    Args:
+        boxes: (N, 4), pixels. image_index, object_index: (N,) int64.
+
+    Returns:
+        scalars "class", "box", "centerness".
+    """
+    target = assign(output, boxes, image_index)
+    found = target.instance >= 0
+    positives = found.sum().clamp_min(1)
+    labels = torch.zeros_like(output.logits)
+    if len(boxes):
+        classes = object_index[target.instance.clamp_min(0)]
+        labels.scatter_(2, classes[..., None], found[..., None].to(labels.dtype))
+    overlap = giou_loss(output.boxes, target.box) * target.centerness
+    centre = F.binary_cross_entropy_with_logits(
+        output.centerness, target.centerness, weight=found.float(), reduction="sum"
+    )
+    return {
+        "class": focal_loss(output.logits, labels) / positives,
+        "box": overlap.sum() / target.centerness.sum().clamp_min(1e-6),
+        "centerness": centre / positives,
+    }
+
+
+def best_per_object(output: FCOSOutput) -> tuple[Tensor, Tensor]:
+    """The best box of each object in each image.
+
+    Returns:
+        score (B, C) and box (B, C, 4), pixels.
+    """
+    score, where = output.scores.max(dim=1)
+    box = output.boxes.gather(1, where[..., None].expand(-1, -1, 4))
+    return score, box
+
+
+def best_after_suppression(
+    output: FCOSOutput, count: int, iou: float = 0.6, candidates: int = 200
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best boxes of each image after greedy non-maximum suppression within each object.
+
+    Returns:
+        score (B, count), zero for suppressed; box (B, count, 4); object index (B, count) int64.
+    """
+    locations, classes = output.logits.shape[1:]
+    score, flat = output.scores.flatten(1).topk(min(candidates, locations * classes), dim=1)
+    where, label = flat // classes, flat % classes
+    box = output.boxes.gather(1, where[..., None].expand(-1, -1, 4))
+    kept = suppress(box, label, iou)
+    score = torch.where(kept, score, 0.0)
+    score, order = score.topk(min(count, score.shape[1]), dim=1)
+    return score, box.gather(1, order[..., None].expand(-1, -1, 4)), label.gather(1, order)
+
+
+def suppress(boxes: Tensor, labels: Tensor, iou: float) -> Tensor:
+    """Greedy non-maximum suppression of a batch at once.
+
+    Box j stays if no box before it that stays overlaps it. Starting from "all stay", repeating
+    that sentence settles one more box of every chain of overlaps per pass, and ends at the same
+    answer as the usual loop.
+
+    Args:
+        boxes: (B, M, 4), best first. labels: (B, M) int64; boxes of other labels never meet.
+        iou: overlap above which the later box goes.
+
+    Returns:
+        (B, M) bool, which stay.
+    """
+    overlaps = torch.stack([box_iou(b, b) for b in boxes]) > iou
+    overlaps &= labels[:, :, None] == labels[:, None, :]
+    earlier = overlaps.triu(diagonal=1)
+    kept = torch.ones_like(labels, dtype=torch.bool)
+    for _ in range(boxes.shape[1]):
+        remaining = ~(earlier & kept[:, :, None]).any(1)
+        if torch.equal(remaining, kept):
+            break
+        kept = remaining
+    return kept

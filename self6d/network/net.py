@@ -1,0 +1,258 @@
+"""PoseNetwork: detector, region features and branches put together; losses and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from self6d.network.backbone import freeze_batch_norm
+from self6d.network.config import NetworkConfig
+from self6d.network.detector import (
+    Detector,
+    best_after_suppression,
+    best_per_object,
+    detection_losses,
+)
+from self6d.network.objects import ObjectTable
+from self6d.network.outputs import Detections
+from self6d.network.region_losses import Labelled, region_losses
+from self6d.network.regions import RegionNetwork, Regions
+from self6d.network.roi import jitter_boxes, pose_regions
+from self6d.network.targets import choose_instances
+from self6d.scene import ObjectModel
+from self6d.synthesis.batch import SceneBatch
+
+
+class PoseNetwork(nn.Module):
+    """6D poses of known objects from RGB and K.
+
+    Args:
+        config: form and sizes; `NetworkConfig.preset(name)`.
+        models: the objects, in the order of `object_index`.
+
+    Attributes:
+        object_ids: BOP number of each object.
+    """
+
+    def __init__(self, config: NetworkConfig, models: Sequence[ObjectModel]) -> None:
+        super().__init__()
+        self.config = config
+        self.object_ids = [model.object_id for model in models]
+        self.objects = ObjectTable(
+            models, config.loss_points, config.regions, config.symmetry_steps
+        )
+        count = len(models)
+        self.detector = Detector(
+            config.backbone,
+            config.weights,
+            count,
+            config.pyramid_channels,
+            config.pyramid_levels,
+            config.head_convs,
+            config.detector_scale,
+        )
+        self.regions = RegionNetwork(config, self.objects, self.detector.strides[0])
+        self.train()
+
+    def train(self, mode: bool = True) -> PoseNetwork:
+        """As `nn.Module.train`, keeping batch norms frozen where the configuration says so."""
+        super().train(mode)
+        if self.config.frozen_batch_norm:
+            freeze_batch_norm(self)
+        return self
+
+    def forward(
+        self, batch: SceneBatch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Same as `losses`, so that wrappers such as DistributedDataParallel see the call."""
+        return self.losses(batch, generator)
+
+    def losses(
+        self, batch: SceneBatch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Weighted training losses, Self6D equation (2) and the terms of the chosen form.
+
+        Args:
+            batch: labelled images.
+            generator: on the batch's device; draws which instances train the pose branches and
+                jitters their boxes. None: the first instances, exact boxes.
+
+        Returns:
+            float32 scalars "class", "box", "centerness", "mask", "pose", those of the form
+            ("translation", "coordinates", "regions"), and their sum "total".
+        """
+        config = self.config
+        output, maps = self.detector(batch.images)
+        boxes = batch.box_visible if config.box == "visible" else batch.box_amodal
+        eligible = batch.visible_fraction >= config.min_visible
+        boxes = torch.where(eligible[:, None], boxes, 0.0)  # an empty box is never positive
+        terms = detection_losses(output, boxes, batch.image_index, batch.object_index)
+        for name in terms:
+            terms[name] = terms[name] * getattr(config, f"{name}_weight")
+        terms |= self._region_losses(batch, maps, boxes, eligible, generator)
+        terms["total"] = torch.stack(list(terms.values())).sum()
+        return terms
+
+    def _region_losses(
+        self,
+        batch: SceneBatch,
+        maps: Sequence[Tensor],
+        boxes: Tensor,
+        eligible: Tensor,
+        generator: torch.Generator | None,
+    ) -> dict[str, Tensor]:
+        config, images = self.config, len(batch.images)
+        if len(boxes) == 0:  # keep every parameter in the graph, as data-parallel training needs
+            unused = torch.stack([p.sum() for p in self.regions.parameters()]).sum()
+            return {"pose": 0.0 * unused}
+        slots = min(config.rois_per_image, -(-len(boxes) // images))
+        instance, used = choose_instances(batch.image_index, eligible, images, slots, generator)
+        instance = instance.flatten()
+        image_index = torch.arange(images, device=boxes.device).repeat_interleave(slots)
+        box = boxes[instance]
+        if generator is not None:
+            box = jitter_boxes(box, config.box_jitter, generator)
+        regions = self._look_at(
+            box, image_index, batch.object_index[instance], batch.K, per_image=slots
+        )
+        out = self.regions(batch.images, maps, regions, self.objects)
+        labelled = Labelled(batch, instance, used.flatten().float(), regions)
+        return region_losses(out, labelled, self.objects, config)
+
+    def _look_at(
+        self,
+        box: Tensor,
+        image_index: Tensor,
+        object_index: Tensor,
+        K: Tensor,
+        per_image: int = 0,
+    ) -> Regions:
+        """The regions that belong to boxes (N, 4); K (B, 3, 3)."""
+        K_of = K[image_index]
+        region = pose_regions(box, K_of, self.config.roi_padding, self.config.roi_square)
+        return Regions(region, image_index, object_index, K_of, per_image)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        images: Tensor,
+        K: Tensor,
+        *,
+        score_threshold: float = 0.3,
+        max_per_image: int = 20,
+        one_per_object: bool = True,
+    ) -> Detections:
+        """Detect objects and estimate their poses; batch norms use their running statistics.
+
+        Args:
+            images: (B, 3, H, W) float32 in [0, 1], RGB. K: (B, 3, 3), pixels.
+            score_threshold: detections below are dropped.
+            max_per_image: most detections per image, best first.
+            one_per_object: each object is in an image at most once.
+        """
+        with _evaluating(self):
+            output, maps = self.detector(images)
+            if one_per_object:
+                score, box = best_per_object(output)
+                score, object_index = score.topk(min(max_per_image, score.shape[1]), dim=1)
+                box = box.gather(1, object_index[..., None].expand(-1, -1, 4))
+            else:
+                score, box, object_index = best_after_suppression(output, max_per_image)
+            image_index, slot = (score > score_threshold).nonzero(as_tuple=True)
+            at = (image_index, slot)
+            box = _clip(box[at], images.shape[-2:])
+            return self._detections(images, maps, K, box, image_index, object_index[at], score[at])
+
+    def poses_for_boxes(
+        self, images: Tensor, K: Tensor, box: Tensor, image_index: Tensor, object_index: Tensor
+    ) -> Detections:
+        """Poses and masks of given boxes, differentiable with respect to the parameters.
+
+        Args:
+            images: (B, 3, H, W) float32 in [0, 1], RGB. K: (B, 3, 3), pixels.
+            box: (N, 4), pixels. image_index, object_index: (N,) int64.
+
+        Returns:
+            N detections of score 1, in the order given.
+        """
+        maps = None if self.config.roi_input == "crop" else self.detector(images)[1]
+        score = torch.ones(len(box), device=images.device)
+        return self._detections(images, maps, K, box, image_index, object_index, score)
+
+    def _detections(
+        self,
+        images: Tensor,
+        maps: Sequence[Tensor] | None,
+        K: Tensor,
+        box: Tensor,
+        image_index: Tensor,
+        object_index: Tensor,
+        score: Tensor,
+    ) -> Detections:
+        regions = self._look_at(box, image_index, object_index, K)
+        out = self.regions(images, maps, regions, self.objects)
+        return Detections(
+            image_index, object_index, score, box, out.R, out.t, out.mask_logits, regions.box
+        )
+
+    def forward_export(self, images: Tensor, K: Tensor) -> tuple[Tensor, ...]:
+        """`predict` with fixed shapes and tensors only: each object's best box in each image.
+
+        Args:
+            images: (B, 3, H, W). K: (B, 3, 3), pixels.
+
+        Returns:
+            score (B, M); box (B, M, 4), pixels; R (B, M, 3, 3); t (B, M, 3), metres;
+            mask_logits (B, M, C, S, S) over roi_box (B, M, 4), pixels.
+        """
+        output, maps = self.detector(images)
+        score, box = best_per_object(output)
+        box = _clip(box, images.shape[-2:])
+        b, m = score.shape
+        image_index = torch.arange(b, device=images.device).repeat_interleave(m)
+        object_index = torch.arange(m, device=images.device).repeat(b)
+        regions = self._look_at(box.view(-1, 4), image_index, object_index, K, per_image=m)
+        out = self.regions(images, maps, regions, self.objects)
+        of_regions = (out.R, out.t, out.mask_logits, regions.box)
+        R, t, mask_logits, roi_box = (part.unflatten(0, (b, m)) for part in of_regions)
+        return score, box, R, t, mask_logits, roi_box
+
+    def stage2_parameters(self, scope: Literal["heads", "pose", "all"] = "pose") -> list[Tensor]:
+        """Free the parameters that stage 2 trains, freeze all others, and return the free ones.
+
+        Args:
+            scope: "heads" (mask, dense and pose branches), "pose" (with the region features,
+                that is all behind the detector) or "all".
+        """
+        chosen: list[nn.Module] = [self]
+        if scope == "pose":
+            chosen = [self.regions]
+        elif scope == "heads":
+            chosen = [part for part in self.regions.children() if part is not self.regions.features]
+        self.requires_grad_(False)
+        for part in chosen:
+            part.requires_grad_(True)
+        if self.config.frozen_batch_norm:
+            freeze_batch_norm(self)
+        return [p for p in self.parameters() if p.requires_grad]
+
+
+def _clip(box: Tensor, size: Sequence[int]) -> Tensor:
+    """Boxes (..., 4) inside an image of (h, w)."""
+    x = box[..., 0::2].clamp(0, size[1])
+    y = box[..., 1::2].clamp(0, size[0])
+    return torch.stack((x[..., 0], y[..., 0], x[..., 1], y[..., 1]), dim=-1)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)

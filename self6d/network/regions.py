@@ -1,0 +1,157 @@
+"""RegionNetwork: from regions of interest to masks, dense coordinates and poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from self6d.geometry import (
+    allocentric_to_egocentric,
+    quaternion_to_matrix,
+    rotation6d_to_matrix,
+)
+from self6d.network.config import NetworkConfig
+from self6d.network.heads import CropFeatures, DenseBranch, FusedFeatures, MaskBranch, PoseBranch
+from self6d.network.objects import ObjectTable
+from self6d.network.targets import cell_rays
+from self6d.network.translation import DECODE
+
+
+class Regions(NamedTuple):
+    """N regions of B images, to look at.
+
+    Attributes:
+        box: (N, 4), pixels; may leave the image.
+        image_index: (N,) int64.
+        object_index: (N,) int64.
+        K: (N, 3, 3), pixels, of each region's image.
+        per_image: regions per image if they lie image by image, the same number in each; else 0.
+    """
+
+    box: Tensor
+    image_index: Tensor
+    object_index: Tensor
+    K: Tensor
+    per_image: int = 0
+
+    def layout(self) -> tuple[Tensor, Tensor | None]:
+        """Boxes and image_index as `roi_align` takes them fastest."""
+        if self.per_image:
+            return self.box.view(-1, self.per_image, 4), None
+        return self.box, self.image_index
+
+
+class RegionOutput(NamedTuple):
+    """What the branches say about N regions.
+
+    Attributes:
+        mask_logits: (N, 1 or 2, M, M).
+        rotation: (N, 3, 3) as put out, allocentric or egocentric. translation: (N, 3) code.
+        R: (N, 3, 3) and t: (N, 3), metres, the pose.
+        coordinates: (N, 3, S, S), metres, and region_logits: (N, K, S, S), or None.
+    """
+
+    mask_logits: Tensor
+    rotation: Tensor
+    translation: Tensor
+    R: Tensor
+    t: Tensor
+    coordinates: Tensor | None
+    region_logits: Tensor | None
+
+
+class RegionNetwork(nn.Module):
+    """Region features and the branches on them.
+
+    Args:
+        config: form and sizes. objects: geometry of the objects.
+        stride: of the detector's finest maps, pixels.
+    """
+
+    def __init__(self, config: NetworkConfig, objects: ObjectTable, stride: float) -> None:
+        super().__init__()
+        self.config = config
+        count = len(objects.diameter)
+        heads = count if config.per_object else 1
+        width = config.head_channels
+        self.features: CropFeatures | FusedFeatures
+        if config.roi_input == "crop":
+            self.features = CropFeatures(config, count)
+        else:
+            self.features = FusedFeatures(config, stride)
+        self.mask = MaskBranch(config, heads)
+        self.dense: DenseBranch | None = None
+        self.condense: nn.Module | None = None
+        inside = width
+        if config.pose_head == "dense":
+            self.dense = DenseBranch(config, heads)
+            if config.pnp_features:
+                self.condense = nn.Conv2d(width, config.pnp_features, 1)
+            inside = 3 + 1 + 2 + 2 + config.regions + config.pnp_features
+        numbers = 6 if config.rotation == "allocentric6d" else 4
+        self.pose = PoseBranch(inside, self.features.side, numbers, heads, width)
+
+    def forward(
+        self,
+        images: Tensor,
+        maps: Sequence[Tensor] | None,
+        regions: Regions,
+        objects: ObjectTable,
+    ) -> RegionOutput:
+        """Images (B, 3, H, W), the detector's maps (for roi_input "features") and regions."""
+        boxes, image_index = regions.layout()
+        if isinstance(self.features, CropFeatures):
+            crops = self.features.crops(images, boxes, image_index)
+            features = self.features(crops, regions.object_index)
+        else:
+            assert maps is not None
+            features = self.features(maps, images, boxes, image_index)
+        mask_logits = self.mask(features, regions.object_index)
+        coordinates = region_logits = None
+        pose_input = features
+        if self.dense is not None:
+            normalised, region_logits = self.dense(features, regions.object_index)
+            half = objects.half_extent[regions.object_index][..., None, None]
+            centre = objects.centre[regions.object_index][..., None, None]
+            coordinates = centre + normalised * half
+            seen = F.adaptive_avg_pool2d(mask_logits[:, :1].sigmoid(), coordinates.shape[-1])
+            diameter = objects.diameter[regions.object_index][:, None, None, None]
+            parts = [_correspondences(coordinates / diameter, seen, regions)]
+            if self.config.regions:
+                parts.append(region_logits.softmax(1) * seen)
+            if self.condense is not None:
+                parts.append(self.condense(features).float())
+            pose_input = torch.cat(parts, dim=1)
+        raw, translation = self.pose(pose_input, regions.object_index)
+        with torch.autocast(images.device.type, enabled=False):
+            decode = DECODE[self.config.translation]
+            diameter = objects.diameter[regions.object_index]
+            t = decode(translation, regions.box, regions.K, diameter)
+            if self.config.rotation == "allocentric6d":
+                rotation = rotation6d_to_matrix(raw)
+                R = allocentric_to_egocentric(rotation, t)
+            else:
+                rotation = R = quaternion_to_matrix(raw)
+        return RegionOutput(mask_logits, rotation, translation, R, t, coordinates, region_logits)
+
+
+def _correspondences(scaled: Tensor, seen: Tensor, regions: Regions) -> Tensor:
+    """What a PnP solver needs, as maps: object coordinates, their weight, where they are seen.
+
+    In units of the diameter this is a geometric problem of its own, the same for every object.
+
+    Args:
+        scaled: (N, 3, S, S), object coordinates in diameters. seen: (N, 1, S, S) in [0, 1].
+
+    Returns:
+        (N, 8, S, S): weighted coordinates, weight, viewing rays, place within the region.
+    """
+    n, side = len(scaled), scaled.shape[-1]
+    axis = (torch.arange(side, device=scaled.device) + 0.5) / side * 2 - 1
+    place = torch.stack(torch.meshgrid(axis, axis, indexing="xy")).expand(n, -1, -1, -1)
+    rays = cell_rays(regions.box, regions.K, side)
+    return torch.cat((scaled * seen, seen, rays, place), dim=1)
