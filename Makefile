@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 DEMO_OUT ?= out/demo
 SCREEN := -screen 0 1280x800x24
-XVFB := $(if $(shell command -v xvfb-run),xvfb-run -a -s "$(SCREEN)")
+XVFB = $(if $(shell command -v xvfb-run),xvfb-run -a -s "$(SCREEN)")
 
 export CONSTRAINTS TORCH_INDEX
 

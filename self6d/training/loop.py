@@ -225,6 +225,7 @@ class _Runner:
             self._collect()
             self._save()
             self.reporter.emit(Note("info", "paused", self.step))
+            self.reporter.emit(Progress(self.step, self.task.total_steps, None, "paused"))
             self.reporter.status("paused", step=self.step)
             while self.control.paused and not self.control.stopping:
                 self._obey_now()

@@ -1,0 +1,65 @@
+"""The command line, `self6d-studio`. Exit codes: 0 done, 2 usage, others see self6d.errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from self6d.commands import bench, data, experiment, maintain, train, use
+from self6d.errors import Self6DError
+
+app = typer.Typer(
+    name="self6d-studio",
+    help="Adapt a monocular 6D object pose network to your camera without annotation.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _module in (train, use, data, experiment, bench, maintain):
+    _module.register(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit with its code. Every error is one line on standard error."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    from self6d.logging import log_crash, start_logging
+
+    file = start_logging(arguments)
+    try:
+        code = app(args=arguments, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except BaseException as error:
+        if os.environ.get("SELF6D_DEBUG") == "1":
+            raise
+        if isinstance(error, Self6DError):
+            return _say(error.one_line(), error.exit_code)
+        if isinstance(error, KeyboardInterrupt | typer.Abort):
+            return _say("interrupted", 130)
+        if isinstance(error, SystemExit):
+            return error.code if isinstance(error.code, int) else 1
+        if hasattr(error, "format_message"):  # typer's usage errors
+            return _say(f"{error.format_message()} Try --help.", 2)
+        if isinstance(error, BrokenPipeError):
+            return 141
+        log_crash(error)
+        where = f" Details: {file}" if file else " Set SELF6D_DEBUG=1 for details."
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        return _say(f"unexpected {what[:300]}.{where}", 1)
+
+
+def _say(text: str, code: int) -> int:
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Commands of the shell, by subject. They import inside: `--help` must not load torch."""

@@ -1,0 +1,75 @@
+"""bench: how fast this machine is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from self6d.commands import options as opt
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        help="Measure speed and memory.", no_args_is_help=True, rich_markup_mode=None
+    )
+    group.command("render")(render)
+    group.command("train")(train)
+    group.command("gui")(gui)
+    app.add_typer(group, name="bench")
+
+
+def render(
+    device: opt.Device = "auto",
+    peer: Annotated[str | None, typer.Option(help="Also time another renderer: kaolin.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small cases, few repeats.")] = False,
+    json_path: opt.Json = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Time the differentiable renderer, forward and backward."""
+    from self6d.commands.output import print_table, write_json
+    from self6d.console import progress
+    from self6d.render.bench import bench_render
+
+    with progress("timing", quiet=quiet) as advance:
+        rows = bench_render(device=device, peer=peer, quick=quick, advance=advance)
+    _print_rows(rows, print_table)
+    write_json(json_path, rows)
+
+
+def train(
+    models: opt.OptionalModels = None,
+    preset: Annotated[str, typer.Option(help="Preset.")] = "tiny",
+    device: opt.Device = "auto",
+    steps: Annotated[int, typer.Option(min=1, help="Steps timed.")] = 20,
+    json_path: opt.Json = None,
+) -> None:
+    """Time stage-1 training: images made and learnt from, a second."""
+    from self6d.commands.output import print_table, write_json
+    from self6d.training.bench import bench_train
+
+    rows = bench_train(models, preset=preset, device=device, steps=steps)
+    _print_rows(rows, print_table)
+    write_json(json_path, rows)
+
+
+def gui(
+    seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 60.0,
+    json_path: opt.Json = None,
+) -> None:
+    """Measure the window while a job trains: first paint, event-loop delay, redraw times."""
+    import runpy
+    import sys
+
+    arguments = ["--seconds", str(seconds)] + (["--json", str(json_path)] if json_path else [])
+    sys.argv = ["self6d-studio bench gui", *arguments]
+    runpy.run_module("studio.bench", run_name="__main__", alter_sys=True)
+
+
+def _print_rows(rows: list[dict], print_table) -> None:  # type: ignore[no-untyped-def]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [
+        [f"{row[n]:.3g}" if isinstance(row.get(n), float) else row.get(n, "") for n in names]
+        for row in rows
+    ]
+    print_table(names, cells)

@@ -1,0 +1,95 @@
+"""doctor, sample, synth: looking at data and making it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from self6d.commands import options as opt
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(doctor)
+    app.command()(sample)
+    synth = typer.Typer(help="Stage-1 images.", no_args_is_help=True, rich_markup_mode=None)
+    synth.command("preview")(synth_preview)
+    synth.callback()(lambda: None)
+    app.add_typer(synth, name="synth")
+
+
+def doctor(
+    data: opt.Data,
+    models: opt.OptionalModels = None,
+    fix: Annotated[
+        Path | None, typer.Option("--fix", help="Write a corrected copy into this new folder.")
+    ] = None,
+    json_path: opt.Json = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Say what a recording is and what is wrong with it."""
+    from self6d.commands.output import write_json
+    from self6d.console import progress
+    from self6d.datasets import doctor as doctoring
+
+    with progress("examining", quiet=quiet) as advance:
+        report = doctoring.examine(data, models, advance=advance)
+    typer.echo(report.text())
+    write_json(json_path, report.to_dict())
+    if fix is not None:
+        with progress("copying", quiet=quiet) as advance:
+            doctoring.write_fixed(report, fix, advance=advance)
+        typer.echo(f"corrected copy: {fix}")
+
+
+def sample(
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    frames: Annotated[int | None, typer.Option(min=1, help="Unlabelled frames.")] = None,
+    eval_frames: Annotated[
+        int | None, typer.Option(min=1, help="Held-out labelled frames.")
+    ] = None,
+    seed: opt.Seed = 7,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Generate an RGB-D recording with held-out truth.
+
+    Three objects, a sensor whose faults stage 1 never renders, splits adapt and eval.
+    """
+    from self6d.console import progress
+    from self6d.datasets.sample import make_sample
+
+    counts = {"frames": frames, "eval_frames": eval_frames}
+    with progress("generating", quiet=quiet) as advance:
+        make_sample(
+            out, seed=seed, advance=advance, **{k: v for k, v in counts.items() if v is not None}
+        )
+    typer.echo(f"done: {out}")
+
+
+def synth_preview(
+    models: opt.Models,
+    out: Annotated[Path, typer.Option(help="PNG to write.")],
+    preset: Annotated[str, typer.Option(help="Preset of synthesis.")] = "standard",
+    camera: Annotated[
+        Path | None, typer.Option(help="Recording or camera file whose intrinsics to use.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, max=64, help="How many.")] = 12,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+) -> None:
+    """A contact sheet of the images that stage 1 would train on."""
+    from self6d.training import jobs
+
+    jobs.synth_preview(
+        models,
+        out,
+        preset=preset,
+        camera=camera,
+        images=images,
+        seed=seed,
+        device=device,
+        overrides=assignments,
+    )
+    typer.echo(f"done: {out}")

@@ -1,0 +1,128 @@
+"""experiment: the paper's figures and tables on any recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from self6d.commands import options as opt
+
+From = Annotated[Path, typer.Option("--from", help="Stage-1 run to start from.")]
+Folder = Annotated[Path, typer.Option("--out", help="Folder of results; goes on where it stopped.")]
+Preset = Annotated[str, typer.Option(help="Preset of stage 2.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        help="Figures and tables: JSON, table and picture, resumable.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    group.command("fig3")(fig3)
+    group.command("ablation")(ablation)
+    group.command("data-share")(data_share)
+    group.command("bounds")(bounds)
+    app.add_typer(group, name="experiment")
+
+
+def fig3(
+    data: opt.Data,
+    from_run: From,
+    out: Folder,
+    models: opt.OptionalModels = None,
+    split: str | None = None,
+    images: Annotated[int, typer.Option(min=1, help="How many images.")] = 100,
+    preset: Preset = "self6d",
+    steps: opt.Steps = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Fig. 3: L_self and pose errors over 200 steps on single images."""
+    _run(
+        "fig3", data, models, from_run, out, split=split, images=images, preset=preset, steps=steps,
+        seed=seed, device=device, overrides=assignments, quiet=quiet,
+    )  # fmt: skip
+
+
+def ablation(
+    data: opt.Data,
+    from_run: From,
+    out: Folder,
+    models: opt.OptionalModels = None,
+    preset: Preset = "self6d",
+    steps: opt.Steps = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Table 1: stage 2 with each term of L_self switched off."""
+    _run(
+        "ablation", data, models, from_run, out, preset=preset, steps=steps, seed=seed,
+        device=device, overrides=assignments, quiet=quiet,
+    )  # fmt: skip
+
+
+def data_share(
+    data: opt.Data,
+    from_run: From,
+    out: Folder,
+    models: opt.OptionalModels = None,
+    shares: Annotated[
+        list[float] | None, typer.Option("--share", help="Share of the frames; repeatable.")
+    ] = None,
+    preset: Preset = "self6d",
+    steps: opt.Steps = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Fig. 4, right: recall against the share of unlabelled frames."""
+    _run(
+        "data-share", data, models, from_run, out, shares=shares, preset=preset, steps=steps,
+        seed=seed, device=device, overrides=assignments, quiet=quiet,
+    )  # fmt: skip
+
+
+def bounds(
+    data: opt.Data,
+    from_run: From,
+    out: Folder,
+    models: opt.OptionalModels = None,
+    preset: Preset = "self6d",
+    steps: opt.Steps = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Lower bound (stage 1), adapted, and upper bound (supervised on the same frames)."""
+    _run(
+        "bounds", data, models, from_run, out, preset=preset, steps=steps, seed=seed,
+        device=device, overrides=assignments, quiet=quiet,
+    )  # fmt: skip
+
+
+def _run(
+    name: str,
+    data: Path,
+    models: list[Path] | None,
+    from_run: Path,
+    out: Path,
+    *,
+    quiet: bool,
+    **settings: object,
+) -> None:
+    from self6d import experiments
+    from self6d.console import JobConsole, steering
+
+    with JobConsole(name, quiet=quiet) as console, steering(console) as control:
+        text = experiments.run(
+            name, data, models, from_run, out, listener=console, control=control, **settings
+        )
+    typer.echo(text)

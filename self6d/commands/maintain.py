@@ -1,0 +1,74 @@
+"""ctl, report-bug: steering a running job, and telling us what went wrong."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Request(StrEnum):
+    pause = "pause"
+    resume = "resume"
+    stop = "stop"
+    save = "save"
+    live = "live"
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(ctl)
+    app.command("report-bug")(report_bug)
+
+
+def ctl(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    request: Annotated[Request, typer.Argument(help="stop: save and stop; live: set KEY=VALUE.")],
+    assignments: Annotated[
+        list[str] | None, typer.Argument(help="For live: such as loss.mask=0.5.")
+    ] = None,
+) -> None:
+    """Steer a running job, whoever started it."""
+    from self6d.errors import InputError
+    from self6d.locks import is_held
+    from self6d.training.control import send
+
+    values = _numbers(assignments or [])
+    if (request is Request.live) != bool(values):
+        raise InputError(
+            "live takes KEY=VALUE, the other requests take nothing",
+            remedy="Write: self6d-studio ctl RUN live loss.mask=0.5",
+        )
+    send(run, request.value, values or None)
+    if not is_held(run):
+        typer.echo("note: no job is running there now; the request will not be obeyed", err=True)
+
+
+def report_bug(
+    run: Annotated[Path | None, typer.Argument(help="Run folder concerned, if any.")] = None,
+    out: Annotated[Path, typer.Option(help="Archive to write.")] = Path("self6d-bug-report.zip"),
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="Include the run's preview pictures.")
+    ] = False,
+) -> None:
+    """Pack logs and versions for us; your images stay out."""
+    from self6d.bug_report import write_bug_report
+
+    names = write_bug_report(out, run=run, with_images=with_images)
+    typer.echo(f"{out}: {', '.join(names)}")
+
+
+def _numbers(assignments: list[str]) -> dict[str, float]:
+    from self6d.errors import InputError
+
+    values = {}
+    for text in assignments:
+        key, _, value = text.partition("=")
+        try:
+            values[key] = float(value)
+        except ValueError:
+            raise InputError(
+                f"{text!r} is not KEY=NUMBER", remedy="Write it like loss.mask=0.5."
+            ) from None
+    return values

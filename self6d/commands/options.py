@@ -1,0 +1,31 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[Path, typer.Argument(help="Recording: BOP, plain RGB-D folder, TUM, LineMOD, ...")]
+Models = Annotated[
+    list[Path], typer.Option("--models", help="CAD files or a folder of them; may be repeated.")
+]
+OptionalModels = Annotated[
+    list[Path] | None,
+    typer.Option("--models", help="CAD files or a folder of them (default: the run's own copy)."),
+]
+Out = Annotated[Path, typer.Option("--out", help="Run folder to make; never overwritten.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE of the configuration, such as loss.mask=0; repeatable."),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same result (on one device).")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Instead of the preset's.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
+TakeLock = Annotated[
+    bool, typer.Option("--take-lock", help="Take over a lock whose owner is surely gone.")
+]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")]

@@ -1,0 +1,50 @@
+"""Results on standard output and in files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table that a person reads and that `awk` can cut."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file or a pipe is as wide as the table
+        console = Console(
+            highlight=False,
+            width=max(
+                table.__rich_measure__(Console(width=1000), Console(width=1000).options).maximum, 20
+            ),
+        )
+    console.print(table)
+
+
+def write_json(path: Path | None, value: Any) -> None:
+    """Write a result, if a file was asked for.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    if path is None:
+        return
+    from self6d.errors import StorageError
+    from self6d.storage import atomic_write
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, (json.dumps(value, indent=1) + "\n").encode())
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written ({error.strerror})", path=path, remedy="Name another file."
+        ) from error

@@ -1,0 +1,178 @@
+"""train, adapt, optimize, demo: the jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from self6d.commands import options as opt
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(train)
+    app.command()(adapt)
+    app.command()(optimize)
+    app.command()(demo)
+
+
+def train(
+    models: opt.Models,
+    out: opt.Out,
+    preset: Annotated[
+        str, typer.Option(help="tiny, standard, paper, or a .toml file.")
+    ] = "standard",
+    camera: Annotated[
+        Path | None,
+        typer.Option(help="Recording or camera file whose intrinsics the images shall have."),
+    ] = None,
+    steps: opt.Steps = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+    resume: opt.Resume = False,
+    take_lock: opt.TakeLock = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Stage 1: train on synthetic images of CAD models."""
+    from self6d.console import JobConsole, steering
+    from self6d.training import jobs
+
+    with JobConsole("training", quiet=quiet) as console, steering(console) as control:
+        run = jobs.train_synthetic(
+            models,
+            out,
+            preset=preset,
+            camera=camera,
+            steps=steps,
+            seed=seed,
+            device=device,
+            overrides=assignments,
+            resume=resume,
+            take_lock=take_lock,
+            listener=console,
+            control=control,
+        )
+    _say_end(run)
+
+
+def adapt(
+    data: opt.Data,
+    from_run: Annotated[Path, typer.Option("--from", help="Run to start from.")],
+    out: opt.Out,
+    models: opt.OptionalModels = None,
+    preset: Annotated[str, typer.Option(help="self6d, self6d-plus, or a .toml file.")] = "self6d",
+    split: Annotated[
+        str | None, typer.Option(help="Named split of the recording (default: adapt, else all).")
+    ] = None,
+    steps: opt.Steps = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+    resume: opt.Resume = False,
+    take_lock: opt.TakeLock = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Stage 2: adapt to a recording without labels."""
+    from self6d.console import JobConsole, steering
+    from self6d.training import jobs
+
+    with JobConsole("adapting", quiet=quiet) as console, steering(console) as control:
+        run = jobs.adapt(
+            data,
+            models,
+            from_run,
+            out,
+            preset=preset,
+            split=split,
+            steps=steps,
+            seed=seed,
+            device=device,
+            overrides=assignments,
+            resume=resume,
+            take_lock=take_lock,
+            listener=console,
+            control=control,
+        )
+    _say_end(run)
+
+
+def optimize(
+    data: opt.Data,
+    frame: Annotated[int, typer.Option(min=0, help="Image number (BOP) or index in the folder.")],
+    object_id: Annotated[int, typer.Option("--object", help="Object number.")],
+    models: opt.OptionalModels = None,
+    scene: Annotated[int | None, typer.Option(help="Scene number, if there are several.")] = None,
+    from_run: Annotated[
+        Path | None, typer.Option("--from", help="Run whose network gives start pose and mask.")
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="JSON with the start pose: R_m2c (3x3) and t_m2c_mm or t_m2c_m."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make (default: none).")] = None,
+    preset: Annotated[str, typer.Option(help="Preset of loss and optimiser.")] = "self6d",
+    steps: opt.Steps = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+    json_path: opt.Json = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Optimise one pose on one image by render-and-compare."""
+    from self6d.commands.output import print_table, write_json
+    from self6d.console import JobConsole, steering
+    from self6d.training import jobs
+
+    with JobConsole("optimising", quiet=quiet) as console, steering(console) as control:
+        result = jobs.optimize(
+            data,
+            models,
+            frame,
+            object_id,
+            scene=scene,
+            from_run=from_run,
+            init=init,
+            out=out,
+            preset=preset,
+            steps=steps,
+            seed=seed,
+            device=device,
+            overrides=assignments,
+            listener=console,
+            control=control,
+        )
+    print_table(
+        ["", "start", "end"],
+        [[name, *(f"{v:.4g}" for v in pair)] for name, pair in result["summary"].items()],
+    )
+    write_json(json_path, result)
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="Folder for the sample, the runs and the table.")
+    ] = Path("out/demo"),
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Train stage 1 instead of using the shipped one.")
+    ] = False,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ignore what an earlier demo left; use a new subfolder.")
+    ] = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """The main job on a generated recording, before and after."""
+    from self6d.demo import run_demo
+
+    run_demo(out, from_scratch=from_scratch, seed=seed, device=device, fresh=fresh, quiet=quiet)
+
+
+def _say_end(run: object) -> None:
+    from self6d.training.run_folder import RunFolder
+
+    assert isinstance(run, RunFolder)
+    word = "stopped; go on with --resume" if run.status == "stopped" else "done"
+    typer.echo(f"{word}: {run.path} (step {run.info.get('step')} of {run.info.get('total')})")

@@ -1,0 +1,146 @@
+"""predict, evaluate, export, launch: using what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from self6d.commands import options as opt
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(evaluate)
+    app.command()(predict)
+    app.command()(export)
+    app.command()(launch)
+
+
+def evaluate(
+    data: opt.Data,
+    runs: Annotated[list[Path], typer.Argument(help="Runs to compare, such as before and after.")],
+    models: opt.OptionalModels = None,
+    split: Annotated[
+        str | None, typer.Option(help="Named split of the recording (default: eval, else all).")
+    ] = None,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Add a row a run with depth refinement on top.")
+    ] = False,
+    device: opt.Device = "auto",
+    json_path: opt.Json = None,
+    csv_path: Annotated[Path | None, typer.Option("--csv", help="Also write a CSV table.")] = None,
+    latex_path: Annotated[Path | None, typer.Option("--latex", help="Also write LaTeX.")] = None,
+    html_path: Annotated[
+        Path | None, typer.Option("--html", help="Also write a self-contained report.")
+    ] = None,
+    bop_path: Annotated[
+        Path | None, typer.Option("--bop", help="Folder for BOP results files, one a run.")
+    ] = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Score runs on a recording: a table per object and mean."""
+    from self6d.console import progress
+    from self6d.training import jobs
+
+    with progress("evaluating", quiet=quiet) as advance:
+        report = jobs.evaluate(
+            data,
+            models,
+            runs,
+            split=split,
+            refine=refine,
+            device=device,
+            json_path=json_path,
+            csv_path=csv_path,
+            latex_path=latex_path,
+            html_path=html_path,
+            bop_path=bop_path,
+            advance=advance,
+        )
+    typer.echo(report.text())
+
+
+def predict(
+    images: Annotated[Path, typer.Argument(help="Recording, folder of images, or one image.")],
+    from_run: Annotated[Path, typer.Option("--from", help="Run whose network to use.")],
+    camera: Annotated[
+        Path | None, typer.Option(help="Camera file, where the images come without one.")
+    ] = None,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Optimise each pose on the frame's depth as well.")
+    ] = False,
+    score: Annotated[float, typer.Option(min=0, max=1, help="Lowest score reported.")] = 0.3,
+    device: opt.Device = "auto",
+    json_path: opt.Json = None,
+    overlay: Annotated[
+        Path | None, typer.Option("--overlay", help="Folder for pictures with the poses drawn in.")
+    ] = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Poses in images, from RGB alone."""
+    from self6d.commands.output import print_table, write_json
+    from self6d.console import progress
+    from self6d.training import jobs
+
+    with progress("predicting", quiet=quiet) as advance:
+        found = jobs.predict(
+            images,
+            from_run,
+            camera=camera,
+            refine=refine,
+            score_threshold=score,
+            device=device,
+            overlay=overlay,
+            advance=advance,
+        )
+    rows = [
+        [
+            row["image"],
+            row["object"],
+            f"{row['score']:.2f}",
+            " ".join(f"{v:.3f}" for v in row["t_m2c"]),
+            " ".join(f"{v:.3f}" for v in row["quaternion_wxyz"]),
+        ]
+        for row in found
+    ]
+    print_table(["image", "object", "score", "t (m)", "rotation (wxyz)"], rows)
+    write_json(json_path, found)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
+    onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Also write ONNX.")] = True,
+) -> None:
+    """Weights and an inference example that needs RGB alone."""
+    from self6d.training import jobs
+
+    for path in jobs.export(run, to, onnx=onnx):
+        typer.echo(str(path))
+
+
+def launch(
+    data: Annotated[
+        Path | None, typer.Argument(help="Recording, project or run to open at once.")
+    ] = None,
+) -> None:
+    """Open the window."""
+    import runpy
+    import sys
+
+    from self6d.errors import MissingDependencyError
+
+    missing = [n for n in ("studio", "PySide6", "pyqtgraph", "vispy") if not _found(n)]
+    if missing:
+        raise MissingDependencyError(
+            f"the window needs {', '.join(missing)}", remedy="Install: pip install self6d-studio."
+        )
+    sys.argv = ["self6d-studio launch", *([str(data)] if data else [])]
+    runpy.run_module("studio", run_name="__main__", alter_sys=True)
+
+
+def _found(name: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(name) is not None

@@ -1,0 +1,170 @@
+"""What a job looks like in a terminal: a progress bar with time left, notes above it, Ctrl+C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from self6d.training.control import Control
+    from self6d.training.events import Event
+
+PLAIN_EVERY_S = 10.0
+
+
+def error_console() -> Console:
+    """Standard error; results go to standard output."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def clock(seconds: float | None) -> str:
+    """Such as `6:10` or `1:02:30`; `-:--` when unknown."""
+    if seconds is None:
+        return "-:--"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+class _TimeLeft(ProgressColumn):
+    def render(self, task: Any) -> Text:
+        left = task.fields.get("left", task.time_remaining)
+        return Text(f"{clock(left)} left", style="progress.remaining")
+
+
+class JobConsole:
+    """A listener that shows a job's events. Use as a context.
+
+    Args:
+        title: what is running.
+        quiet: show warnings and errors only.
+    """
+
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
+        self._console = error_console()
+        self._title, self._quiet = title, quiet
+        self._live = self._console.is_terminal and not quiet
+        self._bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _TimeLeft(),
+            TextColumn("{task.fields[loss]}"),
+            console=self._console,
+            disable=not self._live,
+        )
+        self._bar: Any = None
+        self._loss = ""
+        self._printed = time.monotonic()
+
+    def __enter__(self) -> JobConsole:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: Event) -> None:
+        from self6d.training import events
+
+        if isinstance(event, events.Scalars):
+            total = event.values.get("loss/total")
+            self._loss = "" if total is None else f"loss {total:.4g}"
+        elif isinstance(event, events.Progress):
+            self._progress(event.step, event.total, event.seconds_left, event.phase)
+        elif isinstance(event, events.Note) and not (event.level == "info" and self._quiet):
+            self.say(event.text, event.level)
+
+    def say(self, text: str, level: str = "info") -> None:
+        """A line above the bar."""
+        style = {"warning": "yellow", "error": "red"}.get(level)
+        prefix = "" if level == "info" else f"{level}: "
+        self._console.print(Text(prefix + text), style=style)
+
+    def _progress(self, step: int, total: int, left: float | None, phase: str) -> None:
+        title = f"{self._title} ({phase})" if phase == "paused" else self._title
+        if self._live:
+            if self._bar is None:
+                self._bar = self._bars.add_task(title, loss="", left=None)
+            shown = {"completed": step, "total": total, "left": left, "loss": self._loss}
+            self._bars.update(self._bar, description=title, **shown)
+        elif not self._quiet:
+            now = time.monotonic()
+            if now - self._printed >= PLAIN_EVERY_S or (step == total and self._bar is None):
+                self._printed = now
+                self._bar = step == total or None
+                self.say(f"{title}: {step}/{total}, {clock(left)} left, {self._loss}")
+
+
+@contextmanager
+def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work that is not a training run: call `advance(done, total)`.
+
+    Nothing is shown for work shorter than two seconds.
+    """
+    console = error_console()
+    bars = Bars(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _TimeLeft(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+        transient=True,
+    )
+    began = time.monotonic()
+    bar: Any = None
+
+    def advance(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            if time.monotonic() - began < 2.0 and done < total:
+                return
+            bars.start()
+            bar = bars.add_task(title)
+        bars.update(bar, completed=done, total=total)
+
+    try:
+        yield advance
+    finally:
+        bars.stop()
+
+
+@contextmanager
+def steering(console: JobConsole | None = None) -> Iterator[Control]:
+    """A control that Ctrl+C and SIGTERM turn into save-and-stop; a second Ctrl+C interrupts."""
+    from self6d.training.control import Control
+
+    control = Control()
+    if threading.current_thread() is not threading.main_thread():
+        yield control
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if control.stopping and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        control.stop()
+        text = "saving and stopping after this step (Ctrl+C again to stop at once)"
+        if console is not None:
+            console.say(text)
+        else:
+            print(text, file=sys.stderr)
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield control
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
