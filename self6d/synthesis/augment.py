@@ -15,9 +15,7 @@ from torch import Tensor
 from self6d.synthesis import effects
 
 
-def augment(
-    images: Tensor, generator: torch.Generator | int, strength: float = 1.0
-) -> Tensor:
+def augment(images: Tensor, generator: torch.Generator | int, strength: float = 1.0) -> Tensor:
     """Photometric augmentation.
 
     Args:
@@ -90,9 +88,7 @@ class _Camera:
         s = self.s
 
         def noise(x: Tensor, n: int) -> Tensor:
-            normal = torch.randn(
-                x.shape, generator=self.noise, device=self.device, dtype=x.dtype
-            )
+            normal = torch.randn(x.shape, generator=self.noise, device=self.device, dtype=x.dtype)
             level = self.u(n, 0, 1) ** 2
             return effects.sensor_noise(x, 0.05 * s * level, 0.08 * s * level, normal)
 

@@ -110,9 +110,7 @@ def _polygons(x: Tensor, y: Tensor, centre: Tensor, corners: int, rand) -> Tenso
     return inside
 
 
-def load_photos(
-    folder: str | Path, size: tuple[int, int], limit: int = 2000
-) -> Tensor:
+def load_photos(folder: str | Path, size: tuple[int, int], limit: int = 2000) -> Tensor:
     """Read a folder of photographs once.
 
     Args:

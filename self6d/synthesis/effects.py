@@ -154,6 +154,7 @@ _CHROMA_TABLE = (
     *(99,) * 32,
 )  # fmt: skip
 _TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+_FROM_YCC = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
 def jpeg(images: Tensor, quality: Tensor) -> Tensor:
@@ -181,7 +182,7 @@ def jpeg(images: Tensor, quality: Tensor) -> Tensor:
 
     ycc = (dct.T @ coefficients @ dct).transpose(3, 4).reshape(b, 3, ph, pw)
     ycc[:, 0] += 128.0
-    rgb = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_ycc), ycc) / 255.0
+    rgb = torch.einsum("ij,bjhw->bihw", torch.tensor(_FROM_YCC, device=device), ycc) / 255.0
     return rgb[..., :h, :w]
 
 

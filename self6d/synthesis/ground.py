@@ -37,7 +37,9 @@ def sample_table(layout: Layout, generator: torch.Generator) -> Table:
     g, b = generator, len(layout.K)
     offset = layout.centre - layout.table_t[layout.image]
     on_table = (offset[:, None] @ layout.table_R[layout.image])[:, 0, :2]
-    reach = torch.zeros(b, 2).index_reduce_(0, layout.image, on_table.abs(), "amax")
+    reach = torch.zeros(b, 2).scatter_reduce_(
+        0, layout.image[:, None].expand(-1, 2), on_table.abs(), "amax"
+    )
     distance = layout.table_t[:, 2:]
     half = 1.15 * reach + distance * (0.05 + 1.5 * torch.rand(b, 2, generator=g) ** 2)
     size = distance[:, 0] * (0.4 + 1.2 * torch.rand(b, generator=g))
@@ -62,7 +64,8 @@ def table_points(table: Table, size: tuple[int, int]) -> tuple[Tensor, Tensor, T
     device = table.K.device
     v = (torch.arange(h, device=device) + 0.5)[:, None]
     u = torch.arange(w, device=device) + 0.5
-    A = table.R.transpose(1, 2) @ torch.linalg.inv(table.K)
+    inverse = torch.linalg.inv_ex(table.K)[0]  # inv would wait for the GPU
+    A = table.R.transpose(1, 2) @ inverse
     origin = (table.R.transpose(1, 2) @ table.t[..., None])[..., 0]
 
     def ray(i: int) -> Tensor:
@@ -133,7 +136,9 @@ def table_light(
     K = table.K.clone()
     K[:, 0] *= small[1] / size[1]
     K[:, 1] *= small[0] / size[0]
-    x, y, z = table_points(Table(K, table.R, table.t, table.half, table.shown, table.texture), small)
+    x, y, z = table_points(
+        Table(K, table.R, table.t, table.half, table.shown, table.texture), small
+    )
     b = len(x)
     x, y = x.view(b, 1, -1), y.view(b, 1, -1)
 

@@ -150,9 +150,7 @@ def sample_layout(
     cameras = K.expand(batch, 3, 3).clone()
     cameras[:, (0, 1), (0, 1)] *= 1 + cfg.focal_jitter * _uniform(g, batch, 1, low=-1, high=1)
 
-    floating_R, floating_c = _floating(
-        radius, valid, is_instance, cameras, size, distances, cfg, g
-    )
+    floating_R, floating_c = _floating(radius, valid, is_instance, cameras, size, distances, cfg, g)
     rest_R, rest_c, table_R, table_t = _resting(
         shapes, shape, scale, radius, valid, is_instance, cameras, size, distances, cfg, g
     )
@@ -205,9 +203,7 @@ def _choose_shapes(
     return torch.cat((torch.where(again, anyone, shuffled), unlabelled), dim=1)
 
 
-def _distance_limits(
-    distances: tuple[float, float], is_instance: Tensor
-) -> tuple[Tensor, Tensor]:
+def _distance_limits(distances: tuple[float, float], is_instance: Tensor) -> tuple[Tensor, Tensor]:
     """Distractors may come a little nearer and go a little farther than instances."""
     near = torch.where(is_instance, distances[0], 0.75 * distances[0])
     far = torch.where(is_instance, distances[1], 1.2 * distances[1])

@@ -70,9 +70,7 @@ def _solid_angles(corners: np.ndarray) -> np.ndarray:
 def _inside(corners: np.ndarray, normals: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Whether points (F, 3) on the planes of triangles lie in those triangles (F, 3, 3)."""
     nxt = np.roll(corners, -1, axis=1)
-    side = np.einsum(
-        "fej,fj->fe", np.cross(nxt - corners, points[:, None] - corners), normals
-    )
+    side = np.einsum("fej,fj->fe", np.cross(nxt - corners, points[:, None] - corners), normals)
     # Qhull does not orient its triangles
     return np.asarray((side >= -1e-12).all(axis=1) | (side <= 1e-12).all(axis=1))
 

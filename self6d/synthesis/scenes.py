@@ -111,9 +111,7 @@ class SceneMaker:
             images = augment(images, g, self.config.camera_effects)
         return self._labelled(images, composite, layout)
 
-    def _render(
-        self, layout: Layout, light: appearance.Light, g: torch.Generator
-    ) -> Composite:
+    def _render(self, layout: Layout, light: appearance.Light, g: torch.Generator) -> Composite:
         """Every thing in its window, then composited."""
         radius = self.shapes.radius[layout.shape] * layout.scale
         paint = appearance.sample_paint(

@@ -110,9 +110,7 @@ class Compositor:
         self.table = table.to(device, non_blocking=True)
         self.masks = masks
         self.nearest = torch.full((batch * self.ch * self.cw,), FARTHEST, device=device)
-        self.mask = torch.zeros(
-            (masks + 1) * self.ch * self.cw, dtype=torch.bool, device=device
-        )
+        self.mask = torch.zeros((masks + 1) * self.ch * self.cw, dtype=torch.bool, device=device)
         self.parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
     def add(self, things: Tensor, rgb: Tensor, depth_m: Tensor) -> None:

@@ -1,0 +1,71 @@
+"""Several GPUs under torchrun: one process each, gradients averaged, rank 0 in command.
+
+Rank 0 runs the ordinary loop with its events and checkpoints. The others have no run folder: they
+do the step that rank 0 announces, and end when it does.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+PAUSE_MAX = timedelta(days=7)  # a pause of rank 0 must not look like a fault
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those of torchrun; alone without it."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network, averaging its gradients over all ranks."""
+        if self.size == 1:
+            return network
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(
+            network, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
+
+    def announce(self, step: int | None) -> None:
+        """Rank 0: tell the others to do a step; None: to end."""
+        if self.size > 1 and self.rank == 0:
+            _store().add("announced", 1)
+            _store().set(f"go/{_store().add('announced', 0)}", "end" if step is None else str(step))
+
+    def heed(self, count: int) -> int | None:
+        """Other ranks: wait for announcement `count` (from 1); the step, or None to end."""
+        key = f"go/{count}"
+        _store().wait([key], PAUSE_MAX)
+        text = _store().get(key).decode()
+        return None if text == "end" else int(text)
+
+
+def join(device: torch.device | str) -> World:
+    """Join the other processes of torchrun, if there are any (environment WORLD_SIZE, RANK, ...)."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    device = torch.device(device)
+    if size == 1:
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())
+        return World(0, 1, device)
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=30)
+        )
+    return World(dist.get_rank(), size, device)
+
+
+def _store() -> dist.Store:
+    return dist.distributed_c10d._get_default_store()

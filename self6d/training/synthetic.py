@@ -1,0 +1,314 @@
+"""Stage 1: train a pose network on synthetic images alone."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from self6d.errors import InputError
+from self6d.geometry import Camera
+from self6d.network import NetworkConfig, PoseNetwork
+from self6d.scene import ObjectModel
+from self6d.synthesis import SceneMaker, SynthesisConfig, gallery, scaled_camera
+from self6d.synthesis.batch import SceneBatch
+from self6d.training import checkpoint, distributed
+from self6d.training.averaging import MovingAverage
+from self6d.training.events import Preview
+from self6d.training.loop import SKIPPED, finite_step
+from self6d.training.rng import mixed_seed, seeded, step_generator
+from self6d.training.validation import synthetic_recalls
+
+VALIDATION_STREAM = 7  # keeps validation images apart from all training images
+
+
+@dataclass
+class TrainConfig:
+    """How stage 1 trains."""
+
+    steps: int = 8000
+    """Optimiser steps."""
+
+    batch: int = 32
+    """Images a step (and a GPU)."""
+
+    lr: float = 8e-4
+    """Learning rate of AdamW, while it is flat."""
+
+    warmup: int = 200
+    """Steps over which the learning rate rises."""
+
+    flat: float = 0.72
+    """Share of the steps with the full learning rate; a cosine to zero follows."""
+
+    weight_decay: float = 0.02
+    """Of weights; biases and norms have none."""
+
+    clip: float = 5.0
+    """Largest gradient norm; 0: not clipped."""
+
+    ema: float = 0.999
+    """Decay of the averaged weights, which are the ones exported."""
+
+    amp: Literal["auto", "bf16", "off"] = "auto"
+    """Arithmetic: bfloat16 where allowed ("auto": on CUDA), or float32."""
+
+    channels_last: bool = True
+    """Memory layout that convolutions like."""
+
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile of the convolutional parts ("auto": on CUDA with a C compiler at hand)."""
+
+    validate_every: int = 500
+    """Steps between validations on synthetic images; 0: only at checkpoints."""
+
+    validation_images: int = 32
+    """How many images validate."""
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch", "validation_images"):
+            if getattr(self, key) < 1:
+                raise InputError(f"train.{key} is below 1", remedy="Set it to 1 or more.")
+        if not 0 <= self.flat <= 1:
+            raise InputError("train.flat is not between 0 and 1", remedy="0.72 is usual.")
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, flat, then a cosine from `flat` of the steps down to zero."""
+    rise = min(1.0, (step + 1) / max(config.warmup, 1))
+    start = config.flat * config.steps
+    left = max(config.steps - start, 1e-9)
+    fall = 0.5 * (1 + math.cos(math.pi * min(max((step - start) / left, 0.0), 1.0)))
+    return config.lr * rise * fall
+
+
+class SyntheticTask:
+    """The task of stage 1, run by `training.loop.run_task`.
+
+    Args:
+        models: the objects.
+        camera: whose images the network will see; scaled to `synthesis.height`. None: a common one.
+        network, synthesis, train: configurations.
+        seed: decides initial weights and every image.
+        device: "cpu", "cuda", "cuda:1", ...
+        distractors: models that appear without a label.
+
+    Under torchrun the same construction in every process trains one network: each rank makes its
+    own images, gradients are averaged, rank 0 validates and writes (`training.distributed`).
+    """
+
+    name = "train"
+
+    def __init__(
+        self,
+        models: Sequence[ObjectModel],
+        camera: Camera | None = None,
+        network: NetworkConfig | None = None,
+        synthesis: SynthesisConfig | None = None,
+        train: TrainConfig | None = None,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        distractors: Sequence[ObjectModel] = (),
+    ) -> None:
+        self.config = replace(train or TrainConfig())
+        self.synthesis = synthesis or SynthesisConfig()
+        self.seed, self.total_steps = seed, self.config.steps
+        self.world = distributed.join(device)
+        self.device = self.world.device
+        self.cuda = self.device.type == "cuda"
+        self.batch_size = self.config.batch
+        self.images_made = 0
+        self.camera = scaled_camera(camera, self.synthesis.height)
+        with seeded(mixed_seed(seed, 0)):
+            self.network = PoseNetwork(replace(network or NetworkConfig()), models)
+        self.network.to(self.device)
+        if self.config.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = MovingAverage(self.network, self.config.ema)
+        if self._compiles():
+            self.network.detector.compile()
+        self.parallel = self.world.wrap(self.network)
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            _groups(self.parameters, self.config.weight_decay),
+            lr=self.config.lr,
+            fused=self.cuda,
+        )
+        self.maker = SceneMaker(
+            models, self.camera, self.synthesis, self.device, distractors=distractors
+        )
+        self._side = torch.cuda.Stream(self.device) if self.cuda else None
+        self._next: tuple[int, SceneBatch] | None = None
+        self._validation: SceneBatch | None = None
+        self._judged: tuple[int, dict[str, float]] | None = None
+        self._step = 0
+
+    def _compiles(self) -> bool:
+        wanted = self.config.compile
+        if wanted == "auto":
+            return self.cuda and any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+        return wanted == "on"
+
+    def autocast(self) -> AbstractContextManager:
+        """bfloat16 where the configuration says so."""
+        amp = self.config.amp
+        if amp == "off" or (amp == "auto" and not self.cuda):
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def step(self, step: int) -> dict[str, float | Tensor]:
+        """One optimiser step on a fresh batch."""
+        self.world.announce(step)
+        values = self._health(step)
+        batch = self._take(step)
+        rate = learning_rate(step, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        g = step_generator(self.seed, step, self.world.rank, stream=1, device=self.device)
+        with self.autocast():
+            terms = self.parallel(batch, g)
+        ok = finite_step(self.optimizer, self.parameters, terms["total"], self.config.clip)
+        self.average.update(self.network, step)
+        self._step = step + 1
+        self.images_made += self.batch_size * self.world.size
+        if self._side is not None and self._step < self.total_steps:
+            self._prefetch(self._step)
+        values |= {f"loss/{name}": value.detach() for name, value in terms.items()}
+        return values | {"lr": rate, SKIPPED: ~ok}
+
+    def _make(self, step: int) -> SceneBatch:
+        seed = mixed_seed(self.seed, self.world.rank)
+        return self.maker.make(self.batch_size, seed, step)
+
+    def _take(self, step: int) -> SceneBatch:
+        """The batch of a step: the one made beside the last step, if it is that one."""
+        if self._next is None or self._next[0] != step:
+            return self._make(step)
+        batch, self._next = self._next[1], None
+        current = torch.cuda.current_stream(self.device)
+        current.wait_stream(self._side)  # type: ignore[arg-type]
+        for value in vars(batch).values():
+            value.record_stream(current)
+        return batch
+
+    def _prefetch(self, step: int) -> None:
+        """Make the next batch on a stream of its own, beside the training of this one."""
+        with torch.cuda.stream(self._side):
+            self._next = (step, self._make(step))
+
+    def _health(self, step: int) -> dict[str, float | Tensor]:
+        every = self.config.validate_every
+        if self.world.rank or not every or step == 0 or step % every:
+            return {}
+        return {f"health/{name}": value for name, value in self.validate(step).items()}
+
+    def validate(self, step: int) -> dict[str, float]:
+        """Recalls of the averaged weights on a fixed batch of synthetic images."""
+        if self._judged is None or self._judged[0] != step:
+            network = self.average.network
+            parts: list[dict[str, float]] = []
+            for batch in self._validation_batches():
+                with self.autocast():
+                    parts.append(synthetic_recalls(network, batch))
+            mean = {name: sum(p[name] for p in parts) / len(parts) for name in parts[0]}
+            self._judged = (step, mean)
+        return self._judged[1]
+
+    def _validation_batches(self) -> list[SceneBatch]:
+        if self._validation is None:
+            seed, n = mixed_seed(self.seed, VALIDATION_STREAM), self.config.validation_images
+            self._validation = self.maker.make(n, seed, 0)
+        return [self._validation]
+
+    def score(self) -> float:
+        """ADD(-S) recall, with detection recall to break early ties."""
+        health = self.validate(self._step)
+        return health["add_recall"] + 0.01 * health["detection_recall"]
+
+    def previews(self, step: int) -> list[Preview]:
+        """Training images with their labels, and the poses found in two of them."""
+        batch = self.maker.make(min(8, self.batch_size), mixed_seed(self.seed, 1, 1), step)
+        shown = [Preview(step, "train/gallery", {"gallery": gallery(batch, columns=4, images=8)})]
+        with self.autocast():
+            found = self.average.network.predict(batch.images[:2], batch.K[:2])
+        for i in range(min(2, len(batch.images))):
+            rgb = (batch.images[i].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
+            rows = (found.image_index == i).nonzero()[:, 0].tolist()
+            poses = [
+                {
+                    "object_id": self.network.object_ids[int(found.object_index[row])],
+                    "R_m2c": found.R[row].tolist(),
+                    "t_m2c": found.t[row].tolist(),
+                    "score": float(found.score[row]),
+                }
+                for row in rows
+            ]
+            shown.append(Preview(step, f"train/{i}", {"rgb": rgb}, poses))
+        return shown
+
+    def state_dict(self) -> dict[str, Any]:
+        """ "network": the averaged weights, to be used; the rest is for going on."""
+        camera = {"K": self.camera.K.tolist(), "size": list(self.camera.size)}
+        return checkpoint.pack(
+            {
+                "network": self.average.network.state_dict(),
+                "trained": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "network_config": asdict(self.network.config),
+                "object_ids": list(self.network.object_ids),
+                "camera": camera,
+                "batch_size": self.batch_size,
+                "images_made": self.images_made,
+                "step": self._step,
+            }
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from a state of `state_dict`."""
+        tree = checkpoint.unpack(state)
+        self.average.network.load_state_dict(tree["network"])
+        self.network.load_state_dict(tree["trained"])
+        self.optimizer.load_state_dict(tree["optimizer"])
+        self.batch_size = tree["batch_size"]
+        self.images_made = tree["images_made"]
+        self._step = tree["step"]
+        self._next = self._judged = None
+
+    def result(self) -> dict[str, Any]:
+        """Images seen, and the recalls of the averaged weights on synthetic images."""
+        return {"images": self.images_made, **self.validate(self._step)}
+
+    def set_live(self, values: dict[str, float]) -> None:
+        """Change "train.lr", "train.clip" or a weight such as "network.pose_weight"."""
+        for key, value in values.items():
+            section, _, name = key.partition(".")
+            if section == "train" and name in ("lr", "clip"):
+                setattr(self.config, name, value)
+            elif section == "network" and name.endswith("_weight"):
+                if not hasattr(self.network.config, name):
+                    raise InputError(f"there is no {key} to change")
+                setattr(self.network.config, name, value)
+
+    def halve_batch(self) -> bool:
+        """Half as many images a step from now on; not under torchrun, where ranks must agree."""
+        self._next = None
+        if self.batch_size < 2 or self.world.size > 1:
+            return False
+        self.batch_size //= 2
+        return True
+
+
+def _groups(parameters: Sequence[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """Weights decay, vectors (biases, norms) do not."""
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
