@@ -19,21 +19,16 @@ from self6d.datasets.base import FrameKey
 from self6d.datasets.images import (
     DEPTH_SUFFIXES,
     RGB_SUFFIXES,
-    fit_depth,
-    read_depth_raw,
     read_mask,
-    read_rgb,
-    to_metres,
 )
 from self6d.datasets.intrinsics import Intrinsics, matrix, read_intrinsics
 from self6d.datasets.labels import box_from_bop, pose_from_bop
-from self6d.datasets.recording import Recording, Truth, splits_file
+from self6d.datasets.recording import Recording, Truth, read_frame, splits_file
 from self6d.errors import InputError
 from self6d.files import note, read_json
 from self6d.scene import Frame, GroundTruth
 
 _SCENE_NAME = re.compile(r"(?:scene[_-]?)?(\d{1,9})$", re.IGNORECASE)
-_SCENE_MARKS = ("scene_camera.json", "scene_gt.json")
 _LABEL_SCENES = 4  # scenes whose parsed labels stay in memory
 
 
@@ -94,12 +89,14 @@ class BopRecording(Recording):
         return self._scenes[scene_id].folder
 
     def files(self, key: FrameKey) -> tuple[Path, Path | None]:
-        """Paths of a frame's colour image and depth image (None without depth)."""
         scene = self._scenes[key.scene_id]
         return scene.rgb_path(key.image_id), scene.depth_path(key.image_id)
 
     def _frame(self, key: FrameKey) -> Frame:
-        return self._scenes[key.scene_id].frame(key.image_id)
+        scene = self._scenes[key.scene_id]
+        scale, intrinsics = scene.metres_per_unit(key.image_id), scene.intrinsics(key.image_id)
+        name = f"{scene.folder.name}/{key.image_id:06d}"
+        return read_frame(key, name, self.files(key), scale, intrinsics)
 
     def _truth(self, key: FrameKey) -> Truth:
         return self._instances(key, "scene_gt.json")
@@ -177,17 +174,8 @@ class Scene:
     def intrinsics(self, image_id: int) -> Intrinsics:
         return Intrinsics(self.K[self.row[image_id]], source=self.folder / "scene_camera.json")
 
-    def frame(self, image_id: int) -> Frame:
-        rgb = read_rgb(self.rgb_path(image_id))
-        h, w = rgb.shape[:2]
-        depth, depth_path = None, self.depth_path(image_id)
-        if depth_path is not None:
-            scale = self.mm_per_unit[self.row[image_id]] / 1000
-            depth = to_metres(read_depth_raw(depth_path), scale, depth_path)
-            depth = fit_depth(depth, (h, w), depth_path)
-        camera = self.intrinsics(image_id).camera(w, h)
-        name = f"{self.folder.name}/{image_id:06d}"
-        return Frame(rgb, depth, camera, self.scene_id, image_id, name)
+    def metres_per_unit(self, image_id: int) -> float:
+        return float(self.mm_per_unit[self.row[image_id]]) / 1000
 
 
 def open_scene(folder: Path) -> Scene:
@@ -292,16 +280,19 @@ def _one_camera(folder: Path, rgb: dict[int, str]) -> tuple[dict[int, int], np.n
     )
 
 
+def recognise(path: Path) -> str:
+    """Why `path` is of this layout, or ""."""
+    count = sum(len(scenes) for scenes in scene_groups(path).values())
+    return f"{count} folder(s) with scene_camera.json: BOP layout" if count else ""
+
+
 def scene_groups(path: Path, depth: int = 2) -> dict[str, list[Path]]:
     """Scene folders at or below `path`, by the folder (relative to it) that holds them."""
-    if any((path / mark).is_file() for mark in _SCENE_MARKS):
+    if _is_scene(path):
         return {".": [path]}
     groups: dict[str, list[Path]] = {}
     for child in _folders(path):
-        is_scene = _SCENE_NAME.match(child.name) and any(
-            (child / mark).is_file() for mark in _SCENE_MARKS
-        )
-        if is_scene:
+        if _SCENE_NAME.match(child.name) and _is_scene(child):
             groups.setdefault(".", []).append(child)
         elif depth and not child.name.startswith(("models", ".")):
             for name, scenes in scene_groups(child, depth - 1).items():
@@ -309,6 +300,15 @@ def scene_groups(path: Path, depth: int = 2) -> dict[str, list[Path]]:
                     continue  # a scene whose folder has no number
                 groups[child.name if name == "." else f"{child.name}/{name}"] = scenes
     return groups
+
+
+def _is_scene(folder: Path) -> bool:
+    """scene_gt.json alone also accompanies single images, so it counts beside an image folder."""
+    if (folder / "scene_camera.json").is_file():
+        return True
+    return (folder / "scene_gt.json").is_file() and any(
+        (folder / name).is_dir() for name in ("rgb", "gray")
+    )
 
 
 def _folders(path: Path) -> list[Path]:

@@ -16,13 +16,10 @@ from self6d.datasets.base import FrameKey
 from self6d.datasets.images import (
     DEPTH_SUFFIXES,
     RGB_SUFFIXES,
-    fit_depth,
     read_depth_raw,
-    read_rgb,
-    to_metres,
 )
 from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
-from self6d.datasets.recording import Recording, splits_file
+from self6d.datasets.recording import Recording, models_beside, read_frame, splits_file
 from self6d.errors import InputError
 from self6d.files import note
 from self6d.scene import Frame
@@ -97,31 +94,30 @@ class FolderRecording(Recording):
             scale = depth_scale.from_statement(intrinsics.depth_scale, camera_file)
         else:
             scale = depth_scale.from_values(_samples(path, pairs), path)
-        models = path / "models"
         return cls(
             path,
             pairs,
             intrinsics,
             scale,
             reason=reason,
-            models_path=models if models.is_dir() else None,
+            models_path=models_beside(path, up=0),
         )
 
     def files(self, key: FrameKey) -> tuple[Path, Path | None]:
-        """Paths of a frame's colour image and depth image (None without depth)."""
         pair = self._pairs[key.image_id]
         return self.root / pair.rgb, self.root / pair.depth if pair.depth else None
 
     def _frame(self, key: FrameKey) -> Frame:
-        rgb_path, depth_path = self.files(key)
-        rgb = read_rgb(rgb_path)
-        h, w = rgb.shape[:2]
-        depth = None
-        if depth_path is not None:
-            depth = to_metres(read_depth_raw(depth_path), self.metres_per_unit, depth_path)
-            depth = fit_depth(depth, (h, w), depth_path)
-        camera = self.intrinsics.camera(w, h)
-        return Frame(rgb, depth, camera, 0, key.image_id, rgb_path.stem)
+        files = self.files(key)
+        return read_frame(key, files[0].stem, files, self.metres_per_unit, self.intrinsics)
+
+
+def recognise(path: Path) -> str:
+    """Why `path` is of this layout, or ""."""
+    rgb, depth = list_images(path)
+    if not rgb:
+        return ""
+    return f"{len(rgb)} colour and {len(depth)} depth images: plain RGB-D folder"
 
 
 def list_images(root: Path) -> tuple[list[str], list[str]]:

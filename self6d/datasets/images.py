@@ -135,6 +135,11 @@ def to_metres(raw: np.ndarray, metres_per_unit: float, path: Path) -> np.ndarray
     return depth
 
 
+def read_depth(path: Path, metres_per_unit: float, size: tuple[int, int]) -> np.ndarray:
+    """Depth of a colour image of `size` (height, width) in metres, (H, W) float32, 0 = unknown."""
+    return fit_depth(to_metres(read_depth_raw(path), metres_per_unit, path), size, path)
+
+
 def fit_depth(depth_m: np.ndarray, size: tuple[int, int], path: Path) -> np.ndarray:
     """Depth brought to the size (height, width) of its colour image, by the nearest pixel.
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from self6d.datasets.base import FrameKey
+from self6d.datasets.images import read_depth, read_rgb
+from self6d.datasets.intrinsics import Intrinsics
 from self6d.errors import InputError
 from self6d.files import read_json
 from self6d.scene import Frame, GroundTruth
@@ -18,7 +20,7 @@ Truth = tuple[GroundTruth, ...]
 class Recording:
     """Base of the readers; see `self6d.datasets.base.Dataset` for the meaning of each method.
 
-    A subclass sets `kind` and implements `_frame` and, where the layout has labels, `_truth`.
+    A subclass sets `kind` and implements `files`, `_frame` and, where it has labels, `_truth`.
 
     Attributes:
         root: the folder or file it was opened from.
@@ -126,11 +128,30 @@ class Recording:
         other.keys = tuple(keys)
         return other
 
+    def files(self, key: FrameKey) -> tuple[Path, Path | None]:
+        """Paths of a frame's colour image and depth image (None without depth)."""
+        raise NotImplementedError
+
     def _frame(self, key: FrameKey) -> Frame:
         raise NotImplementedError
 
     def _truth(self, key: FrameKey) -> Truth:
         return ()
+
+
+def read_frame(
+    key: FrameKey,
+    name: str,
+    files: tuple[Path, Path | None],
+    metres_per_unit: float,
+    intrinsics: Intrinsics,
+) -> Frame:
+    """Read a frame's images and fit its camera to their size."""
+    rgb_path, depth_path = files
+    rgb = read_rgb(rgb_path)
+    h, w = rgb.shape[:2]
+    depth = None if depth_path is None else read_depth(depth_path, metres_per_unit, (h, w))
+    return Frame(rgb, depth, intrinsics.camera(w, h), key.scene_id, key.image_id, name)
 
 
 def upper_bound_truth(dataset) -> Callable[[int], Truth]:
@@ -146,6 +167,16 @@ def upper_bound_truth(dataset) -> Callable[[int], Truth]:
         Labels of the frame at an index.
     """
     return dataset.upper_bound
+
+
+def models_beside(path: Path, up: int = 2) -> Path | None:
+    """The models/ (or meshes/) folder of a recording, in its folder or up to `up` levels above."""
+    here = path.absolute()
+    for folder in (here, *here.parents[:up]):
+        for name in ("models", "meshes", "models_eval"):
+            if (folder / name).is_dir():
+                return folder / name
+    return None
 
 
 def splits_file(folder: Path, keys: Sequence[FrameKey]) -> dict[str, list[FrameKey]]:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from self6d.datasets.bop import BopRecording, scene_groups
-from self6d.datasets.folder import FolderRecording, list_images
+from self6d.datasets import bop, folder, linemod, linemod_preprocessed, single, tum, ycb_video
+from self6d.datasets.images import RGB_SUFFIXES
 from self6d.datasets.recording import Recording
 from self6d.errors import InputError
 from self6d.files import forget_notes, unreadable
+from self6d.scene.mesh_io import MESH_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,9 @@ class Layout:
     """A way of laying out a recording.
 
     Attributes:
+        name: reader's name.
         recognise: folder -> why it is of this layout, or "" if it is not.
-        open: reader.
+        open: the reader.
     """
 
     name: str
@@ -27,30 +29,41 @@ class Layout:
     open: Callable[..., Recording]
 
 
-def _bop(path: Path) -> str:
-    groups = scene_groups(path)
-    count = sum(len(scenes) for scenes in groups.values())
-    return f"{count} folder(s) with scene_camera.json: BOP layout" if count else ""
-
-
-def _folder(path: Path) -> str:
-    rgb, depth = list_images(path)
-    if not rgb:
-        return ""
-    return f"{len(rgb)} colour and {len(depth)} depth images: plain RGB-D folder"
-
-
+# The first that recognises a folder reads it: the most particular layouts come first.
 LAYOUTS = (
-    Layout("bop", _bop, BopRecording.open),
-    Layout("folder", _folder, FolderRecording.open),
+    Layout("bop", bop.recognise, bop.BopRecording.open),
+    Layout(
+        "linemod_preprocessed",
+        linemod_preprocessed.recognise,
+        linemod_preprocessed.PreprocessedLinemod.open,
+    ),
+    Layout("linemod", linemod.recognise, linemod.LinemodRecording.open),
+    Layout("ycb_video", ycb_video.recognise, ycb_video.YcbVideoRecording.open),
+    Layout("tum", tum.recognise, tum.TumRecording.open),
+    Layout("single", single.recognise, single.SingleImage.open),
+    Layout("folder", folder.recognise, folder.FolderRecording.open),
 )
+
+# What people also point at, and how to turn it into something read here.
+_FOREIGN = {
+    ".bag": "Export it to rgb/ and depth/ images (ROS: `rosbag` or `rosbags`; RealSense: "
+    "`rs-convert -i FILE -p DIR`) and add camera.json.",
+    ".db3": "Export its image topics to rgb/ and depth/ with `rosbags`, and add camera.json.",
+    ".mcap": "Export its image topics to rgb/ and depth/ with `rosbags`, and add camera.json.",
+    ".mkv": "Export it to rgb/ and registered depth/ with Azure Kinect's `k4arecorder` tools or "
+    "Open3D's `azure_kinect_mkv_reader`, and add camera.json.",
+    ".zip": "Unpack it first.",
+    ".tar": "Unpack it first.",
+    ".gz": "Unpack it first.",
+    ".7z": "Unpack it first.",
+}
 
 
 def open_dataset(path: str | Path, kind: str = "auto") -> Recording:
     """Open a recording, its layout found from what lies there.
 
     Args:
-        path: folder (or, for recordings kept in one file, that file).
+        path: folder, or the colour image of a single frame.
         kind: name of a layout to use instead of finding it.
 
     Returns:
@@ -63,18 +76,27 @@ def open_dataset(path: str | Path, kind: str = "auto") -> Recording:
     forget_notes()
     try:
         exists, is_folder = path.exists(), path.is_dir()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise unreadable(path, "recording", error) from None
     if not exists:
         raise InputError("there is no such folder", path=path, remedy="Check the path.")
-    if not is_folder:
-        raise InputError(
-            "is a file, not a recording", path=path, remedy="Name the folder that holds it."
-        )
     try:
-        return _open(path, kind)
+        return _open(path, kind) if is_folder else _open_file(path)
     except OSError as error:
         raise unreadable(Path(error.filename or path), "recording", error) from None
+
+
+def _open_file(path: Path) -> Recording:
+    suffix = path.suffix.lower()
+    if suffix in RGB_SUFFIXES:
+        return single.SingleImage.open(path, reason="an image file: single image")
+    if suffix in MESH_SUFFIXES:
+        what, remedy = "is a CAD model, not a recording", "Give it as --models."
+    elif suffix in _FOREIGN:
+        what, remedy = f"is a {suffix} file, which is not read directly", _FOREIGN[suffix]
+    else:
+        what, remedy = "is a file, not a recording", "Name the folder that holds it."
+    raise InputError(what, path=path, remedy=remedy)
 
 
 def _open(path: Path, kind: str) -> Recording:
@@ -89,6 +111,9 @@ def _open(path: Path, kind: str) -> Recording:
         reason = layout.recognise(path)
         if reason or kind != "auto":
             return layout.open(path, reason=reason or f"opened as {kind}, as asked")
+    for entry in sorted(path.iterdir()):
+        if entry.suffix.lower() in _FOREIGN:
+            return _open_file(entry)
     raise InputError(
         "holds no recording of a known layout",
         path=path,

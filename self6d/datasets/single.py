@@ -1,0 +1,167 @@
+"""One image, its depth and its camera: happypose's example layout, or plainly named files.
+
+happypose: image_rgb.png, image_depth.png, camera_data.json, object_data.json, meshes/.
+Plain: rgb.png, depth.png, a camera file, and scene_gt.json (one BOP list) where poses are known.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from self6d.datasets import depth_scale
+from self6d.datasets.folder import FolderRecording, Pair, list_images, paired
+from self6d.datasets.images import read_depth_raw
+from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
+from self6d.datasets.labels import checked_pose, pose_from_bop
+from self6d.datasets.recording import Truth, models_beside
+from self6d.errors import InputError
+from self6d.files import read_json
+from self6d.geometry import Pose
+from self6d.scene import GroundTruth
+from self6d.scene.known import known_id
+
+_NUMBER = re.compile(r"(?:.*[-_])?obj_(\d+)$")
+
+
+class SingleImage(FolderRecording):
+    """A recording of one frame."""
+
+    kind = "single"
+
+    @classmethod
+    def open(cls, path: Path, *, reason: str = "") -> Self:
+        """Read the folder of one image, or the image's own path."""
+        folder, wanted = (path.parent, path.name) if path.is_file() else (path, None)
+        rgb, depth = list_images(folder)
+        pairs = paired(rgb, depth if len(depth) == len(rgb) else depth[:0], folder)
+        if wanted is not None:
+            pairs = {i: p for i, p in pairs.items() if p.rgb.rsplit("/", 1)[-1] == wanted}
+        if len(pairs) != 1:
+            raise InputError(
+                f"holds {len(pairs)} colour images where one is expected",
+                path=path,
+                remedy="Name the image itself.",
+            )
+        (pair,) = pairs.values()
+        intrinsics = _camera(folder)
+        if intrinsics.depth_scale is not None:
+            scale = depth_scale.from_statement(intrinsics.depth_scale, folder)
+        else:
+            raw = [read_depth_raw(folder / pair.depth)] if pair.depth else []
+            scale = depth_scale.from_values(raw, folder)
+        return cls(
+            folder,
+            {0: Pair(pair.rgb, pair.depth)},
+            intrinsics,
+            scale,
+            reason=reason,
+            models_path=models_beside(folder, up=0),
+        )
+
+    def _truth(self, key) -> Truth:
+        path = self.root / "scene_gt.json"
+        if not path.is_file():
+            return ()
+        found = read_poses(path)
+        return tuple(GroundTruth(number, pose) for number, pose in found if number is not None)
+
+    def start_poses(self) -> list[tuple[int | None, Pose]]:
+        """Estimated poses that came with the image (happypose's outputs), with object numbers."""
+        found: list[tuple[int | None, Pose]] = []
+        for path in sorted((self.root / "outputs").glob("*.json")):
+            found += read_poses(path)
+        return found
+
+    def boxes(self) -> list[tuple[int | None, np.ndarray]]:
+        """Object number and visible box (x0 y0 x1 y1, pixels) of each entry of object_data.json."""
+        path = self.root / "object_data.json"
+        if not path.is_file():
+            return []
+        found = []
+        for entry in read_json(path, "object file", list):
+            box = entry.get("bbox_modal") if isinstance(entry, dict) else None
+            if not isinstance(box, list) or len(box) != 4:
+                continue
+            a, b, c, d = (float(v) for v in box)
+            corners = [a, b, c, d] if c > a and d > b else [a, b, a + c, b + d]
+            found.append((_object_number(entry.get("label")), np.array(corners)))
+        return found
+
+
+def read_poses(path: str | Path) -> list[tuple[int | None, Pose]]:
+    """Poses of a JSON file, as (object number or None, model-to-camera pose in metres).
+
+    Accepts BOP labels (cam_R_m2c, cam_t_m2c in mm; a list, or one list an image), happypose's TWO
+    (quaternion xyzw, metres), and {"R": 9 numbers, "t": metres} or a 4x4 matrix in metres.
+
+    Raises:
+        InputError: none of these, or a matrix that is not a rotation.
+    """
+    path = Path(path)
+    table = read_json(path, "pose file", (list, dict))
+    if isinstance(table, dict) and all(str(k).isdecimal() for k in table):
+        table = [entry for entries in table.values() for entry in _as_list(entries)]
+    elif isinstance(table, dict) or (table and not isinstance(table[0], dict)):
+        table = [table]
+    return [_pose(entry, path) for entry in table]
+
+
+def _as_list(value: Any) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _pose(entry: Any, path: Path) -> tuple[int | None, Pose]:
+    if isinstance(entry, dict) and "cam_R_m2c" in entry:
+        return pose_from_bop({"obj_id": 0, **entry}, path, "0")
+    try:
+        if isinstance(entry, dict) and "TWO" in entry:
+            (x, y, z, w), t = (np.asarray(v, dtype=np.float64) for v in entry["TWO"])
+            R = _rotation(w, x, y, z)
+            number = _object_number(entry.get("label"))
+        elif isinstance(entry, dict):
+            R = np.asarray(entry["R"], dtype=np.float64).reshape(3, 3)
+            t = np.asarray(entry["t"], dtype=np.float64).reshape(3)
+            number = int(entry["object_id"]) if "object_id" in entry else None
+        else:
+            m = np.asarray(entry, dtype=np.float64).reshape(4, 4)
+            R, t, number = m[:3, :3], m[:3, 3], None
+    except (TypeError, ValueError, KeyError, OverflowError):
+        raise InputError(
+            "pose file holds an entry that is no pose",
+            path=path,
+            remedy='Write {"object_id": 1, "R": [9 numbers], "t": [x, y, z in metres]}.',
+        ) from None
+    return number, checked_pose(R, t, path, "pose")
+
+
+def _rotation(w: float, x: float, y: float, z: float) -> np.ndarray:
+    q = np.array([w, x, y, z]) / np.linalg.norm([w, x, y, z])
+    w, v = q[0], q[1:]
+    k = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
+    return np.eye(3) + 2 * w * k + 2 * k @ k
+
+
+def _object_number(label: Any) -> int | None:
+    match = _NUMBER.match(str(label))
+    return int(match.group(1)) if match else known_id(str(label))
+
+
+def _camera(folder: Path) -> Intrinsics:
+    file = find_camera_file(folder)
+    if file is None:
+        raise InputError(
+            "has no intrinsics file, so the camera is unknown",
+            path=folder,
+            remedy='Add camera.json: {"fx": , "fy": , "cx": , "cy": , "width": , "height": }.',
+        )
+    return read_intrinsics(file)
+
+
+def recognise(path: Path) -> str:
+    """Why `path` is a single image, or ""."""
+    rgb, _ = list_images(path)
+    return f"one colour image ({rgb[0]}): single image" if len(rgb) == 1 else ""
