@@ -23,10 +23,10 @@ from self6d.datasets.images import (
 )
 from self6d.datasets.intrinsics import Intrinsics, matrix, read_intrinsics
 from self6d.datasets.labels import box_from_bop, pose_from_bop
-from self6d.datasets.recording import Recording, Truth, read_frame, splits_file
+from self6d.datasets.recording import FrameSource, Recording, Truth, read_frame, splits_file
 from self6d.errors import InputError
 from self6d.files import note, read_json
-from self6d.scene import Frame, GroundTruth
+from self6d.scene import GroundTruth
 
 _SCENE_NAME = re.compile(r"(?:scene[_-]?)?(\d{1,9})$", re.IGNORECASE)
 _LABEL_SCENES = 4  # scenes whose parsed labels stay in memory
@@ -88,15 +88,15 @@ class BopRecording(Recording):
         """Folder of a scene."""
         return self._scenes[scene_id].folder
 
-    def files(self, key: FrameKey) -> tuple[Path, Path | None]:
+    def source(self, key: FrameKey) -> FrameSource:
         scene = self._scenes[key.scene_id]
-        return scene.rgb_path(key.image_id), scene.depth_path(key.image_id)
-
-    def _frame(self, key: FrameKey) -> Frame:
-        scene = self._scenes[key.scene_id]
-        scale, intrinsics = scene.metres_per_unit(key.image_id), scene.intrinsics(key.image_id)
-        name = f"{scene.folder.name}/{key.image_id:06d}"
-        return read_frame(key, name, self.files(key), scale, intrinsics)
+        return FrameSource(
+            f"{scene.folder.name}/{key.image_id:06d}",
+            scene.rgb_path(key.image_id),
+            scene.depth_path(key.image_id),
+            scene.metres_per_unit(key.image_id),
+            scene.intrinsics(key.image_id),
+        )
 
     def _truth(self, key: FrameKey) -> Truth:
         return self._instances(key, "scene_gt.json")
@@ -126,7 +126,7 @@ class BopRecording(Recording):
             mask_path = scene.folder / "mask_visib" / f"{key.image_id:06d}_{number:06d}.png"
             mask = None
             if mask_path.is_file():
-                size = size or self._frame(key).camera.size
+                size = size or read_frame(key, self.source(key)).camera.size
                 mask = read_mask(mask_path, size)
             fraction, box = box_from_bop(extra, path)
             truths.append(GroundTruth(object_id, pose, fraction, mask, box))

@@ -19,10 +19,9 @@ from self6d.datasets.images import (
     read_depth_raw,
 )
 from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
-from self6d.datasets.recording import Recording, models_beside, read_frame, splits_file
+from self6d.datasets.recording import FrameSource, Recording, models_beside, splits_file
 from self6d.errors import InputError
 from self6d.files import note
-from self6d.scene import Frame
 
 RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "rgb_images", "img", "gray")
 DEPTH_FOLDERS = ("depth", "depths", "depth_registered", "aligned_depth", "depth_images",
@@ -103,13 +102,11 @@ class FolderRecording(Recording):
             models_path=models_beside(path, up=0),
         )
 
-    def files(self, key: FrameKey) -> tuple[Path, Path | None]:
+    def source(self, key: FrameKey) -> FrameSource:
         pair = self._pairs[key.image_id]
-        return self.root / pair.rgb, self.root / pair.depth if pair.depth else None
-
-    def _frame(self, key: FrameKey) -> Frame:
-        files = self.files(key)
-        return read_frame(key, files[0].stem, files, self.metres_per_unit, self.intrinsics)
+        rgb = self.root / pair.rgb
+        depth = self.root / pair.depth if pair.depth else None
+        return FrameSource(rgb.stem, rgb, depth, self.metres_per_unit, self.intrinsics)
 
 
 def recognise(path: Path) -> str:

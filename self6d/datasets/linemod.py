@@ -16,10 +16,10 @@ import numpy as np
 from self6d.datasets.base import FrameKey
 from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.labels import checked_pose
-from self6d.datasets.recording import Recording, Truth, read_frame, splits_file
+from self6d.datasets.recording import FrameSource, Recording, Truth, splits_file
 from self6d.errors import InputError
 from self6d.files import read_text
-from self6d.scene import Frame, GroundTruth
+from self6d.scene import GroundTruth
 from self6d.scene.known import known_id
 
 K_LINEMOD = np.array([[572.4114, 0, 325.2611], [0, 573.57043, 242.04899], [0, 0, 1]])
@@ -49,16 +49,12 @@ class LinemodRecording(Recording):
         has_mesh = any((f / "mesh.ply").is_file() for f in objects)
         return cls(path, images, reason=reason, models_path=models if has_mesh else None)
 
-    def files(self, key: FrameKey) -> tuple[Path, Path | None]:
+    def source(self, key: FrameKey) -> FrameSource:
         rgb = self._images[key.scene_id][key.image_id]
         depth = rgb.with_name(f"depth{key.image_id}.dpt")
-        return rgb, depth if depth.is_file() else None
-
-    def _frame(self, key: FrameKey) -> Frame:
-        files = self.files(key)
-        intrinsics = Intrinsics(K_LINEMOD, 640, 480, source=files[0])
-        name = f"{files[0].parents[1].name}/{files[0].stem}"
-        return read_frame(key, name, files, 1e-3, intrinsics)
+        name = f"{rgb.parents[1].name}/{rgb.stem}"
+        intrinsics = Intrinsics(K_LINEMOD, 640, 480, source=rgb)
+        return FrameSource(name, rgb, depth if depth.is_file() else None, 1e-3, intrinsics)
 
     def _truth(self, key: FrameKey) -> Truth:
         data = self._images[key.scene_id][key.image_id].parent

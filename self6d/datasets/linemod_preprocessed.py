@@ -22,10 +22,10 @@ from self6d.datasets.images import (
 )
 from self6d.datasets.intrinsics import Intrinsics, matrix
 from self6d.datasets.labels import pose_from_bop
-from self6d.datasets.recording import Recording, Truth, models_beside, read_frame, splits_file
+from self6d.datasets.recording import FrameSource, Recording, Truth, models_beside, splits_file
 from self6d.errors import InputError
 from self6d.files import note, read_text, read_yaml
-from self6d.scene import Frame, GroundTruth
+from self6d.scene import GroundTruth
 
 
 class PreprocessedLinemod(Recording):
@@ -55,13 +55,7 @@ class PreprocessedLinemod(Recording):
         numbers = {_number(f, place): f for place, f in enumerate(folders, 1)}
         return cls(path, numbers, reason=reason, models_path=models_beside(path))
 
-    def files(self, key: FrameKey) -> tuple[Path, Path | None]:
-        folder = self._folders[key.scene_id]
-        depth = self._depth[key.scene_id].get(key.image_id)
-        rgb = folder / self._rgb[key.scene_id][key.image_id]
-        return rgb, None if depth is None else folder / depth
-
-    def _frame(self, key: FrameKey) -> Frame:
+    def source(self, key: FrameKey) -> FrameSource:
         info_path = self._folders[key.scene_id] / "info.yml"
         if key.scene_id not in self._infos:
             self._infos[key.scene_id] = read_info(info_path)
@@ -72,17 +66,23 @@ class PreprocessedLinemod(Recording):
                 remedy="Add its cam_K and depth_scale.",
             )
         K, mm_per_unit = self._infos[key.scene_id][key.image_id]
-        files = self.files(key)
-        name = f"{self._folders[key.scene_id].name}/{files[0].stem}"
-        intrinsics = Intrinsics(K, source=info_path)
-        return read_frame(key, name, files, mm_per_unit / 1000, intrinsics)
+        folder = self._folders[key.scene_id]
+        rgb = folder / self._rgb[key.scene_id][key.image_id]
+        depth = self._depth[key.scene_id].get(key.image_id)
+        return FrameSource(
+            f"{folder.name}/{rgb.stem}",
+            rgb,
+            None if depth is None else folder / depth,
+            mm_per_unit / 1000,
+            Intrinsics(K, source=info_path),
+        )
 
     def _truth(self, key: FrameKey) -> Truth:
         folder = self._folders[key.scene_id]
         path = folder / "gt.yml"
         if key.scene_id not in self._labels:
             self._labels[key.scene_id] = read_table(path, "label file") if path.is_file() else {}
-        entries = self._labels[key.scene_id].get(key.image_id, [])
+        entries = self._labels[key.scene_id].get(key.image_id) or []
         if not isinstance(entries, list):
             raise InputError(
                 f"labels of image {key.image_id} are not a list", path=path, remedy="Copy it again."
@@ -103,7 +103,7 @@ class PreprocessedLinemod(Recording):
         return tuple(truths)
 
     def _size(self, key: FrameKey) -> tuple[int, int]:
-        h, w = read_rgb(self.files(key)[0]).shape[:2]
+        h, w = read_rgb(self.source(key).rgb).shape[:2]
         return h, w
 
 
@@ -120,7 +120,8 @@ def read_table(path: Path, what: str) -> dict:
             name, _, value = line.lstrip("- ").partition(":")
             if not line.startswith(("-", " ")):
                 image = int(name)
-                table[image] = entry = {}
+                entry: dict[str, Any] = {}
+                table[image] = entry
                 continue
             if line.startswith("- "):
                 if not isinstance(table[image], list):

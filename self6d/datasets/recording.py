@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -17,10 +18,28 @@ from self6d.scene import Frame, GroundTruth
 Truth = tuple[GroundTruth, ...]
 
 
+@dataclass(frozen=True)
+class FrameSource:
+    """Where a frame's pixels lie.
+
+    Attributes:
+        name: short text that identifies the frame to a person.
+        rgb, depth: image files; depth is None without depth.
+        metres_per_unit: of the depth file's values.
+        intrinsics: of the colour image.
+    """
+
+    name: str
+    rgb: Path
+    depth: Path | None
+    metres_per_unit: float
+    intrinsics: Intrinsics
+
+
 class Recording:
     """Base of the readers; see `self6d.datasets.base.Dataset` for the meaning of each method.
 
-    A subclass sets `kind` and implements `files`, `_frame` and, where it has labels, `_truth`.
+    A subclass sets `kind` and implements `source` and, where it has labels, `_truth`.
 
     Attributes:
         root: the folder or file it was opened from.
@@ -61,7 +80,8 @@ class Recording:
 
     def frame(self, index: int) -> Frame:
         """Pixels and camera of a frame; never a label."""
-        return self._frame(self.keys[index])
+        key = self.keys[index]
+        return read_frame(key, self.source(key))
 
     def truth(self, index: int) -> Truth:
         """Labels of a frame, empty where there are none. Evaluation and upper bound only."""
@@ -128,30 +148,23 @@ class Recording:
         other.keys = tuple(keys)
         return other
 
-    def files(self, key: FrameKey) -> tuple[Path, Path | None]:
-        """Paths of a frame's colour image and depth image (None without depth)."""
-        raise NotImplementedError
-
-    def _frame(self, key: FrameKey) -> Frame:
+    def source(self, key: FrameKey) -> FrameSource:
+        """Where a frame's pixels lie and how they are to be read."""
         raise NotImplementedError
 
     def _truth(self, key: FrameKey) -> Truth:
         return ()
 
 
-def read_frame(
-    key: FrameKey,
-    name: str,
-    files: tuple[Path, Path | None],
-    metres_per_unit: float,
-    intrinsics: Intrinsics,
-) -> Frame:
+def read_frame(key: FrameKey, source: FrameSource) -> Frame:
     """Read a frame's images and fit its camera to their size."""
-    rgb_path, depth_path = files
-    rgb = read_rgb(rgb_path)
+    rgb = read_rgb(source.rgb)
     h, w = rgb.shape[:2]
-    depth = None if depth_path is None else read_depth(depth_path, metres_per_unit, (h, w))
-    return Frame(rgb, depth, intrinsics.camera(w, h), key.scene_id, key.image_id, name)
+    depth = None
+    if source.depth is not None:
+        depth = read_depth(source.depth, source.metres_per_unit, (h, w))
+    camera = source.intrinsics.camera(w, h)
+    return Frame(rgb, depth, camera, key.scene_id, key.image_id, source.name)
 
 
 def upper_bound_truth(dataset) -> Callable[[int], Truth]:

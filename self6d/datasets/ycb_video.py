@@ -17,10 +17,10 @@ from self6d.datasets.base import FrameKey
 from self6d.datasets.images import decode
 from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.labels import checked_pose
-from self6d.datasets.recording import Recording, Truth, models_beside, read_frame, splits_file
+from self6d.datasets.recording import FrameSource, Recording, Truth, models_beside, splits_file
 from self6d.errors import InputError
 from self6d.files import read_bytes, read_text
-from self6d.scene import Frame, GroundTruth
+from self6d.scene import GroundTruth
 from self6d.scene.known import known_id
 
 _COLOR = re.compile(r"(\d{6})-color\.(png|jpg)$")
@@ -49,21 +49,20 @@ class YcbVideoRecording(Recording):
         videos = {_number(f): f for f in _folders(path)}
         return cls(path, videos, reason=reason, models_path=models_beside(path))
 
-    def files(self, key: FrameKey) -> tuple[Path, Path | None]:
-        rgb = self._path(key, f"color{self._suffix[key.scene_id]}")
+    def source(self, key: FrameKey) -> FrameSource:
+        path = self._path(key, "meta.mat")
+        meta = read_meta(path)
         depth = self._path(key, "depth.png")
-        return rgb, depth if depth.is_file() else None
+        return FrameSource(
+            f"{key.scene_id:04d}/{key.image_id:06d}",
+            self._path(key, f"color{self._suffix[key.scene_id]}"),
+            depth if depth.is_file() else None,
+            1 / float(meta["factor_depth"].reshape(-1)[0]),
+            Intrinsics(meta["intrinsic_matrix"], source=path),
+        )
 
     def _path(self, key: FrameKey, name: str) -> Path:
         return self._videos[key.scene_id] / f"{key.image_id:06d}-{name}"
-
-    def _frame(self, key: FrameKey) -> Frame:
-        path = self._path(key, "meta.mat")
-        meta = read_meta(path)
-        metres_per_unit = 1 / float(meta["factor_depth"].reshape(-1)[0])
-        intrinsics = Intrinsics(meta["intrinsic_matrix"], source=path)
-        name = f"{key.scene_id:04d}/{key.image_id:06d}"
-        return read_frame(key, name, self.files(key), metres_per_unit, intrinsics)
 
     def _truth(self, key: FrameKey) -> Truth:
         path = self._path(key, "meta.mat")
