@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,7 @@ class JobConsole:
             TextColumn("{task.fields[loss]}"),
             console=self._console,
             disable=not self._live,
+            transient=True,
         )
         self._bar: Any = None
         self._loss = ""
@@ -94,52 +95,20 @@ class JobConsole:
 
     def _progress(self, step: int, total: int, left: float | None, phase: str) -> None:
         title = f"{self._title} ({phase})" if phase == "paused" else self._title
+        loss = self._loss
         if self._live:
             if self._bar is None:
                 self._bar = self._bars.add_task(title, loss="", left=None)
-            shown = {"completed": step, "total": total, "left": left, "loss": self._loss}
-            self._bars.update(self._bar, description=title, **shown)
+            self._bars.update(
+                self._bar, completed=step, total=total, description=title, left=left, loss=loss
+            )
         elif not self._quiet:
             now = time.monotonic()
             if now - self._printed >= PLAIN_EVERY_S or (step == total and self._bar is None):
                 self._printed = now
                 self._bar = step == total or None
-                self.say(f"{title}: {step}/{total}, {clock(left)} left, {self._loss}")
-
-
-@contextmanager
-def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A bar for work that is not a training run: call `advance(done, total)`.
-
-    Nothing is shown for work shorter than two seconds.
-    """
-    console = error_console()
-    bars = Bars(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _TimeLeft(),
-        console=console,
-        disable=quiet or not console.is_terminal,
-        transient=True,
-    )
-    began = time.monotonic()
-    bar: Any = None
-
-    def advance(done: int, total: int) -> None:
-        nonlocal bar
-        if bar is None:
-            if time.monotonic() - began < 2.0 and done < total:
-                return
-            bars.start()
-            bar = bars.add_task(title)
-        bars.update(bar, completed=done, total=total)
-
-    try:
-        yield advance
-    finally:
-        bars.stop()
+                parts = [f"{title}: {step}/{total}", f"{clock(left)} left", loss]
+                self.say(", ".join(part for part in parts if part))
 
 
 @contextmanager

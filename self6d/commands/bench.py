@@ -28,11 +28,11 @@ def render(
 ) -> None:
     """Time the differentiable renderer, forward and backward."""
     from self6d.commands.output import print_table, write_json
-    from self6d.console import progress
+    from self6d.console import JobConsole
     from self6d.render.bench import bench_render
 
-    with progress("timing", quiet=quiet) as advance:
-        rows = bench_render(device=device, peer=peer, quick=quick, advance=advance)
+    with JobConsole("timing", quiet=quiet) as console:
+        rows = bench_render(device=device, peer=peer, quick=quick, listener=console)
     _print_rows(rows, print_table)
     write_json(json_path, rows)
 

@@ -30,22 +30,22 @@ def doctor(
 ) -> None:
     """Say what a recording is and what is wrong with it."""
     from self6d.commands.output import write_json
-    from self6d.console import progress
+    from self6d.console import JobConsole
     from self6d.datasets import doctor as doctoring
 
-    with progress("examining", quiet=quiet) as advance:
-        report = doctoring.examine(data, models, advance=advance)
+    with JobConsole("examining", quiet=quiet) as console:
+        report = doctoring.examine(data, models, listener=console)
     typer.echo(report.text())
     write_json(json_path, report.to_dict())
     if fix is not None:
-        with progress("copying", quiet=quiet) as advance:
-            doctoring.write_fixed(report, fix, advance=advance)
+        with JobConsole("copying", quiet=quiet) as console:
+            doctoring.write_fixed(report, fix, listener=console)
         typer.echo(f"corrected copy: {fix}")
 
 
 def sample(
     out: Annotated[Path, typer.Option(help="Folder to make.")],
-    frames: Annotated[int | None, typer.Option(min=1, help="Unlabelled frames.")] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Unlabelled frames.")] = 240,
     eval_frames: Annotated[
         int | None, typer.Option(min=1, help="Held-out labelled frames.")
     ] = None,
@@ -56,14 +56,11 @@ def sample(
 
     Three objects, a sensor whose faults stage 1 never renders, splits adapt and eval.
     """
-    from self6d.console import progress
+    from self6d.console import JobConsole
     from self6d.datasets.sample import make_sample
 
-    counts = {"frames": frames, "eval_frames": eval_frames}
-    with progress("generating", quiet=quiet) as advance:
-        make_sample(
-            out, seed=seed, advance=advance, **{k: v for k, v in counts.items() if v is not None}
-        )
+    with JobConsole("generating", quiet=quiet) as console:
+        make_sample(out, seed, frames, eval_frames, listener=console)
     typer.echo(f"done: {out}")
 
 

@@ -40,10 +40,10 @@ def evaluate(
     quiet: opt.Quiet = False,
 ) -> None:
     """Score runs on a recording: a table per object and mean."""
-    from self6d.console import progress
+    from self6d.console import JobConsole
     from self6d.training import jobs
 
-    with progress("evaluating", quiet=quiet) as advance:
+    with JobConsole("evaluating", quiet=quiet) as console:
         report = jobs.evaluate(
             data,
             models,
@@ -56,7 +56,7 @@ def evaluate(
             latex_path=latex_path,
             html_path=html_path,
             bop_path=bop_path,
-            advance=advance,
+            listener=console,
         )
     typer.echo(report.text())
 
@@ -80,10 +80,10 @@ def predict(
 ) -> None:
     """Poses in images, from RGB alone."""
     from self6d.commands.output import print_table, write_json
-    from self6d.console import progress
+    from self6d.console import JobConsole
     from self6d.training import jobs
 
-    with progress("predicting", quiet=quiet) as advance:
+    with JobConsole("predicting", quiet=quiet) as console:
         found = jobs.predict(
             images,
             from_run,
@@ -92,7 +92,7 @@ def predict(
             score_threshold=score,
             device=device,
             overlay=overlay,
-            advance=advance,
+            listener=console,
         )
     rows = [
         [

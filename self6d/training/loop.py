@@ -319,7 +319,6 @@ class _Runner:
             reporter.patiently(lambda: run.mark_best(path, score))
         run.prune(self.loop.keep_last)
         self.saved_step, self.saved_at = self.step, time.monotonic()
-        reporter.status(str(run.info["status"]), step=self.step)
         reporter.emit(CheckpointSaved(self.step, str(path), best))
 
     def _is_best(self) -> bool:
