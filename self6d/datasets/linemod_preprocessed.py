@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from self6d.datasets.base import FrameKey
-from self6d.datasets.bop import numbered_images
+from self6d.datasets.bop_scene import numbered_images
 from self6d.datasets.images import (
     DEPTH_SUFFIXES,
     RGB_SUFFIXES,

@@ -121,8 +121,12 @@ class Recording:
         """Names `split` accepts."""
         return tuple(sorted(self._splits))
 
-    def split(self, name: str) -> Self:
-        """The same recording restricted to a named split."""
+    def split_keys(self, name: str) -> list[FrameKey]:
+        """Frames of this recording that a named split holds, in order.
+
+        Raises:
+            InputError: no such split; the remedy lists the names.
+        """
         if name not in self._splits:
             names = ", ".join(self.split_names())
             raise InputError(
@@ -131,7 +135,11 @@ class Recording:
                 remedy=f"Splits here: {names}." if names else "It has no named splits.",
             )
         wanted = set(self._splits[name])
-        return self._restricted([k for k in self.keys if k in wanted], f"split '{name}'")
+        return [k for k in self.keys if k in wanted]
+
+    def split(self, name: str) -> Recording:
+        """The same recording restricted to a named split."""
+        return self._restricted(self.split_keys(name), f"split '{name}'")
 
     def subset(self, indices: Sequence[int]) -> Self:
         """The same recording restricted to some frames."""

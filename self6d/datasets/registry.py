@@ -6,7 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from self6d.datasets import bop, folder, linemod, linemod_preprocessed, single, tum, ycb_video
+from self6d.datasets import (
+    bop,
+    cropped,
+    folder,
+    linemod,
+    linemod_preprocessed,
+    single,
+    tum,
+    ycb_video,
+)
 from self6d.datasets.images import RGB_SUFFIXES
 from self6d.datasets.recording import Recording
 from self6d.errors import InputError
@@ -37,6 +46,7 @@ LAYOUTS = (
         linemod_preprocessed.recognise,
         linemod_preprocessed.PreprocessedLinemod.open,
     ),
+    Layout("cropped_linemod", cropped.recognise, cropped.CroppedRecording.open),
     Layout("linemod", linemod.recognise, linemod.LinemodRecording.open),
     Layout("ycb_video", ycb_video.recognise, ycb_video.YcbVideoRecording.open),
     Layout("tum", tum.recognise, tum.TumRecording.open),

@@ -1,0 +1,194 @@
+"""One BOP scene folder: its files by image number and its table of cameras."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from self6d.datasets.images import DEPTH_SUFFIXES, RGB_SUFFIXES
+from self6d.datasets.intrinsics import Intrinsics, matrix, read_intrinsics
+from self6d.errors import InputError
+from self6d.files import note, read_json
+
+_SCENE_NAME = re.compile(r"(?:scene[_-]?)?(\d{1,9})$", re.IGNORECASE)
+
+
+@dataclass(eq=False)
+class Scene:
+    """One scene folder: file names by image id and the table of its cameras.
+
+    Attributes:
+        K: (N, 3, 3) float64, pixels, pixel centres at whole numbers, by `row`.
+        mm_per_unit: (N,) float64, BOP's depth_scale.
+    """
+
+    folder: Path
+    scene_id: int
+    rgb: dict[int, str]
+    depth: dict[int, str]
+    row: dict[int, int]
+    K: np.ndarray
+    mm_per_unit: np.ndarray
+
+    @property
+    def image_ids(self) -> list[int]:
+        return sorted(i for i in self.rgb if i in self.row)
+
+    def rgb_path(self, image_id: int) -> Path:
+        return self.folder / self.rgb[image_id]
+
+    def depth_path(self, image_id: int) -> Path | None:
+        name = self.depth.get(image_id)
+        return None if name is None else self.folder / name
+
+    def intrinsics(self, image_id: int) -> Intrinsics:
+        return Intrinsics(self.K[self.row[image_id]], source=self.folder / "scene_camera.json")
+
+    def metres_per_unit(self, image_id: int) -> float:
+        return float(self.mm_per_unit[self.row[image_id]]) / 1000
+
+
+def open_scene(folder: Path) -> Scene:
+    """List a scene folder without opening its images."""
+    match = _SCENE_NAME.match(folder.name)
+    scene_id = int(match.group(1)) if match else 0
+    rgb = numbered_images(folder, "rgb", RGB_SUFFIXES)
+    if not rgb:
+        rgb = numbered_images(folder, "gray", RGB_SUFFIXES)
+    if not rgb:
+        raise InputError(
+            "scene has no images", path=folder, remedy="Put them into rgb/ as 000000.png or .jpg."
+        )
+    depth = numbered_images(folder, "depth", DEPTH_SUFFIXES)
+    scene = Scene(folder, scene_id, rgb, depth, *_camera_table(folder, rgb))
+    _note_pairs(scene)
+    return scene
+
+
+def _note_pairs(scene: Scene) -> None:
+    path = scene.folder / "scene_camera.json"
+    cameraless = len(scene.rgb.keys() - scene.row.keys())
+    if cameraless:
+        note(path, f"states no camera for {cameraless} of {len(scene.rgb)} images; left out")
+    imageless = len(scene.row.keys() - scene.rgb.keys())
+    if imageless:
+        note(path, f"names {imageless} images that are not there; left out")
+    depthless = len(scene.rgb.keys() - scene.depth.keys())
+    if scene.depth and depthless:
+        note(scene.folder / "depth", f"{depthless} of {len(scene.rgb)} frames have no depth")
+
+
+def numbered_images(folder: Path, sub: str, suffixes: tuple[str, ...]) -> dict[int, str]:
+    """Image number -> path below `folder`, for files of `sub` named by a number."""
+    found: dict[int, str] = {}
+    try:
+        with os.scandir(folder / sub) as entries:
+            for entry in entries:
+                stem, suffix = os.path.splitext(entry.name)
+                if stem.isdecimal() and len(stem) < 16 and suffix.lower() in suffixes:
+                    found[int(stem)] = f"{sub}/{entry.name}"
+    except OSError:
+        return {}
+    return found
+
+
+def _camera_table(
+    folder: Path, rgb: dict[int, str]
+) -> tuple[dict[int, int], np.ndarray, np.ndarray]:
+    path = folder / "scene_camera.json"
+    if not path.is_file():
+        return _one_camera(folder, rgb)
+    table = read_json(path, "scene camera file")
+    try:
+        row = {int(image): n for n, image in enumerate(table)}
+        K = np.array([entry["cam_K"] for entry in table.values()], dtype=np.float64)
+        K = K.reshape(len(row), 3, 3)
+        scales = [entry.get("depth_scale", 1.0) for entry in table.values()]
+        scale = np.array(scales, dtype=np.float64).reshape(len(row))
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+        raise _first_fault(table, path) from None
+    if not (np.isfinite(scale) & (scale > 0)).all():
+        bad = list(row)[int(np.argmin(np.isfinite(scale) & (scale > 0)))]
+        raise InputError(
+            f"depth_scale of image {bad} is not a positive number",
+            path=path,
+            remedy="State the millimetres of one depth unit, 1.0 for depth in millimetres.",
+        )
+    return row, K, scale
+
+
+def _first_fault(table: dict, path: Path) -> InputError:
+    """The entry that kept the camera table from being read as a whole."""
+    remedy = 'Write {"0": {"cam_K": [fx, 0, cx, 0, fy, cy, 0, 0, 1], "depth_scale": 1.0}}.'
+    for image, entry in table.items():
+        if not str(image).isdecimal():
+            return InputError(f"image '{image}' is not a number", path=path, remedy=remedy)
+        if not isinstance(entry, dict) or "cam_K" not in entry:
+            return InputError(f"image {image} has no cam_K", path=path, remedy=remedy)
+        try:
+            matrix(entry["cam_K"], path)
+            float(entry.get("depth_scale", 1.0))
+        except InputError as error:
+            return InputError(f"image {image}: {error.what}", path=path, remedy=remedy)
+        except (TypeError, ValueError, OverflowError):
+            return InputError(f"image {image}: depth_scale is no number", path=path, remedy=remedy)
+    return InputError("camera matrices differ in shape", path=path, remedy=remedy)
+
+
+def _one_camera(folder: Path, rgb: dict[int, str]) -> tuple[dict[int, int], np.ndarray, np.ndarray]:
+    """The dataset's camera.json stands in for a missing scene_camera.json."""
+    for parent in scene_levels(folder):
+        if (parent / "camera.json").is_file():
+            intrinsics = read_intrinsics(parent / "camera.json")
+            note(folder, "has no scene_camera.json; the dataset's camera.json is used")
+            scale = np.array([intrinsics.depth_scale or 1.0])
+            return dict.fromkeys(rgb, 0), intrinsics.K[None], scale
+    raise InputError(
+        "scene has no scene_camera.json, so its intrinsics are unknown",
+        path=folder,
+        remedy="Add it, or a camera.json with fx, fy, cx, cy, depth_scale in the dataset's folder.",
+    )
+
+
+def scene_groups(path: Path, depth: int = 2) -> dict[str, list[Path]]:
+    """Scene folders at or below `path`, by the folder (relative to it) that holds them."""
+    if _is_scene(path):
+        return {".": [path]}
+    groups: dict[str, list[Path]] = {}
+    for child in _folders(path):
+        if _SCENE_NAME.match(child.name) and _is_scene(child):
+            groups.setdefault(".", []).append(child)
+        elif depth and not child.name.startswith(("models", ".")):
+            for name, scenes in scene_groups(child, depth - 1).items():
+                if name == "." and scenes == [child]:
+                    continue  # a scene whose folder has no number
+                groups[child.name if name == "." else f"{child.name}/{name}"] = scenes
+    return groups
+
+
+def _is_scene(folder: Path) -> bool:
+    """scene_gt.json alone also accompanies single images, so it counts beside an image folder."""
+    if (folder / "scene_camera.json").is_file():
+        return True
+    return (folder / "scene_gt.json").is_file() and any(
+        (folder / name).is_dir() for name in ("rgb", "gray")
+    )
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        with os.scandir(path) as entries:
+            return sorted(Path(e.path) for e in entries if e.is_dir())
+    except OSError:
+        return []
+
+
+def scene_levels(scene: Path) -> list[Path]:
+    """The folders a scene belongs to, innermost first: scene, split, dataset."""
+    split = scene.absolute().parent
+    named = split.name.startswith(("test", "train", "val"))
+    return [scene, split, split.parent] if named else [scene, split]
