@@ -12,12 +12,13 @@ from torch.nn.functional import normalize
 from self6d.render import Shading
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.layout import Layout
+from self6d.synthesis.record import TensorRecord
 
 LIGHTS = 3  # key, fill, and bounce from below
 
 
 @dataclass
-class Light:
+class Light(TensorRecord):
     """Light of B images, on the CPU; the first of the lights casts the shadows.
 
     Attributes:
@@ -60,34 +61,46 @@ def _light_colour(b: int, n: int, spread: float, g: torch.Generator) -> Tensor:
     return torch.stack((warmth, green, -warmth), -1).clamp(-0.7, 0.7).exp()
 
 
-def shading(
-    light: Light, layout: Layout, config: SynthesisConfig, generator: torch.Generator
-) -> Shading:
-    """The renderer's light for every thing, with highlights of its own."""
-    g, m = generator, len(layout.image)
-    shiny = torch.rand(m, generator=g) < 0.5 * min(config.light_variety, 1.0)
-    return Shading(
-        ambient=light.ambient[layout.image],
-        directions=light.directions[layout.image],
-        colors=light.colors[layout.image],
-        specular=torch.where(shiny, 0.6 * torch.rand(m, generator=g) ** 2, 0.0),
-        shininess=4.0 * 30.0 ** torch.rand(m, generator=g),
+@dataclass
+class Gloss(TensorRecord):
+    """Highlights of M things, on the CPU.
+
+    Attributes:
+        specular: (M,) strength, 0 for a matt surface. shininess: (M,) exponent.
+    """
+
+    specular: Tensor
+    shininess: Tensor
+
+
+def sample_gloss(things: int, config: SynthesisConfig, generator: torch.Generator) -> Gloss:
+    """Half of the things are matt."""
+    g = generator
+    shiny = torch.rand(things, generator=g) < 0.5 * min(config.light_variety, 1.0)
+    return Gloss(
+        specular=torch.where(shiny, 0.6 * torch.rand(things, generator=g) ** 2, 0.0),
+        shininess=4.0 * 30.0 ** torch.rand(things, generator=g),
     )
 
 
+def shading(light: Light, gloss: Gloss) -> Shading:
+    """The renderer's light, of as many things as both have rows."""
+    return Shading(light.ambient, light.directions, light.colors, gloss.specular, gloss.shininess)
+
+
 @dataclass
-class Paint:
+class Paint(TensorRecord):
     """Per-thing changes of colour, on the CPU.
 
     Attributes:
-        matrix: (M, 3, 3) on linear combinations of RGB. gamma: (M,).
+        matrix: (M, 3, 3) on RGB. tone: (M,), c of the curve x + c x (1 - x).
         waves: (M, 4, 3) 1/m, wave vectors in the camera frame. phase: (M, 4), at the origin of it.
         hardness: (M,) 1: soft waves, 10: sharp patches.
         stain: (M, 2, 3) how much each pattern changes R, G and B.
     """
 
     matrix: Tensor
-    gamma: Tensor
+    tone: Tensor
     waves: Tensor
     phase: Tensor
     hardness: Tensor
@@ -135,7 +148,7 @@ def sample_paint(
     stain = torch.where(primitive[:, None, None], torch.where(plain, 0.0, pattern), stain)
     return Paint(
         matrix=matrix,
-        gamma=about(1, 0.15).exp()[:, 0],
+        tone=about(1, 0.2).clamp(-0.8, 0.8)[:, 0],
         waves=waves,
         phase=phase,
         hardness=10 ** torch.rand(m, generator=g),
@@ -185,4 +198,5 @@ def apply_paint(rgb: Tensor, depth_m: Tensor, K: Tensor, paint: Paint) -> Tensor
         pattern = wave(2 * pair, bend=wave(2 * pair + 1))
         pattern = pattern.mul_(paint.hardness[:, None, None]).tanh_()
         rgb.mul_(1 + pattern[:, None] * paint.stain[:, pair, :, None, None])
-    return rgb.clamp_(1e-4, 1).pow_(paint.gamma[:, None, None, None])
+    rgb.clamp_(0, 1)
+    return rgb.addcmul_(rgb * (1 - rgb), paint.tone[:, None, None, None])

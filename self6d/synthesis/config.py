@@ -34,10 +34,10 @@ class SynthesisConfig:
     """Share of instances that may repeat an object already in the image (one object: always)."""
 
     resting: float = 0.5
-    """Share of images in which things rest on a plane (physically plausible); in others they float."""
+    """Share of images in which things rest on a table (physically plausible); else they float."""
 
     clutter: float = 0.6
-    """Share of floating instances put in front of or behind another one; how dense resting ones lie."""
+    """Share of floating instances put before or behind others; how densely resting ones lie."""
 
     distance_near_m: float = 0.0
     """Nearest distance of an instance, metres; 0: derived from `apparent_max`."""
@@ -46,13 +46,13 @@ class SynthesisConfig:
     """Farthest distance of an instance, metres; 0: derived from `apparent_min`."""
 
     apparent_min: float = 0.12
-    """Smallest projected diameter of a middle-sized object, as a share of the image's short side."""
+    """Smallest projected diameter of a middle-sized object over the image's short side."""
 
     apparent_max: float = 0.55
-    """Largest projected diameter of a middle-sized object, as a share of the image's short side."""
+    """Largest projected diameter of a middle-sized object over the image's short side."""
 
     elevation_min_deg: float = -90.0
-    """Lowest viewpoint above the objects' horizon (model z up), degrees; -90 to 90: every rotation."""
+    """Lowest viewpoint above the objects' horizon (model z up), degrees; -90 to 90: no limit."""
 
     elevation_max_deg: float = 90.0
     """Highest viewpoint above the objects' horizon (model z up), degrees."""
@@ -73,7 +73,7 @@ class SynthesisConfig:
     """How many procedural background pictures are painted once and then cropped at random."""
 
     material_jitter: float = 1.0
-    """How far an instance's colours leave the CAD model's (tint, hue, gamma, dirt); 0: not at all."""
+    """How far an instance's colours leave the CAD model's (tint, hue, tone, dirt); 0: none."""
 
     light_variety: float = 1.0
     """How far the light leaves a plain white one (direction, colour, highlights); 0: not at all."""

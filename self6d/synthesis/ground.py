@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from self6d.synthesis.appearance import Light
-from self6d.synthesis.layout import Layout, Shapes
+from self6d.synthesis.layout import Layout
+from self6d.synthesis.measures import Shapes
+from self6d.synthesis.record import TensorRecord
 
 SHADOW_STEP = 4  # shadows are soft: computed once for so many pixels each way
 
 
 @dataclass
-class Table:
+class Table(TensorRecord):
     """A rectangular table in each of B images, parameters on the CPU.
 
     Attributes:
@@ -90,7 +92,7 @@ def texture_grid(table: Table, x: Tensor, y: Tensor) -> Tensor:
 
 
 @dataclass
-class Blockers:
+class Blockers(TensorRecord):
     """Things as ellipsoids in the table's frame, padded to T an image, on the CPU.
 
     Attributes:
@@ -133,12 +135,10 @@ def table_light(
         level = light.ambient + diffuse.sum(1)
         return level[:, :, None, None].expand(-1, -1, *size)
     small = (-(-size[0] // SHADOW_STEP), -(-size[1] // SHADOW_STEP))
-    K = table.K.clone()
-    K[:, 0] *= small[1] / size[1]
-    K[:, 1] *= small[0] / size[0]
-    x, y, z = table_points(
-        Table(K, table.R, table.t, table.half, table.shown, table.texture), small
+    shrink = torch.tensor(
+        [[small[1] / size[1]], [small[0] / size[0]], [1.0]], device=table.K.device
     )
+    x, y, _ = table_points(replace(table, K=table.K * shrink), small)
     b = len(x)
     x, y = x.view(b, 1, -1), y.view(b, 1, -1)
 

@@ -11,9 +11,9 @@ def stable_rotations(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rotations that lay a face of the convex hull on the plane z = 0 with the centre above it.
 
-    A face is stable if the centre of mass (taken as the hull's) projects into it; it is as likely as
-    the solid angle it fills seen from that centre (Goldberg et al., Part pose statistics, IJRR 1999,
-    without tumbling).
+    A face is stable if the centre of mass (taken as the hull's) projects into it; it is as likely
+    as the solid angle it fills seen from that centre (Goldberg et al., Part pose statistics, IJRR
+    1999, without tumbling).
 
     Args:
         vertices: (V, 3), any unit, model frame.

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, avg_pool2d, pad
+from torch.nn.functional import affine_grid, pad
 
 from self6d.errors import InputError
 from self6d.geometry import Camera
-from self6d.render import Shading, pack_models, render
+from self6d.render import pack_models, render
 from self6d.scene import ObjectModel
 from self6d.synthesis import appearance, ground
 from self6d.synthesis.augment import augment
 from self6d.synthesis.backgrounds import Backgrounds, crop_grids
 from self6d.synthesis.batch import SceneBatch
 from self6d.synthesis.config import SynthesisConfig
-from self6d.synthesis.layout import Layout, Shapes, sample_layout
+from self6d.synthesis.layout import Layout, sample_layout
+from self6d.synthesis.measures import Setting, Shapes
 from self6d.synthesis.shapes import distractor_shapes, simplified
 from self6d.synthesis.windows import (
     GROUPS,
@@ -31,7 +31,6 @@ from self6d.synthesis.windows import (
 from self6d.training.rng import step_generator
 
 PRIMITIVES = 32
-D = TypeVar("D")
 
 
 class SceneMaker:
@@ -61,16 +60,23 @@ class SceneMaker:
     ) -> None:
         if not models:
             raise InputError("no object models", remedy="Give at least one CAD model.")
-        self.config, self.camera, self.device = config, camera, torch.device(device)
+        self.device = torch.device(device)
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
-        self.labelled, self.true_size = len(models), len(models) + len(distractors)
+        self.camera, self.config = camera, config
         given = [simplified(m, config.faces_max) for m in (*models, *distractors)]
         everything = [*given, *distractor_shapes(PRIMITIVES)]
-        self.shapes = Shapes.of(everything)
+        diameters = np.array([model.diameter for model in models])
+        self.setting = Setting(
+            shapes=Shapes.of(everything),
+            labelled=len(models),
+            true_size=len(given),
+            K=torch.from_numpy(camera.K).float(),
+            size=camera.size,
+            distances=config.distances(camera, diameters),
+            config=config,
+        )
         self.packed = pack_models(everything, device=self.device)
-        self.distances = config.distances(camera, self.shapes.diameter[: self.labelled].numpy())
-        self.K = torch.from_numpy(camera.K).float()
         self.backgrounds = Backgrounds(
             camera.size,
             config.background_pool,
@@ -93,17 +99,7 @@ class SceneMaker:
             visible fraction of 0 and a box of zeros.
         """
         g = step_generator(seed, step)
-        layout = sample_layout(
-            self.shapes,
-            self.labelled,
-            self.true_size,
-            self.K,
-            self.camera.size,
-            self.distances,
-            batch_size,
-            self.config,
-            g,
-        )
+        layout = sample_layout(self.setting, batch_size, g)
         light = appearance.sample_light(layout, self.config, g)
         composite = self._render(layout, light, g)
         images = self._behind(composite, layout, light, g)
@@ -113,12 +109,12 @@ class SceneMaker:
 
     def _render(self, layout: Layout, light: appearance.Light, g: torch.Generator) -> Composite:
         """Every thing in its window, then composited."""
-        radius = self.shapes.radius[layout.shape] * layout.scale
-        paint = appearance.sample_paint(
-            layout, radius, layout.shape >= self.true_size, self.config, g
-        )
-        shading = appearance.shading(light, layout, self.config, g)
-        half = (self.shapes.half[layout.shape] * layout.scale[:, None])[:, None] * _CUBE
+        shapes = self.setting.shapes
+        radius = shapes.radius[layout.shape] * layout.scale
+        primitive = layout.shape >= self.setting.true_size
+        paint = appearance.sample_paint(layout, radius, primitive, self.config, g)
+        gloss = appearance.sample_gloss(len(layout.image), self.config, g)
+        half = (shapes.half[layout.shape] * layout.scale[:, None])[:, None] * _CUBE
         corners = layout.centre[:, None] + half @ layout.R.transpose(1, 2)
         K = layout.K[layout.image]
         windows = place_windows(corners, K, self.camera.size, GROUPS)
@@ -140,12 +136,13 @@ class SceneMaker:
                 self.packed,
                 (height, width),
                 object_index=self._up(layout.shape[things]),
-                shading=Shading(*(v[things] for v in _values(shading))),
+                shading=appearance.shading(light[layout.image[things]], gloss[things]),
                 soft_mask=False,
             )
             depth = rendering.depth_m * self._up(scale)[:, None, None]
-            own = self._all_up(appearance.Paint(*(v[things] for v in _values(paint))))
-            rgb = appearance.apply_paint(rendering.rgb, depth, self._up(K[things]), own)
+            rgb = appearance.apply_paint(
+                rendering.rgb, depth, self._up(K[things]), paint[things].to(self.device)
+            )
             compositor.add(self._up(things), rgb, depth)
         return compositor.resolve()
 
@@ -157,18 +154,18 @@ class SceneMaker:
         pictures = self._up(self.backgrounds.choose(2 * b, g))
         walls = affine_grid(self._up(crop_grids(b, size, g)), [b, 3, *size], align_corners=False)
         table = ground.sample_table(layout, g)
-        blockers = ground.blockers(layout, self.shapes)
+        blockers = ground.blockers(layout, self.setting.shapes)
         behind = self.backgrounds.sample(pictures[:b], walls)
         rows = layout.resting.nonzero()[:, 0]
         if len(rows):
             at = self._up(rows)
-            table = self._all_up(_rows(table, rows))
+            table = table[rows].to(self.device)
             x, y, depth = ground.table_points(table, size)
             top = self.backgrounds.sample(pictures[b:][at], ground.texture_grid(table, x, y))
             top = top * ground.table_light(
                 table,
-                self._all_up(_rows(light, rows)),
-                self._all_up(_rows(blockers, rows)),
+                light[rows].to(self.device),
+                blockers[rows].to(self.device),
                 size,
                 self.config.shadows,
             )
@@ -203,21 +200,8 @@ class SceneMaker:
     def _up(self, value: Tensor) -> Tensor:
         return value.to(self.device, non_blocking=True)
 
-    def _all_up(self, value: D) -> D:
-        """A dataclass of tensors, moved to the device."""
-        return replace(value, **{f.name: self._up(getattr(value, f.name)) for f in fields(value)})  # type: ignore[type-var]
-
 
 _CUBE = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
-
-
-def _values(value: object) -> list[Tensor]:
-    return [getattr(value, f.name) for f in fields(value)]  # type: ignore[arg-type]
-
-
-def _rows(value: D, rows: Tensor) -> D:
-    """A dataclass of tensors, restricted to some rows."""
-    return type(value)(*(v[rows] for v in _values(value)))
 
 
 def _smooth_edges(images: Tensor, thing: Tensor) -> Tensor:
@@ -229,5 +213,7 @@ def _smooth_edges(images: Tensor, thing: Tensor) -> Tensor:
     edge[:, :, :-1] |= across
     edge[:, 1:] |= down
     edge[:, :-1] |= down
-    soft = avg_pool2d(pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    wide = pad(images, (1, 1, 1, 1), mode="replicate")
+    soft = wide[:, :, :-2] + wide[:, :, 1:-1] + wide[:, :, 2:]
+    soft = (soft[..., :-2] + soft[..., 1:-1] + soft[..., 2:]) / 9
     return torch.where(edge[:, None], soft, images)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 FARTHEST = torch.iinfo(torch.int64).max
+LOW = 0xFFFFFFFF
 GROUPS = 3  # of windows by size: small things do not pay for big ones
 
 
@@ -45,7 +47,7 @@ def place_windows(corners: Tensor, K: Tensor, size: tuple[int, int], groups: int
     corner = low.clone()
     out = []
     bounds = torch.linspace(0, len(order), groups + 1).round().long().tolist()
-    for first, last in zip(bounds[:-1], bounds[1:]):
+    for first, last in pairwise(bounds):
         if last > first:
             width, height = ((extent[order[first:last]].amax(0) + 15) // 16 * 16).tolist()
             out.append((first, last, height, width))
@@ -112,6 +114,7 @@ class Compositor:
         self.nearest = torch.full((batch * self.ch * self.cw,), FARTHEST, device=device)
         self.mask = torch.zeros((masks + 1) * self.ch * self.cw, dtype=torch.bool, device=device)
         self.parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self.pixels = 0
 
     def add(self, things: Tensor, rgb: Tensor, depth_m: Tensor) -> None:
         """Args:
@@ -122,62 +125,61 @@ class Compositor:
         image, top, left, row = self.table[things].unbind(1)
         y = (top[:, None] + torch.arange(h, device=self.device)) % self.ch
         x = (left[:, None] + torch.arange(w, device=self.device)) % self.cw
-        place = (y * self.cw)[:, :, None] + x[:, None, :]
+        place = ((y * self.cw)[:, :, None] + x[:, None, :]).view(m, -1)
         covered = depth_m > 0
-        # positive floats order as their bits do: depth above, thing below, in one number
-        key = depth_m.contiguous().view(torch.int32).long() << 32 | things[:, None, None]
-        key = torch.where(covered, key, FARTHEST)
+        # positive floats order as their bits do: depth above, the window's pixel below
+        number = torch.arange(self.pixels, self.pixels + depth_m.numel(), device=self.device)
+        self.pixels += depth_m.numel()
+        key = depth_m.contiguous().view(torch.int32).long().view(-1) << 32 | number
+        key = torch.where(covered.view(-1), key, FARTHEST)
         area = self.ch * self.cw
-        index = (place + (image * area)[:, None, None]).view(-1)
-        self.nearest.scatter_reduce_(0, index, key.view(-1), "amin")
-        self.mask.scatter_((0), (place + (row * area)[:, None, None]).view(-1), covered.view(-1))
-        self.parts.append((things, rgb, covered, index.view(m, h, w)))
+        at = (place + (image * area)[:, None]).view(-1)
+        self.nearest.scatter_reduce_(0, at, key, "amin")
+        self.mask.scatter_(0, (place + (row * area)[:, None]).view(-1), covered.view(-1))
+        self.parts.append((things, rgb, covered, at))
 
     def resolve(self) -> Composite:
         """The finished images."""
         b, (h, w), device = self.batch, self.size, self.device
-        total = len(self.table)
         near = self.nearest.view(b, self.ch, self.cw)[:, :h, :w]
         seen = near != FARTHEST
-        thing = torch.where(seen, near & 0xFFFFFFFF, -1)
         depth = torch.where(seen, near >> 32, 0).int().view(torch.float32)
+        source = torch.where(seen, near & LOW, 0).view(-1)
+        winner = self.nearest & LOW
 
-        winner = self.nearest & 0xFFFFFFFF  # FARTHEST gives 2^32 - 1, no thing
-        box_visible = torch.zeros(total, 4, device=device)
-        box_whole = torch.zeros(total, 4, device=device)
-        visible = torch.zeros(total, dtype=torch.int64, device=device)
-        whole = torch.zeros(total, dtype=torch.int64, device=device)
-        base = torch.zeros(total, dtype=torch.int64, device=device)
-        stride = torch.zeros(total, 2, dtype=torch.int64, device=device)
-        start = 0
-        colours = []
-        for things, rgb, covered, index in self.parts:
-            m, _, wh, ww = rgb.shape
+        total = len(self.table)
+        boxes = torch.zeros(2, total, 4, device=device)
+        areas = torch.zeros(2, total, dtype=torch.int64, device=device)
+        colours, owners, start = [], [], 0
+        for things, rgb, covered, at in self.parts:
+            m, wh, ww = covered.shape
             top, left = self.table[things, 1], self.table[things, 2]
             y = top[:, None] + torch.arange(wh, device=device)
             x = left[:, None] + torch.arange(ww, device=device)
             inside = ((y >= 0) & (y < h))[:, :, None] & ((x >= 0) & (x < w))[:, None, :]
-            whole[things] = covered.sum((1, 2))
             inside &= covered
-            shown = inside & (winner[index] == things[:, None, None])
-            visible[things] = shown.sum((1, 2))
-            box_visible[things] = _boxes(shown, left, top)
-            box_whole[things] = _boxes(inside, left, top)
-            base[things] = start + torch.arange(m, device=device) * (wh * ww)
-            stride[things] = torch.tensor([wh, ww], device=device)
-            start += m * wh * ww
+            number = torch.arange(start, start + covered.numel(), device=device)
+            start += covered.numel()
+            won = (winner.index_select(0, at) == number).view(m, wh, ww)
+            shown = inside & won
+            areas[:, things] = torch.stack((shown.sum((1, 2)), covered.sum((1, 2))))
+            boxes[:, things] = torch.stack((_boxes(shown, left, top), _boxes(inside, left, top)))
             colours.append(rgb.permute(1, 0, 2, 3).reshape(3, -1))
+            owners.append(things[:, None].expand(m, wh * ww).reshape(-1))
 
-        flat = torch.cat(colours, 1)
-        safe = thing.clamp_min(0)
-        origin = self.table[:, 1] * stride[:, 1] + self.table[:, 2]
-        row = torch.arange(h, device=device)[:, None]
-        column = torch.arange(w, device=device)
-        source = (base - origin)[safe] + row * stride[:, 1][safe] + column
-        source = torch.where(seen, source, 0)
-        image = flat[:, source.view(-1)].view(3, b, h, w).transpose(0, 1)
+        owner = torch.cat(owners).index_select(0, source).view(b, h, w)
+        image = torch.cat(colours, 1).index_select(1, source).view(3, b, h, w)
         masks = self.mask.view(self.masks + 1, self.ch, self.cw)[:-1, :h, :w].contiguous()
-        return Composite(image, depth, thing, box_visible, box_whole, visible, whole, masks)
+        return Composite(
+            rgb=image.transpose(0, 1),
+            depth_m=depth,
+            thing=torch.where(seen, owner, -1),
+            box_visible=boxes[0],
+            box_whole=boxes[1],
+            visible=areas[0],
+            whole=areas[1],
+            mask_whole=masks,
+        )
 
 
 def _boxes(masks: Tensor, left: Tensor, top: Tensor) -> Tensor:

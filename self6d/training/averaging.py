@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+N = TypeVar("N", bound=nn.Module)
 
-class MovingAverage:
+
+class MovingAverage(Generic[N]):
     """w' <- d w' + (1 - d) w after each step, batch-norm statistics too.
 
     The decay starts low, d = min(decay, (1 + step) / (10 + step)), so that the random start is
@@ -19,9 +22,9 @@ class MovingAverage:
         decay: 0 just copies.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: N, decay: float) -> None:
         self.decay = decay
-        self.network = deepcopy(network).eval().requires_grad_(False)
+        self.network: N = deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:

@@ -50,7 +50,7 @@ class World:
 
 
 def join(device: torch.device | str) -> World:
-    """Join the other processes of torchrun, if there are any (environment WORLD_SIZE, RANK, ...)."""
+    """Join the other processes of torchrun, if there are any (WORLD_SIZE, RANK, LOCAL_RANK)."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     device = torch.device(device)
     if size == 1:

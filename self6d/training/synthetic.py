@@ -255,7 +255,7 @@ class SyntheticTask:
         return shown
 
     def state_dict(self) -> dict[str, Any]:
-        """ "network": the averaged weights, to be used; the rest is for going on."""
+        """The averaged weights under "network", to be used; the rest is for going on."""
         camera = {"K": self.camera.K.tolist(), "size": list(self.camera.size)}
         return checkpoint.pack(
             {
