@@ -37,14 +37,14 @@ def compare(frame: Frame, model: ObjectModel, pose: PoseData, drawn: RenderData)
     chamfer = None
     if len(seen) and len(surface):
         seen = seen[_pick(len(seen), SURFACE_POINTS)]
-        chamfer = 1000 * float(_nearest(seen, surface).mean() + _nearest(surface, seen).mean())
+        chamfer = 1000 * float(nearest(seen, surface).mean() + nearest(surface, seen).mean())
     return CloudData(
         sensor=points[keep].astype(np.float32),
         sensor_rgb=colours[keep],
         model=whole.astype(np.float32),
-        distance=_nearest(whole, points),
+        distance=nearest(whole, points),
         surface=surface.astype(np.float32),
-        surface_distance=_nearest(surface, points),
+        surface_distance=nearest(surface, points),
         chamfer_mm=chamfer,
     )
 
@@ -75,7 +75,8 @@ def _pick(count: int, wanted: int) -> np.ndarray:
     return np.linspace(0, count - 1, wanted).astype(int)
 
 
-def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+def nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Distance from each point to the nearest other, nan where there are none."""
     if not len(points) or not len(others):
         return np.full(len(points), np.nan, np.float32)
     return cKDTree(others).query(points)[0].astype(np.float32)

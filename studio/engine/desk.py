@@ -15,6 +15,8 @@ from self6d.datasets import Dataset, load_models, open_dataset
 from self6d.render import PackedModels, pack_models, render
 from self6d.scene import ObjectModel
 from studio.engine import analysis, clouds
+from studio.engine.history import RunHistory, read_history
+from studio.engine.recognise import Found, recognise
 from studio.engine.types import (
     CloudData,
     FrameData,
@@ -41,6 +43,28 @@ class Desk:
         self._models: dict[tuple, list[ObjectModel]] = {}
         self._packed: dict[tuple, PackedModels] = {}
         torch.set_num_threads(max(1, torch.get_num_threads() // 2))
+
+    def recognise(self, paths: Sequence[str]) -> list[Found]:
+        """What each path is; see `studio.engine.recognise`."""
+        return [recognise(path, self.dataset) for path in paths]
+
+    def make_sample(self, out: str) -> str:
+        """Generate the sample recording, reporting (done, total) frames; one there already stays."""
+        from self6d.datasets.sample import make_sample
+        from self6d.training.events import Progress
+
+        if not (Path(out) / "splits.json").exists():
+            make_sample(
+                Path(out),
+                listener=lambda e: (
+                    self._partial((e.step, e.total)) if isinstance(e, Progress) else None
+                ),
+            )
+        return out
+
+    def distances(self, points: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """(N,) metres from each point (N, 3) to the nearest of `others` (M, 3)."""
+        return clouds.nearest(points, others)
 
     def open_recording(self, path: str) -> RecordingInfo:
         """Recognise and list a recording."""
@@ -155,6 +179,10 @@ class Desk:
     def describe(self, kind: str, preset: str | None) -> list[analysis.FormField]:
         """Fields of the configuration a kind of run takes, for the form."""
         return analysis.describe(kind, preset)
+
+    def history(self, run: str) -> RunHistory:
+        """Curves, checkpoints and previews of a run."""
+        return read_history(run)
 
     def dataset(self, path: str) -> Dataset:
         if path not in self._recordings:

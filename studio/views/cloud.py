@@ -147,6 +147,11 @@ class CloudView(QWidget):
         self.legend.setText(text if len(points) else f"{len(cloud.sensor)} sensor points")
 
 
+def upright(points: np.ndarray) -> np.ndarray:
+    """OpenCV camera axes (x right, y down, z forward) to the turntable's (x right, z up)."""
+    return np.ascontiguousarray(points[:, [0, 2, 1]] * np.array([1, 1, -1], points.dtype))
+
+
 class _Scene:
     """vispy's canvas, made only when there is something to draw."""
 
@@ -160,7 +165,7 @@ class _Scene:
         self.widget.setMinimumSize(160, 120)
         self.widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         view = self._canvas.central_widget.add_view()
-        self._camera = scene.TurntableCamera(up="-y", fov=30.0, azimuth=180.0, elevation=10.0)
+        self._camera = scene.TurntableCamera(fov=30.0, azimuth=-25.0, elevation=15.0)
         view.camera = self._camera
         self._sensor = scene.Markers(parent=view.scene, antialias=0)
         self._model = scene.Markers(parent=view.scene, antialias=0)
@@ -181,13 +186,14 @@ class _Scene:
         ):
             visual.visible = len(xyz) > 0
             if len(xyz):
-                visual.set_data(xyz, face_color=rgba, size=size, edge_width=0)
+                visual.set_data(upright(xyz), face_color=rgba, size=size, edge_width=0)
         self._canvas.update()
 
     def fit(self, points: np.ndarray, *, whole: bool) -> None:
         if not len(points):
             return
         self._bounds = points
+        points = upright(points)
         low, high = np.percentile(points, (1, 99), axis=0)
         self._camera.center = tuple((low + high) / 2)
         if whole:
@@ -196,7 +202,7 @@ class _Scene:
         self._canvas.update()
 
     def turn(self, azimuth: float, elevation: float) -> None:
-        self._camera.azimuth, self._camera.elevation = 180.0 + azimuth, elevation
+        self._camera.azimuth, self._camera.elevation = azimuth, elevation
         self._canvas.update()
 
     def close(self) -> None:

@@ -130,8 +130,8 @@ class FrameView(QWidget):
             self.canvas.set_image(None)
             return
         base = frame.rgb
-        if self.mode == "depth" and drawn is None and frame.depth_m is not None:
-            base = compose.depth_picture(frame.depth_m)[0]
+        if self.mode == "depth" and frame.depth_m is not None:
+            base = compose.depth_picture(frame.depth_m)[0] if drawn is None else base // 3
         self.canvas.set_image(to_image(base))
         if drawn is not None:
             if self.mode in ("overlay", "wipe"):

@@ -1,0 +1,8 @@
+"""`python -m studio [DATA]`."""
+
+import sys
+
+from studio.app import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Starting the studio: the window first, everything heavy after its first paint."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, QObject, QTimer
+from PySide6.QtWidgets import QApplication
+
+from studio.settings import Settings
+from studio.theme import install_fonts, theme
+
+_STARTED = time.perf_counter()
+
+
+def make_application(arguments: list[str] | None = None) -> QApplication:
+    """The QApplication with fonts and look."""
+    existing = QApplication.instance()
+    if isinstance(existing, QApplication):
+        app = existing
+    else:
+        app = QApplication(arguments or sys.argv[:1])
+    app.setApplicationName("self6d studio")
+    app.setOrganizationName("self6d-studio")
+    app.setStyle("Fusion")
+    install_fonts(app)
+    return app
+
+
+class FirstPaint(QObject):
+    """Calls a function once, after a widget has been painted for the first time."""
+
+    def __init__(self, widget, then) -> None:
+        super().__init__(widget)
+        self._widget, self._then = widget, then
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Paint:
+            watched.removeEventFilter(self)
+            QTimer.singleShot(0, self._then)
+        return False
+
+
+def open_window(settings: Settings, data: Path | None = None, *, restore: bool = True):
+    """Show the window; views are built and data is opened once it is on the screen."""
+    from studio.window import StudioWindow
+
+    theme.apply(settings.theme)
+    window = StudioWindow(settings)
+
+    def afterwards() -> None:
+        window.first_paint_s = time.perf_counter() - _STARTED
+        window.engine.start()
+        window.build()
+        if data is not None:
+            window.opener.open_paths([data])
+        elif restore:
+            offer_workspace(window)
+
+    FirstPaint(window, afterwards)
+    window.show()
+    return window
+
+
+def offer_workspace(window) -> None:
+    """Offer what was open at the last end, and find its jobs again."""
+    state = window.settings.workspace()
+    if not state:
+        return
+    name = Path(state.get("recording") or "the last project").name
+
+    def restored() -> None:
+        window.show_step(window.project.step)
+        jobs = window.runs.attach_running()
+        if jobs:
+            window.banner.say("good", f"Back in {name}; found {len(jobs)} running job.")
+
+    window.opener.restore(state, restored)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the studio; `arguments` may name a recording, CAD file or run to open."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    app = make_application()
+    data = Path(arguments[0]) if arguments else None
+    window = open_window(Settings(), data)
+    code = app.exec()
+    del window
+    return code

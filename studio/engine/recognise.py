@@ -1,0 +1,39 @@
+"""What a dropped path is, or why it is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from self6d.errors import Self6DError
+
+Kind = Literal["recording", "model", "run", "refused"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A path and what it can be opened as; `reason` explains a refusal."""
+
+    path: str
+    kind: Kind
+    reason: str = ""
+
+
+def recognise(path: str, open_recording: Callable[[str], Any]) -> Found:
+    """Tell runs, recordings and CAD apart; a folder of CAD files counts as models."""
+    from self6d.scene.mesh_io import MESH_SUFFIXES
+
+    place = Path(path)
+    if place.is_file() and place.suffix.lower() in MESH_SUFFIXES:
+        return Found(path, "model")
+    if (place / "run.json").is_file():
+        return Found(path, "run")
+    try:
+        open_recording(path)
+        return Found(path, "recording")
+    except Self6DError as error:
+        if place.is_dir() and any(f.suffix.lower() in MESH_SUFFIXES for f in place.iterdir()):
+            return Found(path, "model")
+        return Found(path, "refused", error.one_line())

@@ -1,0 +1,68 @@
+"""What one sees while something is dragged over the window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QMimeData, QRectF, Qt
+from PySide6.QtGui import QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QWidget
+
+from studio.opening import glance
+from studio.theme import small_font, theme
+
+WORDS = {"recording": "recording", "model": "CAD model", "run": "run"}
+
+
+def paths_of(mime: QMimeData) -> list[Path]:
+    """Local files and folders of a drag."""
+    return [Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile()]
+
+
+def sentence(paths: list[Path]) -> tuple[bool, str]:
+    """Whether a drop would be taken, and what to say about it."""
+    if not paths:
+        return False, "Only files and folders of this computer can be opened."
+    kinds = [glance(p) for p in paths]
+    if not any(kinds):
+        name = paths[0].name
+        return False, (f"{name} cannot be opened: drop an RGB-D folder, an image, "
+                       "a PLY, OBJ or GLB model, or a run folder.")  # fmt: skip
+    if len(paths) == 1:
+        return True, f"Open {paths[0].name} as a {WORDS[kinds[0]]}"
+    return True, f"Open {sum(map(bool, kinds))} of {len(paths)} things"
+
+
+class DropOverlay(QWidget):
+    """Covers the window during a drag: green light or a refusal with its reason."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.text = ""
+        self.welcome = True
+        self.hide()
+
+    def show_for(self, paths: list[Path]) -> bool:
+        """Show what would happen; whether the drop would be taken."""
+        self.welcome, self.text = sentence(paths)
+        self.setGeometry(self.parentWidget().rect())
+        self.raise_()
+        self.show()
+        self.update()
+        return self.welcome
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        shade = theme.colour("ground")
+        shade.setAlpha(215)
+        painter.fillRect(self.rect(), shade)
+        colour = theme.colour("accent" if self.welcome else "bad")
+        painter.setPen(QPen(colour, 3, Qt.PenStyle.DashLine))
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(16, 16, -16, -16), 12, 12)
+        painter.setPen(colour)
+        painter.setFont(small_font(18, bold=True))
+        area = self.rect().adjusted(64, 64, -64, -64)
+        flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+        painter.drawText(area, int(flags), self.text)

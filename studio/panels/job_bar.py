@@ -1,0 +1,145 @@
+"""The line at the bottom: what runs now, how far it is, and the buttons that steer it."""
+
+from __future__ import annotations
+
+import psutil
+from PySide6.QtCore import QSize, QTimer, Signal
+from PySide6.QtWidgets import QFrame, QProgressBar
+
+from self6d.training.events import Progress
+from studio.jobs import Job, JobState
+from studio.widgets import button, duration, label, row
+
+HARDER_AFTER_MS = 6000
+STATE_WORDS = {
+    JobState.QUEUED: "waiting", JobState.STARTING: "starting", JobState.RUNNING: "running",
+    JobState.PAUSED: "paused", JobState.STOPPING: "stopping", JobState.DONE: "done",
+    JobState.STOPPED: "stopped", JobState.FAILED: "failed",
+}  # fmt: skip
+
+
+class JobBar(QFrame):
+    """Follows one job; says what can be done when there is none."""
+
+    pauseClicked = Signal()
+    stopClicked = Signal(str)  # "stop", "terminate" or "kill": the rung of the ladder
+    saveClicked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("jobbar")
+        self.job: Job | None = None
+        self._rung = "stop"
+        self.text = label("No job is running.", "muted")
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setFixedWidth(200)
+        self.memory = label("", "small")
+        self.pause = button("Pause", self.pauseClicked.emit)
+        self.stop = button("Stop", lambda: self.stopClicked.emit(self._rung), "",
+                           "Save, then stop; resume later")
+        self.save = button("Save now", self.saveClicked.emit, "", "Write a checkpoint now")
+        self.setLayout(row(self.text, self.bar, 1, self.memory, self.pause, self.stop, self.save,
+                           margin=4))  # fmt: skip
+        self.layout().setContentsMargins(12, 6, 12, 6)
+        self._ladder = QTimer(self, singleShot=True, interval=HARDER_AFTER_MS)
+        self._ladder.timeout.connect(self._offer_harder)
+        self._meter = QTimer(self, interval=2000)
+        self._meter.timeout.connect(self._measure)
+        self.set_job(None)
+
+    def set_job(self, job: Job | None) -> None:
+        if self.job is not None:
+            self.job.progress.disconnect(self._on_progress)
+            self.job.stateChanged.disconnect(self._on_state)
+        self.job = job
+        self._rung = "stop"
+        self._ladder.stop()
+        if job is not None:
+            job.progress.connect(self._on_progress)
+            job.stateChanged.connect(self._on_state)
+            if job.last_progress is not None:
+                self._on_progress(job.last_progress)
+            else:
+                self.bar.setRange(0, 0)
+        self._on_state()
+
+    def show_task(self, text: str, done: int, total: int) -> None:
+        """A short task of the window itself; `total` 0 ends it."""
+        if total == 0:
+            self._on_state()
+            return
+        self.text.setText(f"{text}…")
+        self.bar.setVisible(True)
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+
+    def _on_progress(self, progress: Progress) -> None:
+        self.bar.setRange(0, max(progress.total, 1))
+        self.bar.setValue(progress.step)
+        self._say(progress)
+
+    def _on_state(self) -> None:
+        job = self.job
+        active = job is not None and job.state.active
+        for one in (self.pause, self.stop, self.save):
+            one.setVisible(active)
+        self.bar.setVisible(active)
+        self.memory.setVisible(active)
+        if job is None:
+            self.text.setText("No job is running.")
+            self._meter.stop()
+            return
+        self.pause.setText("Resume" if job.state is JobState.PAUSED else "Pause")
+        stopping = job.state is JobState.STOPPING
+        self.pause.setEnabled(not stopping)
+        self.save.setEnabled(not stopping)
+        self.stop.setEnabled(not stopping or self._rung != "stop")
+        if stopping:
+            self._ladder.start()
+        if active:
+            self._meter.start()
+        else:
+            self._meter.stop()
+            self._rung = "stop"
+            self.stop.setText("Stop")
+            self._ladder.stop()
+        self._say(job.last_progress)
+
+    def _say(self, progress: Progress | None) -> None:
+        job = self.job
+        assert job is not None
+        text = f"{job.spec.title}: {STATE_WORDS[job.state]}"
+        if progress is not None:
+            text += f", step {progress.step}/{progress.total}"
+            if job.state is JobState.RUNNING and progress.seconds_left is not None:
+                text += f", {duration(progress.seconds_left)} left"
+        if job.state is JobState.FAILED and job.ending is not None:
+            text = f"{job.spec.title} failed: {job.ending.reason}"
+        self.text.setText(text)
+        self.text.setToolTip(text)
+
+    def _offer_harder(self) -> None:
+        """Saving and stopping takes long: offer the next rung."""
+        if self.job is None or self.job.state is not JobState.STOPPING:
+            return
+        self._rung = {"stop": "terminate", "terminate": "kill"}.get(self._rung, "kill")
+        self.stop.setText("Terminate" if self._rung == "terminate" else "Kill")
+        self.stop.setToolTip("End the process; the last checkpoint remains")
+        self.stop.setEnabled(True)
+        if self._rung == "terminate":
+            self._ladder.start()
+
+    def _measure(self) -> None:
+        pid = getattr(self.job, "pid", None)
+        if pid is None:
+            self.memory.setText("")
+            return
+        try:
+            size = psutil.Process(pid).memory_info().rss
+            self.memory.setText(f"memory {size / 2**30:.1f} GB")
+        except psutil.Error:
+            self.memory.setText("")
+
+    def sizeHint(self) -> QSize:
+        return QSize(super().sizeHint().width(), 44)

@@ -1,0 +1,44 @@
+"""The log: notes of jobs and of the window, newest last."""
+
+from __future__ import annotations
+
+import time
+
+from PySide6.QtGui import QColor, QTextCharFormat, QTextCursor
+from PySide6.QtWidgets import QPlainTextEdit, QVBoxLayout, QWidget
+
+from studio.dialogs import copy_text
+from studio.theme import theme
+from studio.widgets import IconButton, row
+
+MAX_LINES = 5000
+
+
+class LogPanel(QWidget):
+    """Bounded, so that a run of days does not fill the memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = QPlainTextEdit()
+        self.text.setReadOnly(True)
+        self.text.setMaximumBlockCount(MAX_LINES)
+        self.text.setPlaceholderText("What jobs and the window have to say appears here.")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(row(1, IconButton("copy", "Copy the log",
+                                           lambda: copy_text(self.text.toPlainText()))))
+        layout.addWidget(self.text)
+
+    def add(self, level: str, text: str, source: str = "") -> None:
+        """Append a line; `level` is "info", "warning" or "error"."""
+        token = {"warning": "warn", "error": "bad"}.get(level, "text")
+        look = QTextCharFormat()
+        look.setForeground(QColor(getattr(theme.tokens, token)))
+        cursor = self.text.textCursor()
+        cursor.movePosition(QTextCursor.MoveOperation.End)
+        if not self.text.document().isEmpty():
+            cursor.insertText("\n")
+        head = time.strftime("%H:%M:%S") + (f"  {source}" if source else "")
+        cursor.insertText(f"{head}  {text}", look)
+        self.text.verticalScrollBar().setValue(self.text.verticalScrollBar().maximum())

@@ -1,0 +1,188 @@
+"""The tree on the left: objects, recording, runs and jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtGui import QAction, QFont
+from PySide6.QtWidgets import QMenu, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+
+from studio.jobs import Job
+from studio.jobs.queue import JobQueue
+from studio.panels.job_bar import STATE_WORDS
+from studio.project import Project
+from studio.theme import icon, theme
+
+ROLE = Qt.ItemDataRole.UserRole
+STATUS_ICONS = {
+    "done": ("circle-check", "good"), "running": ("circle-dot", "accent"),
+    "paused": ("pause", "warn"), "stopped": ("square", "muted"),
+    "failed": ("circle-x", "bad"), "interrupted": ("circle-alert", "warn"),
+    "waiting": ("circle-dashed", "muted"), "starting": ("circle-dot", "accent"),
+    "stopping": ("circle-dot", "warn"),
+}  # fmt: skip
+
+
+class ProjectTree(QWidget):
+    """Selecting an item selects it in the project; a run's menu holds what can be done with it."""
+
+    runAction = Signal(str, object)  # "open", "resume", "duplicate", "copy", "forget", ...
+
+    def __init__(self, project: Project, queue: JobQueue) -> None:
+        super().__init__()
+        self.project, self.queue = project, queue
+        self.tree = QTreeWidget()
+        self.tree.setHeaderHidden(True)
+        self.tree.setIndentation(14)
+        self.tree.setRootIsDecorated(False)
+        self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.tree.customContextMenuRequested.connect(self._on_menu)
+        self.tree.currentItemChanged.connect(self._on_current)
+        self.tree.itemDoubleClicked.connect(self._on_double)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.tree)
+        self._filling = False
+        for signal in (project.recordingChanged, project.modelsChanged, project.runsChanged,
+                       theme.changed, queue.added, queue.changed, queue.removed):  # fmt: skip
+            signal.connect(self.refresh)
+        project.objectChanged.connect(self._show_selection)
+        project.runSelected.connect(self._show_selection)
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        self._filling = True
+        self.tree.clear()
+        project = self.project
+        recording = self._group("Recording", "Open or drop an RGB-D folder")
+        if project.recording is not None:
+            info = project.recording
+            name = Path(info.root).name
+            item = self._add(recording, name, "film", ("recording", info.root))
+            item.setToolTip(0, f"{info.root}\n{info.reason}")
+            self._add(recording, f"{len(info)} frames, {info.size[1]}×{info.size[0]}", "", None)
+            for split, indices in info.splits.items():
+                self._add(recording, f"{split}: {len(indices)}", "", ("split", indices))
+        objects = self._group("Objects", "Open or drop CAD files")
+        for model in project.models:
+            mm = model.diameter * 1000
+            text = f"{model.name}  {mm:.0f} mm" + ("  sym." if model.symmetric else "")
+            item = self._add(objects, text, "box", ("object", model.object_id))
+            item.setToolTip(0, f"object {model.object_id}, {model.face_count} faces, "
+                               f"{model.source}")  # fmt: skip
+        runs = self._group("Runs", "Trained runs are listed here")
+        for run in project.runs:
+            job = self.queue.find(run.path)
+            status = STATE_WORDS[job.state] if job and not job.state.over else run.status
+            self._add_run(runs, run.path, run.name, status)
+        listed = {r.path for r in project.runs}
+        for job in self.queue.jobs:
+            if job.run not in listed and not job.state.over:
+                self._add_run(runs, job.run, job.run.name, STATE_WORDS[job.state])
+        self.tree.expandAll()
+        self._filling = False
+        self._show_selection()
+
+    def _add_run(self, parent: QTreeWidgetItem, path: Path, name: str, status: str) -> None:
+        item = self._add(parent, name, "", ("run", str(path)))
+        item.setIcon(0, icon(*STATUS_ICONS.get(status, ("circle", "muted"))))
+        item.setToolTip(0, f"{path}\n{status}")
+
+    def _group(self, title: str, hint: str) -> QTreeWidgetItem:
+        item = QTreeWidgetItem([title])
+        font = QFont(self.font())
+        font.setBold(True)
+        item.setFont(0, font)
+        item.setForeground(0, theme.colour("muted"))
+        item.setToolTip(0, hint)
+        item.setFlags(Qt.ItemFlag.ItemIsEnabled)
+        self.tree.addTopLevelItem(item)
+        return item
+
+    def _add(
+        self, parent: QTreeWidgetItem, text: str, icon_name: str, data: object
+    ) -> QTreeWidgetItem:
+        item = QTreeWidgetItem([text])
+        if icon_name:
+            item.setIcon(0, icon(icon_name, "muted"))
+        item.setData(0, ROLE, data)
+        if data is None:
+            item.setForeground(0, theme.colour("muted"))
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled)
+        parent.addChild(item)
+        return item
+
+    def item_of(self, kind: str, value: object) -> QTreeWidgetItem | None:
+        for top in range(self.tree.topLevelItemCount()):
+            group = self.tree.topLevelItem(top)
+            for i in range(group.childCount() if group else 0):
+                child = group.child(i)  # type: ignore[union-attr]
+                if child is not None and child.data(0, ROLE) == (kind, value):
+                    return child
+        return None
+
+    def _show_selection(self, *_: object) -> None:
+        self._filling = True
+        project = self.project
+        item = self.item_of("run", str(project.run)) if project.run else None
+        item = item or self.item_of("object", project.object_id)
+        if item is not None:
+            self.tree.setCurrentItem(item)
+        self._filling = False
+
+    def _on_current(self, item: QTreeWidgetItem | None, _: object) -> None:
+        data = item.data(0, ROLE) if item is not None else None
+        if self._filling or data is None:
+            return
+        kind, value = data
+        if kind == "object":
+            self.project.select_run(None)
+            self.project.select_object(value)
+        elif kind == "run":
+            self.project.select_run(Path(value))
+        elif kind == "split" and value:
+            self.project.select_frame(value[0])
+
+    def _on_double(self, item: QTreeWidgetItem, _: int) -> None:
+        data = item.data(0, ROLE)
+        if data and data[0] == "run":
+            self.runAction.emit("open", Path(data[1]))
+
+    def menu_for(self, path: Path) -> QMenu:
+        """What can be done with a run."""
+        menu = QMenu(self)
+        job = self.queue.find(path)
+        info = next((r for r in self.project.runs if r.path == path), None)
+        active = job is not None and not job.state.over
+        entries: list[tuple[str, str, bool]] = [
+            ("open", "Show", True),
+            ("curves", "Overlay its curves", not active),
+            ("resume", "Resume", not active and info is not None and info.status != "done"),
+            ("attach", "Attach", not active and info is not None and info.running),
+            ("duplicate", "Duplicate with changes…", True),
+            ("predict", "Predict on this frame", info is not None and info.kind != "optimize"),
+            ("copy", "Copy as command", True),
+            ("folder", "Show folder", True),
+            ("forget", "Take off the list", not active),
+        ]
+        for key, text, enabled in entries:
+            action = QAction(text, menu)
+            action.setEnabled(enabled)
+            action.triggered.connect(lambda _=False, key=key: self.runAction.emit(key, path))
+            menu.addAction(action)
+        return menu
+
+    def _on_menu(self, at: QPoint) -> None:
+        item = self.tree.itemAt(at)
+        data = item.data(0, ROLE) if item is not None else None
+        if data and data[0] == "run":
+            menu = self.menu_for(Path(data[1]))
+            menu.exec(self.tree.viewport().mapToGlobal(at))
+            menu.deleteLater()
+
+
+def current_job(queue: JobQueue) -> Job | None:
+    """The job the bottom line follows: the running one, else the latest."""
+    active = queue.active
+    return active[0] if active else (queue.jobs[-1] if queue.jobs else None)

@@ -1,0 +1,157 @@
+"""The middle of the window: frames, probes or synthetic images beside the 3D view, timeline below."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from self6d.training.events import Preview
+from studio.director import Director
+from studio.engine.types import CloudData, FrameData
+from studio.project import Project
+from studio.views.canvas import ImageCanvas, to_image
+from studio.views.cloud import CloudView
+from studio.views.frame import FrameView
+from studio.views.probes import ProbesView
+from studio.views.scrubber import Scrubber
+from studio.widgets import Panel, Segments, button, label, row
+
+PAGES = (
+    ("frames", "Frames", "The recording's frames with the poses known on them"),
+    ("probes", "Live probes", "Frames the running job reports on, at its start and now"),
+    ("synthetic", "Synthetic", "Images that stage 1 trains on"),
+)
+
+
+class Stage(QWidget):
+    """Holds the views and hands them what the director brings."""
+
+    previewWanted = Signal()
+    pageChanged = Signal(str)
+
+    def __init__(self, project: Project, director: Director) -> None:
+        super().__init__()
+        self.setObjectName("plain")
+        self.project, self.director = project, director
+        self.frame_view = FrameView()
+        self.cloud_view = CloudView()
+        self.probes = ProbesView()
+        self.scrubber = Scrubber()
+        self.gallery = ImageCanvas()
+        self.gallery.message = "See what stage 1 would train on before you train it."
+        self.preview_button = button("Preview synthetic images", self.previewWanted.emit)
+        self.gallery_note = label("", "small")
+        gallery_page = QWidget()
+        gallery_layout = QVBoxLayout(gallery_page)
+        gallery_layout.setContentsMargins(0, 0, 0, 0)
+        gallery_layout.setSpacing(8)
+        gallery_layout.addWidget(self.gallery, 1)
+        gallery_layout.addLayout(row(self.preview_button, self.gallery_note, 1))
+
+        self.stack = QStackedWidget()
+        self.pages: dict[str, QWidget] = {}
+        for (key, _, _), page in zip(PAGES, (self.frame_view, self.probes, gallery_page)):
+            self.pages[key] = page
+            self.stack.addWidget(page)
+        self.tabs = Segments(PAGES, self._on_page)
+        left = Panel(margin=8)
+        left.body.addLayout(row(self.tabs, 1))
+        left.body.addWidget(self.stack, 1)
+        self.cloud_panel = Panel(margin=8)
+        self.cloud_panel.body.addWidget(self.cloud_view, 1)
+        self.split = QSplitter(Qt.Orientation.Horizontal)
+        self.split.addWidget(left)
+        self.split.addWidget(self.cloud_panel)
+        self.split.setStretchFactor(0, 6)
+        self.split.setStretchFactor(1, 4)
+        self.split.setHandleWidth(8)
+        self.split.setChildrenCollapsible(False)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(8)
+        layout.addWidget(self.split, 1)
+        layout.addWidget(self.scrubber)
+        self.tabs.choose("frames")
+
+        director.frameReady.connect(self._on_frame)
+        director.renderingReady.connect(self.frame_view.set_rendering)
+        director.cloudReady.connect(self._on_cloud)
+        director.thumbnailReady.connect(self.scrubber.add_thumbnail)
+        self.scrubber.wantThumbnails.connect(director.ask_thumbnails)
+        self.scrubber.scrubbed.connect(project.select_frame)
+        project.frameChanged.connect(self.scrubber.set_index)
+        project.recordingChanged.connect(self._on_recording)
+        project.modelsChanged.connect(self._on_models)
+        project.objectChanged.connect(self._on_object)
+        self.probes.probeChanged.connect(self._on_probe)
+
+    @property
+    def page(self) -> str:
+        return self.tabs.chosen
+
+    def show_page(self, page: str) -> None:
+        self.tabs.choose(page)
+
+    def add_preview(self, preview: Preview, *, first: bool = False) -> None:
+        """A preview of the job that is followed."""
+        if "gallery" in preview.arrays:
+            self.show_gallery(preview.arrays["gallery"], f"step {preview.step}")
+        self.probes.add(preview, first=first)
+
+    def show_gallery(self, picture: np.ndarray, note: str) -> None:
+        self.gallery.set_image(to_image(picture))
+        self.gallery_note.setText(note)
+
+    def shows(self, preview_name: str) -> bool:
+        """Whether a preview of this (file) name would be seen."""
+        return self.isVisible() and self.page != "frames"
+
+    def _on_page(self, page: str) -> None:
+        self.stack.setCurrentWidget(self.pages[page])
+        self.cloud_panel.setVisible(page != "synthetic")
+        self.scrubber.setVisible(page == "frames")
+        self.director.cloud_wanted = page == "frames"
+        if page == "probes":
+            self._on_probe(self.probes.newest)
+        elif page == "frames":
+            self.director.refresh_cloud()
+        self.pageChanged.emit(page)
+
+    def _on_recording(self) -> None:
+        info = self.project.recording
+        self.scrubber.set_recording(info)
+        if info is not None and not info.has_depth:
+            self.cloud_view.set_message("This recording has no depth, so there is no cloud.")
+
+    def _on_models(self) -> None:
+        self.frame_view.models = {m.object_id: m for m in self.project.models}
+
+    def _on_object(self, object_id: int | None) -> None:
+        self.frame_view.selected_object = object_id
+        self.frame_view.canvas.update()
+
+    def _on_frame(self, frame: FrameData | None) -> None:
+        self.frame_view.set_frame(frame)
+
+    def _on_cloud(self, cloud: CloudData | None) -> None:
+        if self.page == "frames":
+            place = (self.project.recording_path, self.project.object_id,
+                     cloud is not None and len(cloud.model) > 0)  # fmt: skip
+            self.cloud_view.set_cloud(cloud, place)
+
+    def _on_probe(self, preview: Preview | None) -> None:
+        if self.page != "probes":
+            return
+        arrays = preview.arrays if preview is not None else {}
+        if "sensor_points" not in arrays or "model_points" not in arrays:
+            self.cloud_view.set_message("The clouds of the probe appear here.")
+            self.cloud_view.set_cloud(None)
+            return
+        sensor, model = arrays["sensor_points"], arrays["model_points"]
+        distance = arrays.get("model_distance", np.full(len(model), np.nan, np.float32))
+        grey = np.full((len(sensor), 3), 170, np.uint8)
+        self.cloud_view.set_cloud(
+            CloudData(sensor, grey, model, distance, model, distance, None),
+            ("probe", self.probes.choice.currentText()),
+        )

@@ -1,0 +1,264 @@
+"""What is open: recording, models, runs, selection and poses. No widgets; everyone listens.
+
+Whatever edits goes through `undo` (Edit > Undo): poses nudged by hand, models added or removed,
+fixes accepted from the doctor, settings of the next run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QUndoCommand, QUndoStack
+
+from studio.engine.types import ModelInfo, PoseData, RecordingInfo
+from studio.jobs.run_info import RunInfo, is_run, read_run
+
+PoseKey = tuple[int, int]  # frame index, object id
+NUDGE_MERGE = 1
+
+
+class Project(QObject):
+    """The document behind the window."""
+
+    recordingChanged = Signal()
+    modelsChanged = Signal()
+    runsChanged = Signal()
+    frameChanged = Signal(int)
+    objectChanged = Signal(object)
+    runSelected = Signal(object)
+    posesChanged = Signal(int)
+    optionsChanged = Signal()
+    stepChanged = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.undo = QUndoStack(self)
+        self.recording: RecordingInfo | None = None
+        self.models: list[ModelInfo] = []
+        self.model_paths: list[Path] = []
+        self.runs: list[RunInfo] = []
+        self.frame_index = 0
+        self.object_id: int | None = None
+        self.run: Path | None = None
+        self.poses: dict[PoseKey, PoseData] = {}
+        self.origins: dict[PoseKey, str] = {}
+        self.options: dict[str, Any] = {}
+        self.step = "data"
+
+    @property
+    def recording_path(self) -> Path | None:
+        return Path(self.recording.root) if self.recording else None
+
+    @property
+    def model_names(self) -> list[str]:
+        """Paths as the helper process wants them."""
+        return [str(path) for path in self.model_paths]
+
+    @property
+    def unit(self) -> str:
+        """Unit of the CAD files: "auto", or what a fix decided."""
+        return str(self.options.get("unit", "auto"))
+
+    def model(self, object_id: int | None) -> ModelInfo | None:
+        return next((m for m in self.models if m.object_id == object_id), None)
+
+    def set_recording(self, info: RecordingInfo | None) -> None:
+        """Another recording: poses and selection of the old one go; the undo history too."""
+        self.recording = info
+        self.poses.clear()
+        self.origins.clear()
+        self.options.clear()
+        self.frame_index = 0
+        self.undo.clear()
+        self.recordingChanged.emit()
+        self.frameChanged.emit(0)
+
+    def close(self) -> None:
+        """Nothing is open any more; runs stay on disk."""
+        self.runs = []
+        self.select_run(None)
+        self.set_models([], [])
+        self.set_recording(None)
+        self.runsChanged.emit()
+        self.select_step("data")
+
+    def set_models(self, paths: list[Path], models: list[ModelInfo]) -> None:
+        self.model_paths, self.models = paths, models
+        known = {m.object_id for m in models}
+        if self.object_id not in known:
+            self.object_id = min(known, default=None)
+        self.modelsChanged.emit()
+        self.objectChanged.emit(self.object_id)
+
+    def select_frame(self, index: int) -> None:
+        if self.recording is None or not len(self.recording):
+            return
+        index = min(max(index, 0), len(self.recording) - 1)
+        if index != self.frame_index:
+            self.frame_index = index
+            self.frameChanged.emit(index)
+
+    def select_object(self, object_id: int | None) -> None:
+        if object_id != self.object_id:
+            self.object_id = object_id
+            self.objectChanged.emit(object_id)
+
+    def select_step(self, step: str) -> None:
+        if step != self.step:
+            self.step = step
+            self.stepChanged.emit(step)
+
+    def select_run(self, run: Path | None) -> None:
+        if run != self.run:
+            self.run = run
+            self.runSelected.emit(run)
+
+    def add_run(self, path: Path) -> RunInfo | None:
+        """List a run folder, or read it again."""
+        info = read_run(path)
+        if info is None:
+            return None
+        others = [r for r in self.runs if r.path != path]
+        self.runs = sorted([*others, info], key=lambda r: (r.created, r.name))
+        self.runsChanged.emit()
+        return info
+
+    def forget_run(self, path: Path) -> None:
+        """Off the list; nothing is deleted."""
+        self.runs = [r for r in self.runs if r.path != path]
+        if self.run == path:
+            self.select_run(None)
+        self.runsChanged.emit()
+
+    def runs_of(self, kind: str) -> list[RunInfo]:
+        return [r for r in self.runs if r.kind == kind]
+
+    def frame_poses(self, index: int | None = None) -> list[PoseData]:
+        """Poses known on a frame, in order of the objects."""
+        index = self.frame_index if index is None else index
+        return [p for (i, _), p in sorted(self.poses.items()) if i == index]
+
+    def pose(self, object_id: int | None = None) -> PoseData | None:
+        """Pose of an object (the selected one) on the selected frame."""
+        number = self.object_id if object_id is None else object_id
+        return None if number is None else self.poses.get((self.frame_index, number))
+
+    def put_poses(self, index: int, poses: list[PoseData], origin: str) -> None:
+        """Take over computed poses of a frame; not an edit, so not undoable."""
+        for pose in poses:
+            self.poses[index, pose.object_id] = pose
+            self.origins[index, pose.object_id] = origin
+        self.posesChanged.emit(index)
+
+    def edit_pose(self, pose: PoseData, text: str, *, merge: bool = False) -> None:
+        """Change a pose on the selected frame by hand; small nudges in a row undo together."""
+        key = (self.frame_index, pose.object_id)
+        self.undo.push(_PoseEdit(self, key, self.poses.get(key), pose, text, merge))
+
+    def edit_option(self, name: str, value: Any, text: str) -> None:
+        """Change an option of the project; None removes it."""
+        before = self.options.get(name)
+        if before != value:
+            self.undo.push(
+                FunctionEdit(
+                    text, lambda: self._set_option(name, value),
+                    lambda: self._set_option(name, before),
+                )
+            )  # fmt: skip
+
+    def _set_option(self, name: str, value: Any) -> None:
+        if value is None:
+            self.options.pop(name, None)
+        else:
+            self.options[name] = value
+        self.optionsChanged.emit()
+
+    def _set_pose(self, key: PoseKey, pose: PoseData | None, origin: str) -> None:
+        if pose is None:
+            self.poses.pop(key, None)
+        else:
+            self.poses[key] = pose
+        self.origins[key] = origin
+        self.posesChanged.emit(key[0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that a restart brings back."""
+        edited = [
+            {"frame": i, "origin": self.origins.get((i, number), ""), **pose.to_dict()}
+            for (i, number), pose in self.poses.items()
+        ]
+        return {
+            "recording": self.recording.root if self.recording else None,
+            "models": self.model_names,
+            "runs": [str(r.path) for r in self.runs],
+            "run": str(self.run) if self.run else None,
+            "frame": self.frame_index,
+            "object": self.object_id,
+            "step": self.step,
+            "options": self.options,
+            "poses": edited[-2000:],
+        }
+
+    def restore_poses(self, rows: list[dict[str, Any]]) -> None:
+        """Poses of a saved workspace."""
+        for entry in rows:
+            key = (int(entry["frame"]), int(entry["object_id"]))
+            self.poses[key] = PoseData.from_dict(entry)
+            self.origins[key] = str(entry.get("origin", ""))
+        self.posesChanged.emit(self.frame_index)
+
+
+class FunctionEdit(QUndoCommand):
+    """An edit given as two functions."""
+
+    def __init__(self, text: str, do: Callable[[], None], undo: Callable[[], None]) -> None:
+        super().__init__(text)
+        self._do, self._undo = do, undo
+
+    def redo(self) -> None:
+        self._do()
+
+    def undo(self) -> None:
+        self._undo()
+
+
+class _PoseEdit(QUndoCommand):
+    def __init__(
+        self,
+        project: Project,
+        key: PoseKey,
+        before: PoseData | None,
+        after: PoseData,
+        text: str,
+        merge: bool,
+    ) -> None:
+        super().__init__(text)
+        self._project, self._key, self._merge = project, key, merge
+        self._before, self._after = before, after
+        self._origin = project.origins.get(key, "")
+
+    def id(self) -> int:
+        return NUDGE_MERGE if self._merge else -1
+
+    def mergeWith(self, other: QUndoCommand) -> bool:
+        if not isinstance(other, _PoseEdit) or other._key != self._key:
+            return False
+        self._after = other._after
+        return True
+
+    def redo(self) -> None:
+        self._project._set_pose(self._key, self._after, "edited")
+
+    def undo(self) -> None:
+        self._project._set_pose(self._key, self._before, self._origin)
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Run folders directly inside a folder."""
+    try:
+        return sorted(p for p in folder.iterdir() if p.is_dir() and is_run(p))
+    except OSError:
+        return []

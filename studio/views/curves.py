@@ -1,0 +1,340 @@
+"""Loss curves of one or several runs: one line a term, raw and smoothed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtGui import QColor, QMouseEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from self6d.training.events import Scalars
+from studio.theme import theme
+from studio.views.series import Series, Smoothed
+from studio.widgets import IconButton, label, row
+
+DASHES = (
+    Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine,
+)  # fmt: skip
+TERM_ORDER = ("total", "mask", "ab", "ms_ssim", "perceptual", "geometry")
+
+
+@dataclass
+class RunCurves:
+    """All curves of one run and what happened along the way."""
+
+    name: str
+    raw: dict[str, Series] = field(default_factory=dict)
+    smooth: dict[str, Smoothed] = field(default_factory=dict)
+    checkpoints: list[int] = field(default_factory=list)
+    marks: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, batch: list[Scalars]) -> None:
+        """Append the events of one delivery."""
+        columns: dict[str, tuple[list[float], list[float]]] = {}
+        for event in batch:
+            for key, value in event.values.items():
+                xs, ys = columns.setdefault(key, ([], []))
+                xs.append(event.step)
+                ys.append(value)
+        for key, (xs, ys) in columns.items():
+            self.extend(key, np.array(xs), np.array(ys))
+
+    def extend(self, key: str, steps: np.ndarray, values: np.ndarray) -> None:
+        raw = self.raw.setdefault(key, Series())
+        raw.extend(steps, values)
+        self.smooth.setdefault(key, Smoothed()).follow(raw)
+
+    @property
+    def last_step(self) -> int:
+        return int(max((s.x[-1] for s in self.raw.values() if len(s)), default=0))
+
+
+class CurvesView(QWidget):
+    """Curves with a legend that switches terms, a cursor, and checkpoints to click."""
+
+    checkpointClicked = Signal(str, int)  # run, step
+    cursorMoved = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("plain")
+        self.runs: dict[str, RunCurves] = {}
+        self.group = "loss"
+        self._hidden_terms: set[str] = set()
+        self._lines: dict[tuple[str, str, bool], pg.PlotCurveItem] = {}
+        self._checkpoint_dots: dict[str, pg.ScatterPlotItem] = {}
+        self._mark_lines: list[pg.InfiniteLine] = []
+        self._ranged = False
+
+        self.plot = pg.PlotWidget(background=None)
+        self.plot.setMenuEnabled(False)
+        self.plot.hideButtons()
+        self.plot.setClipToView(False)
+        self.plot.getPlotItem().setContentsMargins(0, 4, 8, 0)
+        self.view = self.plot.getPlotItem().getViewBox()
+        self.view.setMouseEnabled(x=True, y=True)
+        self.view.sigXRangeChanged.connect(self._redraw)
+        self.view.sigResized.connect(self._redraw)
+        self.view.sigRangeChangedManually.connect(self._on_manual)
+        self.plot.scene().sigMouseMoved.connect(self._on_mouse)
+        self.plot.scene().sigMouseClicked.connect(self._on_click)
+        self._cursor = pg.InfiniteLine(angle=90, movable=False)
+        self._cursor.setVisible(False)
+        self.plot.addItem(self._cursor, ignoreBounds=True)
+        self.log_scale = IconButton("gauge", "Logarithmic scale", self._on_log, checkable=True)
+        self.raw_too = IconButton("activity", "Raw values behind the smoothed", self.refresh,
+                                  checkable=True)  # fmt: skip
+        self.raw_too.setChecked(True)
+        fit = IconButton("maximize", "Show everything", self.fit)
+        self.legend = QHBoxLayout()
+        self.legend.setSpacing(4)
+        self.readout = label("", "small")
+        self.message = QLabel("Curves appear here as soon as a run has made its first steps.")
+        self.message.setObjectName("muted")
+        self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        layout = QVBoxLayout()
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(row(self.legend, 1, self.readout, self.raw_too, self.log_scale, fit, gap=4))
+        layout.addWidget(self.message, 1)
+        layout.addWidget(self.plot, 1)
+        self.setLayout(layout)
+        self._dress()
+        theme.changed.connect(self._dress)
+        self.refresh()
+
+    def add_scalars(self, run: str, batch: list[Scalars]) -> None:
+        """New points of a run that is shown."""
+        curves = self.runs.setdefault(run, RunCurves(run))
+        known = set(curves.raw)
+        curves.add(batch)
+        if set(curves.raw) != known:
+            self.refresh()
+        elif not self._ranged:
+            self.fit()
+        else:
+            self._redraw()
+
+    def show_run(self, curves: RunCurves) -> None:
+        """Show (another version of) a run's curves."""
+        self.runs[curves.name] = curves
+        self._ranged = False
+        self.refresh()
+
+    def remove_run(self, run: str) -> None:
+        self.runs.pop(run, None)
+        self.refresh()
+
+    def clear(self) -> None:
+        self.runs.clear()
+        self._ranged = False
+        self.refresh()
+
+    def add_checkpoint(self, run: str, step: int) -> None:
+        curves = self.runs.setdefault(run, RunCurves(run))
+        if step not in curves.checkpoints:
+            curves.checkpoints.append(step)
+            self._redraw()
+
+    def add_mark(self, run: str, step: int, text: str) -> None:
+        """A visible mark, such as where a loss weight was changed by hand."""
+        self.runs.setdefault(run, RunCurves(run)).marks.append((step, text))
+        self.refresh()
+
+    def terms(self) -> list[str]:
+        """Curves of the shown group, "loss/mask" as "mask", total first."""
+        names: list[str] = []
+        for curves in self.runs.values():
+            for key in curves.raw:
+                group, _, name = key.partition("/")
+                if group == self.group and name and name not in names:
+                    names.append(name)
+        rank = {name: i for i, name in enumerate(TERM_ORDER)}
+        return sorted(names, key=lambda n: (rank.get(n, 99), n))
+
+    def refresh(self) -> None:
+        """Make legend and lines anew: runs, terms or looks have changed."""
+        for line in self._lines.values():
+            self.plot.removeItem(line)
+        for dots in self._checkpoint_dots.values():
+            self.plot.removeItem(dots)
+        for mark in self._mark_lines:
+            self.plot.removeItem(mark)
+        self._lines, self._checkpoint_dots, self._mark_lines = {}, {}, []
+        terms = self.terms()
+        self.plot.setVisible(bool(terms))
+        self.message.setVisible(not terms)
+        self._fill_legend(terms)
+        for number, (run, curves) in enumerate(self.runs.items()):
+            for term in terms:
+                if term not in self._hidden_terms and f"{self.group}/{term}" in curves.raw:
+                    self._add_lines(run, term, DASHES[number % len(DASHES)])
+            dots = pg.ScatterPlotItem(size=8, symbol="d", pxMode=True)
+            dots.setBrush(QColor(theme.tokens.accent))
+            dots.setPen(None)
+            self.plot.addItem(dots, ignoreBounds=True)
+            self._checkpoint_dots[run] = dots
+            for step, text in curves.marks:
+                mark = pg.InfiniteLine(step, angle=90, label=text, labelOpts={
+                    "position": 0.92, "color": theme.tokens.warn, "anchors": [(0, 0.5), (0, 0.5)]},
+                    pen=pg.mkPen(theme.tokens.warn, style=Qt.PenStyle.DashLine))  # fmt: skip
+                self.plot.addItem(mark, ignoreBounds=True)
+                self._mark_lines.append(mark)
+        if not self._ranged:
+            self.fit()
+        else:
+            self._redraw()
+
+    def fit(self) -> None:
+        """Show all steps and all values (the smoothed curves' values; raw peaks may leave)."""
+        last = max((c.last_step for c in self.runs.values()), default=0)
+        self._ranged = False
+        self.view.setXRange(0, max(last, 1), padding=0.01)
+        self._redraw()
+
+    def redraw_now(self) -> None:
+        """Draw at once, for measurements."""
+        self._redraw()
+        self.plot.viewport().repaint()
+
+    def _add_lines(self, run: str, term: str, dash: Qt.PenStyle) -> None:
+        colour = QColor(theme.term_colour(term))
+        faint = QColor(colour)
+        faint.setAlpha(70)
+        width = 2 if term == "total" else 1
+        if self.raw_too.isChecked():
+            raw = pg.PlotCurveItem(pen=pg.mkPen(faint, width=1), skipFiniteCheck=False)
+            self.plot.addItem(raw, ignoreBounds=True)
+            self._lines[run, term, False] = raw
+        smooth = pg.PlotCurveItem(pen=pg.mkPen(colour, width=width, style=dash))
+        self.plot.addItem(smooth, ignoreBounds=True)
+        self._lines[run, term, True] = smooth
+
+    def _redraw(self, *_: object) -> None:
+        if not self._ranged and self.runs:
+            last = max(c.last_step for c in self.runs.values())
+            self.view.blockSignals(True)
+            self.view.setXRange(0, max(last, 1), padding=0.01)
+            self.view.blockSignals(False)
+        (x0, x1), _ = self.view.viewRange()
+        width = max(int(self.view.width() * self.devicePixelRatioF()), 64)
+        log = self.log_scale.isChecked()
+        low, high = np.inf, -np.inf
+        for (run, term, smooth), line in self._lines.items():
+            curves = self.runs[run]
+            series = (curves.smooth if smooth else curves.raw).get(f"{self.group}/{term}")
+            if series is None:
+                continue
+            x, y = series.view(x0, x1, width)
+            if log:
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    y = np.log10(np.where(y > 0, y, np.nan))
+            line.setData(x, y)
+            if smooth and len(y) and not np.isnan(y).all():
+                low, high = min(low, np.nanmin(y)), max(high, np.nanmax(y))
+        if np.isfinite(low) and not self._ranged:
+            margin = 0.06 * (high - low) or 0.5
+            self.view.setYRange(low - margin, high + margin, padding=0)
+        self._place_checkpoints()
+
+    def _place_checkpoints(self) -> None:
+        bottom = self.view.viewRange()[1][0]
+        height = self.view.viewRange()[1][1] - bottom
+        for run, dots in self._checkpoint_dots.items():
+            steps = self.runs[run].checkpoints if run in self.runs else []
+            dots.setData(steps, [bottom + 0.04 * height] * len(steps))
+
+    def _on_manual(self, *_: object) -> None:
+        self._ranged = True
+        self._redraw()
+
+    def _on_log(self) -> None:
+        self.plot.getPlotItem().getAxis("left").setLogMode(self.log_scale.isChecked())
+        self._ranged = False
+        self.refresh()
+
+    def _on_mouse(self, position: QPointF) -> None:
+        inside = self.view.sceneBoundingRect().contains(position)
+        self._cursor.setVisible(inside)
+        if not inside:
+            self.readout.setText("")
+            return
+        step = self.view.mapSceneToView(position).x()
+        self._cursor.setPos(step)
+        self.readout.setText(self._values_at(step))
+        self.cursorMoved.emit(step)
+
+    def _values_at(self, step: float) -> str:
+        if not self.runs:
+            return ""
+        curves = next(reversed(self.runs.values()))
+        parts = [f"step {max(step, 0):.0f}"]
+        for term in self.terms():
+            series = curves.smooth.get(f"{self.group}/{term}")
+            value = series.at(step) if series and term not in self._hidden_terms else None
+            if value is not None:
+                parts.append(f"{term} {value:.4g}")
+        return "   ".join(parts)
+
+    def _on_click(self, event: QMouseEvent) -> None:
+        position = event.scenePos()  # type: ignore[attr-defined]  # pyqtgraph's own event
+        for run, dots in self._checkpoint_dots.items():
+            hit = dots.pointsAt(dots.mapFromScene(position))
+            if len(hit):
+                self.checkpointClicked.emit(run, int(hit[0].pos().x()))
+                return
+
+    def _fill_legend(self, terms: list[str]) -> None:
+        while self.legend.count():
+            item = self.legend.takeAt(0)
+            if item is not None and item.widget() is not None:
+                item.widget().deleteLater()
+        for term in terms:
+            switch = _LegendEntry(term, theme.term_colour(term), term not in self._hidden_terms)
+            switch.switched.connect(self._on_switch)
+            self.legend.addWidget(switch)
+
+    def _on_switch(self, term: str, shown: bool) -> None:
+        (self._hidden_terms.discard if shown else self._hidden_terms.add)(term)
+        self.refresh()
+
+    def _dress(self) -> None:
+        pen = pg.mkPen(theme.tokens.line)
+        for side in ("left", "bottom"):
+            axis = self.plot.getPlotItem().getAxis(side)
+            axis.setPen(pen)
+            axis.setTextPen(theme.tokens.muted)
+            axis.setStyle(tickLength=-4)
+        self.plot.showGrid(x=True, y=True, alpha=0.12)
+        self._cursor.setPen(pg.mkPen(theme.tokens.muted))
+        self.refresh()
+
+
+class _LegendEntry(QLabel):
+    """A term's name in its colour; click or Space hides it."""
+
+    switched = Signal(str, bool)
+
+    def __init__(self, term: str, colour: str, shown: bool) -> None:
+        super().__init__()
+        self._term, self._shown = term, shown
+        colour = colour if shown else theme.tokens.faint
+        text = theme.tokens.text if shown else theme.tokens.faint
+        self.setText(
+            f'<span style="color:{colour}">━</span> '
+            f'<span style="color:{text}">{term.replace("_", "-")}</span>'
+        )
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setToolTip(f"Hide {term}" if shown else f"Show {term}")
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setContentsMargins(0, 0, 8, 0)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self.switched.emit(self._term, not self._shown)
+
+    def keyPressEvent(self, event) -> None:
+        if event.key() in (Qt.Key.Key_Space, Qt.Key.Key_Return):
+            self.switched.emit(self._term, not self._shown)

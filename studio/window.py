@@ -1,0 +1,302 @@
+"""The main window: puts panels, models and actions together. What they do is written in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, QTimer
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QResizeEvent
+from PySide6.QtWidgets import (
+    QDockWidget,
+    QFileDialog,
+    QMainWindow,
+    QStackedWidget,
+    QToolBar,
+    QVBoxLayout,
+    QWidget,
+)
+
+from studio.actions import Actions
+from studio.dialogs import Banner, Question
+from studio.director import Director
+from studio.engine import Engine, Failure
+from studio.jobs import Job
+from studio.jobs.queue import JobQueue
+from studio.menus import register_actions
+from studio.opening import Opener
+from studio.palette import CommandPalette
+from studio.panels.drop import DropOverlay, paths_of
+from studio.panels.header import StepHeader
+from studio.panels.job_bar import JobBar
+from studio.panels.welcome import WelcomePage
+from studio.project import Project
+from studio.runs import RunControl
+from studio.settings import Settings
+from studio.theme import theme
+from studio.widgets import scrolled
+
+SAVE_EVERY_MS = 5000
+
+
+class StudioWindow(QMainWindow):
+    """Shows the welcome page at once; `build` adds the rest once the first paint is done."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.setWindowTitle("self6d studio")
+        self.setObjectName("studio")
+        self.setAcceptDrops(True)
+        self.setDockOptions(
+            QMainWindow.DockOption.AnimatedDocks | QMainWindow.DockOption.AllowTabbedDocks
+        )
+        self.resize(1280, 800)
+        self.settings = settings
+        self.project = Project(self)
+        self.engine = Engine(self)
+        self.worker = Engine(self)
+        self.queue = JobQueue(self)
+        self.opener = Opener(self.project, settings, self.engine, self)
+        self.runs = RunControl(self.project, settings, self.queue, self.engine, self)
+        self.director = Director(self.project, self.engine, self)
+        self.built = False
+
+        self.header = StepHeader()
+        bar = QToolBar("Steps")
+        bar.setObjectName("steps")
+        bar.setMovable(False)
+        bar.addWidget(self.header)
+        self.addToolBar(bar)
+        self.banner = Banner()
+        self.welcome = WelcomePage()
+        self.pages = QStackedWidget()
+        self.welcome_page = scrolled(self.welcome)
+        self.pages.addWidget(self.welcome_page)
+        middle = QWidget()
+        layout = QVBoxLayout(middle)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.setSpacing(8)
+        layout.addWidget(self.banner)
+        layout.addWidget(self.pages, 1)
+        self.setCentralWidget(middle)
+        self.job_bar = JobBar()
+        status = self.statusBar()
+        status.setSizeGripEnabled(False)
+        status.addWidget(self.job_bar, 1)
+        self.drop = DropOverlay(self)
+        self.actions_registry = Actions(self)
+        register_actions(self)
+        self.actions_registry.fill(self.menuBar())
+        self._connect()
+        self.welcome.set_recent(settings.recent())
+        self._autosave = QTimer(self, interval=SAVE_EVERY_MS)
+        self._autosave.timeout.connect(self.save_workspace)
+
+    def build(self) -> None:
+        """Make views and panels; they import numpy, pyqtgraph and vispy."""
+        if self.built:
+            return
+        from studio.layout import Workspace
+
+        self.built = True
+        self.workspace = Workspace(self)
+        kept = self.settings.layout()
+        if kept is not None:
+            self.restoreGeometry(kept[0])
+            self.restoreState(kept[1])
+        self._autosave.start()
+        self.show_step(self.project.step)
+
+    def add_dock(self, name: str, title: str, widget: QWidget, area) -> QDockWidget:
+        """A dock whose place and visibility are remembered by `name`."""
+        dock = QDockWidget(title, self)
+        dock.setObjectName(name)
+        dock.setWidget(widget)
+        self.addDockWidget(area, dock)
+        return dock
+
+    def show_step(self, step: str) -> None:
+        """Go to one of the five steps."""
+        self.header.choose(step)
+        self.project.select_step(step)
+        empty = self.project.recording is None and not self.project.model_paths
+        if self.built:
+            self.workspace.show_step(step)
+        if not self.built or (empty and step == "data"):
+            self.pages.setCurrentWidget(self.welcome_page)
+        if self.built:
+            self.workspace.show_docks(self.pages.currentWidget() is not self.welcome_page)
+
+    def show_error(self, failure: Failure) -> None:
+        self.banner.say_failure(failure)
+        if self.built:
+            self.workspace.log.add("error", failure.one_line())
+
+    def say(self, level: str, text: str) -> None:
+        self.banner.say(level, text)
+
+    def choose_recording(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Open a recording", str(Path.home()))
+        if folder:
+            self.opener.open_paths([Path(folder)])
+
+    def choose_models(self) -> None:
+        files, _ = QFileDialog.getOpenFileNames(
+            self, "Open CAD models", str(Path.home()),
+            "CAD models (*.ply *.obj *.glb *.gltf *.stl *.off)",
+        )  # fmt: skip
+        if files:
+            self.opener.add_models([Path(f) for f in files])
+
+    def choose_run(self) -> None:
+        folder = QFileDialog.getExistingDirectory(
+            self, "Open a run folder", str(self.settings.runs_folder)
+        )
+        if folder:
+            self.opener.open_run(Path(folder))
+
+    def choose_runs_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(
+            self, "New runs are made in", str(self.settings.runs_folder)
+        )
+        if folder:
+            self.settings.runs_folder = Path(folder)
+            self.opener.find_runs()
+
+    def open_palette(self) -> None:
+        CommandPalette(self.actions_registry, self).show()
+
+    def wear(self, look: str) -> None:
+        """Change the theme and remember it."""
+        self.settings.theme = look
+        theme.apply(look)
+
+    def close_project(self) -> None:
+        self.project.close()
+        self.show_step("data")
+
+    def reset_layout(self) -> None:
+        self.settings.forget_layout()
+        if self.built:
+            self.workspace.default_layout()
+
+    def save_workspace(self) -> None:
+        """What a restart, or a crash, brings back."""
+        if self.project.recording is not None or self.project.model_paths:
+            self.settings.save_workspace(self.project.to_dict())
+
+    def _connect(self) -> None:
+        self.header.chosen.connect(self.show_step)
+        self.welcome.openSample.connect(self.opener.open_sample)
+        self.welcome.openRecording.connect(self.choose_recording)
+        self.welcome.openModels.connect(self.choose_models)
+        self.welcome.openRecent.connect(
+            lambda entry: self.opener.open_recording(
+                Path(entry["recording"]), [Path(m) for m in entry["models"]]
+            )
+        )
+        self.opener.failed.connect(self.show_error)
+        self.opener.said.connect(self.say)
+        self.opener.opened.connect(self._on_opened)
+        self.opener.progress.connect(self._on_progress)
+        self.engine.crashed.connect(self.show_error)
+        self.worker.crashed.connect(self.show_error)
+        self.director.failed.connect(self.show_error)
+        self.runs.failed.connect(self.show_error)
+        self.runs.followed.connect(self.job_bar.set_job)
+        self.runs.ended.connect(self._on_ended)
+        self.job_bar.pauseClicked.connect(self.runs.toggle_pause)
+        self.job_bar.stopClicked.connect(self.runs.stop)
+        self.job_bar.saveClicked.connect(self.runs.save_now)
+        self.project.recordingChanged.connect(self._on_recording)
+
+    def _on_opened(self, what: str) -> None:
+        self.build()
+        if self.banner.isVisible() and self.banner.objectName() == "banner_bad":
+            self.banner.dismiss()
+        self.show_step("data" if what != "run" else self.project.step)
+
+    def _on_recording(self) -> None:
+        path = self.project.recording_path
+        self.setWindowTitle(f"{path.name} — self6d studio" if path else "self6d studio")
+        self.welcome.set_recent(self.settings.recent())
+
+    def _on_progress(self, what: str, done: int, total: int) -> None:
+        self.welcome.sample_button.setEnabled(total == 0)
+        self.job_bar.show_task(what, done, total)
+
+    def _on_ended(self, job: Job, ending) -> None:
+        title = job.spec.title
+        if ending.reason == "done":
+            self.banner.say("good", f"{title} is done: {job.run.name}")
+        elif ending.reason == "stopped":
+            self.banner.say("good", f"{title} stopped at step {ending.step}; it can be resumed.")
+        else:
+            info = self.project.add_run(job.run)
+            can_resume = info is not None and job.last_checkpoint is not None or ending.step > 0
+            self.banner.say(
+                "bad", f"{title} ended at step {ending.step}: {ending.reason}",
+                details=job.details,
+                action=f"Resume from step {ending.step}" if can_resume else "",
+                on_action=lambda: self.runs.resume_run(job.run),
+            )  # fmt: skip
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if event.mimeData().hasUrls():
+            self.drop.show_for(paths_of(event.mimeData()))
+            event.acceptProposedAction()
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        self.drop.hide()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        paths = paths_of(event.mimeData())
+        wanted = self.drop.show_for(paths)
+        self.drop.hide()
+        if wanted:
+            event.acceptProposedAction()
+            self.opener.open_paths(paths)
+        else:
+            self.banner.say("bad", self.drop.text)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.drop.setGeometry(self.rect())
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.ThemeChange and self.settings.theme == "system":
+            theme.apply("system")
+        super().changeEvent(event)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if not self._may_close():
+            event.ignore()
+            return
+        self._autosave.stop()
+        self.save_workspace()
+        self.settings.save_layout(self.saveGeometry(), self.saveState())
+        self.queue.close()
+        if self.built:
+            self.workspace.close()
+        self.engine.close()
+        self.worker.close()
+        event.accept()
+
+    def _may_close(self) -> bool:
+        """With a job running, ask: leave it, stop it, or stay."""
+        active = self.queue.active
+        if not active:
+            return True
+        leavable = all(job.survives_window for job in active)
+        answers = [("stay", "Stay", ""), ("stop", "Save and stop it", "")]
+        if leavable:
+            answers.append(("leave", "Leave it running", "primary"))
+        answer = Question.ask(
+            self, "A job is running",
+            "It can go on without the window; the next start finds it again."
+            if leavable else "It runs inside the window and stops when the window closes.",
+            answers,
+        )  # fmt: skip
+        if answer == "stop":
+            for job in active:
+                job.stop()
+        return answer in ("stop", "leave")
