@@ -15,7 +15,7 @@ from torch import Tensor
 from self6d.errors import InputError
 from self6d.render.cpu_backward import SUMS, backward_band
 from self6d.render.cpu_forward import forward_band
-from self6d.render.cpu_kernels import BAND, prepare
+from self6d.render.cpu_kernels import BAND, LANES, prepare
 from self6d.render.job import RenderJob
 from self6d.render.models import PackedModels
 from self6d.render.rendering import Rendering
@@ -91,7 +91,8 @@ class _Render(torch.autograd.Function):
         batch, h, w = len(R), job.height, job.width
         scene = _Scene(job)
         rgb = torch.empty(batch, 3, h, w)
-        depth, mask, free = (torch.empty(batch, h, w) for _ in range(3))
+        depth, mask = torch.empty(batch, h, w), torch.empty(batch, h, w)
+        free = torch.empty(batch, h, w + LANES)
         face_id = torch.empty(batch, h, w, dtype=torch.int32)
         out = [x.numpy() for x in (rgb, depth, mask, face_id, free)]
         run_parallel(scene.prepare, batch)

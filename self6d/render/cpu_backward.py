@@ -17,16 +17,8 @@ from __future__ import annotations
 import numpy as np
 
 from self6d.render.cpu_forward import face_normal, texture_level, trilinear_all
-from self6d.render.cpu_kernels import (
-    FLOOR,
-    barycentrics,
-    count_uncovered,
-    hit_probability,
-    jit,
-    scaled_corners,
-    segment,
-    soft_box,
-)
+from self6d.render.cpu_kernels import LANES, jit, screen_barycentrics, u64
+from self6d.render.cpu_soft import find_uncovered, soft_box, soften_backward
 
 # what a band adds up: dt (3), dR (9, row-major), d(fx, skew, cx, fy, cy)
 SUMS = 17
@@ -67,31 +59,46 @@ def covered_pixels(
 ):  # fmt: skip
     """Colour and depth."""
     width = face_id.shape[1]
+    colored, deep = g_rgb.size > 0, g_depth.size > 0
     gb = np.zeros(3)
+    last, facing, gz = -1, 0.0, 0.0
+    i = j = k = u64(0)
+    nx, ny, nz, square = 0.0, 0.0, 0.0, 0.0
+    w0a, w0b, w0c, w1a, w1b, w1c, w2a, w2b, w2c = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for row in range(row0, row1):
-        dy = (row + 0.5 - K[1, 2]) / K[1, 1]
+        y, r = row + 0.5, u64(row)
+        dy = (y - K[1, 2]) / K[1, 1]
         for column in range(width):
-            f = face_id[row, column]
+            c = u64(column)
+            f = face_id[r, c]
             if f < 0:
                 continue
-            dx = (column + 0.5 - K[0, 2] - K[0, 1] * dy) / K[0, 0]
-            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-            b0, b1, b2, z = barycentrics(cam, pix, i, j, k, column + 0.5, row + 0.5, dx, dy)
-            nx, ny, nz = face_normal(cam, i, j, k)
-            facing, square = nx * dx + ny * dy + nz, nx * nx + ny * ny + nz * nz
+            x = column + 0.5
+            dx = (x - K[0, 2] - K[0, 1] * dy) / K[0, 0]
+            if f != last:
+                last, at = f, u64(f)
+                i, j, k = u64(faces[at, 0]), u64(faces[at, 1]), u64(faces[at, 2])
+                w0a, w0b, w0c, w1a, w1b, w1c, w2a, w2b, w2c = screen_barycentrics(
+                    cam, pix, K, i, j, k
+                )
+                nx, ny, nz = face_normal(cam, i, j, k)
+                square = nx * nx + ny * ny + nz * nz
+            facing = nx * dx + ny * dy + nz
             if facing == 0 or square == 0:
                 continue
-            gz = np.float64(g_depth[row, column]) if g_depth.size > 0 else 0.0
+            b0, b1, b2 = w0a * x + w0b * y + w0c, w1a * x + w1b * y + w1c, w2a * x + w2b * y + w2c
+            z = 1.0 / (b0 + b1 + b2)
+            b0, b1, b2 = b0 * z, b1 * z, b2 * z
+            gz = np.float64(g_depth[r, c]) if deep else 0.0
             qx, qy, qz = 0.0, 0.0, 0.0
-            if g_rgb.size > 0:
-                gr, gg, gbl = g_rgb[0, row, column], g_rgb[1, row, column], g_rgb[2, row, column]
+            if colored:
+                gr, gg, gbl = g_rgb[0, r, c], g_rgb[1, r, c], g_rgb[2, r, c]
                 if levels > 0:
                     u = b0 * uv[f, 0, 0] + b1 * uv[f, 1, 0] + b2 * uv[f, 2, 0]
                     v = b0 * uv[f, 0, 1] + b1 * uv[f, 1, 1] + b2 * uv[f, 2, 1]
                     level = texture_level(cam, i, j, k, uv[f], mips, dx, dy, z, K[0, 0] * K[1, 1])
-                    c = trilinear_all(texels, mips, levels, level, u, v)
-                    gu = gr * c[3] + gg * c[4] + gbl * c[5]
-                    gv = gr * c[6] + gg * c[7] + gbl * c[8]
+                    t = trilinear_all(texels, mips, levels, level, u, v)
+                    gu, gv = gr * t[3] + gg * t[4] + gbl * t[5], gr * t[6] + gg * t[7] + gbl * t[8]
                     for n in range(3):
                         gb[n] = gu * uv[f, n, 0] + gv * uv[f, n, 1]
                 else:
@@ -117,13 +124,13 @@ def covered_pixels(
             qx, qy, qz = qx + gz * nx, qy + gz * ny, qz + gz * nz
             add_point(vertices, i, j, k, b0, b1, b2, qx, qy, qz, sums)
             # the ray moves with K: it receives -z q
-            x = -z * qx / K[0, 0]
-            y = (-z * qy - x * K[0, 1]) / K[1, 1]
-            sums[12] -= x * dx
-            sums[13] -= x * dy
-            sums[14] -= x
-            sums[15] -= y * dy
-            sums[16] -= y
+            rx = -z * qx / K[0, 0]
+            ry = (-z * qy - rx * K[0, 1]) / K[1, 1]
+            sums[12] -= rx * dx
+            sums[13] -= rx * dy
+            sums[14] -= rx
+            sums[15] -= ry * dy
+            sums[16] -= ry
             if len(g_vertices) > 0:
                 add_vertex(R, i, b0 * qx, b0 * qy, b0 * qz, g_vertices)
                 add_vertex(R, j, b1 * qx, b1 * qy, b1 * qz, g_vertices)
@@ -162,54 +169,32 @@ def uncovered_pixels(
     cam, pix, vertices, faces, entries, K, R, sigma_inv, box_x, box_y, row0, row1, face_id, free,
     g_mask, sums, g_vertices,
 ):  # fmt: skip
-    """Soft mask: d mask / d d2_f = -sigma_inv p_f prod_{g != f} (1 - p_g)."""
+    """Soft mask."""
     height, width = face_id.shape
-    total = np.empty((row1 - row0 + 1, width + 1), np.int32)
-    if count_uncovered(face_id[row0:row1], total) == 0:
-        return
+    rows = row1 - row0
+    after, before = np.empty((rows, width), np.int32), np.empty((rows, width), np.int32)
+    find_uncovered(face_id[row0:row1], after, before)
     sx, sy = 2.0 / width, 2.0 / height
-    g = np.empty((3, 2))
+    g = np.empty(6, np.float32)
+    seed = np.zeros((rows, width + LANES), np.float32)
+    seed[:, :width] = g_mask[row0:row1]
+    spared = free[row0:row1]
     for n in range(len(entries)):
-        f = entries[n]
-        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        f = u64(entries[n])
+        i, j, k = u64(faces[f, 0]), u64(faces[f, 1]), u64(faces[f, 2])
         left, right, top, bottom = soft_box(pix, i, j, k, box_x, box_y, row0, row1, width)
-        if left > right or top > bottom:
+        while top <= bottom and after[u64(top - row0), u64(left)] > right:
+            top += 1
+        if top > bottom:
             continue
-        lo, hi = top - row0, bottom - row0 + 1
-        if total[hi, right + 1] - total[lo, right + 1] - total[hi, left] + total[lo, left] == 0:
-            continue
-        x0, y0, ux, uy, iu, x1, y1, vx, vy, iv, x2, y2, wx, wy, iw = scaled_corners(
-            pix, i, j, k, sx, sy
+        soften_backward(
+            pix, i, j, k, left, right, top, bottom, row0, sx, sy, sigma_inv, after, spared, seed, g
         )
-        g[:] = 0
-        for row in range(top, bottom + 1):
-            py = (row + 0.5) * sy
-            for column in range(left, right + 1):
-                if face_id[row, column] >= 0 or g_mask[row, column] == 0:
-                    continue
-                px = (column + 0.5) * sx
-                near, s = segment(px, py, x0, y0, ux, uy, iu)
-                a, b, cx, cy = 0, 1, x0 + s * ux, y0 + s * uy
-                d1, s1 = segment(px, py, x1, y1, vx, vy, iv)
-                if d1 < near:
-                    near, s, a, b, cx, cy = d1, s1, 1, 2, x1 + s1 * vx, y1 + s1 * vy
-                d2, s2 = segment(px, py, x2, y2, wx, wy, iw)
-                if d2 < near:
-                    near, s, a, b, cx, cy = d2, s2, 2, 0, x2 + s2 * wx, y2 + s2 * wy
-                if near * sigma_inv <= FLOOR:
-                    continue
-                p, miss = hit_probability(near * sigma_inv)
-                scale = 2 * g_mask[row, column] * sigma_inv * p * (free[row, column] / miss)
-                gx, gy = scale * (px - cx) * sx, scale * (py - cy) * sy
-                g[a, 0] += (1 - s) * gx
-                g[a, 1] += (1 - s) * gy
-                g[b, 0] += s * gx
-                g[b, 1] += s * gy
         for corner in range(3):
-            if g[corner, 0] == 0 and g[corner, 1] == 0:
-                continue
-            v = i if corner == 0 else (j if corner == 1 else k)
-            add_projected(cam, vertices, v, K, R, g[corner, 0], g[corner, 1], sums, g_vertices)
+            if g[2 * corner] != 0 or g[2 * corner + 1] != 0:
+                at = i if corner == 0 else (j if corner == 1 else k)
+                gx, gy = g[2 * corner], g[2 * corner + 1]
+                add_projected(cam, vertices, at, K, R, gx, gy, sums, g_vertices)
 
 
 @jit

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from self6d.render.cpu_kernels import barycentrics, jit, rasterise, soften
+from self6d.render.cpu_kernels import LANES, jit, rasterise, screen_barycentrics, u64
+from self6d.render.cpu_soft import soften
 from self6d.render.shading import CREASE_COS
 
 
@@ -20,34 +21,44 @@ def forward_band(
     Args:
         cam, pix, entries: from `prepare`, entries of this band. faces: (F, 3).
         colors, normals: (V, 3). uv: (F, 3, 2). mips: (15, 3). light: (5 + 6 L,) or (0,).
-        rgb (3, H, W), depth, mask, face_id, free (H, W): outputs; free is the product of misses.
+        rgb (3, H, W), depth, mask, face_id (H, W), free (H, W + LANES): outputs; free is
+            the product of misses.
     """
     height, width = depth.shape
     rows = row1 - row0
-    visible = face_id[row0:row1]
+    rgb[:, row0:row1] = 0
+    depth[row0:row1] = 0
     if len(entries) == 0:
-        visible[:] = -1
-        rgb[:, row0:row1] = 0
-        depth[row0:row1] = 0
+        face_id[row0:row1] = -1
         mask[row0:row1] = 0
         free[row0:row1] = 1
         return
-    nearest = np.empty((rows, width), np.float64)
-    rasterise(cam, pix, faces, entries, K, near, row0, row1, width, visible, nearest)
+    seen, nearest = np.empty((rows, width + LANES), np.int32), np.empty((rows, width + LANES))
+    rasterise(cam, pix, faces, entries, K, near, row0, row1, width, seen, nearest)
+    last = -1
+    i = j = k = u64(0)
+    w0a, w0b, w0c, w1a, w1b, w1c, w2a, w2b, w2c = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for row in range(row0, row1):
-        dy = (row + 0.5 - K[1, 2]) / K[1, 1]
+        y, r = row + 0.5, u64(row)
+        dy = (y - K[1, 2]) / K[1, 1]
         for column in range(width):
-            f = face_id[row, column]
+            c = u64(column)
+            f = seen[u64(row - row0), c]
+            face_id[r, c] = f
+            mask[r, c] = f >= 0
             if f < 0:
-                rgb[0, row, column] = 0
-                rgb[1, row, column] = 0
-                rgb[2, row, column] = 0
-                depth[row, column] = 0
-                mask[row, column] = 0
                 continue
-            dx = (column + 0.5 - K[0, 2] - K[0, 1] * dy) / K[0, 0]
-            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-            b0, b1, b2, z = barycentrics(cam, pix, i, j, k, column + 0.5, row + 0.5, dx, dy)
+            x = column + 0.5
+            dx = (x - K[0, 2] - K[0, 1] * dy) / K[0, 0]
+            if f != last:
+                last, at = f, u64(f)
+                i, j, k = u64(faces[at, 0]), u64(faces[at, 1]), u64(faces[at, 2])
+                w0a, w0b, w0c, w1a, w1b, w1c, w2a, w2b, w2c = screen_barycentrics(
+                    cam, pix, K, i, j, k
+                )
+            b0, b1, b2 = w0a * x + w0b * y + w0c, w1a * x + w1b * y + w1c, w2a * x + w2b * y + w2c
+            z = 1.0 / (b0 + b1 + b2)
+            b0, b1, b2 = b0 * z, b1 * z, b2 * z
             if levels > 0:
                 u = b0 * uv[f, 0, 0] + b1 * uv[f, 1, 0] + b2 * uv[f, 2, 0]
                 v = b0 * uv[f, 0, 1] + b1 * uv[f, 1, 1] + b2 * uv[f, 2, 1]
@@ -60,21 +71,18 @@ def forward_band(
             if len(light) > 0:
                 nx, ny, nz = shading_normal(cam, normals, R, i, j, k, b0, b1, b2, dx, dy)
                 red, green, blue = lit(red, green, blue, nx, ny, nz, dx, dy, light)
-            rgb[0, row, column] = red
-            rgb[1, row, column] = green
-            rgb[2, row, column] = blue
-            depth[row, column] = z
-            mask[row, column] = 1
+            rgb[0, r, c] = red
+            rgb[1, r, c] = green
+            rgb[2, r, c] = blue
+            depth[r, c] = z
     if soft:
-        total = np.empty((rows + 1, width + 1), np.int32)
-        band = free[row0:row1]
+        visible, band = seen[:, :width], free[row0:row1]
         soften(
-            pix, faces, entries, sigma_inv, box_x, box_y, row0, row1, height, width, visible,
-            total, band,
-        )  # fmt: skip
-        for r in range(rows):
-            for c in range(width):
-                mask[row0 + r, c] = 1 - band[r, c]
+            pix, faces, entries, sigma_inv, box_x, box_y, row0, row1, height, width, visible, band
+        )
+        for n in range(rows):
+            for column in range(width):
+                mask[row0 + n, column] = 1 - band[n, column]
 
 
 @jit

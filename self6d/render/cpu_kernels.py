@@ -1,23 +1,42 @@
-"""Numba kernels of the `cpu` backend: geometry, visibility, shading, soft mask.
+"""Numba kernels of the `cpu` backend: projection, sorting into bands, visibility.
 
 Each image is cut into bands of rows; a band is the unit of work, and nothing is shared between
-bands, so results do not depend on the number of threads. All arithmetic is float64, which costs
-nothing in scalar code. Edge functions A x + B y + C negate exactly when an edge is walked the other
-way, so neighbouring faces leave no cracks.
+bands, so results do not depend on the number of threads. Arithmetic is float64. Edge functions
+A x + B y + C negate exactly when an edge is walked the other way, so neighbouring faces leave no
+cracks. Indices are unsigned where it matters: numba then leaves out the wrap-around of negative
+ones, and the compiler can use vector instructions.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
 
-jit = numba.njit(nogil=True, cache=True, error_model="numpy")
-inline = numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+BAND = 32  # rows
+LANES = 8  # rows of per-pixel buffers are padded by this, so that vector loops need no remainder
+u64 = np.uint64
 
-BAND = 16  # rows
-FLOOR = 1e-12  # as in the reference
+
+def compiled(function: Callable, **options: Any) -> Any:
+    """numba.njit that frees the interpreter lock and caches on disk where it can."""
+    try:
+        return numba.njit(nogil=True, error_model="numpy", cache=True, **options)(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        return numba.njit(nogil=True, error_model="numpy", **options)(function)
+
+
+def jit(function: Callable) -> Any:
+    """Compile with strict floating-point rules."""
+    return compiled(function)
+
+
+def vector(function: Callable) -> Any:
+    """Compile with sums in any order (vector lanes); NaN and infinity keep their meaning."""
+    return compiled(function, fastmath={"reassoc", "contract", "nsz"})
 
 
 @jit
@@ -33,57 +52,58 @@ def prepare(vertices, faces, R, t, K, near, box_x, box_y, height, width):
         entries[starts[k]:starts[k + 1]].
     """
     cam = np.empty((len(vertices), 3), np.float64)
-    pix = np.empty((len(vertices), 3), np.float64)
-    for i in range(len(vertices)):
-        x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
-        for k in range(3):
-            cam[i, k] = (
-                np.float64(R[k, 0]) * x + np.float64(R[k, 1]) * y + np.float64(R[k, 2]) * z + t[k]
-            )
-        if cam[i, 2] >= near:
-            pix[i, 2] = 1.0 / cam[i, 2]
-            pix[i, 0] = (K[0, 0] * cam[i, 0] + K[0, 1] * cam[i, 1]) * pix[i, 2] + K[0, 2]
-            pix[i, 1] = K[1, 1] * cam[i, 1] * pix[i, 2] + K[1, 2]
-        else:
-            pix[i] = 0.0
+    pix = np.zeros((len(vertices), 3), np.float64)
+    fx, skew, cx = np.float64(K[0, 0]), np.float64(K[0, 1]), np.float64(K[0, 2])
+    fy, cy = np.float64(K[1, 1]), np.float64(K[1, 2])
+    M, d = R.astype(np.float64), t.astype(np.float64)
+    for n in range(len(vertices)):
+        i = u64(n)
+        vx, vy, vz = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        x = M[0, 0] * vx + M[0, 1] * vy + M[0, 2] * vz + d[0]
+        y = M[1, 0] * vx + M[1, 1] * vy + M[1, 2] * vz + d[1]
+        z = M[2, 0] * vx + M[2, 1] * vy + M[2, 2] * vz + d[2]
+        cam[i, 0], cam[i, 1], cam[i, 2] = x, y, z
+        if z >= near:
+            inverse = 1.0 / z
+            pix[i, 0] = (fx * x + skew * y) * inverse + cx
+            pix[i, 1] = fy * y * inverse + cy
+            pix[i, 2] = inverse
 
     bands = (height + BAND - 1) // BAND
     first = np.empty(len(faces), np.int16)
     last = np.empty(len(faces), np.int16)
     starts = np.zeros(bands + 1, np.int64)
-    for f in range(len(faces)):
-        x0, x1, y0, y1 = bounds(cam, pix, faces[f, 0], faces[f, 1], faces[f, 2], K, near)
-        first[f], last[f] = 1, 0
+    for n in range(len(faces)):
+        f = u64(n)
+        i, j, k = u64(faces[f, 0]), u64(faces[f, 1]), u64(faces[f, 2])
+        x0, x1 = min(pix[i, 0], pix[j, 0], pix[k, 0]), max(pix[i, 0], pix[j, 0], pix[k, 0])
+        y0, y1 = min(pix[i, 1], pix[j, 1], pix[k, 1]), max(pix[i, 1], pix[j, 1], pix[k, 1])
+        if pix[i, 2] == 0 or pix[j, 2] == 0 or pix[k, 2] == 0:
+            x0, x1, y0, y1 = bounds_crossing(cam, pix, i, j, k, K, near)
+        low, high = 1, 0
         # false for NaN, so a broken pose draws nothing
         if x1 + box_x >= 0 and x0 - box_x <= width and y1 + box_y >= 0 and y0 - box_y <= height:
-            low = max(y0 - box_y - 0.5, 0.0)
-            high = min(y1 + box_y - 0.5, height - 1.0)
-            if math.ceil(low) <= math.floor(high):
-                first[f] = int(math.ceil(low)) // BAND
-                last[f] = int(math.floor(high)) // BAND
-                for k in range(first[f], last[f] + 1):
-                    starts[k + 1] += 1
-    for k in range(bands):
-        starts[k + 1] += starts[k]
+            top = math.ceil(max(y0 - box_y - 0.5, 0.0))
+            bottom = math.floor(min(y1 + box_y - 0.5, height - 1.0))
+            if top <= bottom:
+                low, high = top // BAND, bottom // BAND
+                for band in range(low, high + 1):
+                    starts[band + 1] += 1
+        first[f], last[f] = low, high
+    for band in range(bands):
+        starts[band + 1] += starts[band]
     entries = np.empty(starts[bands], np.int32)
     fill = starts[:-1].copy()
-    for f in range(len(faces)):
-        for k in range(first[f], last[f] + 1):
-            entries[fill[k]] = f
-            fill[k] += 1
+    for n in range(len(faces)):
+        for band in range(first[n], last[n] + 1):
+            entries[fill[band]] = n
+            fill[band] += 1
     return cam, pix, starts, entries
 
 
 @jit
-def bounds(cam, pix, i, j, k, K, near):
-    """Box of the part of a face beyond the near plane, x0, x1, y0, y1, pixels; NaN if none is."""
-    if pix[i, 2] > 0 and pix[j, 2] > 0 and pix[k, 2] > 0:
-        return (
-            min(pix[i, 0], pix[j, 0], pix[k, 0]),
-            max(pix[i, 0], pix[j, 0], pix[k, 0]),
-            min(pix[i, 1], pix[j, 1], pix[k, 1]),
-            max(pix[i, 1], pix[j, 1], pix[k, 1]),
-        )
+def bounds_crossing(cam, pix, i, j, k, K, near):
+    """Box of the part of a face beyond the near plane, x0, x1, y0, y1, pixels; empty if none is."""
     x0, x1, y0, y1 = np.inf, -np.inf, np.inf, -np.inf
     for a, b in ((i, j), (j, k), (k, i)):
         if pix[a, 2] > 0:
@@ -116,30 +136,45 @@ def edges(pix, i, j, k):
 
 @jit
 def edge_planes(cam, i, j, k):
-    """Planes through the camera's centre and the edges (9 numbers), and the determinant."""
+    """Planes through the camera's centre and the edges (9 numbers), divided by the determinant.
+
+    Their values on a ray with unit z are barycentrics / depth. All 0 for a face seen edge-on.
+    """
     ax, ay, az = cam[i, 0], cam[i, 1], cam[i, 2]
     bx, by, bz = cam[j, 0], cam[j, 1], cam[j, 2]
     cx, cy, cz = cam[k, 0], cam[k, 1], cam[k, 2]
     px, py, pz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
     qx, qy, qz = cy * az - cz * ay, cz * ax - cx * az, cx * ay - cy * ax
     rx, ry, rz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-    return px, py, pz, qx, qy, qz, rx, ry, rz, ax * px + ay * py + az * pz
+    det = ax * px + ay * py + az * pz
+    s = 1.0 / det if det != 0 else 0.0
+    return s * px, s * py, s * pz, s * qx, s * qy, s * qz, s * rx, s * ry, s * rz
 
 
 @jit
-def barycentrics(cam, pix, i, j, k, x, y, dx, dy):
-    """Perspective-correct barycentrics and depth of a covered pixel (x, y) with ray (dx, dy, 1)."""
+def screen_barycentrics(cam, pix, K, i, j, k):
+    """Barycentrics / depth as linear functions of the pixel: A, B, C for each corner (9 numbers).
+
+    At a pixel centre (x, y), w_n = A_n x + B_n y + C_n; depth = 1 / (w_0 + w_1 + w_2) and the
+    perspective-correct barycentrics are w_n depth.
+    """
     if pix[i, 2] > 0 and pix[j, 2] > 0 and pix[k, 2] > 0:
         a0, b0, c0, a1, b1, c1, a2, b2, c2, inverse = edges(pix, i, j, k)
-        w0 = (a0 * x + (b0 * y + c0)) * inverse * pix[i, 2]
-        w1 = (a1 * x + (b1 * y + c1)) * inverse * pix[j, 2]
-        w2 = (a2 * x + (b2 * y + c2)) * inverse * pix[k, 2]
-        z = 1.0 / (w0 + w1 + w2)
-        return w0 * z, w1 * z, w2 * z, z
-    px, py, pz, qx, qy, qz, rx, ry, rz, det = edge_planes(cam, i, j, k)
-    w0, w1, w2 = px * dx + py * dy + pz, qx * dx + qy * dy + qz, rx * dx + ry * dy + rz
-    total = 1.0 / (w0 + w1 + w2)
-    return w0 * total, w1 * total, w2 * total, det * total
+        s0, s1, s2 = inverse * pix[i, 2], inverse * pix[j, 2], inverse * pix[k, 2]
+        return s0 * a0, s0 * b0, s0 * c0, s1 * a1, s1 * b1, s1 * c1, s2 * a2, s2 * b2, s2 * c2
+    px, py, pz, qx, qy, qz, rx, ry, rz = edge_planes(cam, i, j, k)
+    a0, b0, c0 = plane_to_pixels(px, py, pz, K)
+    a1, b1, c1 = plane_to_pixels(qx, qy, qz, K)
+    a2, b2, c2 = plane_to_pixels(rx, ry, rz, K)
+    return a0, b0, c0, a1, b1, c1, a2, b2, c2
+
+
+@jit
+def plane_to_pixels(px, py, pz, K):
+    """p . K^-1 (x, y, 1) as A x + B y + C."""
+    a = px / K[0, 0]
+    b = (py - a * K[0, 1]) / K[1, 1]
+    return a, b, pz - a * K[0, 2] - b * K[1, 2]
 
 
 @jit
@@ -147,151 +182,76 @@ def rasterise(cam, pix, faces, entries, K, near, row0, row1, width, face_id, nea
     """Nearest face of each pixel of the rows row0 <= row < row1.
 
     Args:
-        face_id: (rows, W) int32, out. nearest: (rows, W) float64, scratch, 1 / depth.
+        face_id: (rows, W + LANES) int32, out. nearest: (rows, W + LANES) float64, out, 1 / depth.
     """
     face_id[:] = -1
     nearest[:] = 0.0
     for n in range(len(entries)):
         f = entries[n]
-        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-        x0, x1, y0, y1 = bounds(cam, pix, i, j, k, K, near)
-        left = int(math.ceil(max(x0 - 0.5, 0.0)))
-        right = int(math.floor(min(x1 - 0.5, width - 1.0)))
-        top = int(math.ceil(max(y0 - 0.5, row0)))
-        bottom = int(math.floor(min(y1 - 0.5, row1 - 1.0)))
+        i, j, k = u64(faces[u64(f), 0]), u64(faces[u64(f), 1]), u64(faces[u64(f), 2])
+        in_front = pix[i, 2] > 0 and pix[j, 2] > 0 and pix[k, 2] > 0
+        x0, x1 = min(pix[i, 0], pix[j, 0], pix[k, 0]), max(pix[i, 0], pix[j, 0], pix[k, 0])
+        y0, y1 = min(pix[i, 1], pix[j, 1], pix[k, 1]), max(pix[i, 1], pix[j, 1], pix[k, 1])
+        if not in_front:
+            x0, x1, y0, y1 = bounds_crossing(cam, pix, i, j, k, K, near)
+        left = math.ceil(max(x0 - 0.5, 0.0))
+        right = math.floor(min(x1 - 0.5, width - 1.0))
+        top = math.ceil(max(y0 - 0.5, row0))
+        bottom = math.floor(min(y1 - 0.5, row1 - 1.0))
         if left > right or top > bottom:
             continue
-        if pix[i, 2] > 0 and pix[j, 2] > 0 and pix[k, 2] > 0:
-            a0, b0, c0, a1, b1, c1, a2, b2, c2, inverse = edges(pix, i, j, k)
-            if inverse == 0:
-                continue
-            z0, z1, z2 = pix[i, 2] * inverse, pix[j, 2] * inverse, pix[k, 2] * inverse
-            for row in range(top, bottom + 1):
-                y = row + 0.5
-                r0, r1, r2 = b0 * y + c0, b1 * y + c1, b2 * y + c2
-                for column in range(left, right + 1):
-                    x = column + 0.5
-                    w0, w1, w2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
-                    if w0 >= 0 and w1 >= 0 and w2 >= 0:
-                        inverse_z = w0 * z0 + w1 * z1 + w2 * z2
-                        if inverse_z > nearest[row - row0, column]:
-                            nearest[row - row0, column] = inverse_z
-                            face_id[row - row0, column] = f
-        else:
-            px, py, pz, qx, qy, qz, rx, ry, rz, det = edge_planes(cam, i, j, k)
-            if det == 0:
-                continue
-            for row in range(top, bottom + 1):
-                dy = (row + 0.5 - K[1, 2]) / K[1, 1]
-                for column in range(left, right + 1):
-                    dx = (column + 0.5 - K[0, 2] - K[0, 1] * dy) / K[0, 0]
-                    w0 = (px * dx + py * dy + pz) / det
-                    w1 = (qx * dx + qy * dy + qz) / det
-                    w2 = (rx * dx + ry * dy + rz) / det
-                    inverse_z = w0 + w1 + w2
-                    if w0 >= 0 and w1 >= 0 and w2 >= 0 and inverse_z * near <= 1:
-                        if inverse_z > nearest[row - row0, column]:
-                            nearest[row - row0, column] = inverse_z
-                            face_id[row - row0, column] = f
-
-
-@jit
-def count_uncovered(face_id, total):
-    """Summed-area table of uncovered pixels: total[r, c] counts those in rows < r, columns < c."""
-    rows, width = face_id.shape
-    total[0] = 0
-    for r in range(rows):
-        run = 0
-        total[r + 1, 0] = 0
-        for c in range(width):
-            run += 1 if face_id[r, c] < 0 else 0
-            total[r + 1, c + 1] = total[r, c + 1] + run
-    return total[rows, width]
-
-
-@jit
-def soft_box(pix, i, j, k, box_x, box_y, row0, row1, width):
-    """Pixels whose centre is in a face's enlarged box: left, right, top, bottom (inclusive)."""
-    if pix[i, 2] == 0 or pix[j, 2] == 0 or pix[k, 2] == 0:
-        return 0, -1, 0, -1
-    x0 = min(pix[i, 0], pix[j, 0], pix[k, 0]) - box_x - 0.5
-    x1 = max(pix[i, 0], pix[j, 0], pix[k, 0]) + box_x - 0.5
-    y0 = min(pix[i, 1], pix[j, 1], pix[k, 1]) - box_y - 0.5
-    y1 = max(pix[i, 1], pix[j, 1], pix[k, 1]) + box_y - 0.5
-    # x0 <= column < x1 and y0 < row <= y1: kaolin's half-open box, its y axis being up
-    left = int(math.ceil(max(x0, 0.0)))
-    right = int(math.ceil(min(x1, float(width)))) - 1
-    top = int(math.floor(max(y0, row0 - 1.0))) + 1
-    bottom = int(math.floor(min(y1, row1 - 1.0)))
-    return left, right, top, bottom
-
-
-@jit
-def segment(px, py, ax, ay, ux, uy, inverse):
-    """Squared distance to the segment a + s u and s in [0, 1]; inverse = 1 / |u|^2."""
-    s = min(max(((px - ax) * ux + (py - ay) * uy) * inverse, 0.0), 1.0)
-    dx, dy = px - ax - s * ux, py - ay - s * uy
-    return dx * dx + dy * dy, s
-
-
-@jit
-def scaled_corners(pix, i, j, k, sx, sy):
-    """Corners and edges of a face in image units: ax, ay, ux, uy, 1 / |u|^2 of each edge."""
-    x0, y0 = pix[i, 0] * sx, pix[i, 1] * sy
-    x1, y1 = pix[j, 0] * sx, pix[j, 1] * sy
-    x2, y2 = pix[k, 0] * sx, pix[k, 1] * sy
-    ux, uy, vx, vy, wx, wy = x1 - x0, y1 - y0, x2 - x1, y2 - y1, x0 - x2, y0 - y2
-    return (
-        x0, y0, ux, uy, 1.0 / max(ux * ux + uy * uy, 1e-30),
-        x1, y1, vx, vy, 1.0 / max(vx * vx + vy * vy, 1e-30),
-        x2, y2, wx, wy, 1.0 / max(wx * wx + wy * wy, 1e-30),
-    )  # fmt: skip
-
-
-@jit
-def hit_probability(x):
-    """exp(-x) and 1 - exp(-x) for x >= 0, the latter never 0."""
-    x = max(x, FLOOR)
-    p = math.exp(-x)
-    return p, (x - 0.5 * x * x) if x < 1e-4 else 1.0 - p
-
-
-@jit
-def soften(
-    pix, faces, entries, sigma_inv, box_x, box_y, row0, row1, height, width, face_id, total, free
-):
-    """Product over faces of (1 - probability), for the uncovered pixels of a band.
-
-    Args:
-        face_id: (rows, W). total: (rows + 1, W + 1), scratch. free: (rows, W) float32, out: the
-            product; 0 where covered.
-    """
-    rows = row1 - row0
-    for r in range(rows):
-        for c in range(width):
-            free[r, c] = 1.0 if face_id[r, c] < 0 else 0.0
-    if count_uncovered(face_id, total) == 0:
-        return
-    sx, sy = 2.0 / width, 2.0 / height
-    for n in range(len(entries)):
-        f = entries[n]
-        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-        left, right, top, bottom = soft_box(pix, i, j, k, box_x, box_y, row0, row1, width)
-        if left > right or top > bottom:
+        if not in_front:
+            rasterise_crossing(
+                cam, i, j, k, f, K, near, left, right, top, bottom, row0, face_id, nearest
+            )
             continue
-        lo, hi = top - row0, bottom - row0 + 1
-        if total[hi, right + 1] - total[lo, right + 1] - total[hi, left] + total[lo, left] == 0:
+        a0, b0, c0, a1, b1, c1, a2, b2, c2, inverse = edges(pix, i, j, k)
+        if inverse == 0:
             continue
-        x0, y0, ux, uy, iu, x1, y1, vx, vy, iv, x2, y2, wx, wy, iw = scaled_corners(
-            pix, i, j, k, sx, sy
-        )
+        # 1 / z is linear in the image
+        z0, z1, z2 = pix[i, 2] * inverse, pix[j, 2] * inverse, pix[k, 2] * inverse
+        za, zb = a0 * z0 + a1 * z1 + a2 * z2, b0 * z0 + b1 * z1 + b2 * z2
+        zc = c0 * z0 + c1 * z1 + c2 * z2
         for row in range(top, bottom + 1):
-            py = (row + 0.5) * sy
-            for column in range(left, right + 1):
-                if face_id[row - row0, column] < 0:
-                    px = (column + 0.5) * sx
-                    d0, _ = segment(px, py, x0, y0, ux, uy, iu)
-                    d1, _ = segment(px, py, x1, y1, vx, vy, iv)
-                    d2, _ = segment(px, py, x2, y2, wx, wy, iw)
-                    _, miss = hit_probability(min(d0, d1, d2) * sigma_inv)
-                    free[row - row0, column] *= miss
+            y = row + 0.5
+            r0, r1, r2, zr = b0 * y + c0, b1 * y + c1, b2 * y + c2, zb * y + zc
+            low, high = left, right
+            if right - left > 2 * LANES:
+                low, high = narrow(a0, r0, low, high)
+                low, high = narrow(a1, r1, low, high)
+                low, high = narrow(a2, r2, low, high)
+            x, r, first = low + 0.5, u64(row - row0), u64(low)
+            # whole groups of lanes: edge tests fail beyond the face, and rows are padded
+            for lane in range((high - low + 4) & -4):
+                xn, at = x + lane, first + u64(lane)
+                w0, w1, w2 = a0 * xn + r0, a1 * xn + r1, a2 * xn + r2
+                inverse_z = za * xn + zr
+                hit = (w0 >= 0) & (w1 >= 0) & (w2 >= 0) & (inverse_z > nearest[r, at])
+                nearest[r, at] = inverse_z if hit else nearest[r, at]
+                face_id[r, at] = f if hit else face_id[r, at]
+
+
+@jit
+def narrow(a, r, low, high):
+    """Columns of low..high where a (column + 0.5) + r may be >= 0, with a column to spare."""
+    if a > 0:
+        return math.ceil(max(-r / a - 1.5, float(low))), high
+    if a < 0:
+        return low, math.floor(min(-r / a + 0.5, float(high)))
+    return low, high
+
+
+@jit
+def rasterise_crossing(cam, i, j, k, f, K, near, left, right, top, bottom, row0, face_id, nearest):
+    """`rasterise` for a face that crosses the near plane, in homogeneous coordinates."""
+    px, py, pz, qx, qy, qz, rx, ry, rz = edge_planes(cam, i, j, k)
+    for row in range(top, bottom + 1):
+        dy = (row + 0.5 - K[1, 2]) / K[1, 1]
+        for column in range(left, right + 1):
+            dx = (column + 0.5 - K[0, 2] - K[0, 1] * dy) / K[0, 0]
+            w0, w1, w2 = px * dx + py * dy + pz, qx * dx + qy * dy + qz, rx * dx + ry * dy + rz
+            inverse_z = w0 + w1 + w2
+            inside = w0 >= 0 and w1 >= 0 and w2 >= 0 and inverse_z * near <= 1
+            if inside and inverse_z > nearest[row - row0, column]:
+                nearest[row - row0, column] = inverse_z
+                face_id[row - row0, column] = f
