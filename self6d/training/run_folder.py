@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 import time
 import tomllib
 from collections.abc import Iterator
@@ -182,6 +181,11 @@ class RunFolder:
         self.info.update(info)
         atomic_write(self.path / "run.json", json.dumps(self.info, indent=1).encode())
 
+    def replace_config(self, config: dict[str, Any]) -> None:
+        """Write another configuration, such as on a resume with changes."""
+        self.config = _without_none(config)
+        atomic_write(self.path / "config.toml", tomli_w.dumps(self.config).encode())
+
     def lock(self, *, force: bool = False) -> FolderLock:
         """The run's lock, not yet taken; also clears what a killed writer left."""
         for name in (".", *_FOLDERS):
@@ -244,14 +248,6 @@ class RunFolder:
                 remedy="Run it on with --resume, or choose another run.",
             )
         return ckpt.load_checkpoint(path, device)
-
-    def copy_models(self, files: list[Path]) -> None:
-        """Copy CAD files (and what they refer to) into the run, so that it stands alone."""
-        self.models_path.mkdir(exist_ok=True)
-        for file in files:
-            target = self.models_path / file.name
-            if not target.exists():
-                shutil.copyfile(file, target)
 
     def save_preview(self, preview: Preview) -> None:
         event_log.save_preview(self.path, preview)

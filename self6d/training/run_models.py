@@ -1,0 +1,65 @@
+"""A run's own copy of its object models, in one plain form, so that it stands alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from PIL import Image
+from trimesh.visual.material import PBRMaterial
+from trimesh.visual.texture import TextureVisuals
+
+from self6d.scene import ObjectModel
+from self6d.storage import atomic_write
+
+
+def save_models(models: Sequence[ObjectModel], folder: Path) -> None:
+    """Write models as BOP lays them out: obj_000001.ply (GLB with texture), models_info.json.
+
+    models_info.json comes last: a folder without it is incomplete.
+    """
+    folder.mkdir(exist_ok=True)
+    for model in models:
+        suffix = "ply" if model.uv is None else "glb"
+        data = _mesh(model).export(file_type=suffix)
+        atomic_write(folder / f"obj_{model.object_id:06d}.{suffix}", bytes(data))
+    infos = {str(model.object_id): _info(model) for model in models}
+    atomic_write(folder / "models_info.json", json.dumps(infos, indent=1).encode())
+
+
+def has_models(folder: Path) -> bool:
+    """Whether `save_models` finished there."""
+    return (folder / "models_info.json").is_file()
+
+
+def _mesh(model: ObjectModel) -> trimesh.Trimesh:
+    """Millimetres, as BOP's files."""
+    vertices = model.vertices.astype(np.float64) * 1000
+    if model.uv is None:
+        colors = np.round(model.colors * 255).astype(np.uint8) if model.has_color else None
+        return trimesh.Trimesh(vertices, model.faces, vertex_colors=colors, process=False)
+    # texture coordinates belong to face corners here, to vertices in files
+    corners = vertices[model.faces].reshape(-1, 3)
+    material = PBRMaterial(baseColorTexture=Image.fromarray(model.texture))
+    visual = TextureVisuals(uv=model.uv.reshape(-1, 2), material=material)
+    faces = np.arange(len(corners)).reshape(-1, 3)
+    return trimesh.Trimesh(corners, faces, visual=visual, process=False)
+
+
+def _info(model: ObjectModel) -> dict[str, Any]:
+    info: dict[str, Any] = {"name": model.name, "diameter": model.diameter * 1000}
+    symmetry = model.symmetry
+    if len(symmetry.discrete):
+        rows = symmetry.discrete.copy()
+        rows[:, :3, 3] *= 1000
+        info["symmetries_discrete"] = [row.ravel().tolist() for row in rows]
+    if len(symmetry.axes):
+        info["symmetries_continuous"] = [
+            {"axis": axis.tolist(), "offset": (offset * 1000).tolist()}
+            for axis, offset in zip(symmetry.axes, symmetry.offsets, strict=True)
+        ]
+    return info
