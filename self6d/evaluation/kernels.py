@@ -1,0 +1,116 @@
+"""Inner loops of the pose errors: one thread a pose pair, no memory beyond the answer.
+
+All arrays are float64 and contiguous; shapes as in `self6d.evaluation.metrics`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+_BLOCK = 128  # points looked at between two tests whether a symmetry can still win
+
+
+@njit(cache=True, parallel=True, fastmath=True)
+def mean_distance(A, b, points):
+    """avg_x ||A x + b|| -> (B,)."""
+    out = np.empty(len(A))
+    for i in prange(len(A)):
+        total = 0.0
+        for n in range(len(points)):
+            x, y, z = points[n, 0], points[n, 1], points[n, 2]
+            u = A[i, 0, 0] * x + A[i, 0, 1] * y + A[i, 0, 2] * z + b[i, 0]
+            v = A[i, 1, 0] * x + A[i, 1, 1] * y + A[i, 1, 2] * z + b[i, 1]
+            w = A[i, 2, 0] * x + A[i, 2, 1] * y + A[i, 2, 2] * z + b[i, 2]
+            total += np.sqrt(u * u + v * v + w * w)
+        out[i] = total / len(points)
+    return out
+
+
+@njit(cache=True, fastmath=True)
+def _compose(R, t, S):
+    """Rows of the 3x4 transform x -> R (S x) + t, as a flat tuple."""
+    m = np.empty((3, 4))
+    for r in range(3):
+        for c in range(4):
+            m[r, c] = R[r, 0] * S[0, c] + R[r, 1] * S[1, c] + R[r, 2] * S[2, c]
+        m[r, 3] += t[r]
+    return m
+
+
+@njit(cache=True, parallel=True, fastmath=True)
+def max_distance(R, t, R_true, t_true, points, symmetries):
+    """min_S max_x ||(R x + t) - (R* S x + t*)|| -> (B,)."""
+    out = np.empty(len(R))
+    count = len(points)
+    for i in prange(len(R)):
+        best = np.inf
+        for s in range(len(symmetries)):
+            m = _compose(R_true[i], t_true[i], symmetries[s])
+            for r in range(3):
+                for c in range(3):
+                    m[r, c] = R[i, r, c] - m[r, c]
+                m[r, 3] = t[i, r] - m[r, 3]
+            worst = 0.0
+            start = 0
+            while start < count and worst < best:
+                for n in range(start, min(start + _BLOCK, count)):
+                    x, y, z = points[n, 0], points[n, 1], points[n, 2]
+                    u = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
+                    v = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
+                    w = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+                    worst = max(worst, u * u + v * v + w * w)
+                start += _BLOCK
+            best = min(best, worst)
+        out[i] = np.sqrt(best)
+    return out
+
+
+@njit(cache=True, fastmath=True)
+def _project(m, K, x, y, z):
+    u = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
+    v = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
+    w = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+    return (K[0, 0] * u + K[0, 1] * v) / w + K[0, 2], K[1, 1] * v / w + K[1, 2]
+
+
+@njit(cache=True, parallel=True, fastmath=True)
+def max_projection(R, t, R_true, t_true, K, points, symmetries):
+    """min_S max_x ||proj(R x + t) - proj(R* S x + t*)|| -> (B,)."""
+    out = np.empty(len(R))
+    count = len(points)
+    for i in prange(len(R)):
+        seen = np.empty((count, 2))
+        m = _compose(R[i], t[i], np.eye(4))
+        for n in range(count):
+            seen[n] = _project(m, K[i], points[n, 0], points[n, 1], points[n, 2])
+        best = np.inf
+        for s in range(len(symmetries)):
+            m = _compose(R_true[i], t_true[i], symmetries[s])
+            worst = 0.0
+            start = 0
+            while start < count and worst < best:
+                for n in range(start, min(start + _BLOCK, count)):
+                    u, v = _project(m, K[i], points[n, 0], points[n, 1], points[n, 2])
+                    worst = max(worst, (u - seen[n, 0]) ** 2 + (v - seen[n, 1]) ** 2)
+                start += _BLOCK
+            best = min(best, worst)
+        out[i] = np.sqrt(best)
+    return out
+
+
+@njit(cache=True, parallel=True, fastmath=True)
+def mean_projection(R, t, R_true, t_true, K, points):
+    """avg_x ||proj(R x + t) - proj(R* x + t*)|| -> (B,)."""
+    out = np.empty(len(R))
+    for i in prange(len(R)):
+        m = _compose(R[i], t[i], np.eye(4))
+        m_true = _compose(R_true[i], t_true[i], np.eye(4))
+        total = 0.0
+        for n in range(len(points)):
+            x, y, z = points[n, 0], points[n, 1], points[n, 2]
+            u, v = _project(m, K[i], x, y, z)
+            p, q = _project(m_true, K[i], x, y, z)
+            total += np.sqrt((u - p) ** 2 + (v - q) ** 2)
+        out[i] = total / len(points)
+    return out

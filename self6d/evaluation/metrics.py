@@ -1,0 +1,232 @@
+"""Pose errors of the field, for batches of pose pairs.
+
+Convention: a pair i is an estimate (R[i], t[i]) and a truth (R_true[i], t_true[i]), model to camera.
+Arrays are numpy, (B, 3, 3) and (B, 3); lengths are metres (any unit works if all share it); one
+object model per call. Symmetries are (S, 4, 4) transforms, identity included
+(`Symmetry.transforms`; BOP samples a continuous axis with `BOP_SYMMETRY_STEPS` turns).
+
+Sources: ADD, ADD-S [Hinterstoisser et al., ACCV 2012; Self6D, equations 12 and 13]; MSSD, MSPD [Hodan
+et al., BOP Challenge 2020 on 6D Object Localization, ECCVW 2020]; 2D projection [Brachmann et al.,
+CVPR 2016]; area under the curve [Xiang et al., PoseCNN, RSS 2018].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.spatial.transform import Rotation
+
+from self6d.evaluation import kernels
+from self6d.evaluation.nearest import PointTree
+from self6d.scene import Symmetry
+
+BOP_SYMMETRY_STEPS = 315  # ceil(pi / 0.01): BOP lets no point move over 1 % of the diameter a step
+
+
+def _pairs(*arrays: ArrayLike) -> list[np.ndarray]:
+    """Contiguous float64 copies with a batch axis, R as (B, 3, 3) and t as (B, 3)."""
+    return [
+        np.ascontiguousarray(np.asarray(a, np.float64).reshape(-1, *([3, 3] if i % 2 == 0 else [3])))
+        for i, a in enumerate(arrays)
+    ]
+
+
+def add(
+    R: ArrayLike, t: ArrayLike, R_true: ArrayLike, t_true: ArrayLike, points: ArrayLike
+) -> np.ndarray:
+    """ADD = avg_x ||(R x + t) - (R* x + t*)|| (Self6D, equation 12).
+
+    Args:
+        points: (N, 3), model frame.
+
+    Returns:
+        (B,) float64.
+    """
+    R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
+    return kernels.mean_distance(R - R_true, t - t_true, np.asarray(points, np.float64))
+
+
+def add_s(
+    R: ArrayLike, t: ArrayLike, R_true: ArrayLike, t_true: ArrayLike, points: ArrayLike
+) -> np.ndarray:
+    """ADD-S = avg_x1 min_x2 ||(R* x1 + t*) - (R x2 + t)|| (Self6D, equation 13; BOP's ADI).
+
+    Moves the true points into the estimate's model frame, so that one search tree serves all pairs.
+
+    Returns:
+        (B,) float64.
+    """
+    R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
+    back = np.swapaxes(R, -1, -2)
+    move = np.einsum("bij,bj->bi", back, t_true - t)
+    return PointTree(np.asarray(points)).mean_nearest(back @ R_true, move)
+
+
+def add_or_add_s(
+    R: ArrayLike,
+    t: ArrayLike,
+    R_true: ArrayLike,
+    t_true: ArrayLike,
+    points: ArrayLike,
+    symmetric: bool,
+) -> np.ndarray:
+    """ADD(-S): ADD-S for a symmetric object, ADD for any other, (B,) float64."""
+    return (add_s if symmetric else add)(R, t, R_true, t_true, points)
+
+
+def mssd(
+    R: ArrayLike,
+    t: ArrayLike,
+    R_true: ArrayLike,
+    t_true: ArrayLike,
+    points: ArrayLike,
+    symmetries: ArrayLike,
+) -> np.ndarray:
+    """MSSD = min_S max_x ||(R x + t) - (R* S x + t*)||.
+
+    Returns:
+        (B,) float64.
+    """
+    R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
+    S = np.ascontiguousarray(np.asarray(symmetries, np.float64).reshape(-1, 4, 4))
+    return kernels.max_distance(R, t, R_true, t_true, np.asarray(points, np.float64), S)
+
+
+def mspd(
+    R: ArrayLike,
+    t: ArrayLike,
+    R_true: ArrayLike,
+    t_true: ArrayLike,
+    K: ArrayLike,
+    points: ArrayLike,
+    symmetries: ArrayLike,
+) -> np.ndarray:
+    """MSPD = min_S max_x ||proj(R x + t) - proj(R* S x + t*)||.
+
+    Args:
+        K: (3, 3) or (B, 3, 3), pixels; where the origin of pixel coordinates lies does not matter.
+
+    Returns:
+        (B,) float64, pixels of the image K belongs to.
+    """
+    R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
+    S = np.ascontiguousarray(np.asarray(symmetries, np.float64).reshape(-1, 4, 4))
+    points = np.asarray(points, np.float64)
+    return kernels.max_projection(R, t, R_true, t_true, _cameras(K, len(R)), points, S)
+
+
+def projection_2d(
+    R: ArrayLike,
+    t: ArrayLike,
+    R_true: ArrayLike,
+    t_true: ArrayLike,
+    K: ArrayLike,
+    points: ArrayLike,
+) -> np.ndarray:
+    """Mean distance of projected model points (Brachmann et al.); usually counted below 5 pixels.
+
+    Returns:
+        (B,) float64, pixels.
+    """
+    R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
+    points = np.asarray(points, np.float64)
+    return kernels.mean_projection(R, t, R_true, t_true, _cameras(K, len(R)), points)
+
+
+def _cameras(K: ArrayLike, count: int) -> np.ndarray:
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(K, np.float64), (count, 3, 3)))
+
+
+def rotation_translation_errors(
+    R: ArrayLike,
+    t: ArrayLike,
+    R_true: ArrayLike,
+    t_true: ArrayLike,
+    symmetry: Symmetry | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Geodesic angle and Euclidean distance to the nearest pose that looks the same.
+
+    The angle is exact for a continuous axis a: of the relative rotation's quaternion (w, v), turns
+    about a leave 2 acos sqrt(w^2 + (v . a)^2). The distance is to the translation of that pose.
+
+    Args:
+        symmetry: of the model; None or empty compares with the truth itself. With several
+            continuous axes (a ball) the angle is to the best turn about one of them.
+
+    Returns:
+        angle (B,) float64, degrees; distance (B,) float64, the poses' unit.
+    """
+    R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
+    symmetry = symmetry or Symmetry()
+    best = np.full(len(R), np.inf)
+    distance = np.full(len(R), np.inf)
+    axes: list = [*zip(symmetry.axes, symmetry.offsets, strict=True)] or [None]
+    for base in (np.eye(4), *symmetry.discrete):
+        # angle of (turn base)^T R*^T R = angle of turn^T (R*^T R base^T): conjugation keeps angles
+        relative = np.swapaxes(R_true, -1, -2) @ R @ base[:3, :3].T
+        w, v = _quaternion(relative)
+        for axis in axes:
+            if axis is None:
+                cosine, shift = np.abs(w), np.broadcast_to(base[:3, 3], (len(R), 3))
+            else:
+                a, offset = axis
+                twist = v @ a
+                cosine = np.hypot(w, twist)
+                turn = _about(a, 2 * np.arctan2(twist, w))
+                shift = np.einsum("bij,j->bi", turn, base[:3, 3] - offset) + offset
+            sine = np.sqrt(np.maximum((w**2 + (v**2).sum(-1)) - cosine**2, 0))
+            angle = 2 * np.arctan2(sine, cosine)
+            equal = t_true + np.einsum("bij,bj->bi", R_true, shift)
+            nearer = angle < best
+            best = np.where(nearer, angle, best)
+            distance = np.where(nearer, np.linalg.norm(t - equal, axis=-1), distance)
+    return np.degrees(best), distance
+
+
+def _quaternion(R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B, 3, 3) -> w (B,), v (B, 3), unit."""
+    q = Rotation.from_matrix(R).as_quat()
+    return q[:, 3], q[:, :3]
+
+
+def _about(axis: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Rotations (B, 3, 3) about one axis by angles (B,), radians."""
+    return Rotation.from_rotvec(angle[:, None] * np.asarray(axis)).as_matrix()
+
+
+def recall(errors: ArrayLike, threshold: ArrayLike) -> float:
+    """Share of errors below the threshold; infinite errors are misses; 0 without any error."""
+    errors = np.asarray(errors, np.float64)
+    return float((errors < threshold).mean()) if errors.size else 0.0
+
+
+def area_under_curve(errors: ArrayLike, limit: float = 0.1) -> float:
+    """Area under recall against threshold, from 0 to `limit` (10 cm), over `limit` (PoseCNN).
+
+    The curve is a step function, so the area is avg max(0, 1 - e / limit).
+    """
+    errors = np.asarray(errors, np.float64)
+    return float(np.maximum(0, 1 - errors / limit).mean()) if errors.size else 0.0
+
+
+def angle_error(q: ArrayLike, q_true: ArrayLike) -> np.ndarray:
+    """2 acos |q . q*|, degrees, (B,) from unit quaternions (B, 4) (Cropped LineMOD, Table 4)."""
+    q, q_true = np.asarray(q, np.float64), np.asarray(q_true, np.float64)
+    return np.degrees(2 * np.arccos(np.clip(np.abs((q * q_true).sum(-1)), 0, 1)))
+
+
+def class_accuracy_and_angle(
+    classes: Sequence[int], classes_true: Sequence[int], q: ArrayLike, q_true: ArrayLike
+) -> tuple[float, float]:
+    """Classification accuracy in [0, 1] and mean angle error, degrees, of what was classified right.
+
+    Cropped LineMOD's protocol (Bousmalis et al., DSN, NeurIPS 2016; Self6D, Table 4).
+
+    Args:
+        classes, classes_true: (B,) object numbers. q, q_true: (B, 4) unit quaternions wxyz.
+    """
+    right = np.asarray(classes) == np.asarray(classes_true)
+    angle = angle_error(q, q_true)[right]
+    return float(right.mean()), float(angle.mean()) if len(angle) else float("nan")
