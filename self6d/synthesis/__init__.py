@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from self6d.synthesis.augment import augment
+    from self6d.synthesis.random_camera import augment
     from self6d.synthesis.batch import SceneBatch
     from self6d.synthesis.config import SynthesisConfig, default_camera, scaled_camera
     from self6d.synthesis.preview import gallery
@@ -31,7 +31,7 @@ _HOME = {
     "SceneBatch": "batch",
     "SceneMaker": "scenes",
     "SynthesisConfig": "config",
-    "augment": "augment",
+    "augment": "random_camera",
     "default_camera": "config",
     "gallery": "preview",
     "ranges_from_depth": "ranges",

@@ -14,7 +14,7 @@ from self6d.geometry import Camera
 from self6d.render import pack_models, render
 from self6d.scene import ObjectModel
 from self6d.synthesis import appearance, ground
-from self6d.synthesis.augment import augment
+from self6d.synthesis.random_camera import augment
 from self6d.synthesis.backgrounds import Backgrounds, crop_grids
 from self6d.synthesis.batch import SceneBatch
 from self6d.synthesis.config import SynthesisConfig
