@@ -126,7 +126,7 @@ class _Render(torch.autograd.Function):
         g_mask: Tensor | None,
         _: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
-        R, _, K, vertices, colors, face_id, free = ctx.saved_tensors
+        R, t, K, vertices, _colors, face_id, free = ctx.saved_tensors
         scene: _Scene = ctx.scene
         job, batch = scene.job, len(R)
         if job.shading is not None:
@@ -149,10 +149,10 @@ class _Render(torch.autograd.Function):
             entries, row0, row1 = scene.band(b, k)
             corners = scene.vertex_slice(b)
             backward_band(
-                cam, pix, scene.vertices[corners], scene.packed["faces"][scene.face_slice(b)],
-                entries, scene.K[b], scene.R[b], scene.colors[corners], *scene.texture(b),
-                job.sigma_inv, *scene.box, row0, row1, job.soft_mask, seen[b], spared[b],
-                *(g[b] for g in incoming), sums[b, k],
+                cam, pix, scene.packed["faces"][scene.face_slice(b)], entries, scene.K[b],
+                scene.R[b], scene.colors[corners], *scene.texture(b), job.sigma_inv, *scene.box,
+                row0, row1, job.soft_mask, seen[b], spared[b], *(g[b] for g in incoming),
+                sums[b, k],
                 g_vertices[group, corners] if g_vertices is not None else _EMPTY,
                 g_colors[group, corners] if g_colors is not None else _EMPTY,
             )  # fmt: skip
@@ -167,22 +167,33 @@ class _Render(torch.autograd.Function):
             run_parallel(work_group, GROUPS)
         else:
             run_parallel(work, units)
-        total = torch.from_numpy(sums.sum(1)).float()
+        total = torch.from_numpy(sums.sum(1))
+        g_t, moment = total[:, :3], total[:, 3:].view(batch, 3, 3)
+        g_R = (moment - g_t[:, :, None] * t[:, None].double()) @ R.double()
         return (
-            total[:, 3:12].reshape(batch, 3, 3),
-            total[:, :3],
-            _camera_gradient(total[:, 12:]) if need_K else None,
+            g_R.float(),
+            g_t.float(),
+            camera_gradient(moment, K).float() if need_K else None,
             _summed(g_vertices),
             _summed(g_colors),
             None,
         )
 
 
-def _camera_gradient(g: Tensor) -> Tensor:
-    """(B, 5) of fx, skew, cx, fy, cy -> (B, 3, 3)."""
-    out = g.new_zeros(len(g), 3, 3)
-    out[:, 0] = g[:, :3]
-    out[:, 1, 1:] = g[:, 3:]
+def camera_gradient(moment: Tensor, K: Tensor) -> Tensor:
+    """Gradient of the five numbers of K from A = sum q p^T.
+
+    A change of K moves the projection of every point p; A holds what that does to the loss.
+
+    Args:
+        moment: (B, 3, 3), A. K: (B, 3, 3), pixels.
+
+    Returns:
+        (B, 3, 3), zero in the last row and below the diagonal.
+    """
+    out = torch.zeros_like(moment)
+    out[:, 0] = moment[:, 0] / K[:, 0, :1]
+    out[:, 1, 1:] = (moment[:, 1, 1:] - K[:, 0, 1, None] * out[:, 0, 1:]) / K[:, 1, 1, None]
     return out
 
 

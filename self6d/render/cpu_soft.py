@@ -149,15 +149,15 @@ def soften(pix, faces, entries, sigma_inv, box_x, box_y, row0, row1, height, wid
 
 @vector
 def soften_backward(
-    pix, i, j, k, left, right, top, bottom, row0, sx, sy, sigma_inv, after, free, seed, g
+    pix, i, j, k, left, right, top, bottom, row0, sx, sy, sigma_inv, after, before, free, seed, g
 ):
     """Gradient of `soften` for one face: d loss / d (corner x, y), per pixel, into g (6,) float32.
 
     With d2 to the nearest of the three edges, d mask / d d2 = -sigma_inv p prod_others (1 - p).
 
     Args:
-        after: from `find_uncovered`. free: (rows, W + LANES). seed: (rows, W + LANES), the incoming
-            gradient; 0 in the padding.
+        after, before: from `find_uncovered`. free, seed: (rows, W + LANES), the product and the
+            incoming gradient; 0 in the padding.
     """
     x1, y1, x2, y2, u, v, w = outline(pix, i, j, k, sx, sy)
     sharp, step, one, zero = f32(sigma_inv), f32(sx), f32(1), f32(0)
@@ -167,7 +167,7 @@ def soften_backward(
         low = after[r, u64(left)]
         if low > right:
             continue
-        count, first = right - low + 1, u64(low)
+        count, first = before[r, u64(right)] - low + 1, u64(low)
         px, py = f32((low + 0.5 - pix[i, 0]) * sx), f32((row + 0.5 - pix[i, 1]) * sy)
         for lane in range((count + LANES - 1) & -LANES):
             x, at = px + f32(lane) * step, first + u64(lane)
