@@ -146,6 +146,8 @@ def _may_be_alive(owner: dict[str, Any], note: Path) -> bool:
             return abs(started - float(owner["started"])) < 1.0
         except (psutil.Error, KeyError, TypeError, ValueError):
             return False
+    if not isinstance(owner.get("host"), str):
+        return False
     try:
         return time.time() - note.stat().st_mtime < STALE_S
     except OSError:

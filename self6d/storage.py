@@ -7,8 +7,11 @@ import os
 from pathlib import Path
 
 
-def atomic_write(path: Path, data: bytes) -> None:
+def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write to a temporary neighbour, flush it to disk, rename it over `path`, flush the folder.
+
+    Args:
+        durable: False leaves out the flushes: safe against a kill, not against a power cut.
 
     Raises:
         OSError: nothing was changed at `path`; the temporary file is removed.
@@ -17,14 +20,16 @@ def atomic_write(path: Path, data: bytes) -> None:
     try:
         with open(temporary, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

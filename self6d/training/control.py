@@ -121,7 +121,8 @@ class ControlFile:
                 record = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(record, dict) and record.get("time", 0) >= self._since:
+            sent = record.get("time") if isinstance(record, dict) else None
+            if _is_number(sent) and sent >= self._since:
                 control.apply(record)
 
     def clear(self) -> None:
@@ -146,5 +147,5 @@ def send(run: str | Path, command: Command, values: dict[str, float] | None = No
     append_bytes(run / _FILE, json.dumps(record).encode() + b"\n")
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

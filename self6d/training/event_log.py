@@ -153,8 +153,8 @@ def save_preview(run: Path, preview: Preview) -> None:
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub mistakes the names
     first = path.with_suffix(".first.npz")
     if not first.exists():
-        atomic_write(first, buffer.getvalue())
-    atomic_write(path, buffer.getvalue())
+        atomic_write(first, buffer.getvalue(), durable=False)
+    atomic_write(path, buffer.getvalue(), durable=False)
 
 
 def load_preview(path: Path) -> Preview | None:
