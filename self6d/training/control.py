@@ -122,7 +122,7 @@ class ControlFile:
             except ValueError:
                 continue
             sent = record.get("time") if isinstance(record, dict) else None
-            if _is_number(sent) and sent >= self._since:
+            if isinstance(sent, int | float) and sent >= self._since:
                 control.apply(record)
 
     def clear(self) -> None:

@@ -46,11 +46,11 @@ def live(path: Path, kill: int, rng: random.Random) -> bool:
     pid = os.fork()
     if pid == 0:
         if kill % 2:  # inside the writing of a checkpoint, an event or the run's state
-            die_at_call(rng.choice(["replace", "fsync", "fsync", "write"]), rng.randint(1, 30))
+            die_at_call(rng.choice(["replace", "fsync", "fsync", "write"]), rng.randint(1, 20))
         run_task(ToyTask(STEPS, width=WIDTH), RunFolder.open(path), LOOP)
         os._exit(0)
     if not kill % 2:
-        time.sleep(rng.uniform(0.002, 0.12))
+        time.sleep(rng.uniform(0.002, 0.08))
         os.kill(pid, signal.SIGKILL)
     return os.waitpid(pid, 0)[1] == 0
 
