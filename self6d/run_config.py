@@ -11,7 +11,6 @@ from self6d.losses.objective import LossConfig
 from self6d.network import NetworkConfig
 from self6d.synthesis import SynthesisConfig
 from self6d.training.loop import LoopConfig
-from self6d.training.selfsup import AdaptConfig
 from self6d.training.single_image import OptimizeConfig
 from self6d.training.synthetic import TrainConfig
 
@@ -28,8 +27,6 @@ class RunConfig:
     """Stage 1."""
     loss: LossConfig = field(default_factory=LossConfig)
     """L_self."""
-    adapt: AdaptConfig = field(default_factory=AdaptConfig)
-    """Stage 2."""
     optimize: OptimizeConfig = field(default_factory=OptimizeConfig)
     """Single image."""
     loop: LoopConfig = field(default_factory=LoopConfig)

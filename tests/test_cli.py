@@ -1,0 +1,203 @@
+"""The command line: help, exit codes, one-line errors, no traceback, nothing overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+
+from self6d import cli
+from self6d.training.control import Control, ControlFile
+from self6d.training.run_folder import RunFolder
+
+COMMANDS = [
+    "train", "adapt", "optimize", "demo", "evaluate", "predict", "export", "launch", "doctor",
+    "sample", "synth", "synth preview", "experiment", "experiment fig3", "experiment ablation",
+    "experiment data-share", "experiment bounds", "bench", "bench render", "bench train",
+    "bench gui", "ctl", "report-bug",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    assert cli.run([*command.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"Usage: self6d-studio {command}" in text
+
+
+def test_help_names_every_command(capsys):
+    assert cli.run(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS if " " not in command)
+    assert "..." not in text.split("Commands:")[1]  # no description is cut
+
+
+def test_help_is_quick():
+    import resource
+
+    def children() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    spent = []
+    for _ in range(3):  # processor time: the machine may be busy with other things
+        before = children()
+        subprocess.run([sys.executable, "-m", "self6d.cli", "--help"], capture_output=True)
+        spent.append(children() - before)
+    assert min(spent) < 0.7
+
+
+def error_line(capsys) -> str:
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in captured.err
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["tarin"], "No such command 'tarin'"),
+        (["train"], "Missing option '--models'"),
+        (["train", "--models", "x", "--out", "y", "--steps", "0"], "--steps"),
+        (["ctl", "x", "explode"], "explode"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+def test_usage_errors(arguments, expected, capsys):
+    assert cli.run(arguments) == 2
+    assert expected in error_line(capsys)
+
+
+def test_input_error_is_one_line(tmp_path, capsys):
+    (tmp_path / "models").mkdir()
+    out = tmp_path / "run"
+    assert cli.run(["train", "--models", str(tmp_path / "models"), "--out", str(out)]) == 2
+    assert str(tmp_path / "models") in error_line(capsys)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (["--set", "train.stesp=3"], "Did you mean train.steps?"),
+        (["--set", "train.steps"], "is not KEY=VALUE"),
+        (["--preset", "tyni"], "there is no preset 'tyni'"),
+        (["--device", "cuda:99"], "cuda:99"),
+        (["--device", "abacus"], "'abacus' is not a device"),
+        (["--camera", "nothing.json"], "nothing.json"),
+    ],
+)
+def test_bad_settings_are_found_before_anything_is_made(option, expected, tmp_path, capsys):
+    from self6d.paths import resource
+
+    out = tmp_path / "run"
+    base = ["train", "--models", str(resource("sample/models")), "--out", str(out)]
+    assert cli.run([*base, *option]) == 2
+    assert expected in error_line(capsys)
+    assert not out.exists()
+
+
+def test_existing_folder_is_never_touched(tmp_path, capsys):
+    from self6d.paths import resource
+
+    (tmp_path / "photo.png").write_bytes(b"mine")
+    models = str(resource("sample/models"))
+    assert cli.run(["train", "--models", models, "--out", str(tmp_path), "--preset", "tiny"]) == 2
+    assert "not empty" in error_line(capsys)
+    assert [p.name for p in tmp_path.iterdir()] == ["photo.png"]
+
+
+def test_unexpected_error_names_the_log(monkeypatch, capsys, tmp_path):
+    from self6d.training import control
+
+    def explode(*_: object) -> None:
+        raise ZeroDivisionError("surprise\nof two lines")
+
+    monkeypatch.setattr(control, "send", explode)
+    assert cli.run(["ctl", str(tmp_path), "stop"]) == 1
+    line = error_line(capsys)
+    assert "unexpected ZeroDivisionError: surprise of two lines. Details: " in line
+    with open(line.rpartition("Details: ")[2]) as log:
+        assert "Traceback" in log.read()
+
+
+def test_debugging_shows_the_traceback(monkeypatch, tmp_path):
+    monkeypatch.setenv("SELF6D_DEBUG", "1")
+    with pytest.raises(Exception, match="not a run folder"):
+        cli.run(["ctl", str(tmp_path), "stop"])
+
+
+def test_errors_of_a_real_process(tmp_path):
+    """Exit code and standard error as a shell sees them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "self6d.cli", "ctl", str(tmp_path), "stop"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "SELF6D_STATE": str(tmp_path / "state")},
+    )
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {tmp_path}: not a run folder")
+
+
+def test_ctl_reaches_the_run(run_path, capsys):
+    RunFolder.create(run_path, "toy", {})
+    since = time.time() - 1
+    assert cli.run(["ctl", str(run_path), "live", "loss.mask=0.5", "loss.ab=0"]) == 0
+    assert cli.run(["ctl", str(run_path), "pause"]) == 0
+    assert "no job is running" in capsys.readouterr().err
+    control = Control()
+    ControlFile(run_path, since).poll(control)
+    assert control.paused
+    assert control.take_live() == {"loss.mask": 0.5, "loss.ab": 0.0}
+
+
+@pytest.mark.parametrize("arguments", [["live"], ["live", "a=x"], ["pause", "a=1"]])
+def test_ctl_refuses_nonsense(arguments, run_path, capsys):
+    RunFolder.create(run_path, "toy", {})
+    assert cli.run(["ctl", str(run_path), *arguments]) == 2
+    error_line(capsys)
+
+
+def test_bug_report_holds_no_images_unless_asked(run_path, tmp_path, capsys):
+    import numpy as np
+
+    from self6d.training.events import Preview
+
+    run = RunFolder.create(run_path, "toy", {"loss": {"mask": 1}})
+    run.save_preview(Preview(1, "probe/0", {"rgb": np.zeros((2, 2, 3), np.uint8)}))
+    plain, full = tmp_path / "plain.zip", tmp_path / "full.zip"
+    assert cli.run(["report-bug", str(run_path), "--out", str(plain)]) == 0
+    assert cli.run(["report-bug", str(run_path), "--out", str(full), "--with-images"]) == 0
+    with zipfile.ZipFile(plain) as archive:
+        names = archive.namelist()
+        system = json.loads(archive.read("system.json"))
+        assert b"[loss]" in archive.read("run/config.toml")
+    assert system["packages"]["torch"]
+    assert any(name.startswith("logs/") for name in names)
+    assert not any(name.endswith((".npz", ".png", ".jpg")) for name in names)
+    with zipfile.ZipFile(full) as archive:
+        assert "run/previews/probe-0.npz" in archive.namelist()
+    assert cli.run(["report-bug", "--out", str(plain)]) == 2  # never overwrites
+    error_line(capsys)
+
+
+def test_logs_are_bounded(monkeypatch):
+    from self6d import logging as program_log
+
+    monkeypatch.setattr(program_log, "_MAX_BYTES", 2000)
+    file = program_log.start_logging(["self6d-studio", "test"])
+    for number in range(500):
+        program_log.LOGGER.info("line %d %s", number, "x" * 80)
+    sizes = [f.stat().st_size for f in file.parent.glob("self6d.log*")]
+    assert len(sizes) <= 5
+    assert sum(sizes) <= 5 * 2000
