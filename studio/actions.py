@@ -1,4 +1,4 @@
-"""One registry of everything that can be done; menus, toolbar, shortcuts and palette are fed from it."""
+"""One registry of all that can be done; menus, toolbar, shortcuts and palette read from it."""
 
 from __future__ import annotations
 

@@ -140,5 +140,3 @@ class Banner(QFrame):
             self.dismiss()
         else:
             super().keyPressEvent(event)
-
-

@@ -1,4 +1,4 @@
-"""Keeps all views on the selected frame, object and pose; asks the helper process for what they need."""
+"""Keeps all views on the selected frame, object and pose; the helper process does the work."""
 
 from __future__ import annotations
 

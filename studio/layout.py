@@ -5,19 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt
+from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QTabWidget
 
 from studio.engine.history import RunHistory
 from studio.jobs import Job, JobSpec
 from studio.panels.log import LogPanel
+from studio.panels.pose_panel import PosePanel
 from studio.panels.project_tree import ProjectTree
 from studio.panels.run_panel import RunPanel
 from studio.panels.stage import Stage
+from studio.panels.xray_panel import XrayPanel
 from studio.views.curves import CurvesView, RunCurves
+from studio.views.nudge import PoseTool, key_nudge
 
 if TYPE_CHECKING:
     from studio.window import StudioWindow
+
+
+STAGE_PAGES = {
+    "data": ("frames",),
+    "synthetic": ("synthetic",),
+    "selfsup": ("frames", "probes"),
+}
 
 
 class Workspace(QObject):
@@ -33,8 +44,15 @@ class Workspace(QObject):
         self.log = LogPanel()
         self.train_panel = RunPanel("train", project, window.settings, window.engine)
         self.adapt_panel = RunPanel("adapt", project, window.settings, window.engine)
+        self.pose_panel = PosePanel(project, window.director, window.settings)
+        self.xray_panel = XrayPanel(project, window.director, window.worker)
+        self.pose_tool = PoseTool(self)
+        self._step = ""
+        self._front: dict[str, int] = {}
         self.inspector = QTabWidget()
         self.inspector.setDocumentMode(True)
+        self.inspector.setMinimumWidth(296)
+        self.tree.setMinimumWidth(176)
         self.bottom = QTabWidget()
         self.bottom.setDocumentMode(True)
         self.bottom.addTab(self.curves, "Curves")
@@ -46,11 +64,12 @@ class Workspace(QObject):
             window.add_dock("inspector", "Inspector", self.inspector, area.RightDockWidgetArea),
             window.add_dock("bottom", "Progress", self.bottom, area.BottomDockWidgetArea),
         ]
-        self.default_layout()
+        self.placed = False
         for panel in (self.train_panel, self.adapt_panel):
             panel.runRequested.connect(self._on_run)
             panel.liveWeight.connect(runs.set_weight)
         self.tree.runAction.connect(runs.act)
+        self._connect_pose()
         runs.scalarsArrived.connect(self.curves.add_scalars)
         runs.previewArrived.connect(self.stage.add_preview)
         runs.checkpointArrived.connect(self.curves.add_checkpoint)
@@ -64,27 +83,80 @@ class Workspace(QObject):
     def show_step(self, step: str) -> None:
         """Put what belongs to a step in the middle and into the inspector."""
         self.window.pages.setCurrentWidget(self.stage)
-        self.inspector.clear()
+        self._show_inspector(step)
+        if step in STAGE_PAGES:
+            self.stage.offer(STAGE_PAGES[step])
         if step == "synthetic":
-            self.inspector.addTab(self.train_panel, "Stage 1")
             self.train_panel.describe()
-            self.stage.show_page("synthetic")
         elif step == "selfsup":
-            self.inspector.addTab(self.adapt_panel, "Stage 2")
             self.adapt_panel.describe()
-        else:
-            self.stage.show_page("frames")
+
+    def _show_inspector(self, step: str) -> None:
+        """The step's tabs; each step remembers which was in front."""
+        if self._step:
+            self._front[self._step] = self.inspector.currentIndex()
+        self._step = step
+        tabs = {
+            "data": [(self.pose_panel, "Pose"), (self.xray_panel, "X-ray")],
+            "synthetic": [(self.train_panel, "Stage 1")],
+            "selfsup": [(self.adapt_panel, "Stage 2"), (self.pose_panel, "Pose"),
+                        (self.xray_panel, "X-ray")],
+        }.get(step, [])  # fmt: skip
+        self.inspector.clear()
+        for widget, title in tabs:
+            self.inspector.addTab(widget, title)
+        self.inspector.setCurrentIndex(self._front.get(step, 0))
+
+    def _connect_pose(self) -> None:
+        """Mouse, keys, X-ray and optimisation of the selected pose."""
+        project, frame_view = self.window.project, self.stage.frame_view
+        self.pose_panel.editToggled.connect(self._on_edit)
+        self.pose_panel.runRequested.connect(self._on_run)
+        self.pose_panel.predictRequested.connect(self.window.runs.predictWanted)
+        self.pose_tool.nudged.connect(lambda p, text: project.edit_pose(p, text, merge=True))
+        frame_view.canvas.keys.connect(self._on_key)
+        for signal in (project.posesChanged, project.objectChanged, project.modelsChanged):
+            signal.connect(self._arm_tool)
+        self.window.director.frameReady.connect(self._arm_tool)
+        self.xray_panel.ready.connect(frame_view.set_xray)
+        self.xray_panel.termChosen.connect(frame_view.choose_term)
+
+    def _on_edit(self, editing: bool) -> None:
+        self.stage.show_page("frames")
+        self.stage.frame_view.set_tool(self.pose_tool if editing else None)
+        self._arm_tool()
+        if editing:
+            self.stage.frame_view.canvas.setFocus()
+
+    def _arm_tool(self, *_: object) -> None:
+        project = self.window.project
+        self.pose_tool.pose = project.pose()
+        self.pose_tool.model = project.model(project.object_id)
+        self.pose_tool.frame = self.window.director.frame
+
+    def _on_key(self, event: QKeyEvent) -> None:
+        tool, project = self.pose_tool, self.window.project
+        if not self.pose_panel.edit.isChecked() or tool.pose is None or tool.model is None:
+            return
+        moved = key_nudge(tool.pose, tool.model, event)
+        if moved is not None:
+            project.edit_pose(*moved, merge=True)
+            event.accept()
 
     def show_docks(self, shown: bool) -> None:
+        """Docks belong to an open project; the welcome page stands alone."""
         for dock in self.docks:
             dock.setVisible(shown)
+        if shown and not self.placed:
+            self.placed = True
+            QTimer.singleShot(0, self.default_layout)  # sizes count once the docks are shown
 
     def default_layout(self) -> None:
         window = self.window
         window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
         window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
-        window.resizeDocks(self.docks[:2], [208, 304], Qt.Orientation.Horizontal)
-        window.resizeDocks(self.docks[2:], [208], Qt.Orientation.Vertical)
+        window.resizeDocks(self.docks[:2], [208, 312], Qt.Orientation.Horizontal)
+        window.resizeDocks(self.docks[2:], [184], Qt.Orientation.Vertical)
 
     def close(self) -> None:
         """Free what Qt's own clean-up would not."""
@@ -127,5 +199,3 @@ class Workspace(QObject):
         if panel is not None:
             self.window.show_step("synthetic" if spec.kind == "train" else "selfsup")
             panel.load(spec)
-
-

@@ -16,16 +16,29 @@ STEP_TITLES = ("Data", "Synthetic", "Self-supervise", "Evaluate", "Export")
 def register_actions(w: StudioWindow) -> None:
     """Fill the window's registry."""
     a = w.actions_registry
-    a.add("file.open", "Open recording…", w.choose_recording, menu="File", shortcut="Ctrl+O",
-          icon_name="folder-open")
-    a.add("file.models", "Add CAD models…", w.choose_models, menu="File",
-          shortcut="Ctrl+Shift+O", icon_name="box")
+    a.add(
+        "file.open",
+        "Open recording…",
+        w.choose_recording,
+        menu="File",
+        shortcut="Ctrl+O",
+        icon_name="folder-open",
+    )
+    a.add(
+        "file.models",
+        "Add CAD models…",
+        w.choose_models,
+        menu="File",
+        shortcut="Ctrl+Shift+O",
+        icon_name="box",
+    )
     a.add("file.run", "Open run…", w.choose_run, menu="File", icon_name="history")
     a.add("file.sample", "Open sample", w.opener.open_sample, menu="File", icon_name="sparkles")
     a.add("file.runs_folder", "Choose folder for runs…", w.choose_runs_folder, menu="File", group=1)
     a.add("file.close", "Close project", w.close_project, menu="File", group=1, shortcut="Ctrl+W")
-    a.add("file.quit", "Quit", w.close, menu="File", group=2, shortcut="Ctrl+Q",
-          icon_name="log-out")
+    a.add(
+        "file.quit", "Quit", w.close, menu="File", group=2, shortcut="Ctrl+Q", icon_name="log-out"
+    )
 
     undo = w.project.undo.createUndoAction(w, "Undo")
     undo.setShortcuts(["Ctrl+Z"])
@@ -33,28 +46,71 @@ def register_actions(w: StudioWindow) -> None:
     redo.setShortcuts(["Ctrl+Shift+Z", "Ctrl+Y"])
     a.adopt("edit.undo", undo, menu="Edit", icon_name="undo-2")
     a.adopt("edit.redo", redo, menu="Edit", icon_name="redo-2")
-    a.add("edit.palette", "Command palette…", w.open_palette, menu="Edit", group=1,
-          shortcut="Ctrl+Shift+P", icon_name="search")
+    a.add(
+        "edit.palette",
+        "Command palette…",
+        w.open_palette,
+        menu="Edit",
+        group=1,
+        shortcut="Ctrl+Shift+P",
+        icon_name="search",
+    )
 
     for number, (key, title) in enumerate(zip(STEP_NAMES, STEP_TITLES, strict=True), 1):
-        a.add(f"view.{key}", f"Go to {title}", lambda key=key: w.show_step(key), menu="View",
-              shortcut=f"Ctrl+{number}")
+        a.add(
+            f"view.{key}",
+            f"Go to {title}",
+            lambda key=key: w.show_step(key),
+            menu="View",
+            shortcut=f"Ctrl+{number}",
+        )
     for look in ("light", "dark", "system"):
-        a.add(f"view.theme.{look}", f"Theme: {look}", lambda look=look: w.wear(look), menu="View",
-              group=1, icon_name={"light": "sun", "dark": "moon"}.get(look, ""))
+        a.add(
+            f"view.theme.{look}",
+            f"Theme: {look}",
+            lambda look=look: w.wear(look),
+            menu="View",
+            group=1,
+            icon_name={"light": "sun", "dark": "moon"}.get(look, ""),
+        )
     a.add("view.reset", "Reset layout", w.reset_layout, menu="View", group=2)
 
-    a.add("run.pause", "Pause or resume job", w.runs.toggle_pause, menu="Run",
-          shortcut="Ctrl+Shift+Space", icon_name="pause")
+    a.add(
+        "run.pause",
+        "Pause or resume job",
+        w.runs.toggle_pause,
+        menu="Run",
+        shortcut="Ctrl+Shift+Space",
+        icon_name="pause",
+    )
     a.add("run.stop", "Save and stop job", w.runs.stop, menu="Run", icon_name="square")
-    a.add("run.save", "Save checkpoint now", w.runs.save_now, menu="Run", shortcut="Ctrl+S",
-          icon_name="save")
-    a.add("run.find", "Find runs in the runs folder", w.opener.find_runs, menu="Run", group=1,
-          icon_name="refresh-cw")
-    for runner, text in (("process", "Run jobs in their own process"),
-                         ("thread", "Run jobs inside the window")):
-        a.add(f"run.runner.{runner}", text,
-              lambda runner=runner: setattr(w.settings, "runner", runner), menu="Run", group=2)
+    a.add(
+        "run.save",
+        "Save checkpoint now",
+        w.runs.save_now,
+        menu="Run",
+        shortcut="Ctrl+S",
+        icon_name="save",
+    )
+    a.add(
+        "run.find",
+        "Find runs in the runs folder",
+        w.opener.find_runs,
+        menu="Run",
+        group=1,
+        icon_name="refresh-cw",
+    )
+    for runner, text in (
+        ("process", "Run jobs in their own process"),
+        ("thread", "Run jobs inside the window"),
+    ):
+        a.add(
+            f"run.runner.{runner}",
+            text,
+            lambda runner=runner: setattr(w.settings, "runner", runner),
+            menu="Run",
+            group=2,
+        )
 
     for name, tip in (("edit.undo", "Undo"), ("edit.redo", "Redo"), ("edit.palette", "Commands")):
         action = a[name]

@@ -90,9 +90,7 @@ class Opener(QObject):
         self.engine.request("open_recording", str(path), key="open", done=arrived,
                             failed=self.failed.emit)  # fmt: skip
 
-    def load_models(
-        self, paths: Sequence[Path], after: Callable[[], None] | None = None
-    ) -> None:
+    def load_models(self, paths: Sequence[Path], after: Callable[[], None] | None = None) -> None:
         """Replace the models; not undoable (it comes with opening something)."""
 
         def arrived(models: list[ModelInfo]) -> None:
@@ -131,8 +129,13 @@ class Opener(QObject):
     def open_run(self, path: Path) -> None:
         info = self.project.add_run(path)
         if info is None:
-            self.failed.emit(Failure("not a run folder (no run.json)", path=str(path),
-                                     remedy="Choose a folder that a training run wrote."))
+            self.failed.emit(
+                Failure(
+                    "not a run folder (no run.json)",
+                    path=str(path),
+                    remedy="Choose a folder that a training run wrote.",
+                )
+            )
             return
         self.project.select_run(path)
         self.opened.emit("run")

@@ -89,7 +89,9 @@ class RunControl(QObject):
         job.set_live({f"loss.{term}": value})
         step = job.last_progress.step if job.last_progress else 0
         name = term.replace("_", "-")
-        self.marked.emit(job.run.name, step, f"{name} muted" if value == 0 else f"{name} → {value:g}")
+        self.marked.emit(
+            job.run.name, step, f"{name} muted" if value == 0 else f"{name} → {value:g}"
+        )
 
     def show(self, run: Path, *, overlay: bool = False) -> None:
         """Load a run's curves, checkpoints and previews."""
@@ -214,5 +216,3 @@ def spec_from(info: RunInfo) -> JobSpec:
         steps=about.get("steps"),
         overrides=dict(about.get("overrides") or {}),
     )
-
-

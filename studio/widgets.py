@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import (
     QButtonGroup,
+    QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -187,6 +188,13 @@ class Hint(QWidget):
             items.append(row(1, self.button, 1))
         items.append(1)
         self.setLayout(column(*items, margin=16, gap=12))
+
+
+def short(box: QComboBox) -> QComboBox:
+    """A combo box that does not grow with its longest entry."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(6)
+    return box
 
 
 def scrolled(content: QWidget) -> QScrollArea:

@@ -101,6 +101,7 @@ class StudioWindow(QMainWindow):
         self.workspace = Workspace(self)
         kept = self.settings.layout()
         if kept is not None:
+            self.workspace.placed = True
             self.restoreGeometry(kept[0])
             self.restoreState(kept[1])
         self._autosave.start()
@@ -111,6 +112,7 @@ class StudioWindow(QMainWindow):
         dock = QDockWidget(title, self)
         dock.setObjectName(name)
         dock.setWidget(widget)
+        dock.setTitleBarWidget(QWidget())  # the content says what it is; View shows and hides it
         self.addDockWidget(area, dock)
         return dock
 
@@ -232,7 +234,7 @@ class StudioWindow(QMainWindow):
             self.banner.say("good", f"{title} stopped at step {ending.step}; it can be resumed.")
         else:
             info = self.project.add_run(job.run)
-            can_resume = info is not None and job.last_checkpoint is not None or ending.step > 0
+            can_resume = info is not None and ending.step > 0
             self.banner.say(
                 "bad", f"{title} ended at step {ending.step}: {ending.reason}",
                 details=job.details,
@@ -273,7 +275,8 @@ class StudioWindow(QMainWindow):
             return
         self._autosave.stop()
         self.save_workspace()
-        self.settings.save_layout(self.saveGeometry(), self.saveState())
+        if self.built and self.workspace.docks[0].isVisible():
+            self.settings.save_layout(self.saveGeometry(), self.saveState())
         self.queue.close()
         if self.built:
             self.workspace.close()

@@ -1,4 +1,4 @@
-"""A helper process that holds torch, recordings and the renderer, so that the window never waits."""
+"""A helper process with torch, recordings and the renderer, so that the window never waits."""
 
 from studio.engine.client import Engine, Failure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -110,13 +111,12 @@ class Engine(QObject):
             self._busy_keys.add(item.key)
         if len(self._sent) == 1:
             self.busyChanged.emit(True)
-        assert self._process is not None and self._process.stdin is not None
-        try:
-            write_message(
-                self._process.stdin, (self._number, item.method, item.args, item.kwargs)
-            )
-        except (OSError, ValueError):
-            pass  # the reading thread meets the same end and reports it
+        assert self._process is not None
+        assert self._process.stdin is not None
+        message = (self._number, item.method, item.args, item.kwargs)
+        # if the process is gone, the reading thread meets the same end and reports it
+        with contextlib.suppress(OSError, ValueError):
+            write_message(self._process.stdin, message)
 
     def _read(self, process: subprocess.Popen, generation: int) -> None:
         assert process.stdout is not None
@@ -130,10 +130,8 @@ class Engine(QObject):
                 self._post(generation, number, status, value)
 
     def _post(self, generation: int, number: int, status: str, value: Any) -> None:
-        try:
+        with contextlib.suppress(RuntimeError):  # the window may have gone meanwhile
             self._arrived.emit(generation, number, status, value)
-        except RuntimeError:
-            pass  # the window has gone while an answer was on its way
 
     def _on_arrived(self, generation: int, number: int, status: str, value: Any) -> None:
         if generation != self._generation:
@@ -182,10 +180,8 @@ class Engine(QObject):
 
     def _reset(self) -> None:
         if self._process is not None and self._process.stdin is not None:
-            try:
+            with contextlib.suppress(OSError):
                 self._process.stdin.close()
-            except OSError:
-                pass
         self._process = None
         self._sent.clear()
         self._busy_keys.clear()

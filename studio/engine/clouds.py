@@ -54,9 +54,7 @@ def sensor_only(frame: Frame) -> CloudData:
     points, colours, _ = _sensor(frame, np.zeros(frame.rgb.shape[:2], bool))
     keep = _pick(len(points), SENSOR_POINTS)
     empty, none = np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
-    return CloudData(
-        points[keep].astype(np.float32), colours[keep], empty, none, empty, none, None
-    )
+    return CloudData(points[keep].astype(np.float32), colours[keep], empty, none, empty, none, None)
 
 
 def _sensor(frame: Frame, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

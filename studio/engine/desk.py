@@ -1,4 +1,4 @@
-"""What the helper process can be asked for: frames, renderings, clouds. Each method is a request."""
+"""What the helper process can be asked for. Each public method is a request."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from studio.engine.types import (
     PoseData,
     RecordingInfo,
     RenderData,
+    Xray,
 )
 from studio.views.compose import contours
 
@@ -49,7 +50,7 @@ class Desk:
         return [recognise(path, self.dataset) for path in paths]
 
     def make_sample(self, out: str) -> str:
-        """Generate the sample recording, reporting (done, total) frames; one there already stays."""
+        """Generate the sample, reporting (done, total) frames; one there already stays."""
         from self6d.datasets.sample import make_sample
         from self6d.training.events import Progress
 
@@ -76,7 +77,10 @@ class Desk:
             for name in dataset.split_names()
         }
         first = dataset.frame(0)
-        probes = {*_spread(len(dataset), 5), *(indices[0] for indices in splits.values() if indices)}
+        probes = {
+            *_spread(len(dataset), 5),
+            *(indices[0] for indices in splits.values() if indices),
+        }
         models = getattr(dataset, "models_path", None)
         return RecordingInfo(
             root=str(path),
@@ -179,6 +183,22 @@ class Desk:
     def describe(self, kind: str, preset: str | None) -> list[analysis.FormField]:
         """Fields of the configuration a kind of run takes, for the form."""
         return analysis.describe(kind, preset)
+
+    def xray(
+        self,
+        path: str,
+        index: int,
+        models: Sequence[str],
+        pose: PoseData,
+        weights: dict[str, Any],
+        unit: str = "auto",
+    ) -> Xray:
+        """Each loss term's pull at a pose; see `studio.engine.xray`."""
+        from studio.engine.xray import examine
+
+        place = [m.object_id for m in self.objects(models, unit)].index(pose.object_id)
+        frame = self.dataset(path).frame(index)
+        return examine(frame, self.packed(models, unit), place, pose, weights)
 
     def history(self, run: str) -> RunHistory:
         """Curves, checkpoints and previews of a run."""

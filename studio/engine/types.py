@@ -143,3 +143,38 @@ class CloudData:
     surface: np.ndarray
     surface_distance: np.ndarray
     chamfer_mm: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class TermPull:
+    """One term at a pose.
+
+    Attributes:
+        value: the term, unweighted. weight: its weight in the total.
+        rotation: (3,) weighted descent per radian, camera axes.
+        translation: (3,) weighted descent per object diameter, camera axes.
+        share: (h, w) float32, each pixel's share of the pull, of the region's size.
+    """
+
+    value: float
+    weight: float
+    rotation: np.ndarray
+    translation: np.ndarray
+    share: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Xray:
+    """All terms at a pose.
+
+    Attributes:
+        box: (4,) x0 y0 x1 y1, pixels of the image, of the region examined.
+        centre: (3,) metres, camera frame, the point the pulls act on. diameter: metres.
+        mask: (h, w) float32, the mask the sensor's side was cut with.
+    """
+
+    terms: dict[str, TermPull]
+    box: np.ndarray
+    centre: np.ndarray
+    diameter: float
+    mask: np.ndarray

@@ -7,6 +7,7 @@ that a shell started is attached in the same way.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -138,10 +139,8 @@ class ProcessJob(Job):
     def _follow(self) -> None:
         offset = 0
         if self.spec.resume or self._process is None:
-            try:  # what is there already is read as history, not as news
+            with contextlib.suppress(OSError):  # what is there already is history, not news
                 offset = (self.run / "events.jsonl").stat().st_size
-            except OSError:
-                pass
         self._follower = RunFollower(
             self.run, self.mailbox, self._alive, self._ended.emit, offset=offset
         )

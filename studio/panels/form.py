@@ -20,11 +20,11 @@ from PySide6.QtWidgets import (
 
 from studio.engine.analysis import FormField
 from studio.theme import icon, theme
-from studio.widgets import clear, label
+from studio.widgets import clear, label, short
 
 
 class Editor(QWidget):
-    """One field's editor. `edited` carries a valid new value; invalid text is marked and kept back."""
+    """One field's editor. `edited` carries a valid value; invalid text is marked and kept back."""
 
     edited = Signal(object)
 
@@ -39,7 +39,7 @@ class Editor(QWidget):
             self.box = QCheckBox()
             self.box.toggled.connect(self._on_edit)
         elif field.choices:
-            self.box = QComboBox()
+            self.box = short(QComboBox())
             self.box.addItems([str(c) for c in field.choices])
             self.box.currentIndexChanged.connect(self._on_edit)
         else:

@@ -36,8 +36,9 @@ class JobBar(QFrame):
         self.bar.setFixedWidth(200)
         self.memory = label("", "small")
         self.pause = button("Pause", self.pauseClicked.emit)
-        self.stop = button("Stop", lambda: self.stopClicked.emit(self._rung), "",
-                           "Save, then stop; resume later")
+        self.stop = button(
+            "Stop", lambda: self.stopClicked.emit(self._rung), "", "Save, then stop; resume later"
+        )
         self.save = button("Save now", self.saveClicked.emit, "", "Write a checkpoint now")
         self.setLayout(row(self.text, self.bar, 1, self.memory, self.pause, self.stop, self.save,
                            margin=4))  # fmt: skip

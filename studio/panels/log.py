@@ -26,8 +26,9 @@ class LogPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addLayout(row(1, IconButton("copy", "Copy the log",
-                                           lambda: copy_text(self.text.toPlainText()))))
+        layout.addLayout(
+            row(1, IconButton("copy", "Copy the log", lambda: copy_text(self.text.toPlainText())))
+        )
         layout.addWidget(self.text)
 
     def add(self, level: str, text: str, source: str = "") -> None:

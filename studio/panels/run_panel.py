@@ -17,7 +17,7 @@ from studio.panels.form import SettingsForm
 from studio.panels.weights import ABLATION, TERMS, LossWeights
 from studio.project import Project
 from studio.settings import Settings
-from studio.widgets import IconButton, button, column, label, row, scrolled
+from studio.widgets import IconButton, button, column, label, row, scrolled, short
 
 PRESETS = {"train": ("tiny", "standard", "paper"), "adapt": ("self6d", "self6d-plus")}
 RUN_TEXT = {"train": "Train on synthetic images", "adapt": "Run self-supervision"}
@@ -40,15 +40,15 @@ class RunPanel(QWidget):
         self._described = ""
         self.live = False
 
-        self.preset = QComboBox()
+        self.preset = short(QComboBox())
         self.preset.addItems(PRESETS[kind])
         self.preset.textActivated.connect(lambda text: self._edit("preset", text, "Change preset"))
-        self.start = QComboBox()
+        self.start = short(QComboBox())
         self.start.setToolTip("The trained run to adapt")
         self.start.activated.connect(
             lambda i: self._edit("from", self.start.itemData(i), "Change start run")
         )
-        self.split = QComboBox()
+        self.split = short(QComboBox())
         self.split.setToolTip("Which frames of the recording may be used")
         self.split.activated.connect(
             lambda i: self._edit("split", self.split.itemData(i), "Change split")
@@ -61,12 +61,12 @@ class RunPanel(QWidget):
         self.seed.editingFinished.connect(
             lambda: self._edit("seed", self.seed.value() or None, "Change seed")
         )
-        self.device = QComboBox()
+        self.device = short(QComboBox())
         self.device.addItems(["auto", "cpu", "cuda"])
         self.device.textActivated.connect(
             lambda text: self._edit("device", None if text == "auto" else text, "Change device")
         )
-        self.camera_like = QComboBox()
+        self.camera_like = short(QComboBox())
         self.camera_like.addItems(["of the recording", "of the preset"])
         self.camera_like.setToolTip("Intrinsics of the rendered images")
         top = QFormLayout()

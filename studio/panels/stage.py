@@ -1,4 +1,4 @@
-"""The middle of the window: frames, probes or synthetic images beside the 3D view, timeline below."""
+"""The middle of the window: frames, probes or synthetic images, the 3D view, the timeline."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Stage(QWidget):
             self.stack.addWidget(page)
         self.tabs = Segments(PAGES, self._on_page)
         left = Panel(margin=8)
-        left.body.addLayout(row(self.tabs, 1))
+        left.body.addWidget(self.tabs)
         left.body.addWidget(self.stack, 1)
         self.cloud_panel = Panel(margin=8)
         self.cloud_panel.body.addWidget(self.cloud_view, 1)
@@ -89,6 +89,14 @@ class Stage(QWidget):
     @property
     def page(self) -> str:
         return self.tabs.chosen
+
+    def offer(self, pages: tuple[str, ...]) -> None:
+        """Which pages the present step has; with one there is nothing to choose."""
+        for key in self.pages:
+            self.tabs.button(key).setVisible(key in pages)
+        self.tabs.setVisible(len(pages) > 1)
+        if self.page not in pages:
+            self.show_page(pages[0])
 
     def show_page(self, page: str) -> None:
         self.tabs.choose(page)

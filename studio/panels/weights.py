@@ -15,7 +15,7 @@ ABLATION = {"mask": "0.1 %", "geometry": "6.4 %"}
 
 
 class LossWeights(QWidget):
-    """One row a term. `edited` carries (term, weight); muting is weight 0 and remembers the old one."""
+    """One row a term. `edited` carries (term, weight); a muted term has weight 0."""
 
     edited = Signal(str, float)
 

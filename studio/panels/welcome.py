@@ -46,8 +46,12 @@ class WelcomePage(QWidget):
             "PLY, OBJ or GLB models, run folders", "muted", wrap=True,
         )  # fmt: skip
         kinds.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.sample_button = button("Open sample", self.openSample.emit, "primary",
-                                    "Generates a small RGB-D recording of three objects, offline")
+        self.sample_button = button(
+            "Open sample",
+            self.openSample.emit,
+            "primary",
+            "Generates a small RGB-D recording of three objects, offline",
+        )
         self.open_button = button("Open recording…", self.openRecording.emit)
         self.models_button = button("Open CAD models…", self.openModels.emit)
         buttons = row(1, self.sample_button, self.open_button, self.models_button, 1)

@@ -46,6 +46,7 @@ class ImageCanvas(QWidget):
 
     hovered = Signal(object)  # (column, row) or None
     viewChanged = Signal()
+    keys = Signal(object)  # a key event nobody has taken; accept it to take it
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -211,6 +212,10 @@ class ImageCanvas(QWidget):
         self.hovered.emit(None)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
+        event.ignore()
+        self.keys.emit(event)
+        if event.isAccepted():
+            return
         if event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
             self.zoom_by(1.25)
         elif event.key() == Qt.Key.Key_Minus:

@@ -47,6 +47,7 @@ class CloudView(QWidget):
         self.follow.setChecked(True)
         fit = IconButton("maximize", "Fit (F)", self.fit)
         self.legend = label("", "small")
+        self.legend.setMinimumWidth(10)
         self.message = label("The 3D view shows depth: open an RGB-D recording.", "muted")
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.message.setWordWrap(True)
@@ -141,7 +142,7 @@ class CloudView(QWidget):
         points = cloud.model if whole else cloud.surface
         distance = cloud.distance if whole else cloud.surface_distance
         self._scene.draw(cloud.sensor, sensor_colours, points, distance_colours(distance))
-        text = f"points of the model by distance to the sensor: dark 0, yellow ≥ {LIMIT_M * 1000:.0f} mm"
+        text = f"model by distance to the sensor: dark 0, yellow ≥ {LIMIT_M * 1000:.0f} mm"
         if cloud.chamfer_mm is not None:
             text = f"chamfer {cloud.chamfer_mm:.1f} mm · " + text
         self.legend.setText(text if len(points) else f"{len(cloud.sensor)} sensor points")

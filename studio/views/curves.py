@@ -98,7 +98,9 @@ class CurvesView(QWidget):
         layout = QVBoxLayout()
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addLayout(row(self.legend, 1, self.readout, self.raw_too, self.log_scale, fit, gap=4))
+        layout.addLayout(
+            row(self.legend, 1, self.readout, self.raw_too, self.log_scale, fit, gap=4)
+        )
         layout.addWidget(self.message, 1)
         layout.addWidget(self.plot, 1)
         self.setLayout(layout)

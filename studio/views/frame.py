@@ -7,10 +7,11 @@ from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QSlider, QVBoxLayout, QWidget
 
-from studio.engine.types import FrameData, ModelInfo, PoseData, RenderData
-from studio.theme import PREDICTED, START, TRUTH, small_font, theme
+from studio.engine.types import FrameData, ModelInfo, PoseData, RenderData, Xray
+from studio.theme import PREDICTED, START, TRUTH, small_font
 from studio.views import compose
 from studio.views.canvas import DragTool, ImageCanvas, to_image
+from studio.views.xray_layer import XrayLayer
 from studio.widgets import IconButton, Segments, label, row
 
 MODES = (
@@ -40,6 +41,7 @@ class FrameView(QWidget):
         self.canvas.message = "Open a recording, or drop its folder here."
         self.canvas.layers = [
             self._paint_rendering, self._paint_wipe, self._paint_outlines, self._paint_boxes,
+            self._paint_xray,
         ]  # fmt: skip
         self.canvas.hovered.connect(self._read_out)
         self.frame: FrameData | None = None
@@ -50,6 +52,8 @@ class FrameView(QWidget):
         self._difference_mm: float | None = None
         self._wipe_at = 0.5
         self.wipe_tool = _WipeTool(self)
+        self.xray = XrayLayer()
+        self._tool: DragTool | None = None
 
         self.modes = Segments(MODES, self._on_mode)
         self.show_contour = IconButton("spline", "Contour", self.canvas.update, checkable=True)
@@ -115,8 +119,26 @@ class FrameView(QWidget):
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             self.canvas.zoom_to((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
 
+    def set_xray(self, xray: Xray | None) -> None:
+        """Draw an X-ray over the frame, or take it away."""
+        self.xray.set_xray(xray)
+        self.canvas.update()
+
+    def choose_term(self, term: str) -> None:
+        self.xray.choose(term)
+        self.canvas.update()
+
+    def set_tool(self, tool: DragTool | None) -> None:
+        """A tool that takes the left button, before the wipe does."""
+        self._tool = tool
+        self._on_mode(self.mode)
+
+    def _paint_xray(self, painter: QPainter, px: float) -> None:
+        if self.frame is not None:
+            self.xray.paint(painter, px, self.frame.K)
+
     def _on_mode(self, mode: str) -> None:
-        self.canvas.tool = self.wipe_tool if mode == "wipe" else None
+        self.canvas.tool = self._tool or (self.wipe_tool if mode == "wipe" else None)
         self.opacity.setEnabled(mode == "overlay")
         self._refresh()
         self.modeChanged.emit(mode)

@@ -11,7 +11,7 @@ from self6d.training.events import Preview
 from studio.theme import PREDICTED, START, small_font
 from studio.views import compose
 from studio.views.canvas import ImageCanvas, to_image
-from studio.widgets import Segments, label, row
+from studio.widgets import Segments, label, row, short
 
 MODES = (
     ("overlay", "Overlay", "The rendering over the frame"),
@@ -43,7 +43,8 @@ class ProbeCanvas(ImageCanvas):
         if preview is not None and mode != "masks" and "rendered_mask" in preview.arrays:
             mask = preview.arrays["rendered_mask"] > 127
             self._outlines = [
-                QPolygonF([QPointF(x, y) for x, y in outline.tolist()]) for outline in compose.contours(mask)
+                QPolygonF([QPointF(x, y) for x, y in outline.tolist()])
+                for outline in compose.contours(mask)
             ]
         self.update()
 
@@ -97,7 +98,7 @@ class ProbesView(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("plain")
-        self.choice = QComboBox()
+        self.choice = short(QComboBox())
         self.choice.currentIndexChanged.connect(self._refresh)
         self.modes = Segments(MODES, lambda mode: self._refresh())
         self.start = ProbeCanvas("Start", START)

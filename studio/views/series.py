@@ -14,7 +14,7 @@ SMALLEST = 256
 
 
 class Series:
-    """Values over steps, steps strictly increasing. A step that comes again cuts what followed it."""
+    """Values over increasing steps. A step that comes again cuts what followed it."""
 
     def __init__(self) -> None:
         self._x = np.empty(SMALLEST)
@@ -63,7 +63,7 @@ class Series:
         return float(self._y[index]) if index >= 0 else None
 
     def view(self, x0: float, x1: float, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """What to draw between two steps on `width` pixel columns: at most about 4 x width points."""
+        """What to draw between two steps on `width` pixel columns: at most 4 x width points."""
         start = max(int(np.searchsorted(self.x, x0)) - 1, 0)
         end = min(int(np.searchsorted(self.x, x1, side="right")) + 1, self._size)
         level = 0

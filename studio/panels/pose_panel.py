@@ -1,0 +1,242 @@
+"""One image, one pose: nudge it, perturb it, let the loss pull it, and watch it again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QComboBox, QGridLayout, QSlider, QSpinBox, QWidget
+
+from self6d.paths import user_state
+from studio.dialogs import copy_text
+from studio.director import Director, median_depth
+from studio.engine.types import FrameData, PoseData
+from studio.jobs import JobSpec
+from studio.jobs.run_info import free_name
+from studio.project import Project
+from studio.settings import Settings
+from studio.views import nudge
+from studio.views.compose import rotation_error_deg
+from studio.widgets import IconButton, button, column, label, row, scrolled, short
+
+KEYS = (
+    "Drag moves, Shift-drag turns, Ctrl-drag changes the distance. Arrows move by 1 mm, "
+    "Shift-arrows turn by 1°, Page keys change distance; with Ctrl ten times as much."
+)
+
+
+class PosePanel(QWidget):
+    """Works on the selected frame and object; all edits are undoable."""
+
+    editToggled = Signal(bool)
+    runRequested = Signal(object)
+    predictRequested = Signal(object)
+    replayMoved = Signal(int)
+
+    def __init__(self, project: Project, director: Director, settings: Settings) -> None:
+        super().__init__()
+        self.project, self.director, self.settings = project, director, settings
+        self._generator = np.random.default_rng(0)
+        self.title = label("", "title")
+        self.origin = label("", "small", wrap=True)
+        self.numbers = label("", wrap=True, select=True)
+        self.error = label("", "truthnote", wrap=True)
+        self.edit = button("Edit with mouse and keys")
+        self.edit.setCheckable(True)
+        self.edit.toggled.connect(self.editToggled)
+        self.keys = label(KEYS, "small", wrap=True)
+        self.keys.hide()
+        self.edit.toggled.connect(self.keys.setVisible)
+        self.place = button(
+            "Place in the middle", self._on_place, "", "Start from a pose in front of the camera"
+        )
+        self.degrees = QSpinBox()
+        self.degrees.setRange(0, 180)
+        self.degrees.setValue(10)
+        self.degrees.setSuffix("°")
+        self.shift = QSpinBox()
+        self.shift.setRange(0, 500)
+        self.shift.setValue(20)
+        self.shift.setSuffix(" mm")
+        self.perturb = button("Perturb", self._on_perturb, "", "Turn and shift at random")
+        self.run_choice = short(QComboBox())
+        self.run_choice.setToolTip("The network that predicts poses and masks")
+        self.predict = button("Predict", self._on_predict, "", "Poses on this frame from RGB alone")
+        self.steps = QSpinBox()
+        self.steps.setRange(10, 2000)
+        self.steps.setValue(200)
+        self.starts = QSpinBox()
+        self.starts.setRange(1, 32)
+        self.starts.setToolTip("Random starts around the pose; the image decides among them")
+        self.optimise = button(
+            "Optimise",
+            self._on_optimise,
+            "primary",
+            "Pull the pose by the self-supervised loss on this image",
+        )
+        self.copy_button = IconButton("terminal", "Copy as command", self._on_copy)
+        self.replay = QSlider(Qt.Orientation.Horizontal)
+        self.replay.setEnabled(False)
+        self.replay.valueChanged.connect(self._on_replay)
+        self.replay_note = label("After a run, drag to replay its steps.", "small", wrap=True)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(8)
+        grid.setColumnStretch(1, 1)
+        for line, (text, widget) in enumerate(
+            (("Steps", self.steps), ("Starts", self.starts), ("Network", self.run_choice))
+        ):
+            grid.addWidget(label(text, "muted"), line, 0)
+            grid.addWidget(widget, line, 1)
+        content = QWidget()
+        content.setLayout(column(
+            self.title, self.origin, self.numbers, self.error,
+            label("EDIT", "section"), self.edit, self.keys,
+            row(self.perturb, self.degrees, self.shift), row(self.place, self.predict),
+            label("OPTIMISE ON THIS IMAGE", "section"), grid, row(self.optimise, self.copy_button),
+            self.replay, self.replay_note, 1, margin=12, gap=8,
+        ))  # fmt: skip
+        self.setLayout(column(scrolled(content)))
+        for signal in (project.objectChanged, project.frameChanged, project.posesChanged,
+                       project.modelsChanged, project.runsChanged):  # fmt: skip
+            signal.connect(self.refresh)
+        director.frameReady.connect(self.refresh)
+        self._replay: list[dict[str, Any]] = []
+        self.refresh()
+
+    @property
+    def frame(self) -> FrameData | None:
+        return self.director.frame
+
+    def truth(self) -> PoseData | None:
+        """The labelled pose of the selected object, for the error read-out alone."""
+        if self.frame is None:
+            return None
+        return next((p for p in self.frame.truth if p.object_id == self.project.object_id), None)
+
+    def refresh(self, *_: object) -> None:
+        project = self.project
+        model, pose = project.model(project.object_id), project.pose()
+        ready = model is not None and self.frame is not None
+        self.title.setText(model.name if model else "No object selected")
+        key = (project.frame_index, project.object_id or -1)
+        origins = {"edited": "set by hand", "predicted": "predicted by the network",
+                   "optimised": "optimised on this image"}  # fmt: skip
+        if not ready:
+            self.origin.setText("Open a recording and CAD models, then choose an object.")
+        elif pose is None:
+            self.origin.setText("No pose on this frame yet: predict one, or place it by hand.")
+        else:
+            self.origin.setText(origins.get(project.origins.get(key, ""), ""))
+        self.numbers.setText(_numbers(pose))
+        self.error.setText(self._error_text(pose))
+        self.error.setVisible(bool(self.error.text()))
+        self.place.setEnabled(ready)
+        for widget in (self.edit, self.perturb, self.optimise, self.copy_button):
+            widget.setEnabled(ready and pose is not None)
+        if not self.edit.isEnabled():
+            self.edit.setChecked(False)
+        self._fill_runs()
+
+    def show_replay(self, rows: list[dict[str, Any]]) -> None:
+        """Poses of an optimisation by step: {"step", "R_m2c", "t_m2c", "total"}."""
+        self._replay = rows
+        self.replay.setEnabled(len(rows) > 1)
+        self.replay.blockSignals(True)
+        self.replay.setRange(0, max(len(rows) - 1, 0))
+        self.replay.setValue(len(rows) - 1)
+        self.replay.blockSignals(False)
+
+    def spec(self) -> JobSpec | None:
+        """The optimisation as a job; its start pose goes into a file of its own."""
+        project, pose = self.project, self.project.pose()
+        recording = project.recording
+        if recording is None or pose is None:
+            return None
+        scene, image = recording.keys[project.frame_index]
+        out = free_name(self.settings.runs_folder, f"{Path(recording.root).name}-pose")
+        start = user_state() / "starts" / f"{out.name}.json"
+        start.parent.mkdir(parents=True, exist_ok=True)
+        start.write_text(json.dumps({"R_m2c": pose.R.tolist(), "t_m2c_m": pose.t.tolist()}))
+        options: dict[str, Any] = {"frame": image, "object": pose.object_id, "init": start}
+        if len({s for s, _ in recording.keys}) > 1:
+            options["scene"] = scene
+        run = self.run_choice.currentData()
+        return JobSpec(
+            "optimize", out, data=Path(recording.root), models=tuple(project.model_paths),
+            from_run=Path(run) if run else None, steps=self.steps.value(), options=options,
+            overrides={"optimize.starts": self.starts.value()} if self.starts.value() > 1 else {},
+        )  # fmt: skip
+
+    def _fill_runs(self) -> None:
+        chosen = self.run_choice.currentData()
+        self.run_choice.clear()
+        self.run_choice.addItem("none: mask from depth and colour", None)
+        for run in reversed(self.project.runs):
+            if run.kind in ("train", "adapt"):
+                self.run_choice.addItem(run.name, str(run.path))
+        found = self.run_choice.findData(chosen)
+        default = 1 if self.run_choice.count() > 1 else 0
+        self.run_choice.setCurrentIndex(found if chosen and found > 0 else default)
+        self.predict.setEnabled(self.frame is not None and self.run_choice.count() > 1)
+
+    def _error_text(self, pose: PoseData | None) -> str:
+        truth = self.truth()
+        if pose is None or truth is None:
+            return ""
+        turn = rotation_error_deg(pose.R, truth.R)
+        shift = float(np.linalg.norm(pose.t - truth.t)) * 1000
+        return f"off by {turn:.1f}° and {shift:.1f} mm from the truth, which training never sees"
+
+    def _on_place(self) -> None:
+        frame, model = self.frame, self.project.model(self.project.object_id)
+        if frame is None or model is None:
+            return
+        upright = np.diag([1.0, -1.0, -1.0])  # model z up and towards the camera
+        z = median_depth(frame)
+        h, w = frame.size
+        ray = np.linalg.inv(frame.K) @ np.array([w / 2, h / 2, 1.0])
+        pose = PoseData(model.object_id, upright, ray * z - upright @ model.extents.mean(0))
+        self.project.edit_pose(pose, "Place object")
+
+    def _on_perturb(self) -> None:
+        pose, model = self.project.pose(), self.project.model(self.project.object_id)
+        if pose is not None and model is not None:
+            moved = nudge.perturb(pose, model, self.degrees.value(), self.shift.value(),
+                                  self._generator)  # fmt: skip
+            self.project.edit_pose(moved, "Perturb pose")
+
+    def _on_predict(self) -> None:
+        run = self.run_choice.currentData() or self.run_choice.itemData(1)
+        if run:
+            self.predictRequested.emit(Path(run))
+
+    def _on_optimise(self) -> None:
+        spec = self.spec()
+        if spec is not None:
+            self.runRequested.emit(spec)
+
+    def _on_copy(self) -> None:
+        spec = self.spec()
+        if spec is not None:
+            copy_text(spec.shell())
+
+    def _on_replay(self, index: int) -> None:
+        if 0 <= index < len(self._replay):
+            entry = self._replay[index]
+            total = entry.get("total")
+            text = f"step {entry['step']}" + (f", loss {total:.4g}" if total is not None else "")
+            self.replay_note.setText(text)
+            pose = PoseData.from_dict({"object_id": self.project.object_id, **entry})
+            self.project.put_poses(self.project.frame_index, [pose], "optimised")
+
+
+def _numbers(pose: PoseData | None) -> str:
+    if pose is None:
+        return ""
+    x, y, z = (1000 * v for v in pose.t)
+    score = f"   score {pose.score:.2f}" if pose.score < 1 else ""
+    return f"x {x:.1f}   y {y:.1f}   z {z:.1f} mm{score}"
