@@ -131,20 +131,19 @@ class PoseOptimiser:
         self.objective, self.config, self.backend = objective, config, backend
         self.pose = PoseParameters(R, t, boxes.centre[object_index])
         n, steps = len(R), config.steps
-        kind = {"dtype": R.dtype, "device": R.device}
-        turn = torch.full((n, 3), config.rotation_step, **kind)
+        turn = R.new_full((n, 3), config.rotation_step)
         shift = (config.translation_step * boxes.diameter[object_index]).to(R.dtype)
         self.scale = torch.cat((turn, shift[:, None].expand(n, 3)), 1)
-        k = torch.arange(steps + 1, **kind)
+        k = torch.arange(steps + 1, dtype=R.dtype, device=R.device)
         self.rate = 0.5 * (1 + torch.cos(math.pi * k / max(steps, 1)))
         # golden ratio steps visit all pixels evenly; first and last term values are alike
         self.jitter = (0.5 + k * 0.6180339887) % 1
         self.jitter[-1] = 0.5
-        self.momentum = torch.zeros(n, 6, **kind)
-        self.square = torch.zeros(n, 6, **kind)
+        self.momentum = R.new_zeros(n, 6)
+        self.square = R.new_zeros(n, 6)
         self.count = torch.zeros(1, dtype=torch.long, device=R.device)
-        self.R_log = torch.zeros(steps + 1, n, 3, 3, **kind)
-        self.t_log = torch.zeros(steps + 1, n, 3, **kind)
+        self.R_log = R.new_zeros(steps + 1, n, 3, 3)
+        self.t_log = R.new_zeros(steps + 1, n, 3)
         self.term_log: dict[str, Tensor] = {}
 
     def evaluate(self, delta: Tensor) -> dict[str, Tensor]:
