@@ -169,7 +169,9 @@ class _Render(torch.autograd.Function):
             run_parallel(work, units)
         total = torch.from_numpy(sums.sum(1))
         g_t, moment = total[:, :3], total[:, 3:].view(batch, 3, 3)
-        g_R = (moment - g_t[:, :, None] * t[:, None].double()) @ R.double()
+        # a pose that is not finite drew nothing and receives zero
+        R64, t64 = (x.double().nan_to_num(0, 0, 0) for x in (R, t))
+        g_R = (moment - g_t[:, :, None] * t64[:, None]) @ R64
         return (
             g_R.float(),
             g_t.float(),

@@ -113,10 +113,10 @@ def soften(pix, faces, entries, sigma_inv, box_x, box_y, row0, row1, height, wid
         face_id: (rows, W). free: (rows, W + LANES) float32, out: the product; 0 where covered.
     """
     rows = row1 - row0
-    for r in range(rows):
+    for n in range(rows):
         for c in range(width):
-            free[r, c] = 1.0 if face_id[r, c] < 0 else 0.0
-        free[r, width:] = 0.0
+            free[n, c] = 1.0 if face_id[n, c] < 0 else 0.0
+        free[n, width:] = 0.0
     after, before = np.empty((rows, width), np.int32), np.empty((rows, width), np.int32)
     find_uncovered(face_id, after, before)
     sx, sy, sharp, step = 2.0 / width, 2.0 / height, f32(sigma_inv), f32(2.0 / width)

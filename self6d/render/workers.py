@@ -9,35 +9,69 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import torch
 
-_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+_queues: dict[int, tuple[SimpleQueue, list[threading.Thread]]] = {}
+_lock = threading.Lock()
+
+
+class _Share:
+    """`count` pieces of work that several threads take from, one at a time."""
+
+    def __init__(self, work: Callable[[int], None], count: int):
+        self.work, self.count = work, count
+        self.numbers = itertools.count()  # next() is atomic under the interpreter lock
+        self.finished = itertools.count(1)
+        self.done = threading.Event()
+        self.error: BaseException | None = None
+
+    def drain(self) -> None:
+        while (i := next(self.numbers)) < self.count:
+            try:
+                if self.error is None:
+                    self.work(i)
+            except BaseException as error:
+                self.error = error
+            if next(self.finished) == self.count:
+                self.done.set()
 
 
 def run_parallel(work: Callable[[int], None], count: int) -> None:
     """Call `work(i)` once for every i < count, on as many threads as torch uses.
 
-    The order is free, so results may depend on i alone. The calling thread takes part.
+    The order is free, so results may depend on i alone. The calling thread takes part. The first
+    error is raised here, after the pieces already begun have ended.
     """
     helpers = min(torch.get_num_threads(), count) - 1
-    numbers = itertools.count()  # next() is atomic under the interpreter lock
-
-    def drain() -> None:
-        while (i := next(numbers)) < count:
+    if helpers < 1:
+        for i in range(count):
             work(i)
+        return
+    share = _Share(work, count)
+    queue = _queue(helpers)
+    for _ in range(helpers):
+        queue.put(share)
+    share.drain()
+    share.done.wait()
+    if share.error is not None:
+        raise share.error
 
-    futures = [_pool().submit(drain) for _ in range(helpers)]
-    drain()
-    for future in futures:
-        if not future.cancel():
-            future.result()
+
+def _queue(threads: int) -> SimpleQueue:
+    """The queue of this process's helpers, at least `threads` of them."""
+    with _lock:
+        # a forked child has none of its parent's threads
+        queue, members = _queues.setdefault(os.getpid(), (SimpleQueue(), []))
+        while len(members) < threads:
+            members.append(threading.Thread(target=_serve, args=(queue,), daemon=True))
+            members[-1].start()
+    return queue
 
 
-def _pool() -> ThreadPoolExecutor:
-    key = (os.getpid(), torch.get_num_threads())  # a forked child has none of its parent's threads
-    if key not in _pools:
-        _pools[key] = ThreadPoolExecutor(key[1], thread_name_prefix="render")
-    return _pools[key]
+def _serve(queue: SimpleQueue) -> None:
+    while True:
+        queue.get().drain()
