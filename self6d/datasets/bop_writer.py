@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,32 @@ from self6d.datasets.base import FrameKey
 from self6d.datasets.bop import BopRecording
 from self6d.datasets.recording import Recording
 from self6d.errors import InputError, StorageError
-from self6d.scene import Frame, GroundTruth
+from self6d.files import note, read_json
+from self6d.scene import Frame, GroundTruth, Symmetry
 
 _FINE_MM, _COARSE_MM = 0.1, 1.0  # depth units; the finer where 16 bits hold the range
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What to change on the way.
+
+    Attributes:
+        depth_factor: depth is this many times what it was read as.
+        k_factor: fx, fy, cx, cy are this many times what they were.
+        skip: (scene number, image number) of frames to leave out.
+        symmetries: object number -> symmetry to state in models_info.json, metres.
+        encode: encode images anew, as the reader mended them, instead of copying their files.
+    """
+
+    depth_factor: float = 1.0
+    k_factor: float = 1.0
+    skip: frozenset[tuple[int, int]] = frozenset()
+    symmetries: Mapping[int, Symmetry] = field(default_factory=dict)
+    encode: bool = False
+
+
+_NONE = Corrections()
 
 
 def write_bop(
@@ -27,6 +51,8 @@ def write_bop(
     *,
     split: str = "test",
     models: str | Path | None = None,
+    corrections: Corrections = _NONE,
+    on_frame: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a recording as OUT/SPLIT/SCENE/..., with its splits and models.
 
@@ -37,6 +63,8 @@ def write_bop(
         dataset: from `open_dataset`; a subset writes only its frames.
         out: folder to make.
         models: folder copied to OUT/models; the recording's own by default.
+        corrections: what to change on the way.
+        on_frame: told the number of frames written and of all.
 
     Returns:
         `out`.
@@ -52,7 +80,8 @@ def write_bop(
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         try:
-            _write(dataset, partial, split, Path(models) if models else dataset.models_path)
+            job = _Job(dataset, corrections, on_frame)
+            job.write(partial, split, Path(models) if models else dataset.models_path)
             partial.chmod(0o755)  # mkdtemp makes it private
             partial.replace(out)
         except BaseException:
@@ -67,22 +96,112 @@ def write_bop(
     return out
 
 
-def _write(dataset: Recording, root: Path, split: str, models: Path | None) -> None:
-    scenes: dict[int, list[int]] = {}
-    for index, key in enumerate(dataset.keys):
-        scenes.setdefault(key.scene_id, []).append(index)
-    for scene_id, indices in scenes.items():
-        _write_scene(dataset, indices, root / split / f"{scene_id:06d}")
-    present = set(dataset.keys)
-    splits: dict[str, Any] = {}
-    for name in dataset.split_names():
-        keys = [k for k in dataset.split_keys(name) if k in present]
-        if keys:
-            splits[name] = _by_scene(keys)
-    if splits:
-        _dump(root / "splits.json", splits)
-    if models is not None and models.is_dir():
-        shutil.copytree(models, root / "models")
+class _Job:
+    """One recording on its way to a folder."""
+
+    def __init__(
+        self,
+        dataset: Recording,
+        corrections: Corrections,
+        on_frame: Callable[[int, int], None] | None,
+    ) -> None:
+        self.dataset = dataset
+        self.corrections = corrections
+        self.on_frame = on_frame
+        self.written: set[FrameKey] = set()
+
+    def write(self, root: Path, split: str, models: Path | None) -> None:
+        dataset = self.dataset
+        scenes: dict[int, list[int]] = {}
+        for index, key in enumerate(dataset.keys):
+            if (key.scene_id, key.image_id) not in self.corrections.skip:
+                scenes.setdefault(key.scene_id, []).append(index)
+        for scene_id, indices in scenes.items():
+            self._write_scene(indices, root / split / f"{scene_id:06d}")
+        splits = {}
+        for name in dataset.split_names():
+            keys = [k for k in dataset.split_keys(name) if k in self.written]
+            if keys:
+                splits[name] = _by_scene(keys)
+        if splits:
+            _dump(root / "splits.json", splits)
+        if models is not None and models.is_dir():
+            shutil.copytree(models, root / "models")
+            _state_symmetries(root / "models", self.corrections.symmetries)
+
+    def _write_scene(self, indices: Sequence[int], folder: Path) -> None:
+        cameras: dict[str, Any] = {}
+        labels: dict[str, list] = {}
+        infos: dict[str, list] = {}
+        for index in indices:
+            key = self.dataset.keys[index]
+            image = str(key.image_id)
+            try:
+                camera, entries, extra = self._write_frame(index, key, folder)
+            except InputError as error:
+                if not self.corrections.encode:
+                    raise
+                note(error.path or folder, f"frame left out: {error.what}")
+                continue
+            cameras[image] = self._corrected(camera)
+            if entries:
+                labels[image] = entries
+            if extra:
+                infos[image] = extra
+            self.written.add(key)
+            if self.on_frame is not None:
+                self.on_frame(len(self.written), len(self.dataset))
+        _dump(folder / "scene_camera.json", cameras)
+        if labels:
+            _dump(folder / "scene_gt.json", labels)
+        if infos:
+            _dump(folder / "scene_gt_info.json", infos)
+
+    def _write_frame(self, index: int, key: FrameKey, folder: Path):
+        """Images, masks; camera entry, label entries, info entries."""
+        dataset = self.dataset
+        if isinstance(dataset, BopRecording):
+            entries, extra = dataset.label_entries(key)
+            _copy_masks(dataset, key, folder, len(entries))
+            if self.corrections.encode:
+                return _encode_images(dataset.frame(index), folder), entries, extra
+            return _copy_images(dataset, key, folder), entries, extra
+        frame = dataset.frame(index)
+        camera = _encode_images(frame, folder)
+        return camera, *_encode_labels(dataset.truth(index), frame, folder)
+
+    def _corrected(self, entry: dict[str, Any]) -> dict[str, Any]:
+        if self.corrections.depth_factor != 1:
+            scale = entry.get("depth_scale", 1.0) * self.corrections.depth_factor
+            entry = {**entry, "depth_scale": scale}
+        if self.corrections.k_factor != 1:
+            K = np.array(entry["cam_K"], dtype=np.float64).reshape(3, 3)
+            K[:2, 2] += 0.5  # pixel corners, not centres, scale with the image
+            K[:2] *= self.corrections.k_factor
+            K[:2, 2] -= 0.5
+            entry = {**entry, "cam_K": [float(v) for v in K.reshape(-1)]}
+        return entry
+
+
+def _state_symmetries(models: Path, symmetries: Mapping[int, Symmetry]) -> None:
+    """Add symmetries to models_info.json, in BOP's millimetres."""
+    if not symmetries:
+        return
+    path = models / "models_info.json"
+    table = read_json(path, "models_info") if path.is_file() else {}
+    for object_id, symmetry in symmetries.items():
+        entry = table.setdefault(str(object_id), {})
+        if len(symmetry.discrete):
+            mm = symmetry.discrete.copy()
+            mm[:, :3, 3] *= 1000
+            entry["symmetries_discrete"] = mm.reshape(-1, 16).tolist()
+        if len(symmetry.axes):
+            entry["symmetries_continuous"] = [
+                {"axis": axis.tolist(), "offset": (1000 * offset).tolist()}
+                for axis, offset in zip(symmetry.axes, symmetry.offsets, strict=True)
+            ]
+    path.unlink(missing_ok=True)  # the copy may be read-only as its original is
+    _dump(path, table)
 
 
 def _by_scene(keys: Sequence[FrameKey]) -> dict[str, list[int]]:
@@ -90,32 +209,6 @@ def _by_scene(keys: Sequence[FrameKey]) -> dict[str, list[int]]:
     for key in keys:
         table.setdefault(str(key.scene_id), []).append(key.image_id)
     return table
-
-
-def _write_scene(dataset: Recording, indices: Sequence[int], folder: Path) -> None:
-    cameras: dict[str, Any] = {}
-    labels: dict[str, list] = {}
-    infos: dict[str, list] = {}
-    for index in indices:
-        key = dataset.keys[index]
-        image = str(key.image_id)
-        if isinstance(dataset, BopRecording):
-            cameras[image] = _copy_images(dataset, key, folder)
-            entries, extra = dataset.label_entries(key)
-            _copy_masks(dataset, key, folder, len(entries))
-        else:
-            frame = dataset.frame(index)
-            cameras[image] = _encode_images(frame, folder)
-            entries, extra = _encode_labels(dataset.truth(index), frame, folder)
-        if entries:
-            labels[image] = entries
-        if extra:
-            infos[image] = extra
-    _dump(folder / "scene_camera.json", cameras)
-    if labels:
-        _dump(folder / "scene_gt.json", labels)
-    if infos:
-        _dump(folder / "scene_gt_info.json", infos)
 
 
 def _copy_images(dataset: BopRecording, key: FrameKey, folder: Path) -> dict[str, Any]:

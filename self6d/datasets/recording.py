@@ -17,6 +17,8 @@ from self6d.scene import Frame, GroundTruth
 
 Truth = tuple[GroundTruth, ...]
 
+LABELLED, UNLABELLED = "labelled", "unlabelled"
+
 
 @dataclass(frozen=True)
 class FrameSource:
@@ -124,15 +126,20 @@ class Recording:
     def split_keys(self, name: str) -> list[FrameKey]:
         """Frames of this recording that a named split holds, in order.
 
+        Beside the recording's own splits, "labelled" and "unlabelled" are the frames with and
+        without truth.
+
         Raises:
             InputError: no such split; the remedy lists the names.
         """
+        if name not in self._splits and name in (LABELLED, UNLABELLED):
+            return [k for k in self.keys if bool(self._truth(k)) == (name == LABELLED)]
         if name not in self._splits:
-            names = ", ".join(self.split_names())
+            names = ", ".join((*self.split_names(), LABELLED, UNLABELLED))
             raise InputError(
                 f"there is no split '{name}'",
                 path=self.root,
-                remedy=f"Splits here: {names}." if names else "It has no named splits.",
+                remedy=f"Splits here: {names}.",
             )
         wanted = set(self._splits[name])
         return [k for k in self.keys if k in wanted]

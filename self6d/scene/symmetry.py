@@ -121,12 +121,11 @@ def _axes(surface: _Surface, diameter: float, limit: float) -> list[tuple[np.nda
     cap = 0.1 * diameter  # a search that may stop there is many times faster
     few = surface.probes[:80] - surface.centre
     coarse = cKDTree(surface.dense[:3000] - surface.centre)
-    candidates = []
-    for direction in np.concatenate((_principal(surface), _hemisphere(400))):
-        for order in _PRIMES:
-            moved = few @ _turn(direction, 2 * np.pi / order).T
-            distance = coarse.query(moved, distance_upper_bound=cap)[0]
-            candidates.append((float(np.minimum(distance, cap).mean()), order, direction))
+    starts = [(order, d) for d in (*_principal(surface), *_hemisphere(400)) for order in _PRIMES]
+    turns = np.stack([_turn(direction, 2 * np.pi / order) for order, direction in starts])
+    moved = np.einsum("sij,nj->sni", turns, few)
+    distances = np.minimum(coarse.query(moved, distance_upper_bound=cap)[0], cap).mean(1)
+    candidates = [(float(d), *start) for d, start in zip(distances, starts, strict=True)]
     candidates.sort(key=lambda c: c[0])
     accepted: list[tuple[float, np.ndarray, np.ndarray]] = []
     tried: list[tuple[int, np.ndarray]] = []
@@ -159,12 +158,14 @@ def _icp(
     """
     R = _turn(direction, 2 * np.pi / order)
     t = surface.centre - R @ surface.centre
-    for step in range(12):
-        points = surface.probes[:120] if step < 8 else surface.probes[:400]
+    for step in range(10):
+        points = surface.probes[:120] if step < 7 else surface.probes[:400]
         distance, index = surface.tree.query(points @ R.T + t, distance_upper_bound=cap)
-        near = distance <= min(cap, float(np.percentile(distance, 90)))
-        if near.sum() < 0.5 * len(points) or (step == 5 and distance[near].mean() > 0.3 * cap):
+        nearest = np.sort(distance)[: int(0.9 * len(points))]
+        hopeless = {0: 1.0, 3: 0.45, 6: 0.3}.get(step)
+        if hopeless is not None and not np.minimum(nearest, cap).mean() < hopeless * cap:
             return None
+        near = distance <= min(nearest[-1], 0.999 * cap)
         a, b = points[near], surface.dense[index[near]]
         ca, cb = a.mean(0), b.mean(0)
         U, _, Vt = np.linalg.svd((a - ca).T @ (b - cb))
