@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
+from self6d.config import from_dict, load_preset
 from self6d.errors import InputError
 
 
@@ -61,6 +62,9 @@ class NetworkConfig:
     translation: Literal["site", "centroid"] = "site"
     """Translation output: scale-invariant, relative to region and focal length; or projected
     centroid and distance."""
+    mask_prior: bool = True
+    """Let the pose head correct a first guess of the translation from the predicted mask's centroid
+    and area, with translation "site"."""
     pose_head: Literal["dense", "direct"] = "dense"
     """Pose from dense object coordinates through a learned PnP, or directly from features."""
     pnp_features: int = 16
@@ -121,46 +125,5 @@ class NetworkConfig:
 
     @classmethod
     def preset(cls, name: str) -> NetworkConfig:
-        """The network section of a preset: "tiny", "standard" or "paper"."""
-        if name not in _PRESETS:
-            raise InputError(
-                f'there is no network preset "{name}"',
-                remedy=f"Choose one of {', '.join(_PRESETS)}.",
-            )
-        return replace(cls(), **_PRESETS[name])
-
-
-_PRESETS: dict[str, dict] = {
-    "standard": {},
-    "tiny": {
-        "backbone": "resnet18-w16",
-        "detector_scale": 1.0,
-        "pyramid_channels": 32,
-        "head_convs": 1,
-        "crop_backbone": "resnet18-w32",
-        "crop_size": 64,
-        "head_channels": 64,
-        "regions": 0,
-        "rois_per_image": 2,
-    },
-    "paper": {
-        "backbone": "resnet50",
-        "detector_scale": 1.0,
-        "pyramid_channels": 256,
-        "pyramid_levels": 5,
-        "head_convs": 4,
-        "roi_input": "features",
-        "roi_padding": 1.0,
-        "roi_square": False,
-        "head_channels": 256,
-        "rotation": "quaternion",
-        "translation": "centroid",
-        "pose_head": "direct",
-        "pnp_features": 0,
-        "regions": 0,
-        "amodal_mask": False,
-        "mask_upsample": 1,
-        "per_object": True,
-        "disentangled": False,
-    },
-}
+        """The [network] table of a preset: "tiny", "standard", "paper", or a TOML file."""
+        return from_dict(cls, load_preset(name).get("network", {}), prefix="network.")

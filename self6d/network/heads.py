@@ -57,6 +57,7 @@ class CropFeatures(nn.Module):
         width = config.head_channels
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in self.backbone.channels)
         self.smooth = nn.ModuleList(conv_norm(width, width) for _ in range(3))
+        self.tower = conv_norm(width, width)
         self.identity = nn.Embedding(objects if config.per_object else 1, width)
         nn.init.normal_(self.identity.weight, std=0.1)
         self.side = config.crop_size // 4
@@ -69,7 +70,7 @@ class CropFeatures(nn.Module):
         x = maps[-1] + self.identity(object_index)[:, :, None, None]
         for finer, smooth in zip(reversed(maps[:-1]), self.smooth):
             x = smooth(F.interpolate(x, scale_factor=2.0, mode="nearest") + finer)
-        return x
+        return self.tower(x)
 
     def crops(self, images: Tensor, boxes: Tensor, image_index: Tensor | None) -> Tensor:
         """Regions of the images as square crops; arguments as `roi_align` -> (N, 3, S, S)."""
@@ -116,18 +117,18 @@ class FusedFeatures(nn.Module):
 
 
 class MaskBranch(nn.Module):
-    """Visible (and amodal) mask logits over a region."""
+    """Visible (and amodal) mask logits over a region, finer than the features by pixel shuffle."""
 
     def __init__(self, config: NetworkConfig, objects: int) -> None:
         super().__init__()
-        width, self.up = config.head_channels, config.mask_upsample
-        self.tower = conv_norm(width, width)
+        self.up = config.mask_upsample
         self.channels = 2 if config.amodal_mask else 1
-        self.out = PerObjectLinear(width, self.channels * self.up**2, objects, std=0.01)
+        outside = self.channels * self.up**2
+        self.out = PerObjectLinear(config.head_channels, outside, objects, std=0.01)
 
     def forward(self, features: Tensor, object_index: Tensor) -> Tensor:
         """(N, D, S, S) -> (N, 1 or 2, up S, up S) float32 logits."""
-        logits = self.out(self.tower(features), object_index).float()
+        logits = self.out(features, object_index).float()
         return F.pixel_shuffle(logits, self.up) if self.up > 1 else logits
 
 
@@ -136,13 +137,12 @@ class DenseBranch(nn.Module):
 
     def __init__(self, config: NetworkConfig, objects: int) -> None:
         super().__init__()
-        width = config.head_channels
-        self.tower = conv_norm(width, width)
-        self.out = PerObjectLinear(width, 3 + config.regions, objects, std=0.01)
+        outside = 3 + config.regions
+        self.out = PerObjectLinear(config.head_channels, outside, objects, std=0.01)
 
     def forward(self, features: Tensor, object_index: Tensor) -> tuple[Tensor, Tensor]:
         """(N, D, S, S) -> coordinates (N, 3, S, S), about -1 to 1, and region logits, float32."""
-        out = self.out(self.tower(features), object_index).float()
+        out = self.out(features, object_index).float()
         return out[:, :3], out[:, 3:]
 
 

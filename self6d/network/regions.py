@@ -128,6 +128,8 @@ class RegionNetwork(nn.Module):
             pose_input = torch.cat(parts, dim=1)
         raw, translation = self.pose(pose_input, regions.object_index)
         with torch.autocast(images.device.type, enabled=False):
+            if self.config.mask_prior:
+                translation = translation + _site_of_mask(mask_logits[:, -1])
             decode = DECODE[self.config.translation]
             diameter = objects.diameter[regions.object_index]
             t = decode(translation, regions.box, regions.K, diameter)
@@ -137,6 +139,27 @@ class RegionNetwork(nn.Module):
             else:
                 rotation = R = quaternion_to_matrix(raw)
         return RegionOutput(mask_logits, rotation, translation, R, t, coordinates, region_logits)
+
+
+def _site_of_mask(logits: Tensor) -> Tensor:
+    """A first guess of the SITE code: the mask's centroid, and distance from its area.
+
+    The silhouette's area, in shares A of the region's, is about c (d / (a z))^2 with a constant c
+    of the object, so dz = log(a z / d) is -log(A) / 2 up to a constant the pose head learns.
+
+    Args:
+        logits: (N, M, M), of the most complete mask there is.
+
+    Returns:
+        (N, 3), without gradient.
+    """
+    p = logits.detach().sigmoid()
+    side = p.shape[-1]
+    axis = (torch.arange(side, device=p.device) + 0.5) / side - 0.5
+    total = p.sum((1, 2)).clamp_min(1.0)
+    x = (p.sum(1) * axis).sum(-1) / total
+    y = (p.sum(2) * axis).sum(-1) / total
+    return torch.stack((x, y, -0.5 * (total / side**2).log()), dim=-1)
 
 
 def _correspondences(scaled: Tensor, seen: Tensor, regions: Regions) -> Tensor:
