@@ -27,9 +27,14 @@ class Dataset(Protocol):
         keys: address of every frame, in order.
     """
 
-    root: Path
-    kind: str
-    keys: Sequence[FrameKey]
+    @property
+    def root(self) -> Path: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def keys(self) -> Sequence[FrameKey]: ...
 
     def __len__(self) -> int: ...
 

@@ -29,6 +29,16 @@ from self6d.training.inputs import (
 )
 from self6d.training.loop import Task, run_task
 from self6d.training.run_folder import RunFolder
+from self6d.training.using import Evaluation, evaluate, predict, synth_preview
+
+__all__ = [
+    "Evaluation",
+    "RunConfig",
+    "evaluate",
+    "predict",
+    "synth_preview",
+    "train_synthetic",
+]
 
 Changes = dict[str, Any] | list[str] | None
 

@@ -26,7 +26,8 @@ def save_models(models: Sequence[ObjectModel], folder: Path) -> None:
     for model in models:
         suffix = "ply" if model.uv is None else "glb"
         data = _mesh(model).export(file_type=suffix)
-        atomic_write(folder / f"obj_{model.object_id:06d}.{suffix}", bytes(data))
+        assert isinstance(data, bytes)  # both formats are binary
+        atomic_write(folder / f"obj_{model.object_id:06d}.{suffix}", data)
     infos = {str(model.object_id): _info(model) for model in models}
     atomic_write(folder / "models_info.json", json.dumps(infos, indent=1).encode())
 
@@ -39,7 +40,7 @@ def has_models(folder: Path) -> bool:
 def _mesh(model: ObjectModel) -> trimesh.Trimesh:
     """Millimetres, as BOP's files."""
     vertices = model.vertices.astype(np.float64) * 1000
-    if model.uv is None:
+    if model.uv is None or model.texture is None:
         colors = np.round(model.colors * 255).astype(np.uint8) if model.has_color else None
         return trimesh.Trimesh(vertices, model.faces, vertex_colors=colors, process=False)
     # texture coordinates belong to face corners here, to vertices in files

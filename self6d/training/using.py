@@ -1,0 +1,271 @@
+"""Using trained networks: evaluation, prediction, pictures of stage-1 images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from self6d.datasets import Dataset, open_dataset
+from self6d.datasets.images import RGB_SUFFIXES, read_rgb
+from self6d.errors import InputError, StorageError
+from self6d.evaluation.predictions import Prediction, network_predictor
+from self6d.evaluation.protocols import evaluate as score_predictions
+from self6d.evaluation.results import Results
+from self6d.geometry import Camera, matrix_to_quaternion
+from self6d.run_config import build_config
+from self6d.scene import Frame, ObjectModel
+from self6d.storage import atomic_write
+from self6d.training.events import Listener, Progress
+from self6d.training.inputs import (
+    Paths,
+    load_given_models,
+    load_network,
+    resolve_camera,
+    resolve_device,
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of several runs on the same frames, in the order given."""
+
+    results: tuple[Results, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"runs": [result.to_dict() for result in self.results]}
+
+
+def evaluate(
+    data: str | Path,
+    models: Paths | None,
+    runs: Sequence[str | Path],
+    *,
+    split: str | None = None,
+    device: str = "auto",
+    bop: bool = False,
+    json_path: Path | None = None,
+    listener: Listener | None = None,
+) -> Evaluation:
+    """Score runs on the labelled frames of a recording; predictions see RGB and K alone.
+
+    Args:
+        models: CAD files; None: each run's own copy.
+        runs: run folders.
+        split: named split; None: "eval" if the recording has it, else every labelled frame.
+        bop: also VSD, MSSD, MSPD and average recalls.
+        json_path: also write the result there.
+
+    Raises:
+        InputError: no labels, unknown split, unreadable data.
+        CheckpointError: a run without an intact checkpoint.
+    """
+    place = resolve_device(device)
+    dataset = open_dataset(data)
+    chosen = default_split(dataset, split, "eval")
+    results = []
+    for path in runs:
+        trained = load_network(path, device=place, models=models)
+        predictor = network_predictor(trained.network, place)
+        result = score_predictions(
+            dataset,
+            trained.models,
+            predictor,
+            chosen,
+            label=Path(path).name,
+            bop=bop,
+            listener=listener,
+        )
+        results.append(result)
+    evaluation = Evaluation(tuple(results))
+    if json_path is not None:
+        write_file(json_path, json.dumps(evaluation.to_dict(), indent=1) + "\n")
+    return evaluation
+
+
+def predict(
+    images: str | Path,
+    from_run: str | Path,
+    *,
+    camera: Camera | str | Path | None = None,
+    score_threshold: float = 0.3,
+    device: str = "auto",
+    overlay: Path | None = None,
+    listener: Listener | None = None,
+) -> list[dict[str, Any]]:
+    """Poses in images, from RGB and K alone.
+
+    Args:
+        images: recording, folder of images or one image.
+        camera: for images that come without one.
+        overlay: folder to make, for pictures with the poses drawn in.
+
+    Returns:
+        rows of {"image", "scene_id", "image_id", "object", "object_id", "score", "R_m2c",
+        "t_m2c" (metres), "quaternion_wxyz"}.
+    """
+    place = resolve_device(device)
+    trained = load_network(from_run, device=place)
+    predictor = network_predictor(trained.network, place, score_threshold=score_threshold)
+    names = {model.object_id: model.name for model in trained.models}
+    frames = _Frames(images, camera)
+    if overlay is not None and overlay.exists():
+        raise InputError("exists already", path=overlay, remedy="Name a new folder.")
+    rows = []
+    for index, frame in enumerate(frames):
+        found = predictor(frame)
+        rows += [_row(frame.name, names, prediction) for prediction in found]
+        if overlay is not None:
+            picture = draw_poses(frame.rgb, frame.camera, found, trained.models)
+            name = f"{frame.scene_id:06d}_{frame.image_id:06d}.png"
+            write_picture(overlay / name, picture)
+        if listener is not None:
+            listener(Progress(index + 1, len(frames), None, "predict"))
+    return rows
+
+
+def synth_preview(
+    models: Paths,
+    out: str | Path,
+    *,
+    preset: str | Path = "standard",
+    camera: Camera | str | Path | None = None,
+    images: int = 12,
+    seed: int = 0,
+    device: str = "auto",
+    overrides: dict[str, Any] | list[str] | None = None,
+) -> Path:
+    """Write a contact sheet (PNG) of the images that stage 1 would train on.
+
+    Raises:
+        InputError: the file exists, or models, camera or configuration cannot be used.
+    """
+    from self6d.synthesis import SceneMaker, gallery, scaled_camera
+
+    out = Path(out)
+    if out.exists():
+        raise InputError("exists already", path=out, remedy="Name a new file.")
+    config = build_config(preset, overrides).synthesis
+    view = scaled_camera(resolve_camera(camera), config.height)
+    maker = SceneMaker(load_given_models(models), view, config, resolve_device(device))
+    columns = max(1, round(images**0.5))
+    write_picture(out, gallery(maker.make(images, seed, 0), columns=columns, images=images))
+    return out
+
+
+def default_split(dataset: Dataset, asked: str | None, usual: str) -> str | None:
+    """The split asked for, else the usual one where the recording has it, else None: all frames."""
+    return asked or (usual if usual in dataset.split_names() else None)
+
+
+def draw_poses(
+    rgb: np.ndarray,
+    camera: Camera,
+    predictions: Sequence[Prediction],
+    models: Sequence[ObjectModel],
+) -> np.ndarray:
+    """Each predicted object's bounding box and axes (x red, y green, z blue) over the image.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    picture = rgb.copy()
+    by_id = {model.object_id: model for model in models}
+    for p in predictions:
+        low, high = by_id[p.object_id].extents
+        corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+        points = np.where(corners, high, low)
+        centre = (low + high) / 2
+        ends = centre + np.diag(high - low) / 2
+        xyz = np.concatenate((points, centre[None], ends)) @ p.R.T + p.t
+        if (xyz[:, 2] <= 0.01).any():
+            continue
+        uv = xyz @ camera.K.T
+        pixels = np.round(uv[:, :2] / uv[:, 2:] - 0.5).astype(int).tolist()
+        for a in range(8):
+            for b in range(a + 1, 8):
+                if np.abs(corners[a] - corners[b]).sum() == 1:
+                    cv2.line(picture, pixels[a], pixels[b], (255, 210, 60), 1, cv2.LINE_AA)
+        for axis, end in enumerate(pixels[9:]):
+            colour = [int(255 * (axis == i)) for i in range(3)]
+            cv2.line(picture, pixels[8], end, colour, 2, cv2.LINE_AA)
+    return picture
+
+
+def write_picture(path: Path, rgb: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 RGB as PNG.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    _, data = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
+    write_file(path, data.tobytes())
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a result; the folder is made.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written ({error.strerror})", path=path, remedy="Name another file."
+        ) from error
+
+
+def _row(image: str, names: dict[int, str], p: Prediction) -> dict[str, Any]:
+    quaternion = matrix_to_quaternion(torch.from_numpy(np.asarray(p.R, np.float64)))
+    return {
+        "image": image,
+        "scene_id": p.scene_id,
+        "image_id": p.image_id,
+        "object": names[p.object_id],
+        "object_id": p.object_id,
+        "score": p.score,
+        "R_m2c": np.asarray(p.R).tolist(),
+        "t_m2c": np.asarray(p.t).tolist(),
+        "quaternion_wxyz": quaternion.tolist(),
+    }
+
+
+class _Frames(Sequence[Frame]):
+    """Frames read on demand: of a recording, or of bare images with a camera given apart."""
+
+    def __init__(self, images: str | Path, camera: Camera | str | Path | None) -> None:
+        self._camera = resolve_camera(camera)
+        path = Path(images)
+        self._files: list[Path] = []
+        self._dataset: Dataset | None = None
+        if self._camera is None:
+            self._dataset = open_dataset(path)
+            return
+        entries = sorted(path.iterdir()) if path.is_dir() else [path]
+        self._files = [p for p in entries if p.suffix.lower() in RGB_SUFFIXES]
+        if not self._files:
+            raise InputError("holds no colour images", path=path, remedy="Name a folder of images.")
+
+    def __len__(self) -> int:
+        return len(self._files) if self._dataset is None else len(self._dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        if self._dataset is not None:
+            return self._dataset.frame(index)
+        assert self._camera is not None
+        rgb = read_rgb(self._files[index])
+        h, w = rgb.shape[:2]
+        camera = self._camera if self._camera.size == (h, w) else self._camera.resized(w, h)
+        return Frame(rgb, None, camera, 0, index, self._files[index].name)
