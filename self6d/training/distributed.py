@@ -38,8 +38,8 @@ class World:
     def announce(self, step: int | None) -> None:
         """Rank 0: tell the others to do a step; None: to end."""
         if self.size > 1 and self.rank == 0:
-            _store().add("announced", 1)
-            _store().set(f"go/{_store().add('announced', 0)}", "end" if step is None else str(step))
+            count = _store().add("announced", 1)
+            _store().set(f"go/{count}", "end" if step is None else str(step))
 
     def heed(self, count: int) -> int | None:
         """Other ranks: wait for announcement `count` (from 1); the step, or None to end."""

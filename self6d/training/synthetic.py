@@ -139,7 +139,7 @@ class SyntheticTask:
         self.optimizer = torch.optim.AdamW(
             _groups(self.parameters, self.config.weight_decay),
             lr=self.config.lr,
-            fused=self.cuda,
+            fused=True,
         )
         self.maker = SceneMaker(
             models, self.camera, self.synthesis, self.device, distractors=distractors
@@ -229,7 +229,7 @@ class SyntheticTask:
         return [self._validation]
 
     def score(self) -> float:
-        """ADD(-S) recall, with detection recall to break early ties."""
+        """Recall of right poses, with detection recall to break early ties."""
         health = self.validate(self._step)
         return health["add_recall"] + 0.01 * health["detection_recall"]
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from self6d.geometry import transform
+from self6d.losses.supervised import nearest_symmetric_pose
 from self6d.network import Detections, PoseNetwork, roi_align
 from self6d.synthesis.batch import SceneBatch
 
@@ -19,8 +20,8 @@ def synthetic_recalls(network: PoseNetwork, batch: SceneBatch) -> dict[str, floa
     """Share of instances found, and found with a right pose.
 
     An instance visible by more than 30 % is found if a detection of its object overlaps its box by
-    more than half; its pose is right if ADD (ADD-S for symmetric objects) is below 10 % of the
-    diameter (Self6D, equations 12 and 13). Of several such detections the best overlap counts.
+    more than half; its pose is right if `pose_errors` is below 10 % of the diameter. Of
+    several such detections the best overlap counts.
 
     Args:
         network: see `PoseNetwork`. batch: labelled images on its device.
@@ -49,20 +50,20 @@ def synthetic_recalls(network: PoseNetwork, batch: SceneBatch) -> dict[str, floa
 def pose_errors(
     network: PoseNetwork, found: Detections, batch: SceneBatch, instance: Tensor
 ) -> Tensor:
-    """(n,) ADD, or ADD-S for symmetric objects, in diameters.
+    """(n,) ADD in diameters; for symmetric objects the least over their symmetries.
+
+    That is stricter than ADD-S, and exact with few points.
 
     Args:
         found: n detections. instance: (n,) int64, the instance each is compared with.
     """
     objects, which = network.objects, batch.object_index[instance]
     points = objects.points[which]
-    estimate = transform(points, found.R, found.t)
-    truth = transform(points, batch.R[instance], batch.t[instance])
-    add = (estimate - truth).norm(dim=-1).mean(-1)
-    add_s = torch.cdist(truth, estimate).amin(-1).mean(-1)
-    eye = torch.eye(4, device=points.device)
-    symmetric = ((objects.symmetries - eye).abs().amax((2, 3)) > 1e-6).any(1)[which]
-    return torch.where(symmetric, add_s, add) / objects.diameter[which]
+    R, t = nearest_symmetric_pose(
+        found.R, found.t, batch.R[instance], batch.t[instance], points, objects.symmetries[which]
+    )
+    distance = (transform(points, found.R, found.t) - transform(points, R, t)).norm(dim=-1)
+    return distance.mean(-1) / objects.diameter[which]
 
 
 def mask_iou(found: Detections, batch: SceneBatch, instance: Tensor) -> Tensor:
