@@ -34,7 +34,7 @@ class SearchConfig:
     margin_m: float = 0.008
     """Depth agrees within this, metres."""
     color_scale: float = 0.08
-    """Colour difference (L1 of a and b, units of `color.AB_RANGE`) at which a pixel says e times less."""
+    """Difference of a and b (units of `color.AB_RANGE`) at which a pixel says e times less."""
 
 
 def agreement(

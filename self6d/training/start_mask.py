@@ -79,7 +79,7 @@ def _disc(radius: int) -> np.ndarray:
 
 
 def _main_parts(mask: np.ndarray, share: float = 0.15) -> np.ndarray:
-    """Connected parts of at least `share` of the largest (an occluder may cut the object in two)."""
+    """Connected parts of at least `share` of the largest; an occluder may cut an object in two."""
     count, label, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     if count < 2:
         return mask

@@ -1,0 +1,102 @@
+"""Configuration of stage 2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from self6d.errors import InputError
+
+
+@dataclass
+class AdaptConfig:
+    """How stage 2 adapts a network to unlabelled frames. The defaults are the paper's form."""
+
+    steps: int = 600
+    """Optimiser steps."""
+    batch: int = 6
+    """Frames a step (and a GPU)."""
+    max_objects: int = 32
+    """Most detected objects rendered in a step; more are drawn at random."""
+    region: int = 256
+    """Side of the square regions that are rendered and compared, pixels."""
+    padding: float = 1.3
+    """Side of a region against the longer side of the object's box."""
+    use_depth: bool = True
+    """False ignores the frames' depth altogether (RGB-only mode)."""
+    image_height: int = 0
+    """Frames are resampled to this height, pixels; 0 keeps the recording's."""
+    cache_mb: int = 4096
+    """Frames are kept in memory if all together need no more than this; else read again."""
+
+    scope: Literal["heads", "pose", "all"] = "pose"
+    """What is trained: mask and pose branches, all behind the detector, or everything."""
+    lr: float = 1e-4
+    """Learning rate of AdamW, while it is flat."""
+    warmup: int = 100
+    """Steps over which the learning rate rises."""
+    flat: float = 0.72
+    """Share of the steps with the full learning rate; a cosine to zero follows."""
+    weight_decay: float = 0.0
+    """Of weights; biases and norms have none."""
+    clip: float = 1.0
+    """Largest gradient norm; 0: not clipped."""
+    ema: float = 0.999
+    """Decay of the teacher's weights, moved after every step; the teacher is what is exported."""
+    box_jitter: float = 0.05
+    """The student's boxes are shifted and scaled by up to this share."""
+    augment: float = 0.0
+    """Strength of the photometric augmentation that only the student sees."""
+    detection_score: float = 0.3
+    """Lowest score of a detection that counts."""
+
+    refresh_every: int = 150
+    """Steps after which the teacher looks at frames again; 0: only at the start."""
+    refresh_frames: int = 0
+    """Frames looked at in each refresh, in turn; 0: all of them."""
+
+    self_weight: float = 1.0
+    """Weight of L_self on the student's poses."""
+    pseudo: bool = False
+    """Refine the teacher's poses on their frames and learn from those that checks agree on."""
+    pseudo_weight: float = 10.0
+    """Weight of the point-matching loss to kept poses, metres (Self6D++)."""
+    label_weight: float = 0.0
+    """Weight of the network's own stage-1 losses on kept poses."""
+    pseudo_steps: int = 60
+    """Optimiser steps of a refinement; flips, starts and step sizes come from [optimize]."""
+    pseudo_region: int = 128
+    """Side of the regions in a refinement, pixels."""
+    pseudo_chunk: int = 64
+    """Starts refined at once."""
+    keep_iou: float = 0.7
+    """A refined pose is kept only if rendered and predicted mask overlap this much."""
+    keep_inliers: float = 0.5
+    """... and this share of the depth under the mask is explained."""
+    keep_spread: float = 0.1
+    """... and starts that arrived lie within this many diameters of it."""
+    keep_share: float = 0.8
+    """... and it is among this share of an object's most trusted poses."""
+
+    synthetic: float = 0.0
+    """Weight of stage-1 losses on synthetic images mixed in; 0: none."""
+    synthetic_batch: int = 4
+    """Synthetic images a step."""
+
+    health_every: int = 50
+    """Steps between label-free health checks."""
+    health_frames: int = 16
+    """Frames a health check looks at, spread over the recording."""
+    collapse: float = 0.5
+    """The run is stopped when its health falls below this share of the start's, twice in a row."""
+    patience: int = 0
+    """Health checks without a new best after which the run ends; 0: it never ends early."""
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch", "max_objects", "region", "health_frames", "synthetic_batch"):
+            if getattr(self, key) < 1:
+                raise InputError(f"adapt.{key} is below 1", remedy="Set it to 1 or more.")
+        if not 0 <= self.flat <= 1 or not 0 <= self.ema < 1:
+            raise InputError("adapt.flat or adapt.ema is outside its range, 0 to 1")
+        if self.health_every < 1:
+            raise InputError("adapt.health_every is below 1", remedy="50 is usual.")

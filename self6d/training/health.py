@@ -1,0 +1,146 @@
+"""How good poses are, judged without any label."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from self6d.errors import DivergenceError
+from self6d.losses.objective import SelfSupervision, Target
+from self6d.render.rendering import Rendering
+
+
+@dataclass
+class PoseHealth:
+    """Label-free measures of N poses.
+
+    Attributes:
+        mask_iou: (N,), predicted visible mask against the rendered one, hidden pixels left out.
+        depth_inliers: (N,), share of the sensor depth under the mask that the rendering explains
+            within `depth_tolerance`; NaN where there is no such depth.
+        trust: (N,) in [0, 1], their product (the IoU alone without depth): near 0 for a lost pose.
+    """
+
+    mask_iou: Tensor
+    depth_inliers: Tensor
+
+    @property
+    def trust(self) -> Tensor:
+        return self.mask_iou * self.depth_inliers.nan_to_num(1.0)
+
+
+def depth_tolerance(diameter: Tensor) -> Tensor:
+    """Depth agrees within 4 % of the diameter, but 4 mm (sensor noise) to 15 mm: (N,), metres."""
+    return (0.04 * diameter).clamp(0.004, 0.015)
+
+
+@torch.no_grad()
+def judge_poses(
+    objective: SelfSupervision, target: Target, rendering: Rendering, diameter: Tensor
+) -> PoseHealth:
+    """Hold renderings of N poses against what the sensor and the mask say.
+
+    Args:
+        objective: decides which pixels an occluder hides. target: N regions.
+        rendering: of the poses, over the regions; a hard mask is enough.
+        diameter: (N,), metres.
+    """
+    seen = target.observed & ~objective.hidden(target, rendering.depth_m)
+    mask = (target.mask >= 0.5) & target.observed
+    drawn = rendering.covered & seen
+    either = (mask | drawn).sum((1, 2))
+    iou = (mask & drawn).sum((1, 2)) / either.clamp_min(1)
+    inliers = torch.full_like(iou, torch.nan)
+    if target.depth_m is not None and target.usable is not None:
+        measured = mask & target.usable
+        near = (rendering.depth_m - target.depth_m).abs() < depth_tolerance(diameter)[:, None, None]
+        count = measured.sum((1, 2))
+        share = (measured & rendering.covered & near).sum((1, 2)) / count.clamp_min(1)
+        inliers = torch.where(count > 0, share, inliers)
+    return PoseHealth(iou, inliers)
+
+
+@torch.no_grad()
+def flipped_against_neighbours(
+    R: Tensor, sequence: Tensor, position: Tensor, symmetries: Tensor, limit: float = math.pi / 3
+) -> Tensor:
+    """Poses that turn away from both neighbours although the neighbours agree with each other.
+
+    Poses of one object in consecutive frames of one recording change little; one that differs from
+    the frame before and after by more than `limit` while those two are within half of it of one
+    another has flipped. Says nothing at the ends, in gaps, or where frames are far apart.
+
+    Args:
+        R: (N, 3, 3), poses of one object, by time within each sequence.
+        sequence: (N,) int64, such as the scene number. position: (N,) int64, frame in sequence.
+        symmetries: (S, 3, 3), rotations that leave the object looking the same, identity first.
+        limit: radians.
+
+    Returns:
+        (N,) bool.
+    """
+    flipped = torch.zeros(len(R), dtype=torch.bool, device=R.device)
+    if len(R) < 3:
+        return flipped
+
+    def angle(a: Tensor, b: Tensor) -> Tensor:
+        """Smallest angle between rotations, up to symmetry."""
+        relative = a.mT @ b
+        trace = torch.einsum("nij,sij->ns", relative, symmetries)
+        return ((trace.amax(1) - 1) / 2).clamp(-1, 1).acos()
+
+    together = (sequence[2:] == sequence[:-2]) & (position[2:] - position[:-2] <= 4)
+    calm = angle(R[:-2], R[2:]) < limit / 2
+    away = (angle(R[1:-1], R[:-2]) > limit) & (angle(R[1:-1], R[2:]) > limit)
+    flipped[1:-1] = together & calm & away
+    return flipped
+
+
+@dataclass
+class Guard:
+    """Watches a run's health: stops what collapses, ends what no longer improves.
+
+    Attributes:
+        collapse: share of the health at the start below which a run has collapsed.
+        patience: checks without a new best after which a run may end; 0: never.
+        strikes: checks in a row below the limit that count as a collapse.
+    """
+
+    collapse: float = 0.5
+    patience: int = 0
+    strikes: int = 2
+    start: float | None = None
+    best: float = -math.inf
+    low: int = 0
+    stale: int = 0
+    history: list[float] = field(default_factory=list)
+
+    def check(self, health: float, step: int) -> bool:
+        """Take in a health value (higher is better); True: it no longer improves.
+
+        Raises:
+            DivergenceError: below `collapse` times the start, `strikes` times in a row.
+        """
+        self.history.append(health)
+        if self.start is None:
+            self.start = health
+        self.low = self.low + 1 if health < self.collapse * self.start else 0
+        if self.low >= self.strikes:
+            raise DivergenceError(
+                f"health fell from {self.start:.2f} to {health:.2f} by step {step}",
+                remedy="Lower adapt.lr, or switch the mask and geometry terms on again.",
+            )
+        self.stale = 0 if health > self.best else self.stale + 1
+        self.best = max(self.best, health)
+        return bool(self.patience) and self.stale >= self.patience
+
+    def state(self) -> dict[str, object]:
+        """For a checkpoint."""
+        return dict(vars(self))
+
+    def load(self, state: dict[str, object]) -> None:
+        """From a checkpoint."""
+        vars(self).update(state)
