@@ -1,13 +1,13 @@
 """Pose errors of the field, for batches of pose pairs.
 
-Convention: a pair i is an estimate (R[i], t[i]) and a truth (R_true[i], t_true[i]), model to camera.
+Convention: pair i is an estimate (R[i], t[i]) and a truth (R_true[i], t_true[i]), model to camera.
 Arrays are numpy, (B, 3, 3) and (B, 3); lengths are metres (any unit works if all share it); one
 object model per call. Symmetries are (S, 4, 4) transforms, identity included
 (`Symmetry.transforms`; BOP samples a continuous axis with `BOP_SYMMETRY_STEPS` turns).
 
-Sources: ADD, ADD-S [Hinterstoisser et al., ACCV 2012; Self6D, equations 12 and 13]; MSSD, MSPD [Hodan
-et al., BOP Challenge 2020 on 6D Object Localization, ECCVW 2020]; 2D projection [Brachmann et al.,
-CVPR 2016]; area under the curve [Xiang et al., PoseCNN, RSS 2018].
+Sources: ADD, ADD-S [Hinterstoisser et al., ACCV 2012; Self6D, equations 12 and 13]; MSSD, MSPD
+[Hodan et al., BOP Challenge 2020 on 6D Object Localization, ECCVW 2020]; 2D projection [Brachmann
+et al., CVPR 2016]; area under the curve [Xiang et al., PoseCNN, RSS 2018].
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ BOP_SYMMETRY_STEPS = 315  # ceil(pi / 0.01): BOP lets no point move over 1 % of 
 
 def _pairs(*arrays: ArrayLike) -> list[np.ndarray]:
     """Contiguous float64 copies with a batch axis, R as (B, 3, 3) and t as (B, 3)."""
+    shapes = ((-1, 3, 3), (-1, 3), (-1, 3, 3), (-1, 3))
     return [
-        np.ascontiguousarray(np.asarray(a, np.float64).reshape(-1, *([3, 3] if i % 2 == 0 else [3])))
-        for i, a in enumerate(arrays)
+        np.ascontiguousarray(np.asarray(a, np.float64).reshape(shape))
+        for a, shape in zip(arrays, shapes, strict=True)
     ]
 
 
@@ -169,15 +170,15 @@ def rotation_translation_errors(
         w, v = _quaternion(relative)
         for axis in axes:
             if axis is None:
-                cosine, shift = np.abs(w), np.broadcast_to(base[:3, 3], (len(R), 3))
+                cosine, rest = np.abs(w), v
+                shift = np.broadcast_to(base[:3, 3], (len(R), 3))
             else:
                 a, offset = axis
                 twist = v @ a
-                cosine = np.hypot(w, twist)
+                cosine, rest = np.hypot(w, twist), v - twist[:, None] * a
                 turn = _about(a, 2 * np.arctan2(twist, w))
                 shift = np.einsum("bij,j->bi", turn, base[:3, 3] - offset) + offset
-            sine = np.sqrt(np.maximum((w**2 + (v**2).sum(-1)) - cosine**2, 0))
-            angle = 2 * np.arctan2(sine, cosine)
+            angle = 2 * np.arctan2(np.linalg.norm(rest, axis=-1), cosine)
             equal = t_true + np.einsum("bij,bj->bi", R_true, shift)
             nearer = angle < best
             best = np.where(nearer, angle, best)
@@ -220,9 +221,9 @@ def angle_error(q: ArrayLike, q_true: ArrayLike) -> np.ndarray:
 def class_accuracy_and_angle(
     classes: Sequence[int], classes_true: Sequence[int], q: ArrayLike, q_true: ArrayLike
 ) -> tuple[float, float]:
-    """Classification accuracy in [0, 1] and mean angle error, degrees, of what was classified right.
+    """Class accuracy in [0, 1] and mean angle error, degrees, of what was classified right.
 
-    Cropped LineMOD's protocol (Bousmalis et al., DSN, NeurIPS 2016; Self6D, Table 4).
+    Cropped LineMOD's figures (Bousmalis et al., DSN, NeurIPS 2016; Self6D, Table 4).
 
     Args:
         classes, classes_true: (B,) object numbers. q, q_true: (B, 4) unit quaternions wxyz.

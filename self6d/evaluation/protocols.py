@@ -1,0 +1,279 @@
+"""Evaluation of predictions against a recording's labels: the paper's and BOP's protocols."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from self6d.datasets.base import Dataset, FrameKey
+from self6d.errors import InputError
+from self6d.evaluation import metrics
+from self6d.evaluation.detection import COCO_THRESHOLDS, box_iou, detection_scores
+from self6d.evaluation.masks import compare_masks, projected_box
+from self6d.evaluation.predictions import Prediction, Predictor
+from self6d.evaluation.recalls import Group, average_recall, match
+from self6d.evaluation.results import InstanceResult, ObjectResult, Results, median
+from self6d.evaluation.vsd import vsd
+from self6d.render import PackedModels, pack_models
+from self6d.scene import Frame, GroundTruth, ObjectModel
+from self6d.training.events import Listener, Progress
+
+
+@dataclass(eq=False)
+class _Sight:
+    """One object in one image: its targets (G) and the estimates (E) of it, best score first."""
+
+    object_id: int
+    key: FrameKey
+    K: np.ndarray
+    width: int
+    targets: list[GroundTruth]
+    estimates: list[Prediction]
+    overlap: np.ndarray  # (all estimates that count, G) box IoU
+    overlap_scores: np.ndarray
+    vsd: np.ndarray | None
+    masks: dict[int, tuple[float, float]] = field(default_factory=dict)  # target -> IoU, F1
+
+
+def evaluate(
+    dataset: Dataset,
+    models: Sequence[ObjectModel],
+    predictions: Predictor | Sequence[Prediction],
+    split: str | None = None,
+    *,
+    label: str = "",
+    min_visible: float = 0.1,
+    bop: bool = False,
+    listener: Listener | None = None,
+) -> Results:
+    """Score predictions on labelled frames.
+
+    Of an object that is in an image n times, the n best-scored estimates count (BOP's rule; n = 1
+    is LineMOD's protocol); in the order of score each is compared with the free target it fits
+    best. A target without an estimate is a miss. Frames without any label are left out.
+
+    Args:
+        dataset: a recording with labels. models: the objects to score; others are ignored.
+        predictions: records, or a function from a frame to its records.
+        split: name of the dataset's split; None takes all frames.
+        label: what is evaluated, for tables.
+        min_visible: targets less visible than this share are no targets, where visibility is known.
+        bop: also VSD, MSSD, MSPD and their average recalls (VSD where there is depth).
+        listener: receives `Progress`.
+
+    Raises:
+        InputError: no frame has a label of one of the models, or the split is unknown.
+    """
+    if split is not None:
+        dataset = dataset.split(split)
+    by_id = {model.object_id: model for model in models}
+    packed = pack_models(models)
+    given = None if callable(predictions) else _by_frame(predictions)
+    sights: dict[int, list[_Sight]] = defaultdict(list)
+    frames, seconds = 0, []
+    began = time.monotonic()
+    for index, key in enumerate(dataset.keys):
+        truth = [t for t in dataset.truth(index) if t.object_id in by_id]
+        if truth:
+            frame = dataset.frame(index)
+            found = predictions(frame) if callable(predictions) else given.get(key, [])  # type: ignore[union-attr]
+            seconds += [p.seconds for p in found[:1] if p.seconds >= 0]
+            for sight in _sights(key, frame, truth, found, by_id, packed, min_visible, bop):
+                sights[sight.object_id].append(sight)
+            frames += 1
+        if listener is not None:
+            left = (time.monotonic() - began) / (index + 1) * (len(dataset) - index - 1)
+            listener(Progress(index + 1, len(dataset), left, "evaluate"))
+    if not any(s.targets for of_object in sights.values() for s in of_object):
+        raise InputError(
+            "no frame has a label of one of the models, so there is nothing to score",
+            path=dataset.root,
+            remedy="Name a split with labels, and models with the dataset's object numbers.",
+        )
+    rows, instances = [], []
+    for object_id, of_object in sorted(sights.items()):
+        if any(s.targets for s in of_object):
+            row, records = _score(by_id[object_id], of_object, bop)
+            rows.append(row)
+            instances += records
+    return Results(
+        label,
+        dataset.root.name,
+        split or "all",
+        frames,
+        tuple(rows),
+        tuple(instances),
+        float(np.mean(seconds)) if seconds else None,
+    )
+
+
+def _by_frame(predictions: Sequence[Prediction]) -> dict[FrameKey, list[Prediction]]:
+    table: dict[FrameKey, list[Prediction]] = defaultdict(list)
+    for p in predictions:
+        table[FrameKey(p.scene_id, p.image_id)].append(p)
+    return table
+
+
+def _sights(
+    key: FrameKey,
+    frame: Frame,
+    truth: list[GroundTruth],
+    found: Sequence[Prediction],
+    models: dict[int, ObjectModel],
+    packed: PackedModels,
+    min_visible: float,
+    bop: bool,
+) -> list[_Sight]:
+    """A frame's targets and estimates, object by object."""
+    position = {model: i for i, model in enumerate(packed.object_ids)}
+    sights = []
+    for object_id, model in sorted(models.items()):
+        same = [t for t in truth if t.object_id == object_id]
+        shown = [t.visible_fraction is None or t.visible_fraction >= min_visible for t in same]
+        targets = [t for t, s in zip(same, shown, strict=True) if s]
+        ranked = sorted((p for p in found if p.object_id == object_id), key=lambda p: -p.score)
+        if not targets and not ranked:
+            continue
+        overlap = _overlaps(ranked, same, model, frame)
+        wanted = np.array(shown, bool)
+        # an estimate of an instance too hidden to be a target is neither right nor wrong
+        counts = overlap[:, wanted].max(1, initial=0) >= overlap[:, ~wanted].max(1, initial=0)
+        estimates = ranked[: len(targets)]
+        errors = None
+        if bop and frame.depth_m is not None and estimates:
+            pairs = [(p, t) for p in estimates for t in targets]
+            errors = vsd(
+                np.stack([p.R for p, _ in pairs]),
+                np.stack([p.t for p, _ in pairs]),
+                np.stack([t.pose.R_m2c for _, t in pairs]),
+                np.stack([t.pose.t_m2c for _, t in pairs]),
+                frame.depth_m,
+                frame.camera,
+                packed,
+                [position[object_id]] * len(pairs),
+                [model.diameter] * len(pairs),
+            ).reshape(len(estimates), len(targets), -1)
+        elif bop and frame.depth_m is not None:
+            errors = np.ones((0, len(targets), 10))
+        scores = np.array([p.score for p in ranked])
+        sights.append(
+            _Sight(
+                object_id, key, frame.camera.K, frame.camera.width, targets, estimates,
+                overlap[counts][:, wanted], scores[counts], errors,
+            )
+        )  # fmt: skip
+    compare_masks(frame, truth, sights, packed)
+    return sights
+
+
+def _overlaps(
+    estimates: Sequence[Prediction], truth: Sequence[GroundTruth], model: ObjectModel, frame: Frame
+) -> np.ndarray:
+    """Box IoU (E, G), against the visible or the whole silhouette's box, whichever fits better."""
+    if not estimates:
+        return np.zeros((0, len(truth)))
+    boxes = [
+        projected_box(p.R, p.t, model, frame.camera) if p.box is None else p.box for p in estimates
+    ]
+    whole = [projected_box(t.pose.R_m2c, t.pose.t_m2c, model, frame.camera) for t in truth]
+    visible = [
+        w if t.box_visible is None else t.box_visible for t, w in zip(truth, whole, strict=True)
+    ]
+    return np.maximum(box_iou(boxes, whole), box_iou(boxes, visible))
+
+
+def _score(
+    model: ObjectModel, sights: list[_Sight], bop: bool
+) -> tuple[ObjectResult, list[InstanceResult]]:
+    """Scores of one object over all its sights."""
+    pairs = [(p, t, s) for s in sights for p in s.estimates for t in s.targets]
+    points = model.vertices.astype(np.float64)
+    add = np.zeros(0)
+    angle, distance, pixels = add, add, add
+    mssd, mspd = add, add
+    if pairs:
+        poses = (
+            np.stack([p.R for p, _, _ in pairs]),
+            np.stack([p.t for p, _, _ in pairs]),
+            np.stack([t.pose.R_m2c for _, t, _ in pairs]),
+            np.stack([t.pose.t_m2c for _, t, _ in pairs]),
+        )
+        K = np.stack([s.K for _, _, s in pairs])
+        add = metrics.add_or_add_s(*poses, points, model.symmetric)
+        angle, distance = metrics.rotation_translation_errors(*poses, model.symmetry)
+        pixels = metrics.projection_2d(*poses, K, points)
+        if bop:
+            same = model.symmetry.transforms(metrics.BOP_SYMMETRY_STEPS)
+            mssd = metrics.mssd(*poses, points, same) / model.diameter
+            mspd = metrics.mspd(*poses, K, points, same)
+            mspd *= 640 / np.array([s.width for _, _, s in pairs])
+    records, groups = [], []
+    start = 0
+    for s in sights:
+        shape = (len(s.estimates), len(s.targets))
+        part = slice(start, start := start + shape[0] * shape[1])
+        scores = np.array([p.score for p in s.estimates])
+        choice = match(add[part].reshape(shape), scores, np.inf)
+        for g, e in enumerate(choice):
+            at = part.start + e * shape[1] + g
+            iou, f1 = s.masks.get(g, (None, None))
+            hit = e >= 0
+            records.append(
+                InstanceResult(
+                    s.key.scene_id,
+                    s.key.image_id,
+                    model.object_id,
+                    float(scores[e]) if hit else None,
+                    float(add[at]) if hit else math.inf,
+                    model.diameter,
+                    float(angle[at]) if hit else math.inf,
+                    float(distance[at]) if hit else math.inf,
+                    float(pixels[at]) if hit else math.inf,
+                    iou,
+                    f1,
+                )
+            )
+        if bop and s.targets:
+            groups.append(
+                Group(scores, s.vsd, mssd[part].reshape(shape), mspd[part].reshape(shape))
+            )
+    return _row(model, sights, records, groups), records
+
+
+def _row(
+    model: ObjectModel, sights: list[_Sight], records: list[InstanceResult], groups: list[Group]
+) -> ObjectResult:
+    share = [r.add_share for r in records]
+    found, precision = detection_scores(
+        [s.overlap for s in sights], [s.overlap_scores for s in sights], COCO_THRESHOLDS
+    )
+    iou = [r.mask_iou for r in records if r.mask_iou is not None]
+    f1 = [r.mask_f1 for r in records if r.mask_f1 is not None]
+    ar = average_recall(groups) if groups else None
+    return ObjectResult(
+        model.object_id,
+        model.name,
+        model.symmetric,
+        len(records),
+        recall_10=metrics.recall(share, 0.10),
+        recall_5=metrics.recall(share, 0.05),
+        recall_2=metrics.recall(share, 0.02),
+        auc=metrics.area_under_curve([r.add_m for r in records]),
+        rotation_deg=median([r.rotation_deg for r in records]),
+        translation_mm=median([1000 * r.translation_m for r in records]),
+        projection_5px=metrics.recall([r.projection_px for r in records], 5.0),
+        detection_recall=float(found[0]),
+        ap_50=float(precision[0]),
+        ap=float(precision.mean()),
+        mask_iou=float(np.mean(iou)) if iou else None,
+        mask_f1=float(np.mean(f1)) if f1 else None,
+        ar_vsd=ar.vsd if ar else None,
+        ar_mssd=ar.mssd if ar else None,
+        ar_mspd=ar.mspd if ar else None,
+        ar=ar.mean if ar else None,
+    )
