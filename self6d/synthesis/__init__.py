@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from self6d.synthesis.random_camera import augment
     from self6d.synthesis.batch import SceneBatch
     from self6d.synthesis.config import SynthesisConfig, default_camera, scaled_camera
     from self6d.synthesis.preview import gallery
+    from self6d.synthesis.random_camera import augment
     from self6d.synthesis.ranges import ranges_from_depth
     from self6d.synthesis.scenes import SceneMaker
 

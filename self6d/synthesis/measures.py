@@ -13,6 +13,8 @@ from self6d.scene import ObjectModel
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.resting import stable_rotations
 
+CUBE = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)  # (8, 3) corners
+
 
 @dataclass(frozen=True)
 class Shapes:

@@ -14,12 +14,12 @@ from self6d.geometry import Camera
 from self6d.render import pack_models, render
 from self6d.scene import ObjectModel
 from self6d.synthesis import appearance, ground
-from self6d.synthesis.random_camera import augment
 from self6d.synthesis.backgrounds import Backgrounds, crop_grids
 from self6d.synthesis.batch import SceneBatch
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.layout import Layout, sample_layout
-from self6d.synthesis.measures import Setting, Shapes
+from self6d.synthesis.measures import CUBE, Setting, Shapes
+from self6d.synthesis.random_camera import augment
 from self6d.synthesis.shapes import distractor_shapes, simplified
 from self6d.synthesis.windows import (
     GROUPS,
@@ -114,7 +114,7 @@ class SceneMaker:
         primitive = layout.shape >= self.setting.true_size
         paint = appearance.sample_paint(layout, radius, primitive, self.config, g)
         gloss = appearance.sample_gloss(len(layout.image), self.config, g)
-        half = (shapes.half[layout.shape] * layout.scale[:, None])[:, None] * _CUBE
+        half = (shapes.half[layout.shape] * layout.scale[:, None])[:, None] * CUBE
         corners = layout.centre[:, None] + half @ layout.R.transpose(1, 2)
         K = layout.K[layout.image]
         windows = place_windows(corners, K, self.camera.size, GROUPS)
@@ -199,9 +199,6 @@ class SceneMaker:
 
     def _up(self, value: Tensor) -> Tensor:
         return value.to(self.device, non_blocking=True)
-
-
-_CUBE = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
 
 
 def _smooth_edges(images: Tensor, thing: Tensor) -> Tensor:

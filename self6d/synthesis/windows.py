@@ -163,7 +163,9 @@ class Compositor:
             won = (winner.index_select(0, at) == number).view(m, wh, ww)
             shown = inside & won
             areas[:, things] = torch.stack((shown.sum((1, 2)), covered.sum((1, 2))))
-            boxes[:, things] = torch.stack((_boxes(shown, left, top), _boxes(inside, left, top)))
+            boxes[:, things] = torch.stack(
+                (mask_boxes(shown, left, top), mask_boxes(inside, left, top))
+            )
             colours.append(rgb.permute(1, 0, 2, 3).reshape(3, -1))
             owners.append(things[:, None].expand(m, wh * ww).reshape(-1))
 
@@ -182,7 +184,7 @@ class Compositor:
         )
 
 
-def _boxes(masks: Tensor, left: Tensor, top: Tensor) -> Tensor:
+def mask_boxes(masks: Tensor, left: Tensor, top: Tensor) -> Tensor:
     """(m, h, w) bool, windows' corners (m,) -> (m, 4) float32 x0 y0 x1 y1; zeros if empty."""
     h, w = masks.shape[1:]
     rows, columns = masks.any(2), masks.any(1)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,74 +17,20 @@ from self6d.network import NetworkConfig, PoseNetwork
 from self6d.scene import ObjectModel
 from self6d.synthesis import SceneMaker, SynthesisConfig, gallery, scaled_camera
 from self6d.synthesis.batch import SceneBatch
+from self6d.synthesis.pbr import PbrScenes
 from self6d.training import checkpoint, distributed
 from self6d.training.averaging import MovingAverage
 from self6d.training.events import Preview
 from self6d.training.loop import SKIPPED, finite_step
 from self6d.training.rng import mixed_seed, seeded, step_generator
+from self6d.training.schedule import TrainConfig, learning_rate
 from self6d.training.validation import synthetic_recalls
 
+READ_AHEAD = 4  # steps whose files are read while earlier ones train
 VALIDATION_STREAM = 7  # keeps validation images apart from all training images
 
 
-@dataclass
-class TrainConfig:
-    """How stage 1 trains."""
-
-    steps: int = 8000
-    """Optimiser steps."""
-
-    batch: int = 32
-    """Images a step (and a GPU)."""
-
-    lr: float = 8e-4
-    """Learning rate of AdamW, while it is flat."""
-
-    warmup: int = 200
-    """Steps over which the learning rate rises."""
-
-    flat: float = 0.72
-    """Share of the steps with the full learning rate; a cosine to zero follows."""
-
-    weight_decay: float = 0.02
-    """Of weights; biases and norms have none."""
-
-    clip: float = 5.0
-    """Largest gradient norm; 0: not clipped."""
-
-    ema: float = 0.999
-    """Decay of the averaged weights, which are the ones exported."""
-
-    amp: Literal["auto", "bf16", "off"] = "auto"
-    """Arithmetic: bfloat16 where allowed ("auto": on CUDA), or float32."""
-
-    channels_last: bool = True
-    """Memory layout that convolutions like."""
-
-    compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile of the convolutional parts ("auto": on CUDA with a C compiler at hand)."""
-
-    validate_every: int = 500
-    """Steps between validations on synthetic images; 0: only at checkpoints."""
-
-    validation_images: int = 32
-    """How many images validate."""
-
-    def __post_init__(self) -> None:
-        for key in ("steps", "batch", "validation_images"):
-            if getattr(self, key) < 1:
-                raise InputError(f"train.{key} is below 1", remedy="Set it to 1 or more.")
-        if not 0 <= self.flat <= 1:
-            raise InputError("train.flat is not between 0 and 1", remedy="0.72 is usual.")
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, flat, then a cosine from `flat` of the steps down to zero."""
-    rise = min(1.0, (step + 1) / max(config.warmup, 1))
-    start = config.flat * config.steps
-    left = max(config.steps - start, 1e-9)
-    fall = 0.5 * (1 + math.cos(math.pi * min(max((step - start) / left, 0.0), 1.0)))
-    return config.lr * rise * fall
+__all__ = ["SyntheticTask", "TrainConfig", "learning_rate"]
 
 
 class SyntheticTask:
@@ -144,6 +89,11 @@ class SyntheticTask:
         self.maker = SceneMaker(
             models, self.camera, self.synthesis, self.device, distractors=distractors
         )
+        self.pbr: PbrScenes | None = None
+        if self.synthesis.pbr:
+            self.pbr = PbrScenes(
+                self.synthesis.pbr, models, self.camera, self.synthesis, self.device
+            )
         self._side = torch.cuda.Stream(self.device) if self.cuda else None
         self._next: tuple[int, SceneBatch] | None = None
         self._validation: SceneBatch | None = None
@@ -186,7 +136,18 @@ class SyntheticTask:
 
     def _make(self, step: int) -> SceneBatch:
         seed = mixed_seed(self.seed, self.world.rank)
-        return self.maker.make(self.batch_size, seed, step)
+        if self.pbr is None:
+            return self.maker.make(self.batch_size, seed, step)
+        for coming in range(step, min(step + READ_AHEAD, self.total_steps)):
+            if self._is_pbr(coming):
+                self.pbr.prepare(self.batch_size, seed, coming)
+        source = self.pbr if self._is_pbr(step) else self.maker
+        return source.make(self.batch_size, seed, step)
+
+    def _is_pbr(self, step: int) -> bool:
+        """Which batches come from the rendered set: the same ones on every rank and resume."""
+        draw = torch.rand((), generator=step_generator(self.seed, step, stream=4))
+        return bool(draw < self.synthesis.pbr_share)
 
     def _take(self, step: int) -> SceneBatch:
         """The batch of a step: the one made beside the last step, if it is that one."""

@@ -1,0 +1,69 @@
+"""How stage 1 trains, as one dataclass, and the learning rate it implies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from self6d.errors import InputError
+
+
+@dataclass
+class TrainConfig:
+    """How stage 1 trains."""
+
+    steps: int = 8000
+    """Optimiser steps."""
+
+    batch: int = 32
+    """Images a step (and a GPU)."""
+
+    lr: float = 8e-4
+    """Learning rate of AdamW, while it is flat."""
+
+    warmup: int = 200
+    """Steps over which the learning rate rises."""
+
+    flat: float = 0.72
+    """Share of the steps with the full learning rate; a cosine to zero follows."""
+
+    weight_decay: float = 0.02
+    """Of weights; biases and norms have none."""
+
+    clip: float = 5.0
+    """Largest gradient norm; 0: not clipped."""
+
+    ema: float = 0.999
+    """Decay of the averaged weights, which are the ones exported."""
+
+    amp: Literal["auto", "bf16", "off"] = "auto"
+    """Arithmetic: bfloat16 where allowed ("auto": on CUDA), or float32."""
+
+    channels_last: bool = True
+    """Memory layout that convolutions like."""
+
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile of the convolutional parts ("auto": on CUDA with a C compiler at hand)."""
+
+    validate_every: int = 500
+    """Steps between validations on synthetic images; 0: only at checkpoints."""
+
+    validation_images: int = 32
+    """How many images validate."""
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch", "validation_images"):
+            if getattr(self, key) < 1:
+                raise InputError(f"train.{key} is below 1", remedy="Set it to 1 or more.")
+        if not 0 <= self.flat <= 1:
+            raise InputError("train.flat is not between 0 and 1", remedy="0.72 is usual.")
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, flat, then a cosine from `flat` of the steps down to zero."""
+    rise = min(1.0, (step + 1) / max(config.warmup, 1))
+    start = config.flat * config.steps
+    left = max(config.steps - start, 1e-9)
+    fall = 0.5 * (1 + math.cos(math.pi * min(max((step - start) / left, 0.0), 1.0)))
+    return config.lr * rise * fall
