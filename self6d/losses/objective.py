@@ -121,6 +121,11 @@ class SelfSupervision(nn.Module):
             else None
         )
 
+    def set_weight(self, term: str, weight: float) -> None:
+        """Change a term's weight while training goes on; 0 switches it off."""
+        setattr(self.config, term, weight)
+        self.weights = self.config.weights
+
     def observe(
         self,
         rgb: Tensor,

@@ -41,7 +41,7 @@ class AdaptConfig:
     """Of weights; biases and norms have none."""
     clip: float = 1.0
     """Largest gradient norm; 0: not clipped."""
-    ema: float = 0.999
+    ema: float = 0.99
     """Decay of the teacher's weights, moved after every step; the teacher is what is exported."""
     box_jitter: float = 0.05
     """The student's boxes are shifted and scaled by up to this share."""

@@ -92,7 +92,9 @@ def flipped_against_neighbours(
         trace = torch.einsum("nij,sij->ns", relative, symmetries)
         return ((trace.amax(1) - 1) / 2).clamp(-1, 1).acos()
 
-    together = (sequence[2:] == sequence[:-2]) & (position[2:] - position[:-2] <= 4)
+    step = position.diff().clamp_min(1)
+    gap = position[2:] - position[:-2]
+    together = (sequence[2:] == sequence[:-2]) & (gap <= 4 * step.median())
     calm = angle(R[:-2], R[2:]) < limit / 2
     away = (angle(R[1:-1], R[:-2]) > limit) & (angle(R[1:-1], R[2:]) > limit)
     flipped[1:-1] = together & calm & away
