@@ -15,9 +15,7 @@ from typing import Any, Self
 from self6d.datasets.base import FrameKey
 from self6d.datasets.bop_scene import Scene, open_scene, scene_groups, scene_levels
 from self6d.datasets.cropped import CroppedRecording
-from self6d.datasets.images import (
-    read_mask,
-)
+from self6d.datasets.images import read_mask
 from self6d.datasets.labels import box_from_bop, pose_from_bop
 from self6d.datasets.paper_splits import paper_splits
 from self6d.datasets.recording import FrameSource, Recording, Truth, read_frame, splits_file
@@ -67,10 +65,10 @@ class BopRecording(Recording):
             models_path=_models_path(levels),
             folders={name: path / name for name in groups if name != chosen},
         )
-        for folder in dict.fromkeys(f.absolute() for f in reversed(levels)):
-            recording._splits.update(splits_file(folder, recording.keys))
-            recording._splits.update(target_splits(folder))
-            recording._splits.update(paper_splits(folder, recording.keys, recording.models_path))
+        for folder in dict.fromkeys(f.absolute() for f in reversed(levels)):  # outer ones win
+            found = paper_splits(folder, recording.keys, recording.models_path)
+            found |= target_splits(folder) | splits_file(folder, recording.keys)
+            recording._splits = found | recording._splits
         return recording
 
     def split_names(self) -> tuple[str, ...]:

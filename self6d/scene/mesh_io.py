@@ -18,7 +18,7 @@ from self6d.files import log, note, read_bytes
 from self6d.scene.appearance import Surface, joined, surface_of
 from self6d.scene.known import known_id, linemod_name
 from self6d.scene.mesh import ObjectModel
-from self6d.scene.models_info import ModelInfo, read_models_info
+from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
 from self6d.scene.units import diameter, metres_per_unit
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")  # most likely textured first
@@ -100,7 +100,7 @@ def load_models(source: str | Path | Sequence[str | Path], unit: str = "auto") -
     infos = {folder: read_models_info(folder) for folder in {f.parent for f in files}}
     models = []
     for object_id, file in _numbered(files):
-        info = infos[file.parent].get(object_id)
+        info = infos[file.parent].get(object_id) or read_distance(file.parent)
         name = _name(file)
         if info is not None:
             name = info.name or linemod_name(object_id, info.diameter_mm) or name

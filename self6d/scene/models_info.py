@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from self6d.errors import InputError
-from self6d.files import note, read_json, read_yaml
+from self6d.files import note, read_json, read_text, read_yaml
 from self6d.scene.known import linemod_symmetry
 from self6d.scene.mesh import Symmetry
 
@@ -59,6 +59,21 @@ def read_models_info(folder: str | Path) -> dict[int, ModelInfo]:
             )
         infos[object_id] = _entry(object_id, entry, path)
     return infos
+
+
+def read_distance(folder: str | Path) -> ModelInfo | None:
+    """The diameter in LineMOD's distance.txt (centimetres) beside mesh.ply; None without it."""
+    path = Path(folder) / "distance.txt"
+    if not path.is_file():
+        return None
+    try:
+        diameter_mm = 10 * float(read_text(path, "diameter file").split()[0])
+    except (ValueError, IndexError):
+        diameter_mm = 0.0
+    if not 0 < diameter_mm < 1e5:
+        note(path, "holds no diameter; it is measured")
+        return None
+    return ModelInfo(diameter_mm)
 
 
 def _entry(object_id: int, entry: dict, path: Path) -> ModelInfo:

@@ -1,0 +1,198 @@
+"""Every layout, written as its set is, gives the frames, cameras and labels that went in."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import recordings as world
+
+from self6d.datasets import FrameKey, UnlabelledFrames, load_models, open_dataset
+from self6d.datasets.linemod import K_LINEMOD
+from self6d.errors import InputError
+from self6d.geometry import Camera
+
+# writer, kind, key of the first frame, its shot, object number, has labels
+LAYOUTS = {
+    "bop": (world.bop, "bop", FrameKey(1, 0), 0, 1, True),
+    "folder": (world.folder, "folder", FrameKey(0, 0), 0, None, False),
+    "tum": (world.tum, "tum", FrameKey(0, 0), 0, None, False),
+    "linemod_preprocessed": (
+        world.linemod_preprocessed, "linemod_preprocessed", FrameKey(1, 0), 0, 1, True,
+    ),
+    "ycb_video": (world.ycb_video, "ycb_video", FrameKey(48, 1), 1, 5, True),
+    "single": (world.single, "single", FrameKey(0, 0), 0, 1, True),
+    "happypose": (world.happypose, "single", FrameKey(0, 0), 0, None, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_frames_come_back_as_written(tmp_path: Path, name: str) -> None:
+    write, kind, key, number, object_id, labelled = LAYOUTS[name]
+    dataset = open_dataset(write(tmp_path / "data"))
+    assert dataset.kind == kind
+    assert dataset.reason
+    assert dataset.keys[0] == key
+    expected = world.shot(number)
+    frame = dataset.frame(0)
+    np.testing.assert_array_equal(frame.rgb, expected.rgb)
+    assert frame.rgb.dtype == np.uint8
+    assert frame.depth_m is not None
+    assert frame.depth_m.dtype == np.float32
+    np.testing.assert_allclose(frame.depth_m, expected.depth_mm / 1000, atol=1e-6)
+    assert frame.camera == Camera.from_opencv(world.K, world.WIDTH, world.HEIGHT)
+    assert (frame.scene_id, frame.image_id) == (key.scene_id, key.image_id)
+    truth = dataset.truth(0)
+    assert bool(truth) == labelled
+    for instance in truth:
+        assert instance.object_id == object_id
+        np.testing.assert_allclose(instance.pose.R_m2c, expected.R, atol=1e-7)
+        np.testing.assert_allclose(instance.pose.t_m2c, expected.t_mm / 1000, atol=1e-9)
+        if instance.mask_visible is not None:
+            np.testing.assert_array_equal(instance.mask_visible, expected.mask)
+        if instance.box_visible is not None:
+            np.testing.assert_allclose(instance.box_visible, [21, 11, 40, 30])
+
+
+def test_linemod_original(tmp_path: Path) -> None:
+    dataset = open_dataset(world.linemod(tmp_path))
+    assert dataset.kind == "linemod"
+    assert dataset.keys[0] == FrameKey(8, 0)  # the driller's number
+    expected = world.shot(0, 480, 640)
+    frame = dataset.frame(0)
+    assert np.abs(frame.rgb.astype(int) - expected.rgb).mean() < 2  # JPEG
+    np.testing.assert_allclose(frame.depth_m, expected.depth_mm / 1000, atol=1e-6)
+    np.testing.assert_allclose(frame.camera.K_opencv, K_LINEMOD)
+    (instance,) = dataset.truth(0)
+    assert instance.object_id == 8
+    np.testing.assert_allclose(instance.pose.t_m2c, expected.t_mm / 1000, atol=1e-9)
+    (model,) = load_models(dataset.models_path)
+    assert (model.object_id, model.name) == (8, "driller")
+    assert model.diameter == pytest.approx(0.1 * 3**0.5)
+    for inner in ("driller", "driller/data"):
+        assert open_dataset(tmp_path / inner).keys == dataset.keys
+
+
+@pytest.mark.parametrize(
+    ("write", "paths"),
+    [
+        (world.bop, ("test", "test/000001")),
+        (world.ycb_video, ("data", "data/0048")),
+        (world.linemod_preprocessed, ("data", "data/01")),
+    ],
+)
+def test_inner_folders_open_too(tmp_path: Path, write, paths) -> None:
+    whole = open_dataset(write(tmp_path))
+    for path in paths:
+        part = open_dataset(tmp_path / path)
+        assert part.keys == whole.keys
+        np.testing.assert_array_equal(part.frame(1).rgb, whole.frame(1).rgb)
+
+
+def test_an_image_opens_as_itself(tmp_path: Path) -> None:
+    world.single(tmp_path)
+    dataset = open_dataset(tmp_path / "rgb.png")
+    assert (dataset.kind, len(dataset)) == ("single", 1)
+    assert dataset.frame(0).depth_m is not None
+
+
+def test_one_image_of_many(tmp_path: Path) -> None:
+    world.folder(tmp_path)
+    with pytest.raises(InputError, match="intrinsics"):
+        open_dataset(tmp_path / "rgb" / "0002.png")  # no camera file beside it
+
+
+def test_happypose_start_poses_and_boxes(tmp_path: Path) -> None:
+    dataset = open_dataset(world.happypose(tmp_path))
+    ((number, pose),) = dataset.start_poses()
+    assert number == 2
+    np.testing.assert_allclose(pose.R_m2c, np.diag([-1, -1, 1]), atol=1e-12)  # half turn about z
+    np.testing.assert_allclose(pose.t_m2c, [0.1, 0, 0.5])
+    ((number, box),) = dataset.boxes()
+    assert number == 2
+    np.testing.assert_allclose(box, [21, 11, 40, 30])
+    assert load_models(dataset.models_path)[0].object_id == 2
+
+
+def test_a_layout_can_be_asked_for(tmp_path: Path) -> None:
+    world.single(tmp_path)
+    assert open_dataset(tmp_path, kind="folder").kind == "folder"
+    with pytest.raises(InputError, match="unknown"):
+        open_dataset(tmp_path, kind="nothing")
+
+
+def test_splits_by_name(tmp_path: Path) -> None:
+    dataset = open_dataset(world.linemod_preprocessed(tmp_path))
+    assert dataset.split_names() == ("test", "train")
+    assert [k.image_id for k in dataset.split("train").keys] == [0, 2]
+    with pytest.raises(InputError, match="Splits here: test, train"):
+        dataset.split("nothing")
+    ycb = open_dataset(world.ycb_video(tmp_path / "ycb"))
+    assert [k.image_id for k in ycb.split("keyframe").keys] == [1, 3]
+
+
+def test_subset_keeps_addresses(tmp_path: Path) -> None:
+    dataset = open_dataset(world.bop(tmp_path))
+    part = dataset.subset([2, 0])
+    assert [k.image_id for k in part.keys] == [2, 0]
+    np.testing.assert_array_equal(part.frame(0).rgb, world.shot(2).rgb)
+    assert len(dataset) == 4
+    assert part.index(2) == 0
+    with pytest.raises(InputError, match="no frame 3"):
+        part.index(3)
+
+
+def test_unlabelled_frames_have_no_way_to_a_label(tmp_path: Path) -> None:
+    frames = UnlabelledFrames(open_dataset(world.bop(tmp_path)))
+    assert len(list(frames)) == 4
+    assert not hasattr(frames, "truth")
+    assert not hasattr(frames[0], "truth")
+    with pytest.raises(AttributeError):
+        frames.dataset = None
+
+
+def test_no_depth_is_none(tmp_path: Path) -> None:
+    dataset = open_dataset(world.folder(tmp_path, depth=False))
+    assert dataset.frame(0).depth_m is None
+
+
+def test_tum_pairs_by_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world.tum(tmp_path)
+    lines = (tmp_path / "depth.txt").read_text().splitlines()
+    (tmp_path / "depth.txt").write_text("\n".join(lines[:-1]))
+    with caplog.at_level(logging.WARNING, "self6d"):
+        assert len(open_dataset(tmp_path)) == 3
+    assert "no depth within 20 ms" in caplog.text
+
+
+def test_tum_known_camera(tmp_path: Path) -> None:
+    root = world.tum(tmp_path / "rgbd_dataset_freiburg3_desk")
+    (root / "K.txt").unlink()
+    source = open_dataset(root).source(FrameKey(0, 0))
+    assert source.intrinsics.K[0, 0] == 535.4
+    assert source.metres_per_unit == 1 / 5000
+
+
+def test_folder_of_files_side_by_side(tmp_path: Path) -> None:
+    for n in range(3):
+        s = world.shot(n)
+        world.save(tmp_path / f"frame-{n:06d}.color.png", s.rgb)
+        world.save(tmp_path / f"frame-{n:06d}.depth.png", s.depth_mm)
+        world.save(tmp_path / f"frame-{n:06d}.mask.png", s.mask.astype(np.uint8))
+    np.savetxt(tmp_path / "camera-intrinsics.txt", world.K)
+    dataset = open_dataset(tmp_path)
+    assert [k.image_id for k in dataset.keys] == [0, 1, 2]
+    np.testing.assert_allclose(dataset.frame(2).depth_m, world.shot(2).depth_mm / 1000, atol=1e-6)
+
+
+def test_grey_bop_images_become_three_channels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.bop_scene(tmp_path / "test" / "000005", rgb="gray")
+    with caplog.at_level(logging.WARNING, "self6d"):
+        dataset = open_dataset(tmp_path)
+        assert dataset.frame(0).rgb.shape == (world.HEIGHT, world.WIDTH, 3)
+        dataset.frame(1)
+    assert caplog.text.count("grey image") == 1  # once for the folder, not once a frame
