@@ -6,7 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def evaluate(
     packed = pack_models(models)
     given = None if callable(predictions) else _by_frame(predictions)
     sights: dict[int, list[_Sight]] = defaultdict(list)
-    frames, seconds = 0, []
+    frames, seconds, kept = 0, [], []
     began = time.monotonic()
     for index, key in enumerate(dataset.keys):
         truth = [t for t in dataset.truth(index) if t.object_id in by_id]
@@ -83,6 +83,7 @@ def evaluate(
             frame = dataset.frame(index)
             found = predictions(frame) if callable(predictions) else given.get(key, [])  # type: ignore[union-attr]
             seconds += [p.seconds for p in found[:1] if p.seconds >= 0]
+            kept += [replace(p, mask=None) for p in found]
             for sight in _sights(key, frame, truth, found, by_id, packed, min_visible, bop):
                 sights[sight.object_id].append(sight)
             frames += 1
@@ -109,6 +110,7 @@ def evaluate(
         tuple(rows),
         tuple(instances),
         float(np.mean(seconds)) if seconds else None,
+        tuple(kept),
     )
 
 

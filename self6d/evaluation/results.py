@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 
+from self6d.evaluation.predictions import Prediction
+
 
 @dataclass(frozen=True)
 class InstanceResult:
@@ -90,6 +92,7 @@ class Results:
         frames: how many images. objects: a row an object, by object number.
         instances: a record a target.
         seconds_per_image: mean time of the predictor; None if unknown.
+        predictions: all of them, without their masks; not part of the plain data.
     """
 
     label: str
@@ -99,6 +102,7 @@ class Results:
     objects: tuple[ObjectResult, ...]
     instances: tuple[InstanceResult, ...] = field(repr=False)
     seconds_per_image: float | None = None
+    predictions: tuple[Prediction, ...] = field(default=(), repr=False)
 
     @property
     def mean(self) -> ObjectResult:
@@ -113,8 +117,14 @@ class Results:
 
     def to_dict(self) -> dict:
         """Plain data for JSON; infinite numbers become None."""
-        table = asdict(self)
+        table = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ("objects", "instances", "predictions")
+        }
+        table["objects"] = [asdict(o) for o in self.objects]
         table["mean"] = asdict(self.mean)
+        table["instances"] = [asdict(i) for i in self.instances]
         return _finite(table)
 
 
@@ -125,7 +135,7 @@ def median(values: Sequence[float]) -> float | None:
 
 def _mean(values: Sequence[float | None], weights: Sequence[int]) -> float | None:
     known = [(v, w) for v, w in zip(values, weights, strict=True) if v is not None]
-    return float(np.average(*zip(*known, strict=True))) if known else None
+    return sum(v * w for v, w in known) / sum(w for _, w in known) if known else None
 
 
 def _finite(value):

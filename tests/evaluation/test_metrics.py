@@ -14,6 +14,10 @@ SQUARE = np.array([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]])
 FRONT = np.array([0, 0, 10.0])
 
 
+def shifted(*by):
+    return FRONT + np.array(by)
+
+
 def about_z(degrees):
     return Rotation.from_euler("z", degrees, degrees=True).as_matrix()
 
@@ -28,12 +32,12 @@ def random_pairs(count, seed):
     rng = np.random.default_rng(seed)
     R = Rotation.random(count, random_state=seed).as_matrix()
     R_true = R @ Rotation.from_rotvec(rng.normal(0, 0.3, (count, 3))).as_matrix()
-    t = rng.normal(0, 0.1, (count, 3)) + [0, 0, 1]
+    t = rng.normal((0, 0, 1), 0.1, (count, 3))
     return R, t, R_true, t + rng.normal(0, 0.02, (count, 3)), rng.normal(0, 0.05, (200, 3))
 
 
 def test_add_of_a_shift_is_its_length():
-    error = metrics.add(EYE, FRONT + [3, 4, 0], EYE, FRONT, SQUARE)
+    error = metrics.add(EYE, shifted(3, 4, 0), EYE, FRONT, SQUARE)
     np.testing.assert_allclose(error, [5.0])
 
 
@@ -50,9 +54,9 @@ def test_add_s_of_a_quarter_turn_of_a_square_is_nothing():
 def test_add_s_by_hand():
     # truth (1,0), (-1,0) on the x axis; estimate shifted by 0.5: nearest are 0.5 and 0.5 away...
     points = np.array([[1.0, 0, 0], [-1, 0, 0]])
-    np.testing.assert_allclose(metrics.add_s(EYE, FRONT + [0.5, 0, 0], EYE, FRONT, points), [0.5])
+    np.testing.assert_allclose(metrics.add_s(EYE, shifted(0.5, 0, 0), EYE, FRONT, points), [0.5])
     # ...shifted by 3, the nearest to 1 is 2 (1 away) and to -1 it is 2 as well (3 away)
-    np.testing.assert_allclose(metrics.add_s(EYE, FRONT + [3, 0, 0], EYE, FRONT, points), [2.0])
+    np.testing.assert_allclose(metrics.add_s(EYE, shifted(3, 0, 0), EYE, FRONT, points), [2.0])
 
 
 def test_add_or_add_s_follows_the_object():
@@ -75,7 +79,7 @@ def test_mssd_takes_the_worst_point_and_the_best_symmetry():
 def test_mspd_and_projection_by_hand():
     # points at depth 10 with focal length 100: a shift of 1 along x moves them by 10 pixels
     K = np.array([[100.0, 0, 50], [0, 100, 50], [0, 0, 1]])
-    args = (EYE, FRONT + [1, 0, 0], EYE, FRONT)
+    args = (EYE, shifted(1, 0, 0), EYE, FRONT)
     np.testing.assert_allclose(metrics.mspd(*args, K, SQUARE, symmetry_of(EYE)), [10.0])
     np.testing.assert_allclose(metrics.projection_2d(*args, K, SQUARE), [10.0])
     # along the axis to depth 5, (1, 0) moves from 10 to 20 pixels off centre
