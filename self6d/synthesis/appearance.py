@@ -142,7 +142,7 @@ def sample_paint(
 
     dirt = torch.randn(m, 2, 3, generator=g) * 0.3 + torch.randn(m, 2, 1, generator=g)
     dirty = torch.rand(m, 1, 1, generator=g) < 0.5
-    stain = torch.where(dirty, 0.10 * j * dirt, 0.0)
+    stain = torch.where(dirty, 0.06 * j * dirt, 0.0)
     pattern = torch.randn(m, 2, 3, generator=g) * 0.5
     plain = torch.rand(m, 1, 1, generator=g) < 0.3
     stain = torch.where(primitive[:, None, None], torch.where(plain, 0.0, pattern), stain)
@@ -151,7 +151,7 @@ def sample_paint(
         tone=about(1, 0.2).clamp(-0.8, 0.8)[:, 0],
         waves=waves,
         phase=phase,
-        hardness=10 ** torch.rand(m, generator=g),
+        hardness=torch.where(primitive, 10 ** torch.rand(m, generator=g), 1.0),
         stain=stain,
     )
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 from self6d.errors import InputError
+from self6d.synthesis.effects import defocus
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -73,7 +74,8 @@ def paint(count: int, size: tuple[int, int], generator: torch.Generator) -> Tens
     blob = fractal_noise(count, size, g) > 0.35 + 0.6 * rand(count, 1, 1)
     picture = torch.where(blob[:, None], colour(), picture)
     grain = fractal_noise(count, size, g, roughness=1.0)[:, None]
-    return (picture * (1 + 0.35 * rand(count, 1, 1, 1) * grain)).clamp(0, 1)
+    picture = (picture * (1 + 0.35 * rand(count, 1, 1, 1) * grain)).clamp(0, 1)
+    return defocus(picture, torch.full((count,), 0.7, device=device), radius=2)  # no jagged edges
 
 
 def fractal_noise(

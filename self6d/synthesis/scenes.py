@@ -156,6 +156,7 @@ class SceneMaker:
         table = ground.sample_table(layout, g)
         blockers = ground.blockers(layout, self.setting.shapes)
         behind = self.backgrounds.sample(pictures[:b], walls)
+        region = composite.thing.clone()  # -2 on the table, -1 on the wall
         rows = layout.resting.nonzero()[:, 0]
         if len(rows):
             at = self._up(rows)
@@ -171,10 +172,11 @@ class SceneMaker:
             )
             on = depth > 0
             behind[at] = torch.where(on[:, None], top, behind[at])
-            seen = composite.depth_m[at]
-            composite.depth_m[at] = torch.where((seen == 0) & on, depth, seen)
+            bare = on & (composite.thing[at] < 0)
+            composite.depth_m[at] = torch.where(bare, depth, composite.depth_m[at])
+            region[at] = torch.where(bare, -2, region[at])
         images = torch.where(composite.thing[:, None] >= 0, composite.rgb, behind)
-        return _smooth_edges(images.clamp(0, 1), composite.thing)
+        return _smooth_edges(images.clamp(0, 1), region)
 
     def _labelled(self, images: Tensor, composite: Composite, layout: Layout) -> SceneBatch:
         """Forget the distractors, number the instances."""
@@ -201,11 +203,11 @@ class SceneMaker:
         return value.to(self.device, non_blocking=True)
 
 
-def _smooth_edges(images: Tensor, thing: Tensor) -> Tensor:
-    """Blur the pixels where one thing meets another: a lens has no jagged edges."""
-    edge = torch.zeros_like(thing, dtype=torch.bool)
-    across = thing[:, :, 1:] != thing[:, :, :-1]
-    down = thing[:, 1:] != thing[:, :-1]
+def _smooth_edges(images: Tensor, region: Tensor) -> Tensor:
+    """Blur the pixels where regions (B, H, W) meet: a lens has no jagged edges."""
+    edge = torch.zeros_like(region, dtype=torch.bool)
+    across = region[:, :, 1:] != region[:, :, :-1]
+    down = region[:, 1:] != region[:, :-1]
     edge[:, :, 1:] |= across
     edge[:, :, :-1] |= across
     edge[:, 1:] |= down
