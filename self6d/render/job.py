@@ -19,6 +19,7 @@ class RenderJob:
         R: (B, 3, 3). t: (B, 3), metres. K: (B, 3, 3), pixels.
         vertices: (V, 3), metres. colors: (V, 3); the models' own or the caller's.
         object_index: (B,) int32, which model each item shows.
+        max_faces: no item has more faces.
         shading: (B, 5 + 6 L) as `Shading.packed` lays it out; None for plain colour.
         soft_mask: whether to spread the mask beyond the silhouette.
         sigma_inv, box, near_m: see `render`.
@@ -31,6 +32,7 @@ class RenderJob:
     colors: Tensor
     models: PackedModels
     object_index: Tensor
+    max_faces: int
     height: int
     width: int
     shading: Tensor | None

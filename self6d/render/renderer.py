@@ -184,6 +184,7 @@ def _checked(
         colors=colors.contiguous(),
         models=models,
         object_index=_indices(object_index, batch, models),
+        max_faces=models.face_counts[0] if object_index is None else max(models.face_counts),
         height=height,
         width=width,
         shading=None if shading is None else shading.packed(batch, device, dtype),

@@ -1,0 +1,190 @@
+// Kernels of the `cuda` backend, one source in four files: geometry, visibility, shade, backward.
+// Compiled at run time (nvrtc.py), launched by cuda.py.
+//
+// Forward: `visibility` (a thread per face; boxes of more than LARGE_AREA pixels go to a queue),
+// `visibility_large` (a warp per 32x32 tile of a queued face), `shade` (a thread per pixel),
+// `soft_mask` (log-sums over faces, in place of the mask), `finish_mask`. Backward: `backward`, one
+// launch for covered pixels, small faces and queued tiles; it adds dR and dt per item.
+// The mathematics is written out in cpu_backward.py. Edge functions are taken relative to the pixel
+// and without fused multiply-adds, so that they negate exactly when an edge is walked the other way.
+
+typedef unsigned long long u64;
+typedef unsigned int u32;
+#define ALL 0xffffffffu
+#define BLOCK 256
+#define LARGE_AREA 2048
+#define SERIAL_AREA 16
+#define FLOOR 1e-12f
+#define CREASE_COS 0.766f
+#define LEVELS 15
+
+struct Params {  // field by field as PARAMS in cuda.py
+    const float *R, *t, *K, *vertices, *colors, *light;
+    const int *object_index;
+    const float *normals, *uv;
+    const int *faces, *vertex_offset, *face_offset, *texels, *mips, *levels;
+    u64 *nearest;      // (B, H, W): bits of 1 / depth above, inverted face number below; 0 uncovered
+    u64 *tiles;        // (B,): number of queued faces << 40 | number of their tiles
+    u32 *uncovered;    // (B, H, words): a bit per pixel
+    u64 *queued;       // (B,): `tiles`, kept for the backward pass
+    uint2 *queue;      // (B, max_faces): face, its first tile's number
+    float *rgb, *depth, *mask;
+    int *face_id;
+    const float *g_rgb, *g_depth, *g_mask;
+    float *g_R, *g_t, *g_K, *g_vertices, *g_colors;
+    int batch, height, width, words, max_faces, models, light_size, textured;
+    int soft, pixel_blocks, face_blocks, tile_blocks;
+    float sigma_inv, box_x, box_y, near;
+};
+
+struct Item {
+    float R[9], t[3], fx, skew, cx, fy, cy;
+    int first_vertex, first_face, count, model, levels;
+};
+
+struct Box { int left, right, top, bottom; };  // inclusive
+
+enum { NOTHING = 0, SMALL = 1, LARGE = 2, CROSSING = 3 };
+
+struct Shape {  // a face in the image
+    float x[3], y[3], iz[3];
+    Box hard, soft;
+    int kind;
+};
+
+__device__ __forceinline__ void load_item(Item &s, const Params &p, int b) {
+    int i = threadIdx.x;
+    if (i < 9) s.R[i] = p.R[9 * b + i];
+    if (i < 3) s.t[i] = p.t[3 * b + i];
+    if (i == 0) {
+        const float *K = p.K + 9 * b;
+        s.fx = K[0], s.skew = K[1], s.cx = K[2], s.fy = K[4], s.cy = K[5];
+        int m = min(max(p.object_index[b], 0), p.models - 1);
+        s.model = m;
+        s.first_vertex = p.vertex_offset[m], s.first_face = p.face_offset[m];
+        s.count = p.face_offset[m + 1] - p.face_offset[m];
+        s.levels = p.textured ? p.levels[m] : 0;
+    }
+    __syncthreads();
+}
+
+__device__ __forceinline__ void corners_of(const Params &p, const Item &s, int f, int (&c)[3]) {
+    const int *face = p.faces + 3 * (size_t)(s.first_face + f);
+    for (int n = 0; n < 3; n++) c[n] = 3 * (s.first_vertex + face[n]);
+}
+
+__device__ __forceinline__ void rotate(const Item &s, float x, float y, float z, float *out) {
+    for (int n = 0; n < 3; n++)
+        out[n] = fmaf(s.R[3 * n], x, fmaf(s.R[3 * n + 1], y, s.R[3 * n + 2] * z));
+}
+
+__device__ __forceinline__ void to_camera(const Params &p, const Item &s, int at, float *v) {
+    rotate(s, p.vertices[at], p.vertices[at + 1], p.vertices[at + 2], v);
+    for (int n = 0; n < 3; n++) v[n] += s.t[n];
+}
+
+__device__ __forceinline__ Box inside(const Params &p, float x0, float x1, float y0, float y1) {
+    Box b;  // pixels whose centres are in the closed box
+    b.left = (int)ceilf(fmaxf(x0 - 0.5f, 0.f));
+    b.right = (int)floorf(fminf(x1 - 0.5f, p.width - 1.f));
+    b.top = (int)ceilf(fmaxf(y0 - 0.5f, 0.f));
+    b.bottom = (int)floorf(fminf(y1 - 0.5f, p.height - 1.f));
+    return b;
+}
+
+__device__ __forceinline__ int area(const Box &b) {
+    return max(b.right - b.left + 1, 0) * max(b.bottom - b.top + 1, 0);
+}
+
+__device__ __forceinline__ Box joined(const Shape &s) {
+    if (area(s.soft) == 0) return s.hard;
+    if (area(s.hard) == 0) return s.soft;
+    Box b = {min(s.hard.left, s.soft.left), max(s.hard.right, s.soft.right),
+             min(s.hard.top, s.soft.top), max(s.hard.bottom, s.soft.bottom)};
+    return b;
+}
+
+// Box of the part of a face beyond the near plane; `v` in the camera frame.
+__device__ __noinline__ Box crossing_box(const Params &p, const Item &s, float (*v)[3]) {
+    float x0 = 3e38f, x1 = -3e38f, y0 = 3e38f, y1 = -3e38f;
+    for (int n = 0; n < 3; n++) {
+        float *a = v[n], *b = v[(n + 1) % 3];
+        for (int end = 0; end < 2; end++) {
+            bool cut = (a[2] >= p.near) != (b[2] >= p.near);
+            if (end ? !cut : !(a[2] >= p.near)) continue;
+            float u = end ? (p.near - a[2]) / (b[2] - a[2]) : 0.f;
+            float x = a[0] + u * (b[0] - a[0]), y = a[1] + u * (b[1] - a[1]);
+            float z = end ? p.near : a[2];
+            float px = (s.fx * x + s.skew * y) / z + s.cx, py = s.fy * y / z + s.cy;
+            x0 = fminf(x0, px), x1 = fmaxf(x1, px), y0 = fminf(y0, py), y1 = fmaxf(y1, py);
+        }
+    }
+    return inside(p, x0, x1, y0, y1);
+}
+
+// Project face f and decide how it is drawn. NaN anywhere draws nothing.
+__device__ __forceinline__ void project(const Params &p, const Item &s, int f, Shape &o) {
+    int c[3], behind = 0;
+    float v[3][3];
+    corners_of(p, s, f, c);
+    for (int n = 0; n < 3; n++) {
+        to_camera(p, s, c[n], v[n]);
+        behind += !(v[n][2] >= p.near);
+    }
+    o.kind = NOTHING;
+    o.soft.left = 0, o.soft.right = -1, o.soft.top = 0, o.soft.bottom = -1;
+    o.hard = o.soft;
+    if (behind == 3) return;
+    if (behind) {
+        float copy[3][3];  // so that v itself stays in registers
+        for (int n = 0; n < 9; n++) copy[n / 3][n % 3] = v[n / 3][n % 3];
+        o.hard = crossing_box(p, s, copy);
+        o.kind = area(o.hard) ? CROSSING : NOTHING;
+        return;
+    }
+    for (int n = 0; n < 3; n++) {
+        o.iz[n] = 1.f / v[n][2];
+        o.x[n] = fmaf(fmaf(s.fx, v[n][0], s.skew * v[n][1]), o.iz[n], s.cx);
+        o.y[n] = fmaf(s.fy * v[n][1], o.iz[n], s.cy);
+    }
+    float x0 = fminf(fminf(o.x[0], o.x[1]), o.x[2]), x1 = fmaxf(fmaxf(o.x[0], o.x[1]), o.x[2]);
+    float y0 = fminf(fminf(o.y[0], o.y[1]), o.y[2]), y1 = fmaxf(fmaxf(o.y[0], o.y[1]), o.y[2]);
+    float sum = o.x[0] + o.x[1] + o.x[2] + o.y[0] + o.y[1] + o.y[2];
+    if (!(fabsf(sum) < 1e30f)) return;
+    o.hard = inside(p, x0, x1, y0, y1);
+    if (p.soft) {  // kaolin's half-open box, its y axis being up
+        o.soft.left = (int)ceilf(fmaxf(x0 - p.box_x - 0.5f, 0.f));
+        o.soft.right = (int)ceilf(fminf(x1 + p.box_x - 0.5f, (float)p.width)) - 1;
+        o.soft.top = (int)floorf(fmaxf(y0 - p.box_y - 0.5f, -1.f)) + 1;
+        o.soft.bottom = (int)floorf(fminf(y1 + p.box_y - 0.5f, p.height - 1.f));
+    }
+    int pixels = area(joined(o));
+    o.kind = pixels == 0 ? NOTHING : pixels > LARGE_AREA ? LARGE : SMALL;
+}
+
+__device__ __forceinline__ float edge(float ax, float ay, float bx, float by) {
+    return __fsub_rn(__fmul_rn(ax, by), __fmul_rn(ay, bx));
+}
+
+// Edge functions of a projected face at (px, py); true if it covers the point.
+__device__ __forceinline__ bool covers(const Shape &o, float px, float py, float (&e)[3]) {
+    float x0 = o.x[0] - px, x1 = o.x[1] - px, x2 = o.x[2] - px;
+    float y0 = o.y[0] - py, y1 = o.y[1] - py, y2 = o.y[2] - py;
+    e[0] = edge(x1, y1, x2, y2), e[1] = edge(x2, y2, x0, y0), e[2] = edge(x0, y0, x1, y1);
+    bool in = (e[0] >= 0 && e[1] >= 0 && e[2] >= 0) || (e[0] <= 0 && e[1] <= 0 && e[2] <= 0);
+    return in && e[0] + e[1] + e[2] != 0;
+}
+
+// Planes through the camera's centre and the edges, over the determinant: barycentrics / depth.
+__device__ __noinline__ void crossing_weights(float (*v)[3], double dx, double dy, double *w) {
+    double det = 0;
+    for (int n = 0; n < 3; n++) {
+        const float *a = v[(n + 1) % 3], *b = v[(n + 2) % 3];
+        double x = (double)a[1] * b[2] - (double)a[2] * b[1];
+        double y = (double)a[2] * b[0] - (double)a[0] * b[2];
+        double z = (double)a[0] * b[1] - (double)a[1] * b[0];
+        if (n == 0) det = v[0][0] * x + v[0][1] * y + v[0][2] * z;
+        w[n] = x * dx + y * dy + z;
+    }
+    for (int n = 0; n < 3; n++) w[n] = det != 0 ? w[n] / det : -1;
+}

@@ -1,0 +1,296 @@
+// Colour and depth of covered pixels, and the soft mask of the others.
+
+struct Hit {  // a face under a pixel
+    int corner[3];
+    float bary[3], z, dx, dy;
+    float e1[3], e2[3], n[3];  // edges from corner 0 and their cross product, camera frame
+};
+
+__device__ __forceinline__ void cross3(const float *a, const float *b, float *o) {
+    o[0] = a[1] * b[2] - a[2] * b[1];
+    o[1] = a[2] * b[0] - a[0] * b[2];
+    o[2] = a[0] * b[1] - a[1] * b[0];
+}
+
+__device__ __forceinline__ float dot3(const float *a, const float *b) {
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+}
+
+__device__ __forceinline__ void hit_face(
+    const Params &p, const Item &s, int f, int column, int row, Hit &h) {
+    corners_of(p, s, f, h.corner);
+    float v[3][3], x = column + 0.5f, y = row + 0.5f;
+    for (int n = 0; n < 3; n++) to_camera(p, s, h.corner[n], v[n]);
+    h.dy = (y - s.cy) / s.fy, h.dx = (x - s.cx - s.skew * h.dy) / s.fx;
+    if (v[0][2] >= p.near && v[1][2] >= p.near && v[2][2] >= p.near) {
+        float px[3], py[3], iz[3], e[3];
+        for (int n = 0; n < 3; n++) {
+            iz[n] = 1.f / v[n][2];
+            px[n] = fmaf(fmaf(s.fx, v[n][0], s.skew * v[n][1]), iz[n], s.cx) - x;
+            py[n] = fmaf(s.fy * v[n][1], iz[n], s.cy) - y;
+        }
+        for (int n = 0; n < 3; n++) {
+            int j = (n + 1) % 3, k = (n + 2) % 3;
+            e[n] = edge(px[j], py[j], px[k], py[k]);
+            h.bary[n] = e[n] * iz[n];
+        }
+        float scale = 1.f / (h.bary[0] + h.bary[1] + h.bary[2]);
+        h.z = (e[0] + e[1] + e[2]) * scale;
+        for (int n = 0; n < 3; n++) h.bary[n] *= scale;
+    } else {
+        double w[3];
+        float corners[3][3];  // a copy, so that v itself stays in registers
+        for (int n = 0; n < 9; n++) corners[n / 3][n % 3] = v[n / 3][n % 3];
+        crossing_weights(corners, h.dx, h.dy, w);
+        double z = 1.0 / (w[0] + w[1] + w[2]);
+        h.z = (float)z;
+        for (int n = 0; n < 3; n++) h.bary[n] = (float)(w[n] * z);
+    }
+    // edges from model coordinates: differences of small numbers keep their digits
+    const float *a = p.vertices + h.corner[0], *b = p.vertices + h.corner[1];
+    const float *c = p.vertices + h.corner[2];
+    rotate(s, b[0] - a[0], b[1] - a[1], b[2] - a[2], h.e1);
+    rotate(s, c[0] - a[0], c[1] - a[1], c[2] - a[2], h.e2);
+    cross3(h.e1, h.e2, h.n);
+}
+
+__device__ __forceinline__ float mixed(const float *of, const Hit &h, int channel) {
+    return h.bary[0] * of[h.corner[0] + channel] + h.bary[1] * of[h.corner[1] + channel] +
+           h.bary[2] * of[h.corner[2] + channel];
+}
+
+// Adds `share` of one mip level at (u, v), repeating: c = colour, cu and cv = its derivatives.
+__device__ __forceinline__ void bilinear(
+    const Params &p, const int *level, float u, float v, float share, float *c, float *cu,
+    float *cv) {
+    int first = level[0], w = level[1], h = level[2];
+    float x = u * w - 0.5f, y = (1.f - v) * h - 0.5f, x0 = floorf(x), y0 = floorf(y);
+    float fx = x - x0, fy = y - y0;
+    int c0 = (int)(x0 - floorf(x0 / w) * w), r0 = (int)(y0 - floorf(y0 / h) * h);
+    c0 = min(max(c0, 0), w - 1), r0 = min(max(r0, 0), h - 1);
+    int c1 = c0 + 1 == w ? 0 : c0 + 1, r1 = r0 + 1 == h ? 0 : r0 + 1;
+    int t00 = p.texels[first + r0 * w + c0], t01 = p.texels[first + r0 * w + c1];
+    int t10 = p.texels[first + r1 * w + c0], t11 = p.texels[first + r1 * w + c1];
+    for (int n = 0; n < 3; n++) {
+        int shift = 8 * n;
+        float a = (t00 >> shift & 255) / 255.f, b = (t01 >> shift & 255) / 255.f;
+        float d = (t10 >> shift & 255) / 255.f, e = (t11 >> shift & 255) / 255.f;
+        float top = a + (b - a) * fx, low = d + (e - d) * fx;
+        c[n] += share * (top + (low - top) * fy);
+        cu[n] += share * w * ((b - a) * (1.f - fy) + (e - d) * fy);
+        cv[n] -= share * h * (low - top);
+    }
+}
+
+// Trilinear texture at a hit. A pixel covers z^2 |n| / (|n.d| fx fy) of the face's plane.
+__device__ __noinline__ void texture(
+    const Params &p, const Item &s, int f, const Hit &h, float *c, float *cu, float *cv) {
+    const float *uv = p.uv + 6 * (size_t)(s.first_face + f);
+    const int *mips = p.mips + 3 * LEVELS * s.model;
+    float u = h.bary[0] * uv[0] + h.bary[1] * uv[2] + h.bary[2] * uv[4];
+    float v = h.bary[0] * uv[1] + h.bary[1] * uv[3] + h.bary[2] * uv[5];
+    float texels = fabsf((uv[2] - uv[0]) * (uv[5] - uv[1]) - (uv[3] - uv[1]) * (uv[4] - uv[0]));
+    texels *= (float)mips[1] * mips[2];
+    float facing = fmaxf(fabsf(h.n[0] * h.dx + h.n[1] * h.dy + h.n[2]), 1e-30f);
+    float level = 0.5f * log2f(fmaxf(texels * h.z * h.z / (facing * s.fx * s.fy), 1e-12f));
+    level = fminf(fmaxf(level, 0.f), s.levels - 1.f);
+    int fine = min((int)level, max(s.levels - 2, 0));
+    float share = level - fine;
+    for (int n = 0; n < 3; n++) c[n] = cu[n] = cv[n] = 0.f;
+    bilinear(p, mips + 3 * fine, u, v, 1.f - share, c, cu, cv);
+    if (share > 0.f) bilinear(p, mips + 3 * (fine + 1), u, v, share, c, cu, cv);
+}
+
+// `Shading`'s equation (shading.py).
+__device__ __noinline__ void light(const Params &p, const Item &s, int b, const Hit &h, float *c) {
+    float flat[3], normal[3] = {0.f, 0.f, 0.f}, d[3] = {h.dx, h.dy, 1.f};
+    float scale = rsqrtf(dot3(h.n, h.n));
+    for (int n = 0; n < 3; n++) flat[n] = h.n[n] * scale;
+    for (int n = 0; n < 3; n++) {
+        const float *at = p.normals + h.corner[n];
+        float m[3];
+        rotate(s, at[0], at[1], at[2], m);
+        const float *use = dot3(flat, m) < CREASE_COS ? flat : m;
+        for (int k = 0; k < 3; k++) normal[k] += h.bary[n] * use[k];
+    }
+    scale = (dot3(flat, d) > 0 ? -1.f : 1.f) / fmaxf(sqrtf(dot3(normal, normal)), 1e-12f);
+    for (int k = 0; k < 3; k++) normal[k] *= scale;
+    scale = -rsqrtf(dot3(d, d));
+    const float *l = p.light + (size_t)b * p.light_size;
+    float diffuse[3] = {l[0], l[1], l[2]}, shine[3] = {0.f, 0.f, 0.f};
+    for (int n = 5; n < p.light_size; n += 6) {
+        float facing = dot3(normal, l + n);
+        if (facing <= 0) continue;
+        float half[3];
+        for (int k = 0; k < 3; k++) half[k] = d[k] * scale + l[n + k];
+        float halfway = dot3(normal, half) / fmaxf(sqrtf(dot3(half, half)), 1e-12f);
+        float power = halfway > 0 ? powf(halfway, l[4]) : 0.f;
+        for (int k = 0; k < 3; k++) {
+            diffuse[k] += facing * l[n + 3 + k];
+            shine[k] += power * l[n + 3 + k];
+        }
+    }
+    for (int k = 0; k < 3; k++) c[k] = __saturatef(c[k] * diffuse[k] + l[3] * shine[k]);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) shade(const __grid_constant__ Params p) {
+    __shared__ Item s;
+    int b = blockIdx.y, lane = threadIdx.x & 31;
+    load_item(s, p, b);
+    if (blockIdx.x == 0 && threadIdx.x == 0 && p.soft) p.queued[b] = p.tiles[b];
+    int word = blockIdx.x * (BLOCK / 32) + threadIdx.x / 32;
+    int row = word / p.words, column = (word % p.words) * 32 + lane;
+    bool real = row < p.height && column < p.width;
+    size_t plane = (size_t)p.height * p.width, at = (size_t)row * p.width + column;
+    u64 key = real ? p.nearest[b * plane + at] : 0;
+    u32 open = __ballot_sync(ALL, real && key == 0);
+    if (lane == 0 && row < p.height && p.soft)
+        p.uncovered[((size_t)b * p.height + row) * p.words + word % p.words] = open;
+    if (!real) return;
+    float c[3] = {0.f, 0.f, 0.f}, z = 0.f;
+    int f = -1;
+    if (key) {
+        f = (int)~(u32)key;
+        Hit h;
+        hit_face(p, s, f, column, row, h);
+        z = h.z;
+        if (s.levels) {
+            float color[3], cu[3], cv[3];
+            Hit copy = h;  // h itself stays in registers
+            texture(p, s, f, copy, color, cu, cv);
+            for (int n = 0; n < 3; n++) c[n] = color[n];
+        } else {
+            for (int n = 0; n < 3; n++) c[n] = mixed(p.colors, h, n);
+        }
+        if (p.light_size) {
+            Hit copy = h;
+            float lit[3] = {c[0], c[1], c[2]};
+            light(p, s, b, copy, lit);
+            for (int n = 0; n < 3; n++) c[n] = lit[n];
+        }
+    }
+    for (int n = 0; n < 3; n++) p.rgb[(3 * (size_t)b + n) * plane + at] = c[n];
+    p.depth[b * plane + at] = z;
+    p.mask[b * plane + at] = key ? 1.f : 0.f;
+    p.face_id[b * plane + at] = f;
+}
+
+__device__ __forceinline__ bool is_uncovered(const Params &p, int b, int x, int y) {
+    return p.uncovered[((size_t)b * p.height + y) * p.words + (x >> 5)] >> (x & 31) & 1;
+}
+
+__device__ __forceinline__ bool any_uncovered(const Params &p, int b, const Box &box) {
+    int w0 = box.left >> 5, w1 = box.right >> 5;
+    u32 first = ALL << (box.left & 31), last = ALL >> (31 - (box.right & 31));
+    for (int y = box.top; y <= box.bottom; y++) {
+        const u32 *row = p.uncovered + ((size_t)b * p.height + y) * p.words;
+        for (int w = w0; w <= w1; w++)
+            if (row[w] & (w == w0 ? first : ALL) & (w == w1 ? last : ALL)) return true;
+    }
+    return false;
+}
+
+// Nearest point of a face's outline to a pixel, in image units: offset, and its weights.
+struct Near { float x, y, d2, w1, w2; };
+
+__device__ __forceinline__ void segment(
+    float ax, float ay, float bx, float by, int which, Near &o) {
+    float ux = bx - ax, uy = by - ay;
+    float s = -(ax * ux + ay * uy) / fmaxf(ux * ux + uy * uy, 1e-30f);
+    s = fminf(fmaxf(s, 0.f), 1.f);
+    float x = fmaf(s, ux, ax), y = fmaf(s, uy, ay), d2 = x * x + y * y;
+    if (d2 < o.d2) {
+        o.x = x, o.y = y, o.d2 = d2;
+        o.w1 = which == 0 ? s : which == 1 ? 1.f - s : 0.f;
+        o.w2 = which == 0 ? 0.f : which == 1 ? s : 1.f - s;
+    }
+}
+
+__device__ __forceinline__ Near nearest_point(const Params &p, const Shape &o, float px, float py) {
+    float sx = 2.f / p.width, sy = 2.f / p.height;
+    float x0 = (o.x[0] - px) * sx, x1 = (o.x[1] - px) * sx, x2 = (o.x[2] - px) * sx;
+    float y0 = (o.y[0] - py) * sy, y1 = (o.y[1] - py) * sy, y2 = (o.y[2] - py) * sy;
+    Near n;
+    n.d2 = 3e38f;
+    segment(x0, y0, x1, y1, 0, n);
+    segment(x1, y1, x2, y2, 1, n);
+    segment(x2, y2, x0, y0, 2, n);
+    return n;
+}
+
+__device__ __forceinline__ float miss_of(float x, float p) {  // 1 - exp(-x), never 0
+    x = fmaxf(x, FLOOR);
+    return x < 0.03f ? x * (1.f - x * (0.5f - x * (1.f / 6))) : 1.f - p;
+}
+
+__device__ __forceinline__ void soften(
+    const Params &p, const Shape &o, int b, int x, int y, float *mask) {
+    float d = nearest_point(p, o, x + 0.5f, y + 0.5f).d2 * p.sigma_inv;
+    if (d < 30.f) atomicAdd(mask + (size_t)y * p.width + x, logf(miss_of(d, __expf(-d))));
+}
+
+// Whether a tile is too far from a face for any exp(-d2 sigma_inv) to count.
+__device__ __forceinline__ bool is_far(const Params &p, const Shape &o, int tx, int ty) {
+    float reach = hypotf(32.f / p.width, 32.f / p.height);
+    Near n = nearest_point(p, o, tx + 16.f, ty + 16.f);
+    float e[3];
+    return sqrtf(n.d2) > reach + sqrtf(30.f / p.sigma_inv) && !covers(o, tx + 16.f, ty + 16.f, e);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) soft_mask(const __grid_constant__ Params p) {
+    __shared__ Item s;
+    int b = blockIdx.y, lane = threadIdx.x & 31;
+    bool small = blockIdx.x < p.face_blocks;
+    u64 queued = small ? 0 : p.queued[b];
+    if (!small && queued == 0) return;
+    load_item(s, p, b);
+    float *mask = p.mask + (size_t)b * p.height * p.width;
+    Shape o;
+    o.kind = NOTHING;
+    if (small) {
+        int f = blockIdx.x * BLOCK + threadIdx.x;
+        if (f < s.count) project(p, s, f, o);
+        bool busy = o.kind == SMALL && any_uncovered(p, b, o.soft);
+        for (u32 todo = __ballot_sync(ALL, busy); todo; todo &= todo - 1) {
+            int from = __ffs(todo) - 1;
+            Shape c;
+            for (int n = 0; n < 3; n++) {
+                c.x[n] = __shfl_sync(ALL, o.x[n], from);
+                c.y[n] = __shfl_sync(ALL, o.y[n], from);
+            }
+            Box box = broadcast(o.soft, from);
+            for (int y = box.top + (lane >> 3); y <= box.bottom; y += 4)
+                for (int x = box.left + (lane & 7); x <= box.right; x += 8)
+                    if (is_uncovered(p, b, x, y)) soften(p, c, b, x, y, mask);
+        }
+        return;
+    }
+    int f = 0, worker = (blockIdx.x - p.face_blocks) * (BLOCK / 32) + threadIdx.x / 32;
+    Tiles tiles;
+    tiles.start(p, b, queued, worker, p.tile_blocks * (BLOCK / 32));
+    while (tiles.next(p, s, o, f)) {
+        if (o.kind != LARGE || is_far(p, o, tiles.tx, tiles.ty)) continue;
+        int x = tiles.tx + lane;
+        if (x < o.soft.left || x > o.soft.right) continue;
+        for (int y = max(tiles.ty, o.soft.top); y <= min(tiles.ty + 31, o.soft.bottom); y++)
+            if (is_uncovered(p, b, x, y)) soften(p, o, b, x, y, mask);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) finish_mask(const __grid_constant__ Params p) {
+    size_t n = (size_t)p.batch * p.height * p.width;
+    size_t i = ((size_t)blockIdx.x * BLOCK + threadIdx.x) * 4;
+    if (i + 4 <= n && (n & 3) == 0) {
+        float4 *at = (float4 *)(p.mask + i), v = *at;
+        if (v.x < 0 || v.y < 0 || v.z < 0 || v.w < 0) {
+            if (v.x < 0) v.x = -expm1f(v.x);
+            if (v.y < 0) v.y = -expm1f(v.y);
+            if (v.z < 0) v.z = -expm1f(v.z);
+            if (v.w < 0) v.w = -expm1f(v.w);
+            *at = v;
+        }
+    } else {
+        for (size_t k = i; k < n && k < i + 4; k++)
+            if (p.mask[k] < 0) p.mask[k] = -expm1f(p.mask[k]);
+    }
+}
