@@ -16,6 +16,7 @@ from trimesh.visual.texture import TextureVisuals
 from self6d.files import note
 
 GREY = 0.6
+_STAND_IN = 100  # grey value of the texture trimesh makes up where a file's own is missing
 _PAD = 2  # texels of margin round each texture of an atlas, so that filtering does not bleed
 
 
@@ -121,14 +122,23 @@ def _material(material) -> tuple[Image.Image | None, np.ndarray | None]:
             factor = np.where(
                 linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
             )
-        return material.baseColorTexture, factor
+        return picture_of(material), factor
     if isinstance(material, SimpleMaterial):
         stated = not np.array_equal(material.diffuse, SimpleMaterial().diffuse)
         factor = np.asarray(material.diffuse, dtype=np.float64)[:3] / 255 if stated else None
-        if material.image is not None:
-            factor = None  # exporters write the diffuse colour beside a texture, unmultiplied
-        return material.image, factor
+        image = picture_of(material)
+        # exporters write the diffuse colour beside a texture, unmultiplied
+        return image, None if image is not None else factor
     return None, None
+
+
+def picture_of(material) -> Image.Image | None:
+    """The texture image of a material; None also for trimesh's 2x2 grey stand-in."""
+    name = "baseColorTexture" if isinstance(material, PBRMaterial) else "image"
+    image = getattr(material, name, None)
+    if image is not None and image.size == (2, 2):
+        return None if (np.array(image.convert("RGB")) == _STAND_IN).all() else image
+    return image
 
 
 def _rgb(image: Image.Image, factor: np.ndarray | None) -> np.ndarray:
@@ -151,8 +161,9 @@ def _first_tile(uv: np.ndarray, path: Path) -> np.ndarray:
 def texels(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
     """Nearest texels of (Th, Tw, 3) uint8 at uv (..., 2) -> (..., 3) float32 in [0, 1]."""
     h, w = texture.shape[:2]
-    column = np.clip(np.floor(uv[..., 0] % 1.0 * w), 0, w - 1).astype(int)
-    row = np.clip(np.floor((1 - uv[..., 1] % 1.0) * h), 0, h - 1).astype(int)
+    inside = np.where((uv >= 0) & (uv <= 1), uv, uv % 1.0)  # 1 is an edge, not the next tile
+    column = np.clip(np.floor(inside[..., 0] * w), 0, w - 1).astype(int)
+    row = np.clip(np.floor((1 - inside[..., 1]) * h), 0, h - 1).astype(int)
     return (texture[row, column] / 255).astype(np.float32)
 
 

@@ -15,7 +15,7 @@ from trimesh.visual.texture import TextureVisuals
 
 from self6d.errors import InputError
 from self6d.files import log, note, read_bytes
-from self6d.scene.appearance import Surface, joined, surface_of
+from self6d.scene.appearance import Surface, joined, picture_of, surface_of
 from self6d.scene.known import known_id, linemod_name
 from self6d.scene.mesh import ObjectModel
 from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
@@ -182,7 +182,7 @@ def _read(path: Path) -> Surface:
 
 def _lacks_image(mesh: trimesh.Trimesh) -> bool:
     visual = mesh.visual
-    return isinstance(visual, TextureVisuals) and getattr(visual.material, "image", None) is None
+    return isinstance(visual, TextureVisuals) and picture_of(visual.material) is None
 
 
 def _parse(data: bytes, path: Path) -> list[trimesh.Trimesh]:

@@ -1,0 +1,94 @@
+"""Diameters, and the unit a mesh was written in."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import recordings as world
+from scipy.spatial.distance import pdist
+
+from self6d.datasets import load_mesh
+from self6d.errors import InputError
+from self6d.files import forget_notes
+from self6d.scene.models_info import ModelInfo
+from self6d.scene.units import diameter
+
+RNG = np.random.default_rng(3)
+SHAPES = {
+    "cloud": RNG.standard_normal((500, 3)),
+    "sphere": (lambda p: p / np.linalg.norm(p, axis=1, keepdims=True))(
+        RNG.standard_normal((6000, 3))
+    ),
+    "flat": np.c_[RNG.random((300, 2)), np.zeros(300)],
+    "tilted": np.c_[RNG.random((300, 2)), np.zeros(300)]
+    @ np.linalg.qr(RNG.standard_normal((3, 3)))[0],
+    "line": np.outer(RNG.random(200), [1, 2, 3]),
+    "doubles": np.repeat(RNG.random((20, 3)), 50, axis=0),
+    "triangle": np.eye(3),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_diameter_is_the_largest_distance(name: str) -> None:
+    points = SHAPES[name]
+    assert diameter(points) == pytest.approx(pdist(points).max(), rel=1e-9)
+
+
+def test_diameter_of_nothing() -> None:
+    assert diameter(np.zeros((4, 3))) == 0
+
+
+@pytest.fixture(autouse=True)
+def _fresh_notes() -> None:
+    forget_notes()
+
+
+# the cube is 100 units a side, its diameter 173.2 times the scale
+@pytest.mark.parametrize(
+    ("scale", "side_m", "noted"),
+    [
+        (1.0, 0.1, False),  # 173 mm
+        (10.0, 1.0, False),  # 1.7 m in mm
+        (0.1, 0.01, False),  # 17 mm
+        (0.001, 0.1, False),  # 0.17 m
+        (0.0003, 0.03, False),  # 5 cm in m
+        (0.02, 0.02, True),  # 3.5: cm, the only plausible reading but unusual
+        (0.01, 1.0, True),  # 1.7: metres, but centimetres would do as well
+    ],
+)
+def test_auto_unit(tmp_path: Path, scale, side_m, noted, caplog) -> None:
+    with caplog.at_level(logging.WARNING, "self6d"):
+        model = load_mesh(world.cube(tmp_path / "c.ply", scale))
+    assert np.ptp(model.vertices) == pytest.approx(side_m, rel=1e-4)
+    assert ("ambiguous" in caplog.text) == noted
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-5, 100.0, 1e5])
+def test_implausible_sizes_are_refused(tmp_path: Path, scale: float) -> None:
+    with pytest.raises(InputError, match="implausible"):
+        load_mesh(world.cube(tmp_path / "c.ply", scale))
+
+
+@pytest.mark.parametrize(("unit", "side_m"), [("m", 100), ("cm", 1), ("mm", 0.1), ("inch", 2.54)])
+def test_named_unit(tmp_path: Path, unit: str, side_m: float) -> None:
+    model = load_mesh(world.cube(tmp_path / "c.ply"), unit=unit)
+    assert np.ptp(model.vertices) == pytest.approx(side_m, rel=1e-6)
+    with pytest.raises(InputError, match="unknown"):
+        load_mesh(tmp_path / "c.ply", unit="ell")
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.001, 0.1])
+def test_models_info_decides(tmp_path: Path, scale: float) -> None:
+    info = ModelInfo(diameter_mm=100 * 3**0.5)
+    model = load_mesh(world.cube(tmp_path / "c.ply", scale), info=info)
+    assert np.ptp(model.vertices) == pytest.approx(0.1, rel=1e-5)
+
+
+def test_disagreement_with_models_info_is_noted(tmp_path: Path, caplog) -> None:
+    with caplog.at_level(logging.WARNING, "self6d"):
+        model = load_mesh(world.cube(tmp_path / "c.ply"), info=ModelInfo(diameter_mm=300.0))
+    assert "does not agree with models_info" in caplog.text
+    assert model.diameter == pytest.approx(0.1 * 3**0.5)
