@@ -31,14 +31,14 @@ def augment(images: Tensor, generator: torch.Generator | int, strength: float = 
         return images
     if isinstance(generator, int):
         generator = torch.Generator().manual_seed(generator)
-    return _Camera(images, generator, strength).images.clamp(0, 1)
+    return _Camera(images, generator, strength).images.clamp_(0, 1)
 
 
 class _Camera:
     """One pass over a batch. Each effect touches the images drawn for it, together."""
 
     def __init__(self, images: Tensor, generator: torch.Generator, strength: float) -> None:
-        self.images, self.g, self.s = images, generator, strength
+        self.images, self.g, self.s = images.clone(), generator, strength
         self.device = images.device
         self.noise = torch.Generator(device=self.device).manual_seed(
             int(torch.randint(2**62, (), generator=generator))
@@ -71,8 +71,8 @@ class _Camera:
             self.images = effect(self.images, n)
             return
         index = index.to(self.device, non_blocking=True)
-        changed = effect(self.images[index], n)
-        self.images = self.images.index_copy(0, index, changed)
+        changed = effect(self.images.index_select(0, index), n)
+        self.images.index_copy_(0, index, changed)
 
     def _light(self) -> None:
         s = self.s
@@ -93,7 +93,7 @@ class _Camera:
             return effects.sensor_noise(x, 0.05 * s * level, 0.08 * s * level, normal)
 
         self.some(0.6, noise)
-        self.images = self.images.clamp(0, 1)
+        self.images.clamp_(0, 1)
         self.some(0.25, lambda x, n: effects.bayer(x))
 
     def _processing(self) -> None:
@@ -104,11 +104,11 @@ class _Camera:
         self.some(0.25, lambda x, n: effects.sharpen(x, self.u(n, 0, 1.2 * s)))
         factor = 1 + s * float(torch.rand((), generator=self.g)) * max(0.5, 1.5 * self.zoom)
         self.some(0.12, lambda x, n: effects.resample(x, factor))
-        self.images = self.images.clamp(0, 1)
+        self.images.clamp_(0, 1)
         self.some(0.35, lambda x, n: effects.jpeg(x, self.u(n, 95 - 65 * min(s, 1.4), 95)))
 
     def _dropout(self) -> None:
-        self.some(0.06, lambda x, n: effects.grey(x).expand_as(x))
+        self.some(0.06, lambda x, n: effects.grey(x).repeat(1, 3, 1, 1))
 
         def shuffled(x: Tensor, n: int) -> Tensor:
             order = torch.rand(n, 3, generator=self.g).argsort(1).to(self.device)

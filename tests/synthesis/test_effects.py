@@ -148,6 +148,15 @@ def test_augment_depends_on_the_seed_alone(images) -> None:
     assert torch.equal(with_generator, augment(images, 3))
 
 
+def test_single_images_meet_every_effect() -> None:
+    image = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(1))
+    for seed in range(60):
+        out = augment(image, seed, 1.0)
+        assert out.shape == image.shape
+        assert out.min() >= 0
+        assert out.max() <= 1
+
+
 def test_more_strength_changes_more() -> None:
     x = torch.linspace(0, 8, 64)
     image = (0.5 + 0.4 * x.sin()).expand(64, 3, 48, 64)
