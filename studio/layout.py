@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QTabWidget
 
+from studio.engine import Failure
 from studio.engine.history import RunHistory
+from studio.engine.types import PoseData
 from studio.jobs import Job, JobSpec
+from studio.panels.doctor_panel import DoctorPanel
+from studio.panels.evaluate_page import EvaluatePage
+from studio.panels.export_page import ExportPage
 from studio.panels.log import LogPanel
 from studio.panels.pose_panel import PosePanel
 from studio.panels.project_tree import ProjectTree
@@ -46,6 +52,11 @@ class Workspace(QObject):
         self.adapt_panel = RunPanel("adapt", project, window.settings, window.engine)
         self.pose_panel = PosePanel(project, window.director, window.settings)
         self.xray_panel = XrayPanel(project, window.director, window.worker)
+        self.doctor_panel = DoctorPanel(project, window.worker)
+        self.doctor_panel.failed.connect(window.show_error)
+        self.doctor_panel.stateChanged.connect(
+            lambda state, why: window.header.set_state("data", state, why)
+        )
         self.pose_tool = PoseTool(self)
         self._step = ""
         self._front: dict[str, int] = {}
@@ -57,7 +68,20 @@ class Workspace(QObject):
         self.bottom.setDocumentMode(True)
         self.bottom.addTab(self.curves, "Curves")
         self.bottom.addTab(self.log, "Log")
-        window.pages.addWidget(self.stage)
+        self.evaluate_page = EvaluatePage(project, window.worker)
+        self.export_page = ExportPage(project, window.settings, window.worker)
+        self.middle = {"evaluate": self.evaluate_page, "export": self.export_page}
+        for page in (self.stage, self.evaluate_page, self.export_page):
+            window.pages.addWidget(page)
+        for page in (self.evaluate_page, self.export_page):
+            page.failed.connect(window.show_error)
+        self.evaluate_page.evaluated.connect(
+            lambda: window.header.set_state("evaluate", "ok", "Scores are there")
+        )
+        self.export_page.exported.connect(
+            lambda path: window.header.set_state("export", "ok", f"Written: {path}")
+        )
+        self.evaluate_page.frameWanted.connect(self._on_frame_wanted)
         area = Qt.DockWidgetArea
         self.docks = [
             window.add_dock("project", "Project", self.tree, area.LeftDockWidgetArea),
@@ -79,10 +103,14 @@ class Workspace(QObject):
         runs.followed.connect(self._on_followed)
         runs.ended.connect(lambda job, ending: self._on_followed(runs.job))
         runs.duplicateWanted.connect(self._on_duplicate)
+        runs.predictWanted.connect(self._on_predict)
+        window.queue.changed.connect(lambda job: self._show_states())
+        project.runsChanged.connect(self._show_states)
+        self.stage.previewWanted.connect(self._on_synthetic)
 
     def show_step(self, step: str) -> None:
         """Put what belongs to a step in the middle and into the inspector."""
-        self.window.pages.setCurrentWidget(self.stage)
+        self.window.pages.setCurrentWidget(self.middle.get(step, self.stage))
         self._show_inspector(step)
         if step in STAGE_PAGES:
             self.stage.offer(STAGE_PAGES[step])
@@ -96,11 +124,11 @@ class Workspace(QObject):
         if self._step:
             self._front[self._step] = self.inspector.currentIndex()
         self._step = step
+        pose_tabs = [(self.pose_panel, "Pose"), (self.xray_panel, "X-ray")]
         tabs = {
-            "data": [(self.pose_panel, "Pose"), (self.xray_panel, "X-ray")],
+            "data": [(self.doctor_panel, "Doctor"), *pose_tabs],
             "synthetic": [(self.train_panel, "Stage 1")],
-            "selfsup": [(self.adapt_panel, "Stage 2"), (self.pose_panel, "Pose"),
-                        (self.xray_panel, "X-ray")],
+            "selfsup": [(self.adapt_panel, "Stage 2"), *pose_tabs],
         }.get(step, [])  # fmt: skip
         self.inspector.clear()
         for widget, title in tabs:
@@ -143,10 +171,20 @@ class Workspace(QObject):
             project.edit_pose(*moved, merge=True)
             event.accept()
 
+    def _on_frame_wanted(self, index: int, object_id: int, run: Path) -> None:
+        """A bad frame of the table: look at it, with that run's prediction."""
+        project = self.window.project
+        self.window.show_step("selfsup")
+        self.stage.show_page("frames")
+        project.select_object(object_id)
+        project.select_frame(index)
+        self.window.runs.predictWanted.emit(run)
+
     def show_docks(self, shown: bool) -> None:
         """Docks belong to an open project; the welcome page stands alone."""
+        working = self.window.pages.currentWidget() is self.stage
         for dock in self.docks:
-            dock.setVisible(shown)
+            dock.setVisible(shown and (working or dock is self.docks[0]))
         if shown and not self.placed:
             self.placed = True
             QTimer.singleShot(0, self.default_layout)  # sizes count once the docks are shown
@@ -173,12 +211,59 @@ class Workspace(QObject):
     def _on_followed(self, job: Job | None) -> None:
         active = job is not None and job.state.active
         self.adapt_panel.set_live(active and job is not None and job.spec.kind == "adapt")
-        for step, kind in (("synthetic", "train"), ("selfsup", "adapt")):
-            mine = active and job is not None and job.spec.kind == kind
-            done = bool(self.window.project.runs_of(kind))
-            self.window.header.set_state(step, "busy" if mine else "ok" if done else "")
+        self._show_states()
         if job is not None:
             job.mailbox.wants_preview = self.stage.shows
+
+    def _show_states(self) -> None:
+        """The marks of steps 2 and 3."""
+        active = {job.spec.kind for job in self.window.queue.active}
+        for step, kind in (("synthetic", "train"), ("selfsup", "adapt")):
+            runs = self.window.project.runs_of(kind)
+            ended = [r for r in runs if r.status in ("done", "stopped")]
+            state = "busy" if kind in active else "ok" if ended else ""
+            self.window.header.set_state(step, state)
+
+    def _on_predict(self, run: Path) -> None:
+        """Poses of a run's network on the selected frame."""
+        project = self.window.project
+        if project.recording is None:
+            return
+        index = project.frame_index
+
+        def arrived(poses: list[PoseData]) -> None:
+            project.put_poses(index, poses, "predicted")
+            if not poses:
+                self.window.say("warn", "The network finds none of the objects on this frame.")
+
+        self.window.worker.request(
+            "predict", str(run), project.recording.root, index, key="predict", done=arrived,
+            failed=self.window.show_error,
+        )  # fmt: skip
+
+    def _on_synthetic(self) -> None:
+        """A sheet of what stage 1 would train on with the settings as they stand."""
+        spec = self.train_panel.spec()
+        if spec is None:
+            return
+        self.stage.preview_button.setEnabled(False)
+        self.stage.gallery_note.setText("Rendering…")
+
+        def arrived(sheet: np.ndarray) -> None:
+            self.stage.preview_button.setEnabled(True)
+            self.stage.show_gallery(sheet, "what stage 1 would train on, with masks and boxes")
+
+        def failed(failure: Failure) -> None:
+            self.stage.preview_button.setEnabled(True)
+            self.stage.gallery_note.setText("")
+            self.window.show_error(failure)
+
+        camera = spec.options.get("camera")
+        self.window.worker.request(
+            "synthetic_sheet", [str(m) for m in spec.models], str(camera) if camera else None,
+            spec.preset, spec.overrides, 12, spec.seed or 0, key="sheet", done=arrived,
+            failed=failed,
+        )  # fmt: skip
 
     def _on_history(self, history: RunHistory, overlay: bool) -> None:
         name = Path(history.run).name

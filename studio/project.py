@@ -76,6 +76,13 @@ class Project(QObject):
         self.recordingChanged.emit()
         self.frameChanged.emit(0)
 
+    def swap_recording(self, info: RecordingInfo) -> None:
+        """The same recording, corrected: frame and history stay. For an undoable fix."""
+        self.recording = info
+        self.frame_index = min(self.frame_index, len(info) - 1)
+        self.recordingChanged.emit()
+        self.frameChanged.emit(self.frame_index)
+
     def close(self) -> None:
         """Nothing is open any more; runs stay on disk."""
         self.runs = []

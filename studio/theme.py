@@ -70,7 +70,8 @@ TERM_COLOURS = {
     "geometry": ("#d55e00", "#ff8a3d"),
 }
 EXTRA_COLOURS = (
-    ("#6d4fc2", "#a78bfa"), ("#7a5230", "#c99a6b"), ("#5b6372", "#a0a7b5"), ("#a11d5b", "#ef6fa8"),
+    ("#0072b2", "#56b4e9"), ("#6d4fc2", "#a78bfa"), ("#7a5230", "#c99a6b"),
+    ("#5b6372", "#a0a7b5"), ("#a11d5b", "#ef6fa8"),
 )  # fmt: skip
 
 
@@ -82,6 +83,7 @@ class Theme(QObject):
     def __init__(self) -> None:
         super().__init__()
         self.dark = False
+        self._spare: dict[str, int] = {}
 
     @property
     def tokens(self) -> Tokens:
@@ -92,8 +94,10 @@ class Theme(QObject):
 
     def term_colour(self, term: str) -> str:
         """Colour of a loss term's curve; terms nobody foresaw take the spare hues in turn."""
-        known = TERM_COLOURS.get(term)
-        pair = known or EXTRA_COLOURS[sum(term.encode()) % len(EXTRA_COLOURS)]
+        pair = TERM_COLOURS.get(term)
+        if pair is None:
+            place = self._spare.setdefault(term, len(self._spare))
+            pair = EXTRA_COLOURS[place % len(EXTRA_COLOURS)]
         return pair[1 if self.dark else 0]
 
     def apply(self, name: str) -> None:

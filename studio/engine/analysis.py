@@ -1,44 +1,75 @@
-"""Configuration forms and network predictions for the window."""
+"""Configuration forms, previews of synthetic images, predictions and scores for the window."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 
-@dataclass(frozen=True)
-class FormField:
-    """One line of a settings form; `self6d.config.FieldInfo` with the type as a word."""
-
-    key: str
-    kind: str
-    optional: bool
-    value: Any
-    doc: str
-    minimum: float | None
-    maximum: float | None
-    choices: tuple
-
-
-def describe(kind: str, preset: str | None) -> list[FormField]:
-    """Fields that a kind of run reads, with the preset's values."""
-    from self6d import config
-    from self6d.training.jobs import RunConfig
-
-    data = config.load_preset(preset) if preset else {}
-    whole = config.from_dict(RunConfig, data)
-    sections = SECTIONS[kind]
-    return [
-        FormField(
-            f.key, f.kind.__name__, f.optional, f.value, f.doc, f.minimum, f.maximum, f.choices
-        )
-        for f in config.describe(whole)
-        if f.key.split(".")[0] in sections
-    ]
-
+from studio.engine.types import FormField, PoseData
 
 SECTIONS = {
     "train": ("train", "synthesis", "network", "loop"),
     "adapt": ("loss", "adapt", "loop"),
     "optimize": ("loss", "optimize"),
 }
+
+
+def describe(kind: str, preset: str | None) -> list[FormField]:
+    """Fields that a kind of run reads, with the preset's values."""
+    from self6d import config
+    from self6d.run_config import build_config
+
+    return [
+        FormField(
+            f.key, f.kind.__name__, f.optional, f.value, f.doc, f.minimum, f.maximum, f.choices
+        )
+        for f in config.describe(build_config(preset))
+        if f.key.split(".")[0] in SECTIONS[kind]
+    ]
+
+
+def synthetic_sheet(
+    models: Sequence[str],
+    camera: str | None,
+    preset: str,
+    overrides: dict[str, Any],
+    images: int,
+    seed: int,
+) -> np.ndarray:
+    """(H, W, 3) uint8: images that stage 1 would train on, side by side."""
+    from self6d.run_config import build_config
+    from self6d.synthesis import SceneMaker, gallery, scaled_camera
+    from self6d.training.inputs import load_given_models, resolve_camera
+
+    config = build_config(preset, overrides).synthesis
+    view = scaled_camera(resolve_camera(camera), config.height)
+    maker = SceneMaker(load_given_models(list(models)), view, config)
+    return gallery(maker.make(images, seed, 0), columns=4, images=images)
+
+
+class Networks:
+    """The network used last, kept loaded."""
+
+    def __init__(self) -> None:
+        self._key: tuple[str, str] | None = None
+        self._predictor: Any = None
+
+    def predict(self, run: str, frame: Any, score: float = 0.3) -> list[PoseData]:
+        """Poses on a frame from its colours and K alone: the best of each object."""
+        from self6d.evaluation.predictions import network_predictor
+        from self6d.training.inputs import load_network
+        from self6d.training.run_folder import RunFolder
+
+        key = (run, str(RunFolder.open(run).best_checkpoint()))
+        if key != self._key:
+            network = load_network(run).network
+            self._predictor = network_predictor(network, score_threshold=score, masks=False)
+            self._key = key
+        best: dict[int, PoseData] = {}
+        for found in self._predictor(frame):
+            pose = PoseData(found.object_id, found.R, found.t, float(found.score))
+            if pose.object_id not in best or best[pose.object_id].score < pose.score:
+                best[pose.object_id] = pose
+        return [best[number] for number in sorted(best)]

@@ -19,6 +19,7 @@ from studio.engine.history import RunHistory, read_history
 from studio.engine.recognise import Found, recognise
 from studio.engine.types import (
     CloudData,
+    FormField,
     FrameData,
     ModelInfo,
     PoseData,
@@ -43,6 +44,9 @@ class Desk:
         self._recordings: OrderedDict[str, Dataset] = OrderedDict()
         self._models: dict[tuple, list[ObjectModel]] = {}
         self._packed: dict[tuple, PackedModels] = {}
+        self._report: Any = None
+        self._scores: Any = None
+        self._networks = analysis.Networks()
         torch.set_num_threads(max(1, torch.get_num_threads() // 2))
 
     def recognise(self, paths: Sequence[str]) -> list[Found]:
@@ -180,9 +184,26 @@ class Desk:
         """The sensor's points alone, where there is no pose yet."""
         return clouds.sensor_only(self.dataset(path).frame(index))
 
-    def describe(self, kind: str, preset: str | None) -> list[analysis.FormField]:
+    def describe(self, kind: str, preset: str | None) -> list[FormField]:
         """Fields of the configuration a kind of run takes, for the form."""
         return analysis.describe(kind, preset)
+
+    def doctor(self, path: str, models: Sequence[str]) -> dict[str, Any]:
+        """The doctor's report as plain data; kept for `doctor_fix`."""
+        from self6d.datasets import doctor
+
+        self._report = doctor.examine(path, models[0] if len(models) == 1 else None)
+        return self._report.to_dict()
+
+    def doctor_fix(self, numbers: Sequence[int], out: str) -> RecordingInfo:
+        """A copy of the examined recording with some of its findings corrected."""
+        from dataclasses import replace
+
+        from self6d.datasets import doctor
+
+        chosen = [self._report.findings[i] for i in numbers]
+        doctor.write_fixed(replace(self._report, findings=chosen), out)
+        return self.open_recording(out)
 
     def xray(
         self,
@@ -199,6 +220,46 @@ class Desk:
         place = [m.object_id for m in self.objects(models, unit)].index(pose.object_id)
         frame = self.dataset(path).frame(index)
         return examine(frame, self.packed(models, unit), place, pose, weights)
+
+    def synthetic_sheet(
+        self,
+        models: Sequence[str],
+        camera: str | None,
+        preset: str,
+        overrides: dict[str, Any],
+        images: int = 12,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Images that stage 1 would train on, as one picture."""
+        return analysis.synthetic_sheet(models, camera, preset, overrides, images, seed)
+
+    def predict(self, run: str, path: str, index: int) -> list[PoseData]:
+        """What a run's network says about a frame, from RGB alone."""
+        return self._networks.predict(run, self.dataset(path).frame(index))
+
+    def evaluate(self, path: str, runs: Sequence[str], split: str | None) -> list[dict[str, Any]]:
+        """Scores of runs, one table each, reporting (done, total) frames."""
+        return self._kept_scores().evaluate(path, runs, split, self._partial)
+
+    def write_evaluation(
+        self, kind: str, out: str, path: str, runs: Sequence[str], split: str | None
+    ) -> str:
+        """Write an evaluation as "csv", "latex", "html" or "bop"."""
+        self._kept_scores().write(kind, Path(out), path, runs, split, self._partial)
+        return out
+
+    def export_run(self, run: str, to: str, onnx: bool) -> list[str]:
+        """Weights and an example of their use; see `self6d-studio export`."""
+        from self6d.training import jobs
+
+        return [str(path) for path in jobs.export(run, to, onnx=onnx)]
+
+    def video(self, out: str, path: str, runs: Sequence[str], indices: Sequence[int]) -> str:
+        """A film of frames with the poses of one or two runs, reporting (done, total)."""
+        from studio.engine.film import make_film
+
+        make_film(Path(out), self.dataset(path), runs, indices, self._partial)
+        return out
 
     def history(self, run: str) -> RunHistory:
         """Curves, checkpoints and previews of a run."""
@@ -246,6 +307,13 @@ class Desk:
                 object_index=torch.tensor(places),
                 soft_mask=False,
             )
+
+    def _kept_scores(self) -> Any:
+        if self._scores is None:
+            from studio.engine.scores import Scores
+
+            self._scores = Scores()
+        return self._scores
 
     def _keep(self, path: str, dataset: Dataset) -> None:
         self._recordings[path] = dataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -178,3 +179,17 @@ class Xray:
     centre: np.ndarray
     diameter: float
     mask: np.ndarray
+
+
+@dataclass(frozen=True)
+class FormField:
+    """One line of a settings form; `self6d.config.FieldInfo` with the type as a word."""
+
+    key: str
+    kind: str
+    optional: bool
+    value: Any
+    doc: str
+    minimum: float | None
+    maximum: float | None
+    choices: tuple

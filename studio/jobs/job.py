@@ -103,7 +103,12 @@ class JobSpec:
 
     def shell(self) -> str:
         """The same run for a terminal."""
-        return shlex.join(["self6d-studio", *self.arguments()])
+        return self.shell_line(self.arguments())
+
+    @staticmethod
+    def shell_line(words: list[str]) -> str:
+        """Any of the program's commands, quoted for a terminal."""
+        return shlex.join(["self6d-studio", *words])
 
 
 def _toml(value: Any) -> str:

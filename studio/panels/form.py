@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.engine.analysis import FormField
+from studio.engine.types import FormField
 from studio.theme import icon, theme
 from studio.widgets import clear, label, short
 

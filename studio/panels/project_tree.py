@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QAction, QFont
-from PySide6.QtWidgets import QMenu, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from studio.jobs import Job
 from studio.jobs.queue import JobQueue
@@ -33,6 +33,10 @@ class ProjectTree(QWidget):
         super().__init__()
         self.project, self.queue = project, queue
         self.tree = QTreeWidget()
+        self.tree.setColumnCount(2)
+        self.tree.header().setStretchLastSection(False)
+        self.tree.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.tree.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         self.tree.setHeaderHidden(True)
         self.tree.setIndentation(14)
         self.tree.setRootIsDecorated(False)
@@ -66,11 +70,13 @@ class ProjectTree(QWidget):
                 self._add(recording, f"{split}: {len(indices)}", "", ("split", indices))
         objects = self._group("Objects", "Open or drop CAD files")
         for model in project.models:
-            mm = model.diameter * 1000
-            text = f"{model.name}  {mm:.0f} mm" + ("  sym." if model.symmetric else "")
-            item = self._add(objects, text, "box", ("object", model.object_id))
-            item.setToolTip(0, f"object {model.object_id}, {model.face_count} faces, "
-                               f"{model.source}")  # fmt: skip
+            item = self._add(objects, model.name, "box", ("object", model.object_id))
+            item.setText(1, f"{model.diameter * 1000:.0f} mm")
+            item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight)
+            item.setForeground(1, theme.colour("muted"))
+            symmetric = ", symmetric" if model.symmetric else ""
+            about = f"object {model.object_id}{symmetric}, {model.face_count} faces"
+            item.setToolTip(0, f"{about}\n{model.source}")
         runs = self._group("Runs", "Trained runs are listed here")
         for run in project.runs:
             job = self.queue.find(run.path)

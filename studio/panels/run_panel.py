@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QSpinBox, QWidg
 
 from studio.dialogs import Question, copy_text
 from studio.engine import Engine
-from studio.engine.analysis import FormField
+from studio.engine.types import FormField
 from studio.jobs import JobSpec
 from studio.jobs.run_info import free_name
 from studio.panels.form import SettingsForm

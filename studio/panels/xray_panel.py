@@ -14,7 +14,7 @@ from studio.engine import Engine
 from studio.engine.types import TermPull, Xray
 from studio.project import Project
 from studio.theme import small_font, theme
-from studio.views.xray_layer import arrow
+from studio.views.xray_layer import arrow, compressed
 from studio.widgets import button, column, label, row, scrolled
 
 ORDER = ("total", "mask", "ab", "ms_ssim", "perceptual", "geometry")
@@ -22,8 +22,9 @@ SIDE = 56
 REFRESH_MS = 500
 EXPLAIN = (
     "Each row is one term at the present pose. Left: where it pulls the object in the image; the "
-    "bar says nearer or farther. Right: how it turns the object's front; the arc is roll. Arrows "
-    "are drawn on one scale. Click a term to see the pixels behind its pull."
+    "bar says nearer or farther. Right: how it turns the object's front; the arc is roll. Lengths "
+    "grow with the square root of the pull, on one scale. "
+    "Click a term to see the pixels behind its pull."
 )
 
 
@@ -188,8 +189,8 @@ class TermRow(QWidget):
         painter.setFont(small_font(11))
         painter.drawText(QRectF(10, 30, 110, 18), 0, f"{self.pull.value:.4g}")
         right = self.width() - SIDE - 10
-        tx, ty, tz = self.pull.translation / self._scale
-        wx, wy, wz = self.pull.rotation / self._scale
+        tx, ty, tz = compressed(self.pull.translation, self._scale)
+        wx, wy, wz = compressed(self.pull.rotation, self._scale)
         self._dial(painter, QPointF(right - SIDE / 2 - 16, self.height() / 2), tx, ty, colour)
         self._bar(painter, right - 12, -tz, colour)
         centre = QPointF(right + SIDE / 2, self.height() / 2)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
 from studio.engine.types import Xray
-from studio.theme import small_font, theme
+from studio.theme import TERM_COLOURS, small_font, theme
 from studio.views import compose
 from studio.views.canvas import to_image
 
 LONGEST_PX = 70.0
 PERCENTILE = 99.0
+BLUR = 1.2  # single pixels spread a little, so that they can be seen
 
 
 class XrayLayer:
@@ -52,14 +54,14 @@ class XrayLayer:
         start = K @ (xray.centre / xray.centre[2])
         at = QPointF(start[0], start[1])
         for name, pull in xray.terms.items():
-            way = pull.translation / scale
+            way = compressed(pull.translation, scale)
             # the image motion of a step along the pull, at the object's distance
             dx = way[0] - xray.centre[0] / xray.centre[2] * way[2]
             dy = way[1] - xray.centre[1] / xray.centre[2] * way[2]
             tip = QPointF(at.x() + dx * LONGEST_PX * px, at.y() + dy * LONGEST_PX * px)
             width = (3.0 if name == self.term else 1.6) * px
             arrow(painter, at, tip, QColor("black"), width * 1.8)
-            arrow(painter, at, tip, QColor(theme.term_colour(name)), width)
+            arrow(painter, at, tip, QColor(on_photo(name)), width)
         self._caption(painter)
 
     def _caption(self, painter: QPainter) -> None:
@@ -78,8 +80,20 @@ class XrayLayer:
         self._heat = to_image(heat_picture(self.xray.terms[self.term].share))
 
 
+def compressed(pull: np.ndarray, scale: float) -> np.ndarray:
+    """A pull whose length is the square root of its share of `scale`: weak terms stay visible."""
+    length = float(np.linalg.norm(pull)) / scale
+    return pull / scale / math.sqrt(length) if length > 0 else np.zeros_like(pull)
+
+
+def on_photo(term: str) -> str:
+    """A term's colour bright enough to lie on a photograph."""
+    return TERM_COLOURS.get(term, ("", "#ffffff"))[1]
+
+
 def heat_picture(share: np.ndarray) -> np.ndarray:
     """(h, w) signed shares -> (h, w, 4) uint8: red along the pull, blue against it."""
+    share = cv2.GaussianBlur(share, (0, 0), BLUR)
     size = np.abs(share)
     strong = size[size > 0]
     out = np.zeros((*share.shape, 4), np.uint8)

@@ -1,0 +1,82 @@
+"""Evaluations for the window: scored once, then written in every form that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from self6d.datasets import open_dataset
+from self6d.evaluation.bop_results import write_bop_results
+from self6d.evaluation.html import write_html
+from self6d.evaluation.predictions import network_predictor
+from self6d.evaluation.report import Report
+from self6d.storage import atomic_write
+from self6d.training import using
+from self6d.training.events import Event, Progress
+from self6d.training.inputs import load_network
+from self6d.training.run_folder import RunFolder
+
+Told = Callable[[tuple[int, int]], None]
+Key = tuple[str, tuple[str, ...], str | None]
+
+
+class Scores:
+    """The evaluation made last, by what it was made of."""
+
+    def __init__(self) -> None:
+        self._key: Key | None = None
+        self._report: Report | None = None
+
+    def evaluate(
+        self, data: str, runs: Sequence[str], split: str | None, tell: Told
+    ) -> list[dict[str, Any]]:
+        """Scores of runs on a recording, each as `Results.to_dict` gives them."""
+        done = 0
+
+        def listen(event: Event) -> None:
+            nonlocal done
+            if isinstance(event, Progress):
+                tell((done + event.step, event.total * len(runs)))
+                done += event.total if event.step == event.total else 0
+
+        found = using.evaluate(data, None, list(runs), split=split, listener=listen)
+        self._report = Report(tuple(found.results))
+        self._key = (data, tuple(runs), split)
+        return [result.to_dict() for result in found.results]
+
+    def write(
+        self, kind: str, path: Path, data: str, runs: Sequence[str], split: str | None, tell: Told
+    ) -> None:
+        """Write "csv", "latex", "html" or "bop"; evaluates first where that was not done yet."""
+        if kind == "bop":
+            self._write_bop(path, data, runs, split, tell)
+            return
+        if self._key != (data, tuple(runs), split) or self._report is None:
+            self.evaluate(data, runs, split, tell)
+        assert self._report is not None
+        if kind == "html":
+            network = load_network(runs[0])
+            curves = {Path(run).name: RunFolder.open(run).curves() for run in runs}
+            write_html(path, self._report, dataset=open_dataset(data), models=network.models,
+                       curves=curves)  # fmt: skip
+        else:
+            text = self._report.csv() if kind == "csv" else self._report.latex()
+            atomic_write(path, text.encode())
+
+    def _write_bop(
+        self, folder: Path, data: str, runs: Sequence[str], split: str | None, tell: Told
+    ) -> None:
+        """One results file a run, named METHOD_DATASET-SPLIT.csv as BOP wants it."""
+        dataset = open_dataset(data)
+        chosen = using.default_split(dataset, split, "eval")
+        frames = dataset.split(chosen) if chosen else dataset
+        total = len(frames) * len(runs)
+        for number, run in enumerate(runs):
+            predictor = network_predictor(load_network(run).network, masks=False)
+            estimates: list[Any] = []
+            for index in range(len(frames)):
+                estimates += predictor(frames.frame(index))
+                tell((number * len(frames) + index + 1, total))
+            name = f"{Path(run).name}_{dataset.root.name}-{chosen or 'all'}.csv"
+            write_bop_results(folder / name, estimates)

@@ -1,0 +1,184 @@
+"""What the doctor found in the recording and the models, each finding with its remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
+
+from self6d.paths import user_state
+from studio.dialogs import copy_text
+from studio.engine import Engine, Failure
+from studio.engine.types import RecordingInfo
+from studio.jobs.run_info import free_name
+from studio.project import FunctionEdit, Project
+from studio.theme import icon, theme
+from studio.widgets import IconButton, button, clear, column, label, row, scrolled
+
+MARKS = {
+    "error": ("circle-x", "bad"), "warning": ("triangle-alert", "warn"), "info": ("info", "muted"),
+}  # fmt: skip
+
+
+class DoctorPanel(QWidget):
+    """Examines whatever is opened. A fix writes a corrected copy and opens that; undo goes back."""
+
+    failed = Signal(object)
+    stateChanged = Signal(str, str)  # state of the data step and why
+
+    def __init__(self, project: Project, engine: Engine) -> None:
+        super().__init__()
+        self.project, self.engine = project, engine
+        self.report: dict[str, Any] = {}
+        self._accepted: set[int] = set()
+        self.summary = label("", "muted", wrap=True, select=True)
+        self.verdict = label("", "title", wrap=True)
+        self._cards = QVBoxLayout()
+        self._cards.setSpacing(8)
+        self.fix_all = button("Fix all that can be fixed", self._on_fix_all)
+        self.again = IconButton("refresh-cw", "Examine again", self.examine)
+        self.copy_button = IconButton("copy", "Copy the findings", self._on_copy)
+        content = QWidget()
+        head = row(self.verdict, self.copy_button, self.again)
+        head.setStretch(0, 1)
+        content.setLayout(column(head, self.summary, self._cards, row(self.fix_all, 1), 1,
+                                 margin=12, gap=12))  # fmt: skip
+        self.setLayout(column(scrolled(content)))
+        project.recordingChanged.connect(self._on_recording)
+        project.modelsChanged.connect(self.examine)
+        theme.changed.connect(self._show)
+        self._say("Open a recording and the doctor looks it over.")
+
+    def examine(self) -> None:
+        """Look the open recording over, in the background."""
+        recording, models = self.project.recording, self.project.model_names
+        if recording is None:
+            return
+        self._say("Examining…")
+        self.engine.request(
+            "doctor", recording.root, models, key="doctor", failed=self._on_failed,
+            done=lambda report: self._on_report(recording, report),
+        )  # fmt: skip
+
+    def fix(self, numbers: list[int]) -> None:
+        """Write a copy with these findings corrected (and those accepted before), and open it."""
+        recording = self.project.recording
+        if recording is None:
+            return
+        original = self.report.get("path", recording.root)
+        out = free_name(user_state() / "corrected", Path(original).name)
+        self._say("Writing a corrected copy…")
+        self.engine.request(
+            "doctor_fix", numbers, str(out), key="fix", failed=self._on_failed,
+            done=lambda info: self._on_fixed(recording, info, numbers),
+        )  # fmt: skip
+
+    def _on_recording(self) -> None:
+        self.report = {}
+        self._accepted.clear()
+        clear(self._cards)
+        self.summary.setText("")
+        self.fix_all.hide()
+        if self.project.recording is None:
+            self._say("Open a recording and the doctor looks it over.")
+            self.stateChanged.emit("", "")
+        else:
+            self.examine()
+
+    def _on_report(self, recording: RecordingInfo, report: dict[str, Any]) -> None:
+        if self.project.recording is recording:
+            self.report = report
+            self._show()
+
+    def _on_fixed(self, before: RecordingInfo, after: RecordingInfo, numbers: list[int]) -> None:
+        project = self.project
+        what = self.report["findings"][numbers[0]]["code"] if len(numbers) == 1 else "findings"
+        project.undo.push(FunctionEdit(
+            f"Fix {what}",
+            lambda: project.swap_recording(after), lambda: project.swap_recording(before),
+        ))  # fmt: skip
+
+    def _on_failed(self, failure: Failure) -> None:
+        self._say("The doctor could not finish.")
+        self.failed.emit(failure)
+
+    def _on_fix_all(self) -> None:
+        findings = self.report.get("findings", [])
+        self.fix([i for i, f in enumerate(findings) if f["fixable"]])
+
+    def _on_copy(self) -> None:
+        lines = [self.summary.text()]
+        for f in self.report.get("findings", []):
+            lines.append(f"{f['severity']} {f['code']}: {f['path']} {f['what']} {f['remedy']}")
+        copy_text("\n".join(lines))
+
+    def _say(self, text: str) -> None:
+        self.verdict.setText(text)
+        self.fix_all.hide()
+
+    def _show(self) -> None:
+        report = self.report
+        if not report:
+            return
+        clear(self._cards)
+        findings = report["findings"]
+        grave = sum(f["severity"] == "error" for f in findings)
+        warned = sum(f["severity"] == "warning" for f in findings)
+        if grave:
+            text, state = f"{grave} thing{'s' * (grave > 1)} must be mended", "bad"
+        elif warned:
+            text, state = f"Usable, {warned} warning{'s' * (warned > 1)}", "warn"
+        else:
+            text, state = "Nothing wrong was found", "ok"
+        self.verdict.setText(text)
+        self.summary.setText("\n".join(summary_lines(report)))
+        for number, finding in enumerate(findings):
+            self._cards.addWidget(self._card(number, finding))
+        fixable = [f for f in findings if f["fixable"]]
+        self.fix_all.setVisible(len(fixable) > 1)
+        self.stateChanged.emit(state, text)
+
+    def _card(self, number: int, finding: dict[str, Any]) -> QFrame:
+        card = QFrame()
+        card.setObjectName("card")
+        mark = QLabel()
+        mark.setPixmap(icon(*MARKS[finding["severity"]]).pixmap(16, 16))
+        mark.setFixedWidth(20)
+        place = Path(finding["path"]).name if finding["path"] else ""
+        what = finding["what"][:1].upper() + finding["what"][1:]
+        lines = [label(what, wrap=True, select=True)]
+        if finding["remedy"]:
+            lines.append(label(finding["remedy"], "small", wrap=True, select=True))
+        if finding["fixable"]:
+            one = button(
+                "Fix",
+                lambda: self.fix([number]),
+                "",
+                "Write a corrected copy and open it; the original stays, Undo returns",
+            )
+            lines.append(row(one, 1))  # type: ignore[arg-type]
+        body = column(*lines, gap=4)
+        line = row(column(mark, 1), body)
+        line.setStretch(1, 1)
+        card.setLayout(column(line, margin=8))
+        card.setToolTip(f"{finding['code']}  {place}".strip())
+        return card
+
+
+def summary_lines(report: dict[str, Any]) -> list[str]:
+    """What the recording is, in a few lines."""
+    lines = []
+    if report["kind"]:
+        lines.append(f"{report['kind']}: {report['reason']}")
+    if report["image_size"]:
+        h, w = report["image_size"]
+        lines.append(f"{report['frames']} frames of {w}×{h}")
+    if report["camera"]:
+        lines.append("camera " + ", ".join(f"{k} {v:.1f}" for k, v in report["camera"].items()))
+    if report["depth"]:
+        depth = report["depth"]
+        lines.append(f"depth {100 * depth['valid']:.0f} % valid, {depth['near_m']:.2f} to "
+                     f"{depth['far_m']:.2f} m")  # fmt: skip
+    return lines

@@ -1,0 +1,287 @@
+"""Step 4: score runs on labelled frames, before and after side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QListWidget,
+    QListWidgetItem,
+    QMenu,
+    QProgressBar,
+    QSplitter,
+    QToolButton,
+    QWidget,
+)
+
+from self6d.paths import user_state
+from studio.dialogs import copy_text
+from studio.engine import Engine, Failure
+from studio.jobs.job import JobSpec
+from studio.project import Project
+from studio.views.results import ResultsTable, worst_instances
+from studio.widgets import Hint, IconButton, Panel, button, column, label, row, short
+
+ROLE = Qt.ItemDataRole.UserRole
+WRITERS = (("csv", "CSV table…", "*.csv"), ("latex", "LaTeX table…", "*.tex"),
+           ("bop", "BOP results folder…", ""), ("html", "HTML report…", "*.html"))  # fmt: skip
+
+
+class EvaluatePage(QWidget):
+    """Runs to compare on the left, the table, and the worst frames of the cell that is chosen."""
+
+    failed = Signal(object)
+    frameWanted = Signal(int, object, object)  # frame index, object id, run folder
+    evaluated = Signal()
+
+    def __init__(self, project: Project, engine: Engine) -> None:
+        super().__init__()
+        self.setObjectName("plain")
+        self.project, self.engine = project, engine
+        self.results: list[dict[str, Any]] = []
+        self.evaluated_runs: list[Path] = []
+        self._busy = False
+        self.runs = QListWidget()
+        self.runs.itemChanged.connect(self._refresh)
+        self.split = short(QComboBox())
+        self.go = button("Evaluate", self.evaluate, "primary")
+        self.copy_button = IconButton("terminal", "Copy as command", self._on_copy)
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(False)
+        self.progress.hide()
+        self.problem = label("", "small", wrap=True)
+        self.export = QToolButton()
+        self.export.setText("Save as…")
+        self.export.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self.export)
+        for kind, text, pattern in WRITERS:
+            menu.addAction(text, lambda kind=kind, pattern=pattern: self._on_save(kind, pattern))
+        self.export.setMenu(menu)
+        choose = Panel("Runs to compare")
+        choose.body.addWidget(self.runs, 1)
+        choose.body.addLayout(row(label("Frames", "muted"), self.split))
+        choose.body.itemAt(1).layout().setStretch(1, 1)
+        choose.body.addWidget(self.problem)
+        choose.body.addWidget(self.progress)
+        buttons = row(self.go, self.copy_button)
+        buttons.setStretch(0, 1)
+        choose.body.addLayout(buttons)
+
+        self.table = ResultsTable()
+        self.table.cellChosen.connect(self._on_cell)
+        self.hint = Hint("Choose runs on the left and press Evaluate: recall, errors and masks of "
+                         "each object appear here, the runs side by side.")  # fmt: skip
+        self.worst = QListWidget()
+        self.worst.itemActivated.connect(self._on_worst)
+        self.worst.itemClicked.connect(self._on_worst)
+        self.worst_title = label("Click a number to see its worst frames.", "muted")
+        scores = Panel("Scores")
+        scores.head.addWidget(self.export)
+        scores.body.addWidget(self.hint, 1)
+        scores.body.addWidget(self.table, 3)
+        frames = Panel("Worst frames")
+        frames.body.addWidget(self.worst_title)
+        frames.body.addWidget(self.worst, 1)
+        right = QSplitter(Qt.Orientation.Vertical)
+        right.addWidget(scores)
+        right.addWidget(frames)
+        right.setStretchFactor(0, 3)
+        right.setStretchFactor(1, 2)
+        whole = QSplitter(Qt.Orientation.Horizontal)
+        whole.addWidget(choose)
+        whole.addWidget(right)
+        whole.setStretchFactor(1, 1)
+        whole.setSizes([240, 700])
+        self.setLayout(column(whole))
+        project.runsChanged.connect(self._fill)
+        project.recordingChanged.connect(self._on_recording)
+        self._fill()
+        self._on_recording()
+
+    def chosen(self) -> list[Path]:
+        """Runs whose box is ticked, in order."""
+        items = (self.runs.item(i) for i in range(self.runs.count()))
+        return [Path(i.data(ROLE)) for i in items if i.checkState() == Qt.CheckState.Checked]
+
+    def choose(self, runs: list[Path]) -> None:
+        for i in range(self.runs.count()):
+            item = self.runs.item(i)
+            on = Path(item.data(ROLE)) in runs
+            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+
+    def evaluate(self) -> None:
+        recording, runs = self.project.recording, self.chosen()
+        if recording is None or not runs:
+            return
+        self._busy = True
+        self._refresh()
+        self.progress.setRange(0, 0)
+        self.engine.request(
+            "evaluate", recording.root, [str(r) for r in runs], self.split.currentData(),
+            key="evaluate", partial=self._on_progress, failed=self._on_failed,
+            done=lambda results: self._on_results(results, runs),
+        )  # fmt: skip
+
+    def command(self, *more: str) -> str:
+        """The same for the shell."""
+        recording = self.project.recording
+        words = ["evaluate", recording.root if recording else "DATA", *map(str, self.chosen())]
+        if self.split.currentData():
+            words += ["--split", self.split.currentData()]
+        return JobSpec.shell_line([*words, *more])
+
+    def _fill(self) -> None:
+        ticked = self.chosen()
+        first_time = self.runs.count() == 0
+        self.runs.blockSignals(True)
+        self.runs.clear()
+        for run in self.project.runs:
+            if run.kind not in ("train", "adapt"):
+                continue
+            item = QListWidgetItem(run.name)
+            item.setData(ROLE, str(run.path))
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setToolTip(f"{run.path}\n{run.status}, step {run.step}")
+            on = first_time or run.path in ticked or run.kind == "adapt"
+            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+            self.runs.addItem(item)
+        self.runs.blockSignals(False)
+        self._refresh()
+
+    def _on_recording(self) -> None:
+        info = self.project.recording
+        self.split.clear()
+        names = list(info.splits) if info else []
+        if info and "eval" not in names:
+            self.split.addItem("all with labels", None)
+        for name in sorted(names, key=lambda n: n != "eval"):
+            self.split.addItem(f"{name} ({len(info.splits[name])})", name)  # type: ignore[union-attr]
+        self._load_kept()
+        self._refresh()
+
+    def _refresh(self, *_: object) -> None:
+        info = self.project.recording
+        if info is None:
+            problem = "Open a recording first (step 1)."
+        elif not info.has_truth:
+            problem = ("This recording has no labels to score against. Compare the runs by eye in "
+                       "step 3.")  # fmt: skip
+        elif self.runs.count() == 0:
+            problem = "Train a run first (steps 2 and 3)."
+        elif not self.chosen():
+            problem = "Tick at least one run."
+        else:
+            problem = ""
+        self.problem.setText(problem)
+        self.problem.setVisible(bool(problem))
+        self.go.setEnabled(not problem and not self._busy)
+        self.go.setText("Evaluating…" if self._busy else "Evaluate")
+        self.copy_button.setEnabled(not problem)
+        self.progress.setVisible(self._busy)
+        self.export.setEnabled(bool(self.results))
+        self.hint.setVisible(not self.results)
+        self.table.setVisible(bool(self.results))
+
+    def _on_progress(self, done_total: tuple[int, int]) -> None:
+        self.progress.setRange(0, done_total[1])
+        self.progress.setValue(done_total[0])
+
+    def _on_results(self, results: list[dict[str, Any]], runs: list[Path]) -> None:
+        self._busy = False
+        self.results, self.evaluated_runs = results, runs
+        self.table.show_runs(results)
+        self.worst.clear()
+        self._keep()
+        self._refresh()
+        self.evaluated.emit()
+
+    def _on_failed(self, failure: Failure) -> None:
+        self._busy = False
+        self._refresh()
+        self.failed.emit(failure)
+
+    def _on_cell(self, run: int, object_id: int | None) -> None:
+        result = self.results[run]
+        names = {o["object_id"]: o["name"] for o in result["objects"]}
+        what = names.get(object_id, "all objects")
+        self.worst_title.setText(f"{what} by {result['label']}; click to look at a frame")
+        self.worst.clear()
+        for found in worst_instances(result, object_id):
+            where = f"scene {found['scene_id']}, image {found['image_id']}"
+            if found["add_m"] is None:
+                text = f"{names[found['object_id']]}  {where}: not found"
+            else:
+                share = 100 * found["add_m"] / found["diameter_m"]
+                text = (
+                    f"{names[found['object_id']]}  {where}: ADD {share:.1f} % of the diameter, "
+                    f"{found['rotation_deg']:.1f}°, {1000 * found['translation_m']:.1f} mm"
+                )
+            item = QListWidgetItem(text)
+            item.setData(ROLE, (run, found))
+            self.worst.addItem(item)
+
+    def _on_worst(self, item: QListWidgetItem) -> None:
+        run, found = item.data(ROLE)
+        info = self.project.recording
+        key = (found["scene_id"], found["image_id"])
+        if info is not None and key in info.keys:
+            index = info.keys.index(key)
+            self.frameWanted.emit(index, found["object_id"], self.evaluated_runs[run])
+
+    def _on_copy(self) -> None:
+        copy_text(self.command())
+
+    def _on_save(self, kind: str, pattern: str) -> None:
+        home = str(Path.home())
+        if pattern:
+            name, _ = QFileDialog.getSaveFileName(self, "Save as", home, pattern)
+        else:
+            name = QFileDialog.getExistingDirectory(self, "Folder for BOP results", home)
+        if name:
+            self.save(kind, Path(name))
+
+    def save(self, kind: str, path: Path) -> None:
+        """Write the evaluation as "csv", "latex", "bop" or "html"."""
+        recording = self.project.recording
+        if recording is None:
+            return
+        self.engine.request(
+            "write_evaluation", kind, str(path), recording.root,
+            [str(r) for r in self.evaluated_runs], self.split.currentData(),
+            failed=self.failed.emit, done=lambda _: None,
+        )  # fmt: skip
+
+    def _kept_file(self) -> Path | None:
+        root = self.project.recording.root if self.project.recording else None
+        if root is None:
+            return None
+        name = hashlib.sha256(root.encode()).hexdigest()[:16]
+        return user_state() / "evaluations" / f"{name}.json"
+
+    def _keep(self) -> None:
+        """The last evaluation of a recording comes back when it is opened again."""
+        path = self._kept_file()
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            kept = {"runs": [str(r) for r in self.evaluated_runs], "results": self.results}
+            path.write_text(json.dumps(kept))
+
+    def _load_kept(self) -> None:
+        self.results, self.evaluated_runs = [], []
+        self.worst.clear()
+        path = self._kept_file()
+        if path is None or not path.exists():
+            return
+        try:
+            kept = json.loads(path.read_text())
+            self.results = kept["results"]
+            self.evaluated_runs = [Path(r) for r in kept["runs"]]
+        except (ValueError, KeyError, OSError):
+            return
+        self.table.show_runs(self.results)

@@ -1,0 +1,215 @@
+"""Step 5: take the result away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QUrl, Signal
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QProgressBar, QWidget
+
+from studio.dialogs import copy_text
+from studio.engine import Engine, Failure
+from studio.jobs.job import JobSpec
+from studio.jobs.run_info import checkpoint_file, checkpoint_steps, free_name
+from studio.project import Project
+from studio.settings import Settings
+from studio.widgets import IconButton, Panel, button, column, label, row, scrolled, short
+
+FILM_FRAMES = 200
+
+
+class ExportPage(QWidget):
+    """A card for each thing that can be taken away; the run is chosen once, on top."""
+
+    failed = Signal(object)
+    exported = Signal(str)
+
+    def __init__(self, project: Project, settings: Settings, engine: Engine) -> None:
+        super().__init__()
+        self.setObjectName("plain")
+        self.project, self.settings, self.engine = project, settings, engine
+        self.run = short(QComboBox())
+        self.run.setMinimumContentsLength(28)
+        self.run.currentIndexChanged.connect(self._refresh)
+        self.facts = label("", "muted", wrap=True)
+        self.problem = label("", "muted", wrap=True)
+        self.onnx = QCheckBox("Also write ONNX")
+        self.onnx.setChecked(True)
+        self.package = button("Export package…", self._on_package, "primary")
+        self.copy_button = IconButton("terminal", "Copy as command", self._on_copy)
+        self.report = button("Write report…", self._on_report)
+        self.film = button("Make film…", self._on_film)
+        self.film_before = short(QComboBox())
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(False)
+        self.progress.hide()
+        self.done = label("", "good", wrap=True, select=True)
+        self.show_folder = button("Show folder", self._on_show, "link")
+        self.show_folder.hide()
+        self._last: Path | None = None
+        grid = QGridLayout()
+        grid.setSpacing(8)
+        self.cards = [
+            self._card("Package", "The network's weights with a small program that uses them: RGB "
+                       "and K in, poses out. It needs neither depth nor this studio.",
+                       self.onnx, row(self.package, self.copy_button, 1)),
+            self._card("Report", "One HTML file with tables, error plots, overlays and curves; "
+                       "readable without a network. Scores the run on labelled frames.",
+                       row(self.report, 1)),
+            self._card("Film of the adaptation", "The recording with the predicted poses drawn "
+                       "in, before and after side by side (MP4).",
+                       row(label("Before", "muted"), self.film_before), row(self.film, 1)),
+        ]  # fmt: skip
+        for i, card in enumerate(self.cards):
+            grid.addWidget(card, i // 2, i % 2)
+        top = Panel("What to export")
+        top.body.addLayout(row(label("Run", "muted"), self.run, 1))
+        top.body.addWidget(self.facts)
+        top.body.addWidget(self.problem)
+        content = QWidget()
+        content.setLayout(column(top, grid, self.progress, row(self.done, self.show_folder, 1), 1))
+        self.setLayout(column(scrolled(content)))
+        project.runsChanged.connect(self._fill)
+        project.recordingChanged.connect(self._refresh)
+        self._fill()
+
+    def chosen(self) -> Path | None:
+        data = self.run.currentData()
+        return Path(data) if data else None
+
+    def export_package(self, to: Path) -> None:
+        """Write weights and example into a new folder."""
+        run = self.chosen()
+        if run is not None:
+            self._ask("export_run", str(run), str(to), self.onnx.isChecked(), result=to)
+
+    def write_report(self, path: Path) -> None:
+        recording, run = self.project.recording, self.chosen()
+        if recording is not None and run is not None:
+            runs = [str(r) for r in (self._before(), run) if r is not None]
+            self._ask("write_evaluation", "html", str(path), recording.root, runs, None,
+                      result=path)  # fmt: skip
+
+    def make_film(self, path: Path) -> None:
+        recording, run = self.project.recording, self.chosen()
+        if recording is None or run is None:
+            return
+        count = len(recording)
+        step = max(1, -(-count // FILM_FRAMES))
+        runs = [str(r) for r in (self._before(), run) if r is not None]
+        self._ask("video", str(path), recording.root, runs, list(range(0, count, step)),
+                  result=path)  # fmt: skip
+
+    def _card(self, title: str, text: str, *rows: Any) -> Panel:
+        card = Panel(title)
+        card.body.addWidget(label(text, "muted", wrap=True))
+        card.body.addStretch(1)
+        for one in rows:
+            if isinstance(one, QWidget):
+                card.body.addWidget(one)
+            else:
+                card.body.addLayout(one)
+        return card
+
+    def _before(self) -> Path | None:
+        data = self.film_before.currentData()
+        return Path(data) if data and data != self.run.currentData() else None
+
+    def _ask(self, method: str, *args: Any, result: Path) -> None:
+        self.progress.setRange(0, 0)
+        self.progress.show()
+        self.done.setText("")
+        self.show_folder.hide()
+        self._refresh()
+        self.engine.request(
+            method, *args, key="export", failed=self._on_failed, partial=self._on_progress,
+            done=lambda _: self._on_done(result),
+        )  # fmt: skip
+
+    def _on_progress(self, done_total: tuple[int, int]) -> None:
+        self.progress.setRange(0, done_total[1])
+        self.progress.setValue(done_total[0])
+
+    def _on_done(self, result: Path) -> None:
+        self.progress.hide()
+        self._last = result
+        self.done.setText(f"Written: {result}")
+        self.show_folder.show()
+        self._refresh()
+        self.exported.emit(str(result))
+
+    def _on_failed(self, failure: Failure) -> None:
+        self.progress.hide()
+        self._refresh()
+        self.failed.emit(failure)
+
+    def _fill(self) -> None:
+        for box, before in ((self.run, False), (self.film_before, True)):
+            chosen = box.currentData()
+            box.blockSignals(True)
+            box.clear()
+            if before:
+                box.addItem("nothing: after alone", None)
+            for run in reversed(self.project.runs):
+                if run.kind in ("train", "adapt"):
+                    box.addItem(run.name, str(run.path))
+            found = box.findData(chosen) if chosen else -1
+            trained = next((r for r in self.project.runs if r.kind == "train"), None)
+            default = box.findData(str(trained.path)) if before and trained else 0
+            box.setCurrentIndex(found if found >= 0 else default)
+            box.blockSignals(False)
+        self._refresh()
+
+    def _refresh(self, *_: object) -> None:
+        run = self.chosen()
+        steps = checkpoint_steps(run) if run is not None else []
+        if run is None:
+            self.problem.setText("Train a run first (steps 2 and 3): there is nothing to export.")
+            self.facts.setText("")
+        elif not steps:
+            self.problem.setText("This run has no checkpoint yet.")
+            self.facts.setText("")
+        else:
+            size = checkpoint_file(run, steps[-1]).stat().st_size / 2**20
+            self.problem.setText("")
+            self.facts.setText(f"{len(steps)} checkpoints, the newest at step {steps[-1]}, "
+                               f"{size:.1f} MB")  # fmt: skip
+        self.problem.setVisible(bool(self.problem.text()))
+        self.facts.setVisible(bool(self.facts.text()))
+        idle = self.progress.isHidden()
+        ready = bool(steps) and idle
+        recording = self.project.recording
+        self.package.setEnabled(ready)
+        self.copy_button.setEnabled(bool(steps))
+        self.report.setEnabled(ready and recording is not None and recording.has_truth)
+        self.film.setEnabled(ready and recording is not None)
+
+    def _on_package(self) -> None:
+        parent = QFileDialog.getExistingDirectory(self, "Make the package in", str(Path.home()))
+        run = self.chosen()
+        if parent and run is not None:
+            self.export_package(free_name(Path(parent), f"{run.name}-package"))
+
+    def _on_report(self) -> None:
+        start = str(Path.home() / "report.html")
+        name, _ = QFileDialog.getSaveFileName(self, "Write report", start, "*.html")
+        if name:
+            self.write_report(Path(name))
+
+    def _on_film(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(self, "Make film", str(Path.home() / "film.mp4"),
+                                              "*.mp4")  # fmt: skip
+        if name:
+            self.make_film(Path(name))
+
+    def _on_copy(self) -> None:
+        run = self.chosen()
+        words = ["export", str(run), "--to", f"{run}-package"]
+        copy_text(JobSpec.shell_line([*words, *([] if self.onnx.isChecked() else ["--no-onnx"])]))
+
+    def _on_show(self) -> None:
+        if self._last is not None:
+            folder = self._last if self._last.is_dir() else self._last.parent
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))

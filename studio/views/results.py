@@ -1,0 +1,181 @@
+"""The table of scores: a row an object, the runs side by side in every measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QFont
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+
+from studio.theme import theme
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column group: a key of an object's scores and how it is shown."""
+
+    key: str
+    caption: str
+    scale: float
+    digits: int
+    more_is_better: bool
+    tip: str
+
+
+MEASURES = (
+    Measure("recall_10", "ADD(-S) %", 100, 1, True,
+            "Share of instances with ADD(-S) below 10 % of the diameter"),
+    Measure("rotation_deg", "rotation °", 1, 1, False, "Median rotation error"),
+    Measure("translation_mm", "shift mm", 1, 1, False, "Median translation error"),
+    Measure("mask_f1", "mask F1 %", 100, 1, True, "F1 of the predicted visible mask"),
+    Measure("mask_iou", "mask IoU %", 100, 1, True, "IoU of the predicted visible mask"),
+    Measure("recall_5", "ADD(-S) 5 %", 100, 1, True, "Recall at 5 % of the diameter"),
+    Measure("detection_recall", "found %", 100, 1, True, "Share found with a box IoU of 0.5"),
+)  # fmt: skip
+RUN, OBJECT = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
+
+
+class _Cell(QTableWidgetItem):
+    """Sorts by number, the mean always last."""
+
+    def __init__(self, text: str, value: float, is_mean: bool) -> None:
+        super().__init__(text)
+        self.value, self.is_mean = value, is_mean
+        self.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+
+    def __lt__(self, other: QTableWidgetItem) -> bool:
+        if isinstance(other, _Cell):
+            if self.is_mean != other.is_mean:
+                ascending = self.tableWidget().horizontalHeader().sortIndicatorOrder()
+                return other.is_mean == (ascending == Qt.SortOrder.AscendingOrder)
+            return self.value < other.value
+        return super().__lt__(other)
+
+
+class ResultsTable(QTableWidget):
+    """Shows evaluations as `Results.to_dict` gives them.
+
+    `cellChosen` carries (position of the run, object id or None for the mean).
+    """
+
+    cellChosen = Signal(int, object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSortingEnabled(True)
+        self.setShowGrid(False)
+        self.setAlternatingRowColors(True)
+        self.verticalHeader().hide()
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.currentItemChanged.connect(self._on_current)
+        theme.changed.connect(self._recolour)
+        self._runs: list[dict[str, Any]] = []
+
+    def show_runs(self, runs: list[dict[str, Any]]) -> None:
+        """Fill the table; the best of each group is bold."""
+        self._runs = runs
+        self.setSortingEnabled(False)
+        self.clear()
+        shown = [m for m in MEASURES if any(r["mean"].get(m.key) is not None for r in runs)]
+        names = _short_names([r["label"] for r in runs])
+        captions = ["object"]
+        for measure in shown:
+            captions += [f"{measure.caption}\n{name}" for name in names]
+        self.setColumnCount(len(captions))
+        self.setHorizontalHeaderLabels(captions)
+        objects = [(o["object_id"], o["name"]) for o in runs[0]["objects"]] if runs else []
+        objects.append((None, "mean"))
+        self.setRowCount(len(objects))
+        for line, (number, name) in enumerate(objects):
+            self.setItem(line, 0, self._name_cell(name, number, line))
+            for group, measure in enumerate(shown):
+                values = [_score(run, number, measure.key) for run in runs]
+                best = _best(values, measure.more_is_better)
+                for i, value in enumerate(values):
+                    cell = self._cell(measure, value, i, number, bold=i == best)
+                    self.setItem(line, 1 + group * len(runs) + i, cell)
+        for group, measure in enumerate(shown):
+            for i in range(len(runs)):
+                head = self.horizontalHeaderItem(1 + group * len(runs) + i)
+                if head is not None:
+                    head.setToolTip(f"{measure.tip}\n{runs[i]['label']}")
+        left = self.horizontalHeaderItem(0)
+        if left is not None:
+            left.setTextAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self.setSortingEnabled(True)
+        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+
+    def _name_cell(self, name: str, number: int | None, line: int) -> _Cell:
+        cell = _Cell(name, float(line), number is None)
+        cell.setData(RUN, -1)
+        cell.setData(OBJECT, number)
+        self._embolden(cell, number is None)
+        return cell
+
+    def _cell(
+        self, measure: Measure, value: float | None, run: int, number: int | None, *, bold: bool
+    ) -> _Cell:
+        if value is None:
+            worst = float("-inf") if measure.more_is_better else float("inf")
+            cell = _Cell("–", worst, number is None)
+        else:
+            scaled = value * measure.scale
+            cell = _Cell(f"{scaled:.{measure.digits}f}", scaled, number is None)
+        cell.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        cell.setData(RUN, run)
+        cell.setData(OBJECT, number)
+        cell.setToolTip("Click for the worst frames")
+        self._embolden(cell, bold)
+        return cell
+
+    def _embolden(self, cell: QTableWidgetItem, bold: bool) -> None:
+        font = QFont(self.font())
+        font.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
+        cell.setFont(font)
+
+    def _on_current(self, cell: QTableWidgetItem | None, _: object) -> None:
+        if cell is not None and cell.data(RUN) is not None and cell.data(RUN) >= 0:
+            self.cellChosen.emit(cell.data(RUN), cell.data(OBJECT))
+
+    def _recolour(self) -> None:
+        self.viewport().update()
+
+
+def worst_instances(run: dict[str, Any], object_id: int | None, count: int = 24) -> list[dict]:
+    """Instances of an object (or all) by their error, misses first."""
+    chosen = [
+        i for i in run["instances"] if object_id is None or i["object_id"] == object_id
+    ]  # fmt: skip
+
+    def badness(i: dict) -> float:
+        return float("inf") if i["add_m"] is None else i["add_m"] / i["diameter_m"]
+
+    return sorted(chosen, key=badness, reverse=True)[:count]
+
+
+def _score(run: dict[str, Any], number: int | None, key: str) -> float | None:
+    if number is None:
+        return run["mean"].get(key)
+    return next((o.get(key) for o in run["objects"] if o["object_id"] == number), None)
+
+
+def _best(values: list[float | None], more_is_better: bool) -> int:
+    known = [(v if more_is_better else -v, i) for i, v in enumerate(values) if v is not None]
+    return max(known)[1] if len(known) > 1 else -1
+
+
+def _short_names(names: list[str]) -> list[str]:
+    """Run names without the part that all share at their beginning."""
+    if len(names) < 2:
+        return names
+    shared = 0
+    while all(len(n) > shared + 1 and n[shared] == names[0][shared] for n in names):
+        shared += 1
+    cut = names[0].rfind("-", 0, shared + 1) + 1
+    return [n[cut:] for n in names]
