@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from self6d.datasets.base import FrameKey
+from self6d.datasets.depth_scale import from_values
 from self6d.datasets.extents import UNITS, check_scale
+from self6d.datasets.images import read_depth_raw, to_metres
 from self6d.datasets.recording import Recording
 from self6d.datasets.report import DoctorReport, Finding
 from self6d.errors import InputError
@@ -187,10 +191,16 @@ def examine_depth(
     shares = [v.size / (f.camera.width * f.camera.height) for v, f in zip(values, with_depth)]
     path = str(dataset.source(dataset.keys[0]).depth or dataset.root)
     together = np.concatenate([v[::17] for v in values])
+    stated = dataset.source(dataset.keys[0]).metres_per_unit
     if not together.size:
-        report.findings.append(
-            Finding("depth-empty", "error", "no depth image holds a value", path, "Record again.")
-        )
+        unit, with_depth = _reread(dataset, with_depth)
+        if unit is None:
+            report.findings.append(
+                Finding("depth-empty", "error", "no depth image holds a value", path, "Record it.")
+            )
+        else:
+            unit = check_scale(with_depth, diameters_m, unit).metres_per_unit
+            _add_scale(report, path, stated, unit, "as it stands, nothing lies within 100 m")
         return
     near, middle, far = (float(v) for v in np.percentile(together, (1, 50, 99)))
     report.depth = {
@@ -216,33 +226,36 @@ def examine_depth(
                 "Record 16-bit depth; this looks like 8-bit depth stretched.",
             )
         )
-    _scale(report, dataset, with_depth, diameters_m, middle, path)
+    _scale(report, stated, with_depth, diameters_m, middle, path)
+
+
+def _reread(dataset: Recording, frames: Sequence[Frame]) -> tuple[float | None, list[Frame]]:
+    """Frames read at a guessed scale, where the stated one puts everything out of range."""
+    paths = [dataset.source(FrameKey(f.scene_id, f.image_id)).depth for f in frames]
+    raw = [read_depth_raw(path) for path in paths if path is not None]
+    if not any(r.any() for r in raw):
+        return None, []
+    unit = from_values(raw, dataset.root)
+    depths = (to_metres(r, unit, dataset.root) for r in raw)
+    return unit, [replace(f, depth_m=d) for f, d in zip(frames, depths, strict=True)]
 
 
 def _scale(
     report: DoctorReport,
-    dataset: Recording,
+    stated: float,
     frames: Sequence[Frame],
     diameters_m: Sequence[float],
     middle: float,
     path: str,
 ) -> None:
-    stated = dataset.source(dataset.keys[0]).metres_per_unit
     if diameters_m:
         check = check_scale(frames, diameters_m, stated)
         if check.metres_per_unit != stated:
-            report.findings.append(
-                Finding(
-                    "depth-scale",
-                    "error",
-                    f"depth is read as {_unit(stated)} but looks like "
-                    f"{_unit(check.metres_per_unit)}: {100 * check.best_share:.0f} % of the frames "
-                    f"then show things of the CAD models' size, {100 * check.share:.0f} % as it is",
-                    path,
-                    "Correct depth_scale in the camera file.",
-                    {"depth_factor": check.metres_per_unit / stated},
-                )
+            why = (
+                f"{100 * check.best_share:.0f} % of the frames then show things of the CAD models' "
+                f"size, {100 * check.share:.0f} % as it stands"
             )
+            _add_scale(report, path, stated, check.metres_per_unit, why)
             return
     if not 0.1 < middle < 10:
         report.findings.append(
@@ -254,6 +267,19 @@ def _scale(
                 "Correct depth_scale in the camera file; with --models the doctor can tell it.",
             )
         )
+
+
+def _add_scale(report: DoctorReport, path: str, stated: float, unit: float, why: str) -> None:
+    report.findings.append(
+        Finding(
+            "depth-scale",
+            "error",
+            f"depth is read as {_unit(stated)} but looks like {_unit(unit)}: {why}",
+            path,
+            "Correct depth_scale in the camera file.",
+            {"depth_factor": unit / stated},
+        )
+    )
 
 
 def _unit(metres_per_unit: float) -> str:
