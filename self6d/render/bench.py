@@ -128,7 +128,8 @@ def bench_render(
                 "height": height,
                 "width": width,
             }
-            row |= _measure(name, packed, scene, (height, width), repeats, graph=name == "cuda")
+            times = repeats if name == own else max(repeats // 3, 5)
+            row |= _measure(name, packed, scene, (height, width), times, graph=name == "cuda")
             rows.append(row)
             if listener is not None:
                 listener(row)

@@ -209,6 +209,6 @@ class _Render(torch.autograd.Function):
             tuple(0 if x is None else x.data_ptr() for x in (*incoming, *results)),
         )
         if any(blocks):
-            code, _ = kernels(R.device)
+            code = kernels(R.device)[0]
             code.launch("backward", sum(blocks), batch, at, current_stream(R.device))
         return (*results, None)
