@@ -10,9 +10,10 @@ from self6d.config import from_dict, load_preset, merge, overrides
 from self6d.losses.objective import LossConfig
 from self6d.network import NetworkConfig
 from self6d.synthesis import SynthesisConfig
+from self6d.training.adapt_config import AdaptConfig
 from self6d.training.loop import LoopConfig
+from self6d.training.schedule import TrainConfig
 from self6d.training.single_image import OptimizeConfig
-from self6d.training.synthetic import TrainConfig
 
 
 @dataclass
@@ -27,6 +28,8 @@ class RunConfig:
     """Stage 1."""
     loss: LossConfig = field(default_factory=LossConfig)
     """L_self."""
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    """Stage 2."""
     optimize: OptimizeConfig = field(default_factory=OptimizeConfig)
     """Single image."""
     loop: LoopConfig = field(default_factory=LoopConfig)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from self6d.config import from_dict, to_dict
+from self6d.config import from_dict, merge, overrides, to_dict
 from self6d.datasets import load_models, open_dataset
 from self6d.datasets.intrinsics import read_intrinsics
 from self6d.errors import CheckpointError, InputError
@@ -22,6 +22,7 @@ from self6d.training.run_folder import RunFolder
 from self6d.training.run_models import has_models, save_models
 
 Paths = str | Path | Sequence[str | Path]
+Changes = dict[str, Any] | list[str] | None
 
 
 @dataclass
@@ -38,6 +39,12 @@ class TrainedNetwork:
     models: list[ObjectModel]
     camera: Camera | None
     step: int
+
+
+def changes_of(given: Changes, named: dict[str, Any]) -> dict[str, Any]:
+    """Overrides as nested dicts, with those of named arguments that are not None on top."""
+    own = {key: value for key, value in named.items() if value is not None}
+    return merge(overrides(given or []), overrides(own))
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
@@ -104,9 +111,7 @@ def open_run(
     return run
 
 
-def reopen_run(
-    out: str | Path, kind: str, changes: dict[str, Any] | list[str] | None
-) -> tuple[RunFolder, RunConfig] | None:
+def reopen_run(out: str | Path, kind: str, changes: Changes) -> tuple[RunFolder, RunConfig] | None:
     """The run that `--resume` continues and its configuration; None if there is none yet.
 
     Raises:
@@ -166,7 +171,7 @@ def load_network(
         raise CheckpointError(
             "checkpoint holds no network", path=run.path, remedy="Name a train or adapt run."
         )
-    given = run_models(run) if models is None else load_models(_listed(models))
+    given = run_models(run) if models is None else load_models(listed(models))
     by_id = {model.object_id: model for model in given}
     missing = [i for i in tree["object_ids"] if i not in by_id]
     if missing:
@@ -198,7 +203,7 @@ def _camera(tree: dict[str, Any]) -> Camera | None:
     return Camera(stored["K"], width, height)
 
 
-def _listed(models: Paths) -> str | Path | list[str | Path]:
+def listed(models: Paths) -> str | Path | list[str | Path]:
     """A single folder in a list is that folder."""
     if isinstance(models, str | Path):
         return models
@@ -212,4 +217,4 @@ def load_given_models(models: Paths) -> list[ObjectModel]:
     Raises:
         InputError: none there, or one cannot be read.
     """
-    return load_models(_listed(models))
+    return load_models(listed(models))

@@ -11,16 +11,18 @@ from typing import Any
 
 import torch.distributed as dist
 
-from self6d.config import merge
-from self6d.config import overrides as as_nested
+from self6d.datasets import UnlabelledFrames, open_dataset
 from self6d.geometry import Camera
 from self6d.run_config import RunConfig, build_config
 from self6d.training import distributed
 from self6d.training.control import Control
 from self6d.training.events import Listener
 from self6d.training.inputs import (
+    Changes,
     Paths,
+    changes_of,
     load_given_models,
+    load_network,
     open_run,
     reopen_run,
     resolve_camera,
@@ -28,19 +30,19 @@ from self6d.training.inputs import (
     run_models,
 )
 from self6d.training.loop import Task, run_task
+from self6d.training.optimizing import optimize
 from self6d.training.run_folder import RunFolder
-from self6d.training.using import Evaluation, evaluate, predict, synth_preview
+from self6d.training.using import default_split, evaluate, predict, synth_preview
 
 __all__ = [
-    "Evaluation",
     "RunConfig",
+    "adapt",
     "evaluate",
+    "optimize",
     "predict",
     "synth_preview",
     "train_synthetic",
 ]
-
-Changes = dict[str, Any] | list[str] | None
 
 
 def train_synthetic(
@@ -77,7 +79,7 @@ def train_synthetic(
     from self6d.training.synthetic import SyntheticTask
 
     place = resolve_device(device)
-    changes = _changes(overrides, {"train.steps": steps})
+    changes = changes_of(overrides, {"train.steps": steps})
     world = distributed.join(place)
     if world.rank == 0:
         found = reopen_run(out, "synthetic", changes) if resume else None
@@ -112,6 +114,85 @@ def train_synthetic(
     return _run(task, run, config, world, listener, control, take_lock)
 
 
+def adapt(
+    data: str | Path,
+    models: Paths | None,
+    from_run: str | Path,
+    out: str | Path,
+    *,
+    preset: str | Path = "self6d",
+    split: str | None = None,
+    steps: int | None = None,
+    overrides: Changes = None,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    take_lock: bool = False,
+    listener: Listener | None = None,
+    control: Control | None = None,
+) -> RunFolder:
+    """Stage 2: adapt a network to a recording without labels.
+
+    Args:
+        data: the recording. Its labels cannot be reached from here on.
+        models: CAD files; None: the earlier run's own copy.
+        from_run: run to start from (its best checkpoint).
+        out: run folder to make; with `resume`, the one to continue (made if it is not there).
+        split: named split; None: "adapt" if the recording has it, else all frames.
+
+    Returns:
+        the run; `run.result` holds label-free health.
+
+    Raises:
+        Self6DError: see `run_task`; InputError for data, models, configuration.
+    """
+    from self6d.training.selfsup import SelfSupTask
+
+    world = distributed.join(resolve_device(device))
+    changes = changes_of(overrides, {"adapt.steps": steps})
+    dataset = open_dataset(data)
+    chosen = default_split(dataset, split, "adapt")
+    frames = UnlabelledFrames(dataset if chosen is None else dataset.split(chosen))
+    if world.rank == 0:
+        found = reopen_run(out, "selfsup", changes) if resume else None
+        if found is None:
+            before = RunFolder.open(from_run)
+            kept = {
+                k: v for k, v in before.config.items() if k in ("network", "synthesis", "train")
+            }
+            config = build_config(preset, changes, base=kept)
+            start = load_network(before, models=models)
+            provenance = {
+                "preset": str(preset),
+                "data": str(Path(data).absolute()),
+                "split": chosen or "all",
+                "frames": len(frames),
+                "from_run": str(Path(from_run).absolute()),
+                "from_step": start.step,
+            }
+            run = open_run(out, "selfsup", config, provenance, seed=seed, models=start.models)
+        else:
+            run, config = found
+    _barrier(world)
+    if world.rank:
+        run = RunFolder.open(out)
+        config = build_config(None, base=run.config)
+    began = run.latest_checkpoint() is not None
+    trained = load_network(run if began else from_run, models=run.models_path)
+    task = SelfSupTask(
+        trained.network,
+        trained.models,
+        frames,
+        config.adapt,
+        config.loss,
+        config.optimize,
+        config.synthesis,
+        seed=run.seed,
+        device=world.device,
+    )
+    return _run(task, run, config, world, listener, control, take_lock)
+
+
 def _run(
     task: Task,
     run: RunFolder,
@@ -136,12 +217,6 @@ def _run(
         task.step(step)
         count += 1
     return run
-
-
-def _changes(given: Changes, named: dict[str, Any]) -> dict[str, Any]:
-    """Overrides of both kinds as nested dicts, without those that are None."""
-    own = {key: value for key, value in named.items() if value is not None}
-    return merge(as_nested(given or []), as_nested(own))
 
 
 def _barrier(world: distributed.World) -> None:

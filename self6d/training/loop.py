@@ -197,10 +197,9 @@ class _Runner:
         return result
 
     def _loop(self) -> str:
-        total = self.task.total_steps
         if self.step == 0 and hasattr(self.task, "score"):
             self._save(judge=True)  # the start may turn out to be the best
-        while self.step < total:
+        while self.step < self.task.total_steps:  # which a task may lower to end early
             started = time.monotonic()
             if not self._obey():
                 return "stopped"
@@ -214,6 +213,7 @@ class _Runner:
             self.step += 1
             self._save_if_due()
             self.time_left.add(time.monotonic() - started - paused)
+            total = self.task.total_steps
             left = self.time_left.estimate(total - self.step)
             self.reporter.progress(Progress(self.step, total, left, self.task.name))
         return "done"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,11 @@ import torch
 from self6d.datasets import Dataset, open_dataset
 from self6d.datasets.images import RGB_SUFFIXES, read_rgb
 from self6d.errors import InputError, StorageError
+from self6d.evaluation.bop_results import write_bop_results
+from self6d.evaluation.html import write_html
 from self6d.evaluation.predictions import Prediction, network_predictor
 from self6d.evaluation.protocols import evaluate as score_predictions
+from self6d.evaluation.report import Report
 from self6d.evaluation.results import Results
 from self6d.geometry import Camera, matrix_to_quaternion
 from self6d.run_config import build_config
@@ -30,17 +31,7 @@ from self6d.training.inputs import (
     resolve_camera,
     resolve_device,
 )
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of several runs on the same frames, in the order given."""
-
-    results: tuple[Results, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {"runs": [result.to_dict() for result in self.results]}
+from self6d.training.run_folder import RunFolder
 
 
 def evaluate(
@@ -52,8 +43,12 @@ def evaluate(
     device: str = "auto",
     bop: bool = False,
     json_path: Path | None = None,
+    csv_path: Path | None = None,
+    latex_path: Path | None = None,
+    html_path: Path | None = None,
+    bop_path: Path | None = None,
     listener: Listener | None = None,
-) -> Evaluation:
+) -> Report:
     """Score runs on the labelled frames of a recording; predictions see RGB and K alone.
 
     Args:
@@ -61,16 +56,20 @@ def evaluate(
         runs: run folders.
         split: named split; None: "eval" if the recording has it, else every labelled frame.
         bop: also VSD, MSSD, MSPD and average recalls.
-        json_path: also write the result there.
+        json_path, csv_path, latex_path, html_path: also write the table there.
+        bop_path: folder for BOP results files, one a run.
 
     Raises:
         InputError: no labels, unknown split, unreadable data.
         CheckpointError: a run without an intact checkpoint.
     """
+    for file in (html_path, bop_path):
+        if file is not None and file.exists():
+            raise InputError("exists already", path=file, remedy="Name a new file.")
     place = resolve_device(device)
     dataset = open_dataset(data)
     chosen = default_split(dataset, split, "eval")
-    results = []
+    results: list[Results] = []
     for path in runs:
         trained = load_network(path, device=place, models=models)
         predictor = network_predictor(trained.network, place)
@@ -84,10 +83,23 @@ def evaluate(
             listener=listener,
         )
         results.append(result)
-    evaluation = Evaluation(tuple(results))
-    if json_path is not None:
-        write_file(json_path, json.dumps(evaluation.to_dict(), indent=1) + "\n")
-    return evaluation
+    report = Report(tuple(results))
+    for file, text in (
+        (json_path, report.json),
+        (csv_path, report.csv),
+        (latex_path, report.latex),
+    ):
+        if file is not None:
+            write_file(file, text())
+    if html_path is not None:
+        shown = dataset if chosen is None else dataset.split(chosen)
+        curves = {Path(path).name: RunFolder.open(path).curves() for path in runs}
+        write_html(html_path, report, dataset=shown, models=trained.models, curves=curves)
+    if bop_path is not None:
+        for result in results:
+            name = f"{result.label}_{result.dataset}-{result.split}.csv"
+            write_bop_results(bop_path / name, result.predictions)
+    return report
 
 
 def predict(
