@@ -15,6 +15,7 @@ import pytest
 import torch
 import trimesh
 
+from self6d.config import to_dict
 from self6d.errors import InputError
 from self6d.geometry import Camera, axis_angle_to_matrix
 from self6d.network import Detections, NetworkConfig
@@ -22,6 +23,8 @@ from self6d.scene import ObjectModel, Symmetry
 from self6d.synthesis import SynthesisConfig
 from self6d.training import validation
 from self6d.training.averaging import MovingAverage
+from self6d.training.bench import bench_train
+from self6d.training.run_models import save_models
 from self6d.training.synthetic import SyntheticTask, TrainConfig, learning_rate
 
 SMALL = {
@@ -274,3 +277,17 @@ def test_camera_of_another_size_is_scaled(models) -> None:
     task = SyntheticTask(models, camera, **SMALL)
     assert task.camera.size == (64, 85)
     assert task.camera.K[0, 0] == pytest.approx(600 * 85 / 640)
+
+
+def test_bench_names_every_stage(models, tmp_path: Path) -> None:
+    save_models(models, tmp_path / "models")
+    sections = {name: to_dict(SMALL[name]) for name in SMALL}
+    rows = bench_train(
+        tmp_path / "models", preset="tiny", device="cpu", steps=1, overrides=sections
+    )
+    assert [row["stage"] for row in rows] == [
+        "make", "augment", "forward", "backward", "update", "step",
+    ]  # fmt: skip
+    for row in rows:
+        assert row["batch"] == 4
+        assert row["images_per_s"] == pytest.approx(4000 / row["ms"])
