@@ -36,7 +36,7 @@ def overlay(
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    picture = (0.75 * frame.rgb).astype(np.uint8)
+    picture = (0.75 * frame.rgb).astype(np.uint8, order="C")
     position = {object_id: i for i, object_id in enumerate(models.object_ids)}
     poses = [p for p in poses if p[0] in position]
     if not poses:
@@ -58,7 +58,7 @@ def overlay(
     thickness = max(1, round(frame.camera.width / 400))
     for mask in covered.cpu().numpy().astype(np.uint8):
         lines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, lines, -1, rgb, thickness, cv2.LINE_AA)
+        cv2.drawContours(picture, lines, -1, rgb, thickness)
     return picture
 
 
