@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,8 @@ def read_yaml(path: str | Path, what: str = "file", kind: type | tuple = dict) -
     text = read_text(path, what)
     if text.startswith("%YAML:1.0"):  # OpenCV's FileStorage writes a header that is not YAML
         text = text.split("\n", 1)[-1].replace("!!opencv-matrix", "")
+    if _too_deep(text):
+        raise InputError(f"{what} is nested too deeply", path=path, remedy="Write it again.")
     try:
         value = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
@@ -115,6 +118,17 @@ def read_yaml(path: str | Path, what: str = "file", kind: type | tuple = dict) -
             f"{what} is not valid YAML ({reason})", path=path, remedy="Write or copy it again."
         ) from None
     return _of_kind(value, kind, path, what)
+
+
+def _too_deep(text: str, limit: int = 200) -> bool:
+    """Nesting that would overrun the stack of libyaml's loader, which nothing catches."""
+    if any(len(m) > 4 * limit for m in re.findall(r"^[ ?-]+", text, re.MULTILINE)):
+        return True
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[{\]}]", text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest > limit
 
 
 def _of_kind(value: Any, kind: type | tuple, path: str | Path, what: str) -> Any:

@@ -185,7 +185,12 @@ def _read_npy(path: Path) -> np.ndarray:
         raise InputError(
             f"depth array cannot be read ({str(error)[:100]})", path=path, remedy=_TRUNCATED
         ) from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "uif" or array.ndim < 2:
+    if (
+        not isinstance(array, np.ndarray)
+        or array.dtype.kind not in "uif"
+        or not array.size
+        or array.ndim < 2
+    ):
         raise InputError(
             "depth array is not a picture of numbers", path=path, remedy="Save (H, W) metres."
         )

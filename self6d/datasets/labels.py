@@ -33,9 +33,12 @@ def pose_from_bop(entry: Any, path: Path, image: str) -> tuple[int, Pose]:
 def checked_pose(R: np.ndarray, t_m: np.ndarray, path: Path, where: str) -> Pose:
     """A `Pose`, its errors naming the file."""
     try:
+        if not np.abs(R).max() < 1e3:  # also keeps R R^T from overflowing
+            raise InputError("pose holds a matrix that is not a rotation")
         return Pose(R, t_m)
     except InputError as error:
-        raise InputError(f"{where}: {error.what}", path=path, remedy=error.remedy) from None
+        remedy = error.remedy or "Correct or leave out this label."
+        raise InputError(f"{where}: {error.what}", path=path, remedy=remedy) from None
 
 
 def box_from_bop(info: Any, path: Path) -> tuple[float | None, np.ndarray | None]:
