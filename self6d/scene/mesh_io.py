@@ -14,7 +14,7 @@ from trimesh.resolvers import FilePathResolver
 from trimesh.visual.texture import TextureVisuals
 
 from self6d.errors import InputError
-from self6d.files import log, note, read_bytes
+from self6d.files import log, note, read_bytes, unreadable
 from self6d.scene.appearance import Surface, joined, picture_of, surface_of
 from self6d.scene.known import known_id, linemod_name
 from self6d.scene.mesh import ObjectModel
@@ -88,7 +88,10 @@ def load_models(source: str | Path | Sequence[str | Path], unit: str = "auto") -
     """
     if isinstance(source, (str, Path)):
         root = Path(source)
-        files = _mesh_files(root) if root.is_dir() else [root]
+        try:
+            files = _mesh_files(root) if root.is_dir() else [root]
+        except (OSError, ValueError) as error:
+            raise unreadable(root, "models folder", error) from None
     else:
         files = [Path(p) for p in source]
     if not files:
@@ -197,12 +200,11 @@ def _parse(data: bytes, path: Path) -> list[trimesh.Trimesh]:
         )
         pieces = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
         parts = [p for p in pieces if isinstance(p, trimesh.Trimesh) and len(p.faces)]
-    except InputError:
-        raise
     except Exception as error:
         log.debug("%s: %r", path, error)
+        reason = error.what if isinstance(error, InputError) else str(error)[:120]
         raise InputError(
-            f"mesh cannot be read ({type(error).__name__}: {str(error)[:120]})",
+            f"mesh cannot be read ({type(error).__name__}: {reason})",
             path=path,
             remedy="It is damaged or not of the format its ending names; export it again.",
         ) from None
@@ -218,15 +220,28 @@ def _parse(data: bytes, path: Path) -> list[trimesh.Trimesh]:
 
 
 def _check_ply_counts(data: bytes, path: Path) -> None:
-    """A header that promises more elements than the file has bytes would ask for that memory."""
-    header = data[: data.find(b"end_header") + 1]
-    for count in re.findall(rb"element\s+\w+\s+(\d{1,30})", header):
-        if int(count) > len(data):
-            raise InputError(
-                f"mesh is truncated: its header promises {int(count)} elements",
-                path=path,
-                remedy="Copy or export it again.",
-            )
+    """Whether the file can hold the elements its header promises.
+
+    A lie would ask for that memory; a truncated ASCII file would load without its last faces.
+    """
+    end = data.find(b"end_header")
+    header = data[: max(0, end)]
+    counts = re.findall(rb"^element\s+\S+\s+(\S{1,30})\s*$", header, re.MULTILINE)
+    if not all(count.isdigit() for count in counts):
+        raise InputError(
+            "mesh header counts elements in something else than whole numbers",
+            path=path,
+            remedy="Export it again.",
+        )
+    promised = sum(int(count) for count in counts)
+    body = data[end:].rstrip()
+    held = body.count(b"\n") if b"format ascii" in header else len(body)
+    if promised > held:
+        raise InputError(
+            f"mesh is truncated: its header promises {promised} elements",
+            path=path,
+            remedy="Copy or export it again.",
+        )
 
 
 def _without_coordinates(data: bytes) -> bytes:
