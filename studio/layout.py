@@ -23,6 +23,7 @@ from studio.panels.project_tree import ProjectTree
 from studio.panels.run_panel import RunPanel
 from studio.panels.stage import Stage
 from studio.panels.xray_panel import XrayPanel
+from studio.single_image import SingleImage
 from studio.views.curves import CurvesView, RunCurves
 from studio.views.nudge import PoseTool, key_nudge
 
@@ -58,6 +59,7 @@ class Workspace(QObject):
             lambda state, why: window.header.set_state("data", state, why)
         )
         self.pose_tool = PoseTool(self)
+        self.single_image = SingleImage(project, self.pose_panel, self)
         self._step = ""
         self._front: dict[str, int] = {}
         self.inspector = QTabWidget()
@@ -202,6 +204,8 @@ class Workspace(QObject):
 
     def _on_run(self, spec: JobSpec) -> None:
         job = self.window.runs.submit(spec)
+        if spec.kind == "optimize":
+            self.single_image.watch(job)
         self.log.add("info", spec.shell(), spec.out.name)
         self.window.runs.follow(job)
         if spec.kind == "adapt":

@@ -6,6 +6,7 @@ fixes accepted from the doctor, settings of the next run.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from studio.jobs.run_info import RunInfo, is_run, read_run
 
 PoseKey = tuple[int, int]  # frame index, object id
 NUDGE_MERGE = 1
+MERGE_WITHIN_S = 0.8
 
 
 class Project(QObject):
@@ -165,6 +167,12 @@ class Project(QObject):
         key = (self.frame_index, pose.object_id)
         self.undo.push(_PoseEdit(self, key, self.poses.get(key), pose, text, merge))
 
+    def edit_pose_at(
+        self, key: PoseKey, before: PoseData | None, after: PoseData, text: str, origin: str
+    ) -> None:
+        """Change a pose of any frame; undo goes back to `before`."""
+        self.undo.push(_PoseEdit(self, key, before, after, text, False, origin))
+
     def edit_option(self, name: str, value: Any, text: str) -> None:
         """Change an option of the project; None removes it."""
         before = self.options.get(name)
@@ -241,11 +249,13 @@ class _PoseEdit(QUndoCommand):
         after: PoseData,
         text: str,
         merge: bool,
+        origin: str = "edited",
     ) -> None:
         super().__init__(text)
         self._project, self._key, self._merge = project, key, merge
         self._before, self._after = before, after
-        self._origin = project.origins.get(key, "")
+        self._origin_before, self._origin = project.origins.get(key, ""), origin
+        self._time = time.monotonic()
 
     def id(self) -> int:
         return NUDGE_MERGE if self._merge else -1
@@ -253,14 +263,16 @@ class _PoseEdit(QUndoCommand):
     def mergeWith(self, other: QUndoCommand) -> bool:
         if not isinstance(other, _PoseEdit) or other._key != self._key:
             return False
-        self._after = other._after
+        if other._time - self._time > MERGE_WITHIN_S:
+            return False
+        self._after, self._time = other._after, other._time
         return True
 
     def redo(self) -> None:
-        self._project._set_pose(self._key, self._after, "edited")
+        self._project._set_pose(self._key, self._after, self._origin)
 
     def undo(self) -> None:
-        self._project._set_pose(self._key, self._before, self._origin)
+        self._project._set_pose(self._key, self._before, self._origin_before)
 
 
 def find_runs(folder: Path) -> list[Path]:

@@ -60,10 +60,11 @@ class ExportPage(QWidget):
                        row(self.report, 1)),
             self._card("Film of the adaptation", "The recording with the predicted poses drawn "
                        "in, before and after side by side (MP4).",
-                       row(label("Before", "muted"), self.film_before), row(self.film, 1)),
+                       _stretched(label("Before", "muted"), self.film_before), row(self.film, 1)),
         ]  # fmt: skip
         for i, card in enumerate(self.cards):
-            grid.addWidget(card, i // 2, i % 2)
+            grid.addWidget(card, 0, i)
+            grid.setColumnStretch(i, 1)
         top = Panel("What to export")
         top.body.addLayout(row(label("Run", "muted"), self.run, 1))
         top.body.addWidget(self.facts)
@@ -158,6 +159,7 @@ class ExportPage(QWidget):
             found = box.findData(chosen) if chosen else -1
             trained = next((r for r in self.project.runs if r.kind == "train"), None)
             default = box.findData(str(trained.path)) if before and trained else 0
+            default = 0 if box.count() < 3 and before else default
             box.setCurrentIndex(found if found >= 0 else default)
             box.blockSignals(False)
         self._refresh()
@@ -213,3 +215,9 @@ class ExportPage(QWidget):
         if self._last is not None:
             folder = self._last if self._last.is_dir() else self._last.parent
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+
+
+def _stretched(caption: QWidget, box: QWidget) -> Any:
+    line = row(caption, box)
+    line.setStretch(1, 1)
+    return line

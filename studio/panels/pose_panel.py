@@ -63,7 +63,9 @@ class PosePanel(QWidget):
         self.shift.setSuffix(" mm")
         self.perturb = button("Perturb", self._on_perturb, "", "Turn and shift at random")
         self.run_choice = short(QComboBox())
-        self.run_choice.setToolTip("The network that predicts poses and masks")
+        self.run_choice.setToolTip(
+            "Where the optimisation starts, and who says which pixels are the object"
+        )
         self.predict = button("Predict", self._on_predict, "", "Poses on this frame from RGB alone")
         self.steps = QSpinBox()
         self.steps.setRange(10, 2000)
@@ -87,7 +89,7 @@ class PosePanel(QWidget):
         grid.setVerticalSpacing(8)
         grid.setColumnStretch(1, 1)
         for line, (text, widget) in enumerate(
-            (("Steps", self.steps), ("Starts", self.starts), ("Network", self.run_choice))
+            (("Steps", self.steps), ("Starts", self.starts), ("Start", self.run_choice))
         ):
             grid.addWidget(label(text, "muted"), line, 0)
             grid.addWidget(widget, line, 1)
@@ -158,29 +160,33 @@ class PosePanel(QWidget):
             return None
         scene, image = recording.keys[project.frame_index]
         out = free_name(self.settings.runs_folder, f"{Path(recording.root).name}-pose")
-        start = user_state() / "starts" / f"{out.name}.json"
-        start.parent.mkdir(parents=True, exist_ok=True)
-        start.write_text(json.dumps({"R_m2c": pose.R.tolist(), "t_m2c_m": pose.t.tolist()}))
-        options: dict[str, Any] = {"frame": image, "object": pose.object_id, "init": start}
+        run = self.run_choice.currentData()
+        options: dict[str, Any] = {"frame": image, "object": pose.object_id}
+        if not run:
+            options["init"] = self._start_file(out.name, pose)
         if len({s for s, _ in recording.keys}) > 1:
             options["scene"] = scene
-        run = self.run_choice.currentData()
         return JobSpec(
             "optimize", out, data=Path(recording.root), models=tuple(project.model_paths),
             from_run=Path(run) if run else None, steps=self.steps.value(), options=options,
             overrides={"optimize.starts": self.starts.value()} if self.starts.value() > 1 else {},
         )  # fmt: skip
 
+    def _start_file(self, name: str, pose: PoseData) -> Path:
+        """The pose as a file, as the command line takes it."""
+        path = user_state() / "starts" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"R_m2c": pose.R.tolist(), "t_m2c_m": pose.t.tolist()}))
+        return path
+
     def _fill_runs(self) -> None:
         chosen = self.run_choice.currentData()
         self.run_choice.clear()
-        self.run_choice.addItem("none: mask from depth and colour", None)
+        self.run_choice.addItem("this pose", None)
         for run in reversed(self.project.runs):
             if run.kind in ("train", "adapt"):
-                self.run_choice.addItem(run.name, str(run.path))
-        found = self.run_choice.findData(chosen)
-        default = 1 if self.run_choice.count() > 1 else 0
-        self.run_choice.setCurrentIndex(found if chosen and found > 0 else default)
+                self.run_choice.addItem(f"prediction of {run.name}", str(run.path))
+        self.run_choice.setCurrentIndex(max(self.run_choice.findData(chosen), 0) if chosen else 0)
         self.predict.setEnabled(self.frame is not None and self.run_choice.count() > 1)
 
     def _error_text(self, pose: PoseData | None) -> str:
@@ -229,6 +235,8 @@ class PosePanel(QWidget):
             entry = self._replay[index]
             total = entry.get("total")
             text = f"step {entry['step']}" + (f", loss {total:.4g}" if total is not None else "")
+            if entry.get("degrees") is not None:
+                text += f", off by {entry['degrees']:.1f}° and {entry['mm']:.1f} mm"
             self.replay_note.setText(text)
             pose = PoseData.from_dict({"object_id": self.project.object_id, **entry})
             self.project.put_poses(self.project.frame_index, [pose], "optimised")

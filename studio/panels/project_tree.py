@@ -117,6 +117,7 @@ class ProjectTree(QWidget):
             item.setForeground(0, theme.colour("muted"))
             item.setFlags(Qt.ItemFlag.ItemIsEnabled)
         parent.addChild(item)
+        item.setFirstColumnSpanned(not (isinstance(data, tuple) and data[0] == "object"))
         return item
 
     def item_of(self, kind: str, value: object) -> QTreeWidgetItem | None:

@@ -8,12 +8,12 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from self6d.training.events import Scalars
 from studio.theme import theme
 from studio.views.series import Series, Smoothed
-from studio.widgets import IconButton, label, row
+from studio.widgets import IconButton, label, row, short
 
 DASHES = (
     Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine,
@@ -89,6 +89,9 @@ class CurvesView(QWidget):
                                   checkable=True)  # fmt: skip
         self.raw_too.setChecked(True)
         fit = IconButton("maximize", "Show everything", self.fit)
+        self.groups = short(QComboBox())
+        self.groups.setToolTip("Which curves")
+        self.groups.textActivated.connect(self.choose_group)
         self.legend = QHBoxLayout()
         self.legend.setSpacing(4)
         self.readout = label("", "small")
@@ -99,7 +102,7 @@ class CurvesView(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addLayout(
-            row(self.legend, 1, self.readout, self.raw_too, self.log_scale, fit, gap=4)
+            row(self.groups, self.legend, 1, self.readout, self.raw_too, self.log_scale, fit, gap=4)
         )
         layout.addWidget(self.message, 1)
         layout.addWidget(self.plot, 1)
@@ -146,6 +149,24 @@ class CurvesView(QWidget):
         self.runs.setdefault(run, RunCurves(run)).marks.append((step, text))
         self.refresh()
 
+    def choose_group(self, group: str) -> None:
+        """Show the curves "group/..."."""
+        self.group = group
+        self._hidden_terms.clear()
+        self._ranged = False
+        self.refresh()
+
+    def _fill_groups(self) -> None:
+        found = {key.partition("/")[0] for c in self.runs.values() for key in c.raw if "/" in key}
+        groups = sorted(found, key=lambda g: (g != "loss", g))
+        if [self.groups.itemText(i) for i in range(self.groups.count())] != groups:
+            self.groups.clear()
+            self.groups.addItems(groups)
+            if groups and self.group not in groups:
+                self.group = groups[0]
+            self.groups.setCurrentText(self.group)
+        self.groups.setVisible(len(groups) > 1)
+
     def terms(self) -> list[str]:
         """Curves of the shown group, "loss/mask" as "mask", total first."""
         names: list[str] = []
@@ -166,6 +187,7 @@ class CurvesView(QWidget):
         for mark in self._mark_lines:
             self.plot.removeItem(mark)
         self._lines, self._checkpoint_dots, self._mark_lines = {}, {}, []
+        self._fill_groups()
         terms = self.terms()
         self.plot.setVisible(bool(terms))
         self.message.setVisible(not terms)

@@ -86,7 +86,7 @@ class ResultsTable(QTableWidget):
         names = _short_names([r["label"] for r in runs])
         captions = ["object"]
         for measure in shown:
-            captions += [f"{measure.caption}\n{name}" for name in names]
+            captions += [f"{measure.caption}\n{name}".strip() for name in names]
         self.setColumnCount(len(captions))
         self.setHorizontalHeaderLabels(captions)
         objects = [(o["object_id"], o["name"]) for o in runs[0]["objects"]] if runs else []
@@ -173,7 +173,7 @@ def _best(values: list[float | None], more_is_better: bool) -> int:
 def _short_names(names: list[str]) -> list[str]:
     """Run names without the part that all share at their beginning."""
     if len(names) < 2:
-        return names
+        return [""] * len(names)
     shared = 0
     while all(len(n) > shared + 1 and n[shared] == names[0][shared] for n in names):
         shared += 1
