@@ -17,11 +17,18 @@ def resource(name: str | Path) -> Path:
     Raises:
         InputError: the installation lacks it.
     """
+    path = find_resource(name)
+    if path is None:
+        raise InputError(f"the installation lacks resources/{name}", remedy="Install it again.")
+    return path
+
+
+def find_resource(name: str | Path) -> Path | None:
+    """The same, None if it is not there."""
     for root in (_PACKAGE / "resources", _PACKAGE.parent / "resources"):  # wheel, checkout
-        path = root / name
-        if path.exists():
-            return path
-    raise InputError(f"the installation lacks resources/{name}", remedy="Install it again.")
+        if (root / name).exists():
+            return root / name
+    return None
 
 
 def user_state() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -22,18 +23,31 @@ def register(app: typer.Typer) -> None:
 def render(
     device: opt.Device = "auto",
     peer: Annotated[str | None, typer.Option(help="Also time another renderer: kaolin.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Small cases, few repeats.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few repeats.")] = False,
     json_path: opt.Json = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Time the differentiable renderer, forward and backward."""
-    from self6d.commands.output import print_table, write_json
-    from self6d.console import JobConsole
-    from self6d.render.bench import bench_render
+    from rich.console import Console
 
+    from self6d.commands.output import write_json
+    from self6d.console import JobConsole
+    from self6d.render.bench import CASES, bench_render, table
+    from self6d.training.events import Progress
+    from self6d.training.inputs import resolve_device
+
+    place = resolve_device(device).type
+    total = len(CASES[place]) * (1 if peer is None else 2)
+    done = 0
     with JobConsole("timing", quiet=quiet) as console:
-        rows = bench_render(device=device, peer=peer, quick=quick, listener=console)
-    _print_rows(rows, print_table)
+
+        def count(_: dict) -> None:
+            nonlocal done
+            done += 1
+            console(Progress(done, total, None, "bench"))
+
+        rows = bench_render(place, peer, repeats=5 if quick else 30, listener=count)
+    Console(width=None if sys.stdout.isatty() else 120).print(table(rows))
     write_json(json_path, rows)
 
 
@@ -59,7 +73,6 @@ def gui(
 ) -> None:
     """Measure the window while a job trains: first paint, event-loop delay, redraw times."""
     import runpy
-    import sys
 
     arguments = ["--seconds", str(seconds)] + (["--json", str(json_path)] if json_path else [])
     sys.argv = ["self6d-studio bench gui", *arguments]

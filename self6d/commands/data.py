@@ -34,7 +34,7 @@ def doctor(
     from self6d.datasets import doctor as doctoring
 
     with JobConsole("examining", quiet=quiet) as console:
-        report = doctoring.examine(data, models, listener=console)
+        report = doctoring.examine(data, _one(models), listener=console)
     typer.echo(report.text())
     write_json(json_path, report.to_dict())
     if fix is not None:
@@ -43,12 +43,18 @@ def doctor(
         typer.echo(f"corrected copy: {fix}")
 
 
+def _one(models: list[Path] | None) -> Path | None:
+    from self6d.errors import InputError
+
+    if models and len(models) > 1:
+        raise InputError("the doctor takes one folder or file of models", path=models[1])
+    return models[0] if models else None
+
+
 def sample(
     out: Annotated[Path, typer.Option(help="Folder to make.")],
-    frames: Annotated[int, typer.Option(min=1, help="Unlabelled frames.")] = 240,
-    eval_frames: Annotated[
-        int | None, typer.Option(min=1, help="Held-out labelled frames.")
-    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Unlabelled frames.")] = 160,
+    eval_frames: Annotated[int, typer.Option(min=1, help="Held-out labelled frames.")] = 60,
     seed: opt.Seed = 7,
     quiet: opt.Quiet = False,
 ) -> None:

@@ -160,7 +160,7 @@ def demo(
     seed: opt.Seed = 0,
     device: opt.Device = "auto",
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Ignore what an earlier demo left; use a new subfolder.")
+        bool, typer.Option("--fresh", help="Start anew in a new folder, whatever is there.")
     ] = False,
     quiet: opt.Quiet = False,
 ) -> None:

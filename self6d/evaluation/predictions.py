@@ -14,6 +14,7 @@ from self6d.scene import Frame
 
 if TYPE_CHECKING:
     from self6d.network.net import PoseNetwork
+    from self6d.network.outputs import Detections
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,7 @@ def network_predictor(
     *,
     score_threshold: float = 0.05,
     masks: bool = True,
+    refine: Callable[[Frame, Detections], Detections] | None = None,
 ) -> Predictor:
     """A predictor that runs a network on a frame's colours and K.
 
@@ -57,6 +59,7 @@ def network_predictor(
         score_threshold: low, since recalls look at the best estimate of every object and average
             precision at the order of all.
         masks: whether to attach predicted visible masks (probability above 0.5).
+        refine: improves the detections of a frame, such as on its depth; None: RGB alone.
     """
     from self6d.network import masks_in_regions
 
@@ -65,6 +68,8 @@ def network_predictor(
         image = torch.from_numpy(frame.rgb).to(device).permute(2, 0, 1)[None].float() / 255
         K = torch.tensor(frame.camera.K, dtype=torch.float32, device=device)[None]
         found = network.predict(image, K, score_threshold=score_threshold)
+        if refine is not None and len(found):
+            found = refine(frame, found)
         R, t = found.R.double().cpu().numpy(), found.t.double().cpu().numpy()
         seconds = time.perf_counter() - began
         visible = None

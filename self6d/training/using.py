@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,23 @@ from self6d.evaluation.protocols import evaluate as score_predictions
 from self6d.evaluation.report import Report
 from self6d.evaluation.results import Results
 from self6d.geometry import Camera, matrix_to_quaternion
+from self6d.losses.objective import SelfSupervision
+from self6d.network.outputs import Detections
+from self6d.render import pack_models
 from self6d.run_config import build_config
 from self6d.scene import Frame, ObjectModel
 from self6d.storage import atomic_write
 from self6d.training.events import Listener, Progress
+from self6d.training.image_task import sensor_of
 from self6d.training.inputs import (
     Paths,
+    TrainedNetwork,
     load_given_models,
     load_network,
     resolve_camera,
     resolve_device,
 )
+from self6d.training.refine import refine_detections
 from self6d.training.run_folder import RunFolder
 
 
@@ -40,6 +47,7 @@ def evaluate(
     runs: Sequence[str | Path],
     *,
     split: str | None = None,
+    refine: bool = False,
     device: str = "auto",
     bop: bool = False,
     json_path: Path | None = None,
@@ -55,6 +63,7 @@ def evaluate(
         models: CAD files; None: each run's own copy.
         runs: run folders.
         split: named split; None: "eval" if the recording has it, else every labelled frame.
+        refine: a row more for each run, its poses optimised on the frames' depth as well.
         bop: also VSD, MSSD, MSPD and average recalls.
         json_path, csv_path, latex_path, html_path: also write the table there.
         bop_path: folder for BOP results files, one a run.
@@ -72,17 +81,20 @@ def evaluate(
     results: list[Results] = []
     for path in runs:
         trained = load_network(path, device=place, models=models)
-        predictor = network_predictor(trained.network, place)
-        result = score_predictions(
-            dataset,
-            trained.models,
-            predictor,
-            chosen,
-            label=Path(path).name,
-            bop=bop,
-            listener=listener,
-        )
-        results.append(result)
+        for refined in (False, True)[: 1 + refine]:
+            predictor = network_predictor(
+                trained.network, place, refine=_refiner(trained, path, place) if refined else None
+            )
+            result = score_predictions(
+                dataset,
+                trained.models,
+                predictor,
+                chosen,
+                label=Path(path).name + (" + depth" if refined else ""),
+                bop=bop,
+                listener=listener,
+            )
+            results.append(result)
     report = Report(tuple(results))
     for file, text in (
         (json_path, report.json),
@@ -107,6 +119,7 @@ def predict(
     from_run: str | Path,
     *,
     camera: Camera | str | Path | None = None,
+    refine: bool = False,
     score_threshold: float = 0.3,
     device: str = "auto",
     overlay: Path | None = None,
@@ -117,6 +130,7 @@ def predict(
     Args:
         images: recording, folder of images or one image.
         camera: for images that come without one.
+        refine: optimise each pose on its frame, depth included.
         overlay: folder to make, for pictures with the poses drawn in.
 
     Returns:
@@ -125,7 +139,12 @@ def predict(
     """
     place = resolve_device(device)
     trained = load_network(from_run, device=place)
-    predictor = network_predictor(trained.network, place, score_threshold=score_threshold)
+    predictor = network_predictor(
+        trained.network,
+        place,
+        score_threshold=score_threshold,
+        refine=_refiner(trained, from_run, place) if refine else None,
+    )
     names = {model.object_id: model.name for model in trained.models}
     frames = _Frames(images, camera)
     if overlay is not None and overlay.exists():
@@ -170,6 +189,29 @@ def synth_preview(
     columns = max(1, round(images**0.5))
     write_picture(out, gallery(maker.make(images, seed, 0), columns=columns, images=images))
     return out
+
+
+def _refiner(
+    trained: TrainedNetwork, run: str | Path, device: torch.device
+) -> Callable[[Frame, Detections], Detections]:
+    """Pulls detections onto their frame with the run's [loss] and [optimize]."""
+    config = build_config(None, base=RunFolder.open(run).config)
+    objective = SelfSupervision(config.loss, device)
+    packed = pack_models(trained.models, device)
+
+    def refine(frame: Frame, found: Detections) -> Detections:
+        refined = refine_detections(
+            sensor_of(frame, device),
+            found,
+            packed,
+            trained.network.objects,
+            objective,
+            config.optimize,
+            seed=frame.image_id,
+        )
+        return replace(found, R=refined.R, t=refined.t)
+
+    return refine
 
 
 def default_split(dataset: Dataset, asked: str | None, usual: str) -> str | None:

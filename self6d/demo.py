@@ -1,0 +1,121 @@
+"""The main job on the generated recording: sample, stage 1, stage 2, before and after."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import typer
+
+from self6d.console import JobConsole, error_console, steering
+from self6d.datasets.sample import make_sample
+from self6d.errors import InputError
+from self6d.paths import find_resource
+from self6d.storage import atomic_write
+from self6d.training import jobs
+from self6d.training.run_folder import RunFolder
+
+SHIPPED = "sample/stage1"
+SAMPLE_SEED = 7
+STAGE_1, STAGE_2 = "tiny", "demo"
+
+
+def run_demo(
+    out: Path,
+    *,
+    from_scratch: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    fresh: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Make the sample, take or train stage 1, adapt, evaluate both, print the table.
+
+    What an earlier demo with the same settings left in `out` is taken up again; another one gets a
+    numbered folder beside it. The same seed gives the same table.
+
+    Args:
+        out: folder for everything; made if missing.
+        from_scratch: train stage 1 instead of taking the shipped one.
+        fresh: start anew in a new folder.
+
+    Raises:
+        InputError: `out` holds something else.
+        Self6DError: as the jobs raise them.
+    """
+    began = time.monotonic()
+    place = _place(out, seed, from_scratch, fresh)
+    say = error_console().print
+    sample, before, after = place / "sample", place / "stage1", place / "adapted"
+    if not sample.exists():
+        with JobConsole("sample", quiet=quiet) as console:
+            make_sample(sample, SAMPLE_SEED, listener=console)
+    shipped = None if from_scratch else find_resource(SHIPPED)
+    if shipped is None:
+        with JobConsole("stage 1", quiet=quiet) as console, steering(console) as control:
+            run = jobs.train_synthetic(
+                sample / "models",
+                before,
+                preset=STAGE_1,
+                camera=sample,
+                seed=seed,
+                device=device,
+                resume=True,
+                listener=console,
+                control=control,
+            )
+        if _stopped(run, say):
+            return
+    elif not before.exists():
+        shutil.copytree(shipped, before)
+        say(f"stage 1: shipped with the program ({RunFolder.open(before).info['step']} steps)")
+    with JobConsole("stage 2", quiet=quiet) as console, steering(console) as control:
+        run = jobs.adapt(
+            sample,
+            None,
+            before,
+            after,
+            preset=STAGE_2,
+            seed=seed,
+            device=device,
+            resume=True,
+            listener=console,
+            control=control,
+        )
+    if _stopped(run, say):
+        return
+    with JobConsole("evaluation", quiet=quiet) as console:
+        report = jobs.evaluate(sample, None, [before, after], device=device, listener=console)
+    typer.echo(report.text())
+    atomic_write(place / "table.txt", report.text().encode())
+    atomic_write(place / "table.json", report.json().encode())
+    minutes = (time.monotonic() - began) / 60
+    say(f"{minutes:.1f} min; everything is in {place}")
+    say(f"look at it: self6d-studio launch {place}")
+
+
+def _place(out: Path, seed: int, from_scratch: bool, fresh: bool) -> Path:
+    """The folder to work in: `out`, or a numbered one beside it for another or a fresh demo."""
+    settings = {"demo": 1, "seed": seed, "from_scratch": from_scratch}
+    if out.exists() and not out.is_dir():
+        raise InputError("is a file", path=out, remedy="Name a folder with --out.")
+    if out.is_dir() and any(out.iterdir()) and not (out / "demo.json").is_file():
+        raise InputError("is not empty", path=out, remedy="Name a new folder with --out.")
+    place, number = out, 1
+    while (place / "demo.json").is_file():
+        if not fresh and json.loads((place / "demo.json").read_text()) == settings:
+            return place
+        number += 1
+        place = out.with_name(f"{out.name}-{number}")
+    place.mkdir(parents=True, exist_ok=True)
+    atomic_write(place / "demo.json", json.dumps(settings).encode())
+    return place
+
+
+def _stopped(run: RunFolder, say) -> bool:  # type: ignore[no-untyped-def]
+    if run.status != "stopped":
+        return False
+    say("stopped; the same command goes on from here")
+    return True
