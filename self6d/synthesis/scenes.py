@@ -136,7 +136,9 @@ class SceneMaker:
                 self.packed,
                 (height, width),
                 object_index=self._up(layout.shape[things]),
-                shading=appearance.shading(light[layout.image[things]], gloss[things]),
+                shading=appearance.shading(
+                    light[layout.image[things]].to(self.device), gloss[things].to(self.device)
+                ),
                 soft_mask=False,
             )
             depth = rendering.depth_m * self._up(scale)[:, None, None]

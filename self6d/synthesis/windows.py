@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
 FARTHEST = torch.iinfo(torch.int64).max
 LOW = 0xFFFFFFFF
-GROUPS = 3  # of windows by size: small things do not pay for big ones
+GROUPS = 4  # of windows by size: small things do not pay for big ones
 
 
 @dataclass
@@ -42,16 +43,40 @@ def place_windows(corners: Tensor, K: Tensor, size: tuple[int, int], groups: int
     limit = torch.tensor([w, h])
     low = (uv.amin(1).floor() - 1).clamp_min(-h / 2).minimum(limit.float()).long()
     high = (uv.amax(1).ceil() + 1).clamp_min(0).minimum(limit + h // 2).long()
-    extent = (high - low).clamp_min(1)
+    extent = ((high - low).clamp_min(1) + 15) // 16 * 16  # few sizes
     order = extent.amax(1).argsort(stable=True)
     corner = low.clone()
     out = []
-    bounds = torch.linspace(0, len(order), groups + 1).round().long().tolist()
-    for first, last in pairwise(bounds):
-        if last > first:
-            width, height = ((extent[order[first:last]].amax(0) + 15) // 16 * 16).tolist()
-            out.append((first, last, height, width))
+    for first, last in pairwise(_partition(extent.amax(1)[order].numpy(), groups)):
+        width, height = extent[order[first:last]].amax(0).tolist()
+        out.append((first, last, height, width))
     return Windows(order, out, corner)
+
+
+def _partition(side: np.ndarray, groups: int) -> list[int]:
+    """Bounds of at most `groups` runs of ascending sides, of the least area all together.
+
+    Every square of a run is as large as its last. Dynamic programming over the start of the last
+    run, which begins where the side changes.
+    """
+    size, first = np.unique(side, return_index=True)
+    end = np.append(first[1:], len(side))
+    # (start, end) of a run -> its area
+    area = (end - first[:, None]) * size.astype(np.float64) ** 2
+    area[np.tril_indices(len(size), -1)] = np.inf
+    cost, cuts = area[0], []
+    for _ in range(min(groups, len(size)) - 1):
+        total = np.vstack((area[0], cost[:-1, None] + area[1:]))
+        cuts.append(total.argmin(0))
+        cost = total.min(0)
+    last, bounds = len(size) - 1, [len(side)]
+    for cut in [*reversed(cuts), np.zeros(len(size), int)]:
+        start = int(cut[last])
+        bounds.insert(0, int(first[start]))
+        if start == 0:
+            break
+        last = start - 1
+    return bounds
 
 
 def window_intrinsics(K: Tensor, corner: Tensor) -> Tensor:

@@ -25,15 +25,16 @@ class MovingAverage(Generic[N]):
     def __init__(self, network: N, decay: float) -> None:
         self.decay = decay
         self.network: N = deepcopy(network).eval().requires_grad_(False)
+        self._averaged, self._current = _numbers(self.network), _numbers(network)
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after `step`."""
+    def update(self, step: int) -> None:
+        """Take in the network's weights after `step`."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        averaged, current = _numbers(self.network), _numbers(network)
-        torch._foreach_lerp_(averaged, current, 1 - decay)  # as torch.optim.swa_utils does
+        # as torch.optim.swa_utils does
+        torch._foreach_lerp_(self._averaged, self._current, 1 - decay)
 
 
 def _numbers(network: nn.Module) -> list[Tensor]:
-    """Persistent floating-point tensors."""
-    return [v for v in network.state_dict(keep_vars=False).values() if v.is_floating_point()]
+    """Persistent floating-point tensors; the network keeps them in place."""
+    return [v for v in network.state_dict().values() if v.is_floating_point()]

@@ -99,7 +99,7 @@ def _stages(task: SyntheticTask, timer: _Timer, steps: int) -> list[tuple[str, l
 
         def update(kept: dict[str, Any] = kept) -> None:
             task.optimizer.step()
-            task.average.update(task.network, 0)
+            task.average.update(0)
             task.optimizer.zero_grad(set_to_none=True)
 
         for stage in (make, effects, forward, backward, update):

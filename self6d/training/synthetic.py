@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any
@@ -79,6 +80,7 @@ class SyntheticTask:
         self.average = MovingAverage(self.network, self.config.ema)
         if self._compiles():
             self.network.detector.compile()
+            self.network.regions.features.compile()
         self.parallel = self.world.wrap(self.network)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -94,8 +96,12 @@ class SyntheticTask:
             self.pbr = PbrScenes(
                 self.synthesis.pbr, models, self.camera, self.synthesis, self.device
             )
-        self._side = torch.cuda.Stream(self.device) if self.cuda else None
-        self._next: tuple[int, SceneBatch] | None = None
+        self._maker_thread = ThreadPoolExecutor(1, "scenes") if self.cuda else None
+        self._side: torch.cuda.Stream | None = None
+        if self.cuda:
+            self._side = torch.cuda.Stream(self.device)
+            self._side.wait_stream(torch.cuda.current_stream(self.device))
+        self._next: tuple[int, Future[SceneBatch]] | None = None
         self._validation: SceneBatch | None = None
         self._judged: tuple[int, dict[str, float]] | None = None
         self._step = 0
@@ -118,6 +124,8 @@ class SyntheticTask:
         self.world.announce(step)
         values = self._health(step)
         batch = self._take(step)
+        if self._maker_thread is not None and step + 1 < self.total_steps:
+            self._next = (step + 1, self._maker_thread.submit(self._make_beside, step + 1))
         rate = learning_rate(step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -126,11 +134,9 @@ class SyntheticTask:
         with self.autocast():
             terms = self.parallel(batch, g)
         ok = finite_step(self.optimizer, self.parameters, terms["total"], self.config.clip)
-        self.average.update(self.network, step)
+        self.average.update(step)
         self._step = step + 1
         self.images_made += self.batch_size * self.world.size
-        if self._side is not None and self._step < self.total_steps:
-            self._prefetch(self._step)
         values |= {f"loss/{name}": value.detach() for name, value in terms.items()}
         return values | {"lr": rate, SKIPPED: ~ok}
 
@@ -153,17 +159,21 @@ class SyntheticTask:
         """The batch of a step: the one made beside the last step, if it is that one."""
         if self._next is None or self._next[0] != step:
             return self._make(step)
-        batch, self._next = self._next[1], None
+        future, self._next = self._next[1], None
+        batch = future.result()
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self._side)  # type: ignore[arg-type]
         for value in vars(batch).values():
             value.record_stream(current)
         return batch
 
-    def _prefetch(self, step: int) -> None:
-        """Make the next batch on a stream of its own, beside the training of this one."""
-        with torch.cuda.stream(self._side):
-            self._next = (step, self._make(step))
+    def _make_beside(self, step: int) -> SceneBatch:
+        """In a thread of its own, on a stream of its own: launching kernels takes as long as they.
+
+        Autograd and kernel launches leave the interpreter free, so both threads get on.
+        """
+        with torch.cuda.device(self.device), torch.cuda.stream(self._side):
+            return self._make(step)
 
     def _health(self, step: int) -> dict[str, float | Tensor]:
         every = self.config.validate_every

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
 import torch
 
-from self6d.synthesis.windows import Compositor, Windows, place_windows, window_intrinsics
+from self6d.synthesis.windows import (
+    Compositor,
+    Windows,
+    _partition,
+    place_windows,
+    window_intrinsics,
+)
 
 
 def test_composite_equals_a_loop_over_pixels(generator) -> None:
@@ -54,6 +64,23 @@ def test_composite_equals_a_loop_over_pixels(generator) -> None:
             y, x = mask.nonzero(as_tuple=True)
             expected = [x.min(), y.min(), x.max() + 1, y.max() + 1] if len(y) else [0, 0, 0, 0]
             assert box.tolist() == [float(v) for v in expected]
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 4])
+@pytest.mark.parametrize("count", [1, 2, 5, 9])
+def test_groups_of_windows_have_the_least_area(groups, count) -> None:
+    side = np.sort(np.random.default_rng(count).integers(1, 20, count))
+
+    def area(bounds) -> int:
+        return sum((b - a) * int(side[b - 1]) ** 2 for a, b in pairwise(bounds))
+
+    cuts = (c for k in range(min(groups, count)) for c in combinations(range(1, count), k))
+    bounds = _partition(side, groups)
+    assert bounds == sorted(set(bounds))
+    assert bounds[0] == 0
+    assert bounds[-1] == count
+    assert len(bounds) <= groups + 1
+    assert area(bounds) == min(area([0, *c, count]) for c in cuts)
 
 
 def test_windows_hold_their_things(generator) -> None:

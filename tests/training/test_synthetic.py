@@ -91,7 +91,7 @@ def test_averaged_weights_follow_the_recurrence() -> None:
     for step, value in enumerate((3.0, -1.0, 4.0, 1.0)):
         network.weight.data.fill_(value)
         network.running_mean.fill_(value)
-        average.update(network, step)
+        average.update(step)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * value
         assert float(average.network.weight) == pytest.approx(expected, rel=1e-6)
