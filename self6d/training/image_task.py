@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -154,8 +153,9 @@ class ImageTask:
         best = logs["total"][step].argmin()
         values: dict[str, float | Tensor] = {f"loss/{k}": v[step, best] for k, v in logs.items()}
         if self.truth is not None:
-            angle, distance = self._errors(
-                self.optimiser.R_log[step, best][None], self.optimiser.t_log[step, best][None]
+            o = self.optimiser
+            angle, distance = pose_errors(
+                o.R_log[step, best][None], o.t_log[step, best][None], self.truth, self.model
             )
             values |= {"error/rotation_deg": angle[0], "error/translation_mm": distance[0]}
         return values
@@ -222,7 +222,7 @@ class ImageTask:
         R, t = whole.R[:, best], whole.t[:, best]
         curves = {f"loss/{k}": v[:, best].tolist() for k, v in whole.terms.items()}
         if self.truth is not None:
-            angle, distance = self._errors(R, t)
+            angle, distance = pose_errors(R, t, self.truth, self.model)
             curves["error/rotation_deg"] = angle.tolist()
             curves["error/translation_mm"] = distance.tolist()
         return {
@@ -250,13 +250,21 @@ class ImageTask:
         best = o.term_log["total"][step - 1].argmin()
         return o.pose.R[best], o.pose.translation(o.pose.R, o.pose.position)[best]
 
-    def _errors(self, R: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Degrees and millimetres to the nearest pose that looks the same: (S, 3, 3) -> (S,)."""
-        assert self.truth is not None
-        same = np.asarray(self.model.symmetry.transforms())
-        poses = torch.as_tensor(self.truth.pose.matrix @ same).to(R)
-        angle = rotation_angle(poses[:, None, :3, :3], R[None])
-        distance = (poses[:, None, :3, 3] - t[None]).norm(dim=-1)
-        nearest = angle.argmin(0)
-        pick = torch.arange(len(R), device=R.device)
-        return angle[nearest, pick].rad2deg(), distance[nearest, pick] * 1000
+
+def pose_errors(
+    R: Tensor, t: Tensor, truth: GroundTruth, model: ObjectModel
+) -> tuple[Tensor, Tensor]:
+    """Distance of poses from the truth, or from the nearest pose that looks the same.
+
+    Args:
+        R: (S, 3, 3). t: (S, 3), metres.
+
+    Returns:
+        rotation (S,), degrees, and translation (S,), millimetres.
+    """
+    poses = torch.as_tensor(truth.pose.matrix @ model.symmetry.transforms()).to(R)
+    angle = rotation_angle(poses[:, None, :3, :3], R[None])
+    distance = (poses[:, None, :3, 3] - t[None]).norm(dim=-1)
+    nearest = angle.argmin(0)
+    pick = torch.arange(len(R), device=R.device)
+    return angle[nearest, pick].rad2deg(), distance[nearest, pick] * 1000

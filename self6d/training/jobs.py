@@ -32,7 +32,7 @@ from self6d.training.inputs import (
 from self6d.training.loop import Task, run_task
 from self6d.training.optimizing import optimize
 from self6d.training.run_folder import RunFolder
-from self6d.training.using import default_split, evaluate, predict, synth_preview
+from self6d.training.using import default_split, evaluate, predict, some_frames, synth_preview
 
 __all__ = [
     "RunConfig",
@@ -122,6 +122,7 @@ def adapt(
     *,
     preset: str | Path = "self6d",
     split: str | None = None,
+    share: float = 1.0,
     steps: int | None = None,
     overrides: Changes = None,
     seed: int = 0,
@@ -139,6 +140,7 @@ def adapt(
         from_run: run to start from (its best checkpoint).
         out: run folder to make; with `resume`, the one to continue (made if it is not there).
         split: named split; None: "adapt" if the recording has it, else all frames.
+        share: of those frames that are used, spread evenly.
 
     Returns:
         the run; `run.result` holds label-free health.
@@ -152,7 +154,7 @@ def adapt(
     changes = changes_of(overrides, {"adapt.steps": steps})
     dataset = open_dataset(data)
     chosen = default_split(dataset, split, "adapt")
-    frames = UnlabelledFrames(dataset if chosen is None else dataset.split(chosen))
+    frames = UnlabelledFrames(some_frames(dataset, chosen, share))
     if world.rank == 0:
         found = reopen_run(out, "selfsup", changes) if resume else None
         if found is None:
@@ -166,6 +168,7 @@ def adapt(
                 "preset": str(preset),
                 "data": str(Path(data).absolute()),
                 "split": chosen or "all",
+                "share": share,
                 "frames": len(frames),
                 "from_run": str(Path(from_run).absolute()),
                 "from_step": start.step,

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from self6d.datasets import Dataset, open_dataset
+from self6d.datasets import Dataset, Recording, open_dataset
 from self6d.datasets.images import RGB_SUFFIXES, read_rgb
 from self6d.errors import InputError, StorageError
 from self6d.evaluation.bop_results import write_bop_results
@@ -48,6 +48,7 @@ def evaluate(
     *,
     split: str | None = None,
     refine: bool = False,
+    latest: bool = False,
     device: str = "auto",
     bop: bool = False,
     json_path: Path | None = None,
@@ -64,6 +65,7 @@ def evaluate(
         runs: run folders.
         split: named split; None: "eval" if the recording has it, else every labelled frame.
         refine: a row more for each run, its poses optimised on the frames' depth as well.
+        latest: take each run's newest checkpoint instead of its best.
         bop: also VSD, MSSD, MSPD and average recalls.
         json_path, csv_path, latex_path, html_path: also write the table there.
         bop_path: folder for BOP results files, one a run.
@@ -80,7 +82,8 @@ def evaluate(
     chosen = default_split(dataset, split, "eval")
     results: list[Results] = []
     for path in runs:
-        trained = load_network(path, device=place, models=models)
+        newest = RunFolder.open(path).latest_checkpoint() if latest else None
+        trained = load_network(path, device=place, checkpoint=newest, models=models)
         for refined in (False, True)[: 1 + refine]:
             predictor = network_predictor(
                 trained.network, place, refine=_refiner(trained, path, place) if refined else None
@@ -217,6 +220,15 @@ def _refiner(
 def default_split(dataset: Dataset, asked: str | None, usual: str) -> str | None:
     """The split asked for, else the usual one where the recording has it, else None: all frames."""
     return asked or (usual if usual in dataset.split_names() else None)
+
+
+def some_frames(dataset: Recording, split: str | None, share: float = 1.0) -> Recording:
+    """A split of a recording (None: all of it), thinned evenly to a share of its frames."""
+    frames = dataset if split is None else dataset.split(split)
+    if not 0 < share <= 1:
+        raise InputError(f"share {share:g} is not between 0 and 1", remedy="0.15 is the paper's.")
+    count = max(1, round(share * len(frames)))
+    return frames.subset(np.linspace(0, len(frames) - 1, count).round().astype(int).tolist())
 
 
 def draw_poses(

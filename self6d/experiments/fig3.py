@@ -1,0 +1,128 @@
+"""Fig. 3: L_self optimised on single images from stage 1's poses; loss and errors fall together."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from self6d.datasets import Recording, open_dataset
+from self6d.errors import InputError
+from self6d.experiments.common import Setting, new_figure, png
+from self6d.losses.objective import SelfSupervision
+from self6d.render import PackedModels, pack_models
+from self6d.run_config import build_config
+from self6d.training.events import Progress
+from self6d.training.image_task import pose_errors, sensor_of
+from self6d.training.inputs import TrainedNetwork, changes_of, load_network, resolve_device
+from self6d.training.refine import observe_detections
+from self6d.training.single_image import OptimizeConfig, optimise_poses
+from self6d.training.using import default_split, some_frames
+
+CURVES = ("loss/total", "error/rotation_deg", "error/translation_mm")
+LABELS = ("L_self / its start", "rotation error, degrees", "translation error, mm")
+
+
+def run(setting: Setting, split: str | None = None, images: int = 100) -> str:
+    """See `self6d.experiments.run`. Each image's curves are kept as soon as they are known."""
+    device = resolve_device(setting.device)
+    config = build_config(
+        setting.preset, changes_of(setting.overrides, {"optimize.steps": setting.steps})
+    )
+    dataset = open_dataset(setting.data)
+    frames = some_frames(dataset, default_split(dataset, split, "eval"))
+    frames = some_frames(frames, None, min(1.0, images / len(frames)))
+    trained = load_network(setting.from_run, device=device, models=setting.models)
+    objective = SelfSupervision(config.loss, device)
+    packed = pack_models(trained.models, device)
+    began = time.monotonic()
+    rows: list[dict[str, Any]] = []
+    for index in range(len(frames)):
+        setting.check_stop()
+        key = frames.keys[index]
+        name = f"images/{key.scene_id:06d}_{key.image_id:06d}.json"
+        if (setting.out / name).is_file():
+            rows += json.loads((setting.out / name).read_text())
+        else:
+            found = _optimise(frames, index, trained, packed, objective, config.optimize)
+            (setting.out / "images").mkdir(exist_ok=True)
+            setting.write(name, json.dumps(found))
+            rows += found
+        if setting.listener is not None:
+            left = (time.monotonic() - began) / (index + 1) * (len(frames) - index - 1)
+            setting.listener(Progress(index + 1, len(frames), left, "fig3"))
+    if not rows:
+        raise InputError(
+            "no labelled object was found by the network",
+            path=setting.data,
+            remedy="Name a labelled split with --split, or train stage 1 longer.",
+        )
+    return _finish(setting, rows)
+
+
+def _optimise(
+    frames: Recording,
+    index: int,
+    trained: TrainedNetwork,
+    packed: PackedModels,
+    objective: SelfSupervision,
+    config: OptimizeConfig,
+) -> list[dict[str, Any]]:
+    """Curves of every detection in a frame whose object has a label there."""
+    frame = frames.frame(index)
+    labels = {t.object_id: t for t in frames.truth(index)}
+    sensor = sensor_of(frame, packed.device)
+    found = trained.network.predict(sensor.images, sensor.K)
+    ids = [trained.network.object_ids[i] for i in found.object_index.tolist()]
+    known = [row for row, object_id in enumerate(ids) if object_id in labels]
+    if not known:
+        return []
+    found = found[torch.tensor(known, device=packed.device)]
+    target = observe_detections(sensor, found, packed, objective, config.region, config.padding)
+    way = optimise_poses(target, packed, found.object_index, found.R, found.t, objective, config)
+    rows = []
+    for row, position in enumerate(found.object_index.tolist()):
+        model = trained.models[position]
+        angle, distance = pose_errors(way.R[:, row], way.t[:, row], labels[model.object_id], model)
+        terms = {f"loss/{name}": values[:, row].tolist() for name, values in way.terms.items()}
+        rows.append(
+            {
+                "image_id": frame.image_id,
+                "object_id": model.object_id,
+                "error/rotation_deg": angle.tolist(),
+                "error/translation_mm": distance.tolist(),
+                **terms,
+            }
+        )
+    return rows
+
+
+def _finish(setting: Setting, rows: list[dict[str, Any]]) -> str:
+    """Medians and quartiles over all objects, step by step."""
+    quartiles = {}
+    for name in CURVES:
+        values = np.array([row[name] for row in rows])
+        if name == "loss/total":
+            values = values / values[:, :1]
+        quartiles[name] = np.percentile(values, [25, 50, 75], axis=0)
+    figure, axes = new_figure(len(CURVES))
+    for axis, name, label in zip(axes, CURVES, LABELS, strict=True):
+        low, middle, high = quartiles[name]
+        axis.fill_between(np.arange(len(middle)), low, high, alpha=0.25, linewidth=0)
+        axis.plot(middle)
+        axis.set_xlabel("step")
+        axis.set_title(label, fontsize=10)
+        axis.set_ylim(bottom=0)
+    lines = [f"{len(rows)} objects in {len({row['image_id'] for row in rows})} images (medians)"]
+    for name, label in zip(CURVES, LABELS, strict=True):
+        middle = quartiles[name][1]
+        lines.append(f"{label:<24} {middle[0]:8.3f} -> {middle[-1]:8.3f}")
+    text = "\n".join(lines) + "\n"
+    record = {name: q.tolist() for name, q in quartiles.items()}
+    setting.write("fig3.json", json.dumps({"quartiles": record, "objects": rows}))
+    setting.write("fig3.txt", text)
+    setting.write("fig3.png", png(figure))
+    return text
