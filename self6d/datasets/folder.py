@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -111,25 +110,25 @@ class FolderRecording(Recording):
 
 def recognise(path: Path) -> str:
     """Why `path` is of this layout, or ""."""
-    rgb, depth = list_images(path)
+    rgb, depth = list_images(path, ordered=False)
     if not rgb:
         return ""
     return f"{len(rgb)} colour and {len(depth)} depth images: plain RGB-D folder"
 
 
-def list_images(root: Path) -> tuple[list[str], list[str]]:
+def list_images(root: Path, *, ordered: bool = True) -> tuple[list[str], list[str]]:
     """Colour and depth files below `root`, as relative paths in natural order."""
     subs = {p.name.lower(): p.name for p in root.iterdir() if p.is_dir()}
     rgb_dir = next((subs[n] for n in RGB_FOLDERS if n in subs), None)
     depth_dir = next((subs[n] for n in DEPTH_FOLDERS if n in subs), None)
-    flat = _names(root, RGB_SUFFIXES + DEPTH_SUFFIXES) if rgb_dir is None else []
+    flat = _names(root, RGB_SUFFIXES + DEPTH_SUFFIXES, ordered) if rgb_dir is None else []
     if rgb_dir is not None:
-        rgb = [f"{rgb_dir}/{n}" for n in _names(root / rgb_dir, RGB_SUFFIXES)]
+        rgb = [f"{rgb_dir}/{n}" for n in _names(root / rgb_dir, RGB_SUFFIXES, ordered)]
     else:
         rgb = [n for n in flat if not _is_depth(n) and n.lower().endswith(RGB_SUFFIXES)]
         rgb = [n for n in rgb if not re.search(r"mask|label|seg", n, re.IGNORECASE)]
     if depth_dir is not None:
-        depth = [f"{depth_dir}/{n}" for n in _names(root / depth_dir, DEPTH_SUFFIXES)]
+        depth = [f"{depth_dir}/{n}" for n in _names(root / depth_dir, DEPTH_SUFFIXES, ordered)]
     else:
         depth = [n for n in flat if _is_depth(n) and n.lower().endswith(DEPTH_SUFFIXES)]
     return rgb, depth
@@ -139,21 +138,27 @@ def _is_depth(name: str) -> bool:
     return bool(_DEPTH_WORD.search(os.path.splitext(name)[0]))
 
 
-def _names(folder: Path, suffixes: Sequence[str]) -> list[str]:
+def _names(folder: Path, suffixes: tuple[str, ...], ordered: bool) -> list[str]:
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if e.name.lower().endswith(tuple(suffixes))]
-    return sorted((n for n in names if not n.startswith(".")), key=natural)
+        names = [e.name for e in entries if e.name.lower().endswith(suffixes)]
+    names = [n for n in names if not n.startswith(".")]
+    return sorted(names, key=natural) if ordered else names
 
 
 def natural(name: str) -> list:
     """Sort key: numbers inside names count as numbers."""
+    stem, dot, suffix = name.rpartition(".")
+    if stem.isdecimal():
+        return [(1, int(stem), stem), (0, 0, dot + suffix)]
     parts = re.split(r"(\d+)", name)
     return [(1, int(p), p) if p.isdecimal() else (0, 0, p) for p in parts if p]
 
 
 def _stem(name: str) -> str:
     """What colour and depth file of one frame have in common in their names."""
-    stem = os.path.splitext(os.path.basename(name))[0]
+    stem = name[name.rfind("/") + 1 : name.rfind(".")]
+    if stem.isdecimal():
+        return stem
     return re.sub(r"[-_. ]+", "-", _ROLE.sub("", stem)).strip("-")
 
 

@@ -121,16 +121,18 @@ def to_metres(raw: np.ndarray, metres_per_unit: float, path: Path) -> np.ndarray
         metres_per_unit: for the values stored.
         path: the file, for notes.
     """
-    depth = raw.astype(np.float32) * np.float32(metres_per_unit)
+    with np.errstate(over="ignore", invalid="ignore"):
+        depth = np.multiply(raw, np.float32(metres_per_unit), dtype=np.float32)
     if raw.dtype != np.uint16:
         bad = ~np.isfinite(depth) | (depth < 0)
         if bad.any():
             note(path, "depth that is negative, infinite or not a number was set to 0 (unknown)")
             depth[bad] = 0
-    if depth.max(initial=0) > MAX_DEPTH_M:
+    far = float(depth.max(initial=0))
+    if far > MAX_DEPTH_M:
         note(path, f"depth beyond {MAX_DEPTH_M:g} m was set to 0 (unknown); check the depth scale")
         depth[depth > MAX_DEPTH_M] = 0
-    if not depth.any():
+    if far == 0 or (far > MAX_DEPTH_M and not depth.any()):
         note(path, "depth image holds no valid value")
     return depth
 

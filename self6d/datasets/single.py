@@ -163,5 +163,5 @@ def _camera(folder: Path) -> Intrinsics:
 
 def recognise(path: Path) -> str:
     """Why `path` is a single image, or ""."""
-    rgb, _ = list_images(path)
+    rgb, _ = list_images(path, ordered=False)
     return f"one colour image ({rgb[0]}): single image" if len(rgb) == 1 else ""
