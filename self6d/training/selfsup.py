@@ -156,7 +156,7 @@ class SelfSupTask:
             group["lr"] = rate
         terms, total = self._losses(sensor, found, believed, generator, step)
         ok = finite_step(self.optimizer, self.parameters, total, config.clip)
-        self.teacher.follow(self.network, step)
+        self.teacher.follow(step)
         self._step = step + 1
         values |= {f"loss/{name}": value for name, value in terms.items()}
         return values | {"loss/total": total.detach(), "lr": rate, SKIPPED: ~ok}

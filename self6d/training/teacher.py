@@ -68,9 +68,9 @@ class Teacher:
         """The averaged network, in evaluation mode."""
         return self.average.network
 
-    def follow(self, student: PoseNetwork, step: int) -> None:
+    def follow(self, step: int) -> None:
         """Move the average towards the student's weights."""
-        self.average.update(student, step + SETTLED)
+        self.average.update(step + SETTLED)
 
     def look(self, frames: Sequence[int]) -> Detections:
         """Best detection of each object in frames; `image_index` is the frame's number."""
