@@ -1,0 +1,235 @@
+"""A trained network as a folder that stands alone: weights, configuration, models, an example.
+
+model.safetensors   weights
+model.json          form of the network, objects, camera, where it came from, checksum
+models/             CAD models (BOP layout), which name the objects and shape the network
+model.onnx          the same network for ONNX runtimes (optional)
+model.pt2           the same network as a torch.export program (optional)
+example.py          image and K in, poses out; example_onnx.py needs no torch
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+
+from self6d import __version__
+from self6d.config import from_dict, to_dict
+from self6d.errors import CheckpointError, InputError, StorageError
+from self6d.export.program import export_program, require_onnx, save_onnx
+from self6d.files import read_bytes, read_json
+from self6d.geometry import Camera
+from self6d.network import NetworkConfig, PoseNetwork
+from self6d.paths import resource
+from self6d.scene.mesh_io import load_models
+from self6d.training.inputs import TrainedNetwork, load_network
+from self6d.training.run_folder import RunFolder, versions
+from self6d.training.run_models import save_models
+
+FORMAT = 1
+DEFAULT_SIZE = (480, 640)
+
+
+@dataclass(frozen=True)
+class PoseEstimate:
+    """One object found in an image.
+
+    Attributes:
+        object_id: BOP number. name: of the object. score: in [0, 1].
+        R: (3, 3) float64, t: (3,) float64, metres, model to camera (OpenCV axes).
+        box: (4,) float64, x0 y0 x1 y1, pixels.
+    """
+
+    object_id: int
+    name: str
+    score: float
+    R: np.ndarray
+    t: np.ndarray
+    box: np.ndarray
+
+
+class PosePredictor:
+    """An exported network, ready for use.
+
+    Args:
+        network: in evaluation mode. names: object id -> name. device: where it is.
+    """
+
+    def __init__(self, network: PoseNetwork, names: dict[int, str], device: torch.device) -> None:
+        self.network = network
+        self.names = names
+        self.device = device
+
+    def __call__(
+        self, image: np.ndarray, K: np.ndarray, *, score_threshold: float = 0.3
+    ) -> list[PoseEstimate]:
+        """Poses of the objects in an image, best score first.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            K: (3, 3), pixels, pixel centres at whole numbers, as OpenCV calibrates it.
+            score_threshold: estimates below are left out.
+        """
+        image = np.asarray(image)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise InputError(
+                f"image is {image.dtype} of shape {image.shape}",
+                remedy="Give (H, W, 3) uint8, RGB order.",
+            )
+        camera = Camera.from_opencv(K, image.shape[1], image.shape[0])
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
+        found = self.network.predict(
+            pixels.permute(2, 0, 1)[None].float() / 255,
+            torch.tensor(camera.K, dtype=torch.float32, device=self.device)[None],
+            score_threshold=score_threshold,
+        )
+        score, R, t, box = (
+            part.double().cpu().numpy() for part in (found.score, found.R, found.t, found.box)
+        )
+        ids = [self.network.object_ids[i] for i in found.object_index.tolist()]
+        return [
+            PoseEstimate(ids[i], self.names[ids[i]], float(score[i]), R[i], t[i], box[i])
+            for i in np.argsort(-score, kind="stable")
+        ]
+
+
+def export_run(
+    run: RunFolder | str | Path,
+    to: str | Path,
+    *,
+    onnx: bool = True,
+    program: bool = False,
+    size: tuple[int, int] | None = None,
+) -> list[Path]:
+    """Write a run's network to a new folder; inference from there needs RGB and K alone.
+
+    Args:
+        run: run folder; its best checkpoint, else its newest.
+        to: folder to make; must not exist or be empty.
+        onnx: also write model.onnx and example_onnx.py.
+        program: also write model.pt2 (torch.export).
+        size: (height, width) of the images that ONNX and the program take; None: of the images the
+            network was trained for, else 480 x 640. The weights themselves take any size.
+
+    Returns:
+        the files written.
+
+    Raises:
+        InputError: `to` holds files. CheckpointError: no network in the run.
+        MissingDependencyError: the ONNX packages are not installed. StorageError: disk full, ....
+    """
+    to = Path(to)
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise InputError("folder is not empty", path=to, remedy="Name a new folder.")
+    if onnx:
+        require_onnx()
+    run = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    trained = load_network(run)
+    size = size or (trained.camera.size if trained.camera else DEFAULT_SIZE)
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{to.name}-", dir=to.parent))
+        try:
+            part.chmod(0o755)
+            _write(part, run, trained, onnx, program, size)
+            if to.exists():
+                to.rmdir()
+            part.rename(to)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written ({error.strerror})", path=to, remedy="Name another folder."
+        ) from error
+    return sorted(path for path in to.rglob("*") if path.is_file())
+
+
+def _write(
+    out: Path,
+    run: RunFolder,
+    trained: TrainedNetwork,
+    onnx: bool,
+    program: bool,
+    size: tuple[int, int],
+) -> None:
+    network, camera = trained.network, trained.camera
+    weights = safetensors.torch.save(
+        {name: tensor.contiguous().clone() for name, tensor in network.state_dict().items()}
+    )
+    (out / "model.safetensors").write_bytes(weights)
+    save_models(trained.models, out / "models")
+    info: dict[str, Any] = {
+        "format": FORMAT,
+        "network": to_dict(network.config),
+        "objects": [{"id": m.object_id, "name": m.name} for m in trained.models],
+        "camera": None
+        if camera is None
+        else {"K": camera.K_opencv.tolist(), "width": camera.width, "height": camera.height},
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "run": {"name": run.path.name, "kind": run.kind, "seed": run.seed, "step": trained.step},
+        "versions": {"self6d-studio": __version__, **versions()},
+    }
+    if onnx or program:
+        exported = export_program(network, size)
+        info["exported_size"] = {"height": size[0], "width": size[1]}
+        if program:
+            torch.export.save(exported, out / "model.pt2")
+        if onnx:
+            save_onnx(exported, out / "model.onnx")
+            shutil.copyfile(resource("export/example_onnx.py"), out / "example_onnx.py")
+    (out / "model.json").write_text(json.dumps(info, indent=1) + "\n")
+    shutil.copyfile(resource("export/example.py"), out / "example.py")
+
+
+def load_package(folder: str | Path, device: torch.device | str = "cpu") -> PosePredictor:
+    """The network of a folder that `export_run` wrote.
+
+    Raises:
+        InputError: a file is missing. CheckpointError: a file is damaged or of another version.
+    """
+    folder = Path(folder)
+    info = read_json(folder / "model.json", "package description")
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise CheckpointError(
+            "is not a package of this version",
+            path=folder / "model.json",
+            remedy="Export the run again.",
+        )
+    path = folder / "model.safetensors"
+    data = read_bytes(path, "weights")
+    if hashlib.sha256(data).hexdigest() != info.get("sha256"):
+        raise CheckpointError(
+            "is damaged (checksum differs)", path=path, remedy="Export the run again."
+        )
+    by_id = {model.object_id: model for model in load_models(folder / "models", unit="mm")}
+    names = {int(o["id"]): str(o["name"]) for o in info["objects"]}
+    missing = [i for i in names if i not in by_id]
+    if missing:
+        raise InputError(
+            f"holds no CAD model of object {missing[0]}",
+            path=folder / "models",
+            remedy="Export the run again.",
+        )
+    config = from_dict(NetworkConfig, info["network"], prefix="network.")
+    config.weights = config.crop_weights = "none"  # they are in the file
+    network = PoseNetwork(config, [by_id[i] for i in names])
+    try:
+        network.load_state_dict(safetensors.torch.load(data))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise CheckpointError(
+            f"does not fit the network ({str(error).splitlines()[0][:120]})",
+            path=path,
+            remedy="Export the run again with this version.",
+        ) from error
+    return PosePredictor(network.to(device).eval(), names, torch.device(device))

@@ -1,0 +1,94 @@
+"""The network as a graph of fixed shapes: torch.export, and ONNX made from it.
+
+Inputs: image (1, 3, H, W) float32 RGB in [0, 1]; K (1, 3, 3) float32, pixels, pixel centres at
+whole numbers (OpenCV's). Outputs, for each of the M objects its best instance: boxes (M, 4)
+x0 y0 x1 y1, pixels; scores (M,); classes (M,) int64, BOP object numbers; R (M, 3, 3); t (M, 3),
+metres, model to camera.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from self6d.errors import MissingDependencyError
+from self6d.network import PoseNetwork
+
+OUTPUTS = ("boxes", "scores", "classes", "R", "t")
+_OPSET = 18
+
+
+class FixedNetwork(nn.Module):
+    """`PoseNetwork` with one image, OpenCV's K and tensors out; see the module for shapes."""
+
+    classes: Tensor
+    half_pixel: Tensor
+
+    def __init__(self, network: PoseNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("classes", torch.tensor(network.object_ids), persistent=False)
+        shift = torch.zeros(3, 3)
+        shift[:2, 2] = 0.5
+        self.register_buffer("half_pixel", shift, persistent=False)
+
+    def forward(self, image: Tensor, K: Tensor) -> tuple[Tensor, ...]:
+        score, box, R, t, _, _ = self.network.forward_export(image, K + self.half_pixel)
+        return box[0], score[0], self.classes.clone(), R[0], t[0]
+
+
+def export_program(network: PoseNetwork, size: tuple[int, int]) -> torch.export.ExportedProgram:
+    """The network, in evaluation mode, traced for images of (height, width)."""
+    module = FixedNetwork(copy.deepcopy(network)).eval().requires_grad_(False)
+    device = next(network.parameters()).device
+    inputs = (torch.rand(1, 3, *size, device=device), _plausible_K(size).to(device))
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.export.export(module, inputs)
+
+
+def save_onnx(program: torch.export.ExportedProgram, path: Path) -> Path:
+    """Translate an exported program to ONNX, one file with its weights; see `require_onnx`."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            translated = torch.onnx.export(
+                program,
+                dynamo=True,
+                input_names=["image", "K"],
+                output_names=list(OUTPUTS),
+                opset_version=_OPSET,
+                verbose=False,
+            )
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+    assert translated is not None  # dynamo=True without a path returns the program
+    translated.save(str(path), external_data=False)
+    return path
+
+
+def require_onnx() -> None:
+    """Raise MissingDependencyError if ONNX cannot be written here."""
+    missing = [n for n in ("onnx", "onnxscript") if importlib.util.find_spec(n) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"writing ONNX needs {' and '.join(missing)}",
+            remedy="Install them: pip install self6d-studio[onnx], or export without ONNX.",
+        )
+
+
+def _plausible_K(size: tuple[int, int]) -> Tensor:
+    height, width = size
+    f = float(max(size))
+    return torch.tensor([[[f, 0, width / 2], [0, f, height / 2], [0, 0, 1]]])

@@ -1,0 +1,174 @@
+"""Export: the folder stands alone, its example runs, ONNX and torch.export say the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from self6d.datasets import load_models
+from self6d.datasets.sample import models_folder
+from self6d.errors import CheckpointError, InputError, MissingDependencyError
+from self6d.export import export_run, load_package, program
+from self6d.export.program import OUTPUTS
+from self6d.geometry import Camera
+from self6d.network import NetworkConfig, PoseNetwork
+from self6d.training import checkpoint
+from self6d.training.run_folder import RunFolder
+from self6d.training.run_models import save_models
+
+SIZE = (96, 128)
+K = np.array([[110.0, 0, 63.5], [0, 112, 47.5], [0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunFolder:
+    """A run whose network has random weights, and a detector that is sure of everything."""
+    models = load_models(models_folder())[:2]
+    small = {"backbone": "resnet10-w16", "crop_backbone": "resnet10-w16", "crop_size": 32}
+    config = replace(NetworkConfig.preset("tiny"), **small, head_channels=32, regions=4)
+    config = replace(config, weights="none", crop_weights="none")
+    torch.manual_seed(0)
+    network = PoseNetwork(config, models).eval()
+    with torch.no_grad():
+        network.detector.classify.cls_logits.bias.fill_(2.0)
+    made = RunFolder.create(tmp_path_factory.mktemp("export") / "run", "synthetic", {}, seed=5)
+    save_models(models, made.models_path)
+    camera = {"K": Camera.from_opencv(K, SIZE[1], SIZE[0]).K.tolist(), "size": list(SIZE)}
+    state = {
+        "network": network.state_dict(),
+        "network_config": asdict(config),
+        "object_ids": network.object_ids,
+        "camera": camera,
+    }
+    made.save_checkpoint(3, checkpoint.pack(state))
+    return made
+
+
+@pytest.fixture(scope="module")
+def package(run, tmp_path_factory) -> Path:
+    pytest.importorskip("onnxscript")
+    to = tmp_path_factory.mktemp("package") / "out"
+    export_run(run, to, onnx=True, program=True)
+    return to
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    picture = cv2.resize(rng.integers(0, 255, (12, 16, 3), np.uint8), SIZE[::-1])
+    return picture
+
+
+def test_the_folder_says_what_it_is(package):
+    names = {str(p.relative_to(package)) for p in package.rglob("*") if p.is_file()}
+    assert names == {
+        "example.py", "example_onnx.py", "model.json", "model.onnx", "model.pt2",
+        "model.safetensors", "models/models_info.json", "models/obj_000001.ply",
+        "models/obj_000002.ply",
+    }  # fmt: skip
+    info = json.loads((package / "model.json").read_text())
+    assert [o["name"] for o in info["objects"]] == ["flask", "bracket"]
+    assert info["run"] == {"name": "run", "kind": "synthetic", "seed": 5, "step": 3}
+    np.testing.assert_allclose(info["camera"]["K"], K)
+    assert info["exported_size"] == {"height": 96, "width": 128}
+    assert str(package.parent) not in (package / "model.json").read_text()
+
+
+def test_package_predicts_what_the_network_does(run, package, image):
+    from self6d.training.inputs import load_network
+
+    network = load_network(run).network
+    camera = Camera.from_opencv(K, SIZE[1], SIZE[0])
+    expected = network.predict(
+        torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255,
+        torch.tensor(camera.K, dtype=torch.float32)[None],
+        score_threshold=0.0,
+    )
+    found = load_package(package)(image, K, score_threshold=0.0)
+    assert {f.object_id for f in found} == {1, 2}
+    assert found[0].score >= found[1].score
+    for f in found:
+        i = expected.object_index.tolist().index(network.object_ids.index(f.object_id))
+        np.testing.assert_array_equal(f.R, expected.R[i].double().numpy())
+        np.testing.assert_array_equal(f.t, expected.t[i].double().numpy())
+
+
+def test_onnx_and_program_equal_torch(package, image):
+    runtime = pytest.importorskip("onnxruntime")
+    pixels = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
+    K_batch = K[None].astype(np.float32)
+    session = runtime.InferenceSession(package / "model.onnx", providers=["CPUExecutionProvider"])
+    assert [o.name for o in session.get_outputs()] == list(OUTPUTS)
+    by_onnx = session.run(None, {"image": pixels, "K": K_batch})
+    loaded = torch.export.load(package / "model.pt2").module()
+    by_program = [o.numpy() for o in loaded(torch.from_numpy(pixels), torch.from_numpy(K_batch))]
+    for outputs in (by_onnx, by_program):
+        boxes, scores, classes, R, t = outputs
+        for f in load_package(package)(image, K, score_threshold=0.0):
+            i = classes.tolist().index(f.object_id)
+            np.testing.assert_allclose(scores[i], f.score, atol=1e-3)
+            np.testing.assert_allclose(boxes[i], f.box, atol=1e-2)
+            np.testing.assert_allclose(R[i], f.R, atol=1e-3)
+            np.testing.assert_allclose(t[i], f.t, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["example.py", "example_onnx.py"])
+def test_examples_run(package, image, tmp_path, name):
+    picture = tmp_path / "image.png"
+    cv2.imwrite(str(picture), image[..., ::-1])
+    numbers = [str(v) for v in (K[0, 0], K[1, 1], K[0, 2], K[1, 2])]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, str(package / name), str(picture), *numbers],
+        capture_output=True, text=True, cwd=tmp_path, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("score") == 2
+    assert "flask" in done.stdout
+    assert len((package / "example.py").read_text().splitlines()) <= 20
+
+
+def test_nothing_is_overwritten_and_nothing_half_written_stays(run, tmp_path, monkeypatch):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep")
+    with pytest.raises(InputError, match="not empty"):
+        export_run(run, tmp_path / "full", onnx=False)
+    monkeypatch.setattr(program.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="onnx"):
+        export_run(run, tmp_path / "new", onnx=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["full"]
+    assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
+
+
+def test_a_damaged_package_is_named(run, tmp_path):
+    export_run(run, tmp_path / "out", onnx=False)
+    weights = tmp_path / "out" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_package(tmp_path / "out")
+    weights.unlink()
+    with pytest.raises(InputError, match="weights"):
+        load_package(tmp_path / "out")
+    with pytest.raises(InputError):
+        load_package(tmp_path)
+
+
+def test_a_wrong_image_is_refused(run, tmp_path, image):
+    export_run(run, tmp_path / "out", onnx=False)
+    predict = load_package(tmp_path / "out")
+    with pytest.raises(InputError, match="float32"):
+        predict(image.astype(np.float32), K)
+    with pytest.raises(InputError, match="focal"):
+        predict(image, np.zeros((3, 3)))
