@@ -56,6 +56,8 @@ def prepare(vertices, faces, R, t, K, near, box_x, box_y, height, width):
     fx, skew, cx = np.float64(K[0, 0]), np.float64(K[0, 1]), np.float64(K[0, 2])
     fy, cy = np.float64(K[1, 1]), np.float64(K[1, 2])
     M, d = R.astype(np.float64), t.astype(np.float64)
+    if not math.isfinite(M.sum() + d.sum() + fx + skew + cx + fy + cy):
+        near = np.inf  # a broken pose draws nothing
     for n in range(len(vertices)):
         i = u64(n)
         vx, vy, vz = vertices[i, 0], vertices[i, 1], vertices[i, 2]
@@ -81,7 +83,6 @@ def prepare(vertices, faces, R, t, K, near, box_x, box_y, height, width):
         if pix[i, 2] == 0 or pix[j, 2] == 0 or pix[k, 2] == 0:
             x0, x1, y0, y1 = bounds_crossing(cam, pix, i, j, k, K, near)
         low, high = 1, 0
-        # false for NaN, so a broken pose draws nothing
         if x1 + box_x >= 0 and x0 - box_x <= width and y1 + box_y >= 0 and y0 - box_y <= height:
             top = math.ceil(max(y0 - box_y - 0.5, 0.0))
             bottom = math.floor(min(y1 + box_y - 0.5, height - 1.0))

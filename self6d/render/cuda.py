@@ -1,4 +1,4 @@
-"""The `cuda` backend: six kernel launches forward, two backward, no host synchronisation.
+"""The `cuda` backend: six kernels forward, one backward, no host synchronisation.
 
 Kernels (kernels/*.cu) are compiled at run time; see nvrtc.py. They run on torch's current stream,
 take their memory from torch and read nothing back, so a call can be captured in a CUDA graph.
@@ -23,8 +23,10 @@ from self6d.render.nvrtc import Arguments, Kernels
 from self6d.render.rendering import Rendering
 
 BLOCK = 256  # as in the kernels
-NAMES = ("visibility", "visibility_large", "shade", "soft_mask", "finish_mask", "backward")
-PARAMS = struct.Struct("@32P12i4f")  # Params in kernels/geometry.cu
+NAMES = (
+    "visibility", "visibility_large", "shade", "find_soft", "soft_mask", "finish_mask", "backward",
+)  # fmt: skip
+PARAMS = struct.Struct("@34P12i4f")  # Params in kernels/geometry.cu
 _arguments = Arguments(PARAMS.size)
 _loading = threading.Lock()
 
@@ -49,17 +51,20 @@ def render_cuda(job: RenderJob) -> Rendering:
             f"the cuda backend cannot render {job.R.dtype} on {job.R.device}",
             remedy="Give float32 tensors on a CUDA device, or choose backend='reference'.",
         )
-    if len(job.R) > 65535:
+    if job.R.shape[0] > 65535:
         raise InputError(f"batch of {len(job.R)} poses", remedy="Render at most 65535 at once.")
+    inputs = (job.R, job.t, job.K, job.vertices, job.colors, job)
+    if torch.cuda.current_device() == job.R.device.index:
+        return Rendering(*_Render.apply(*inputs))
     with torch.cuda.device(job.R.device):
-        return Rendering(*_Render.apply(job.R, job.t, job.K, job.vertices, job.colors, job))
+        return Rendering(*_Render.apply(*inputs))
 
 
 @cache
 def source() -> str:
     """The kernels' source text."""
     folder = files("self6d.render") / "kernels"
-    parts = ("geometry.cu", "visibility.cu", "shade.cu", "backward.cu")
+    parts = ("geometry.cu", "visibility.cu", "shade.cu", "soft.cu", "backward.cu")
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in parts)
 
 
@@ -85,10 +90,11 @@ class _Plan:
 
     def __init__(self, job: RenderJob, processors: int):
         self.job = job
-        batch, h, w = len(job.R), job.height, job.width
+        batch, h, w = job.R.shape[0], job.height, job.width
         self.batch, self.words = batch, -(-w // 32)
         self.face_blocks = -(-job.max_faces // BLOCK)
         # a few blocks for each multiprocessor, shared by the items
+        self.soft_blocks = min(max(1, -(-8 * processors // batch)), -(-job.max_faces // 8))
         self.tile_blocks = max(1, -(-4 * processors // batch))
         per_thread = min(max(batch * h * w // (BLOCK * 8 * processors), 1), 16)
         self.pixel_blocks = -(-h * w // (BLOCK * per_thread))
@@ -103,8 +109,8 @@ class _Plan:
         """Write Params; returns the address that a launch takes.
 
         Args:
-            blocks: pixel_blocks, face_blocks, tile_blocks.
-            scratch: nearest, tiles, uncovered, queued, queue. out: rgb, depth, mask, face_id.
+            blocks: pixel_blocks, soft_blocks, tile_blocks.
+            scratch: nearest, tiles, then `kept`. out: rgb, depth, mask, face_id.
             grads: g_rgb, g_depth, g_mask, g_R, g_t, g_K, g_vertices, g_colors.
         """
         job, m, light = self.job, self.job.models, self.job.shading
@@ -127,16 +133,22 @@ class _Plan:
         )  # fmt: skip
         return _arguments.address
 
-    def kept(self, memory: Tensor) -> tuple[int, int, int]:
-        """Addresses of uncovered, queued and queue within one buffer of int64."""
-        start = memory.data_ptr()
-        queue = start + 8 * self.batch
-        return queue + 8 * self.batch * self.job.max_faces, start, queue
+    def kept(self, memory: Tensor) -> tuple[int, ...]:
+        """Addresses of queued, touching, queue, uncovered and open within one buffer."""
+        queued = memory.data_ptr()
+        touching = queued + 8 * self.batch
+        queue = touching + 8 * self.batch
+        uncovered = queue + 8 * self.batch * self.job.max_faces
+        return queued, touching, queue, uncovered, uncovered + 4 * self._bits
 
     def kept_size(self) -> int:
-        """Elements of that buffer."""
-        bits = self.batch * self.job.height * self.words
-        return self.batch * (1 + self.job.max_faces) + -(-bits // 2)
+        """Elements of that buffer, int64."""
+        strips = self.batch * -(-self.job.height // 8) * self.words
+        return self.batch * (2 + self.job.max_faces) + -(-(4 * self._bits + strips) // 8)
+
+    @property
+    def _bits(self) -> int:
+        return self.batch * self.job.height * self.words
 
 
 class _Render(torch.autograd.Function):
@@ -154,7 +166,7 @@ class _Render(torch.autograd.Function):
         face_id = torch.empty(batch, h, w, dtype=torch.int32, device=R.device)
         nearest = zeroed.data_ptr()
         at = plan.pack(
-            (0, plan.face_blocks, plan.tile_blocks),
+            (0, plan.soft_blocks, plan.tile_blocks),
             (nearest, nearest + 8 * pixels, *plan.kept(keep)),
             (rgb.data_ptr(), depth.data_ptr(), mask.data_ptr(), face_id.data_ptr()),
             (0,) * 8,
@@ -162,9 +174,10 @@ class _Render(torch.autograd.Function):
         stream = current_stream(R.device)
         code.launch("visibility", plan.face_blocks, batch, at, stream)
         code.launch("visibility_large", plan.tile_blocks, batch, at, stream)
-        code.launch("shade", -(-h * plan.words // (BLOCK // 32)), batch, at, stream)
+        code.launch("shade", -(-h // 8) * plan.words, batch, at, stream)
         if job.soft_mask:
-            code.launch("soft_mask", plan.face_blocks + plan.tile_blocks, batch, at, stream)
+            code.launch("find_soft", plan.face_blocks, batch, at, stream)
+            code.launch("soft_mask", plan.soft_blocks + plan.tile_blocks, batch, at, stream)
             code.launch("finish_mask", -(-pixels // (4 * BLOCK)), 1, at, stream)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(face_id)
@@ -199,7 +212,7 @@ class _Render(torch.autograd.Function):
         # a part without an incoming gradient gets no blocks
         blocks = (
             plan.pixel_blocks if g_rgb is not None or g_depth is not None else 0,
-            plan.face_blocks if g_mask is not None else 0,
+            plan.soft_blocks if g_mask is not None else 0,
             plan.tile_blocks if g_mask is not None else 0,
         )
         at = plan.pack(

@@ -139,7 +139,7 @@ def _checked(
     vertices: Tensor | None,
     colors: Tensor | None,
 ) -> RenderJob:
-    batch, device, dtype = len(R), R.device, R.dtype
+    batch, device, dtype = R.shape[0], R.device, R.dtype
     height, width = size
     if R.shape != (batch, 3, 3) or t.shape != (batch, 3) or batch == 0:
         raise InputError(

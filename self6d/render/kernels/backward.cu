@@ -108,27 +108,19 @@ __device__ __forceinline__ void pixels_backward(
 }
 
 __device__ __forceinline__ void faces_backward(
-    const Params &p, const Item &s, int b, int block, Sums &sums) {
-    int f = block * BLOCK + threadIdx.x, lane = threadIdx.x & 31;
+    const Params &p, const Item &s, int b, int block, int count, Sums &sums) {
+    int lane = threadIdx.x & 31, worker = block * (BLOCK / 32) + threadIdx.x / 32;
     size_t image = (size_t)b * p.height * p.width;
     Shape o;
-    o.kind = NOTHING;
-    if (f < s.count) project(p, s, f, o);
-    bool busy = o.kind == SMALL && any_uncovered(p, b, o.soft);
-    for (u32 todo = __ballot_sync(ALL, busy); todo; todo &= todo - 1) {
-        int from = __ffs(todo) - 1, face = __shfl_sync(ALL, f, from);
-        Shape c;
-        for (int n = 0; n < 3; n++) {
-            c.x[n] = __shfl_sync(ALL, o.x[n], from);
-            c.y[n] = __shfl_sync(ALL, o.y[n], from);
-        }
-        Box box = broadcast(o.soft, from);
+    for (int n = worker; n < count; n += p.soft_blocks * (BLOCK / 32)) {
+        int f = touching_face(p, b, n);
+        project(p, s, f, o);
         float g[6] = {0.f, 0.f, 0.f, 0.f, 0.f, 0.f};
-        for (int y = box.top + (lane >> 3); y <= box.bottom; y += 4)
-            for (int x = box.left + (lane & 7); x <= box.right; x += 8)
+        for (int y = o.soft.top + (lane >> 3); y <= o.soft.bottom; y += 4)
+            for (int x = o.soft.left + (lane & 7); x <= o.soft.right; x += 8)
                 if (is_uncovered(p, b, x, y))
-                    uncovered_pixel(p, c, image + (size_t)y * p.width + x, x, y, g);
-        face_gradient(p, s, face, g, sums);
+                    uncovered_pixel(p, o, image + (size_t)y * p.width + x, x, y, g);
+        face_gradient(p, s, f, g, sums);
     }
 }
 
@@ -156,19 +148,20 @@ extern "C" __global__ void __launch_bounds__(BLOCK) backward(const __grid_consta
     __shared__ Item s;
     __shared__ float shared[BLOCK / 32][12], total[12];
     int b = blockIdx.y, block = blockIdx.x, lane = threadIdx.x & 31;
-    bool tiles = block >= p.pixel_blocks + p.face_blocks;
-    u64 queued = tiles ? p.queued[b] : 0;
-    if (tiles && queued == 0) return;
+    int soft_block = block - p.pixel_blocks, tile_block = soft_block - p.soft_blocks;
+    u64 queued = tile_block >= 0 ? p.queued[b] : soft_block >= 0 ? p.touching[b] : 0;
+    if (tile_block >= 0 && queued == 0) return;
+    if (soft_block >= 0 && tile_block < 0 && soft_block * (BLOCK / 32) >= (int)queued) return;
     load_item(s, p, b);
     Sums sums;
     float *mine = (float *)&sums;
     for (int n = 0; n < 12; n++) mine[n] = 0.f;
-    if (block < p.pixel_blocks)
+    if (soft_block < 0)
         pixels_backward(p, s, b, block, sums);
-    else if (!tiles)
-        faces_backward(p, s, b, block - p.pixel_blocks, sums);
+    else if (tile_block < 0)
+        faces_backward(p, s, b, soft_block, (int)queued, sums);
     else
-        tiles_backward(p, s, b, block - p.pixel_blocks - p.face_blocks, queued, sums);
+        tiles_backward(p, s, b, tile_block, queued, sums);
     bool any = false;
     for (int n = 0; n < 12; n++) any |= mine[n] != 0;
     if (!__syncthreads_or(any)) return;

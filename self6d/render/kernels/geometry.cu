@@ -3,8 +3,9 @@
 //
 // Forward: `visibility` (a thread per face; boxes of more than LARGE_AREA pixels go to a queue),
 // `visibility_large` (a warp per 32x32 tile of a queued face), `shade` (a thread per pixel),
-// `soft_mask` (log-sums over faces, in place of the mask), `finish_mask`. Backward: `backward`, one
-// launch for covered pixels, small faces and queued tiles; it adds dR and dt per item.
+// `find_soft` (a thread per face: which touch uncovered pixels), `soft_mask` (a warp per such face
+// or tile; log-sums in place of the mask), `finish_mask`. Backward: `backward`, one launch for
+// covered pixels, touching faces and queued tiles; it adds dR and dt per item.
 // The mathematics is written out in cpu_backward.py. Edge functions are taken relative to the pixel
 // and without fused multiply-adds, so that they negate exactly when an edge is walked the other way.
 
@@ -13,7 +14,9 @@ typedef unsigned int u32;
 #define ALL 0xffffffffu
 #define BLOCK 256
 #define LARGE_AREA 2048
-#define SERIAL_AREA 16
+#ifndef SERIAL_AREA
+#define SERIAL_AREA 128  // boxes up to this are drawn by their own thread, larger ones by the warp
+#endif
 #define FLOOR 1e-12f
 #define CREASE_COS 0.766f
 #define LEVELS 15
@@ -25,15 +28,18 @@ struct Params {  // field by field as PARAMS in cuda.py
     const int *faces, *vertex_offset, *face_offset, *texels, *mips, *levels;
     u64 *nearest;      // (B, H, W): bits of 1 / depth above, inverted face number below; 0 uncovered
     u64 *tiles;        // (B,): number of queued faces << 40 | number of their tiles
-    u32 *uncovered;    // (B, H, words): a bit per pixel
     u64 *queued;       // (B,): `tiles`, kept for the backward pass
-    uint2 *queue;      // (B, max_faces): face, its first tile's number
+    u64 *touching;     // (B,): number of small faces that touch uncovered pixels
+    uint2 *queue;      // (B, max_faces): large faces and their first tile's number from the front,
+                       // touching small faces from the back
+    u32 *uncovered;    // (B, H, words): a bit per pixel
+    unsigned char *open;  // (B, ceil(H / 8), words): a bit per 8x8 pixels, any uncovered
     float *rgb, *depth, *mask;
     int *face_id;
     const float *g_rgb, *g_depth, *g_mask;
     float *g_R, *g_t, *g_K, *g_vertices, *g_colors;
     int batch, height, width, words, max_faces, models, light_size, textured;
-    int soft, pixel_blocks, face_blocks, tile_blocks;
+    int soft, pixel_blocks, soft_blocks, tile_blocks;
     float sigma_inv, box_x, box_y, near;
 };
 
