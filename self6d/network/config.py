@@ -66,7 +66,9 @@ class NetworkConfig:
     """Let the pose head correct a first guess of the translation from the predicted mask's centroid
     and area, with translation "site"."""
     pose_head: Literal["dense", "direct"] = "dense"
-    """Pose from dense object coordinates through a learned PnP, or directly from features."""
+    """Rotation from dense object coordinates by a learned PnP, or directly from features."""
+    translation_from: Literal["correspondences", "features"] = "correspondences"
+    """Translation from what the learned PnP sees (GDR-Net), or directly from features (CDPN)."""
     pnp_features: int = 16
     """Channels of region features given to the learned PnP beside the coordinates; 0 for none."""
     regions: int = 32
@@ -97,15 +99,15 @@ class NetworkConfig:
     """Weight of the GIoU loss."""
     centerness_weight: float = 1.0
     """Weight of the centerness loss."""
-    mask_weight: float = 1.0
+    mask_weight: float = 2.0
     """Weight of the mask loss."""
-    pose_weight: float = 3.0
+    pose_weight: float = 1.0
     """Weight of the point-matching pose loss, in object diameters."""
     translation_weight: float = 1.0
     """Weight of the loss on the translation code, used when disentangled."""
-    coordinate_weight: float = 1.0
+    coordinate_weight: float = 5.0
     """Weight of the dense object-coordinate loss."""
-    region_weight: float = 0.1
+    region_weight: float = 0.3
     """Weight of the surface-region loss."""
 
     def __post_init__(self) -> None:

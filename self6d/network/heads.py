@@ -146,15 +146,19 @@ class DenseBranch(nn.Module):
         return out[:, :3], out[:, 3:]
 
 
-class PoseBranch(nn.Module):
-    """Rotation and translation codes from maps: GDR-Net's learned PnP, or direct regression.
+class VectorBranch(nn.Module):
+    """A few numbers per region from its maps: strided convolutions, then fully connected layers.
+
+    On maps of correspondences this is GDR-Net's learned PnP, on features direct regression.
 
     Args:
-        inside: channels of the maps. side: of the maps. rotation: numbers of the rotation output.
-        objects: sets of output layers. width: channels of the convolutions.
+        inside: channels of the maps. side: of the maps. objects: sets of output layers.
+        width: channels of the convolutions. start: output before training, one number each.
     """
 
-    def __init__(self, inside: int, side: int, rotation: int, objects: int, width: int) -> None:
+    def __init__(
+        self, inside: int, side: int, objects: int, width: int, start: Sequence[float]
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         while side > 4:
@@ -169,14 +173,13 @@ class PoseBranch(nn.Module):
             nn.Linear(inside * side * side, 4 * width), nn.LeakyReLU(0.1, inplace=True),
             nn.Linear(4 * width, 2 * width), nn.LeakyReLU(0.1, inplace=True),
         )  # fmt: skip
-        self.rotation = rotation
-        self.out = PerObjectLinear(2 * width, rotation + 3, objects, std=0.01)
-        start = (1.0, 0, 0, 0, 1.0, 0) if rotation == 6 else (1.0, 0, 0, 0)
+        self.out = PerObjectLinear(2 * width, len(start), objects, std=0.01)
         with torch.no_grad():
-            self.out.bias[:, :rotation] = torch.tensor(start)
+            self.out.bias[:] = torch.tensor(start)
 
-    def forward(self, maps: Tensor, object_index: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, inside, S, S) -> rotation (N, 6 or 4) and translation code (N, 3), float32."""
-        hidden = self.hidden(self.convs(maps).flatten(1))
-        out = self.out(hidden[:, :, None], object_index)[..., 0].float()
-        return out[:, : self.rotation], out[:, self.rotation :]
+    def forward(self, maps: Tensor, object_index: Tensor) -> Tensor:
+        """(N, inside, S, S) -> (N, len(start)), float32."""
+        flat = self.convs(maps).flatten(1)
+        with torch.autocast(flat.device.type, enabled=False):  # bfloat16 would cost millimetres
+            hidden = self.hidden(flat.float())
+            return self.out(hidden[:, :, None], object_index)[..., 0]

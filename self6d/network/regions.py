@@ -15,7 +15,7 @@ from self6d.geometry import (
     rotation6d_to_matrix,
 )
 from self6d.network.config import NetworkConfig
-from self6d.network.heads import CropFeatures, DenseBranch, FusedFeatures, MaskBranch, PoseBranch
+from self6d.network.heads import CropFeatures, DenseBranch, FusedFeatures, MaskBranch, VectorBranch
 from self6d.network.objects import ObjectTable
 from self6d.network.targets import cell_rays
 from self6d.network.translation import DECODE
@@ -86,14 +86,18 @@ class RegionNetwork(nn.Module):
         self.mask = MaskBranch(config, heads)
         self.dense: DenseBranch | None = None
         self.condense: nn.Module | None = None
-        inside = width
+        rotation_maps = translation_maps = width
         if config.pose_head == "dense":
             self.dense = DenseBranch(config, heads)
+            rotation_maps = 3 + 1 + 2 + 2 + config.regions + config.pnp_features
             if config.pnp_features:
                 self.condense = nn.Conv2d(width, config.pnp_features, 1)
-            inside = 3 + 1 + 2 + 2 + config.regions + config.pnp_features
-        numbers = 6 if config.rotation == "allocentric6d" else 4
-        self.pose = PoseBranch(inside, self.features.side, numbers, heads, width)
+            if config.translation_from == "correspondences":
+                translation_maps = rotation_maps
+        side = self.features.side
+        start = (1.0, 0, 0, 0, 1.0, 0) if config.rotation == "allocentric6d" else (1.0, 0, 0, 0)
+        self.rotate = VectorBranch(rotation_maps, side, heads, width, start)
+        self.translate = VectorBranch(translation_maps, side, heads, width, (0.0, 0, 0))
 
     def forward(
         self,
@@ -112,21 +116,24 @@ class RegionNetwork(nn.Module):
             features = self.features(maps, images, boxes, image_index)
         mask_logits = self.mask(features, regions.object_index)
         coordinates = region_logits = None
-        pose_input = features
+        correspondences = features
         if self.dense is not None:
             normalised, region_logits = self.dense(features, regions.object_index)
             half = objects.half_extent[regions.object_index][..., None, None]
             centre = objects.centre[regions.object_index][..., None, None]
             coordinates = centre + normalised * half
-            seen = F.adaptive_avg_pool2d(mask_logits[:, :1].sigmoid(), coordinates.shape[-1])
+            seen = F.avg_pool2d(mask_logits[:, :1].sigmoid(), self.config.mask_upsample)
             diameter = objects.diameter[regions.object_index][:, None, None, None]
             parts = [_correspondences(coordinates / diameter, seen, regions)]
             if self.config.regions:
                 parts.append(region_logits.softmax(1) * seen)
             if self.condense is not None:
                 parts.append(self.condense(features).float())
-            pose_input = torch.cat(parts, dim=1)
-        raw, translation = self.pose(pose_input, regions.object_index)
+            correspondences = torch.cat(parts, dim=1)
+        raw = self.rotate(correspondences, regions.object_index)
+        from_features = self.config.translation_from == "features"
+        place = features if from_features else correspondences
+        translation = self.translate(place, regions.object_index)
         with torch.autocast(images.device.type, enabled=False):
             if self.config.mask_prior:
                 translation = translation + _site_of_mask(mask_logits[:, -1])

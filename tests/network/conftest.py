@@ -21,8 +21,8 @@ def box_model(object_id: int, sides: tuple[float, float, float], symmetry=None) 
     """A box about the origin, each face its own colour."""
     corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / 2
     vertices = (corners * sides)[np.array(_FACES).reshape(-1)].astype(np.float32)
-    first = 4 * np.arange(6)[:, None]
-    faces = np.concatenate((first + [0, 1, 2], first + [0, 2, 3])).astype(np.int32)
+    corner = np.array([[0, 1, 2], [0, 2, 3]])
+    faces = (4 * np.arange(6)[:, None, None] + corner).reshape(-1, 3).astype(np.int32)
     colors = np.repeat(np.array(_COLORS, np.float32) * (1 - 0.2 * object_id), 4, axis=0)
     return ObjectModel(
         object_id,

@@ -9,7 +9,7 @@ import torch
 
 from self6d.errors import InputError
 from self6d.geometry import egocentric_to_allocentric, matrix_to_quaternion, matrix_to_rotation6d
-from self6d.network import NetworkConfig, PoseNetwork, masks_in_regions
+from self6d.network import NetworkConfig, PoseNetwork
 from self6d.network.roi import pose_regions
 from self6d.network.translation import ENCODE
 
@@ -128,7 +128,7 @@ def test_export_form_is_predict(network: PoseNetwork, batch) -> None:
 
 
 def test_true_codes_come_out_as_the_true_pose(network: PoseNetwork, batch, monkeypatch) -> None:
-    """Allocentric or egocentric, SITE or centroid: the head's outputs decode to the camera frame."""
+    """Allocentric or egocentric, SITE or centroid: what the head says becomes the camera pose."""
     network.eval()
     config, K = replace(network.config, mask_prior=False), batch.K[batch.image_index]
     monkeypatch.setattr(network.regions, "config", config)
@@ -138,7 +138,8 @@ def test_true_codes_come_out_as_the_true_pose(network: PoseNetwork, batch, monke
     raw = matrix_to_quaternion(batch.R)
     if config.rotation == "allocentric6d":
         raw = matrix_to_rotation6d(egocentric_to_allocentric(batch.R, batch.t))
-    monkeypatch.setattr(network.regions.pose, "forward", lambda *_: (raw, code))
+    monkeypatch.setattr(network.regions.rotate, "forward", lambda *_: raw)
+    monkeypatch.setattr(network.regions.translate, "forward", lambda *_: code)
     found = network.poses_for_boxes(
         batch.images, batch.K, batch.box_visible, batch.image_index, batch.object_index
     )
@@ -153,7 +154,8 @@ def test_true_outputs_have_no_pose_loss(two_boxes, batch, monkeypatch) -> None:
     region = pose_regions(batch.box_visible, K, 1.5, True)
     code = ENCODE["site"](batch.t, region, K, network.objects.diameter[batch.object_index])
     raw = matrix_to_rotation6d(egocentric_to_allocentric(batch.R, batch.t))
-    monkeypatch.setattr(network.regions.pose, "forward", lambda *_: (raw, code))
+    monkeypatch.setattr(network.regions.rotate, "forward", lambda *_: raw)
+    monkeypatch.setattr(network.regions.translate, "forward", lambda *_: code)
     terms = network.losses(batch)
     assert terms["pose"].item() == pytest.approx(0.0, abs=1e-4)
     assert terms["translation"].item() == pytest.approx(0.0, abs=1e-4)
@@ -207,7 +209,7 @@ def test_stage2_trains_only_its_scope(two_boxes, scope: str) -> None:
     assert len(chosen) == len(free)
     assert any(name.startswith("detector") for name in free) == (scope == "all")
     assert any(name.startswith("regions.features") for name in free) == (scope != "heads")
-    assert any(name.startswith("regions.pose") for name in free)
+    assert any(name.startswith("regions.rotate") for name in free)
 
 
 def test_frozen_batch_norm_survives_train(two_boxes) -> None:

@@ -1,0 +1,166 @@
+"""The network on a CUDA device: torchvision's ROI-Align, mixed precision, layout, speed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from self6d.network import NetworkConfig, PoseNetwork, masks_in_regions, roi_align
+from self6d.scene import ObjectModel
+from self6d.synthesis.batch import SceneBatch
+
+pytestmark = pytest.mark.gpu
+
+
+def models(count: int) -> list[ObjectModel]:
+    """Tetrahedra of different sizes."""
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], np.float32)
+    faces = np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]], np.int32)
+    return [
+        ObjectModel(
+            i + 1, f"tetrahedron {i}", corners * (0.03 + 0.005 * i), faces, corners / 2 + 0.5, 0.1
+        )
+        for i in range(count)
+    ]
+
+
+def random_batch(images: int, instances: int, size: tuple[int, int] = (480, 640)) -> SceneBatch:
+    """Pictures and labels of the right shapes; nobody learns from them."""
+    g = torch.Generator("cuda").manual_seed(0)
+    n, (h, w) = images * instances, size
+    centre = torch.rand(n, 2, generator=g, device="cuda") * torch.tensor([w, h], device="cuda")
+    half = torch.rand(n, 2, generator=g, device="cuda") * 50 + 20
+    t = torch.rand(n, 3, generator=g, device="cuda") * 0.2 + torch.tensor(
+        [-0.1, -0.1, 0.7], device="cuda"
+    )
+    K = torch.tensor([[572.4, 0, 325.8], [0, 573.6, 242.5], [0, 0, 1]], device="cuda")
+    image_index = torch.arange(images, device="cuda").repeat_interleave(instances)
+    box = torch.cat((centre - half, centre + half), -1)
+    return SceneBatch(
+        images=torch.rand(images, 3, h, w, generator=g, device="cuda"),
+        K=K.expand(images, 3, 3).contiguous(),
+        depth_m=torch.full((images, h, w), 0.8, device="cuda"),
+        instance_map=torch.randint(-1, n, (images, h, w), generator=g, device="cuda").int(),
+        image_index=image_index,
+        object_index=torch.arange(n, device="cuda") % instances,
+        R=torch.eye(3, device="cuda").expand(n, 3, 3).contiguous(),
+        t=t,
+        mask_amodal=torch.rand(n, h, w, generator=g, device="cuda") > 0.5,
+        box_visible=box,
+        box_amodal=box,
+        visible_fraction=torch.ones(n, device="cuda"),
+    )
+
+
+@pytest.mark.parametrize(("scale", "samples"), [(1.0, 2), (0.125, 2), (0.25, 1)])
+def test_roi_align_is_torchvisions(scale: float, samples: int) -> None:
+    from torchvision.ops import roi_align as torchvision_roi_align
+
+    g = torch.Generator("cuda").manual_seed(0)
+    features = torch.randn(3, 8, 60, 80, generator=g, device="cuda", requires_grad=True)
+    corner = torch.rand(40, 2, generator=g, device="cuda") * 90 / scale - 10 / scale
+    sides = torch.rand(40, 2, generator=g, device="cuda") * 40 / scale + 1
+    boxes = torch.cat((corner, corner + sides), -1)
+    index = torch.arange(40, device="cuda") % 3
+    ours = roi_align(features, boxes, index, (14, 12), scale=scale, samples=samples)
+    listed = torch.cat((index[:, None].float(), boxes), -1)
+    theirs = torchvision_roi_align(features, listed, (14, 12), scale, samples, aligned=True)
+    torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-4)
+    weight = torch.randn(ours.shape, generator=g, device="cuda")
+    (mine,) = torch.autograd.grad((ours * weight).sum(), features)
+    (other,) = torch.autograd.grad((theirs * weight).sum(), features)
+    torch.testing.assert_close(mine, other, atol=5e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("preset", ["tiny", "standard", "paper"])
+def test_training_step_in_bfloat16(preset: str) -> None:
+    torch.manual_seed(0)
+    network = PoseNetwork(NetworkConfig.preset(preset), models(3)).cuda()
+    network.to(memory_format=torch.channels_last)
+    batch = random_batch(4, 3, (240, 320))
+    with torch.autocast("cuda", torch.bfloat16):
+        terms = network.losses(batch, torch.Generator("cuda").manual_seed(0))
+    terms["total"].backward()
+    assert all(value.dtype == torch.float32 for value in terms.values())
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_cpu_and_cuda_agree() -> None:
+    torch.manual_seed(0)
+    config = replace(NetworkConfig.preset("tiny"), crop_backbone="resnet10-w16")
+    network = PoseNetwork(config, models(2)).eval()
+    batch = random_batch(1, 2, (96, 128))
+    args = (batch.images, batch.K, batch.box_visible, batch.image_index, batch.object_index)
+    with torch.no_grad():
+        here = network.poses_for_boxes(*(a.cpu() for a in args))
+        there = network.cuda().poses_for_boxes(*args)
+    torch.testing.assert_close(there.R.cpu(), here.R, atol=5e-3, rtol=0)
+    torch.testing.assert_close(there.t.cpu(), here.t, atol=5e-3, rtol=5e-3)
+    window = torch.tensor([[0.0, 0.0, 128.0, 96.0]]).expand(2, 4)
+    torch.testing.assert_close(
+        masks_in_regions(there, window.cuda(), (24, 32)).cpu(),
+        masks_in_regions(here, window, (24, 32)),
+        atol=5e-3,
+        rtol=0,
+    )
+
+
+def test_training_never_waits_for_the_device() -> None:
+    """Any hidden synchronisation in `losses` raises here."""
+    network = PoseNetwork(NetworkConfig.preset("tiny"), models(3)).cuda()
+    batch, g = random_batch(4, 3, (240, 320)), torch.Generator("cuda").manual_seed(0)
+    network.losses(batch, g)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        network.losses(batch, g)["total"].backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def milliseconds(run, repeats: int = 20) -> float:
+    """Median wall time of a call, device included."""
+    times = []
+    for _ in range(repeats):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        times.append(1e3 * (time.perf_counter() - start))
+    return sorted(times)[repeats // 2]
+
+
+@pytest.mark.slow
+def test_speed_of_the_standard_form(record_property) -> None:
+    """Forward and backward alone, 32 images of 480x640 with 6 instances; one image to predict."""
+    torch.backends.cudnn.benchmark = True
+    network = PoseNetwork(NetworkConfig.preset("standard"), models(8)).cuda()
+    network.to(memory_format=torch.channels_last)
+    batch, g = random_batch(32, 6), torch.Generator("cuda").manual_seed(0)
+
+    def step() -> None:
+        with torch.autocast("cuda", torch.bfloat16):
+            total = network.losses(batch, g)["total"]
+        total.backward()
+        network.zero_grad(set_to_none=True)
+
+    for _ in range(5):
+        step()
+    images_per_second = 32e3 / milliseconds(step)
+    image, K = batch.images[:1], batch.K[:1]
+
+    def predict() -> None:
+        with torch.autocast("cuda", torch.bfloat16):
+            network.predict(image, K, score_threshold=0.0)
+
+    for _ in range(5):
+        predict()
+    latency = milliseconds(predict)
+    record_property("images_per_second", images_per_second)
+    record_property("predict_ms", latency)
+    print(f"losses+backward {images_per_second:.0f} images/s, predict {latency:.1f} ms")
+    assert images_per_second > 450
+    assert latency < 30
