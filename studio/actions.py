@@ -38,6 +38,7 @@ class Actions(QObject):
         super().__init__(window)
         self._window = window
         self.entries: dict[str, Entry] = {}
+        self._menus: dict[str, QMenu] = {}
         theme.changed.connect(self._dress)
 
     def add(
@@ -85,21 +86,21 @@ class Actions(QObject):
     def __getitem__(self, name: str) -> QAction:
         return self.entries[name].action
 
-    def fill(self, bar: QMenuBar) -> dict[str, QMenu]:
-        """Make the menus."""
-        menus = {}
+    def fill(self, bar: QMenuBar) -> None:
+        """Make the menus, or make them anew after more actions were added."""
         for title in MENUS:
-            menu = bar.addMenu(title)
-            menus[title] = menu
+            if title not in self._menus:
+                self._menus[title] = bar.addMenu(title)
+            menu = self._menus[title]
+            menu.clear()
             group = None
-            for entry in sorted(
-                (e for e in self.entries.values() if e.menu == title), key=lambda e: e.group
-            ):
+            entries = [e for e in self.entries.values() if e.menu == title]
+            for entry in sorted(entries, key=lambda e: e.group):
                 if group is not None and entry.group != group:
                     menu.addSeparator()
                 group = entry.group
                 menu.addAction(entry.action)
-        return menus
+            menu.menuAction().setVisible(bool(entries))
 
     def searchable(self) -> list[Entry]:
         """What the palette offers now."""

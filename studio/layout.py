@@ -17,6 +17,7 @@ from studio.jobs import Job, JobSpec
 from studio.panels.doctor_panel import DoctorPanel
 from studio.panels.evaluate_page import EvaluatePage
 from studio.panels.export_page import ExportPage
+from studio.panels.jobs_panel import JobsPanel
 from studio.panels.log import LogPanel
 from studio.panels.pose_panel import PosePanel
 from studio.panels.project_tree import ProjectTree
@@ -49,6 +50,8 @@ class Workspace(QObject):
         self.stage = Stage(project, window.director)
         self.curves = CurvesView()
         self.log = LogPanel()
+        self.jobs_panel = JobsPanel(window.queue)
+        self.jobs_panel.acted.connect(runs.act)
         self.train_panel = RunPanel("train", project, window.settings, window.engine)
         self.adapt_panel = RunPanel("adapt", project, window.settings, window.engine)
         self.pose_panel = PosePanel(project, window.director, window.settings)
@@ -69,6 +72,7 @@ class Workspace(QObject):
         self.bottom = QTabWidget()
         self.bottom.setDocumentMode(True)
         self.bottom.addTab(self.curves, "Curves")
+        self.bottom.addTab(self.jobs_panel, "Jobs")
         self.bottom.addTab(self.log, "Log")
         self.evaluate_page = EvaluatePage(project, window.worker)
         self.export_page = ExportPage(project, window.settings, window.worker)
@@ -182,6 +186,13 @@ class Workspace(QObject):
         project.select_frame(index)
         self.window.runs.predictWanted.emit(run)
 
+    def show_xray(self) -> None:
+        """Bring the X-ray to the front and examine the present pose."""
+        if self.window.project.step not in ("data", "selfsup"):
+            self.window.show_step("data")
+        self.inspector.setCurrentWidget(self.xray_panel)
+        self.xray_panel.ask()
+
     def show_docks(self, shown: bool) -> None:
         """Docks belong to an open project; the welcome page stands alone."""
         working = self.window.pages.currentWidget() is self.stage
@@ -271,7 +282,7 @@ class Workspace(QObject):
 
     def _on_history(self, history: RunHistory, overlay: bool) -> None:
         name = Path(history.run).name
-        curves = RunCurves(name, checkpoints=history.checkpoints)
+        curves = RunCurves(name, checkpoints=history.checkpoints, marks=history.marks)
         for key, (steps, values) in history.curves.items():
             curves.extend(key, steps, values)
         if not overlay:

@@ -12,6 +12,7 @@ from PySide6.QtGui import QDesktopServices
 from self6d.training.events import CheckpointSaved, Finished, Note, Preview
 from studio.dialogs import copy_text
 from studio.engine import Engine, Failure
+from studio.engine.history import live_mark
 from studio.jobs import Job, JobSpec, JobState
 from studio.jobs.queue import JobQueue
 from studio.jobs.run_info import RunInfo, read_run
@@ -82,7 +83,7 @@ class RunControl(QObject):
             self.job.save_now()
 
     def set_weight(self, term: str, value: float) -> None:
-        """Change a loss weight of the followed job and mark it on its curves."""
+        """Change a loss weight of the followed job; the job tells when, and the curve is marked."""
         job = self.job
         if job is None or not job.state.active:
             return
@@ -186,6 +187,9 @@ class RunControl(QObject):
 
     def _on_note(self, job: Job, note: Note) -> None:
         self.noted.emit(note.level, note.text, job.run.name)
+        mark = live_mark(note)
+        if mark is not None:
+            self._pass(job, self.marked, job.run.name, *mark)
 
     def _on_finished(self, job: Job, ending: Finished) -> None:
         self.project.add_run(job.run)

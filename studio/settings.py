@@ -95,7 +95,9 @@ class Settings:
         self._store.sync()
 
     def _json(self, key: str, default: Any) -> Any:
+        """A stored value of the default's type; anything else counts as absent."""
         try:
-            return json.loads(str(self._store.value(key, ""))) or default
+            value = json.loads(str(self._store.value(key, "")))
         except ValueError:
             return default
+        return value if isinstance(value, type(default)) else default

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QTimer
+from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QDockWidget,
@@ -22,7 +22,8 @@ from studio.director import Director
 from studio.engine import Engine, Failure
 from studio.jobs import Job
 from studio.jobs.queue import JobQueue
-from studio.menus import register_actions
+from studio.jobs.run_info import checkpoint_steps
+from studio.menus import register_actions, register_view_actions
 from studio.opening import Opener
 from studio.palette import CommandPalette
 from studio.panels.drop import DropOverlay, paths_of
@@ -99,6 +100,7 @@ class StudioWindow(QMainWindow):
 
         self.built = True
         self.workspace = Workspace(self)
+        register_view_actions(self)
         kept = self.settings.layout()
         if kept is not None:
             self.workspace.placed = True
@@ -167,6 +169,14 @@ class StudioWindow(QMainWindow):
     def open_palette(self) -> None:
         CommandPalette(self.actions_registry, self).show()
 
+    def open_help(self, page: str = "") -> None:
+        """The help page of a subject, or of the present step."""
+        from studio.panels.help import HelpDialog
+
+        dialog = HelpDialog(self, page or self.project.step)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+
     def wear(self, look: str) -> None:
         """Change the theme and remember it."""
         self.settings.theme = look
@@ -233,12 +243,11 @@ class StudioWindow(QMainWindow):
         elif ending.reason == "stopped":
             self.banner.say("good", f"{title} stopped at step {ending.step}; it can be resumed.")
         else:
-            info = self.project.add_run(job.run)
-            can_resume = info is not None and ending.step > 0
+            can_resume = bool(checkpoint_steps(job.run)) and job.spec.kind != "optimize"
             self.banner.say(
                 "bad", f"{title} ended at step {ending.step}: {ending.reason}",
                 details=job.details,
-                action=f"Resume from step {ending.step}" if can_resume else "",
+                action="Resume from the last checkpoint" if can_resume else "",
                 on_action=lambda: self.runs.resume_run(job.run),
             )  # fmt: skip
 

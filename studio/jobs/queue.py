@@ -22,6 +22,7 @@ class JobQueue(QObject):
     added = Signal(object)
     changed = Signal(object)
     removed = Signal(object)
+    reordered = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -58,6 +59,14 @@ class JobQueue(QObject):
         job = ProcessJob.attach(JobSpec(info.kind, run), info.pid, self)
         self._adopt(job)
         return job
+
+    def promote(self, job: Job) -> None:
+        """Let a waiting job run before the others that wait."""
+        waiting = self.waiting
+        if job in waiting and waiting[0] is not job:
+            self.jobs.remove(job)
+            self.jobs.insert(self.jobs.index(waiting[0]), job)
+            self.reordered.emit()
 
     def drop(self, job: Job) -> None:
         """Take a job that waits or is over off the list."""

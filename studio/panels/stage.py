@@ -157,9 +157,16 @@ class Stage(QWidget):
             self.cloud_view.set_cloud(None)
             return
         sensor, model = arrays["sensor_points"], arrays["model_points"]
-        distance = arrays.get("model_distance", np.full(len(model), np.nan, np.float32))
-        grey = np.full((len(sensor), 3), 170, np.uint8)
-        self.cloud_view.set_cloud(
-            CloudData(sensor, grey, model, distance, model, distance, None),
-            ("probe", self.probes.choice.currentText()),
-        )
+        place = ("probe", self.probes.choice.currentText())
+        self.director.engine.request(
+            "distances", model, sensor, key="probe",
+            done=lambda distance: self._show_probe_cloud(sensor, model, distance, place),
+        )  # fmt: skip
+
+    def _show_probe_cloud(
+        self, sensor: np.ndarray, model: np.ndarray, distance: np.ndarray, place: object
+    ) -> None:
+        if self.page == "probes":
+            grey = np.full((len(sensor), 3), 170, np.uint8)
+            cloud = CloudData(sensor, grey, model, distance, model, distance, None)
+            self.cloud_view.set_cloud(cloud, place)

@@ -66,12 +66,11 @@ class Series:
         """What to draw between two steps on `width` pixel columns: at most 4 x width points."""
         start = max(int(np.searchsorted(self.x, x0)) - 1, 0)
         end = min(int(np.searchsorted(self.x, x1, side="right")) + 1, self._size)
-        level = 0
-        while level < len(self._levels) and (end - start) / FACTOR**level > 4 * width:
-            level += 1
-        # one level up holds two numbers a block, so stay while it would not be shorter
-        if level == 0 or (end - start) <= 4 * width:
+        count, level = end - start, 0
+        if count <= 4 * width or not self._levels:
             return self.x[start:end], self.y[start:end]
+        while level < len(self._levels) and (level == 0 or 2 * count / FACTOR**level > 4 * width):
+            level += 1  # a block is drawn as two numbers
         return self._blocks(start, end, level)
 
     def _blocks(self, start: int, end: int, level: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,56 @@
+"""Help pages, in the window."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QDialog,
+    QListWidget,
+    QListWidgetItem,
+    QSplitter,
+    QTextBrowser,
+    QWidget,
+)
+
+from self6d.paths import resource
+from studio.widgets import column
+
+PAGES = (
+    ("start", "Start here"), ("data", "Data"), ("synthetic", "Synthetic"),
+    ("selfsup", "Self-supervise"), ("pose", "One pose, X-ray"), ("evaluate", "Evaluate, export"),
+    ("keys", "Keys"), ("trouble", "When something goes wrong"),
+)  # fmt: skip
+STEP_PAGES = {"export": "evaluate"}
+
+
+class HelpDialog(QDialog):
+    """A list of pages beside the page."""
+
+    def __init__(self, parent: QWidget, page: str = "start") -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Help")
+        self.resize(820, 600)
+        self.list = QListWidget()
+        self.text = QTextBrowser()
+        self.text.setOpenExternalLinks(True)
+        for key, title in PAGES:
+            item = QListWidgetItem(title)
+            item.setData(Qt.ItemDataRole.UserRole, key)
+            self.list.addItem(item)
+        self.list.currentItemChanged.connect(self._on_page)
+        split = QSplitter()
+        split.addWidget(self.list)
+        split.addWidget(self.text)
+        split.setSizes([200, 620])
+        self.setLayout(column(split, margin=12))
+        self.show_page(page)
+
+    def show_page(self, page: str) -> None:
+        """A page by name, or the page of a step."""
+        page = STEP_PAGES.get(page, page)
+        keys = [key for key, _ in PAGES]
+        self.list.setCurrentRow(keys.index(page) if page in keys else 0)
+
+    def _on_page(self, item: QListWidgetItem) -> None:
+        name = item.data(Qt.ItemDataRole.UserRole)
+        self.text.setMarkdown(resource(f"help/{name}.md").read_text(encoding="utf-8"))

@@ -1,0 +1,112 @@
+"""A small real recording, a run trained for two steps, and a window that cleans up after itself."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from self6d.datasets.sample import make_sample
+from self6d.training import jobs
+from self6d.training.run_folder import RunFolder
+
+# What makes a run take seconds; the code is the same.
+QUICK = {
+    "train.batch": 2,
+    "train.validate_every": 0,
+    "synthesis.height": 96,
+    "synthesis.background_pool": 4,
+    "synthesis.faces_max": 500,
+    "loop.preview_every": 1,
+}
+TIMEOUT_MS = 60_000
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight unlabelled and four labelled frames of 128 x 96."""
+    return make_sample(
+        tmp_path_factory.mktemp("data") / "sample", frames=8, eval_frames=4, size=(96, 128)
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stage-1 run that has hardly learnt anything, but is one."""
+    out = tmp_path_factory.mktemp("runs") / "stage1"
+    run = jobs.train_synthetic(
+        sample / "models", out, preset="tiny", camera=sample, steps=2, overrides=QUICK
+    )
+    assert isinstance(run, RunFolder)
+    return out
+
+
+@pytest.fixture
+def settings(tmp_path: Path):
+    from studio.settings import Settings
+
+    kept = Settings(tmp_path / "studio.ini")
+    kept.theme = "light"
+    kept.runs_folder = tmp_path / "runs"
+    return kept
+
+
+@pytest.fixture
+def open_studio(qtbot, settings) -> Iterator[Callable]:
+    """Opens windows; at the end of the test all are closed, and no job or helper is left."""
+    from studio.app import make_application, open_window
+
+    make_application()
+    windows = []
+
+    def start(data: Path | None = None, *, restore: bool = False):
+        window = open_window(settings, data, restore=restore)
+        windows.append(window)
+        qtbot.waitExposed(window)
+        qtbot.waitUntil(lambda: window.built, timeout=TIMEOUT_MS)
+        return window
+
+    yield start
+    for window in windows:
+        for job in window.queue.active:
+            job.kill()
+        window.queue.close()
+        if window.isVisible():
+            window.close()
+        window.deleteLater()
+    end_children("self6d.cli")
+
+
+def end_children(name: str) -> None:
+    """End jobs of this test that outlive their window by design."""
+    for process in psutil.process_iter(["cmdline", "ppid"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if name in line and process.info["ppid"] == os.getpid():
+            process.kill()
+            process.wait(5)
+
+
+@pytest.fixture
+def wait(qtbot) -> Callable:
+    """wait(condition): lets the window live until the condition holds."""
+
+    def until(condition: Callable[[], object], seconds: float = TIMEOUT_MS / 1000) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError("waited in vain")
+            qtbot.wait(20)
+
+    return until
+
+
+@pytest.fixture
+def opened(open_studio, sample: Path, wait):
+    """A window with the sample, its models and its first frame."""
+    window = open_studio(sample)
+    wait(lambda: window.project.models and window.director.frame is not None)
+    return window

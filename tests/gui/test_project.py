@@ -1,0 +1,111 @@
+"""The document: selection, undo, and what a restart brings back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from studio.engine.types import ModelInfo, PoseData, RecordingInfo
+from studio.project import Project
+from studio.settings import Settings
+
+pytestmark = pytest.mark.gui
+
+
+def model(number: int) -> ModelInfo:
+    return ModelInfo(number, f"m{number}", "", 0.1, np.zeros((2, 3)), 3, 1, False, True)
+
+
+def pose(x: float, number: int = 1) -> PoseData:
+    return PoseData(number, np.eye(3), np.array([x, 0.0, 1.0]))
+
+
+@pytest.fixture
+def project(qapp) -> Project:
+    project = Project()
+    project.set_recording(RecordingInfo("/nowhere/rec", "folder", ((0, 0), (0, 1), (0, 2))))
+    project.set_models([Path("/nowhere/a.ply")], [model(1), model(2)])
+    return project
+
+
+def test_frame_selection_stays_inside(project, qtbot):
+    with qtbot.waitSignal(project.frameChanged):
+        project.select_frame(99)
+    assert project.frame_index == 2
+    project.select_frame(-5)
+    assert project.frame_index == 0
+
+
+def test_poses_belong_to_frame_and_object(project):
+    project.put_poses(1, [pose(0.1), pose(0.2, 2)], "predicted")
+    assert project.pose() is None
+    project.select_frame(1)
+    assert project.pose().t[0] == 0.1
+    assert [p.object_id for p in project.frame_poses()] == [1, 2]
+
+
+def test_nudges_in_a_row_undo_together(project):
+    project.put_poses(0, [pose(0.0)], "predicted")
+    for x in (0.1, 0.2, 0.3):
+        project.edit_pose(pose(x), "Move pose", merge=True)
+    assert project.origins[0, 1] == "edited"
+    project.undo.undo()
+    assert project.pose().t[0] == 0.0
+    assert project.origins[0, 1] == "predicted"
+    project.undo.redo()
+    assert project.pose().t[0] == 0.3
+
+
+def test_separate_edits_undo_one_by_one(project):
+    project.edit_pose(pose(0.1), "Perturb pose")
+    project.edit_pose(pose(0.2), "Perturb pose")
+    project.undo.undo()
+    assert project.pose().t[0] == 0.1
+    project.undo.undo()
+    assert project.pose() is None
+
+
+def test_options_are_undoable(project, qtbot):
+    project.edit_option("adapt:seed", 3, "Change seed")
+    project.edit_option("adapt:seed", 3, "Change seed")  # no change, no entry
+    assert project.undo.count() == 1
+    with qtbot.waitSignal(project.optionsChanged):
+        project.undo.undo()
+    assert "adapt:seed" not in project.options
+
+
+def test_another_recording_forgets_poses_and_history(project):
+    project.edit_pose(pose(0.1), "Move pose")
+    project.set_recording(RecordingInfo("/nowhere/b", "folder", ((0, 0),)))
+    assert not project.poses
+    assert not project.undo.canUndo()
+
+
+def test_workspace_round_trip(project):
+    project.edit_pose(pose(0.25), "Move pose")
+    project.select_frame(2)
+    state = project.to_dict()
+    other = Project()
+    other.set_recording(RecordingInfo("/nowhere/rec", "folder", ((0, 0), (0, 1), (0, 2))))
+    other.restore_poses(state["poses"])
+    assert other.poses[0, 1].t[0] == 0.25
+    assert state["frame"] == 2
+
+
+def test_settings_remember(tmp_path):
+    settings = Settings(tmp_path / "a.ini")
+    assert settings.workspace() == {}
+    (tmp_path / "rec").mkdir()
+    settings.add_recent(tmp_path / "rec", [tmp_path / "m.ply"])
+    settings.add_recent(tmp_path / "gone", [])
+    settings.save_workspace({"frame": 3})
+    again = Settings(tmp_path / "a.ini")
+    assert [Path(r["recording"]).name for r in again.recent()] == ["rec"]
+    assert again.workspace() == {"frame": 3}
+
+
+def test_damaged_settings_are_as_none(tmp_path):
+    (tmp_path / "a.ini").write_text("[General]\nworkspace=not json\nrecent=17\n")
+    settings = Settings(tmp_path / "a.ini")
+    assert settings.workspace() == {}
+    assert settings.recent() == []

@@ -1,0 +1,92 @@
+"""Curves: nothing is lost by the pyramid, and only a screen's width is drawn."""
+
+import numpy as np
+import pytest
+
+from studio.views.series import FACTOR, Series, Smoothed
+
+
+def filled(n: int, pieces: int = 1) -> tuple[Series, np.ndarray]:
+    y = np.random.default_rng(0).normal(size=n)
+    series = Series()
+    for part in np.array_split(np.arange(n), pieces):
+        series.extend(part, y[part])
+    return series, y
+
+
+@pytest.mark.parametrize("n", [1, 255, 256, 1000, 5000, 100_000])
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_view_keeps_the_extremes(n, pieces):
+    series, y = filled(n, pieces)
+    _, shown = series.view(0, n, 200)
+    assert shown.min() == y.min()
+    assert shown.max() == y.max()
+
+
+def test_view_is_bounded_by_the_screen():
+    series, _ = filled(100_000)
+    x, y = series.view(0, 100_000, 500)
+    assert len(x) == len(y) <= 4 * 500 + 2 * FACTOR
+    assert (np.diff(x) >= 0).all()
+
+
+def test_view_of_few_points_is_exact():
+    series, y = filled(100_000)
+    x, shown = series.view(50_000, 50_100, 500)
+    np.testing.assert_array_equal(shown, y[x.astype(int)])
+    assert x[0] <= 50_000 <= 50_100 <= x[-1]
+
+
+def test_every_window_shows_its_own_extremes():
+    series, y = filled(20_000, 13)
+    for start in range(0, 20_000, 1777):
+        end = min(start + 9000, 20_000)
+        _, shown = series.view(start, end, 300)
+        assert shown.min() <= y[start:end].min()
+        assert shown.max() >= y[start:end].max()
+
+
+def test_resumed_run_replaces_what_followed():
+    series, _ = filled(3000)
+    series.extend(np.arange(1000, 1500), np.full(500, 7.0))
+    assert len(series) == 1500
+    assert series.at(1200) == 7.0
+    assert series.at(999) != 7.0
+    assert series.view(0, 3000, 100)[1].max() == 7.0
+
+
+def test_at_takes_the_last_point_before():
+    series = Series()
+    series.extend(np.array([0, 10, 20]), np.array([1.0, 2.0, 3.0]))
+    assert [series.at(s) for s in (-1, 0, 9, 10, 99)] == [None, 1.0, 1.0, 2.0, 3.0]
+
+
+def test_smoothed_is_the_bias_corrected_average():
+    raw, y = filled(500, 9)
+    smooth = Smoothed(0.9)
+    smooth.follow(raw)
+    weights = 0.9 ** np.arange(300)[::-1]
+    assert smooth.y[299] == pytest.approx((weights * y[:300]).sum() / weights.sum())
+
+
+def test_smoothed_follows_in_pieces_and_after_a_cut():
+    raw, whole = Series(), Smoothed()
+    pieces = Smoothed()
+    y = np.random.default_rng(1).normal(size=900)
+    for part in np.array_split(np.arange(900), 5):
+        raw.extend(part, y[part])
+        pieces.follow(raw)
+    whole.follow(raw)
+    np.testing.assert_allclose(pieces.y, whole.y)
+    raw.extend(np.arange(100, 200), np.zeros(100))
+    pieces.follow(raw)
+    fresh = Smoothed()
+    fresh.follow(raw)
+    np.testing.assert_allclose(pieces.y, fresh.y)
+
+
+def test_gaps_do_not_spoil_the_average():
+    raw, smooth = Series(), Smoothed()
+    raw.extend(np.arange(3), np.array([1.0, np.nan, 1.0]))
+    smooth.follow(raw)
+    np.testing.assert_allclose(smooth.y, 1.0)
