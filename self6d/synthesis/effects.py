@@ -6,12 +6,19 @@ Every function treats its images independently and may leave [0, 1]; the caller 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
 LUMA = (0.299, 0.587, 0.114)
+
+
+@lru_cache(maxsize=64)
+def _constant(values: tuple, device: torch.device) -> Tensor:
+    """float32 on the device, copied there once: a copy would wait for the device."""
+    return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def _per_image(value: Tensor) -> Tensor:
@@ -77,7 +84,7 @@ def bayer(images: Tensor) -> Tensor:
     mask[1, 0::2, 1::2] = 1
     mask[1, 1::2, 0::2] = 1
     mask[2, 1::2, 1::2] = 1
-    kernel = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], device=images.device) / 4
+    kernel = _constant(((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0)), images.device) / 4
     weight = kernel.expand(3, 1, 3, 3)
     values = conv2d(images * mask, weight, padding=1, groups=3)
     counts = conv2d(mask[None], weight, padding=1, groups=3)
@@ -165,7 +172,7 @@ def jpeg(images: Tensor, quality: Tensor) -> Tensor:
     """
     b, _, h, w = images.shape
     device = images.device
-    to_ycc = torch.tensor(_TO_YCC, device=device)
+    to_ycc = _constant(_TO_YCC, device)
     padded = pad(images, (0, -w % 8, 0, -h % 8), mode="replicate")
     ph, pw = padded.shape[-2:]
     ycc = torch.einsum("ij,bjhw->bihw", to_ycc, padded) * 255.0
@@ -175,14 +182,14 @@ def jpeg(images: Tensor, quality: Tensor) -> Tensor:
     coefficients = dct @ blocks @ dct.T
 
     scale = torch.where(quality < 50, 5000.0 / quality.clamp_min(1), 200.0 - 2.0 * quality)
-    tables = torch.tensor((_LUMA_TABLE, _CHROMA_TABLE, _CHROMA_TABLE), device=device)
+    tables = _constant((_LUMA_TABLE, _CHROMA_TABLE, _CHROMA_TABLE), device)
     tables = tables.view(3, 8, 8) * scale[:, None, None, None] / 100.0
     tables = tables.round().clamp(1, 255)[:, :, None, None]
     coefficients = (coefficients / tables).round() * tables
 
     ycc = (dct.T @ coefficients @ dct).transpose(3, 4).reshape(b, 3, ph, pw)
     ycc[:, 0] += 128.0
-    rgb = torch.einsum("ij,bjhw->bihw", torch.tensor(_FROM_YCC, device=device), ycc) / 255.0
+    rgb = torch.einsum("ij,bjhw->bihw", _constant(_FROM_YCC, device), ycc) / 255.0
     return rgb[..., :h, :w]
 
 

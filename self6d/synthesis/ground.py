@@ -135,10 +135,10 @@ def table_light(
         level = light.ambient + diffuse.sum(1)
         return level[:, :, None, None].expand(-1, -1, *size)
     small = (-(-size[0] // SHADOW_STEP), -(-size[1] // SHADOW_STEP))
-    shrink = torch.tensor(
-        [[small[1] / size[1]], [small[0] / size[0]], [1.0]], device=table.K.device
-    )
-    x, y, _ = table_points(replace(table, K=table.K * shrink), small)
+    K = table.K.clone()
+    K[:, 0] *= small[1] / size[1]
+    K[:, 1] *= small[0] / size[0]
+    x, y, _ = table_points(replace(table, K=K), small)
     b = len(x)
     x, y = x.view(b, 1, -1), y.view(b, 1, -1)
 

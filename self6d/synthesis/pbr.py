@@ -23,6 +23,7 @@ from self6d.synthesis.batch import SceneBatch
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.measures import CUBE, Shapes
 from self6d.synthesis.random_camera import augment
+from self6d.synthesis.record import upload
 from self6d.synthesis.windows import (
     GROUPS,
     Composite,
@@ -163,23 +164,29 @@ class PbrScenes:
         corners = centre[:, None] + (self.shapes.half[which][:, None] * CUBE) @ R.mT
         per_thing = K[image]
         windows = place_windows(corners, per_thing, self.camera.size, GROUPS)
-        local = window_intrinsics(per_thing, windows.corner)
-        n = len(which)
-        compositor = Compositor(
-            windows, image, torch.arange(n), n, len(K), self.camera.size, self.device
+        n, order = len(which), windows.order
+        table, things, R, t, local, which = upload(
+            self.device,
+            windows.table(image, torch.arange(n)),
+            order,
+            R[order],
+            t[order],
+            window_intrinsics(per_thing, windows.corner)[order],
+            which[order],
         )
+        compositor = Compositor(windows, table, n, len(K), self.camera.size)
         for first, last, height, width in windows.groups:
-            rows = windows.order[first:last]
+            rows = slice(first, last)
             rendering = render(
-                R[rows].to(self.device),
-                t[rows].to(self.device),
-                local[rows].to(self.device),
+                R[rows],
+                t[rows],
+                local[rows],
                 self.packed,
                 (height, width),
-                object_index=which[rows].to(self.device),
+                object_index=which[rows],
                 soft_mask=False,
             )
-            compositor.add(rows.to(self.device), rendering.rgb, rendering.depth_m)
+            compositor.add(things[rows], rendering.rgb, rendering.depth_m)
         return compositor.resolve()
 
     def _labelled(

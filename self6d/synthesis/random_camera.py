@@ -13,6 +13,10 @@ import torch
 from torch import Tensor
 
 from self6d.synthesis import effects
+from self6d.synthesis.record import upload
+
+EFFECTS = 20  # at most so many effects,
+NUMBERS = 64  # with so many random parameters in all
 
 
 def augment(images: Tensor, generator: torch.Generator | int, strength: float = 1.0) -> Tensor:
@@ -43,6 +47,12 @@ class _Camera:
         self.noise = torch.Generator(device=self.device).manual_seed(
             int(torch.randint(2**62, (), generator=generator))
         )
+        # everything random that the device needs, in one copy; how many images an effect gets and
+        # which ones are drawn apart
+        numbers = torch.rand(NUMBERS, len(images), generator=generator)
+        orders = torch.rand(EFFECTS, len(images), generator=generator).argsort(1)
+        self.numbers, self.orders = upload(self.device, numbers, orders)
+        self.row = self.turn = 0
         # pixels of blurs and noise are meant at a height of 480
         self.zoom = max(0.35, images.shape[-2] / 480)
         self._light()
@@ -52,8 +62,10 @@ class _Camera:
 
     def u(self, n: int, low: float, high: float, *shape: int) -> Tensor:
         """(n, *shape) uniform on the device."""
-        values = torch.rand(n, *shape, generator=self.g) * (high - low) + low
-        return values.to(self.device, non_blocking=True)
+        count = math.prod(shape)
+        values = self.numbers[self.row : self.row + count, :n]
+        self.row += count
+        return (values * (high - low) + low).T.reshape(n, *shape)
 
     def around_one(self, n: int, spread: float, *shape: int) -> Tensor:
         """Factors between 1 / (1 + spread) and 1 + spread, even in their logarithm."""
@@ -62,15 +74,14 @@ class _Camera:
 
     def some(self, share: float, effect: Callable[[Tensor, int], Tensor]) -> None:
         """Apply an effect to a random share of the images."""
-        chosen = torch.rand(len(self.images), generator=self.g) < share * min(1.0, self.s)
-        index = chosen.nonzero()[:, 0]
-        n = len(index)
+        draws = torch.rand(len(self.images), generator=self.g)
+        n = int((draws < share * min(1.0, self.s)).sum())
+        index, self.turn = self.orders[self.turn, :n], self.turn + 1
         if n == 0:
             return
         if n == len(self.images):
             self.images = effect(self.images, n)
             return
-        index = index.to(self.device, non_blocking=True)
         changed = effect(self.images.index_select(0, index), n)
         self.images.index_copy_(0, index, changed)
 
@@ -111,7 +122,7 @@ class _Camera:
         self.some(0.06, lambda x, n: effects.grey(x).repeat(1, 3, 1, 1))
 
         def shuffled(x: Tensor, n: int) -> Tensor:
-            order = torch.rand(n, 3, generator=self.g).argsort(1).to(self.device)
+            order = self.u(n, 0, 1, 3).argsort(1)
             return x.gather(1, order[:, :, None, None].expand_as(x))
 
         self.some(0.03, shuffled)

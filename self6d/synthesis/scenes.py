@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.layout import Layout, sample_layout
 from self6d.synthesis.measures import CUBE, Setting, Shapes
 from self6d.synthesis.random_camera import augment
+from self6d.synthesis.record import TensorRecord, upload
 from self6d.synthesis.shapes import distractor_shapes, simplified
 from self6d.synthesis.windows import (
     GROUPS,
@@ -31,6 +33,23 @@ from self6d.synthesis.windows import (
 from self6d.training.rng import step_generator
 
 PRIMITIVES = 32
+
+
+@dataclass
+class Placed(TensorRecord):
+    """M things in their windows.
+
+    Attributes:
+        thing: (M,) int64. shape: (M,) int64. scale: (M,).
+        R: (M, 3, 3). t: (M, 3), metres, over `scale`. K: (M, 3, 3), pixels of the window.
+    """
+
+    thing: Tensor
+    shape: Tensor
+    scale: Tensor
+    R: Tensor
+    t: Tensor
+    K: Tensor
 
 
 class SceneMaker:
@@ -118,34 +137,43 @@ class SceneMaker:
         corners = layout.centre[:, None] + half @ layout.R.transpose(1, 2)
         K = layout.K[layout.image]
         windows = place_windows(corners, K, self.camera.size, GROUPS)
-        K = window_intrinsics(K, windows.corner)
-
         count = int(layout.labelled.sum())
         row = torch.where(layout.labelled, layout.labelled.cumsum(0) - 1, count)
-        compositor = Compositor(
-            windows, layout.image, row, count, len(layout.K), self.camera.size, self.device
-        )
-        for first, last, height, width in windows.groups:
-            things = windows.order[first:last]
-            scale = layout.scale[things]
+        placed = Placed(
+            thing=torch.arange(len(layout.image)),
+            shape=layout.shape,
+            scale=layout.scale,
+            R=layout.R,
             # a thing of another size is the model itself at another distance
+            t=layout.t / layout.scale[:, None],
+            K=window_intrinsics(K, windows.corner),
+        )
+        order = windows.order
+        placed, paint, lit, gloss, table = upload(
+            self.device,
+            placed[order],
+            paint[order],
+            light[layout.image[order]],
+            gloss[order],
+            windows.table(layout.image, row),
+        )
+        compositor = Compositor(windows, table, count, len(layout.K), self.camera.size)
+        for first, last, height, width in windows.groups:
+            rows = slice(first, last)
+            things = placed[rows]
             rendering = render(
-                self._up(layout.R[things]),
-                self._up(layout.t[things] / scale[:, None]),
-                self._up(K[things]),
+                things.R,
+                things.t,
+                things.K,
                 self.packed,
                 (height, width),
-                object_index=self._up(layout.shape[things]),
-                shading=appearance.shading(
-                    light[layout.image[things]].to(self.device), gloss[things].to(self.device)
-                ),
+                object_index=things.shape,
+                shading=appearance.shading(lit[rows], gloss[rows]),
                 soft_mask=False,
             )
-            depth = rendering.depth_m * self._up(scale)[:, None, None]
-            rgb = appearance.apply_paint(
-                rendering.rgb, depth, self._up(K[things]), paint[things].to(self.device)
-            )
-            compositor.add(self._up(things), rgb, depth)
+            depth = rendering.depth_m * things.scale[:, None, None]
+            rgb = appearance.apply_paint(rendering.rgb, depth, things.K, paint[rows])
+            compositor.add(things.thing, rgb, depth)
         return compositor.resolve()
 
     def _behind(
@@ -153,27 +181,26 @@ class SceneMaker:
     ) -> Tensor:
         """Put wall and table behind the things; fills the table's depth in."""
         b, size = len(layout.K), self.camera.size
-        pictures = self._up(self.backgrounds.choose(2 * b, g))
-        walls = affine_grid(self._up(crop_grids(b, size, g)), [b, 3, *size], align_corners=False)
-        table = ground.sample_table(layout, g)
-        blockers = ground.blockers(layout, self.setting.shapes)
-        behind = self.backgrounds.sample(pictures[:b], walls)
-        region = composite.thing.clone()  # -2 on the table, -1 on the wall
         rows = layout.resting.nonzero()[:, 0]
+        wall, top, crops, at, table, lit, blockers = upload(
+            self.device,
+            self.backgrounds.choose(b, g),
+            self.backgrounds.choose(b, g)[rows],
+            crop_grids(b, size, g),
+            rows,
+            ground.sample_table(layout, g)[rows],
+            light[rows],
+            ground.blockers(layout, self.setting.shapes)[rows],
+        )
+        grid = affine_grid(crops, [b, 3, *size], align_corners=False)
+        behind = self.backgrounds.sample(wall, grid)
+        region = composite.thing.clone()  # -2 on the table, -1 on the wall
         if len(rows):
-            at = self._up(rows)
-            table = table[rows].to(self.device)
             x, y, depth = ground.table_points(table, size)
-            top = self.backgrounds.sample(pictures[b:][at], ground.texture_grid(table, x, y))
-            top = top * ground.table_light(
-                table,
-                light[rows].to(self.device),
-                blockers[rows].to(self.device),
-                size,
-                self.config.shadows,
-            )
+            picture = self.backgrounds.sample(top, ground.texture_grid(table, x, y))
+            picture *= ground.table_light(table, lit, blockers, size, self.config.shadows)
             on = depth > 0
-            behind[at] = torch.where(on[:, None], top, behind[at])
+            behind[at] = torch.where(on[:, None], picture, behind[at])
             bare = on & (composite.thing[at] < 0)
             composite.depth_m[at] = torch.where(bare, depth, composite.depth_m[at])
             region[at] = torch.where(bare, -2, region[at])
@@ -183,26 +210,31 @@ class SceneMaker:
     def _labelled(self, images: Tensor, composite: Composite, layout: Layout) -> SceneBatch:
         """Forget the distractors, number the instances."""
         number = torch.where(layout.labelled, layout.labelled.cumsum(0) - 1, -1)
-        number = self._up(torch.cat((number, torch.tensor([-1]))))  # the last: nothing there
         keep = layout.labelled.nonzero()[:, 0]
-        at = self._up(keep)
+        number, at, K, image, shape, R, t = upload(
+            self.device,
+            torch.cat((number, torch.tensor([-1]))),  # the last: nothing there
+            keep,
+            layout.K,
+            layout.image[keep],
+            layout.shape[keep],
+            layout.R[keep],
+            layout.t[keep],
+        )
         return SceneBatch(
             images=images,
-            K=self._up(layout.K),
+            K=K,
             depth_m=composite.depth_m,
             instance_map=number[composite.thing].int(),
-            image_index=self._up(layout.image[keep]),
-            object_index=self._up(layout.shape[keep]),
-            R=self._up(layout.R[keep]),
-            t=self._up(layout.t[keep]),
+            image_index=image,
+            object_index=shape,
+            R=R,
+            t=t,
             mask_amodal=composite.mask_whole,
             box_visible=composite.box_visible[at],
             box_amodal=composite.box_whole[at],
             visible_fraction=composite.visible[at] / composite.whole[at].clamp_min(1),
         )
-
-    def _up(self, value: Tensor) -> Tensor:
-        return value.to(self.device, non_blocking=True)
 
 
 def _smooth_edges(images: Tensor, region: Tensor) -> Tensor:

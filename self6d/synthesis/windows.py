@@ -28,6 +28,14 @@ class Windows:
     groups: list[tuple[int, int, int, int]]
     corner: Tensor
 
+    def table(self, image: Tensor, mask_row: Tensor) -> Tensor:
+        """(M, 4) int64: image, top, left, and row in `Composite.mask_whole` of each thing.
+
+        Args:
+            image: (M,) int64. mask_row: (M,) int64, as many as there are rows for none.
+        """
+        return torch.stack((image, self.corner[:, 1], self.corner[:, 0], mask_row), 1)
+
 
 def place_windows(corners: Tensor, K: Tensor, size: tuple[int, int], groups: int) -> Windows:
     """Windows that hold everything of each thing that can be in the image.
@@ -115,29 +123,23 @@ class Compositor:
     """
 
     def __init__(
-        self,
-        windows: Windows,
-        image: Tensor,
-        mask_row: Tensor,
-        masks: int,
-        batch: int,
-        size: tuple[int, int],
-        device: torch.device,
+        self, windows: Windows, table: Tensor, masks: int, batch: int, size: tuple[int, int]
     ) -> None:
         """Args:
         windows: of M things.
-        image: (M,) int64, on the CPU, the image of each.
-        mask_row: (M,) int64, on the CPU: row in `mask_whole`, or `masks` for none.
+        table: `windows.table(...)`, on the device.
         masks: rows of `mask_whole`. batch, size: of the images.
         """
-        self.size, self.batch, self.device = size, batch, device
+        self.size, self.batch, self.device = size, batch, table.device
         self.ch = size[0] + max(g[2] for g in windows.groups)
         self.cw = size[1] + max(g[3] for g in windows.groups)
-        table = torch.stack((image, windows.corner[:, 1], windows.corner[:, 0], mask_row), 1)
-        self.table = table.to(device, non_blocking=True)
-        self.masks = masks
-        self.nearest = torch.full((batch * self.ch * self.cw,), FARTHEST, device=device)
-        self.mask = torch.zeros((masks + 1) * self.ch * self.cw, dtype=torch.bool, device=device)
+        self.table, self.masks = table, masks
+        self.nearest = torch.full(
+            (batch * self.ch * self.cw,), FARTHEST, dtype=torch.int64, device=self.device
+        )
+        self.mask = torch.zeros(
+            (masks + 1) * self.ch * self.cw, dtype=torch.bool, device=self.device
+        )
         self.parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self.pixels = 0
 

@@ -99,7 +99,7 @@ class SyntheticTask:
         self._maker_thread = ThreadPoolExecutor(1, "scenes") if self.cuda else None
         self._side: torch.cuda.Stream | None = None
         if self.cuda:
-            self._side = torch.cuda.Stream(self.device)
+            self._side = torch.cuda.Stream(self.device, priority=-1)  # short kernels, needed soon
             self._side.wait_stream(torch.cuda.current_stream(self.device))
         self._next: tuple[int, Future[SceneBatch]] | None = None
         self._validation: SceneBatch | None = None

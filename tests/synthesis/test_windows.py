@@ -24,9 +24,8 @@ def test_composite_equals_a_loop_over_pixels(generator) -> None:
     order = torch.randperm(m, generator=generator)
     groups = [(0, 4, 6, 5), (4, 9, 8, 8)]
     row = torch.tensor([0, 1, 2, 6, 6, 3, 4, 5, 6])
-    compositor = Compositor(
-        Windows(order, groups, corner), image, row, 6, batch, size, torch.device("cpu")
-    )
+    windows = Windows(order, groups, corner)
+    compositor = Compositor(windows, windows.table(image, row), 6, batch, size)
     best = torch.full((batch, *size), torch.inf)
     thing = torch.full((batch, *size), -1)
     colour = torch.zeros(batch, 3, *size)
