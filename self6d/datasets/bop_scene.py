@@ -90,9 +90,10 @@ def numbered_images(folder: Path, sub: str, suffixes: tuple[str, ...]) -> dict[i
     try:
         with os.scandir(folder / sub) as entries:
             for entry in entries:
-                stem, suffix = os.path.splitext(entry.name)
-                if stem.isdecimal() and len(stem) < 16 and suffix.lower() in suffixes:
-                    found[int(stem)] = f"{sub}/{entry.name}"
+                name = entry.name
+                stem, _, suffix = name.rpartition(".")
+                if stem.isdecimal() and len(stem) < 16 and f".{suffix.lower()}" in suffixes:
+                    found[int(stem)] = f"{sub}/{name}"
     except OSError:
         return {}
     return found

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -33,8 +32,7 @@ _ROLE = re.compile(
 _MAX_APART_S = 0.02  # colour and depth of one instant
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """Paths of one frame below the root; depth is empty without depth."""
 
     rgb: str
@@ -110,25 +108,31 @@ class FolderRecording(Recording):
 
 def recognise(path: Path) -> str:
     """Why `path` is of this layout, or ""."""
-    rgb, depth = list_images(path, ordered=False)
-    if not rgb:
-        return ""
-    return f"{len(rgb)} colour and {len(depth)} depth images: plain RGB-D folder"
+    rgb_dir = image_folder(path)
+    if rgb_dir is not None:
+        return f"colour images in {rgb_dir}/: plain RGB-D folder"
+    return "colour images: plain RGB-D folder" if list_images(path)[0] else ""
 
 
-def list_images(root: Path, *, ordered: bool = True) -> tuple[list[str], list[str]]:
+def image_folder(path: Path) -> str | None:
+    """Name of the sub-folder that holds colour images, if there is one."""
+    subs = {p.name.lower(): p.name for p in path.iterdir() if p.is_dir()}
+    return next((subs[n] for n in RGB_FOLDERS if n in subs), None)
+
+
+def list_images(root: Path) -> tuple[list[str], list[str]]:
     """Colour and depth files below `root`, as relative paths in natural order."""
     subs = {p.name.lower(): p.name for p in root.iterdir() if p.is_dir()}
-    rgb_dir = next((subs[n] for n in RGB_FOLDERS if n in subs), None)
+    rgb_dir = image_folder(root)
     depth_dir = next((subs[n] for n in DEPTH_FOLDERS if n in subs), None)
-    flat = _names(root, RGB_SUFFIXES + DEPTH_SUFFIXES, ordered) if rgb_dir is None else []
+    flat = _names(root, RGB_SUFFIXES + DEPTH_SUFFIXES) if rgb_dir is None else []
     if rgb_dir is not None:
-        rgb = [f"{rgb_dir}/{n}" for n in _names(root / rgb_dir, RGB_SUFFIXES, ordered)]
+        rgb = [f"{rgb_dir}/{n}" for n in _names(root / rgb_dir, RGB_SUFFIXES)]
     else:
         rgb = [n for n in flat if not _is_depth(n) and n.lower().endswith(RGB_SUFFIXES)]
         rgb = [n for n in rgb if not re.search(r"mask|label|seg", n, re.IGNORECASE)]
     if depth_dir is not None:
-        depth = [f"{depth_dir}/{n}" for n in _names(root / depth_dir, DEPTH_SUFFIXES, ordered)]
+        depth = [f"{depth_dir}/{n}" for n in _names(root / depth_dir, DEPTH_SUFFIXES)]
     else:
         depth = [n for n in flat if _is_depth(n) and n.lower().endswith(DEPTH_SUFFIXES)]
     return rgb, depth
@@ -138,11 +142,13 @@ def _is_depth(name: str) -> bool:
     return bool(_DEPTH_WORD.search(os.path.splitext(name)[0]))
 
 
-def _names(folder: Path, suffixes: tuple[str, ...], ordered: bool) -> list[str]:
+def _names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     with os.scandir(folder) as entries:
         names = [e.name for e in entries if e.name.lower().endswith(suffixes)]
     names = [n for n in names if not n.startswith(".")]
-    return sorted(names, key=natural) if ordered else names
+    if len({len(n) for n in names}) <= 1:
+        return sorted(names)  # zero-padded: the order of text is the order of numbers
+    return sorted(names, key=natural)
 
 
 def natural(name: str) -> list:
@@ -169,8 +175,9 @@ def paired(rgb: list[str], depth: list[str], root: Path) -> dict[int, Pair]:
     of one as of the other, by order, with a note. Colour images without depth are left out, with
     a note, unless no depth was recorded at all.
     """
+    stems = [_stem(r) for r in rgb]
     match = {_stem(d): d for d in depth}
-    found = [match.get(_stem(r), "") for r in rgb]
+    found = [match.get(stem, "") for stem in stems]
     if depth and not any(found):
         found = _by_time(rgb, depth) or _by_order(rgb, depth, root)
     unpaired = found.count("") if depth else 0
@@ -179,13 +186,12 @@ def paired(rgb: list[str], depth: list[str], root: Path) -> dict[int, Pair]:
     spare = len(depth) - (len(found) - found.count(""))
     if spare:
         note(root, f"{spare} of {len(depth)} depth images have no colour image; left out")
-    pairs = [(r, d) for r, d in zip(rgb, found, strict=True) if d or not depth]
-    numbers = [_stem(r) for r, _ in pairs]
-    numeric = all(n.isdecimal() and len(n) < 16 for n in numbers)
-    ids = [int(n) for n in numbers] if numeric else list(range(len(pairs)))
+    kept = [(s, r, d) for s, r, d in zip(stems, rgb, found, strict=True) if d or not depth]
+    numeric = all(s.isdecimal() and len(s) < 16 for s, _, _ in kept)
+    ids = [int(s) for s, _, _ in kept] if numeric else list(range(len(kept)))
     if len(set(ids)) < len(ids):
-        ids = list(range(len(pairs)))
-    return {i: Pair(r, d) for i, (r, d) in zip(ids, pairs, strict=True)}
+        ids = list(range(len(kept)))
+    return {i: Pair(r, d) for i, (_, r, d) in zip(ids, kept, strict=True)}
 
 
 def _by_time(rgb: list[str], depth: list[str]) -> list[str] | None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from self6d.datasets import depth_scale
-from self6d.datasets.folder import FolderRecording, Pair, list_images, paired
+from self6d.datasets.folder import FolderRecording, Pair, image_folder, list_images, paired
 from self6d.datasets.images import read_depth_raw
 from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
 from self6d.datasets.labels import checked_pose, pose_from_bop
@@ -163,5 +163,7 @@ def _camera(folder: Path) -> Intrinsics:
 
 def recognise(path: Path) -> str:
     """Why `path` is a single image, or ""."""
-    rgb, _ = list_images(path, ordered=False)
+    if image_folder(path) is not None:
+        return ""
+    rgb, _ = list_images(path)
     return f"one colour image ({rgb[0]}): single image" if len(rgb) == 1 else ""
