@@ -116,7 +116,7 @@ def bench_render(
     for faces, batch, height, width in cases or CASES[own]:
         model = bumpy_sphere(faces)
         packed = pack_models([model], device)
-        scene = _scene(packed, batch, height, width)
+        inputs = scene(packed, batch, height, width)
         for name in backends:
             if name != own and len(model.faces) > PEER_FACES:
                 continue
@@ -129,7 +129,7 @@ def bench_render(
                 "width": width,
             }
             times = repeats if name == own else max(repeats // 3, 5)
-            row |= _measure(name, packed, scene, (height, width), times, graph=name == "cuda")
+            row |= _measure(name, packed, inputs, (height, width), times, graph=name == "cuda")
             rows.append(row)
             if listener is not None:
                 listener(row)
@@ -154,7 +154,8 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     return out
 
 
-def _scene(models: PackedModels, batch: int, height: int, width: int) -> dict[str, Tensor]:
+def scene(models: PackedModels, batch: int, height: int, width: int) -> dict[str, Tensor]:
+    """R, t, K of random views of `bumpy_sphere`, and gradients rgb, depth, mask to send back."""
     device = models.device
     focal = 0.4 * min(height, width) * DISTANCE_M / RADIUS_M
     K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
@@ -165,23 +166,23 @@ def _scene(models: PackedModels, batch: int, height: int, width: int) -> dict[st
         ("depth", "mask"), (batch, height, width)
     )
     grads = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    scene = {"R": R, "t": t, "K": K.expand(batch, 3, 3).contiguous(), **grads}
-    return {name: x.to(device) for name, x in scene.items()}
+    every = {"R": R, "t": t, "K": K.expand(batch, 3, 3).contiguous(), **grads}
+    return {name: x.to(device) for name, x in every.items()}
 
 
 def _measure(
     backend: str,
     models: PackedModels,
-    scene: dict[str, Tensor],
+    inputs: dict[str, Tensor],
     size: tuple[int, int],
     repeats: int,
     graph: bool,
 ) -> dict[str, Any]:
-    R, t = scene["R"].clone().requires_grad_(), scene["t"].clone().requires_grad_()
-    seeds = (scene["rgb"], scene["depth"], scene["mask"])
+    R, t = inputs["R"].clone().requires_grad_(), inputs["t"].clone().requires_grad_()
+    seeds = (inputs["rgb"], inputs["depth"], inputs["mask"])
 
     def forward() -> Any:
-        return render(R, t, scene["K"], models, size, backend=backend)
+        return render(R, t, inputs["K"], models, size, backend=backend)
 
     def both() -> Any:
         out = forward()

@@ -116,11 +116,15 @@ def nearest_face(triangles: Tensor, rays: Tensor, near: float) -> Tensor:
     face_id = torch.full((len(rays),), -1, dtype=torch.int64, device=rays.device)
     step = max(1, PAIRS // max(len(rays), 1))
     for first in range(0, len(triangles), step):
-        planes, det = edge_planes(triangles[first : first + step])
+        corners = triangles[first : first + step]
+        planes, det = edge_planes(corners)
+        e1, e2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        normal = torch.linalg.cross(e1, e2)
+        flat = (normal**2).sum(1) <= 1e-20 * (e1**2).sum(1) * (e2**2).sum(1)
         e = (rays @ planes.view(-1, 3).T).view(len(rays), -1, 3)
         total = e.sum(-1)
         z = det / total
-        inside = (e * total[..., None] >= 0).all(-1) & (total != 0)
+        inside = (e * total[..., None] >= 0).all(-1) & (total != 0) & ~flat
         hit = inside & (z >= near)
         z = torch.where(hit, z, torch.inf)
         nearest = z.amin(1)
