@@ -112,11 +112,21 @@ def export(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
     onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Also write ONNX.")] = True,
+    program: Annotated[
+        bool, typer.Option("--program", help="Also write a torch.export program.")
+    ] = False,
+    slim: Annotated[
+        bool, typer.Option("--slim", help="Instead a small run folder, to start other runs from.")
+    ] = False,
 ) -> None:
     """Weights and an inference example that needs RGB alone."""
     from self6d.training import jobs
 
-    for path in jobs.export(run, to, onnx=onnx):
+    if slim:
+        typer.echo(str(jobs.slim(run, to).path))
+        return
+
+    for path in jobs.export(run, to, onnx=onnx, program=program):
         typer.echo(str(path))
 
 

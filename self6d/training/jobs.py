@@ -32,14 +32,23 @@ from self6d.training.inputs import (
 from self6d.training.loop import Task, run_task
 from self6d.training.optimizing import optimize
 from self6d.training.run_folder import RunFolder
-from self6d.training.using import default_split, evaluate, predict, some_frames, synth_preview
+from self6d.training.using import (
+    default_split,
+    evaluate,
+    export,
+    predict,
+    some_frames,
+    synth_preview,
+)
 
 __all__ = [
     "RunConfig",
     "adapt",
     "evaluate",
+    "export",
     "optimize",
     "predict",
+    "slim",
     "synth_preview",
     "train_synthetic",
 ]
