@@ -37,6 +37,7 @@ from self6d.training.using import (
     evaluate,
     export,
     predict,
+    slim,
     some_frames,
     synth_preview,
 )
