@@ -5,6 +5,8 @@ Source: IEC 61966-2-1 (sRGB transfer curve, D65 white) and CIE 15 (L*a*b*).
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,12 @@ def srgb_to_linear(rgb: Tensor) -> Tensor:
     return torch.where(bright, ((safe + 0.055) / 1.055) ** 2.4, rgb / 12.92)
 
 
+@cache
+def _to_xyz(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Kept on the device: a copy to it at each call would forbid CUDA graphs."""
+    return torch.tensor(_TO_XYZ, dtype=dtype, device=device)
+
+
 def rgb_to_lab(rgb: Tensor) -> Tensor:
     """CIELAB of sRGB colours, D65 white.
 
@@ -35,8 +43,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     Returns:
         (..., 3, H, W): L in [0, 100], a and b in about [-110, 110], 0 for black and grey.
     """
-    matrix = torch.tensor(_TO_XYZ, dtype=rgb.dtype, device=rgb.device)
-    xyz = torch.einsum("ij,...jhw->...ihw", matrix, srgb_to_linear(rgb))
+    xyz = torch.einsum("ij,...jhw->...ihw", _to_xyz(rgb.dtype, rgb.device), srgb_to_linear(rgb))
     delta = 6 / 29
     bright = xyz > delta**3
     safe = torch.where(bright, xyz, torch.ones_like(xyz))

@@ -6,6 +6,9 @@ evidence (an empty mask) the number is 0 and so is its gradient.
 
 from __future__ import annotations
 
+import warnings
+from functools import cache
+
 import torch
 from pytorch_msssim import ms_ssim
 from torch import Tensor
@@ -14,6 +17,11 @@ from self6d.errors import InputError
 from self6d.losses.color import rgb_to_ab
 
 MS_SSIM_SCALES = 5
+MS_SSIM_SIGMA = 1.5
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+# it copies the weights it is given, which is what we want: they are on the device already
+warnings.filterwarnings("ignore", "To copy construct from a tensor", module="pytorch_msssim")
 
 
 def mask_loss(
@@ -102,5 +110,23 @@ def ms_ssim_loss(source: Tensor, rendered: Tensor) -> Tensor:
     if rendered.requires_grad:
         rendered = rendered.view_as(rendered)  # the hook belongs to this use alone
         rendered.register_hook(lambda grad: grad.nan_to_num(0.0, 0.0, 0.0))
-    window = ms_ssim_window(*source.shape[-2:])
-    return 1 - ms_ssim(source, rendered, data_range=1.0, size_average=False, win_size=window)
+    width = ms_ssim_window(*source.shape[-2:])
+    window, weights = _ms_ssim_constants(width, source.shape[1], source.dtype, source.device)
+    similarity = ms_ssim(
+        source, rendered, data_range=1.0, size_average=False, win=window, weights=weights
+    )
+    return 1 - similarity
+
+
+@cache
+def _ms_ssim_constants(
+    width: int, channels: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Gaussian window (C, 1, 1, width) and scale weights (5,), as pytorch-msssim makes them.
+
+    Kept on the device: a copy to it at each call would forbid CUDA graphs.
+    """
+    x = torch.arange(width, dtype=dtype, device=device) - width // 2
+    gauss = torch.exp(-(x**2) / (2 * MS_SSIM_SIGMA**2))
+    window = (gauss / gauss.sum()).repeat(channels, 1, 1, 1)
+    return window, torch.tensor(MS_SSIM_WEIGHTS, dtype=dtype, device=device)
