@@ -168,9 +168,12 @@ def _first_fault(table: dict, path: Path) -> InputError:
 def _one_camera(folder: Path, rgb: dict[int, str]) -> tuple[dict[int, int], np.ndarray, np.ndarray]:
     """The dataset's camera.json stands in for a missing scene_camera.json."""
     for parent in scene_levels(folder):
-        if (parent / "camera.json").is_file():
-            intrinsics = read_intrinsics(parent / "camera.json")
-            note(folder, "has no scene_camera.json; the dataset's camera.json is used")
+        sensor = folder.absolute().parent.name.rpartition("_")[2]  # test_kinect: camera_kinect.json
+        names = ("camera.json", f"camera_{sensor}.json")
+        path = next((parent / n for n in names if (parent / n).is_file()), None)
+        if path is not None:
+            intrinsics = read_intrinsics(path)
+            note(folder, f"has no scene_camera.json; the dataset's {path.name} is used")
             scale = np.array([intrinsics.depth_scale or 1.0])
             return dict.fromkeys(rgb, 0), intrinsics.K[None], scale
     raise InputError(

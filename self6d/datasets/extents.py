@@ -144,7 +144,6 @@ def _extent(points: np.ndarray) -> float:
     a = np.pi * (1 + 5**0.5) * i
     r = np.sqrt(1 - z * z)
     directions = np.stack((r * np.cos(a), r * np.sin(a), z))
-    if len(points) > 2000:
-        points = points[:: len(points) // 2000]
+    points = points[:: max(1, len(points) // 600)]
     low, high = np.percentile(points @ directions, (2, 98), axis=0)
     return float((high - low).max())

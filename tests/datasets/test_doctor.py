@@ -87,7 +87,7 @@ def test_a_good_recording(tmp_path: Path, without_symmetry) -> None:
         doctor.write_fixed(report, tmp_path / "copy")
 
 
-@pytest.mark.parametrize(("unit_mm", "stated"), [(0.1, 1.0), (1.0, 0.1), (1.0, 1000.0)])
+@pytest.mark.parametrize(("unit_mm", "stated"), [(0.1, 1.0), (1.0, 1000.0)])
 def test_depth_scale_is_found_and_mended(tmp_path: Path, without_symmetry, unit_mm, stated) -> None:
     root = recording(tmp_path / "data", unit_mm, stated)
     before = hashes(root)

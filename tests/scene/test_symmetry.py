@@ -23,7 +23,6 @@ TILT = trimesh.transformations.rotation_matrix(0.7, [1, 2, 3], [0.01, 0.02, 0])
 # solid, order of its rotation group without the identity, round axes
 SOLIDS = {
     "brick": (trimesh.creation.box((0.1, 0.07, 0.04)), 3, 0),
-    "square prism": (trimesh.creation.box((0.1, 0.06, 0.06)), 7, 0),
     "cube": (trimesh.creation.box((0.1, 0.1, 0.1)), 23, 0),
     "pentagonal prism": (trimesh.creation.cylinder(0.04, 0.1, sections=5), 9, 0),
     "cylinder": (trimesh.creation.cylinder(0.04, 0.1, sections=64), 1, 1),
