@@ -65,6 +65,8 @@ def roi_align(
     if features.dtype != torch.float64:  # half-precision grids are off by pixels
         features = features.float()
     (b, c, height, width), r, (h, w) = features.shape, boxes.shape[1], size
+    if b * r == 0:  # pooling refuses empty maps
+        return features.new_zeros(0, c, h, w)
     x, y = cell_centres(boxes.to(features.dtype) * scale, (h * samples, w * samples))
     grid_x = _grid_coordinate(x, width)[:, :, None, :].expand(-1, -1, h * samples, -1)
     grid_y = _grid_coordinate(y, height)[:, :, :, None].expand(-1, -1, -1, w * samples)

@@ -9,7 +9,7 @@ import torch
 
 from self6d.errors import InputError
 from self6d.geometry import egocentric_to_allocentric, matrix_to_quaternion, matrix_to_rotation6d
-from self6d.network import NetworkConfig, PoseNetwork
+from self6d.network import NetworkConfig, PoseNetwork, masks_in_regions
 from self6d.network.roi import pose_regions
 from self6d.network.translation import ENCODE
 
@@ -89,7 +89,15 @@ def test_predictions_have_the_promised_shapes(network: PoseNetwork, batch) -> No
     assert len(limited) == 2
     many = network.predict(batch.images, batch.K, score_threshold=0.0, one_per_object=False)
     assert 2 <= len(many) <= 40
-    assert len(network.predict(batch.images, batch.K, score_threshold=0.999)) == 0
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_nothing_found(network: PoseNetwork, batch, images: int) -> None:
+    found = network.predict(batch.images[:images], batch.K[:images], score_threshold=0.999)
+    assert len(found) == 0
+    assert found.R.shape == (0, 3, 3)
+    h, w = batch.images.shape[-2:]
+    assert masks_in_regions(found, torch.zeros(0, 4), (h, w)).shape[-2:] == (h, w)
 
 
 def test_prediction_leaves_batch_norm_alone(network: PoseNetwork, batch) -> None:

@@ -100,8 +100,10 @@ def test_half_precision_features_keep_exact_positions() -> None:
     assert (half - exact).abs().max() < 2**-8
 
 
-def test_no_boxes() -> None:
-    out = roi_align(torch.rand(2, 3, 8, 8), torch.zeros(0, 4), torch.zeros(0).long(), (4, 4))
+@pytest.mark.parametrize("images", [1, 2])
+def test_no_boxes(images: int) -> None:
+    features, index = torch.rand(images, 3, 8, 8), torch.zeros(0).long()
+    out = roi_align(features, torch.zeros(0, 4), index, (4, 4))
     assert out.shape == (0, 3, 4, 4)
 
 
