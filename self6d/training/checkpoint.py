@@ -209,6 +209,19 @@ def unpack(packed: dict[str, Any]) -> Any:
     return walk(packed["meta"])
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """`optimizer.load_state_dict` that also gives moments the memory layout of their parameters.
+
+    Files hold plain row-major tensors. Fused optimisers walk parameter, gradient and moments side
+    by side in memory, so those of channels-last parameters must be laid out like them.
+    """
+    optimizer.load_state_dict(state)
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
 def _own_storage(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """On the CPU, contiguous, and no two sharing memory (safetensors refuses shared memory)."""
     seen: set[int] = set()

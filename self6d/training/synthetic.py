@@ -247,7 +247,7 @@ class SyntheticTask:
         tree = checkpoint.unpack(state)
         self.average.network.load_state_dict(tree["network"])
         self.network.load_state_dict(tree["trained"])
-        self.optimizer.load_state_dict(tree["optimizer"])
+        checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
         self.batch_size = tree["batch_size"]
         self.images_made = tree["images_made"]
         self._step = tree["step"]

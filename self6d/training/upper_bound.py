@@ -139,7 +139,7 @@ class UpperBoundTask:
         tree = checkpoint.unpack(state)
         self.average.network.load_state_dict(tree["network"])
         self.network.load_state_dict(tree["trained"])
-        self.optimizer.load_state_dict(tree["optimizer"])
+        checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
         self.batch_size = tree["batch_size"]
 
     def result(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from self6d.errors import CheckpointError
 from self6d.training.checkpoint import (
     is_intact,
     load_checkpoint,
+    load_optimizer,
     newest_intact,
     pack,
     prune,
@@ -57,6 +58,33 @@ def test_optimizer_state_survives_packing(tmp_path):
     assert torch.equal(fresh.state[weight]["exp_avg"], optimizer.state[weight]["exp_avg"])
     assert back["pair"] == [1, None, 2.5]
     assert back["names"] == {3: "x"}
+
+
+def test_resumed_fused_optimizer_of_channels_last_weights_steps_alike(tmp_path):
+    """Files are row-major: moments must get their parameters' layout back."""
+
+    def make():
+        torch.manual_seed(0)
+        conv = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        return conv, torch.optim.AdamW(conv.parameters(), lr=0.1, fused=True)
+
+    def step(conv, optimizer, seed):
+        x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+        optimizer.zero_grad()
+        conv(x).square().mean().backward()
+        optimizer.step()
+
+    conv, optimizer = make()
+    step(conv, optimizer, 1)
+    tree = {"conv": conv.state_dict(), "optimizer": optimizer.state_dict()}
+    path = save_checkpoint(tmp_path, 1, pack(tree))
+    step(conv, optimizer, 2)
+    resumed, fresh = make()
+    back = unpack(load_checkpoint(path).state())
+    resumed.load_state_dict(back["conv"])
+    load_optimizer(fresh, back["optimizer"])
+    step(resumed, fresh, 2)
+    assert torch.equal(resumed.weight, conv.weight)
 
 
 def test_packing_refuses_what_json_cannot_hold():
