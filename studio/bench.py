@@ -1,0 +1,200 @@
+"""How smooth the window is: first paint, event-loop delay beside a training job, redraw times.
+
+`self6d-studio bench gui [--seconds S] [--json FILE]` runs this. Delay is how late a 5 ms timer
+fires while a stage-1 job trains at full speed and the window shows its curves and pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import QEventLoop, QObject, Qt, QTimer
+from PySide6.QtWidgets import QApplication
+
+TICK_MS = 5
+CURVES, POINTS = 6, 100_000
+FRAME_SIZE = (480, 640)
+WAIT_S = 300.0
+
+
+class DelayMeter(QObject):
+    """Notes how late each tick of a timer comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late_ms: list[float] = []
+        self._timer = QTimer(self, interval=TICK_MS, timerType=Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._tick)
+        self._due = 0.0
+
+    def start(self) -> None:
+        self._due = time.perf_counter() + TICK_MS / 1000
+        self._timer.start()
+
+    def stop(self) -> None:
+        self._timer.stop()
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.late_ms.append(max(now - self._due, 0.0) * 1000)
+        self._due = now + TICK_MS / 1000
+
+
+def bench_gui(json_path: str | Path | None = None, seconds: float = 60.0) -> dict[str, Any]:
+    """Measure everything; print it and write it where asked."""
+    from studio.app import make_application
+
+    result: dict[str, Any] = {"first_paint_s": first_paint()}
+    make_application()
+    with tempfile.TemporaryDirectory() as folder:
+        result |= event_delay(Path(folder), seconds)
+    result["curves_redraw_ms"] = curves_redraw()
+    for name, value in result.items():
+        print(f"{name:24} {value:.4g}")
+    if json_path is not None:
+        Path(json_path).write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def first_paint(repeats: int = 3) -> float:
+    """Seconds from the start of a fresh process to the first painted window, median."""
+    code = (
+        "import psutil, time, tempfile, pathlib\n"
+        "from studio.app import FirstPaint, make_application\n"
+        "from studio.settings import Settings\n"
+        "from studio.theme import theme\n"
+        "app = make_application()\n"
+        "theme.apply('light')\n"
+        "from studio.window import StudioWindow\n"
+        "w = StudioWindow(Settings(pathlib.Path(tempfile.mkdtemp()) / 'a.ini'))\n"
+        "born = psutil.Process().create_time()\n"
+        "FirstPaint(w, lambda: (print(time.time() - born), app.quit()))\n"
+        "w.show()\n"
+        "app.exec()\n"
+    )
+    times = []
+    for _ in range(repeats):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        times.append(float(done.stdout.split()[-1]))
+    return float(np.median(times))
+
+
+def event_delay(folder: Path, seconds: float) -> dict[str, float]:
+    """Delays while a job trains, and frames scrubbed a second."""
+    from self6d.datasets.sample import make_sample
+    from studio.app import open_window
+    from studio.jobs import JobSpec
+    from studio.settings import Settings
+
+    sample = make_sample(folder / "sample", frames=12, eval_frames=2, size=(120, 160))
+    settings = Settings(folder / "studio.ini")
+    settings.theme, settings.runs_folder = "light", folder / "runs"
+    window = open_window(settings, sample, restore=False)
+    try:
+        _wait(lambda: window.built and window.director.frame is not None)
+        rate = frames_per_second(window)
+        job = window.runs.submit(JobSpec(
+            "train", folder / "runs" / "bench", models=(sample / "models",), preset="tiny",
+            steps=1_000_000, options={"camera": sample}, overrides={"loop.preview_every": 5},
+        ))  # fmt: skip
+        window.show_step("synthetic")
+        _wait(lambda: job.last_progress is not None and job.last_progress.step >= 5)
+        meter = DelayMeter()
+        meter.start()
+        _spin(seconds)
+        meter.stop()
+        late = np.array(meter.late_ms)
+        job.kill()
+        _wait(lambda: job.state.over)
+    finally:
+        window.close()
+        window.deleteLater()
+    return {
+        "event_delay_median_ms": float(np.median(late)),
+        "event_delay_p99_ms": float(np.percentile(late, 99)),
+        "event_delay_max_ms": float(late.max()),
+        "frames_per_s": rate,
+    }
+
+
+def frames_per_second(window: Any, count: int = 120) -> float:
+    """Cached frames of 640 x 480 that can be scrubbed through a second, each painted."""
+    from studio.engine.types import FrameData
+
+    project, director = window.project, window.director
+    total, path = len(project.recording), project.recording.root
+    generator = np.random.default_rng(0)
+    for index in range(total):
+        rgb = generator.integers(0, 255, (*FRAME_SIZE, 3), dtype=np.uint8)
+        depth = generator.random(FRAME_SIZE, dtype=np.float32)
+        director.cache.put(path, FrameData(index, "", rgb, depth, np.eye(3)))
+    canvas = window.workspace.stage.frame_view.canvas
+    began = time.perf_counter()
+    for i in range(1, count + 1):
+        project.select_frame(i % total)
+        canvas.repaint()
+        QApplication.processEvents()
+    rate = count / (time.perf_counter() - began)
+    director.cache.clear()
+    project.select_frame(0)
+    return rate
+
+
+def curves_redraw(repeats: int = 20) -> float:
+    """Median milliseconds to redraw six curves of 100 000 points, raw and smoothed."""
+    from studio.views.curves import TERM_ORDER, CurvesView, RunCurves
+
+    view = CurvesView()
+    view.resize(1200, 300)
+    view.show()
+    generator = np.random.default_rng(0)
+    run = RunCurves("bench")
+    steps = np.arange(POINTS)
+    for term in TERM_ORDER[:CURVES]:
+        run.extend(f"loss/{term}", steps, np.exp(-steps / 2e4) + 0.3 * generator.random(POINTS))
+    view.show_run(run)
+    _spin(0.3)
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        view.redraw_now()
+        times.append((time.perf_counter() - began) * 1000)
+    view.close()
+    view.deleteLater()
+    return float(np.median(times))
+
+
+def _spin(seconds: float) -> None:
+    loop = QEventLoop()
+    QTimer.singleShot(int(seconds * 1000), loop.quit)
+    loop.exec()
+
+
+def _wait(condition: Any) -> None:
+    until = time.monotonic() + WAIT_S
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError("the window did not get there")
+        _spin(0.05)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure how smooth the window is.")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--json", default=None)
+    given = parser.parse_args()
+    bench_gui(given.json, given.seconds)
+
+
+if __name__ == "__main__":
+    main()

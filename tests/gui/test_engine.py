@@ -1,0 +1,148 @@
+"""The helper process: answers, replaced requests, failures, death."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import psutil
+import pytest
+
+from studio.engine import Engine
+from studio.engine.types import PoseData
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture(scope="module")
+def engine(qapp):
+    """One for all tests here: torch takes seconds to load."""
+    engine = Engine()
+    yield engine
+    engine.close()
+
+
+def test_frames_renderings_and_clouds_come_back(engine, sample, wait):
+    got = {}
+    models = [str(sample / "models")]
+    engine.request("open_recording", str(sample), done=lambda v: got.update(info=v))
+    wait(lambda: "info" in got)
+    info = got["info"]
+    assert len(info) == 12
+    assert info.has_depth
+    assert info.has_truth
+    assert info.models == str(sample / "models")
+    index = info.splits["eval"][0]
+    engine.request("frame", str(sample), index, done=lambda v: got.update(frame=v))
+    wait(lambda: "frame" in got)
+    frame = got["frame"]
+    assert frame.rgb.shape == (96, 128, 3)
+    assert frame.truth
+    engine.request("render", models, frame.truth, frame.K, frame.size,
+                   done=lambda v: got.update(drawn=v))  # fmt: skip
+    engine.request("cloud", str(sample), index, models, frame.truth[0],
+                   done=lambda v: got.update(cloud=v))  # fmt: skip
+    wait(lambda: "cloud" in got)
+    drawn = got["drawn"]
+    both = drawn.mask & (frame.depth_m > 0)
+    gap = np.abs(drawn.depth_m[both] - frame.depth_m[both])
+    assert np.median(gap) < 0.01  # the truth lies on the sensor's surface
+    assert set(np.unique(drawn.owner)) <= {-1, *range(len(frame.truth))}
+    assert got["cloud"].chamfer_mm < 20
+    assert len(got["cloud"].distance) == len(got["cloud"].model)
+
+
+def test_truth_of_unlabelled_frames_stays_unknown(engine, sample, wait):
+    got = []
+    engine.request("open_recording", str(sample), done=got.append)
+    wait(lambda: got)
+    for index in got[0].splits["adapt"][:3]:
+        frames = []
+        engine.request("frame", str(sample), index, done=frames.append)
+        wait(lambda frames=frames: frames)
+        assert frames[0].truth == ()
+
+
+def test_of_requests_with_one_key_only_first_and_last_run(engine, sample, wait):
+    shown = []
+    for index in range(8):
+        engine.request("frame", str(sample), index, key="frame",
+                       done=lambda f: shown.append(f.index))  # fmt: skip
+    wait(lambda: shown and shown[-1] == 7)
+    assert shown == [0, 7]
+
+
+def test_failure_says_what_where_and_what_to_do(engine, tmp_path, wait):
+    failures = []
+    engine.request("open_recording", str(tmp_path), failed=failures.append)
+    wait(lambda: failures)
+    failure = failures[0]
+    assert failure.type == "InputError"
+    assert str(tmp_path) in failure.one_line()
+    assert failure.remedy
+    assert "Traceback" in failure.trace
+
+
+def test_killed_helper_is_reported_starts_again_and_leaves_nothing(qapp, sample, wait):
+    engine = Engine()
+    crashes, answers = [], []
+    engine.crashed.connect(crashes.append)
+    engine.request("open_recording", str(sample), done=answers.append)
+    wait(lambda: answers)
+    os.kill(engine.pid, signal.SIGKILL)
+    wait(lambda: crashes)
+    assert "stopped" in crashes[0].what
+    engine.request("open_recording", str(sample), done=answers.append)
+    wait(lambda: len(answers) == 2)
+    pid = engine.pid
+    engine.close()
+    assert not psutil.pid_exists(pid)
+
+
+def test_shares_of_the_xray_add_up_to_the_pull(engine, sample, wait):
+    got = []
+    engine.request("open_recording", str(sample), done=got.append)
+    wait(lambda: got)
+    index = got[0].splits["eval"][0]
+    engine.request("frame", str(sample), index, done=got.append)
+    wait(lambda: len(got) == 2)
+    truth = got[1].truth[0]
+    off = PoseData(truth.object_id, truth.R, truth.t + np.array([0.008, -0.004, 0.0]))
+    engine.request("xray", str(sample), index, [str(sample / "models")], off,
+                   {"perceptual": 0.0}, done=got.append)  # fmt: skip
+    wait(lambda: len(got) == 3)
+    xray = got[2]
+    assert "perceptual" not in xray.terms
+    for name in ("mask", "geometry"):
+        pull = xray.terms[name]
+        length = np.linalg.norm(np.concatenate((pull.rotation, pull.translation)))
+        assert pull.share.sum() == pytest.approx(length, rel=0.15)
+    # the object was pushed to the right: geometry and mask pull it back to the left
+    assert xray.terms["mask"].translation[0] < 0
+    total = xray.terms["total"]
+    summed = sum(t.translation for n, t in xray.terms.items() if n != "total")
+    np.testing.assert_allclose(total.translation, summed, rtol=1e-3, atol=1e-3)
+
+
+def test_window_process_never_loads_torch(tmp_path):
+    code = """
+import sys
+from pathlib import Path
+from PySide6.QtCore import QTimer
+from studio.app import make_application, open_window
+from studio.settings import Settings
+app = make_application()
+window = open_window(Settings(Path(sys.argv[1])), restore=False)
+def check():
+    if not window.built:
+        return QTimer.singleShot(100, check)
+    print("torch" in sys.modules, "scipy" in sys.modules)
+    window.close()
+    app.quit()
+QTimer.singleShot(100, check)
+app.exec()
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.ini")],
+                          capture_output=True, text=True, timeout=90)  # fmt: skip
+    assert done.stdout.split() == ["False", "False"], done.stderr
