@@ -31,6 +31,9 @@ class AdaptConfig:
 
     scope: Literal["heads", "pose", "all"] = "pose"
     """What is trained: mask and pose branches, all behind the detector, or everything."""
+    self_scope: Literal["auto", "heads", "scope"] = "auto"
+    """What L_self itself moves: the pose heads alone, or all of `scope`. "auto": the heads if the
+    network's translation starts from its own mask, since that start passes on no gradient."""
     lr: float = 1e-4
     """Learning rate of AdamW, while it is flat."""
     warmup: int = 100
@@ -53,7 +56,7 @@ class AdaptConfig:
     refresh_every: int = 150
     """Steps after which the teacher looks at frames again; 0: only at the start."""
     refresh_frames: int = 0
-    """Frames looked at in each refresh, in turn; 0: all of them."""
+    """Frames looked at (and refined) in each refresh, in turn; 0: all of them."""
 
     self_weight: float = 1.0
     """Weight of L_self on the student's poses."""
@@ -67,6 +70,8 @@ class AdaptConfig:
     """Optimiser steps of a refinement; flips, starts and step sizes come from [optimize]."""
     pseudo_region: int = 128
     """Side of the regions in a refinement, pixels."""
+    pseudo_colour: bool = True
+    """Refine with MS-SSIM and the perceptual term too; without them it costs a third."""
     pseudo_chunk: int = 64
     """Starts refined at once."""
     keep_iou: float = 0.7

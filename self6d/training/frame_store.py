@@ -40,7 +40,7 @@ class FrameStore:
         device: where batches go.
         use_depth: False drops depth.
         height: frames are resampled to it, pixels; 0 keeps theirs.
-        budget_mb: frames stay in memory (8-bit colour, depth in tenths of a millimetre) if they fit.
+        budget_mb: frames stay in memory (8-bit colour, depth in 0.1 mm) if all fit.
 
     Raises:
         TypeError: given anything that could lead to a label.

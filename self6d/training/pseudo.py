@@ -56,6 +56,10 @@ class Beliefs:
         rest = (torch.cat([getattr(p, name) for p in parts]) for name in names)
         return Beliefs(Detections.cat([p.found for p in parts]), *rest)
 
+    def sorted(self) -> Beliefs:
+        """By frame, then by object."""
+        return self[(self.found.image_index * 10_000 + self.found.object_index).argsort()]
+
     def state(self) -> dict[str, Tensor]:
         """Tensors by name, masks at half precision, for a checkpoint."""
         found = {f"found.{f.name}": getattr(self.found, f.name) for f in fields(Detections)}
@@ -128,9 +132,7 @@ def update(old: Beliefs, new: Beliefs, frames: Sequence[int]) -> Beliefs:
             shape = (-1, *[1] * (now.ndim - 1))
             setattr(new, name, torch.where(better.view(shape), before, now))
     rest = (~looked[old.found.image_index]).nonzero()[:, 0]
-    both = Beliefs.cat([old[rest], new])
-    order = (both.found.image_index * 10_000 + both.found.object_index).argsort()
-    return both[order]
+    return Beliefs.cat([old[rest], new]).sorted()
 
 
 def choose_kept(

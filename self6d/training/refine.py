@@ -144,6 +144,8 @@ def _refine(
     R, t, group = make_starts(
         found.R.detach(), found.t.detach(), found.object_index, models, config, generator
     )
+    likely = _plausible(target, models, R, t, group, found.object_index, objective)
+    R, t, group = R[likely], t[likely], group[likely]
     index = found.object_index[group]
     trajectory = optimise_poses(target[group], models, index, R, t, objective, config)
     terms = trajectory.final()
@@ -163,6 +165,30 @@ def _refine(
         _spread(trajectory, terms, group, best, objects, index),
         moved,
     )
+
+
+def _plausible(
+    target: Target,
+    models: PackedModels,
+    R: Tensor,
+    t: Tensor,
+    group: Tensor,
+    object_index: Tensor,
+    objective: SelfSupervision,
+    share: float = 0.75,
+) -> Tensor:
+    """Starts worth optimising: a group's first, and those that fill its mask about as well.
+
+    Most half turns of most objects do not, and are not optimised.
+    """
+    size = (target.mask.shape[-2], target.mask.shape[-1])
+    many = target[group]
+    index = object_index[group]
+    rendering = render(R, t, many.K, models, size, object_index=index, soft_mask=False)
+    iou = judge_poses(objective, many, rendering, torch.ones_like(t[:, 0])).mask_iou
+    first = torch.ones_like(group, dtype=torch.bool)
+    first[1:] = group[1:] != group[:-1]
+    return (first | (iou >= share * iou[first][group])).nonzero()[:, 0]
 
 
 def _distance(

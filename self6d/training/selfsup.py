@@ -41,11 +41,15 @@ REGION_TERMS = ("mask", "pose", "translation", "coordinates", "regions")
 
 
 class _Student(nn.Module):
-    """All that a step asks of the network, in one call, as data-parallel training needs it."""
+    """All that a step asks of the network, in one call, as data-parallel training needs it.
 
-    def __init__(self, network: PoseNetwork) -> None:
+    Args:
+        still: parameters that the poses pass no gradient to; losses with labels still do.
+    """
+
+    def __init__(self, network: PoseNetwork, still: Sequence[Tensor]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.still = network, list(still)
 
     def forward(
         self,
@@ -54,7 +58,11 @@ class _Student(nn.Module):
         boxes: tuple[Tensor, Tensor, Tensor],
         labelled: Sequence[tuple[SceneBatch, bool, torch.Generator]],
     ) -> tuple[Detections, list[Tensor]]:
+        for parameter in self.still:  # what they are when a graph is made decides where it leads
+            parameter.requires_grad_(False)
         found = self.network.poses_for_boxes(images, K, *boxes)
+        for parameter in self.still:
+            parameter.requires_grad_(True)
         losses = []
         for batch, complete, generator in labelled:
             terms = self.network.losses(batch, generator)
@@ -112,7 +120,7 @@ class SelfSupTask:
         self.network = network.to(self.device)
         self.parameters = self.network.stage2_parameters(config.scope)
         self.network.eval()  # batch norms keep the statistics of stage 1
-        self.student = self.world.wrap(_Student(self.network))
+        self.student = self.world.wrap(_Student(self.network, self._still()))
         self.models = pack_models(models, self.device)
         self.objects = self.network.objects
         self.objective = SelfSupervision(replace(loss or LossConfig()), self.device)
@@ -139,6 +147,16 @@ class SelfSupTask:
             )
         self.guard = Guard(config.collapse, config.patience)
         self._step = 0
+
+    def _still(self) -> list[Tensor]:
+        """Trained parameters that L_self leaves alone: all but the pose heads, or none."""
+        wanted = self.config.self_scope
+        if wanted == "scope" or (wanted == "auto" and not self.network.config.mask_prior):
+            return []
+        regions = self.network.regions
+        heads = [part for part in regions.children() if part is not regions.features]
+        moved = {id(p) for part in heads if part is not regions.mask for p in part.parameters()}
+        return [p for p in self.parameters if id(p) not in moved]
 
     def step(self, step: int) -> dict[str, Any]:
         """One optimiser step on frames drawn at random."""
@@ -321,7 +339,7 @@ class SelfSupTask:
         tree = checkpoint.unpack(state)
         self.teacher.network.load_state_dict(tree["network"])
         self.network.load_state_dict(tree["trained"])
-        self.optimizer.load_state_dict(tree["optimizer"])
+        checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
         self.teacher.load(tree["teacher"])
         self.guard.load(tree["guard"])
         self.batch_size, self._step = tree["batch_size"], tree["step"]

@@ -56,11 +56,17 @@ class Teacher:
         self.store, self.models, self.objective = store, models, objective
         self.config, self.optimize, self.seed = config, optimize, seed
         self.objects = self.network.objects
+        self.refiner = objective
+        if not config.pseudo_colour:
+            light = replace(objective.config, ms_ssim=0.0, perceptual=0.0)
+            self.refiner = SelfSupervision(light, store.device)
         count = min(config.health_frames, len(store))
         self.probes: list[int] = np.linspace(0, len(store) - 1, count).round().astype(int).tolist()
         self.beliefs: Beliefs | None = None
         self.expected: int | None = None
-        self._turn = 0  # which frames the next partial refresh looks at
+        # partial refreshes take frames in turn, each time spread over the recording
+        self._order: list[int] = np.random.default_rng(seed).permutation(len(store)).tolist()
+        self._turn = 0
         self._judged: tuple[int, dict[str, float]] | None = None
 
     @property
@@ -84,11 +90,11 @@ class Teacher:
         """
         config, total = self.config, len(self.store)
         count = config.refresh_frames
-        if self.beliefs is None or count <= 0 or count >= total:
-            frames = list(range(total))
-        else:
-            frames = sorted((self._turn + i) % total for i in range(count))
+        chosen = list(range(total))
+        if 0 < count < total:
+            chosen = sorted(self._order[(self._turn + i) % total] for i in range(count))
             self._turn = (self._turn + count) % total
+        frames = list(range(total)) if self.beliefs is None else chosen
         found = self.look(frames)
         if self.beliefs is None and len(found) == 0:
             raise InputError(
@@ -96,25 +102,29 @@ class Teacher:
                 remedy="Check with `self6d-studio predict`, or lower adapt.detection_score.",
             )
         fresh = Beliefs.of(found)
-        if config.pseudo and len(found):
-            fresh = self._refined(fresh, step)
+        if config.pseudo:
+            fresh = self._refined(fresh, chosen, step)
         self.beliefs = fresh if self.beliefs is None else update(self.beliefs, fresh, frames)
         if config.pseudo:
             symmetries = self.objects.symmetries
             choose_kept(self.beliefs, self.store.keys, symmetries, config.keep_share)
 
-    def _refined(self, beliefs: Beliefs, step: int) -> Beliefs:
+    def _refined(self, beliefs: Beliefs, frames: Sequence[int], step: int) -> Beliefs:
+        """The same with the poses in some of the frames refined."""
         config, found = self.config, beliefs.found
         quick = replace(self.optimize, steps=config.pseudo_steps, region=config.pseudo_region)
-        parts = []
-        for rows in _by_frames(found.image_index):
+        asked = torch.isin(
+            found.image_index, torch.tensor(list(frames), device=found.image_index.device)
+        )
+        parts = [beliefs[(~asked).nonzero()[:, 0]]]
+        for rows in _by_frames(found.image_index, asked):
             sensor, part = self.sensor_of(found[rows])
             refined = refine_detections(
                 sensor,
                 part,
                 self.models,
                 self.objects,
-                self.objective,
+                self.refiner,
                 quick,
                 seed=mixed_seed(self.seed, step, int(rows[0])) % 2**31,
                 chunk=config.pseudo_chunk,
@@ -122,7 +132,7 @@ class Teacher:
             sound = sound_poses(refined, config, self.store.has_depth)
             trust = refined.health.trust
             parts.append(Beliefs(found[rows], refined.R, refined.t, trust, sound, sound.clone()))
-        return Beliefs.cat(parts)
+        return Beliefs.cat(parts).sorted()
 
     def sensor_of(self, found: Detections) -> tuple[Sensor, Detections]:
         """The frames of some detections, and the detections numbered by their place among them."""
@@ -175,9 +185,9 @@ class Teacher:
         self.expected, self._turn, self._judged = state["expected"], state["turn"], None
 
 
-def _by_frames(image_index: Tensor) -> list[Tensor]:
-    """Row numbers, grouped so that each group covers a few frames: bounds the images held."""
-    numbers = image_index.unique()
+def _by_frames(image_index: Tensor, asked: Tensor) -> list[Tensor]:
+    """Rows that are asked for, grouped so that each group holds the images of a few frames."""
+    numbers = image_index[asked].unique()
     return [
         torch.isin(image_index, numbers[first : first + FRAMES_AT_ONCE]).nonzero()[:, 0]
         for first in range(0, len(numbers), FRAMES_AT_ONCE)
