@@ -1,4 +1,4 @@
-"""Harmed folders, odd names and foreign files: a repaired load with a note, or one line naming file, fault and remedy.
+"""Harmed folders, odd names, foreign files: a load with a note, or one line that says what to do.
 
 Never another exception, never a change on disk.
 """
