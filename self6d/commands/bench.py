@@ -61,8 +61,11 @@ def train(
     """Time stage-1 training: images made and learnt from, a second."""
     from self6d.commands.output import print_table, write_json
     from self6d.training.bench import bench_train
+    from self6d.training.inputs import listed, resolve_device
 
-    rows = bench_train(models, preset=preset, device=device, steps=steps)
+    given = listed(models) if models else None
+    place = str(resolve_device(device))
+    rows = bench_train(given, preset=preset, device=place, steps=steps)
     _print_rows(rows, print_table)
     write_json(json_path, rows)
 

@@ -326,7 +326,7 @@ class _Runner:
         if score is None:
             return False
         best = self.run_folder.best_score()
-        return best is None or score > best
+        return best is None or score >= best  # of equals the longer trained one
 
     def _previews_if_due(self) -> None:
         if self.step % self.loop.preview_every == 0 and time.monotonic() >= self.preview_not_before:
