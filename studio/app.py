@@ -10,7 +10,7 @@ from PySide6.QtCore import QEvent, QObject, QTimer
 from PySide6.QtWidgets import QApplication
 
 from studio.settings import Settings
-from studio.theme import install_fonts, theme
+from studio.theme import install_font, theme
 
 _STARTED = time.perf_counter()
 
@@ -25,7 +25,7 @@ def make_application(arguments: list[str] | None = None) -> QApplication:
     app.setApplicationName("self6d studio")
     app.setOrganizationName("self6d-studio")
     app.setStyle("Fusion")
-    install_fonts(app)
+    install_font(app)
     return app
 
 

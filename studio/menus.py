@@ -32,7 +32,7 @@ def register_actions(w: StudioWindow) -> None:
         shortcut="Ctrl+Shift+O",
         icon_name="box",
     )
-    a.add("file.run", "Open run…", w.choose_run, menu="File", icon_name="history")
+    a.add("file.run", "Open run…", w.choose_run, menu="File", icon_name="rotate-ccw-clock")
     a.add("file.sample", "Open sample", w.opener.open_sample, menu="File", icon_name="sparkles")
     a.add("file.runs_folder", "Choose folder for runs…", w.choose_runs_folder, menu="File", group=1)
     a.add("file.close", "Close project", w.close_project, menu="File", group=1, shortcut="Ctrl+W")
@@ -40,12 +40,27 @@ def register_actions(w: StudioWindow) -> None:
         "file.quit", "Quit", w.close, menu="File", group=2, shortcut="Ctrl+Q", icon_name="log-out"
     )
 
-    undo = w.project.undo.createUndoAction(w, "Undo")
-    undo.setShortcuts(["Ctrl+Z"])
-    redo = w.project.undo.createRedoAction(w, "Redo")
-    redo.setShortcuts(["Ctrl+Shift+Z", "Ctrl+Y"])
-    a.adopt("edit.undo", undo, menu="Edit", icon_name="undo-2")
-    a.adopt("edit.redo", redo, menu="Edit", icon_name="redo-2")
+    stack = w.project.undo
+    undo = a.add(
+        "edit.undo", "Undo", stack.undo, menu="Edit", shortcut="Ctrl+Z", icon_name="undo-2"
+    )
+    redo = a.add(
+        "edit.redo",
+        "Redo",
+        stack.redo,
+        menu="Edit",
+        shortcut="Ctrl+Shift+Z | Ctrl+Y",
+        icon_name="redo-2",
+    )
+    for action, word, able, text in (
+        (undo, "Undo", stack.canUndoChanged, stack.undoTextChanged),
+        (redo, "Redo", stack.canRedoChanged, stack.redoTextChanged),
+    ):
+        action.setEnabled(False)
+        able.connect(action.setEnabled)
+        text.connect(
+            lambda what, action=action, word=word: action.setText(f"{word} {what}".strip())
+        )
     a.add(
         "edit.palette",
         "Command palette…",

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from string import Template
 
+from lucide import lucide_icon
 from PySide6.QtCore import QByteArray, QObject, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
@@ -155,7 +156,7 @@ def _tinted_file(name: str, colour: str) -> str:
 
 
 def _svg(name: str, colour: str) -> str:
-    return resource(f"icons/{name}.svg").read_text().replace("currentColor", colour)
+    return lucide_icon(name, stroke=colour)
 
 
 @lru_cache(maxsize=512)
@@ -178,11 +179,11 @@ def icon(name: str, token: str = "text") -> QIcon:
     return result
 
 
-def install_fonts(app: QApplication) -> None:
-    """Inter with figures of equal width, so that numbers do not dance while they change."""
-    for weight in ("Regular", "SemiBold"):
-        QFontDatabase.addApplicationFont(str(resource(f"style/fonts/Inter-{weight}.otf")))
-    font = QFont("Inter")
+def install_font(app: QApplication) -> None:
+    """Inter where it is installed, with figures of equal width, so that changing numbers stand still."""
+    font = app.font()
+    if "Inter" in QFontDatabase.families():
+        font = QFont("Inter")
     font.setPixelSize(13)
     if hasattr(font, "setFeature"):
         font.setFeature(QFont.Tag("tnum"), 1)
