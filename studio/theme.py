@@ -180,7 +180,7 @@ def icon(name: str, token: str = "text") -> QIcon:
 
 
 def install_font(app: QApplication) -> None:
-    """Inter where it is installed, with figures of equal width, so that changing numbers stand still."""
+    """Inter where installed, with figures of equal width: changing numbers stand still."""
     font = app.font()
     if "Inter" in QFontDatabase.families():
         font = QFont("Inter")
