@@ -112,6 +112,8 @@ def train_synthetic(
     if world.rank:
         run = RunFolder.open(out)
         config = build_config(None, base=run.config)
+    if run.status == "done" and not changes:
+        return run
     task = SyntheticTask(
         run_models(run),
         _stored_camera(run),
@@ -190,6 +192,8 @@ def adapt(
     if world.rank:
         run = RunFolder.open(out)
         config = build_config(None, base=run.config)
+    if run.status == "done" and not changes:
+        return run
     began = run.latest_checkpoint() is not None
     trained = load_network(run if began else from_run, models=run.models_path)
     task = SelfSupTask(
