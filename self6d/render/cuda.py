@@ -1,4 +1,4 @@
-"""The `cuda` backend: five kernels forward, one backward, no host synchronisation.
+"""The `cuda` backend: six kernels forward, one backward, no host synchronisation.
 
 Kernels (kernels/*.cu) are compiled at run time; see nvrtc.py. They run on torch's current stream,
 take their memory from torch and read nothing back, so a call can be captured in a CUDA graph.
@@ -12,7 +12,6 @@ import struct
 import threading
 from functools import cache
 from importlib.resources import files
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -24,8 +23,10 @@ from self6d.render.nvrtc import Arguments, Kernels
 from self6d.render.rendering import Rendering
 
 BLOCK = 256  # as in the kernels
-NAMES = ("visibility", "visibility_large", "shade", "find_soft", "soft_mask", "backward")
-PARAMS = struct.Struct("@37P12i4f")  # Params in kernels/geometry.cu
+NAMES = (
+    "visibility", "visibility_large", "shade", "find_soft", "soft_mask", "finish_mask", "backward",
+)  # fmt: skip
+PARAMS = struct.Struct("@34P12i4f")  # Params in kernels/geometry.cu
 _arguments = Arguments(PARAMS.size)
 _loading = threading.Lock()
 
@@ -91,17 +92,16 @@ class _Plan:
         self.job = job
         batch, h, w = job.R.shape[0], job.height, job.width
         self.batch, self.words = batch, -(-w // 32)
-        self.tiles = self.words * -(-h // 8)
         self.face_blocks = -(-job.max_faces // BLOCK)
         # a few blocks for each multiprocessor, shared by the items
-        self.few = max(1, -(-8 * processors // batch))
-        self.tile_blocks = min(self.few, self.tiles)
+        self.soft_blocks = min(max(1, -(-8 * processors // batch)), -(-job.max_faces // 8))
+        self.tile_blocks = max(1, -(-4 * processors // batch))
         per_thread = min(max(batch * h * w // (BLOCK * 8 * processors), 1), 16)
         self.pixel_blocks = -(-h * w // (BLOCK * per_thread))
 
     def pack(
         self,
-        blocks: tuple[int, int],
+        blocks: tuple[int, int, int],
         scratch: tuple[int, ...],
         out: tuple[int, ...],
         grads: tuple[int, ...],
@@ -109,8 +109,8 @@ class _Plan:
         """Write Params; returns the address that a launch takes.
 
         Args:
-            blocks: of the backward launch, pixel_blocks and soft_blocks.
-            scratch: nearest, queued, then `kept`. out: rgb, depth, mask, face_id.
+            blocks: pixel_blocks, soft_blocks, tile_blocks.
+            scratch: nearest, tiles, then `kept`. out: rgb, depth, mask, face_id.
             grads: g_rgb, g_depth, g_mask, g_R, g_t, g_K, g_vertices, g_colors.
         """
         job, m, light = self.job, self.job.models, self.job.shading
@@ -127,25 +127,28 @@ class _Plan:
             job.R.data_ptr(), job.t.data_ptr(), job.K.data_ptr(), job.vertices.data_ptr(),
             job.colors.data_ptr(), 0 if light is None else light.data_ptr(),
             job.object_index.data_ptr(), *m.cache["cuda"], *scratch, *out, *grads,
-            self.batch, job.height, job.width, self.words, self.tiles, job.max_faces, len(m),
+            self.batch, job.height, job.width, self.words, job.max_faces, len(m),
             0 if light is None else light.shape[1], m.textured, job.soft_mask, *blocks,
             job.sigma_inv, job.box * job.width / 2, job.box * job.height / 2, job.near_m,
         )  # fmt: skip
         return _arguments.address
 
     def kept(self, memory: Tensor) -> tuple[int, ...]:
-        """Addresses, within one buffer, of what the backward pass needs; counts to open."""
-        at, faces, tiles = memory.data_ptr(), self.batch * self.job.max_faces, self.tiles
-        sizes = (8 * self.batch, 8 * faces, 4 * faces, *[4 * self.batch * tiles] * 2)
-        counts, queue, touching, soft_tiles, marked, uncovered = accumulate(sizes, initial=at)
-        open_ = uncovered + 4 * self.batch * self.job.height * self.words
-        return counts, queue, queue, touching, soft_tiles, marked, uncovered, open_
+        """Addresses of queued, touching, queue, uncovered and open within one buffer."""
+        queued = memory.data_ptr()
+        touching = queued + 8 * self.batch
+        queue = touching + 8 * self.batch
+        uncovered = queue + 8 * self.batch * self.job.max_faces
+        return queued, touching, queue, uncovered, uncovered + 4 * self._bits
 
     def kept_size(self) -> int:
-        """Bytes of that buffer."""
-        return self.batch * (
-            8 + 12 * self.job.max_faces + 9 * self.tiles + 4 * self.job.height * self.words
-        )
+        """Elements of that buffer, int64."""
+        strips = self.batch * -(-self.job.height // 8) * self.words
+        return self.batch * (2 + self.job.max_faces) + -(-(4 * self._bits + strips) // 8)
+
+    @property
+    def _bits(self) -> int:
+        return self.batch * self.job.height * self.words
 
 
 class _Render(torch.autograd.Function):
@@ -158,23 +161,24 @@ class _Render(torch.autograd.Function):
         batch, h, w = plan.batch, job.height, job.width
         pixels = batch * h * w
         zeroed = torch.zeros(pixels + batch, dtype=torch.int64, device=R.device)
-        keep = torch.empty(plan.kept_size(), dtype=torch.uint8, device=R.device)
+        keep = torch.empty(plan.kept_size(), dtype=torch.int64, device=R.device)
         rgb, depth, mask = R.new_empty(batch, 3, h, w), *(R.new_empty(batch, h, w) for _ in "dm")
         face_id = torch.empty(batch, h, w, dtype=torch.int32, device=R.device)
         nearest = zeroed.data_ptr()
         at = plan.pack(
-            (0, 0),
+            (0, plan.soft_blocks, plan.tile_blocks),
             (nearest, nearest + 8 * pixels, *plan.kept(keep)),
             (rgb.data_ptr(), depth.data_ptr(), mask.data_ptr(), face_id.data_ptr()),
             (0,) * 8,
         )
         stream = current_stream(R.device)
         code.launch("visibility", plan.face_blocks, batch, at, stream)
-        code.launch("visibility_large", plan.few, batch, at, stream)
-        code.launch("shade", plan.tile_blocks, batch, at, stream)
+        code.launch("visibility_large", plan.tile_blocks, batch, at, stream)
+        code.launch("shade", -(-h // 8) * plan.words, batch, at, stream)
         if job.soft_mask:
             code.launch("find_soft", plan.face_blocks, batch, at, stream)
-            code.launch("soft_mask", plan.tile_blocks, batch, at, stream)
+            code.launch("soft_mask", plan.soft_blocks + plan.tile_blocks, batch, at, stream)
+            code.launch("finish_mask", -(-pixels // (4 * BLOCK)), 1, at, stream)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(face_id)
         ctx.save_for_backward(R, t, K, vertices, colors, mask, face_id, keep)
@@ -208,6 +212,7 @@ class _Render(torch.autograd.Function):
         # a part without an incoming gradient gets no blocks
         blocks = (
             plan.pixel_blocks if g_rgb is not None or g_depth is not None else 0,
+            plan.soft_blocks if g_mask is not None else 0,
             plan.tile_blocks if g_mask is not None else 0,
         )
         at = plan.pack(

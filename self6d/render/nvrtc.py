@@ -1,10 +1,7 @@
 """Run-time compiled CUDA kernels through NVIDIA's own bindings (cuda-bindings).
 
 torch's CUDA builds bring cuda-bindings and NVRTC, so the user needs no compiler and no further
-package. A launch costs the host, on an H200 machine in microseconds: cuda-bindings with a packed
-argument pointer 6.2 (with a tuple of values 8.0), cuda-core 6.0, cupy 6.9, plain ctypes 6.8; so the
-choice is the one that is already there. All kernels of a call share one argument structure, packed
-once. Machine code is cached on disk, named by a hash of source, options, architecture and
+package. Machine code is cached on disk, named by a hash of source, options, architecture and
 compiler version; a cache that cannot be written costs a second at each start and nothing else.
 """
 

@@ -62,79 +62,106 @@ __device__ __forceinline__ void covered_pixel(
         for (int n = 0; n < 3; n++) add_vertex(p, s, h.corner[n], h.bary[n], q);
 }
 
-__device__ __forceinline__ void pixels_backward(
-    const Params &p, const Item &s, int b, int block, Sums &sums) {
-    const int *ids = p.face_id + (size_t)b * p.height * p.width;
-    int lane = threadIdx.x & 31, across = (p.width + 7) / 8, n = across * ((p.height + 3) / 4);
-    for (int i = block * (BLOCK / 32) + threadIdx.x / 32; i < n;
-         i += p.pixel_blocks * (BLOCK / 32)) {  // 8x4 pixels a warp: they share faces
-        int x = i % across * 8 + (lane & 7), y = i / across * 4 + (lane >> 3);
-        if (x >= p.width || y >= p.height) continue;
-        int f = ids[y * p.width + x];
-        if (f >= 0) covered_pixel(p, s, b, f, x, y, sums);
+// Adds the gradient of an uncovered pixel to the projected corners of one face.
+__device__ __forceinline__ void uncovered_pixel(
+    const Params &p, const Shape &o, size_t at, int x, int y, float (&g)[6]) {
+    float seed = p.g_mask[at];
+    if (seed == 0) return;
+    Near n = nearest_point(p, o, x + 0.5f, y + 0.5f);
+    float d = n.d2 * p.sigma_inv;
+    if (d <= FLOOR || d >= 30.f) return;
+    float hit = __expf(-d);
+    // the product of the other faces' misses; at most 1
+    float others = fminf((1.f - p.mask[at]) / miss_of(d, hit), 1.f);
+    float scale = -2.f * seed * p.sigma_inv * hit * others;
+    float gx = scale * n.x * (2.f / p.width), gy = scale * n.y * (2.f / p.height);
+    float w0 = 1.f - n.w1 - n.w2;
+    g[0] = fmaf(w0, gx, g[0]), g[1] = fmaf(w0, gy, g[1]);
+    g[2] = fmaf(n.w1, gx, g[2]), g[3] = fmaf(n.w1, gy, g[3]);
+    g[4] = fmaf(n.w2, gx, g[4]), g[5] = fmaf(n.w2, gy, g[5]);
+}
+
+// Gradient g of a face's projected corners, per pixel, to its corners and to the pose.
+__device__ __forceinline__ void face_gradient(
+    const Params &p, const Item &s, int f, const float (&g)[6], Sums &sums) {
+    int c[3];
+    corners_of(p, s, f, c);
+    for (int n = 0; n < 3; n++) {
+        if (g[2 * n] == 0 && g[2 * n + 1] == 0) continue;
+        float v[3], q[3];
+        to_camera(p, s, c[n], v);
+        float inverse = 1.f / v[2];
+        q[0] = g[2 * n] * s.fx * inverse;
+        q[1] = (g[2 * n] * s.skew + g[2 * n + 1] * s.fy) * inverse;
+        q[2] = -(q[0] * v[0] + q[1] * v[1]) * inverse;
+        add_point(sums, q, p.vertices + c[n]);
+        if (p.g_vertices) add_vertex(p, s, c[n], 1.f, q);
     }
 }
 
-// An uncovered pixel's gradient, through the nearest point of a face to the corners of its edge.
-__device__ __forceinline__ void uncovered_pixel(
-    const Params &p, const Item &s, const Staged &face, int x, int y, float seed, float free,
-    Sums &sums) {
-    Near n = nearest_point(p, face.x, face.y, x + 0.5f, y + 0.5f);
-    float d = n.d2 * p.sigma_inv;
-    if (d <= FLOOR || d >= 30.f) return;
-    float hit = __expf(-d), others = fminf(free / miss_of(d, hit), 1.f);
-    float scale = -2.f * seed * p.sigma_inv * hit * others;
-    float gx = scale * n.x * (2.f / p.width), gy = scale * n.y * (2.f / p.height);
-    float a = gx * s.fx, c = gx * s.skew + gy * s.fy;
-    for (int end = 0; end < 2; end++) {
-        int k = end ? (n.edge == 2 ? 0 : n.edge + 1) : n.edge;
-        float weight = (end ? n.along : 1.f - n.along) * face.iz[k], q[3];
-        q[0] = a * weight, q[1] = c * weight;
-        q[2] = -(q[0] * face.u[k] + q[1] * face.v[k]);
-        add_point(sums, q, face.model + 3 * k);
-        if (p.g_vertices) {
-            int corner[3];
-            corners_of(p, s, face.face, corner);
-            add_vertex(p, s, k == 0 ? corner[0] : k == 1 ? corner[1] : corner[2], 1.f, q);
-        }
+__device__ __forceinline__ void pixels_backward(
+    const Params &p, const Item &s, int b, int block, Sums &sums) {
+    const int *ids = p.face_id + (size_t)b * p.height * p.width;
+    int n = p.height * p.width;
+    for (int i = block * BLOCK + threadIdx.x; i < n; i += p.pixel_blocks * BLOCK)
+        if (ids[i] >= 0) covered_pixel(p, s, b, ids[i], i % p.width, i / p.width, sums);
+}
+
+__device__ __forceinline__ void faces_backward(
+    const Params &p, const Item &s, int b, int block, int count, Sums &sums) {
+    int lane = threadIdx.x & 31, worker = block * (BLOCK / 32) + threadIdx.x / 32;
+    size_t image = (size_t)b * p.height * p.width;
+    Shape o;
+    for (int n = worker; n < count; n += p.soft_blocks * (BLOCK / 32)) {
+        int f = touching_face(p, b, n);
+        project(p, s, f, o);
+        float g[6] = {0.f, 0.f, 0.f, 0.f, 0.f, 0.f};
+        for (int y = o.soft.top + (lane >> 3); y <= o.soft.bottom; y += 4)
+            for (int x = o.soft.left + (lane & 7); x <= o.soft.right; x += 8)
+                if (is_uncovered(p, b, x, y))
+                    uncovered_pixel(p, o, image + (size_t)y * p.width + x, x, y, g);
+        face_gradient(p, s, f, g, sums);
     }
 }
 
 __device__ __forceinline__ void tiles_backward(
-    const Params &p, const Item &s, int b, int block, int tiles, Staged *staged, int *count,
-    Sums &sums) {
-    int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
-    for (int n = block; n < tiles; n += p.soft_blocks) {
-        int tile = p.soft_tiles[(size_t)b * p.tiles + n];
-        int x = tile % p.words * 32 + (warp & 3) * 8 + (lane & 7);
-        int y = tile / p.words * 8 + (warp >> 2) * 4 + (lane >> 3);
-        bool uncovered = x < p.width && y < p.height && is_uncovered(p, b, x, y);
-        size_t at = ((size_t)b * p.height + y) * p.width + x;
-        float seed = uncovered ? p.g_mask[at] : 0.f, free = uncovered ? 1.f - p.mask[at] : 0.f;
-        uncovered = seed != 0 && free > 0;
-        each_near_face(p, s, b, tile, x, y, uncovered, staged, count,
-            [&](const Staged &face, bool inside) {
-                if (inside) uncovered_pixel(p, s, face, x, y, seed, free, sums);
-            });
+    const Params &p, const Item &s, int b, int block, u64 queued, Sums &sums) {
+    int lane = threadIdx.x & 31, f = 0;
+    size_t image = (size_t)b * p.height * p.width;
+    Shape o;
+    Tiles tiles;
+    o.kind = NOTHING;
+    tiles.start(p, b, queued, block * (BLOCK / 32) + threadIdx.x / 32, p.tile_blocks * (BLOCK / 32));
+    while (tiles.next(p, s, o, f)) {
+        if (o.kind != LARGE || is_far(p, o, tiles.tx, tiles.ty)) continue;
+        int x = tiles.tx + lane;
+        if (x < o.soft.left || x > o.soft.right) continue;
+        float g[6] = {0.f, 0.f, 0.f, 0.f, 0.f, 0.f};
+        for (int y = max(tiles.ty, o.soft.top); y <= min(tiles.ty + 31, o.soft.bottom); y++)
+            if (is_uncovered(p, b, x, y))
+                uncovered_pixel(p, o, image + (size_t)y * p.width + x, x, y, g);
+        face_gradient(p, s, f, g, sums);
     }
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK, 3) backward(const __grid_constant__ Params p) {
+extern "C" __global__ void __launch_bounds__(BLOCK) backward(const __grid_constant__ Params p) {
     __shared__ Item s;
     __shared__ float shared[BLOCK / 32][12], total[12];
-    __shared__ Staged staged[STAGED];
-    __shared__ int count;
-    int b = blockIdx.y, block = blockIdx.x - p.pixel_blocks, lane = threadIdx.x & 31;
-    int tiles = block >= 0 ? p.counts[p.batch + b] : 0;
-    if (block >= tiles) return;
+    int b = blockIdx.y, block = blockIdx.x, lane = threadIdx.x & 31;
+    int soft_block = block - p.pixel_blocks, tile_block = soft_block - p.soft_blocks;
+    u64 queued = tile_block >= 0 ? p.queued[b] : soft_block >= 0 ? p.touching[b] : 0;
+    if (tile_block >= 0 && queued == 0) return;
+    if (soft_block >= 0 && tile_block < 0 && soft_block * (BLOCK / 32) >= (int)queued) return;
     load_item(s, p, b);
     Sums sums;
     float *mine = (float *)&sums;
     for (int n = 0; n < 12; n++) mine[n] = 0.f;
-    if (block < 0)
-        pixels_backward(p, s, b, blockIdx.x, sums);
+    if (soft_block < 0)
+        pixels_backward(p, s, b, block, sums);
+    else if (tile_block < 0)
+        faces_backward(p, s, b, soft_block, (int)queued, sums);
     else
-        tiles_backward(p, s, b, block, tiles, staged, &count, sums);
+        tiles_backward(p, s, b, tile_block, queued, sums);
     bool any = false;
     for (int n = 0; n < 12; n++) any |= mine[n] != 0;
     if (!__syncthreads_or(any)) return;

@@ -3,9 +3,9 @@
 //
 // Forward: `visibility` (a thread per face; boxes of more than LARGE_AREA pixels go to a queue),
 // `visibility_large` (a warp per 32x32 tile of a queued face), `shade` (a thread per pixel),
-// `find_soft` (a thread per face: which touch uncovered pixels, and in which 32x8 tiles),
-// `soft_mask` (a block per such tile). Backward: `backward`, one launch for covered pixels and for
-// those tiles; it adds dR and dt per item.
+// `find_soft` (a thread per face: which touch uncovered pixels), `soft_mask` (a warp per such face
+// or tile; log-sums in place of the mask), `finish_mask`. Backward: `backward`, one launch for
+// covered pixels, touching faces and queued tiles; it adds dR and dt per item.
 // The mathematics is written out in cpu_backward.py. Edge functions are taken relative to the pixel
 // and without fused multiply-adds, so that they negate exactly when an edge is walked the other way.
 
@@ -26,22 +26,20 @@ struct Params {  // field by field as PARAMS in cuda.py
     const int *object_index;
     const float *normals, *uv;
     const int *faces, *vertex_offset, *face_offset, *texels, *mips, *levels;
-    u64 *nearest;       // (B, H, W): bits of 1 / depth above, inverted face number below; 0 uncovered
-    u64 *queued;        // (B,): number of queued faces << 40 | number of their tiles
-    u32 *counts;        // (2, B): how many faces touch uncovered pixels, in how many tiles
-    uint2 *queue;       // (B, max_faces): large faces and their first tile's number; later reused as
-    short4 *boxes;      // (B, max_faces): boxes of the touching faces, left, right, top, bottom
-    u32 *touching;      // (B, max_faces): their numbers
-    u32 *soft_tiles;    // (B, tiles): numbers of the tiles they touch
-    u32 *marked;        // (B, tiles): whether a tile is in that list
-    u32 *uncovered;     // (B, H, words): a bit per pixel
-    unsigned char *open;  // (B, tiles): a bit per 8x8 pixels, any uncovered
+    u64 *nearest;      // (B, H, W): bits of 1 / depth above, inverted face number below; 0 uncovered
+    u64 *tiles;        // (B,): number of queued faces << 40 | number of their tiles
+    u64 *queued;       // (B,): `tiles`, kept for the backward pass
+    u64 *touching;     // (B,): number of small faces that touch uncovered pixels
+    uint2 *queue;      // (B, max_faces): large faces and their first tile's number from the front,
+                       // touching small faces from the back
+    u32 *uncovered;    // (B, H, words): a bit per pixel
+    unsigned char *open;  // (B, ceil(H / 8), words): a bit per 8x8 pixels, any uncovered
     float *rgb, *depth, *mask;
     int *face_id;
     const float *g_rgb, *g_depth, *g_mask;
     float *g_R, *g_t, *g_K, *g_vertices, *g_colors;
-    int batch, height, width, words, tiles, max_faces, models, light_size, textured;
-    int soft, pixel_blocks, soft_blocks;  // words of 32 and tiles of 32x8 pixels
+    int batch, height, width, words, max_faces, models, light_size, textured;
+    int soft, pixel_blocks, soft_blocks, tile_blocks;
     float sigma_inv, box_x, box_y, near;
 };
 

@@ -133,62 +133,58 @@ __device__ __noinline__ void light(const Params &p, const Item &s, int b, const 
     for (int k = 0; k < 3; k++) c[k] = __saturatef(c[k] * diffuse[k] + l[3] * shine[k]);
 }
 
-// A block shades tiles of 32x8 pixels, a row of them per warp.
-extern "C" __global__ void __launch_bounds__(BLOCK, 4) shade(const __grid_constant__ Params p) {
+// A block shades 32x8 pixels, a row of them per warp.
+extern "C" __global__ void __launch_bounds__(BLOCK) shade(const __grid_constant__ Params p) {
     __shared__ Item s;
-    __shared__ u32 opened[2][BLOCK / 32];
+    __shared__ u32 opened[BLOCK / 32];
     int b = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x / 32;
     load_item(s, p, b);
-    if (blockIdx.x == 0 && threadIdx.x < 2) p.counts[threadIdx.x * p.batch + b] = 0;
-    size_t plane = (size_t)p.height * p.width;
-    int turn = 0;
-    for (int tile = blockIdx.x; tile < p.tiles; tile += gridDim.x, turn ^= 1) {
-        int word = tile % p.words, row = tile / p.words * 8 + warp, column = word * 32 + lane;
-        bool real = row < p.height && column < p.width;
-        size_t at = (size_t)row * p.width + column;
-        u64 key = real ? p.nearest[b * plane + at] : 0;
-        if (p.soft) {
-            u32 open = __ballot_sync(ALL, real && key == 0);
-            if (lane == 0) {
-                opened[turn][warp] = open;
-                if (row < p.height)
-                    p.uncovered[((size_t)b * p.height + row) * p.words + word] = open;
-            }
-            __syncthreads();  // `opened` has two turns: one barrier a tile is enough
-            if (threadIdx.x == 0) {
-                u32 any = 0;
-                for (int n = 0; n < BLOCK / 32; n++) any |= opened[turn][n];
-                p.open[(size_t)b * p.tiles + tile] = !!(any & 0xff) | !!(any & 0xff00) << 1 |
-                    !!(any & 0xff0000) << 2 | !!(any & 0xff000000) << 3;
-                p.marked[(size_t)b * p.tiles + tile] = 0;
-            }
+    if (blockIdx.x == 0 && threadIdx.x == 0) p.queued[b] = p.tiles[b], p.touching[b] = 0;
+    int word = blockIdx.x % p.words, strip = blockIdx.x / p.words;
+    int row = strip * 8 + warp, column = word * 32 + lane;
+    bool real = row < p.height && column < p.width;
+    size_t plane = (size_t)p.height * p.width, at = (size_t)row * p.width + column;
+    u64 key = real ? p.nearest[b * plane + at] : 0;
+    if (p.soft) {
+        u32 open = __ballot_sync(ALL, real && key == 0);
+        if (lane == 0) {
+            opened[warp] = open;
+            if (row < p.height) p.uncovered[((size_t)b * p.height + row) * p.words + word] = open;
         }
-        if (!real) continue;
-        float c[3] = {0.f, 0.f, 0.f}, z = 0.f;
-        int f = -1;
-        if (key) {
-            f = (int)~(u32)key;
-            Hit h;
-            hit_face(p, s, f, column, row, h);
-            z = h.z;
-            if (s.levels) {
-                float color[3], cu[3], cv[3];
-                Hit copy = h;  // h itself stays in registers
-                texture(p, s, f, copy, color, cu, cv);
-                for (int n = 0; n < 3; n++) c[n] = color[n];
-            } else {
-                for (int n = 0; n < 3; n++) c[n] = mixed(p.colors, h, n);
-            }
-            if (p.light_size) {
-                Hit copy = h;
-                float lit[3] = {c[0], c[1], c[2]};
-                light(p, s, b, copy, lit);
-                for (int n = 0; n < 3; n++) c[n] = lit[n];
-            }
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            u32 any = 0;
+            for (int n = 0; n < BLOCK / 32; n++) any |= opened[n];
+            int bits = !!(any & 0xff) | !!(any & 0xff00) << 1 | !!(any & 0xff0000) << 2 |
+                       !!(any & 0xff000000) << 3;
+            p.open[((size_t)b * ((p.height + 7) / 8) + strip) * p.words + word] = bits;
         }
-        for (int n = 0; n < 3; n++) p.rgb[(3 * (size_t)b + n) * plane + at] = c[n];
-        p.depth[b * plane + at] = z;
-        p.mask[b * plane + at] = key ? 1.f : 0.f;
-        p.face_id[b * plane + at] = f;
     }
+    if (!real) return;
+    float c[3] = {0.f, 0.f, 0.f}, z = 0.f;
+    int f = -1;
+    if (key) {
+        f = (int)~(u32)key;
+        Hit h;
+        hit_face(p, s, f, column, row, h);
+        z = h.z;
+        if (s.levels) {
+            float color[3], cu[3], cv[3];
+            Hit copy = h;  // h itself stays in registers
+            texture(p, s, f, copy, color, cu, cv);
+            for (int n = 0; n < 3; n++) c[n] = color[n];
+        } else {
+            for (int n = 0; n < 3; n++) c[n] = mixed(p.colors, h, n);
+        }
+        if (p.light_size) {
+            Hit copy = h;
+            float lit[3] = {c[0], c[1], c[2]};
+            light(p, s, b, copy, lit);
+            for (int n = 0; n < 3; n++) c[n] = lit[n];
+        }
+    }
+    for (int n = 0; n < 3; n++) p.rgb[(3 * (size_t)b + n) * plane + at] = c[n];
+    p.depth[b * plane + at] = z;
+    p.mask[b * plane + at] = key ? 1.f : 0.f;
+    p.face_id[b * plane + at] = f;
 }

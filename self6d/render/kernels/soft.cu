@@ -5,7 +5,7 @@ __device__ __forceinline__ bool is_uncovered(const Params &p, int b, int x, int 
 }
 
 __device__ __forceinline__ bool any_uncovered(const Params &p, int b, const Box &box) {
-    const unsigned char *open = p.open + (size_t)b * p.tiles;
+    const unsigned char *open = p.open + (size_t)b * ((p.height + 7) / 8) * p.words;
     int t0 = box.left >> 3, t1 = box.right >> 3;
     bool maybe = false;
     for (int y = box.top >> 3; y <= box.bottom >> 3; y++)
@@ -24,24 +24,26 @@ __device__ __forceinline__ bool any_uncovered(const Params &p, int b, const Box 
     return false;
 }
 
-// Nearest point of a face's outline to a pixel, in image units: offset from the pixel, squared
-// distance, and where it is: a share `along` of the way from corner `edge` to the next.
-struct Near { float x, y, d2, along; int edge; };
+// Nearest point of a face's outline to a pixel, in image units: offset, and its weights.
+struct Near { float x, y, d2, w1, w2; };
 
 __device__ __forceinline__ void segment(
-    float ax, float ay, float bx, float by, int edge, Near &o) {
+    float ax, float ay, float bx, float by, int which, Near &o) {
     float ux = bx - ax, uy = by - ay;
     float s = -(ax * ux + ay * uy) / fmaxf(ux * ux + uy * uy, 1e-30f);
     s = fminf(fmaxf(s, 0.f), 1.f);
     float x = fmaf(s, ux, ax), y = fmaf(s, uy, ay), d2 = x * x + y * y;
-    if (d2 < o.d2) o.x = x, o.y = y, o.d2 = d2, o.along = s, o.edge = edge;
+    if (d2 < o.d2) {
+        o.x = x, o.y = y, o.d2 = d2;
+        o.w1 = which == 0 ? s : which == 1 ? 1.f - s : 0.f;
+        o.w2 = which == 0 ? 0.f : which == 1 ? s : 1.f - s;
+    }
 }
 
-__device__ __forceinline__ Near nearest_point(
-    const Params &p, const float *x, const float *y, float px, float py) {
+__device__ __forceinline__ Near nearest_point(const Params &p, const Shape &o, float px, float py) {
     float sx = 2.f / p.width, sy = 2.f / p.height;
-    float x0 = (x[0] - px) * sx, x1 = (x[1] - px) * sx, x2 = (x[2] - px) * sx;
-    float y0 = (y[0] - py) * sy, y1 = (y[1] - py) * sy, y2 = (y[2] - py) * sy;
+    float x0 = (o.x[0] - px) * sx, x1 = (o.x[1] - px) * sx, x2 = (o.x[2] - px) * sx;
+    float y0 = (o.y[0] - py) * sy, y1 = (o.y[1] - py) * sy, y2 = (o.y[2] - py) * sy;
     Near n;
     n.d2 = 3e38f;
     segment(x0, y0, x1, y1, 0, n);
@@ -55,17 +57,18 @@ __device__ __forceinline__ float miss_of(float x, float p) {  // 1 - exp(-x), ne
     return x < 0.03f ? x * (1.f - x * (0.5f - x * (1.f / 6))) : 1.f - p;
 }
 
-// Whether a 32x8 tile is too far from a face for any exp(-d2 sigma_inv) to count.
-__device__ __forceinline__ bool is_far(const Params &p, const Shape &o, int tile) {
-    float px = tile % p.words * 32 + 16.f, py = tile / p.words * 8 + 4.f, e[3];
-    float reach = hypotf(32.f / p.width, 8.f / p.height) + sqrtf(30.f / p.sigma_inv);
-    return nearest_point(p, o.x, o.y, px, py).d2 > reach * reach && !covers(o, px, py, e);
+__device__ __forceinline__ void soften(
+    const Params &p, const Shape &o, int b, int x, int y, float *mask) {
+    float d = nearest_point(p, o, x + 0.5f, y + 0.5f).d2 * p.sigma_inv;
+    if (d < 30.f) atomicAdd(mask + (size_t)y * p.width + x, logf(miss_of(d, __expf(-d))));
 }
 
-__device__ __forceinline__ void mark_tile(const Params &p, int b, int tile) {
-    size_t at = (size_t)b * p.tiles + tile;
-    if (p.open[at] && !p.marked[at] && atomicExch(&p.marked[at], 1u) == 0)
-        p.soft_tiles[(size_t)b * p.tiles + atomicAdd(&p.counts[p.batch + b], 1u)] = tile;
+// Whether a tile is too far from a face for any exp(-d2 sigma_inv) to count.
+__device__ __forceinline__ bool is_far(const Params &p, const Shape &o, int tx, int ty) {
+    float reach = hypotf(32.f / p.width, 32.f / p.height);
+    Near n = nearest_point(p, o, tx + 16.f, ty + 16.f);
+    float e[3];
+    return sqrtf(n.d2) > reach + sqrtf(30.f / p.sigma_inv) && !covers(o, tx + 16.f, ty + 16.f, e);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK) find_soft(const __grid_constant__ Params p) {
@@ -76,114 +79,65 @@ extern "C" __global__ void __launch_bounds__(BLOCK) find_soft(const __grid_const
     Shape o;
     o.kind = NOTHING;
     if (f < s.count) project(p, s, f, o);
-    bool large = o.kind == LARGE && area(o.soft);
-    bool touches = large || (o.kind == SMALL && area(o.soft) && any_uncovered(p, b, o.soft));
+    bool touches = o.kind == SMALL && area(o.soft) && any_uncovered(p, b, o.soft);
     u32 which = __ballot_sync(ALL, touches);
     if (!which) return;
-    u32 first = 0;
-    if (lane == 0) first = atomicAdd(&p.counts[b], (u32)__popc(which));
+    u64 first = 0;
+    if (lane == 0) first = atomicAdd(&p.touching[b], (u64)__popc(which));
     first = __shfl_sync(ALL, first, 0) + __popc(which & ((1u << lane) - 1));
-    if (touches) {
-        size_t at = (size_t)b * p.max_faces + first;
-        p.boxes[at] = make_short4(o.soft.left, o.soft.right, o.soft.top, o.soft.bottom);
-        p.touching[at] = f;
-        for (int y = o.soft.top >> 3; !large && y <= o.soft.bottom >> 3; y++)
-            for (int x = o.soft.left >> 5; x <= o.soft.right >> 5; x++)
-                mark_tile(p, b, y * p.words + x);
-    }
-    for (u32 todo = __ballot_sync(ALL, large); todo; todo &= todo - 1) {
-        int from = __ffs(todo) - 1;  // the whole warp marks the tiles near this lane's face
-        Shape c;
-        for (int n = 0; n < 3; n++) {
-            c.x[n] = __shfl_sync(ALL, o.x[n], from);
-            c.y[n] = __shfl_sync(ALL, o.y[n], from);
-        }
-        Box box = broadcast(o.soft, from);
-        int across = (box.right >> 5) - (box.left >> 5) + 1;
-        int n = across * ((box.bottom >> 3) - (box.top >> 3) + 1);
-        for (int i = lane; i < n; i += 32) {
-            int tile = ((box.top >> 3) + i / across) * p.words + (box.left >> 5) + i % across;
-            if (!is_far(p, c, tile)) mark_tile(p, b, tile);
-        }
-    }
+    if (touches) p.queue[(size_t)(b + 1) * p.max_faces - 1 - first] = make_uint2(f, 0);
 }
 
-// Faces near a tile, in shared memory. u, v: normalised image coordinates; model: corners.
-struct Staged { float x[3], y[3], iz[3], u[3], v[3], model[9]; short4 box; int face; };
-#define STAGED 384
-
-__device__ __forceinline__ bool overlap(const short4 &box, int x, int y, int w, int h) {
-    return box.x < x + w && box.y >= x && box.z < y + h && box.w >= y;
-}
-
-__device__ __forceinline__ void stage(
-    const Params &p, const Item &s, int b, int i, int tile, Staged *staged, int *count) {
-    size_t at = (size_t)b * p.max_faces + i;
-    short4 box = p.boxes[at];
-    if (!overlap(box, tile % p.words * 32, tile / p.words * 8, 32, 8)) return;
-    int f = p.touching[at], c[3];
-    Shape o;
-    project(p, s, f, o);
-    if (o.kind == LARGE && is_far(p, o, tile)) return;
-    Staged &to = staged[atomicAdd(count, 1)];
-    to.box = box, to.face = f;
-    corners_of(p, s, f, c);
-    for (int n = 0; n < 3; n++) {
-        to.x[n] = o.x[n], to.y[n] = o.y[n], to.iz[n] = o.iz[n];
-        to.v[n] = (o.y[n] - s.cy) / s.fy;
-        to.u[n] = (o.x[n] - s.cx - s.skew * to.v[n]) / s.fx;
-        for (int k = 0; k < 3; k++) to.model[3 * n + k] = p.vertices[c[n] + k];
-    }
-}
-
-// Calls visit(face, inside) for the faces near each lane's pixel (x, y); a warp holds 8x4 pixels.
-template <class Visit>
-__device__ __forceinline__ void each_near_face(
-    const Params &p, const Item &s, int b, int tile, int x, int y, bool uncovered, Staged *staged,
-    int *count, Visit visit) {
-    int lane = threadIdx.x & 31, faces = p.counts[b], left = x & ~7, top = y & ~3;
-    bool busy = __ballot_sync(ALL, uncovered) != 0;
-    __syncthreads();
-    if (threadIdx.x == 0) *count = 0;
-    for (int first = 0; first < faces; first += BLOCK) {
-        __syncthreads();
-        int i = first + threadIdx.x;
-        if (i < faces) stage(p, s, b, i, tile, staged, count);
-        __syncthreads();
-        int n = *count;
-        if (n <= STAGED - BLOCK && first + BLOCK < faces) continue;  // room for the next ones
-        for (int start = 0; busy && start < n; start += 32) {
-            int k = start + lane;
-            bool here = k < n && overlap(staged[min(k, n - 1)].box, left, top, 8, 4);
-            for (u32 todo = __ballot_sync(ALL, here); todo; todo &= todo - 1) {
-                const Staged &face = staged[start + __ffs(todo) - 1];
-                visit(face, uncovered && overlap(face.box, x, y, 1, 1));
-            }
-        }
-        __syncthreads();
-        if (threadIdx.x == 0) *count = 0;
-    }
+// The touching faces of an item, a warp each: face `n` of worker's share.
+__device__ __forceinline__ int touching_face(const Params &p, int b, int n) {
+    return p.queue[(size_t)(b + 1) * p.max_faces - 1 - n].x;
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK) soft_mask(const __grid_constant__ Params p) {
     __shared__ Item s;
-    __shared__ Staged staged[STAGED];
-    __shared__ int count;
     int b = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x / 32;
-    int tiles = p.counts[p.batch + b];
-    if (blockIdx.x >= tiles) return;
+    bool small = blockIdx.x < p.soft_blocks;
+    u64 queued = small ? p.touching[b] : p.queued[b];
+    int worker = (blockIdx.x - (small ? 0 : p.soft_blocks)) * (BLOCK / 32) + warp;
+    if (queued == 0 || (small && worker - warp >= (int)queued)) return;
     load_item(s, p, b);
-    for (int n = blockIdx.x; n < tiles; n += gridDim.x) {
-        int tile = p.soft_tiles[(size_t)b * p.tiles + n];
-        int x = tile % p.words * 32 + (warp & 3) * 8 + (lane & 7);
-        int y = tile / p.words * 8 + (warp >> 2) * 4 + (lane >> 3);
-        bool uncovered = x < p.width && y < p.height && is_uncovered(p, b, x, y);
-        float sum = 0.f;
-        each_near_face(p, s, b, tile, x, y, uncovered, staged, &count,
-            [&](const Staged &face, bool inside) {
-                float d = nearest_point(p, face.x, face.y, x + 0.5f, y + 0.5f).d2 * p.sigma_inv;
-                if (inside && d < 30.f) sum += logf(miss_of(d, __expf(-d)));
-            });
-        if (sum < 0.f) p.mask[((size_t)b * p.height + y) * p.width + x] = -expm1f(sum);
+    float *mask = p.mask + (size_t)b * p.height * p.width;
+    Shape o;
+    if (small) {
+        for (int n = worker; n < (int)queued; n += p.soft_blocks * (BLOCK / 32)) {
+            project(p, s, touching_face(p, b, n), o);
+            for (int y = o.soft.top + (lane >> 3); y <= o.soft.bottom; y += 4)
+                for (int x = o.soft.left + (lane & 7); x <= o.soft.right; x += 8)
+                    if (is_uncovered(p, b, x, y)) soften(p, o, b, x, y, mask);
+        }
+        return;
+    }
+    int f = 0;
+    Tiles tiles;
+    tiles.start(p, b, queued, worker, p.tile_blocks * (BLOCK / 32));
+    while (tiles.next(p, s, o, f)) {
+        if (o.kind != LARGE || is_far(p, o, tiles.tx, tiles.ty)) continue;
+        int x = tiles.tx + lane;
+        if (x < o.soft.left || x > o.soft.right) continue;
+        for (int y = max(tiles.ty, o.soft.top); y <= min(tiles.ty + 31, o.soft.bottom); y++)
+            if (is_uncovered(p, b, x, y)) soften(p, o, b, x, y, mask);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) finish_mask(const __grid_constant__ Params p) {
+    size_t n = (size_t)p.batch * p.height * p.width;
+    size_t i = ((size_t)blockIdx.x * BLOCK + threadIdx.x) * 4;
+    if (i + 4 <= n && (n & 3) == 0) {
+        float4 *at = (float4 *)(p.mask + i), v = *at;
+        if (v.x < 0 || v.y < 0 || v.z < 0 || v.w < 0) {
+            if (v.x < 0) v.x = -expm1f(v.x);
+            if (v.y < 0) v.y = -expm1f(v.y);
+            if (v.z < 0) v.z = -expm1f(v.z);
+            if (v.w < 0) v.w = -expm1f(v.w);
+            *at = v;
+        }
+    } else {
+        for (size_t k = i; k < n && k < i + 4; k++)
+            if (p.mask[k] < 0) p.mask[k] = -expm1f(p.mask[k]);
     }
 }
