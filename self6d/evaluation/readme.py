@@ -1,4 +1,4 @@
-"""Results tables of the README, written from resources/results: `python -m self6d.evaluation.readme`.
+"""Results tables of the README, from resources/results (`python -m self6d.evaluation.readme`).
 
 A table stands between `<!-- results: NAME -->` and `<!-- end -->`; NAME.json holds its title, the
 command or way that made the figures, and rows of {column: value}.
