@@ -1,8 +1,8 @@
 """Checkpoints: safetensors for numbers, JSON for the rest, a checksum that ties them together.
 
 `step_00000100.safetensors` holds the tensors after 100 steps. `step_00000100.json` beside it holds
-the rest of the task's state, where it came from, and the SHA-256 of the tensors. The JSON is
-written last, so a checkpoint exists only once all of it is on disk. Reading never runs code.
+the rest of the task's state, where it came from, and a SHA-256 over all of it. The JSON is written
+last, so a checkpoint exists only once all of it is on disk. Reading never runs code.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,14 +74,15 @@ def save_checkpoint(
     record = {
         "format": FORMAT,
         "step": step,
-        "sha256": hashlib.sha256(data).hexdigest(),
         "size": len(data),
         "meta": state.get("meta", {}),
         "info": info or {},
     }
-    text = json.dumps(record, indent=1).encode()  # before anything is written: it may not be JSON
+    # before anything is written, as it may not be JSON; and as reading will give it back
+    record = json.loads(json.dumps(record))
+    text = json.dumps({**record, "sha256": _digest(record, [data])}, indent=1)
     atomic_write(path, data)
-    atomic_write(path.with_suffix(".json"), text)
+    atomic_write(path.with_suffix(".json"), text.encode())
     return path
 
 
@@ -101,7 +103,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Che
         raise CheckpointError(
             f"checkpoint cannot be read ({error.strerror})", path=path, remedy=_REMEDY
         ) from error
-    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+    if _digest(record, [data]) != record["sha256"]:
         raise CheckpointError("checkpoint is damaged (checksum differs)", path=path, remedy=_REMEDY)
     try:
         tensors = safetensors.torch.load(data)
@@ -134,13 +136,10 @@ def is_intact(path: Path) -> bool:
     """Whether both files are there and the checksum holds. Reads the file in chunks."""
     try:
         record = _read_record(path.with_suffix(".json"))
-        digest = hashlib.sha256()
         with open(path, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+            return _digest(record, iter(lambda: file.read(_CHUNK), b"")) == record["sha256"]
     except (OSError, CheckpointError):
         return False
-    return digest.hexdigest() == record["sha256"]
 
 
 def newest_intact(folder: Path) -> Path | None:
@@ -238,6 +237,15 @@ def _own_storage(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 _REMEDY = "Resume from an earlier checkpoint of the run, or copy the file again."
+
+
+def _digest(record: dict[str, Any], chunks: Iterable[bytes]) -> str:
+    """SHA-256 of the tensors' file and of everything in the JSON but this sum itself."""
+    rest = {key: value for key, value in record.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import pickle
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from self6d.errors import CheckpointError
 from self6d.training.checkpoint import (
@@ -92,6 +94,11 @@ def test_packing_refuses_what_json_cannot_hold():
         pack({"a": {"b": {1, 2}}})
 
 
+def test_numbers_as_keys_do_not_look_like_damage(tmp_path):
+    state = {"tensors": {}, "meta": {2: "a", 10: "b"}}
+    assert load_checkpoint(save_checkpoint(tmp_path, 1, state)).meta == {"2": "a", "10": "b"}
+
+
 def test_damage_is_noticed_and_the_one_before_found(tmp_path):
     for step in (10, 20, 30):
         save_checkpoint(tmp_path, step, STATE)
@@ -139,29 +146,63 @@ def test_newer_format_names_the_remedy(tmp_path):
 
 
 class Bomb:
+    """Makes a file when unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
     def __reduce__(self):
-        return (open, ("/tmp/self6d-bomb", "w"))
+        return (open, (str(self.mark), "w"))
 
 
 def test_a_pickle_in_place_of_weights_is_never_run(tmp_path):
     """Even with a checksum that fits."""
-    import hashlib
-    import os
+    from self6d.training import checkpoint
 
     path = save_checkpoint(tmp_path, 1, STATE)
-    for evil in (pickle.dumps(Bomb()), _zipped_pickle(tmp_path)):
+    bomb = Bomb(tmp_path / "exploded")
+    for evil in (pickle.dumps(bomb), _zipped_pickle(tmp_path, bomb)):
         path.write_bytes(evil)
         record = json.loads(path.with_suffix(".json").read_text())
-        record["sha256"] = hashlib.sha256(evil).hexdigest()
+        record["sha256"] = checkpoint._digest(record, [evil])
         path.with_suffix(".json").write_text(json.dumps(record))
         with pytest.raises(CheckpointError, match="not a safetensors file"):
             load_checkpoint(path)
-    assert not os.path.exists("/tmp/self6d-bomb")
+    assert not bomb.mark.exists()
+    pickle.loads(pickle.dumps(bomb))
+    assert bomb.mark.exists()  # it would have gone off
 
 
-def _zipped_pickle(folder) -> bytes:
+@settings(max_examples=60)
+@given(st.sampled_from(["json", "safetensors"]), st.data())
+def test_any_damage_is_noticed(tmp_path_factory, which, data):
+    """Bytes changed, cut or added anywhere, in either file."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    path = save_checkpoint(folder, 1, STATE, {"seed": 1})
+    file = path.with_suffix(f".{which}")
+    content = bytearray(file.read_bytes())
+    at = data.draw(st.integers(0, len(content) - 1))
+    how = data.draw(st.sampled_from(["change", "cut", "add"]))
+    if how == "change":
+        content[at] = data.draw(st.integers(0, 255).filter(lambda b: b != content[at]))
+    elif how == "cut":
+        del content[at:]
+    else:
+        content[at:at] = data.draw(st.binary(min_size=1, max_size=8))
+    file.write_bytes(content)
+    try:
+        found = load_checkpoint(path)
+    except CheckpointError as error:
+        assert "\n" not in error.one_line()  # noqa: PT017
+        assert not is_intact(path)
+    else:  # such as a blank between two JSON tokens
+        assert which == "json"
+        assert (found.step, found.meta, found.info) == (1, STATE["meta"], {"seed": 1})
+
+
+def _zipped_pickle(folder, bomb) -> bytes:
     file = folder / "evil.pth"
-    torch.save({"w": Bomb()}, file)
+    torch.save({"w": bomb}, file)
     return file.read_bytes()
 
 
