@@ -47,7 +47,7 @@ def matrix_to_quaternion(R: Tensor) -> Tensor:
 
 
 def rotation6d_to_matrix(d6: Tensor) -> Tensor:
-    """(..., 6), the first two columns before Gram-Schmidt -> (..., 3, 3) (Zhou et al., CVPR 2019)."""
+    """(..., 6), two columns before Gram-Schmidt -> (..., 3, 3) (Zhou et al., CVPR 2019)."""
     a, b = d6[..., :3], d6[..., 3:]
     x = normalize(a, dim=-1)
     y = normalize(b - (x * b).sum(-1, keepdim=True) * x, dim=-1)
@@ -82,7 +82,8 @@ def matrix_to_axis_angle(R: Tensor) -> Tensor:
     q = matrix_to_quaternion(R)
     sin_half = q[..., 1:].norm(dim=-1, keepdim=True)
     angle = 2 * torch.atan2(sin_half, q[..., :1])
-    scale = torch.where(sin_half < 1e-7, torch.full_like(angle, 2.0), angle / sin_half.clamp_min(1e-12))
+    scale = angle / sin_half.clamp_min(1e-12)
+    scale = torch.where(sin_half < 1e-7, torch.full_like(angle, 2.0), scale)
     return q[..., 1:] * scale
 
 
@@ -104,17 +105,17 @@ def random_rotations(
 
 
 def _ray_rotation(t: Tensor) -> Tensor:
-    """Smallest rotation taking the optical axis (0, 0, 1) to the ray through t: (..., 3) -> (..., 3, 3)."""
+    """Smallest rotation of the optical axis (0, 0, 1) to the ray through t, (..., 3)."""
     ray = normalize(t, dim=-1)
     x, y, z = ray.unbind(-1)
-    # Rodrigues with v = axis x ray = (-y, x, 0) and cos = z; defined for z > -1, and z > 0 in a camera
+    # Rodrigues with v = axis x ray = (-y, x, 0) and cos = z > 0 in front of a camera
     k = _hat(torch.stack((-y, x, torch.zeros_like(x)), dim=-1))
     eye = torch.eye(3, dtype=t.dtype, device=t.device)
     return eye + k + (k @ k) / (1 + z)[..., None, None]
 
 
 def allocentric_to_egocentric(R_allo: Tensor, t: Tensor) -> Tensor:
-    """Appearance-based rotation to camera rotation, R_ego = R_ray(t) R_allo (Kundu et al., 3D-RCNN).
+    """Viewing-ray to camera rotation, R_ego = R_ray(t) R_allo (Kundu et al., 3D-RCNN, CVPR 2018).
 
     Args:
         R_allo: (..., 3, 3). t: (..., 3), metres, in front of the camera.

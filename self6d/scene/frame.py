@@ -15,7 +15,7 @@ class Frame:
 
     Attributes:
         rgb: (H, W, 3) uint8, RGB order.
-        depth_m: (H, W) float32, metres along z, 0 where the sensor gave nothing; None without depth.
+        depth_m: (H, W) float32, metres along z, 0 where unknown; None without depth.
         camera: intrinsics of both (depth is registered to colour).
         scene_id: BOP scene number; 0 for a plain folder.
         image_id: BOP image number, or the index in a plain folder.
