@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -116,13 +116,11 @@ def _run(
     out: Path,
     *,
     quiet: bool,
-    **settings: object,
+    **settings: Any,
 ) -> None:
-    from self6d import experiments
     from self6d.console import JobConsole, steering
+    from self6d.experiments import run
 
     with JobConsole(name, quiet=quiet) as console, steering(console) as control:
-        text = experiments.run(
-            name, data, models, from_run, out, listener=console, control=control, **settings
-        )
+        text = run(name, data, models, from_run, out, listener=console, control=control, **settings)
     typer.echo(text)

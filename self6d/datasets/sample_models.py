@@ -62,7 +62,7 @@ def _bracket_distance(p: np.ndarray) -> np.ndarray:
 
 def _bracket() -> Solid:
     vertices, faces = mesh_from_distance(_bracket_distance, (-64, -40, -6), (66, 40, 84), 3.9)
-    colors = np.broadcast_to(np.uint8([178, 116, 62]), vertices.shape)
+    colors = np.broadcast_to(np.array([178, 116, 62], np.uint8), vertices.shape)
     return vertices, faces, np.array(colors)
 
 

@@ -6,6 +6,7 @@ World frame: metres, z up, the table top is z = 0. Every draw comes from the gen
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -219,7 +220,7 @@ def arrange(
         where = _place(rng, taken, radius, 0.36, 0.92)
         if where is not None:
             packer.add(thing, material, R, np.array([*where, -thing.vertices[:, 2].min()]))
-    packed = packer.arrays()
+    packed: dict[str, Any] = packer.arrays()
     return World(
         **packed, **_lamps(packed["corner"], rng), table_style=_table_style(rng, covering),
         object_pose=pose, object_faces=faces,

@@ -107,7 +107,7 @@ def measure_depth(
     measured = np.where(edge & (chance < 0.45), near + mix * (far - near), z)
     lost = edge & (chance > 0.72)
     blob = cv2.GaussianBlur(rng.standard_normal((h, w), np.float32), (0, 0), 2.2 * scale)
-    blob /= blob.std()
+    blob = blob / blob.std()
     lost |= (gloss + 0.12 * blob) > 0.85
     lost |= facing < 0.13 + 0.05 * blob
     lost |= (blob > 2.9) | (z > 2.6) | (z < 0.2)

@@ -75,9 +75,9 @@ def mesh_from_distance(
     total, hits = np.zeros((*cells, 3)), np.zeros(cells)
     corner = np.stack(np.meshgrid(*[np.arange(2)] * 3, indexing="ij"), -1).reshape(-1, 3)
     for a in corner:  # the 12 edges of every cell
-        for axis in np.flatnonzero(a == 0):
+        for along in np.flatnonzero(a == 0):
             b = a.copy()
-            b[axis] = 1
+            b[along] = 1
             va, vb = (
                 value[tuple(slice(o, o + n) for o, n in zip(c, cells, strict=True))] for c in (a, b)
             )

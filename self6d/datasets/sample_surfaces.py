@@ -6,11 +6,12 @@ Colours are linear albedo in [0, 1]; lengths are metres.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-FAST = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": True}
+FAST: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": True}
 TABLE_HALF = (0.85, 0.62)  # metres, half sides of the table top
 FLOOR_Z = -0.74
 ROOM_HALF = 2.3

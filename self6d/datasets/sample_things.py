@@ -84,7 +84,7 @@ def clutter(rng: np.random.Generator) -> tuple[Solid, Material]:
     """A thing that is on desks: packet, book, can, mug, ball, pen, bowl."""
     hue, other = _paint(rng), _paint(rng)
     shape = rng.integers(7)
-    kinds = (PLAIN, STRIPES, CHECKER, MOTTLED, PRINT)
+    kinds: tuple[int, ...] = (PLAIN, STRIPES, CHECKER, MOTTLED, PRINT)
     if shape == 0:
         solid = _block(rng.uniform((0.05, 0.03, 0.07), (0.09, 0.06, 0.15)))
         kinds = (PRINT, STRIPES, PRINT)

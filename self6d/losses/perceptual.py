@@ -155,6 +155,8 @@ class AlexNetFeatures(nn.Module):
             raise InputError("perceptual weight file not found", path=path, remedy=REMEDY)
         for index, tensor in enumerate(_read_weights(path, path.stat().st_mtime_ns)):
             self.register_buffer(f"p{index}", tensor.clone(), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
 

@@ -66,9 +66,10 @@ def mask_from_pose(
     labels[likely] = cv2.GC_PR_FGD
     labels[possible & core & (near | (sensor is None))] = cv2.GC_FGD
     if likely.any() and (labels == cv2.GC_BGD).any():
-        models = np.zeros((1, 65)), np.zeros((1, 65))
+        back, front = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.setRNGSeed(0)
-        cv2.grabCut(rgb, labels, None, *models, 3, cv2.GC_INIT_WITH_MASK)
+        whole = (0, 0, 0, 0)  # not read: the labels are given
+        cv2.grabCut(rgb, labels, whole, back, front, 3, cv2.GC_INIT_WITH_MASK)
     mask = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(1)) > 0
     return _main_parts(mask)
