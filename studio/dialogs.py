@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QFrame, QLabel, QPlainTextEdit, QWidget
@@ -33,9 +36,9 @@ class Question(QDialog):
         self.setMinimumWidth(420)
         self.answer = ""
         self.buttons = {}
-        line = [1]
+        line: list[Any] = [1]
         for key, caption, look in answers:
-            one = button(caption, lambda key=key: self._choose(key), look)
+            one = button(caption, partial(self._choose, key), look)
             self.buttons[key] = one
             line.append(one)
         self.buttons[answers[-1][0]].setDefault(True)

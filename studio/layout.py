@@ -131,13 +131,13 @@ class Workspace(QObject):
             self._front[self._step] = self.inspector.currentIndex()
         self._step = step
         pose_tabs = [(self.pose_panel, "Pose"), (self.xray_panel, "X-ray")]
-        tabs = {
+        pages: dict[str, list[tuple[QWidget, str]]] = {
             "data": [(self.doctor_panel, "Doctor"), *pose_tabs],
             "synthetic": [(self.train_panel, "Stage 1")],
             "selfsup": [(self.adapt_panel, "Stage 2"), *pose_tabs],
-        }.get(step, [])  # fmt: skip
+        }
         self.inspector.clear()
-        for widget, title in tabs:
+        for widget, title in pages.get(step, []):
             self.inspector.addTab(widget, title)
         self.inspector.setCurrentIndex(self._front.get(step, 0))
 

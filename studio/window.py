@@ -52,6 +52,7 @@ class StudioWindow(QMainWindow):
         )
         self.resize(1280, 800)
         self.settings = settings
+        self.first_paint_s: float | None = None
         self.project = Project(self)
         self.engine = Engine(self)
         self.worker = Engine(self)

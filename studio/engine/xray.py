@@ -95,7 +95,9 @@ def _terms(objective: SelfSupervision, target: Target, draw, unit: Tensor) -> di
     delta = torch.zeros(1, 6, requires_grad=True)
     shown = draw(delta * unit)
     pixels = Rendering(
-        *(x.detach().requires_grad_() for x in (shown.rgb, shown.depth_m, shown.soft_mask)),
+        shown.rgb.detach().requires_grad_(),
+        shown.depth_m.detach().requires_grad_(),
+        shown.soft_mask.detach().requires_grad_(),
         shown.face_id,
     )
     values = objective.compare(target, pixels)
@@ -103,9 +105,10 @@ def _terms(objective: SelfSupervision, target: Target, draw, unit: Tensor) -> di
     for name, value in values.items():
         weight = 1.0 if name == "total" else objective.weights[name]
         images = (pixels.rgb, pixels.depth_m, pixels.soft_mask)
-        upstream = torch.autograd.grad(value.sum() * weight, images, retain_graph=True,
-                                       allow_unused=True)  # fmt: skip
-        upstream = [torch.zeros_like(x) if g is None else g for g, x in zip(upstream, images)]
+        given = torch.autograd.grad(
+            value.sum() * weight, images, retain_graph=True, allow_unused=True
+        )
+        upstream = [torch.zeros_like(x) if g is None else g for g, x in zip(given, images)]
         (pull,) = torch.autograd.grad((shown.rgb, shown.depth_m, shown.soft_mask), delta,
                                       upstream, retain_graph=True)  # fmt: skip
         pull = -pull.nan_to_num(0.0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from self6d.training.event_log import from_record, load_preview
 from self6d.training.events import Event, Finished, Note
-from studio.jobs.messages import PREVIEWS_MS, Mailbox
+from studio.jobs.messages import PREVIEWS_MS, Mailbox, Status
 
 POLL_S = 0.1
 CHUNK = 1 << 16
@@ -43,6 +43,7 @@ class RunFollower(threading.Thread):
         self._offset = offset
         self._halt = threading.Event()
         self._seen: dict[str, int] = {}
+        self._status_stamp = 0
         self._previews_at = 0.0
         self._finished: Finished | None = None
 
@@ -56,6 +57,7 @@ class RunFollower(threading.Thread):
         while not self._halt.wait(POLL_S):
             alive = self._alive()  # before reading, so that nothing written last is missed
             self._read_events()
+            self._read_status()
             self._read_previews(final=not alive)
             if not alive:
                 if self._finished is not None:
@@ -94,6 +96,18 @@ class RunFollower(threading.Thread):
         elif event is not None:
             self._finished = self._finished if isinstance(event, Note) else None
             self._mailbox.put(event)
+
+    def _read_status(self) -> None:
+        path = self._run_path / "run.json"
+        try:
+            stamp = path.stat().st_mtime_ns
+            if stamp == self._status_stamp:
+                return
+            status = json.loads(path.read_text(encoding="utf-8")).get("status")
+        except (OSError, ValueError, AttributeError):
+            return
+        self._status_stamp = stamp
+        self._mailbox.put(Status(str(status)))
 
     def _read_previews(self, *, final: bool) -> None:
         now = time.monotonic()

@@ -12,7 +12,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from self6d.training.events import CheckpointSaved, Event, Finished, Note, Progress
-from studio.jobs.messages import Mailbox
+from studio.jobs.messages import Mailbox, Status
 
 
 class JobState(enum.Enum):
@@ -191,13 +191,16 @@ class Job(QObject):
 
     def _on_progress(self, progress: Progress) -> None:
         self.last_progress = progress
-        if self.state in (JobState.STARTING, JobState.RUNNING, JobState.PAUSED):
-            paused = progress.phase == "paused"
-            self._enter(JobState.PAUSED if paused else JobState.RUNNING)
+        if self.state is JobState.STARTING:
+            self._enter(JobState.RUNNING)
         self.progress.emit(progress)
 
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, Note):
+    def _on_event(self, event: Event | Status) -> None:
+        if isinstance(event, Status):
+            if self.state in (JobState.STARTING, JobState.RUNNING, JobState.PAUSED):
+                known = {"paused": JobState.PAUSED, "running": JobState.RUNNING}
+                self._enter(known.get(event.text, self.state))
+        elif isinstance(event, Note):
             self.note.emit(event)
         elif isinstance(event, CheckpointSaved):
             self.last_checkpoint = event

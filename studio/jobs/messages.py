@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
@@ -11,6 +12,13 @@ from self6d.training.events import Event, Preview, Progress, Scalars
 
 SCALARS_MS = 100
 PREVIEWS_MS = 200
+
+
+@dataclass(frozen=True)
+class Status:
+    """What run.json says the run is doing: "running", "paused", ... (see `RunFolder.status`)."""
+
+    text: str
 
 
 class Mailbox(QObject):
@@ -31,7 +39,7 @@ class Mailbox(QObject):
         self._lock = threading.Lock()
         self._scalars: list[Scalars] = []
         self._progress: Progress | None = None
-        self._others: list[Event] = []
+        self._others: list[Event | Status] = []
         self._previews: dict[str, Preview] = {}
         self.wants_preview: Callable[[str], bool] = lambda name: True
         self._fast = QTimer(self, interval=SCALARS_MS)
@@ -39,7 +47,7 @@ class Mailbox(QObject):
         self._slow = QTimer(self, interval=PREVIEWS_MS)
         self._slow.timeout.connect(self._deliver_previews)
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Event | Status) -> None:
         """From any thread."""
         with self._lock:
             if isinstance(event, Scalars):

@@ -9,8 +9,9 @@ from PySide6.QtCore import QObject, QThread, Signal
 
 from self6d.errors import Self6DError
 from self6d.training.control import Control
-from self6d.training.events import Event, Finished
+from self6d.training.events import Event, Finished, Progress
 from studio.jobs.job import Job, JobSpec, JobState
+from studio.jobs.messages import Status
 
 
 class _Worker(QThread):
@@ -77,6 +78,9 @@ class ThreadJob(Job):
             raise ValueError(f"no job of kind {spec.kind!r}")
 
     def hear(self, event: Event) -> None:
+        """From the worker thread: an event of the job."""
+        if isinstance(event, Progress):
+            self.mailbox.put(Status("paused" if event.phase == "paused" else "running"))
         self._heard_end = self._heard_end or isinstance(event, Finished)
         self.mailbox.put(event)
 

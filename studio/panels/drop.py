@@ -46,7 +46,9 @@ class DropOverlay(QWidget):
     def show_for(self, paths: list[Path]) -> bool:
         """Show what would happen; whether the drop would be taken."""
         self.welcome, self.text = sentence(paths)
-        self.setGeometry(self.parentWidget().rect())
+        window = self.parentWidget()
+        assert window is not None
+        self.setGeometry(window.rect())
         self.raise_()
         self.show()
         self.update()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,13 @@ class EvaluatePage(QWidget):
         self.export.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.export)
         for kind, text, pattern in WRITERS:
-            menu.addAction(text, lambda kind=kind, pattern=pattern: self._on_save(kind, pattern))
+            menu.addAction(text, partial(self._on_save, kind, pattern))
         self.export.setMenu(menu)
         choose = Panel("Runs to compare")
         choose.body.addWidget(self.runs, 1)
-        choose.body.addLayout(row(label("Frames", "muted"), self.split))
-        choose.body.itemAt(1).layout().setStretch(1, 1)
+        frames = row(label("Frames", "muted"), self.split)
+        frames.setStretch(1, 1)
+        choose.body.addLayout(frames)
         choose.body.addWidget(self.problem)
         choose.body.addWidget(self.progress)
         buttons = row(self.go, self.copy_button)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class WelcomePage(QWidget):
         self.recent_title.setVisible(bool(entries))
         for entry in entries[:4]:
             path = Path(entry["recording"])
-            one = button(path.name, lambda e=entry: self.openRecent.emit(e), "link", str(path))
+            one = button(path.name, partial(self.openRecent.emit, entry), "link", str(path))
             self._recent.addLayout(row(one, label(str(path.parent), "small"), 1))
 
     def set_hot(self, hot: bool) -> None:

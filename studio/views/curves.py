@@ -314,8 +314,9 @@ class CurvesView(QWidget):
     def _fill_legend(self, terms: list[str]) -> None:
         while self.legend.count():
             item = self.legend.takeAt(0)
-            if item is not None and item.widget() is not None:
-                item.widget().deleteLater()
+            widget = item.widget() if item is not None else None
+            if widget is not None:
+                widget.deleteLater()
         for term in terms:
             switch = _LegendEntry(term, theme.term_colour(term), term not in self._hidden_terms)
             switch.switched.connect(self._on_switch)

@@ -165,8 +165,9 @@ class FrameView(QWidget):
                 self._pictures["depth"] = to_image(picture)
                 self._difference_mm = None if median is None else median * 1000
             if self.show_mask.isChecked():
-                colour = QColor(PREDICTED).getRgb()[:3]
-                self._pictures["mask"] = to_image(compose.tinted(drawn.mask, colour))  # type: ignore[arg-type]
+                tint = QColor(PREDICTED)
+                colour = (tint.red(), tint.green(), tint.blue())
+                self._pictures["mask"] = to_image(compose.tinted(drawn.mask, colour))
         self.canvas.update()
 
     def _paint_rendering(self, painter: QPainter, px: float) -> None:

@@ -87,7 +87,7 @@ def picture_of(preview: Preview, mode: str) -> np.ndarray | None:
 def _covered(arrays: dict[str, np.ndarray]) -> np.ndarray:
     if "rendered_mask" in arrays:
         return arrays["rendered_mask"] > 127
-    return arrays["rendered"].any(axis=-1)
+    return np.asarray(arrays["rendered"].any(axis=-1))
 
 
 class ProbesView(QWidget):

@@ -100,7 +100,7 @@ def test_run_from_start_to_end(queue, spec_for, sample, tmp_path, wait, runner):
 
 def test_pause_resume_save_stop(queue, spec_for, sample, tmp_path, wait):
     job = queue.submit(spec_for(sample, tmp_path / "run", 100_000))
-    wait(lambda: job.state is JobState.RUNNING)
+    wait(lambda: job.last_progress is not None)
     job.pause()
     wait(lambda: job.state is JobState.PAUSED)
     at = job.last_progress.step
