@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from studio.widgets import IconButton
@@ -115,14 +116,14 @@ def register_actions(w: StudioWindow) -> None:
         group=1,
         icon_name="refresh-cw",
     )
-    for runner, text in (
+    for runner, caption in (
         ("process", "Run jobs in their own process"),
         ("thread", "Run jobs inside the window"),
     ):
         a.add(
             f"run.runner.{runner}",
-            text,
-            lambda runner=runner: setattr(w.settings, "runner", runner),
+            caption,
+            partial(setattr, w.settings, "runner", runner),
             menu="Run",
             group=2,
         )
@@ -142,8 +143,8 @@ def register_actions(w: StudioWindow) -> None:
         tool = IconButton(a.entries[name].icon, tip)
         tool.setDefaultAction(action)
         w.header.tools.addWidget(tool)
-    look = IconButton("moon", "Light or dark", lambda: w.wear("light" if _dark() else "dark"))
-    w.header.tools.addWidget(look)
+    switch = IconButton("moon", "Light or dark", lambda: w.wear("light" if _dark() else "dark"))
+    w.header.tools.addWidget(switch)
 
 
 def register_view_actions(w: StudioWindow) -> None:
@@ -167,10 +168,15 @@ def register_view_actions(w: StudioWindow) -> None:
         group=1,
         icon_name="stethoscope",
     )
+
+    def preview() -> None:
+        w.show_step("synthetic")
+        stage.previewWanted.emit()
+
     a.add(
         "data.synthetic",
         "Preview synthetic images",
-        lambda: (w.show_step("synthetic"), stage.previewWanted.emit()),
+        preview,
         menu="Data",
         group=1,
         icon_name="images",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
-from typing import Any, IO[bytes]
+from typing import IO, Any
 
 
 def write_message(stream: IO[bytes], message: Any) -> None:

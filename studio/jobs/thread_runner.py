@@ -66,8 +66,11 @@ class ThreadJob(Job):
         if spec.kind == "train":
             jobs.train_synthetic(models, **common)
         elif spec.kind == "adapt":
+            assert spec.data is not None
+            assert spec.from_run is not None
             jobs.adapt(spec.data, models, spec.from_run, split=spec.split, **common)
         elif spec.kind == "optimize":
+            assert spec.data is not None
             common.pop("resume")
             options = {key.replace("-", "_"): value for key, value in spec.options.items()}
             frame, number = options.pop("frame"), options.pop("object")

@@ -40,9 +40,9 @@ class JobBar(QFrame):
             "Stop", lambda: self.stopClicked.emit(self._rung), "", "Save, then stop; resume later"
         )
         self.save = button("Save now", self.saveClicked.emit, "", "Write a checkpoint now")
-        self.setLayout(row(self.text, self.bar, 1, self.memory, self.pause, self.stop, self.save,
-                           margin=4))  # fmt: skip
-        self.layout().setContentsMargins(12, 6, 12, 6)
+        line = row(self.text, self.bar, 1, self.memory, self.pause, self.stop, self.save)
+        line.setContentsMargins(12, 6, 12, 6)
+        self.setLayout(line)
         self._ladder = QTimer(self, singleShot=True, interval=HARDER_AFTER_MS)
         self._ladder.timeout.connect(self._offer_harder)
         self._meter = QTimer(self, interval=2000)
