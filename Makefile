@@ -30,4 +30,4 @@ test: lint
 	$(XVFB) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 screenshots: install
-	$(XVFB) $(BIN)/python -m studio.screenshots
+	$(XVFB) $(BIN)/python scripts/screenshots.py --out screenshots
