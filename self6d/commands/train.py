@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -174,5 +175,7 @@ def _say_end(run: object) -> None:
     from self6d.training.run_folder import RunFolder
 
     assert isinstance(run, RunFolder)
+    if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks
+        return
     word = "stopped; go on with --resume" if run.status == "stopped" else "done"
     typer.echo(f"{word}: {run.path} (step {run.info.get('step')} of {run.info.get('total')})")
