@@ -104,6 +104,16 @@ def test_bad_settings_are_found_before_anything_is_made(option, expected, tmp_pa
     assert not out.exists()
 
 
+def test_doctor_tells_the_shell_whether_all_is_well(tmp_path, capsys):
+    from self6d.datasets.sample import make_sample
+
+    make_sample(tmp_path / "sample", 7, 2, 1, size=(96, 128))
+    assert cli.run(["doctor", str(tmp_path / "sample"), "--json", str(tmp_path / "r.json")]) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["ok"]
+    assert cli.run(["doctor", str(tmp_path / "nothing")]) == 2
+    assert "there is no such folder" in capsys.readouterr().out
+
+
 def test_existing_folder_is_never_touched(tmp_path, capsys):
     from self6d.paths import resource
 

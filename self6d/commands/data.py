@@ -37,6 +37,8 @@ def doctor(
         report = doctoring.examine(data, _one(models), listener=console)
     typer.echo(report.text())
     write_json(json_path, report.to_dict())
+    if fix is None and not report.ok:
+        raise typer.Exit(2)
     if fix is not None:
         with JobConsole("copying", quiet=quiet) as console:
             doctoring.write_fixed(report, fix, listener=console)

@@ -27,6 +27,9 @@ def evaluate(
     refine: Annotated[
         bool, typer.Option("--refine", help="Add a row a run with depth refinement on top.")
     ] = False,
+    bop: Annotated[
+        bool, typer.Option("--average-recall", help="Also VSD, MSSD, MSPD and BOP's recalls.")
+    ] = False,
     device: opt.Device = "auto",
     json_path: opt.Json = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Also write a CSV table.")] = None,
@@ -50,6 +53,7 @@ def evaluate(
             runs,
             split=split,
             refine=refine,
+            bop=bop,
             device=device,
             json_path=json_path,
             csv_path=csv_path,
