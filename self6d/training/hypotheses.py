@@ -50,14 +50,14 @@ def make_starts(
     return pose.R, pose.translation(pose.R, pose.position), group
 
 
-def choose_hypotheses(
+def score_hypotheses(
     terms: dict[str, Tensor], group: Tensor, groups: int, *, slack: float = 1.3
 ) -> Tensor:
-    """The start of each group that explains its image best, without any label.
+    """How badly each start explains its image against the others of its group, without any label.
 
     Mask and chamfer reject starts that did not arrive (more than `slack` times the group's best),
     but cannot tell a front from a back; among those left the colour terms decide, each relative to
-    the group's lowest. Without colour terms, the lowest total.
+    the group's lowest. Without colour terms, the total does.
 
     Args:
         terms: name -> (N,) final terms, as from `Trajectory.final`.
@@ -65,27 +65,33 @@ def choose_hypotheses(
         slack: how much worse than the best a start may be and still be judged.
 
     Returns:
-        (G,) int64, positions in N.
+        (N,), at least 1, lower is better; over 1000 for starts that did not arrive.
     """
     total = terms["total"]
 
-    def lowest(value: Tensor) -> Tensor:
+    def relative(value: Tensor) -> Tensor:
         full = value.new_full((groups,), torch.inf)
-        return full.scatter_reduce(0, group, value, "amin")[group]
+        lowest = full.scatter_reduce(0, group, value, "amin")
+        return value / lowest[group].clamp_min(1e-6)
 
     arrived = torch.ones_like(group, dtype=torch.bool)
     for name, floor in (("mask", 0.05), ("geometry", 0.001)):
         if name in terms:
-            arrived &= terms[name] <= slack * lowest(terms[name]) + floor
-    colours = [terms[name] for name in COLOUR_TERMS if name in terms]
-    score = (
-        torch.stack([c / lowest(c).clamp_min(1e-6) for c in colours]).mean(0) if colours else total
-    )
+            arrived &= relative(terms[name] + floor) <= slack
+    colours = [relative(terms[name]) for name in COLOUR_TERMS if name in terms]
+    score = torch.stack(colours).mean(0) if colours else relative(total)
     # no start may be the best in mask and in chamfer at once
-    score = torch.where(arrived, score, score + 1e3 + total)
-    best = score == lowest(score)
+    return torch.where(arrived, score, 1e3 + relative(total))
+
+
+def choose_hypotheses(
+    terms: dict[str, Tensor], group: Tensor, groups: int, *, slack: float = 1.3
+) -> Tensor:
+    """The start of each group with the lowest `score_hypotheses`: (G,) int64, positions in N."""
+    score = score_hypotheses(terms, group, groups, slack=slack)
+    full = score.new_full((groups,), torch.inf)
+    best = score == full.scatter_reduce(0, group, score, "amin")[group]
     order = torch.arange(len(group), device=group.device)
     order = torch.where(best, order, len(group))
-    return torch.full((groups,), len(group), device=group.device).scatter_reduce(
-        0, group, order, "amin"
-    )
+    none = torch.full((groups,), len(group), device=group.device)
+    return none.scatter_reduce(0, group, order, "amin")

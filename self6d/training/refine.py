@@ -15,9 +15,11 @@ from self6d.network.roi import masks_in_regions
 from self6d.render import render
 from self6d.render.models import PackedModels
 from self6d.training.health import PoseHealth, judge_poses
-from self6d.training.hypotheses import choose_hypotheses, make_starts
+from self6d.training.hypotheses import choose_hypotheses, make_starts, score_hypotheses
 from self6d.training.regions import ModelBoxes, Regions, project_boxes, square_boxes, union_boxes
 from self6d.training.single_image import OptimizeConfig, Trajectory, optimise_poses
+
+ALIKE = 1.1  # starts whose scores differ by less cannot be told apart
 
 
 @dataclass
@@ -208,11 +210,12 @@ def _spread(
     objects: ObjectTable,
     index: Tensor,
 ) -> Tensor:
-    """(G,), diameters: mean distance to the chosen pose of the starts about as good as it."""
+    """(G,), diameters: mean distance to the chosen pose of the starts judged about as good."""
     chosen = best[group]
     R, t = trajectory.R[-1], trajectory.t[-1]
     away = _distance(R, t, R[chosen], t[chosen], objects, index) / objects.diameter[index]
-    alike = terms["total"] <= 1.1 * terms["total"][chosen]
+    score = score_hypotheses(terms, group, len(best))
+    alike = score <= ALIKE * score[chosen]
     alike[best] = False
     total = away.new_zeros(len(best)).index_add_(0, group, away * alike)
     count = away.new_zeros(len(best)).index_add_(0, group, alike.to(away.dtype))
