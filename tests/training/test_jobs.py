@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +129,23 @@ def test_evaluate_compares_runs(stage1, stage2, sample, tmp_path):
     assert (tmp_path / "a.html").stat().st_size > 10_000
     assert len(list((tmp_path / "bop").glob("*.csv"))) == 2
     assert any(isinstance(event, Progress) for event in seen)
+
+
+def test_the_readmes_python_runs(sample, tmp_path, capsys):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    names: dict = {}
+    exec(code, names)
+    report = names["adapt_to_camera"](
+        sample,
+        sample / "models",
+        tmp_path,
+        {"preset": "tiny", "steps": 2, "overrides": SMALL},
+        {"steps": 1, "overrides": STAGE_2},
+    )
+    assert [row.label for row in report.results] == ["before", "after"]
+    assert "ADD(-S)" in capsys.readouterr().out
+    assert (tmp_path / "network" / "example.py").is_file()
 
 
 def test_predict_from_recording_and_from_bare_images(stage1, sample, tmp_path):
