@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
 
 from self6d.losses.color import rgb_to_ab
 from self6d.losses.geometric import chamfer_distance, depth_edges, sample_surface
@@ -13,6 +15,7 @@ from self6d.losses.perceptual import AlexNetFeatures, perceptual_loss
 from self6d.losses.visual import ab_loss, mask_loss, ms_ssim_loss
 from self6d.render.rendering import Rendering
 
+SOFT_BAND = 0.02  # how far the renderer's soft mask reaches, two being the image's width
 TERMS = ("mask", "ab", "ms_ssim", "perceptual", "geometry")
 COLOUR_TERMS = ("ab", "ms_ssim", "perceptual")
 
@@ -152,7 +155,7 @@ class SelfSupervision(nn.Module):
             observed = torch.ones_like(mask_visible, dtype=torch.bool)
         occluder = torch.zeros_like(observed)
         if config.like_with_like and mask_amodal is not None:
-            occluder = (mask_amodal >= 0.5) & (mask_visible < 0.5)
+            occluder = _grown((mask_amodal >= 0.5) & (mask_visible < 0.5)) & (mask_visible < 0.5)
         usable = None
         if depth_m is not None:
             usable = depth_m > 0
@@ -180,7 +183,8 @@ class SelfSupervision(nn.Module):
             return torch.zeros_like(target.observed)
         hidden = target.occluder | ~target.observed
         if target.depth_m is not None:
-            gap = rendered_depth_m.detach() - target.depth_m
+            drawn = rendered_depth_m.detach()
+            gap = torch.where(drawn > 0, drawn, _around(drawn)) - target.depth_m
             in_front = (target.depth_m > 0) & (gap > self.config.occluder_margin_m)
             hidden = hidden | (in_front & (target.mask < 0.5))
         return hidden
@@ -258,3 +262,17 @@ class SelfSupervision(nn.Module):
 
 def _where(condition: Tensor, value: Tensor) -> Tensor:
     return torch.where(condition, value, torch.zeros_like(value))
+
+
+def _around(value: Tensor) -> Tensor:
+    """(N, h, w): largest value within the soft silhouette's reach.
+
+    The soft mask reaches past the edge of what is rendered; an occluder there hides it just as
+    well, and forgetting that pushes the hidden side of the object out from behind the occluder.
+    """
+    reach = math.ceil(SOFT_BAND * max(value.shape[-2:]) / 2)
+    return max_pool2d(value[:, None], 2 * reach + 1, 1, reach)[:, 0]
+
+
+def _grown(mask: Tensor) -> Tensor:
+    return _around(mask.float()) > 0

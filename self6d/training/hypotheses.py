@@ -69,19 +69,23 @@ def score_hypotheses(
     """
     total = terms["total"]
 
-    def relative(value: Tensor) -> Tensor:
+    def relative(value: Tensor, among: Tensor) -> Tensor:
+        """Value over the group's lowest among some starts (all, where there are none)."""
         full = value.new_full((groups,), torch.inf)
-        lowest = full.scatter_reduce(0, group, value, "amin")
-        return value / lowest[group].clamp_min(1e-6)
+        counted = torch.where(among, value, torch.inf)
+        lowest = full.scatter_reduce(0, group, counted, "amin")
+        every = full.scatter_reduce(0, group, value, "amin")
+        return value / torch.where(lowest.isfinite(), lowest, every)[group].clamp_min(1e-6)
 
-    arrived = torch.ones_like(group, dtype=torch.bool)
+    all_starts = torch.ones_like(group, dtype=torch.bool)
+    arrived = all_starts.clone()
     for name, floor in (("mask", 0.05), ("geometry", 0.001)):
         if name in terms:
-            arrived &= relative(terms[name] + floor) <= slack
-    colours = [relative(terms[name]) for name in COLOUR_TERMS if name in terms]
-    score = torch.stack(colours).mean(0) if colours else relative(total)
+            arrived &= relative(terms[name] + floor, all_starts) <= slack
+    colours = [relative(terms[name], arrived) for name in COLOUR_TERMS if name in terms]
+    score = torch.stack(colours).mean(0) if colours else relative(total, arrived)
     # no start may be the best in mask and in chamfer at once
-    return torch.where(arrived, score, 1e3 + relative(total))
+    return torch.where(arrived, score, 1e3 + relative(total, all_starts))
 
 
 def choose_hypotheses(
