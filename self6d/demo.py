@@ -49,7 +49,7 @@ def run_demo(
         Self6DError: as the jobs raise them.
     """
     began = time.monotonic()
-    place = _place(out, seed, from_scratch, fresh)
+    place = demo_folder(out, seed=seed, from_scratch=from_scratch, fresh=fresh)
     say = error_console().print
     sample, before, after = place / "sample", place / "stage1", place / "adapted"
     if not sample.exists():
@@ -103,8 +103,12 @@ def run_demo(
     say(f"look at it: self6d-studio launch {place}")
 
 
-def _place(out: Path, seed: int, from_scratch: bool, fresh: bool) -> Path:
-    """The folder to work in: `out`, or a numbered one beside it for another or a fresh demo."""
+def demo_folder(out: Path, *, seed: int, from_scratch: bool, fresh: bool = False) -> Path:
+    """The folder to work in: `out`, or a numbered one beside it for another or a fresh demo.
+
+    Raises:
+        InputError: `out` is a file, or holds something else.
+    """
     settings = {"demo": 1, "seed": seed, "from_scratch": from_scratch}
     if out.exists() and not out.is_dir():
         raise InputError("is a file", path=out, remedy="Name a folder with --out.")

@@ -14,6 +14,8 @@ from self6d.training.run_folder import RunFolder
 STAGE_1 = """
 extends = "tiny"
 [network]
+backbone = "resnet10-w8"
+crop_backbone = "resnet10-w8"
 crop_size = 32
 head_channels = 32
 rois_per_image = 1
@@ -48,48 +50,62 @@ preview_every = 1000
 """
 
 
-@pytest.fixture
-def small(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
     """The demo at a size for a test, without a shipped stage 1."""
-    for name, text in (("STAGE_1", STAGE_1), ("STAGE_2", STAGE_2)):
-        (tmp_path / f"{name}.toml").write_text(text)
-        monkeypatch.setattr(demo, name, str(tmp_path / f"{name}.toml"))
-    monkeypatch.setattr(demo, "SAMPLE_FRAMES", 4)
-    monkeypatch.setattr(demo, "SAMPLE_EVAL", 2)
-    monkeypatch.setattr(demo, "SAMPLE_SIZE", (96, 128))
+    folder = tmp_path_factory.mktemp("presets")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in (("STAGE_1", STAGE_1), ("STAGE_2", STAGE_2)):
+            (folder / f"{name}.toml").write_text(text)
+            patch.setattr(demo, name, str(folder / f"{name}.toml"))
+        patch.setattr(demo, "SAMPLE_FRAMES", 3)
+        patch.setattr(demo, "SAMPLE_EVAL", 1)
+        patch.setattr(demo, "SAMPLE_SIZE", (96, 128))
+        yield
+
+
+@pytest.fixture(scope="module")
+def from_scratch(small, tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "first"
+    demo.run_demo(out, from_scratch=True, device="cpu", quiet=True)
+    return out
 
 
 @pytest.mark.slow
-def test_same_seed_same_table(small, tmp_path, capsys):
-    for name in ("a", "b"):
-        demo.run_demo(tmp_path / name, from_scratch=True, device="cpu", quiet=True)
-    first, second = ((tmp_path / n / "table.txt").read_text() for n in ("a", "b"))
+def test_same_seed_same_table(from_scratch, small, tmp_path, capsys):
+    demo.run_demo(tmp_path / "again", from_scratch=True, device="cpu", quiet=True)
+    first, second = ((p / "table.txt").read_text() for p in (from_scratch, tmp_path / "again"))
     assert first == second
     assert "stage1" in first
     assert "adapted" in first
     assert first in capsys.readouterr().out
-    table = json.loads((tmp_path / "a" / "table.json").read_text())
+    table = json.loads((from_scratch / "table.json").read_text())
     assert [run["label"] for run in table["runs"]] == ["stage1", "adapted"]
 
 
 @pytest.mark.slow
-def test_shipped_stage_1_is_used_and_an_earlier_demo_taken_up(small, tmp_path, monkeypatch):
-    sample = tmp_path / "models"
-    demo.make_sample(sample, 7, 2, 1, (96, 128))
-    trained = jobs.train_synthetic(
-        sample / "models", tmp_path / "trained", preset=demo.STAGE_1, camera=sample, device="cpu"
-    )
-    shipped = jobs.slim(trained.path, tmp_path / "shipped").path
+def test_shipped_stage_1_is_used_and_an_earlier_demo_taken_up(
+    from_scratch, small, tmp_path, monkeypatch
+):
+    shipped = jobs.slim(from_scratch / "stage1", tmp_path / "shipped").path
     monkeypatch.setattr(demo, "find_resource", lambda name: shipped)
     out = tmp_path / "demo"
     demo.run_demo(out, device="cpu", quiet=True)
+    assert RunFolder.open(out / "stage1").info == RunFolder.open(shipped).info
+    # the same stage 1, seed and frames end in the same table, whether trained now or shipped
+    assert (out / "table.json").read_text() == (from_scratch / "table.json").read_text()
     stamp = (out / "adapted" / "run.json").stat().st_mtime_ns
-    assert RunFolder.open(out / "stage1").path.is_dir()
-    demo.run_demo(out, device="cpu", quiet=True)  # all there already: evaluated again only
-    assert len(list((out / "adapted" / "checkpoints").glob("*.safetensors"))) >= 1
-    assert (out / "adapted" / "run.json").stat().st_mtime_ns >= stamp
-    demo.run_demo(out, device="cpu", quiet=True, seed=1)
-    assert (tmp_path / "demo-2" / "table.txt").exists()
+    demo.run_demo(out, device="cpu", quiet=True)
+    assert (out / "adapted" / "run.json").stat().st_mtime_ns == stamp
+
+
+def test_other_settings_get_a_folder_of_their_own(tmp_path):
+    out = tmp_path / "demo"
+    assert demo.demo_folder(out, seed=0, from_scratch=False) == out
+    assert demo.demo_folder(out, seed=0, from_scratch=False) == out
+    assert demo.demo_folder(out, seed=1, from_scratch=False) == tmp_path / "demo-2"
+    assert demo.demo_folder(out, seed=0, from_scratch=False, fresh=True) == tmp_path / "demo-3"
+    assert demo.demo_folder(out, seed=1, from_scratch=False) == tmp_path / "demo-2"
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

@@ -22,6 +22,8 @@ from self6d.training.optimizing import read_pose
 from self6d.training.run_folder import RunFolder
 
 SMALL = {
+    "network.backbone": "resnet10-w8",
+    "network.crop_backbone": "resnet10-w8",
     "network.crop_size": 32,
     "network.head_channels": 32,
     "network.rois_per_image": 1,
