@@ -22,6 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 LOOKS = (("light", 1), ("dark", 2))
 WAIT_S = 600.0
 QUICK = {"train.batch": 2, "train.validate_every": 0, "synthesis.background_pool": 8}
+# A run trained for 20 steps is sure of nothing: take what it finds, and little of it.
+FAST_ADAPT = {
+    "adapt.detection_score": 0.02, "adapt.batch": 2, "adapt.max_objects": 4, "adapt.region": 128,
+    "adapt.refresh_every": 0, "adapt.health_frames": 2, "adapt.collapse": 0.0,
+    "loop.preview_every": 2,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -145,9 +151,9 @@ def pages(window, data: Path, run: Path) -> Iterator[str | Callable[[], object]]
     window.show_step("selfsup")
     space.adapt_panel.describe()
     yield lambda: space.adapt_panel.weights.weight("mask")
-    project.edit_option("adapt:set:adapt.detection_score", 0.02, "score")
-    project.edit_option("adapt:set:adapt.health_every", 0, "health")
-    project.edit_option("adapt:steps", 40, "steps")
+    for key, value in FAST_ADAPT.items():
+        project.edit_option(f"adapt:set:{key}", value, "Prepare")
+    project.edit_option("adapt:steps", 200, "Prepare")
     space.adapt_panel.run_button.click()
     yield lambda: window.runs.job.last_progress is not None
     yield lambda: window.runs.job.state.over or window.runs.job.last_progress.step >= 12

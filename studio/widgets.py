@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -194,6 +195,16 @@ def short(box: QComboBox) -> QComboBox:
     """A combo box that does not grow with its longest entry."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(6)
+    return box
+
+
+def spin(low: int, high: int, value: int, suffix: str = "") -> QSpinBox:
+    """A box for a whole number that may be as narrow as its place."""
+    box = QSpinBox()
+    box.setRange(low, high)
+    box.setValue(value)
+    box.setSuffix(suffix)
+    box.setMinimumWidth(56)
     return box
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QGridLayout, QSlider, QSpinBox, QWidget
+from PySide6.QtWidgets import QComboBox, QGridLayout, QSlider, QWidget
 
 from self6d.paths import user_state
 from studio.dialogs import copy_text
@@ -20,7 +20,7 @@ from studio.project import Project
 from studio.settings import Settings
 from studio.views import nudge
 from studio.views.compose import rotation_error_deg
-from studio.widgets import IconButton, button, column, label, row, scrolled, short
+from studio.widgets import IconButton, button, column, label, row, scrolled, short, spin
 
 KEYS = (
     "Drag moves, Shift-drag turns, Ctrl-drag changes the distance. Arrows move by 1 mm, "
@@ -53,25 +53,16 @@ class PosePanel(QWidget):
         self.place = button(
             "Place in the middle", self._on_place, "", "Start from a pose in front of the camera"
         )
-        self.degrees = QSpinBox()
-        self.degrees.setRange(0, 180)
-        self.degrees.setValue(10)
-        self.degrees.setSuffix("°")
-        self.shift = QSpinBox()
-        self.shift.setRange(0, 500)
-        self.shift.setValue(20)
-        self.shift.setSuffix(" mm")
+        self.degrees = spin(0, 180, 10, "°")
+        self.shift = spin(0, 500, 20, " mm")
         self.perturb = button("Perturb", self._on_perturb, "", "Turn and shift at random")
         self.run_choice = short(QComboBox())
         self.run_choice.setToolTip(
             "Where the optimisation starts, and who says which pixels are the object"
         )
         self.predict = button("Predict", self._on_predict, "", "Poses on this frame from RGB alone")
-        self.steps = QSpinBox()
-        self.steps.setRange(10, 2000)
-        self.steps.setValue(200)
-        self.starts = QSpinBox()
-        self.starts.setRange(1, 32)
+        self.steps = spin(10, 2000, 200)
+        self.starts = spin(1, 32, 1)
         self.starts.setToolTip("Random starts around the pose; the image decides among them")
         self.optimise = button(
             "Optimise",

@@ -46,7 +46,7 @@ class CloudView(QWidget):
         self.follow = IconButton("crosshair", "Follow the object", self._on_follow, checkable=True)
         self.follow.setChecked(True)
         fit = IconButton("maximize", "Fit (F)", self.fit)
-        self.legend = label("", "small")
+        self.legend = label("", "small", wrap=True)
         self.legend.setMinimumWidth(10)
         self.message = label("The 3D view shows depth: open an RGB-D recording.", "muted")
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
