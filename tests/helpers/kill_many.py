@@ -20,7 +20,7 @@ from self6d.training.loop import LoopConfig, run_task
 from self6d.training.run_folder import RunFolder
 
 LOOP = LoopConfig(checkpoint_every=4, keep_last=2, preview_every=7)
-STEPS, WIDTH = 400, 128
+STEPS, WIDTH = 1200, 128  # more than 50 short lives can finish
 
 
 def die_at_call(name: str, count: int) -> None:
