@@ -89,7 +89,16 @@ class Task(Protocol):
 def finite_step(
     optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], loss: Tensor, clip: float
 ) -> Tensor:
-    """Zero the gradients, backward, clip, and step unless the loss or a gradient is not finite.
+    """Zero the gradients, backward, then `finite_update`; arguments and result as there."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    return finite_update(optimizer, parameters, loss, clip)
+
+
+def finite_update(
+    optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], loss: Tensor, clip: float
+) -> Tensor:
+    """Clip the gradients, and step unless the loss or a gradient is not finite.
 
     With a fused optimiser (`AdamW(..., fused=True)`) nothing waits for the device: the optimiser
     itself leaves weights and moments alone when told so. Others wait once.
@@ -103,8 +112,6 @@ def finite_step(
         0-dim bool on the loss's device: whether the step was made. Give `{SKIPPED: ~ok}` among the
         step's scalars and the loop counts it.
     """
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
     parameters = [p for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     ok = torch.isfinite(loss.detach()) & torch.isfinite(norm)

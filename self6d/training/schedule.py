@@ -46,6 +46,10 @@ class TrainConfig:
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile of the convolutional parts ("auto": on CUDA with a C compiler at hand)."""
 
+    graph: Literal["auto", "on", "off"] = "off"
+    """Forward and backward as one CUDA graph, which spares the host ("auto": on a single CUDA
+    device, unless it cannot be captured)."""
+
     validate_every: int = 500
     """Steps between validations on synthetic images; 0: only at checkpoints."""
 

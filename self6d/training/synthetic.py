@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,14 +23,16 @@ from self6d.synthesis.pbr import PbrScenes
 from self6d.training import checkpoint, distributed
 from self6d.training.averaging import MovingAverage
 from self6d.training.events import Preview
-from self6d.training.loop import SKIPPED, finite_step
+from self6d.training.graphed import GraphedBackward
+from self6d.training.loop import SKIPPED, finite_update
 from self6d.training.rng import mixed_seed, seeded, step_generator
 from self6d.training.schedule import TrainConfig, learning_rate
 from self6d.training.validation import synthetic_recalls
 
 READ_AHEAD = 4  # steps whose files are read while earlier ones train
+LOSS_STREAM = 1  # random numbers of the losses
 VALIDATION_STREAM = 7  # keeps validation images apart from all training images
-
+log = logging.getLogger("self6d")
 
 __all__ = ["SyntheticTask", "TrainConfig", "learning_rate"]
 
@@ -88,6 +91,7 @@ class SyntheticTask:
             lr=self.config.lr,
             fused=True,
         )
+        self.graphed = self._new_graph()
         self.maker = SceneMaker(
             models, self.camera, self.synthesis, self.device, distractors=distractors
         )
@@ -112,6 +116,22 @@ class SyntheticTask:
             return self.cuda and any(shutil.which(name) for name in ("cc", "gcc", "clang"))
         return wanted == "on"
 
+    def _new_graph(self) -> GraphedBackward | None:
+        """What will capture the pass over batches of the present size, where it can be."""
+        wanted, able = self.config.graph, self.cuda and self.world.size == 1
+        if wanted == "on" and not able:
+            raise InputError(
+                'train.graph = "on" needs one CUDA device', remedy='Set it to "auto" or "off".'
+            )
+        if wanted == "off" or not able:
+            return None
+        instances = self.batch_size * self.synthesis.instances_max
+        return GraphedBackward(self._losses, self.parameters, instances, self.device)
+
+    def _losses(self, batch: SceneBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        with self.autocast():
+            return self.parallel(batch, generator)
+
     def autocast(self) -> AbstractContextManager:
         """bfloat16 where the configuration says so."""
         amp = self.config.amp
@@ -124,21 +144,44 @@ class SyntheticTask:
         self.world.announce(step)
         values = self._health(step)
         batch = self._take(step)
+        graphed = self._load(batch)
         if self._maker_thread is not None and step + 1 < self.total_steps:
             self._next = (step + 1, self._maker_thread.submit(self._make_beside, step + 1))
         rate = learning_rate(step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.network.train()
-        g = step_generator(self.seed, step, self.world.rank, stream=1, device=self.device)
-        with self.autocast():
-            terms = self.parallel(batch, g)
-        ok = finite_step(self.optimizer, self.parameters, terms["total"], self.config.clip)
+        seed = mixed_seed(self.seed, step, self.world.rank, LOSS_STREAM)
+        terms = graphed.run(seed) if graphed else self._backward(batch, seed)
+        ok = finite_update(self.optimizer, self.parameters, terms["total"], self.config.clip)
         self.average.update(step)
         self._step = step + 1
         self.images_made += self.batch_size * self.world.size
         values |= {f"loss/{name}": value.detach() for name, value in terms.items()}
         return values | {"lr": rate, SKIPPED: ~ok}
+
+    def _backward(self, batch: SceneBatch, seed: int) -> dict[str, Tensor]:
+        """The terms of a batch, and their gradients, without a graph."""
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = self._losses(batch, torch.Generator(device=self.device).manual_seed(seed))
+        terms["total"].backward()
+        return terms
+
+    def _load(self, batch: SceneBatch) -> GraphedBackward | None:
+        """The graph, with the batch taken in; None if there is no graph or the batch does not fit.
+
+        Called while no thread makes images: a capture wants the device for itself.
+        """
+        if self.graphed is None:
+            return None
+        try:
+            return self.graphed if self.graphed.load(batch) else None
+        except RuntimeError as error:
+            if self.config.graph == "on":
+                raise
+            self.graphed = None
+            reason = str(error).partition("\n")[0]
+            log.warning("the training step is not captured as a CUDA graph: %s", reason)
+            return None
 
     def _make(self, step: int) -> SceneBatch:
         seed = mixed_seed(self.seed, self.world.rank)
@@ -267,6 +310,7 @@ class SyntheticTask:
                 if not hasattr(self.network.config, name):
                     raise InputError(f"there is no {key} to change")
                 setattr(self.network.config, name, value)
+                self.graphed = self._new_graph()  # weights are constants of a captured graph
 
     def halve_batch(self) -> bool:
         """Half as many images a step from now on; not under torchrun, where ranks must agree."""
@@ -274,6 +318,7 @@ class SyntheticTask:
         if self.batch_size < 2 or self.world.size > 1:
             return False
         self.batch_size //= 2
+        self.graphed = self._new_graph()
         return True
 
 
