@@ -58,26 +58,32 @@ def floating(setting: Setting, things: Things, g: torch.Generator) -> tuple[Tens
 
 
 def _rays(uv: Tensor, K: Tensor) -> Tensor:
-    """(B, n, 2) pixels -> (B, n, 3) points at z = 1."""
-    one = torch.ones_like(uv[..., :1])
-    return torch.linalg.solve(K[:, None], torch.cat((uv, one), -1)[..., None])[..., 0]
+    """(B, n, 2) pixels -> (B, n, 3) points at z = 1, K^-1 (u, v, 1)^T."""
+    y = (uv[..., 1] - K[:, 1, 2, None]) / K[:, 1, 1, None]
+    x = (uv[..., 0] - K[:, 0, 2, None] - K[:, 0, 1, None] * y) / K[:, 0, 0, None]
+    return torch.stack((x, y, torch.ones_like(x)), -1)
+
+
+def _pairs(used: Tensor) -> Tensor:
+    """(B, n) bool -> (B, n, n) float, 1 for two different things that are both there."""
+    both = (used[:, :, None] & used[:, None, :]).float()
+    both.diagonal(dim1=1, dim2=2).zero_()
+    return both
 
 
 def _apart_in_depth(
-    ray: Tensor, z: Tensor, radius: Tensor, valid: Tensor, near: Tensor, far: Tensor
+    ray: Tensor, z: Tensor, radius: Tensor, used: Tensor, near: Tensor, far: Tensor
 ) -> Tensor:
     """Slide things along their rays until their inner spheres no longer meet (nearly always)."""
-    eye = torch.eye(z.shape[1], dtype=torch.bool)
     touch = 0.7 * (radius[:, :, None] + radius[:, None, :])
-    pair = valid[:, :, None] & valid[:, None, :] & ~eye
+    number = torch.arange(z.shape[1])
+    first = 1e-6 * (number[:, None] - number)  # of two equally far ones
+    half = 0.5 * _pairs(used)
     for _ in range(6):
         p = ray * z[..., None]
-        gap = touch - torch.cdist(p, p)
-        behind = (z[:, :, None] - z[:, None, :]) + 1e-6 * (
-            torch.arange(z.shape[1])[:, None] - torch.arange(z.shape[1])
-        )
-        push = torch.where(pair & (gap > 0), 0.5 * gap * behind.sign(), 0.0)
-        z = torch.minimum(torch.maximum(z + push.sum(2), near), far)
+        overlap = (touch - torch.cdist(p, p)).clamp_min_(0).mul_(half)
+        behind = (z[:, :, None] - z[:, None, :]).add_(first).sign_()
+        z = (z + overlap.mul_(behind).sum(2)).clamp_(near, far)
     return z
 
 
@@ -119,8 +125,8 @@ def resting_on_table(
     if cfg.elevation_limited:
         R_rest, lowest = torch.eye(3).expand(b, n, 3, 3), shapes.upright_z[shape]
     else:
-        p = shapes.rest_p[shape].view(b * n, -1)
-        k = torch.multinomial(p, 1, generator=g).view(b, n)
+        below = shapes.rest_p.cumsum(1)[shape] < torch.rand(b, n, 1, generator=g)
+        k = below.sum(2).clamp_max_(below.shape[2] - 1)
         R_rest, lowest = shapes.rest_R[shape, k], shapes.rest_z[shape, k]
     R_rest = _about(uniform(g, b, n, high=2 * math.pi), 2) @ R_rest
 
@@ -146,20 +152,19 @@ def resting_on_table(
     return table[:, None] @ R_rest, offset + origin[:, None], table, origin
 
 
-def _spread(radius: Tensor, valid: Tensor, clutter: float, g: torch.Generator) -> Tensor:
+def _spread(radius: Tensor, used: Tensor, clutter: float, g: torch.Generator) -> Tensor:
     """(B, n, 2) places of discs on a table: thrown close together, then pushed apart."""
     b, n = radius.shape
-    area = (torch.where(valid, radius, 0.0) ** 2).sum(1, keepdim=True)
+    area = (torch.where(used, radius, 0.0) ** 2).sum(1, keepdim=True)
     reach = area.sqrt() * (1.8 - 0.8 * clutter)
     angle = uniform(g, b, n, high=2 * math.pi)
     r = reach * torch.rand(b, n, generator=g).sqrt()
     p = torch.stack((r * angle.cos(), r * angle.sin()), -1)
-    eye = torch.eye(n, dtype=torch.bool)
-    pair = valid[:, :, None] & valid[:, None, :] & ~eye
     touch = radius[:, :, None] + radius[:, None, :]
+    share = 0.45 * _pairs(used)
     for _ in range(12):
-        away = p[:, :, None] - p[:, None, :]
-        distance = away.norm(dim=-1).clamp_min(1e-6)
-        push = torch.where(pair, 0.45 * (touch - distance).clamp_min(0), 0.0)
-        p = p + (push / distance)[..., None].mul(away).sum(2)
+        distance = torch.cdist(p, p).clamp_min_(1e-6)
+        push = (touch - distance).clamp_min_(0).mul_(share).div_(distance)
+        # sum over j of push_ij (p_i - p_j)
+        p = p + push.sum(2, keepdim=True) * p - push @ p
     return p

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate, pad
+from torch.nn.functional import conv2d, interpolate, pad, pixel_shuffle, pixel_unshuffle
 
 LUMA = (0.299, 0.587, 0.114)
 
@@ -141,12 +141,13 @@ def resample(images: Tensor, factor: float) -> Tensor:
     return interpolate(images, size, mode="bilinear")
 
 
+@lru_cache(maxsize=8)
 def _dct_matrix(device: torch.device) -> Tensor:
-    """(8, 8) orthonormal DCT-II."""
+    """(64, 64) orthonormal DCT-II of 8 x 8 blocks, row by row: out = matrix @ block."""
     k = torch.arange(8, device=device, dtype=torch.float32)
     m = torch.cos(math.pi / 8 * (k + 0.5) * k[:, None]) * 0.5
     m[0] *= math.sqrt(0.5)
-    return m
+    return torch.kron(m, m)
 
 
 _LUMA_TABLE = (
@@ -172,22 +173,19 @@ def jpeg(images: Tensor, quality: Tensor) -> Tensor:
     """
     b, _, h, w = images.shape
     device = images.device
-    to_ycc = _constant(_TO_YCC, device)
     padded = pad(images, (0, -w % 8, 0, -h % 8), mode="replicate")
-    ph, pw = padded.shape[-2:]
-    ycc = torch.einsum("ij,bjhw->bihw", to_ycc, padded) * 255.0
+    ycc = torch.einsum("ij,bjhw->bihw", _constant(_TO_YCC, device), padded * 255.0)
     ycc[:, 0] -= 128.0
-    blocks = ycc.view(b, 3, ph // 8, 8, pw // 8, 8).transpose(3, 4)
+    rows, columns = padded.shape[2] // 8, padded.shape[3] // 8
+    blocks = pixel_unshuffle(ycc, 8).view(b, 3, 64, rows * columns)
     dct = _dct_matrix(device)
-    coefficients = dct @ blocks @ dct.T
 
     scale = torch.where(quality < 50, 5000.0 / quality.clamp_min(1), 200.0 - 2.0 * quality)
     tables = _constant((_LUMA_TABLE, _CHROMA_TABLE, _CHROMA_TABLE), device)
-    tables = tables.view(3, 8, 8) * scale[:, None, None, None] / 100.0
-    tables = tables.round().clamp(1, 255)[:, :, None, None]
-    coefficients = (coefficients / tables).round() * tables
+    tables = (tables * scale[:, None, None] / 100.0).round().clamp(1, 255)[..., None]
+    coefficients = (dct @ blocks).div_(tables).round_().mul_(tables)
 
-    ycc = (dct.T @ coefficients @ dct).transpose(3, 4).reshape(b, 3, ph, pw)
+    ycc = pixel_shuffle((dct.T @ coefficients).view(b, 192, rows, columns), 8)
     ycc[:, 0] += 128.0
     rgb = torch.einsum("ij,bjhw->bihw", _constant(_FROM_YCC, device), ycc) / 255.0
     return rgb[..., :h, :w]
