@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -115,6 +116,24 @@ class Composite:
     mask_whole: Tensor
 
 
+class _Part(NamedTuple):
+    """A group of m windows (h, w), on the device.
+
+    Attributes:
+        things, left, top: (m,) int64. rgb: (m, 3, h, w).
+        covered, inside: (m, h, w) bool, the silhouette, and what of it lies in the image.
+        at: (m h w,) int64, places on the canvas.
+    """
+
+    things: Tensor
+    left: Tensor
+    top: Tensor
+    rgb: Tensor
+    covered: Tensor
+    inside: Tensor
+    at: Tensor
+
+
 class Compositor:
     """Collects groups of windows, then resolves which thing is seen at each pixel.
 
@@ -140,7 +159,7 @@ class Compositor:
         self.mask = torch.zeros(
             (masks + 1) * self.ch * self.cw, dtype=torch.bool, device=self.device
         )
-        self.parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self.parts: list[_Part] = []
         self.pixels = 0
 
     def add(self, things: Tensor, rgb: Tensor, depth_m: Tensor) -> None:
@@ -150,10 +169,12 @@ class Compositor:
         """
         m, h, w = depth_m.shape
         image, top, left, row = self.table[things].unbind(1)
-        y = (top[:, None] + torch.arange(h, device=self.device)) % self.ch
-        x = (left[:, None] + torch.arange(w, device=self.device)) % self.cw
-        place = ((y * self.cw)[:, :, None] + x[:, None, :]).view(m, -1)
+        y = top[:, None] + torch.arange(h, device=self.device)
+        x = left[:, None] + torch.arange(w, device=self.device)
         covered = depth_m > 0
+        in_y, in_x = (y >= 0) & (y < self.size[0]), (x >= 0) & (x < self.size[1])
+        inside = covered & in_y[:, :, None] & in_x[:, None, :]
+        place = ((y % self.ch * self.cw)[:, :, None] + (x % self.cw)[:, None, :]).view(m, -1)
         # positive floats order as their bits do: depth above, the window's pixel below
         number = torch.arange(self.pixels, self.pixels + depth_m.numel(), device=self.device)
         self.pixels += depth_m.numel()
@@ -163,7 +184,7 @@ class Compositor:
         at = (place + (image * area)[:, None]).view(-1)
         self.nearest.scatter_reduce_(0, at, key, "amin")
         self.mask.scatter_(0, (place + (row * area)[:, None]).view(-1), covered.view(-1))
-        self.parts.append((things, rgb, covered, at))
+        self.parts.append(_Part(things, left, top, rgb, covered, inside, at))
 
     def resolve(self) -> Composite:
         """The finished images."""
@@ -178,23 +199,16 @@ class Compositor:
         boxes = torch.zeros(2, total, 4, device=device)
         areas = torch.zeros(2, total, dtype=torch.int64, device=device)
         colours, owners, start = [], [], 0
-        for things, rgb, covered, at in self.parts:
-            m, wh, ww = covered.shape
-            top, left = self.table[things, 1], self.table[things, 2]
-            y = top[:, None] + torch.arange(wh, device=device)
-            x = left[:, None] + torch.arange(ww, device=device)
-            inside = ((y >= 0) & (y < h))[:, :, None] & ((x >= 0) & (x < w))[:, None, :]
-            inside &= covered
+        for part in self.parts:
+            things, covered = part.things, part.covered
             number = torch.arange(start, start + covered.numel(), device=device)
             start += covered.numel()
-            won = (winner.index_select(0, at) == number).view(m, wh, ww)
-            shown = inside & won
-            areas[:, things] = torch.stack((shown.sum((1, 2)), covered.sum((1, 2))))
-            boxes[:, things] = torch.stack(
-                (mask_boxes(shown, left, top), mask_boxes(inside, left, top))
-            )
-            colours.append(rgb.permute(1, 0, 2, 3).reshape(3, -1))
-            owners.append(things[:, None].expand(m, wh * ww).reshape(-1))
+            won = winner.index_select(0, part.at) == number
+            shown = part.inside & won.view_as(covered)
+            areas[:, things] = torch.stack((shown, covered)).sum((2, 3))
+            boxes[:, things] = mask_boxes(torch.stack((shown, part.inside)), part.left, part.top)
+            colours.append(part.rgb.permute(1, 0, 2, 3).reshape(3, -1))
+            owners.append(things[:, None, None].expand_as(covered).reshape(-1))
 
         owner = torch.cat(owners).index_select(0, source).view(b, h, w)
         image = torch.cat(colours, 1).index_select(1, source).view(3, b, h, w)
@@ -212,15 +226,17 @@ class Compositor:
 
 
 def mask_boxes(masks: Tensor, left: Tensor, top: Tensor) -> Tensor:
-    """(m, h, w) bool, windows' corners (m,) -> (m, 4) float32 x0 y0 x1 y1; zeros if empty."""
-    h, w = masks.shape[1:]
-    rows, columns = masks.any(2), masks.any(1)
+    """(..., m, h, w) bool, windows' corners (m,) -> (..., m, 4) float32 x0 y0 x1 y1, or zeros."""
+    rows, columns = masks.any(-1), masks.any(-2)
 
-    def span(hit: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    def span(hit: Tensor) -> tuple[Tensor, Tensor]:
+        """First place that is hit, and one past the last."""
+        n = hit.shape[-1]
         place = torch.arange(n, device=hit.device)
-        return torch.where(hit, place, n).amin(1), torch.where(hit, place, -1).amax(1) + 1
+        ends = torch.stack((-place, place + 1), -1)
+        first, last = torch.where(hit[..., None], ends, -n).amax(-2).unbind(-1)
+        return -first, last
 
-    y0, y1 = span(rows, h)
-    x0, x1 = span(columns, w)
-    boxes = torch.stack((x0 + left, y0 + top, x1 + left, y1 + top), 1).float()
-    return torch.where(rows.any(1, keepdim=True), boxes, 0.0)
+    (y0, y1), (x0, x1) = span(rows), span(columns)
+    boxes = torch.stack((x0 + left, y0 + top, x1 + left, y1 + top), -1).float()
+    return torch.where(rows.any(-1, keepdim=True), boxes, 0.0)
