@@ -184,19 +184,17 @@ def apply_paint(rgb: Tensor, depth_m: Tensor, K: Tensor, paint: Paint) -> Tensor
     m, _, h, w = rgb.shape
     y = (torch.arange(h, device=rgb.device) + 0.5 - K[:, 1, 2, None]) / K[:, 1, 1, None]
     x = (torch.arange(w, device=rgb.device) + 0.5 - K[:, 0, 2, None]) / K[:, 0, 0, None]
-
-    def wave(i: int, bend: Tensor | None = None) -> Tensor:
-        """sin(w_i . point + phase_i), the point from its pixel and depth."""
-        k = paint.waves[:, i]
-        row = k[:, 1, None] * y + k[:, 2, None]
-        angle = row[:, :, None] + (k[:, 0, None] * x)[:, None]
-        angle = angle.mul_(depth_m).add_(paint.phase[:, i, None, None])
-        return (angle if bend is None else angle.add_(bend, alpha=1.5)).sin_()
+    # w . point + phase, the point from its pixel and depth
+    k = paint.waves[..., None]
+    rows = k[:, :, 1] * y[:, None] + k[:, :, 2]
+    angle = rows[..., None] + (k[:, :, 0] * x[:, None])[:, :, None]
+    angle = angle.mul_(depth_m[:, None]).add_(paint.phase[..., None, None])
+    # one wave of each pair bends the other
+    pattern = angle[:, 0::2].add_(angle[:, 1::2].sin_(), alpha=1.5).sin_()
+    pattern = pattern.mul_(paint.hardness[:, None, None, None]).tanh_()
 
     rgb = torch.bmm(paint.matrix, rgb.view(m, 3, h * w)).view(m, 3, h, w)
     for pair in range(2):
-        pattern = wave(2 * pair, bend=wave(2 * pair + 1))
-        pattern = pattern.mul_(paint.hardness[:, None, None]).tanh_()
-        rgb.mul_(1 + pattern[:, None] * paint.stain[:, pair, :, None, None])
+        rgb.mul_(1 + pattern[:, pair, None] * paint.stain[:, pair, :, None, None])
     rgb.clamp_(0, 1)
     return rgb.addcmul_(rgb * (1 - rgb), paint.tone[:, None, None, None])
