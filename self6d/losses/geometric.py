@@ -58,26 +58,18 @@ def depth_edges(depth_m: Tensor, step_m: float) -> Tensor:
     return known & (far - near > step_m)
 
 
-def _nearest(
-    a: Tensor, b: Tensor, valid_a: Tensor, valid_b: Tensor, chunk: int
-) -> tuple[Tensor, Tensor]:
-    """Index of the nearest valid b for each a, and of the nearest valid a for each b."""
-    with torch.no_grad():
-        # cdist expands squares: near the origin it keeps sub-millimetre precision in float32
-        centre = (b * valid_b[..., None]).sum(1) / valid_b.sum(1, keepdim=True).clamp_min(1)
-        a, b = a - centre[:, None], b - centre[:, None]
-        to_b = torch.empty(a.shape[:2], dtype=torch.long, device=a.device)
-        best = torch.full(b.shape[:2], torch.inf, dtype=a.dtype, device=a.device)
-        to_a = torch.zeros(b.shape[:2], dtype=torch.long, device=a.device)
-        for start in range(0, a.shape[1], chunk):
-            part = slice(start, start + chunk)
-            distance = torch.cdist(a[:, part], b)
-            to_b[:, part] = distance.masked_fill(~valid_b[:, None], torch.inf).argmin(2)
-            value, index = distance.masked_fill(~valid_a[:, part, None], torch.inf).min(1)
-            closer = value < best
-            best = torch.where(closer, value, best)
-            to_a = torch.where(closer, index + start, to_a)
-    return to_b, to_a
+def _nearest(a: Tensor, b: Tensor, valid_b: Tensor, chunk: int) -> Tensor:
+    """(N, A) int64: the nearest valid b for each a, by |b|^2 - 2 a b, one matrix product."""
+    length = b.square().sum(-1).masked_fill(~valid_b, torch.inf)[:, None]
+    parts = [torch.baddbmm(length, x, b.mT, alpha=-2).argmin(2) for x in a.split(chunk, 1)]
+    return torch.cat(parts, 1)
+
+
+@torch.no_grad()
+def _centred(a: Tensor, b: Tensor, valid_b: Tensor) -> tuple[Tensor, Tensor]:
+    """Points about the middle of b: there float32 keeps squares to a fraction of a millimetre."""
+    centre = (b * valid_b[..., None]).sum(1) / valid_b.sum(1, keepdim=True).clamp_min(1)
+    return a - centre[:, None], b - centre[:, None]
 
 
 def _pair_distance(a: Tensor, b: Tensor, index: Tensor) -> Tensor:
@@ -120,14 +112,16 @@ def chamfer_distance(
         trim: share of the largest distances left out on each side (0: the paper's form).
         noise_m: (N,) sensor noise, metres. Distances d become sqrt(d^2 + noise^2) - noise, smooth
             within the noise and unsquared beyond it; None: the paper's form.
-        chunk: points of `a` compared at a time, bounds the memory at N x chunk x B.
+        chunk: points compared at a time, bounds the memory at N x chunk x max(A, B).
 
     Returns:
         (N,), metres; 0 with zero gradient where either side has no valid point.
     """
     valid_a = torch.ones_like(a[..., 0], dtype=torch.bool) if valid_a is None else valid_a
     valid_b = torch.ones_like(b[..., 0], dtype=torch.bool) if valid_b is None else valid_b
-    to_b, to_a = _nearest(a.detach(), b.detach(), valid_a, valid_b, chunk)
+    near_a, near_b = _centred(a, b, valid_b)
+    to_b = _nearest(near_a, near_b, valid_b, chunk)
+    to_a = _nearest(near_b, near_a, valid_a, chunk)
     sides = []
     for distance, valid in (
         (_pair_distance(a, b, to_b), valid_a),

@@ -11,8 +11,9 @@ from torch.nn.functional import max_pool2d
 
 from self6d.losses.color import rgb_to_ab
 from self6d.losses.geometric import chamfer_distance, depth_edges, sample_surface
+from self6d.losses.ms_ssim import ScaleStatistics, ms_ssim_to, scale_statistics
 from self6d.losses.perceptual import AlexNetFeatures, perceptual_loss
-from self6d.losses.visual import ab_loss, mask_loss, ms_ssim_loss
+from self6d.losses.visual import ab_loss, mask_loss
 from self6d.render.rendering import Rendering
 
 SOFT_BAND = 0.02  # how far the renderer's soft mask reaches, two being the image's width
@@ -68,9 +69,9 @@ class Target:
         K: (N, 3, 3), pixels of the regions.
         depth_m: (N, h, w) float, metres, 0 where unknown; None without depth.
         usable: (N, h, w) bool, depth that may be trusted; None without depth.
-        rgb: (N, 3, h, w), I_S M_P.
+        scales: statistics of I_S M_P for MS-SSIM, None if the term is off.
         ab: (N, 2, h, w), rho(I_S) M_P, None if the term is off.
-        features: AlexNet features of `rgb`, None if the term is off.
+        features: AlexNet features of I_S M_P, None if the term is off.
     """
 
     mask: Tensor
@@ -79,7 +80,7 @@ class Target:
     K: Tensor
     depth_m: Tensor | None
     usable: Tensor | None
-    rgb: Tensor
+    scales: list[ScaleStatistics] | None
     ab: Tensor | None
     features: list[Tensor] | None
 
@@ -93,7 +94,7 @@ class Target:
             self.K[index],
             pick(self.depth_m),
             pick(self.usable),
-            self.rgb[index],
+            None if self.scales is None else [s[index] for s in self.scales],
             pick(self.ab),
             None if self.features is None else [f[index] for f in self.features],
         )
@@ -165,7 +166,8 @@ class SelfSupervision(nn.Module):
         with torch.no_grad():
             features = self.features(masked) if self.features is not None else None
         ab = rgb_to_ab(rgb) * mask_visible[:, None] if config.ab > 0 else None
-        return Target(mask_visible, occluder, observed, K, depth_m, usable, masked, ab, features)
+        scales = scale_statistics(masked) if config.ms_ssim > 0 else None
+        return Target(mask_visible, occluder, observed, K, depth_m, usable, scales, ab, features)
 
     def hidden(self, target: Target, rendered_depth_m: Tensor) -> Tensor:
         """Rendered pixels that cannot be judged: an occluder is in front, or no image is there.
@@ -213,10 +215,10 @@ class SelfSupervision(nn.Module):
         has_mask = (target.mask >= 0.5).flatten(1).any(1)
         if target.ab is not None:
             terms["ab"] = ab_loss(target.ab, rgb_to_ab(rgb), target.mask)
-        if config.ms_ssim > 0:
-            terms["ms_ssim"] = _where(has_mask, ms_ssim_loss(target.rgb, rgb))
+        if target.scales is not None:
+            terms["ms_ssim"] = _where(has_mask, 1 - ms_ssim_to(target.scales, rgb))
         if self.features is not None and target.features is not None:
-            distance = perceptual_loss(target.features, self.features(rgb))
+            distance = perceptual_loss(target.features, self.features.activations(rgb))
             terms["perceptual"] = _where(has_mask, distance)
         if config.geometry > 0 and target.depth_m is not None and target.usable is not None:
             terms["geometry"] = self._geometry(target, rendering, seen, jitter)

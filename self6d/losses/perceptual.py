@@ -154,41 +154,57 @@ class AlexNetFeatures(nn.Module):
         if not path.is_file():
             raise InputError("perceptual weight file not found", path=path, remedy=REMEDY)
         for index, tensor in enumerate(_read_weights(path, path.stat().st_mtime_ns)):
-            self.register_buffer(f"p{index}", tensor.clone(), persistent=False)
+            layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+            self.register_buffer(f"p{index}", tensor.clone(memory_format=layout), persistent=False)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
 
-    def forward(self, rgb: Tensor) -> list[Tensor]:
-        """Features of images.
+    def activations(self, rgb: Tensor) -> list[Tensor]:
+        """relu1 to relu5 of images, channels last in memory: a third faster.
 
         Args:
             rgb: (N, 3, H, W) float in [0, 1], RGB order, sides of 32 pixels or more.
 
         Returns:
-            Five tensors (N, C_l, H_l, W_l) of unit length along channels (0 where all are 0).
+            Five tensors (N, C_l, H_l, W_l).
         """
-        x = (rgb - self.mean) / self.std
-        features = []
+        x = ((rgb - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        found = []
         for index, (_, _, _, stride, padding) in enumerate(_CONVOLUTIONS):
             if index in (1, 2):
                 x = max_pool2d(x, 3, 2)
             weight, bias = self.get_buffer(f"p{2 * index}"), self.get_buffer(f"p{2 * index + 1}")
             x = relu(conv2d(x, weight.to(x.dtype), bias.to(x.dtype), stride, padding))
-            # the small number sits under the root: its slope at all-zero features stays finite
-            features.append(x * (x.square().sum(1, keepdim=True) + 1e-10).rsqrt())
-        return features
+            found.append(x)
+        return found
+
+    def forward(self, rgb: Tensor) -> list[Tensor]:
+        """`activations`, of unit length along channels (0 where all are 0)."""
+        return [x * _inverse_length(x.square().sum(1, keepdim=True)) for x in self.activations(rgb)]
+
+
+def _inverse_length(square: Tensor) -> Tensor:
+    """The small number sits under the root: the slope at all-zero activations stays finite."""
+    return (square + 1e-10).rsqrt()
 
 
 def perceptual_loss(source: list[Tensor], rendered: list[Tensor]) -> Tensor:
     """Self6D equation (7): sum_l 1/|N_l| sum_j || phi_l(I_S M_P) - phi_l(I_R) ||_2^2.
 
     Args:
-        source: features of I_S M_P from `AlexNetFeatures`. rendered: those of I_R.
+        source: features of I_S M_P from `AlexNetFeatures`.
+        rendered: `AlexNetFeatures.activations` of I_R, not yet of unit length: with y = x / |x|,
+            |s - y|^2 = |s|^2 + |y|^2 - 2 s x / |x| needs no map of y.
 
     Returns:
         (N,), between 0 and 10.
     """
-    terms = [(a - b).square().sum(1).mean((1, 2)) for a, b in zip(source, rendered, strict=True)]
-    return torch.stack(terms).sum(0)
+    total = source[0].new_zeros(len(source[0]))
+    for s, x in zip(source, rendered, strict=True):
+        square = x.square().sum(1)
+        inverse = _inverse_length(square)
+        apart = s.square().sum(1) + square * inverse.square() - 2 * (s * x).sum(1) * inverse
+        total = total + apart.mean((1, 2))
+    return total

@@ -6,22 +6,11 @@ evidence (an empty mask) the number is 0 and so is its gradient.
 
 from __future__ import annotations
 
-import warnings
-from functools import cache
-
 import torch
-from pytorch_msssim import ms_ssim
 from torch import Tensor
 
-from self6d.errors import InputError
 from self6d.losses.color import rgb_to_ab
-
-MS_SSIM_SCALES = 5
-MS_SSIM_SIGMA = 1.5
-MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-
-# it copies the weights it is given, which is what we want: they are on the device already
-warnings.filterwarnings("ignore", "To copy construct from a tensor", module="pytorch_msssim")
+from self6d.losses.ms_ssim import ms_ssim_to, scale_statistics
 
 
 def mask_loss(
@@ -76,29 +65,10 @@ def ab_loss_rgb(source: Tensor, rendered: Tensor, mask: Tensor) -> Tensor:
     return ab_loss(rgb_to_ab(source) * mask[:, None], rgb_to_ab(rendered), mask)
 
 
-def ms_ssim_window(height: int, width: int) -> int:
-    """Largest odd Gaussian window, at most 11, that five scales of an image of this size hold.
-
-    Raises:
-        InputError: a side is 32 pixels or less.
-    """
-    side = min(height, width)
-    window = min(11, (side - 1) // 2 ** (MS_SSIM_SCALES - 1) + 1)
-    window -= 1 - window % 2
-    if window < 3:
-        raise InputError(
-            f"crops of {width}x{height} pixels are too small for MS-SSIM",
-            remedy="Use crops of 33 pixels or more, or set loss.ms_ssim to 0.",
-        )
-    return window
-
-
 def ms_ssim_loss(source: Tensor, rendered: Tensor) -> Tensor:
     """1 - MS-SSIM(I_S M_P, I_R) on five scales, Self6D equation (6).
 
-    The window is 11 wide for sides over 160 pixels and as large as fits below. pytorch-msssim cuts
-    a negative contrast at 0 before a fractional power, whose slope there is infinite: such an item
-    gets a zero gradient instead of one that is not a number.
+    The window is 11 wide for sides over 160 pixels and as large as fits below.
 
     Args:
         source: (N, 3, H, W) float in [0, 1], I_S M_P.
@@ -107,26 +77,4 @@ def ms_ssim_loss(source: Tensor, rendered: Tensor) -> Tensor:
     Returns:
         (N,), 0 for equal images, at most 1.
     """
-    if rendered.requires_grad:
-        rendered = rendered.view_as(rendered)  # the hook belongs to this use alone
-        rendered.register_hook(lambda grad: grad.nan_to_num(0.0, 0.0, 0.0))
-    width = ms_ssim_window(*source.shape[-2:])
-    window, weights = _ms_ssim_constants(width, source.shape[1], source.dtype, source.device)
-    similarity = ms_ssim(
-        source, rendered, data_range=1.0, size_average=False, win=window, weights=weights
-    )
-    return 1 - similarity
-
-
-@cache
-def _ms_ssim_constants(
-    width: int, channels: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Gaussian window (C, 1, 1, width) and scale weights (5,), as pytorch-msssim makes them.
-
-    Kept on the device: a copy to it at each call would forbid CUDA graphs.
-    """
-    x = torch.arange(width, dtype=dtype, device=device) - width // 2
-    gauss = torch.exp(-(x**2) / (2 * MS_SSIM_SIGMA**2))
-    window = (gauss / gauss.sum()).repeat(channels, 1, 1, 1)
-    return window, torch.tensor(MS_SSIM_WEIGHTS, dtype=dtype, device=device)
+    return 1 - ms_ssim_to(scale_statistics(source), rendered)

@@ -51,9 +51,18 @@ def test_both_files_give_the_same_unit_features(weight_files):
 def test_by_hand():
     a = [torch.zeros(1, 2, 1, 2) for _ in range(5)]
     b = [f.clone() for f in a]
-    b[0][0, :, 0, 0] = torch.tensor([3.0, 4.0])  # 25 at one of two places
-    b[4][0, 0, 0, :] = 1.0  # 1 at both
-    assert perceptual_loss(a, b).tolist() == [12.5 + 1.0]
+    b[0][0, :, 0, 0] = torch.tensor([3.0, 4.0])  # at one of two places
+    b[4][0, 0, 0, :] = 0.5
+    a[4][0, 1, 0, 0] = 1.0
+    # unit lengths against nothing: 1 at one of two places; then |e1 - e0|^2 = 2 and 1
+    assert perceptual_loss(a, b).item() == pytest.approx(0.5 + 1.5, rel=1e-6)
+
+
+def test_is_the_distance_of_unit_features(weight_files):
+    network = AlexNetFeatures(weight_files[0]).double()
+    a, b = (images(2, seed=s, dtype=torch.float64) for s in (1, 2))
+    square = [(x - y).square().sum(1).mean((1, 2)) for x, y in zip(network(a), network(b))]
+    assert torch.allclose(perceptual_loss(network(a), network.activations(b)), sum(square))
 
 
 def test_gradient_along_a_direction(weight_files):
@@ -62,17 +71,19 @@ def test_gradient_along_a_direction(weight_files):
     direction = images(1, seed=3, dtype=torch.float64) - 0.5
     target = network(a)
     b.requires_grad_()
-    perceptual_loss(target, network(b)).sum().backward()
+    perceptual_loss(target, network.activations(b)).sum().backward()
     analytic = (b.grad * direction).sum().item()
     with torch.no_grad():
-        ends = [perceptual_loss(target, network(b + s * 1e-6 * direction)) for s in (1, -1)]
+        ends = [
+            perceptual_loss(target, network.activations(b + s * 1e-6 * direction)) for s in (1, -1)
+        ]
     assert analytic == pytest.approx(((ends[0] - ends[1]) / 2e-6).item(), rel=1e-3)
 
 
 def test_black_images_have_a_finite_gradient(weight_files):
     network = AlexNetFeatures(weight_files[0])
     black = torch.zeros(1, 3, 64, 64, requires_grad=True)
-    perceptual_loss(network(images(1)), network(black)).sum().backward()
+    perceptual_loss(network(images(1)), network.activations(black)).sum().backward()
     assert black.grad.isfinite().all()
 
 
@@ -131,7 +142,8 @@ def test_imagenet_features_rank_a_blur_below_another_image():
     network = AlexNetFeatures()
     image = images(1)
     blurred = torch.nn.functional.avg_pool2d(image, 3, 1, 1)
-    same, other = network(blurred), network(images(1, seed=9).flip(-1) ** 3)
+    another = images(1, seed=9).flip(-1) ** 3
+    same, other, itself = (network.activations(x) for x in (blurred, another, image))
     target = network(image)
     assert perceptual_loss(target, same) < perceptual_loss(target, other)
-    assert perceptual_loss(target, network(image)).item() == 0
+    assert perceptual_loss(target, itself).item() == pytest.approx(0, abs=1e-6)
