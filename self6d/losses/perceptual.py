@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, max_pool2d, relu
+from torch.nn.functional import conv2d, max_pool2d, pad, pixel_unshuffle, relu
 
 from self6d.errors import InputError, MissingDependencyError
 
@@ -153,7 +153,9 @@ class AlexNetFeatures(nn.Module):
             )
         if not path.is_file():
             raise InputError("perceptual weight file not found", path=path, remedy=REMEDY)
-        for index, tensor in enumerate(_read_weights(path, path.stat().st_mtime_ns)):
+        tensors = list(_read_weights(path, path.stat().st_mtime_ns))
+        tensors[0] = pixel_unshuffle(pad(tensors[0], (0, 1, 0, 1)), _CONVOLUTIONS[0][3])
+        for index, tensor in enumerate(tensors):
             layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
             self.register_buffer(f"p{index}", tensor.clone(memory_format=layout), persistent=False)
         self.mean: Tensor
@@ -170,19 +172,36 @@ class AlexNetFeatures(nn.Module):
         Returns:
             Five tensors (N, C_l, H_l, W_l).
         """
-        x = ((rgb - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = _unshuffled((rgb - self.mean) / self.std)
         found = []
-        for index, (_, _, _, stride, padding) in enumerate(_CONVOLUTIONS):
+        for index, (_, _, _, _, padding) in enumerate(_CONVOLUTIONS):
             if index in (1, 2):
                 x = max_pool2d(x, 3, 2)
             weight, bias = self.get_buffer(f"p{2 * index}"), self.get_buffer(f"p{2 * index + 1}")
-            x = relu(conv2d(x, weight.to(x.dtype), bias.to(x.dtype), stride, padding))
+            padding = padding if index else 0  # done already
+            x = relu(conv2d(x, weight.to(x.dtype), bias.to(x.dtype), padding=padding))
             found.append(x)
         return found
 
     def forward(self, rgb: Tensor) -> list[Tensor]:
         """`activations`, of unit length along channels (0 where all are 0)."""
         return [x * _inverse_length(x.square().sum(1, keepdim=True)) for x in self.activations(rgb)]
+
+
+def _unshuffled(x: Tensor) -> Tensor:
+    """Blocks of 4x4 pixels as channels, (N, 48, h, w), channels last in memory.
+
+    On them the first convolution, 11x11 with stride 4 on three channels, is a 3x3 one whose
+    gradient costs a fifth.
+    """
+    _, _, kernel, stride, padding = _CONVOLUTIONS[0]
+    sides = []
+    for side in x.shape[-2:]:
+        blocks = (side + 2 * padding - kernel) // stride + 3
+        sides.append(blocks * stride - padding - side)
+    down, right = sides
+    x = pad(x, (padding, right, padding, down))
+    return pixel_unshuffle(x, stride).contiguous(memory_format=torch.channels_last)
 
 
 def _inverse_length(square: Tensor) -> Tensor:
