@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -195,9 +195,10 @@ def unpack(packed: dict[str, Any]) -> Any:
     def walk(value: Any) -> Any:
         if isinstance(value, dict):
             if "$tensor" in value:
-                if value["$tensor"] not in tensors:
-                    raise CheckpointError(f"checkpoint lacks the tensor {value['$tensor']!r}")
-                return tensors[value["$tensor"]]
+                name = str(value["$tensor"])
+                if name not in tensors:
+                    raise CheckpointError(f"checkpoint lacks the tensor {name!r}", remedy=_REMEDY)
+                return tensors[name]
             if "$pairs" in value:
                 return {k: walk(v) for k, v in value["$pairs"]}
             return {k: walk(v) for k, v in value.items()}
@@ -206,6 +207,32 @@ def unpack(packed: dict[str, Any]) -> Any:
         return value
 
     return walk(packed["meta"])
+
+
+@contextlib.contextmanager
+def checkpoint_fits(path: Path) -> Iterator[None]:
+    """Around code that takes a checkpoint's content apart: what does not fit is one line.
+
+    Raises:
+        CheckpointError: names are missing, or of another type or shape.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise _misfit(path, error) from error
+    except RuntimeError as error:  # from torch: a weight of another shape; or the device's own
+        if not str(error).startswith("Error(s) in loading state_dict"):
+            raise
+        raise _misfit(path, error) from error
+
+
+def _misfit(path: Path, error: Exception) -> CheckpointError:
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    return CheckpointError(
+        f"checkpoint does not fit ({reason})",
+        path=path,
+        remedy="Go on with the configuration and version of self6d-studio that wrote it.",
+    )
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ class EventWriter:
 def read_events(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
     """Events from byte `offset` on, each with the offset to go on from; bad lines are skipped.
 
-    A preview's arrays are read from its file; one already replaced by a newer is skipped.
+    Previews are not among them: `save_preview` keeps the newest of each name in its own file.
     """
     try:
         file = open(path, "rb")  # noqa: SIM115  closed by the with below
@@ -89,7 +89,7 @@ def read_events(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
             if not line.endswith(b"\n"):
                 return  # still being written
             offset += len(line)
-            event = from_record(_parse(line), path.parent)
+            event = from_record(_parse(line))
             if event is not None:
                 yield event, offset
 
@@ -112,24 +112,19 @@ def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def to_record(event: Event) -> dict[str, Any]:
     """An event as JSON holds it (numbers that are not finite as null)."""
-    if isinstance(event, Preview):
-        return {"type": "preview", "step": event.step, "name": event.name}
     record = {"type": _NAMES[type(event)], **vars(event)}
     if isinstance(event, Scalars):
         record["values"] = {k: v if math.isfinite(v) else None for k, v in event.values.items()}
     return record
 
 
-def from_record(record: Any, folder: Path) -> Event | None:
+def from_record(record: Any) -> Event | None:
     """Inverse of `to_record`; None for what is not an event."""
     if not isinstance(record, dict):
         return None
     fields = dict(record)
     kind = fields.pop("type", None)
     try:
-        if kind == "preview":
-            preview = load_preview(preview_path(folder, fields["name"]))
-            return preview if preview is not None and preview.step == fields["step"] else None
         if kind == "scalars":
             fields["values"] = {
                 str(k): float("nan") if v is None else float(v) for k, v in fields["values"].items()

@@ -29,9 +29,10 @@ from self6d.training.inputs import (
     resolve_device,
     run_models,
 )
-from self6d.training.loop import Task, run_task
+from self6d.training.loop import run_task
 from self6d.training.optimizing import optimize
 from self6d.training.run_folder import RunFolder
+from self6d.training.task import Task
 from self6d.training.using import (
     default_split,
     evaluate,

@@ -8,122 +8,51 @@ stopped, and the faults of long runs (non-finite steps, memory, disk).
 from __future__ import annotations
 
 import contextlib
-import gc
+import logging
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any
 
 import psutil
-import torch
-from torch import Tensor
 
-from self6d.errors import DivergenceError, OutOfMemoryError, Self6DError, StorageError
+from self6d.config_fields import Limits
+from self6d.errors import DivergenceError, Self6DError, StorageError
+from self6d.training.checkpoint import checkpoint_fits
 from self6d.training.control import Control, ControlFile
-from self6d.training.events import CheckpointSaved, Finished, Listener, Note, Preview, Progress
+from self6d.training.events import CheckpointSaved, Finished, Listener, Note, Progress, Scalars
+from self6d.training.faults import (
+    free_memory,
+    is_out_of_memory,
+    no_memory_left,
+    one_line,
+    readable,
+)
+from self6d.training.finite import SKIPPED
 from self6d.training.reporting import DeferredScalars, Reporter, TimeLeft
-from self6d.training.run_folder import RunFolder
+from self6d.training.run_folder import RunFolder, versions
+from self6d.training.task import Task
 
-SKIPPED = "health/skipped"
-"""Name of the scalar that is 1 for a step whose update was skipped; see `finite_step`."""
+log = logging.getLogger("self6d")
 
 
 @dataclass
 class LoopConfig:
     """What the training loop does around a step."""
 
-    checkpoint_every: int = 500
+    checkpoint_every: Annotated[int, Limits(1)] = 500
     """Steps between checkpoints."""
-    checkpoint_minutes: float = 5.0
+    checkpoint_minutes: Annotated[float, Limits(0)] = 5.0
     """A checkpoint is also written after so many minutes."""
-    keep_last: int = 5
+    keep_last: Annotated[int, Limits(1)] = 5
     """Checkpoints kept besides the best one."""
-    preview_every: int = 50
+    preview_every: Annotated[int, Limits(1)] = 50
     """Steps between previews; they come less often where they are slow to make."""
-    preview_share: float = 0.1
+    preview_share: Annotated[float, Limits(0.001, 1)] = 0.1
     """Largest share of the time that previews may take."""
-    curve_points: int = 50_000
+    curve_points: Annotated[int, Limits(1)] = 50_000
     """Points recorded of each curve over the whole run; longer runs record every n-th step."""
-    max_skipped: int = 20
+    max_skipped: Annotated[int, Limits(1)] = 20
     """Steps in a row with a non-finite loss or gradient after which the run ends."""
-
-
-class Task(Protocol):
-    """What the loop runs. All randomness of a step comes from (seed, step), see `training.rng`.
-
-    A task may also have `score() -> float | None`: higher is better, judged without labels; the
-    loop asks at each checkpoint and keeps the best one.
-    """
-
-    name: str
-    total_steps: int
-
-    def step(self, step: int) -> dict[str, Any]:
-        """Do one optimiser step; give its scalars.
-
-        Values are floats or 0-dim tensors; tensors are fetched without making the device wait.
-        """
-        ...
-
-    def previews(self, step: int) -> list[Preview]: ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """{"tensors": {name: Tensor}, "meta": what JSON can hold}; `checkpoint.pack` helps."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-    def result(self) -> dict[str, Any]:
-        """What the job found, as JSON can hold it."""
-        ...
-
-    def set_live(self, values: dict[str, float]) -> None:
-        """Change values such as {"loss.mask": 0.0} from now on."""
-        ...
-
-    def halve_batch(self) -> bool:
-        """Use half the memory; False if it cannot."""
-        ...
-
-
-def finite_step(
-    optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], loss: Tensor, clip: float
-) -> Tensor:
-    """Zero the gradients, backward, then `finite_update`; arguments and result as there."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    return finite_update(optimizer, parameters, loss, clip)
-
-
-def finite_update(
-    optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], loss: Tensor, clip: float
-) -> Tensor:
-    """Clip the gradients, and step unless the loss or a gradient is not finite.
-
-    With a fused optimiser (`AdamW(..., fused=True)`) nothing waits for the device: the optimiser
-    itself leaves weights and moments alone when told so. Others wait once.
-
-    Args:
-        parameters: those to clip.
-        loss: 0-dim.
-        clip: largest norm of all gradients together; 0 or below: not clipped.
-
-    Returns:
-        0-dim bool on the loss's device: whether the step was made. Give `{SKIPPED: ~ok}` among the
-        step's scalars and the loop counts it.
-    """
-    parameters = [p for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    ok = torch.isfinite(loss.detach()) & torch.isfinite(norm)
-    if clip > 0:
-        torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-    if optimizer.defaults.get("fused"):
-        optimizer.grad_scale = None  # type: ignore[attr-defined]  # torch.amp's way of asking
-        optimizer.found_inf = (~ok).float()  # type: ignore[attr-defined]
-        optimizer.step()
-    elif ok:
-        optimizer.step()
-    return ok
 
 
 def run_task(
@@ -147,9 +76,10 @@ def run_task(
 
     Raises:
         LockedError: another process runs it.
+        CheckpointError: the run's checkpoint is not of this task.
         DivergenceError: too many skipped steps in a row, or raised by the task.
         OutOfMemoryError: not even the smallest batch fits.
-        StorageError: stopped while the run folder could not be written.
+        StorageError: stopped while the run folder could not be written, or it never could.
         Self6DError: as the task raised it.
     """
     control = control or Control()
@@ -159,6 +89,9 @@ def run_task(
         # requests older than this process were meant for one that died
         inbox = ControlFile(run.path, since=psutil.Process().create_time() - 1.0)
         reporter = Reporter(run, listener, control, inbox, lock.beat)
+        log.info(
+            "run %s, %s: versions %s, configuration %s", run.path, run.kind, versions(), run.config
+        )
         if explanation:
             reporter.emit(Note("warning", explanation))
         return _Runner(task, run, loop, control, reporter).run()
@@ -181,7 +114,8 @@ class _Runner:
         self.live: dict[str, float] = {}
         self.time_left = TimeLeft()
         self.preview_not_before = 0.0
-        self.stride = -(-task.total_steps // max(loop.curve_points, 1)) or 1
+        self.previews_failed = False
+        self.stride = max(-(-task.total_steps // loop.curve_points), 1)
         self.pending: DeferredScalars | None = None
 
     def run(self) -> dict[str, Any]:
@@ -194,14 +128,13 @@ class _Runner:
             self._save()
             self._previews(always=True)
             result = {"reason": reason, "step": self.step, **self.task.result()}
+            self.reporter.finish(Finished(self.step, reason, result), step=self.step)
+            return result
         except BaseException as error:
             failure = self._fail(error)
             if failure is error:
                 raise
             raise failure from error
-        end = Finished(self.step, reason, result)
-        self.reporter.close(reason, end, step=self.step, result=result)
-        return result
 
     def _loop(self) -> str:
         if self.step == 0 and hasattr(self.task, "score"):
@@ -264,14 +197,9 @@ class _Runner:
                 if not is_out_of_memory(error):
                     raise
             # outside the handler: the traceback no longer holds the tensors
-            _free_memory()
+            free_memory()
             if not self.task.halve_batch():
-                raise OutOfMemoryError(
-                    "memory does not hold even the smallest batch",
-                    path=self.run_folder.path,
-                    remedy="Free memory, or choose smaller images or a smaller network, "
-                    "and go on with --resume.",
-                )
+                raise no_memory_left(self.run_folder)
             text = "out of memory: the batch is halved and the step repeated"
             self.reporter.emit(Note("warning", text, self.step))
 
@@ -282,8 +210,9 @@ class _Runner:
         step, values, self.pending = self.pending.step, self.pending.get(), None
         total = values.get("loss/total", 0.0)
         bad = values.get(SKIPPED, 0.0) > 0 or total != total or abs(total) == float("inf")
-        if step % self.stride == 0 or step == self.task.total_steps - 1 or bad:
-            self.reporter.scalars(step, values)
+        shown = bad and self.skipped < self.loop.curve_points
+        if step % self.stride == 0 or step == self.task.total_steps - 1 or shown:
+            self.reporter.emit(Scalars(step, values))
         if not bad:
             self.skipped_in_a_row = 0
             return
@@ -341,21 +270,30 @@ class _Runner:
 
     def _previews(self, always: bool = False) -> None:
         started = time.monotonic()
-        for preview in self.task.previews(self.step):
-            self.reporter.preview(preview, always)
+        try:
+            for preview in self.task.previews(self.step):
+                self.reporter.preview(preview, always)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if not self.previews_failed:
+                text = "out of memory: previews are left out where they do not fit"
+                self.reporter.emit(Note("warning", text, self.step))
+            self.previews_failed = True
+            free_memory()
         cost = time.monotonic() - started
-        share = min(max(self.loop.preview_share, 1e-3), 1.0)
-        self.preview_not_before = time.monotonic() + cost * (1 / share - 1)
+        self.preview_not_before = time.monotonic() + cost * (1 / self.loop.preview_share - 1)
 
     def _restore(self) -> None:
         path = self.run_folder.latest_checkpoint()
         if path is None:
             return
         checkpoint = self.run_folder.load_checkpoint(path)
-        self.task.load_state_dict(checkpoint.state())
+        with checkpoint_fits(path):
+            self.task.load_state_dict(checkpoint.state())
+            self.skipped = int(checkpoint.info.get("skipped", 0))
+            self.live = {str(k): float(v) for k, v in checkpoint.info.get("live", {}).items()}
         self.step = self.saved_step = checkpoint.step
-        self.skipped = int(checkpoint.info.get("skipped", 0))
-        self.live = dict(checkpoint.info.get("live", {}))
         if self.live:
             self.task.set_live(self.live)
         self.reporter.emit(Note("info", f"going on from {path.name}", self.step))
@@ -368,38 +306,7 @@ class _Runner:
         if keeps_state:
             with contextlib.suppress(StorageError, RuntimeError):  # the error at hand matters more
                 self._save()
-        failure = _readable(error, self.run_folder)
-        line = failure.one_line() if isinstance(failure, Self6DError) else _one_line(failure)
-        self.reporter.close("failed", Finished(self.step, line), step=self.step, error=line)
+        failure = readable(error, self.run_folder)
+        line = failure.one_line() if isinstance(failure, Self6DError) else one_line(failure)
+        self.reporter.fail(Finished(self.step, line), step=self.step)
         return failure
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory, of the device or the host, ran out."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
-
-
-def _readable(error: BaseException, run: RunFolder) -> BaseException:
-    """Name the checkpoint to go on from where the fault may have spoilt the state in memory."""
-    if isinstance(error, DivergenceError):
-        what, remedy = error.what, error.remedy
-    elif isinstance(error, RuntimeError) and "CUDA error" in str(error):
-        what, remedy = f"the GPU reported a fault ({_one_line(error)})", None
-    else:
-        return error
-    last = run.latest_checkpoint()
-    good = f"The last good checkpoint is {last.name}." if last else "No checkpoint was written yet."
-    kind = type(error) if isinstance(error, DivergenceError) else Self6DError
-    return kind(what, path=run.path, remedy=f"{good} {remedy or 'Go on from it with --resume.'}")
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

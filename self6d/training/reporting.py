@@ -23,13 +23,13 @@ from self6d.training.events import (
     Note,
     Preview,
     Progress,
-    Scalars,
 )
 from self6d.training.run_folder import RunFolder
 
 FLUSH_S = 0.1
 PREVIEW_S = 0.2
 LOGGED_PROGRESS_S = 1.0
+LOGGED_PROGRESSES = 5000  # after so many seconds they come less and less often: a bounded log
 RETRY_S = 1.0
 
 T = TypeVar("T")
@@ -58,6 +58,7 @@ class Reporter:
         self._control, self._inbox, self._beat = control, inbox, beat
         self._writer = EventWriter(run.events_path)
         self._flushed = self._polled = self._progressed = self._logged_progress = 0.0
+        self._began = time.monotonic()
         self._previewed: dict[str, float] = {}
 
     def emit(self, event: Event) -> None:
@@ -72,28 +73,26 @@ class Reporter:
         self.patiently(self._writer.flush)
         self._flushed = time.monotonic()
 
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        self.emit(Scalars(step, values))
-
     def progress(self, event: Progress) -> None:
-        """At most ten a second to the listener and one a second to disk."""
+        """At most ten a second to the listener; to disk one a second, on long runs fewer."""
         now = time.monotonic()
         if now - self._progressed < FLUSH_S and event.step < event.total:
             return
         self._progressed = now
         self._listener(event)
-        if now - self._logged_progress >= LOGGED_PROGRESS_S:
+        pause = max(LOGGED_PROGRESS_S, (now - self._began) / LOGGED_PROGRESSES)
+        if now - self._logged_progress >= pause:
             self._logged_progress = now
             self._writer.add(event)
 
     def preview(self, event: Preview, always: bool = False) -> None:
-        """At most five a second of each name, unless `always`; the newest is the one on disk."""
+        """At most five a second of each name, unless `always`; on disk the newest replaces all."""
         now = time.monotonic()
         if not always and now - self._previewed.get(event.name, -PREVIEW_S) < PREVIEW_S:
             return
         self._previewed[event.name] = now
         self.patiently(lambda: self._run.save_preview(event))
-        self.emit(event)
+        self._listener(event)
 
     def poll(self) -> None:
         """Look for requests in the control file, ten times a second at most."""
@@ -133,13 +132,20 @@ class Reporter:
                 self._writer.add(note)
             return value
 
-    def close(self, status: str, event: Finished, **info: Any) -> None:
-        """The job's last words. Does not wait for a storage that fails."""
+    def finish(self, event: Finished, *, step: int) -> None:
+        """The last words of a job that did what it was asked; waits for a storage that fails."""
+        self.status(event.reason, step=step, result=event.result)
+        self.emit(event)
+        with contextlib.suppress(OSError):
+            self._inbox.clear()
+
+    def fail(self, event: Finished, *, step: int) -> None:
+        """The last words of a job that failed. Does not wait for a storage that fails as well."""
         self._writer.add(event)
         with contextlib.suppress(OSError):
             self._writer.flush()
         with contextlib.suppress(OSError):
-            self._run.update(status=status, **info)
+            self._run.update(status="failed", step=step, error=event.reason)
         with contextlib.suppress(OSError):
             self._inbox.clear()
         self._listener(event)

@@ -24,10 +24,10 @@ from self6d.synthesis.batch import SceneBatch
 from self6d.training import checkpoint, distributed
 from self6d.training.adapt_config import AdaptConfig
 from self6d.training.events import Preview
+from self6d.training.finite import SKIPPED, finite_step
 from self6d.training.frame_store import FrameStore
 from self6d.training.health import Guard
 from self6d.training.labelled import labelled_batch
-from self6d.training.loop import SKIPPED, finite_step
 from self6d.training.pseudo import Beliefs
 from self6d.training.refine import Sensor, observe_detections
 from self6d.training.rng import mixed_seed, step_generator

@@ -23,8 +23,8 @@ from self6d.synthesis.pbr import PbrScenes
 from self6d.training import checkpoint, distributed
 from self6d.training.averaging import MovingAverage
 from self6d.training.events import Preview
+from self6d.training.finite import SKIPPED, BatchStatistics, finite_update
 from self6d.training.graphed import GraphedBackward
-from self6d.training.loop import SKIPPED, finite_update
 from self6d.training.rng import mixed_seed, seeded, step_generator
 from self6d.training.schedule import TrainConfig, learning_rate
 from self6d.training.validation import synthetic_recalls
@@ -80,6 +80,7 @@ class SyntheticTask:
         self.network.to(self.device)
         if self.config.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.statistics = BatchStatistics(self.network)
         self.average = MovingAverage(self.network, self.config.ema)
         if self._compiles():
             self.network.detector.compile()
@@ -153,6 +154,7 @@ class SyntheticTask:
         seed = mixed_seed(self.seed, step, self.world.rank, LOSS_STREAM)
         terms = graphed.run(seed) if graphed else self._backward(batch, seed)
         ok = finite_update(self.optimizer, self.parameters, terms["total"], self.config.clip)
+        self.statistics.settle(ok)
         self.average.update(step)
         self._step = step + 1
         self.images_made += self.batch_size * self.world.size
@@ -290,6 +292,7 @@ class SyntheticTask:
         tree = checkpoint.unpack(state)
         self.average.network.load_state_dict(tree["network"])
         self.network.load_state_dict(tree["trained"])
+        self.statistics.keep()
         checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
         self.batch_size = tree["batch_size"]
         self.images_made = tree["images_made"]

@@ -22,9 +22,9 @@ from self6d.training import checkpoint
 from self6d.training.adapt_config import AdaptConfig
 from self6d.training.averaging import MovingAverage
 from self6d.training.events import Preview
+from self6d.training.finite import SKIPPED, finite_step
 from self6d.training.frame_store import FrameStore
 from self6d.training.labelled import labelled_batch
-from self6d.training.loop import SKIPPED, finite_step
 from self6d.training.rng import step_generator
 from self6d.training.selfsup import learning_rate
 

@@ -85,10 +85,8 @@ class RunFollower(threading.Thread):
                 time.sleep(0.001)  # let the window draw between two chunks of a long history
 
     def _pass_on(self, line: bytes) -> None:
-        if b'"type": "preview"' in line:
-            return  # previews are taken from their files, newest first
         try:
-            event: Event | None = from_record(json.loads(line), self._run_path)
+            event: Event | None = from_record(json.loads(line))
         except ValueError:
             return
         if isinstance(event, Finished):

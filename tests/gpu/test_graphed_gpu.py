@@ -11,8 +11,8 @@ from tetrahedra import models, random_batch
 
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.synthesis import SynthesisConfig, default_camera
+from self6d.training.finite import SKIPPED
 from self6d.training.graphed import WARM, GraphedBackward
-from self6d.training.loop import SKIPPED
 from self6d.training.synthetic import SyntheticTask, TrainConfig
 
 pytestmark = pytest.mark.gpu

@@ -7,7 +7,8 @@ import torch
 from toy_task import ToyTask
 
 from self6d.training.events import Note
-from self6d.training.loop import SKIPPED, LoopConfig, finite_step, run_task
+from self6d.training.finite import SKIPPED, finite_step
+from self6d.training.loop import LoopConfig, run_task
 from self6d.training.reporting import DeferredScalars
 from self6d.training.run_folder import RunFolder
 

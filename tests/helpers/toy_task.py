@@ -10,7 +10,7 @@ import torch
 
 from self6d.training.checkpoint import pack, unpack
 from self6d.training.events import Preview
-from self6d.training.loop import SKIPPED, finite_step
+from self6d.training.finite import SKIPPED, finite_step
 from self6d.training.rng import seeded, step_generator
 
 

@@ -11,8 +11,8 @@ from self6d.geometry import Camera, axis_angle_to_matrix, random_rotations
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.render import pack_models, render
 from self6d.scene import Frame
+from self6d.training.finite import finite_step
 from self6d.training.labelled import labelled_batch
-from self6d.training.loop import finite_step
 from self6d.training.refine import Sensor
 
 from .shapes import block

@@ -12,7 +12,8 @@ from toy_task import ToyTask
 from self6d.errors import DivergenceError, InputError, LockedError, OutOfMemoryError
 from self6d.training.control import Control, send
 from self6d.training.events import CheckpointSaved, Finished, Note, Preview, Progress, Scalars
-from self6d.training.loop import SKIPPED, LoopConfig, finite_step, run_task
+from self6d.training.finite import SKIPPED
+from self6d.training.loop import LoopConfig, run_task
 from self6d.training.reporting import TimeLeft
 from self6d.training.run_folder import RunFolder
 
@@ -164,34 +165,6 @@ def test_non_finite_step_is_skipped_counted_and_shown(run, fused):
     assert skipped[0][skipped[1] > 0].tolist() == [4, 5]
     notes = [e.text for e in events if isinstance(e, Note)]
     assert any("skipped (1 so far)" in text for text in notes)
-
-
-@pytest.mark.parametrize("fused", [True, False])
-def test_skipped_step_leaves_weights_and_moments_alone(fused):
-    task = ToyTask(3, fused=fused)
-    task.step(0)
-    before = {k: v.clone() for k, v in task.state_dict()["tensors"].items()}
-    task.scale = float("inf")
-    values = task.step(1)
-    assert bool(values[SKIPPED])
-    after = task.state_dict()["tensors"]
-    assert all(torch.equal(before[k], after[k]) for k in before)
-
-
-def test_finite_loss_with_infinite_gradient_is_skipped():
-    weight = torch.nn.Parameter(torch.zeros(2))
-    optimizer = torch.optim.SGD([weight], lr=1.0)
-    loss = weight.abs().sqrt().sum()  # its gradient at zero is infinite, or not a number
-    assert torch.isfinite(loss)
-    assert not finite_step(optimizer, [weight], loss, clip=1.0)
-    assert torch.equal(weight.detach(), torch.zeros(2))
-
-
-def test_gradients_are_clipped_together():
-    weight = torch.nn.Parameter(torch.zeros(4))
-    optimizer = torch.optim.SGD([weight], lr=1.0)
-    assert finite_step(optimizer, [weight], 100 * weight.sum(), clip=1.0)
-    assert weight.detach().norm().item() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_many_skipped_steps_in_a_row_end_the_run(run):

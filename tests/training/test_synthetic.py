@@ -24,6 +24,7 @@ from self6d.synthesis import SynthesisConfig
 from self6d.training import validation
 from self6d.training.averaging import MovingAverage
 from self6d.training.bench import bench_train
+from self6d.training.finite import SKIPPED
 from self6d.training.run_models import save_models
 from self6d.training.synthetic import SyntheticTask, TrainConfig, learning_rate
 
@@ -98,6 +99,24 @@ def test_averaged_weights_follow_the_recurrence() -> None:
     assert float(average.network.running_mean) != 0
     assert not average.network.weight.requires_grad
     assert not average.network.training
+
+
+def test_images_that_are_not_finite_leave_no_trace(task, monkeypatch) -> None:
+    """Weights, moments, batch-norm statistics and the average that is exported."""
+    task.step(0)
+    make = task.maker.make
+
+    def spoilt(*arguments):
+        batch = make(*arguments)
+        batch.images[0, :, 3, 4] = float("nan")
+        return batch
+
+    monkeypatch.setattr(task.maker, "make", spoilt)
+    assert bool(task.step(1)[SKIPPED])
+    state = task.state_dict()["tensors"]
+    assert all(v.isfinite().all() for v in state.values())
+    monkeypatch.undo()
+    assert not bool(task.step(2)[SKIPPED])
 
 
 def test_a_short_training_learns(task) -> None:
