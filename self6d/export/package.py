@@ -232,4 +232,5 @@ def load_package(folder: str | Path, device: torch.device | str = "cpu") -> Pose
             path=path,
             remedy="Export the run again with this version.",
         ) from error
-    return PosePredictor(network.to(device).eval(), names, torch.device(device))
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return PosePredictor(network.eval(), names, torch.device(device))

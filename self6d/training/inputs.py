@@ -12,12 +12,12 @@ import torch
 from self6d.config import from_dict, merge, overrides, to_dict
 from self6d.datasets import load_models, open_dataset
 from self6d.datasets.intrinsics import read_intrinsics
-from self6d.errors import CheckpointError, InputError
+from self6d.errors import CheckpointError, InputError, from_os_error
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.run_config import RunConfig, build_config
 from self6d.scene import ObjectModel
-from self6d.training.checkpoint import unpack
+from self6d.training.checkpoint import checkpoint_fits, unpack
 from self6d.training.run_folder import RunFolder
 from self6d.training.run_models import has_models, save_models
 
@@ -104,10 +104,14 @@ def open_run(
     """A new run folder with its own copy of the models.
 
     Raises:
-        InputError: the folder is not empty.
+        InputError: the folder is not empty, or cannot be made there.
+        StorageError: the disk is full, read-only, or may not be written.
     """
     run = RunFolder.create(out, kind, to_dict(config), provenance, seed=seed)
-    save_models(models, run.models_path)
+    try:
+        save_models(models, run.models_path)
+    except OSError as error:
+        raise from_os_error(error, run.path) from error
     return run
 
 
@@ -116,10 +120,14 @@ def reopen_run(out: str | Path, kind: str, changes: Changes) -> tuple[RunFolder,
 
     Raises:
         CheckpointError: damaged, or a run of another kind.
+        StorageError: a changed configuration cannot be written.
     """
     path = Path(out)
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return None
+    try:
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return None
+    except OSError as error:
+        raise from_os_error(error, path) from error
     run = RunFolder.open(path)
     if run.kind != kind:
         raise CheckpointError(
@@ -127,7 +135,10 @@ def reopen_run(out: str | Path, kind: str, changes: Changes) -> tuple[RunFolder,
         )
     config = build_config(None, changes, base=run.config)
     if changes:
-        run.replace_config(to_dict(config))
+        try:
+            run.replace_config(to_dict(config))
+        except OSError as error:
+            raise from_os_error(error, path) from error
     return run, config
 
 
@@ -166,14 +177,17 @@ def load_network(
     if not isinstance(run, RunFolder):
         run = RunFolder.open(run)
     state = run.load_checkpoint(checkpoint)
-    tree = unpack(state.state())
-    if not isinstance(tree, dict) or "network" not in tree or "object_ids" not in tree:
+    with checkpoint_fits(run.path):
+        tree = unpack(state.state())
+    parts = {"network": dict, "object_ids": list, "network_config": dict}
+    if not isinstance(tree, dict) or any(not isinstance(tree.get(k), v) for k, v in parts.items()):
         raise CheckpointError(
             "checkpoint holds no network", path=run.path, remedy="Name a train or adapt run."
         )
     given = run_models(run) if models is None else load_models(listed(models))
     by_id = {model.object_id: model for model in given}
-    missing = [i for i in tree["object_ids"] if i not in by_id]
+    with checkpoint_fits(run.path):
+        missing = [i for i in tree["object_ids"] if i not in by_id]
     if missing:
         raise InputError(
             f"no CAD model of object {missing[0]}, which the run's network knows",
@@ -181,26 +195,21 @@ def load_network(
             remedy="Give all of its models, or none to use the run's own copy.",
         )
     chosen = [by_id[i] for i in tree["object_ids"]]
-    config = from_dict(NetworkConfig, tree["network_config"], prefix="network.")
-    config.weights = config.crop_weights = "none"  # the checkpoint has them
-    network = PoseNetwork(config, chosen)
-    try:
+    with checkpoint_fits(run.path):
+        config = from_dict(NetworkConfig, tree["network_config"], prefix="network.")
+        config.weights = config.crop_weights = "none"  # the checkpoint has them
+        network = PoseNetwork(config, chosen)
         network.load_state_dict(tree["network"])
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"weights do not fit the network ({str(error).splitlines()[0][:120]})",
-            path=run.path,
-            remedy="Use the version of self6d-studio that wrote it.",
-        ) from error
-    return TrainedNetwork(network.to(device).eval(), chosen, _camera(tree), state.step)
+        stored = tree.get("camera")
+        camera = stored_camera(stored["K"], stored["size"]) if stored else None
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TrainedNetwork(network.eval(), chosen, camera, state.step)
 
 
-def _camera(tree: dict[str, Any]) -> Camera | None:
-    stored = tree.get("camera")
-    if not stored:
-        return None
-    height, width = stored["size"]
-    return Camera(stored["K"], width, height)
+def stored_camera(K: list[list[float]], size: list[int]) -> Camera:
+    """The camera of a run's JSON: K row by row, size (height, width)."""
+    height, width = size
+    return Camera(K, width, height)  # type: ignore[arg-type]
 
 
 def listed(models: Paths) -> str | Path | list[str | Path]:
