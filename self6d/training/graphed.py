@@ -131,7 +131,6 @@ class GraphedBackward:
 
     def _capture(self) -> None:
         device, graph = self.generator.device, torch.cuda.CUDAGraph()
-        graph.register_generator_state(self.generator)
         with (
             torch.cuda.stream(
                 torch.cuda.current_stream(device)
