@@ -8,7 +8,7 @@ import sys
 import typer
 
 from self6d.commands import bench, data, experiment, maintain, train, use
-from self6d.errors import Self6DError
+from self6d.errors import OutOfMemoryError, Self6DError, from_os_error
 
 app = typer.Typer(
     name="self6d-studio",
@@ -51,9 +51,26 @@ def run(arguments: list[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):
             return 141
         log_crash(error)
+        known = _translated(error)
+        if known is not None:
+            return _say(known.one_line(), known.exit_code)
         where = f" Details: {file}" if file else " Set SELF6D_DEBUG=1 for details."
         what = " ".join(f"{type(error).__name__}: {error}".split())
         return _say(f"unexpected {what[:300]}.{where}", 1)
+
+
+def _translated(error: BaseException) -> Self6DError | None:
+    """What the system or torch raised without anybody expecting it there, where it has a type."""
+    if isinstance(error, OSError):
+        return from_os_error(error)
+    if isinstance(error, RuntimeError | MemoryError):
+        from self6d.training.memory import is_out_of_memory
+
+        if is_out_of_memory(error):
+            return OutOfMemoryError(
+                "out of memory", remedy="Free memory, or use smaller images, or --device cpu."
+            )
+    return None
 
 
 def _say(text: str, code: int) -> int:

@@ -26,6 +26,7 @@ from self6d.config_fields import (
     field_types,
 )
 from self6d.errors import InputError
+from self6d.files import read_text
 from self6d.paths import resource
 
 C = TypeVar("C")
@@ -132,9 +133,10 @@ def parse_toml(text: str, path: Path | None = None) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5000 digits
+        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"not valid TOML: {error}", path=path, remedy="Correct it there."
+            f"not valid TOML: {reason}", path=path, remedy="Correct it there."
         ) from error
 
 
@@ -145,13 +147,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         InputError: missing, unreadable, not text or not TOML.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", path=path) from error
-    except ValueError as error:
-        raise InputError("not a text file", path=path, remedy="Give a TOML file.") from error
-    return parse_toml(text, path)
+    return parse_toml(read_text(path, "configuration"), path)
 
 
 def merge(*layers: dict[str, Any]) -> dict[str, Any]:
@@ -226,7 +222,7 @@ def _assignment(text: str) -> tuple[str, Any]:
         raise InputError(f"{text!r} is not KEY=VALUE", remedy="Write it like loss.mask=0.")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return key, value.strip()  # text without quotes
 
 

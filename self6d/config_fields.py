@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import itertools
 import math
+import sys
 import textwrap
 import types
 import typing
@@ -142,11 +143,13 @@ def convert(value: Any, kind: FieldType, key: str, path: Path | None) -> Any:
     converted = _as_type(value, kind)
     if converted is None:
         raise InputError(
-            f"{key}: {value!r} is not {_wanted(kind)}", path=path, remedy="Correct it."
+            f"{key}: {_shown(value)} is not {_wanted(kind)}", path=path, remedy="Correct it."
         )
     if kind.choices and converted not in kind.choices:
         names = ", ".join(str(c) for c in kind.choices)
-        raise InputError(f"{key}: {value!r} is not allowed", path=path, remedy=f"Use {names}.")
+        raise InputError(
+            f"{key}: {_shown(value)} is not allowed", path=path, remedy=f"Use {names}."
+        )
     _check_limits(converted, kind.limits, key, path)
     return converted
 
@@ -157,10 +160,12 @@ def _as_type(value: Any, kind: FieldType) -> Any:
     if base is bool:
         return value if isinstance(value, bool) else None
     if base is int:
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return value if whole and abs(value) < 2**63 else None
     if base is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if number and math.isfinite(value) else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value) if abs(value) < math.inf and abs(value) <= sys.float_info.max else None
     if base is str:
         return value if isinstance(value, str) else None
     if base is Path:
@@ -191,6 +196,14 @@ def _check_limits(value: Any, limits: Limits, key: str, path: Path | None) -> No
             raise InputError(
                 f"{key}: {number:g} is out of range", path=path, remedy=f"Allowed: {span.strip()}."
             )
+
+
+def _shown(value: Any) -> str:
+    """As much of a value as fits into a line; an integer may have thousands of digits."""
+    if isinstance(value, int) and abs(value) >= 10**60:
+        return "a number of more than 60 digits"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _wanted(kind: FieldType) -> str:

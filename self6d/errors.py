@@ -6,6 +6,7 @@ same text in a panel. Anything that is not a `Self6DError` is a defect of this p
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 
@@ -82,3 +83,29 @@ class LockedError(Self6DError):
     """Another process holds the run or project; the message says who and since when."""
 
     exit_code = 8
+
+
+_WRONG_PATH = (
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.EINVAL,
+)  # fmt: skip
+
+
+def from_os_error(error: OSError, path: str | Path | None = None) -> InputError | StorageError:
+    """A fault of the operating system, as people should read it: a wrong path, or a storage fault.
+
+    Args:
+        path: the file or folder concerned, where the error does not say.
+    """
+    named = path if path is not None else error.filename
+    path = None if named is None else str(named)
+    if path is not None and len(path) > 300:  # too long to be read, and perhaps that is the fault
+        path = f"{path[:100]}...{path[-100:]}"
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in _WRONG_PATH:
+        return InputError(f"cannot be used ({reason})", path=path, remedy="Name another path.")
+    return StorageError(
+        f"cannot be written or read ({reason})",
+        path=path,
+        remedy="Free space, change the permissions, or name another folder.",
+    )

@@ -18,7 +18,7 @@ from typing import Any
 import filelock
 import psutil
 
-from self6d.errors import LockedError
+from self6d.errors import LockedError, from_os_error
 from self6d.storage import atomic_write
 
 STALE_S = 120.0
@@ -51,12 +51,14 @@ class FolderLock:
 
         Raises:
             LockedError: somebody else holds it; says who, where and since when.
-            OSError: the folder cannot be written.
+            StorageError, InputError: the folder cannot be written.
         """
         try:
             self._os_lock.acquire(timeout=0)
         except filelock.Timeout:
             raise self._refusal(read_owner(self.folder)) from None
+        except OSError as error:
+            raise from_os_error(error, self.folder) from error
         owner = read_owner(self.folder)
         if owner is not None:
             if not self._force and _may_be_alive(owner, self._note):
@@ -65,9 +67,9 @@ class FolderLock:
             self.explanation = f"took over the lock of {describe_owner(owner)}, which is gone"
         try:
             atomic_write(self._note, json.dumps(_myself(self._what)).encode())
-        except OSError:
+        except OSError as error:
             self._os_lock.release()
-            raise
+            raise from_os_error(error, self.folder) from error
         self._last_beat = time.monotonic()
         return self.explanation
 

@@ -21,8 +21,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from self6d.errors import CheckpointError
+from self6d.errors import CheckpointError, InputError
 from self6d.storage import atomic_write
+from self6d.training.memory import is_out_of_memory
 
 FORMAT = 1
 _NAME = re.compile(r"step_(\d{8,})\.json")
@@ -218,10 +219,12 @@ def checkpoint_fits(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+    except CheckpointError as error:
+        raise CheckpointError(error.what, path=path, remedy=error.remedy) from error
+    except (InputError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _misfit(path, error) from error
-    except RuntimeError as error:  # from torch: a weight of another shape; or the device's own
-        if not str(error).startswith("Error(s) in loading state_dict"):
+    except RuntimeError as error:  # torch's word for other shapes, and for faults of the device
+        if is_out_of_memory(error) or "CUDA error" in str(error):
             raise
         raise _misfit(path, error) from error
 

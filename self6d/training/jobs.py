@@ -15,6 +15,7 @@ from self6d.datasets import UnlabelledFrames, open_dataset
 from self6d.geometry import Camera
 from self6d.run_config import RunConfig, build_config
 from self6d.training import distributed
+from self6d.training.checkpoint import checkpoint_fits
 from self6d.training.control import Control
 from self6d.training.events import Listener
 from self6d.training.inputs import (
@@ -28,6 +29,7 @@ from self6d.training.inputs import (
     resolve_camera,
     resolve_device,
     run_models,
+    stored_camera,
 )
 from self6d.training.loop import run_task
 from self6d.training.optimizing import optimize
@@ -255,5 +257,5 @@ def _stored_camera(run: RunFolder) -> Camera | None:
     stored = run.info["provenance"]
     if "K" not in stored:
         return None
-    height, width = stored["image_size"]
-    return Camera(stored["K"], width, height)
+    with checkpoint_fits(run.path):
+        return stored_camera(stored["K"], stored["image_size"])

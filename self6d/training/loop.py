@@ -20,14 +20,9 @@ from self6d.errors import DivergenceError, Self6DError, StorageError
 from self6d.training.checkpoint import checkpoint_fits
 from self6d.training.control import Control, ControlFile
 from self6d.training.events import CheckpointSaved, Finished, Listener, Note, Progress, Scalars
-from self6d.training.faults import (
-    free_memory,
-    is_out_of_memory,
-    no_memory_left,
-    one_line,
-    readable,
-)
+from self6d.training.faults import no_memory_left, one_line, readable
 from self6d.training.finite import SKIPPED
+from self6d.training.memory import free_memory, is_out_of_memory
 from self6d.training.reporting import DeferredScalars, Reporter, TimeLeft
 from self6d.training.run_folder import RunFolder, versions
 from self6d.training.task import Task

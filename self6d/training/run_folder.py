@@ -16,7 +16,7 @@ import json
 import platform
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import tomli_w
 import torch
 
 import self6d
-from self6d.errors import CheckpointError, InputError
+from self6d.errors import CheckpointError, InputError, from_os_error
 from self6d.locks import FolderLock, is_held
 from self6d.storage import atomic_write, remove_leftovers
 from self6d.training import checkpoint as ckpt
@@ -34,6 +34,12 @@ from self6d.training.events import Event, Preview
 
 FORMAT = 1
 _FOLDERS = ("checkpoints", "previews")
+_INFO: dict[str, Callable[[Any], bool]] = {  # what run.json must hold to be used
+    "kind": lambda value: isinstance(value, str),
+    "status": lambda value: isinstance(value, str),
+    "seed": lambda value: type(value) is int and 0 <= value < 2**63,
+    "provenance": lambda value: isinstance(value, dict),
+}
 
 
 class RunFolder:
@@ -69,7 +75,8 @@ class RunFolder:
             provenance: where the inputs came from, what JSON can hold.
 
         Raises:
-            InputError: the folder holds something already, or cannot be made.
+            InputError: the folder holds something already, or cannot be made there.
+            StorageError: the disk is full, read-only, or may not be written.
         """
         path = Path(path)
         try:
@@ -95,11 +102,7 @@ class RunFolder:
             )
             run.ensure()
         except OSError as error:
-            raise InputError(
-                f"folder cannot be made ({error.strerror})",
-                path=path,
-                remedy="Name a folder that you may write.",
-            ) from error
+            raise from_os_error(error, path) from error
         return run
 
     @classmethod
@@ -115,32 +118,44 @@ class RunFolder:
             config = tomllib.loads((path / "config.toml").read_text(encoding="utf-8"))
         except OSError as error:
             raise CheckpointError(
-                "not a run folder (no run.json and config.toml)",
+                f"not a run folder (no run.json and config.toml: {error.strerror})",
                 path=path,
                 remedy="Name a folder that train, adapt or optimize wrote with --out.",
             ) from error
         except (ValueError, RecursionError) as error:
-            raise CheckpointError("run folder is damaged", path=path, remedy=str(error)) from error
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"run folder is damaged ({reason})",
+                path=path,
+                remedy="Copy run.json and config.toml again, or choose another run.",
+            ) from error
         if not isinstance(info, dict) or info.get("format") != FORMAT:
             raise CheckpointError(
                 "run folder has an unknown format",
                 path=path,
                 remedy=f"Use the version that wrote it; this is {self6d.__version__}.",
             )
+        wrong = [name for name, fits in _INFO.items() if not fits(info.get(name))]
+        if wrong:
+            raise CheckpointError(
+                f"run folder is damaged ({wrong[0]} of run.json is not what it should be)",
+                path=path,
+                remedy="Copy run.json again, or choose another run.",
+            )
         return cls(path, info, config)
 
     @property
     def kind(self) -> str:
-        return str(self.info.get("kind", ""))
+        return str(self.info["kind"])
 
     @property
     def seed(self) -> int:
-        return int(self.info.get("seed", 0))
+        return int(self.info["seed"])
 
     @property
     def status(self) -> str:
         """created, running, paused, stopped, done, failed; interrupted if its process died."""
-        status = str(self.info.get("status", "created"))
+        status = str(self.info["status"])
         if status in ("running", "paused") and not is_held(self.path):
             return "interrupted"
         return status
@@ -202,7 +217,7 @@ class RunFolder:
             "time": time.time(),
             "versions": versions(),
             "config": self.config,
-            "provenance": self.info.get("provenance", {}),
+            "provenance": self.info["provenance"],
             **(info or {}),
         }
         return ckpt.save_checkpoint(self.checkpoints_path, step, state, about)
