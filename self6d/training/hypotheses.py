@@ -1,4 +1,4 @@
-"""Several start poses for one image, and the choice among where they end, without any label."""
+"""The choice among several poses of one object on one image, without any label."""
 
 from __future__ import annotations
 
@@ -6,48 +6,6 @@ import torch
 from torch import Tensor
 
 from self6d.losses.objective import COLOUR_TERMS
-from self6d.render.models import PackedModels
-from self6d.training.regions import ModelBoxes
-from self6d.training.single_image import OptimizeConfig, PoseParameters
-
-
-def half_turns(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
-    """(4, 3, 3): identity and the half turns about the x, y and z axis."""
-    signs = [[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
-    return torch.diag_embed(torch.tensor(signs, dtype=dtype, device=device))
-
-
-def make_starts(
-    R: Tensor,
-    t: Tensor,
-    object_index: Tensor,
-    models: PackedModels,
-    config: OptimizeConfig,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Start poses around given ones: perturbed, and turned by 180 degrees about the centre.
-
-    Args:
-        R: (N, 3, 3). t: (N, 3), metres. object_index: (N,) int64.
-        generator: on the CPU, so that every device draws the same starts.
-
-    Returns:
-        R (N x S, 3, 3), t (N x S, 3), and group (N x S,) int64: which of the N each belongs to. The
-        first of each group is the given pose.
-    """
-    boxes = ModelBoxes.of(models)
-    turns = half_turns(R.dtype, R.device) if config.flips else half_turns(R.dtype, R.device)[:1]
-    per_pose = len(turns) * config.starts
-    group = torch.arange(len(R), device=R.device).repeat_interleave(per_pose)
-    noise = torch.randn(len(R), per_pose, 6, generator=generator, dtype=torch.float64)
-    noise[:, : len(turns)] = 0  # one plain start of each turn
-    noise = noise.flatten(0, 1).to(R)
-    scale = (config.start_shift * boxes.diameter[object_index[group]])[:, None].to(R.dtype)
-    turn = turns.repeat(config.starts, 1, 1).repeat(len(R), 1, 1)
-    pose = PoseParameters(R[group], t[group], boxes.centre[object_index[group]].to(R.dtype))
-    pose.R = pose.R @ turn
-    pose.move(torch.cat((noise[:, :3] * config.start_angle, noise[:, 3:] * scale), 1))
-    return pose.R, pose.translation(pose.R, pose.position), group
 
 
 def score_hypotheses(
@@ -99,3 +57,24 @@ def choose_hypotheses(
     order = torch.where(best, order, len(group))
     none = torch.full((groups,), len(group), device=group.device)
     return none.scatter_reduce(0, group, order, "amin")
+
+
+def may_win(
+    terms: dict[str, Tensor],
+    group: Tensor,
+    groups: int,
+    *,
+    slack: float = 2.0,
+    margin: float = 1.25,
+) -> Tensor:
+    """Starts that are still in the race before they have arrived: (M,) int64, positions in N.
+
+    Args:
+        terms, group, groups: as for `score_hypotheses`.
+        slack: as there, wide because starts are still on their way.
+        margin: how much worse than its group's best score a start may be.
+    """
+    score = score_hypotheses(terms, group, groups, slack=slack)
+    full = score.new_full((groups,), torch.inf)
+    best = full.scatter_reduce(0, group, score, "amin")
+    return (score <= margin * best[group]).nonzero()[:, 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,13 +14,14 @@ from self6d.render import PackedModels, render
 from self6d.scene import Frame, GroundTruth, ObjectModel
 from self6d.training.checkpoint import pack, unpack
 from self6d.training.events import Preview
-from self6d.training.hypotheses import choose_hypotheses, make_starts
+from self6d.training.hypotheses import choose_hypotheses
 from self6d.training.pose_search import search_around
 from self6d.training.refine import Sensor, observe_detections
 from self6d.training.regions import ModelBoxes, Regions, project_boxes, square_boxes
 from self6d.training.rng import step_generator
-from self6d.training.single_image import OptimizeConfig, PoseOptimiser, Trajectory
+from self6d.training.single_image import OptimizeConfig, PoseOptimiser
 from self6d.training.start_mask import mask_from_pose
+from self6d.training.starts import make_starts, plausible_starts
 
 ROUGH_M = 0.05  # a pose given by hand may be off by about so much
 SEARCHED_M = 0.015  # and by so much once it was searched for
@@ -137,18 +137,16 @@ class ImageTask:
         self.object_index, self.objective, self.config = object_index, objective, config
         generator = step_generator(seed, 0)
         index = torch.tensor([object_index], device=R.device)
-        R, t, self.group = make_starts(R, t, index, models, config, generator)
+        R, t, group = make_starts(R, t, index, models, config, generator)
+        likely = plausible_starts(target, models, R, t, group, index, objective)
+        R, t, group = R[likely], t[likely], group[likely]
         self.optimiser = PoseOptimiser(
-            target[self.group], models, index[self.group], R, t, objective, config
+            target[group], models, index[group], R, t, objective, config, group=group
         )
-        self._advance: Callable[[], None] | None = None
 
     def step(self, step: int) -> dict[str, float | Tensor]:
         """One Adam step of every start; scalars of the one with the lowest loss before it."""
-        if self._advance is None:
-            graph = self.config.graph and self.optimiser.pose.R.is_cuda and self.total_steps >= 10
-            self._advance = self.optimiser.capture() if graph else self.optimiser.step
-        self._advance()
+        self.optimiser.advance(step)
         logs = self.optimiser.term_log
         best = logs["total"][step].argmin()
         values: dict[str, float | Tensor] = {f"loss/{k}": v[step, best] for k, v in logs.items()}
@@ -187,6 +185,7 @@ class ImageTask:
         o = self.optimiser
         return pack(
             {
+                "rows": o.rows,
                 "pose": {"R": o.pose.R, "position": o.pose.position},
                 "moments": {"first": o.momentum, "second": o.square, "count": o.count},
                 "log": {"R": o.R_log, "t": o.t_log, "terms": o.term_log},
@@ -195,6 +194,9 @@ class ImageTask:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         tree, o = unpack(state), self.optimiser
+        if len(tree["rows"]) < len(o.rows):  # some starts were left behind before it was saved
+            o.count.fill_(1)
+            o.keep(tree["rows"].to(o.rows.device))
         o.pose.R.copy_(tree["pose"]["R"])
         o.pose.position.copy_(tree["pose"]["position"])
         o.momentum.copy_(tree["moments"]["first"])
@@ -204,21 +206,10 @@ class ImageTask:
         o.t_log.copy_(tree["log"]["t"])
         o.term_log = {k: v.to(o.R_log.device) for k, v in tree["log"]["terms"].items()}
 
-    @torch.no_grad()
-    def trajectory(self) -> Trajectory:
-        """All starts, up to the present step, the terms there included."""
-        o = self.optimiser
-        done = int(o.count)
-        o.jitter[done] = 0.5
-        o.evaluate(torch.zeros_like(o.momentum))
-        rows = slice(0, done + 1)
-        terms = {k: v[rows].clone() for k, v in o.term_log.items()}
-        return Trajectory(terms, o.R_log[rows].clone(), o.t_log[rows].clone(), self.group)
-
     def result(self) -> dict[str, Any]:
         """The chosen start's way: pose, terms and (where truth exists) errors at every step."""
-        whole = self.trajectory()
-        best = int(choose_hypotheses(whole.final(), self.group, 1)[0])
+        whole = self.optimiser.trajectory()
+        best = int(choose_hypotheses(whole.final(), whole.group, 1)[0])
         R, t = whole.R[:, best], whole.t[:, best]
         curves = {f"loss/{k}": v[:, best].tolist() for k, v in whole.terms.items()}
         if self.truth is not None:
@@ -248,7 +239,7 @@ class ImageTask:
         if step == 0:
             return o.pose.R[0], o.pose.translation(o.pose.R, o.pose.position)[0]
         best = o.term_log["total"][step - 1].argmin()
-        return o.pose.R[best], o.pose.translation(o.pose.R, o.pose.position)[best]
+        return o.R_log[step - 1, best], o.t_log[step - 1, best]
 
 
 def pose_errors(

@@ -11,8 +11,8 @@ from self6d.geometry import crop_intrinsics
 from self6d.losses.color import rgb_to_ab
 from self6d.render import render
 from self6d.render.models import PackedModels
+from self6d.training.pose_parameters import PoseParameters
 from self6d.training.regions import ModelBoxes, Regions
-from self6d.training.single_image import PoseParameters
 
 
 @dataclass

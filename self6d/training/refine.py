@@ -15,9 +15,10 @@ from self6d.network.roi import masks_in_regions
 from self6d.render import render
 from self6d.render.models import PackedModels
 from self6d.training.health import PoseHealth, judge_poses
-from self6d.training.hypotheses import choose_hypotheses, make_starts, score_hypotheses
+from self6d.training.hypotheses import choose_hypotheses, score_hypotheses
 from self6d.training.regions import ModelBoxes, Regions, project_boxes, square_boxes, union_boxes
 from self6d.training.single_image import OptimizeConfig, Trajectory, optimise_poses
+from self6d.training.starts import make_starts, plausible_starts
 
 ALIKE = 1.1  # starts whose scores differ by less cannot be told apart
 
@@ -146,10 +147,10 @@ def _refine(
     R, t, group = make_starts(
         found.R.detach(), found.t.detach(), found.object_index, models, config, generator
     )
-    likely = _plausible(target, models, R, t, group, found.object_index, objective)
+    likely = plausible_starts(target, models, R, t, group, found.object_index, objective)
     R, t, group = R[likely], t[likely], group[likely]
     index = found.object_index[group]
-    trajectory = optimise_poses(target[group], models, index, R, t, objective, config)
+    trajectory = optimise_poses(target[group], models, index, R, t, objective, config, group=group)
     terms = trajectory.final()
     best = choose_hypotheses(terms, group, n)
     R, t = trajectory.R[-1, best], trajectory.t[-1, best]
@@ -167,30 +168,6 @@ def _refine(
         _spread(trajectory, terms, group, best, objects, index),
         moved,
     )
-
-
-def _plausible(
-    target: Target,
-    models: PackedModels,
-    R: Tensor,
-    t: Tensor,
-    group: Tensor,
-    object_index: Tensor,
-    objective: SelfSupervision,
-    share: float = 0.75,
-) -> Tensor:
-    """Starts worth optimising: a group's first, and those that fill its mask about as well.
-
-    Most half turns of most objects do not, and are not optimised.
-    """
-    size = (target.mask.shape[-2], target.mask.shape[-1])
-    many = target[group]
-    index = object_index[group]
-    rendering = render(R, t, many.K, models, size, object_index=index, soft_mask=False)
-    iou = judge_poses(objective, many, rendering, torch.ones_like(t[:, 0])).mask_iou
-    first = torch.ones_like(group, dtype=torch.bool)
-    first[1:] = group[1:] != group[:-1]
-    return (first | (iou >= share * iou[first][group])).nonzero()[:, 0]
 
 
 def _distance(

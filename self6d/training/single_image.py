@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from self6d.geometry import axis_angle_to_matrix
 from self6d.losses.objective import SelfSupervision, Target
 from self6d.render import render
 from self6d.render.models import PackedModels
+from self6d.training.hypotheses import may_win
+from self6d.training.pose_parameters import PoseParameters
 from self6d.training.regions import ModelBoxes
 
 
@@ -38,6 +39,9 @@ class OptimizeConfig:
     """Standard deviation of the perturbed starts' rotation, radians."""
     start_shift: float = 0.03
     """Standard deviation of the perturbed starts' translation, diameters."""
+    race: float = 0.25
+    """On a CPU: share of the steps after which only the starts of an image that may still win go
+    on; 1: all of them go on."""
     graph: bool = True
     """Capture the step as one CUDA graph on a GPU."""
 
@@ -71,39 +75,6 @@ class Trajectory:
         return {name: values[-1] for name, values in self.terms.items()}
 
 
-class PoseParameters:
-    """Poses on their manifold: a left turn about the object's centre, and the centre's position.
-
-    With c the centre in the model frame and p = R c + t the centre in the camera frame, a step
-    delta = (w, a, b, d) gives R' = exp(w) R and p' = (p + (a, b, 0)) (1 + d / p_z): turning does
-    not move the object and changing its distance does not move it in the image.
-
-    Args:
-        R: (N, 3, 3). t: (N, 3), metres. centre: (N, 3), metres, model frame.
-    """
-
-    def __init__(self, R: Tensor, t: Tensor, centre: Tensor) -> None:
-        self.R = R.clone()
-        self.centre = centre
-        self.position = (R @ centre[..., None])[..., 0] + t
-
-    def at(self, delta: Tensor) -> tuple[Tensor, Tensor]:
-        """R (N, 3, 3) and centre position (N, 3) after `delta` (N, 6), differentiable."""
-        shift = torch.nn.functional.pad(delta[:, 3:5], (0, 1))
-        scale = (1 + delta[:, 5:] / self.position[:, 2:]).clamp_min(0.1)
-        return axis_angle_to_matrix(delta[:, :3]) @ self.R, (self.position + shift) * scale
-
-    def translation(self, R: Tensor, position: Tensor) -> Tensor:
-        """t (N, 3), metres, of a pose given by its rotation and centre position."""
-        return position - (R @ self.centre[..., None])[..., 0]
-
-    def move(self, delta: Tensor) -> None:
-        """Take the step, in place; one Newton step keeps R orthonormal over many of them."""
-        R, position = self.at(delta)
-        self.R.copy_(R @ (1.5 * torch.eye(3, dtype=R.dtype, device=R.device) - 0.5 * R.mT @ R))
-        self.position.copy_(position)
-
-
 class PoseOptimiser:
     """Adam on N poses; nothing in `step` waits for the device, so a GPU runs it as one graph.
 
@@ -113,6 +84,11 @@ class PoseOptimiser:
         R: (N, 3, 3). t: (N, 3), metres. Start poses.
         objective: L_self. config: see `OptimizeConfig`.
         backend: renderer, see `self6d.render.render`.
+        group: (N,) int64, which image each start belongs to; None: each to its own.
+
+    Attributes:
+        rows: (M,) int64, which of the N starts still go on; `pose` and the moments are theirs.
+        R_log, t_log, term_log: by step, of all N; of a start that stopped, its last values.
     """
 
     def __init__(
@@ -125,12 +101,15 @@ class PoseOptimiser:
         objective: SelfSupervision,
         config: OptimizeConfig,
         backend: str = "auto",
+        group: Tensor | None = None,
     ) -> None:
         boxes = ModelBoxes.of(models)
         self.target, self.models, self.object_index = target, models, object_index
         self.objective, self.config, self.backend = objective, config, backend
         self.pose = PoseParameters(R, t, boxes.centre[object_index])
         n, steps = len(R), config.steps
+        self.rows = torch.arange(n, device=R.device)
+        self.group = self.rows if group is None else group
         turn = R.new_full((n, 3), config.rotation_step)
         shift = (config.translation_step * boxes.diameter[object_index]).to(R.dtype)
         self.scale = torch.cat((turn, shift[:, None].expand(n, 3)), 1)
@@ -145,6 +124,7 @@ class PoseOptimiser:
         self.R_log = R.new_zeros(steps + 1, n, 3, 3)
         self.t_log = R.new_zeros(steps + 1, n, 3)
         self.term_log: dict[str, Tensor] = {}
+        self._replay: Callable[[], None] | None = None
 
     def evaluate(self, delta: Tensor) -> dict[str, Tensor]:
         """Terms (N,) at `delta` (N, 6) from the present pose; also writes the logs' present row."""
@@ -162,12 +142,13 @@ class PoseOptimiser:
         )
         jitter = self.jitter.gather(0, self.count)[0]
         terms = self.objective.compare(self.target, rendering, jitter=jitter)
-        self.R_log.index_copy_(0, self.count, R.detach()[None])
-        self.t_log.index_copy_(0, self.count, t.detach()[None])
+        place = (self.count, self.rows)
+        self.R_log.index_put_(place, R.detach())
+        self.t_log.index_put_(place, t.detach())
         for name, value in terms.items():
             if name not in self.term_log:
-                self.term_log[name] = value.new_zeros(len(self.R_log), len(value))
-            self.term_log[name].index_copy_(0, self.count, value.detach()[None])
+                self.term_log[name] = value.new_zeros(self.R_log.shape[:2])
+            self.term_log[name].index_put_(place, value.detach())
         return terms
 
     def step(self) -> None:
@@ -185,6 +166,35 @@ class PoseOptimiser:
             rate = self.rate.gather(0, self.count)
             self.pose.move(-rate * self.scale * momentum / (square.sqrt() + 1e-12))
             self.count += 1
+
+    def keep(self, chosen: Tensor) -> None:
+        """Go on with the starts at positions `chosen` (M,) int64 of those that still go on."""
+        stopped = torch.ones_like(self.rows, dtype=torch.bool)
+        stopped[chosen] = False
+        now, left = int(self.count), self.rows[stopped]
+        for log in (self.R_log, self.t_log, *self.term_log.values()):
+            log[now:, left] = log[now - 1, left].clone()
+        self.target, self.pose = self.target[chosen], self.pose[chosen]
+        for name in ("rows", "object_index", "scale", "momentum", "square"):
+            setattr(self, name, getattr(self, name)[chosen])
+
+    def race(self) -> None:
+        """Stop the starts that others of their image have left behind."""
+        images, group = self.group[self.rows].unique(return_inverse=True)
+        if len(images) < len(self.rows):
+            now = int(self.count) - 1
+            terms = {name: log[now, self.rows] for name, log in self.term_log.items()}
+            self.keep(may_win(terms, group, len(images)))
+
+    def advance(self, done: int) -> None:
+        """`step`, as a graph on a GPU; `done` steps came before."""
+        config, on_gpu = self.config, self.pose.R.is_cuda
+        if done and done == round(config.race * config.steps) and not on_gpu:
+            self.race()
+        # two warm-up steps must not outrun the logs
+        if self._replay is None and config.graph and on_gpu and config.steps >= 10:
+            self._replay = self.capture()
+        (self._replay or self.step)()
 
     def _state(self) -> list[Tensor]:
         return [self.pose.R, self.pose.position, self.momentum, self.square, self.count]
@@ -211,22 +221,22 @@ class PoseOptimiser:
         Args:
             progress: called with the number of finished steps; False ends the run early.
         """
-        step = self.step
-        # two warm-up steps must not outrun the logs
-        if self.config.graph and self.pose.R.is_cuda and self.config.steps >= 10:
-            step = self.capture()
         done = 0
         for done in range(1, self.config.steps + 1):
-            step()
+            self.advance(done - 1)
             if progress is not None and not progress(done):
                 break
+        return self.trajectory()
+
+    @torch.no_grad()
+    def trajectory(self) -> Trajectory:
+        """What happened up to now, the terms at the present poses included."""
+        done = int(self.count)
         self.jitter[done] = 0.5
-        with torch.no_grad():
-            self.evaluate(torch.zeros_like(self.momentum))
+        self.evaluate(torch.zeros_like(self.momentum))
         rows = slice(0, done + 1)
         terms = {name: log[rows].clone() for name, log in self.term_log.items()}
-        group = torch.arange(len(self.pose.R), device=self.pose.R.device)
-        return Trajectory(terms, self.R_log[rows].clone(), self.t_log[rows].clone(), group)
+        return Trajectory(terms, self.R_log[rows].clone(), self.t_log[rows].clone(), self.group)
 
 
 def optimise_poses(
@@ -238,6 +248,7 @@ def optimise_poses(
     objective: SelfSupervision,
     config: OptimizeConfig,
     *,
+    group: Tensor | None = None,
     backend: str = "auto",
     progress: Callable[[int], bool] | None = None,
 ) -> Trajectory:
@@ -249,10 +260,11 @@ def optimise_poses(
         R: (N, 3, 3). t: (N, 3), metres. Start poses, model to camera.
         objective: L_self with its weights.
         config: steps and step sizes.
+        group: (N,) int64, which image each start belongs to, if several share one.
         progress: called with the number of finished steps; return False to stop early.
 
     Returns:
-        Trajectory with S + 1 rows. Items do not influence one another.
+        Trajectory with S + 1 rows. Starts of different images do not influence one another.
     """
-    optimiser = PoseOptimiser(target, models, object_index, R, t, objective, config, backend)
+    optimiser = PoseOptimiser(target, models, object_index, R, t, objective, config, backend, group)
     return optimiser.run(progress)

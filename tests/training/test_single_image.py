@@ -10,16 +10,13 @@ import torch
 from self6d.geometry import axis_angle_to_matrix, backproject, random_rotations, rotation_angle
 from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.render import pack_models, render
-from self6d.training.hypotheses import (
-    choose_hypotheses,
-    half_turns,
-    make_starts,
-    score_hypotheses,
-)
+from self6d.training.hypotheses import choose_hypotheses, may_win, score_hypotheses
+from self6d.training.pose_parameters import PoseParameters
 from self6d.training.pose_search import SearchConfig, agreement, search_around
 from self6d.training.regions import ModelBoxes, Regions, project_boxes, square_boxes
-from self6d.training.single_image import OptimizeConfig, PoseParameters, optimise_poses
+from self6d.training.single_image import OptimizeConfig, optimise_poses
 from self6d.training.start_mask import mask_from_pose, surface_distance
+from self6d.training.starts import half_turns, make_starts, plausible_starts
 
 from .shapes import block
 
@@ -194,6 +191,51 @@ class TestHypotheses:
     def test_without_colour_the_lowest_total(self):
         terms = {"total": torch.tensor([2.0, 1.0]), "mask": torch.tensor([0.5, 0.5])}
         assert choose_hypotheses(terms, torch.tensor([0, 0]), 1).tolist() == [1]
+
+
+class TestRace:
+    """Starts that others of their image have left behind stop early."""
+
+    def starts(self):
+        config = OptimizeConfig(flips=True)
+        return make_starts(R0, T0, INDEX, MODELS, config, torch.Generator().manual_seed(0))
+
+    def optimise(self, race):
+        R, t, group = self.starts()
+        objective = SelfSupervision(LOSS)
+        target = objective.observe(*scene(), K)[group]
+        config = OptimizeConfig(steps=12, region=SIZE, race=race)
+        index = INDEX[group]
+        return optimise_poses(target, MODELS, index, R, t, objective, config, group=group)
+
+    def test_the_winner_is_untouched_and_the_others_stand_still(self):
+        all_go_on, raced = self.optimise(1.0), self.optimise(0.25)
+        for way in (all_go_on, raced):
+            assert choose_hypotheses(way.final(), way.group, 1).tolist() == [0]
+        assert torch.allclose(raced.t[:, 0], all_go_on.t[:, 0], atol=1e-6)
+        stopped = (raced.t[3:] == raced.t[2]).all(-1).all(0)
+        assert not stopped[0]
+        assert stopped.any()
+        total = raced.terms["total"][:, stopped]
+        assert (total[3:] == total[2]).all()
+
+    def test_may_win_by_hand(self):
+        terms = {
+            "total": torch.tensor([1.0, 1.0, 1.0, 1.0]),
+            "mask": torch.tensor([0.5, 0.6, 5.0, 0.5]),
+            "ab": torch.tensor([0.1, 0.12, 0.1, 0.3]),
+        }
+        # the second is a little worse, the third far off, the fourth another colour
+        assert may_win(terms, torch.zeros(4, dtype=torch.long), 1).tolist() == [0, 1]
+
+    def test_half_turns_that_do_not_fill_the_mask_are_not_tried(self):
+        R, t, group = self.starts()
+        objective = SelfSupervision(LOSS)
+        target = objective.observe(*scene(), K)
+        tilted = axis_angle_to_matrix(torch.tensor([[0.0, 0.8, 0.0]])) @ R[1:2]
+        R = torch.cat((R[:1], tilted))
+        likely = plausible_starts(target, MODELS, R, t[:2], group[:2], INDEX, objective, share=0.9)
+        assert likely.tolist() == [0]
 
 
 class TestWithoutNetwork:
