@@ -92,7 +92,7 @@ def _stages(task: SyntheticTask, timer: _Timer, steps: int) -> list[tuple[str, l
         def forward(kept: dict[str, Any] = kept) -> None:
             task.network.train()
             with task.autocast():
-                kept["loss"] = task.parallel(kept["batch"], generator)["total"]
+                kept["loss"] = task.network.losses(kept["batch"], generator)["total"]
 
         def backward(kept: dict[str, Any] = kept) -> None:
             kept["loss"].backward()

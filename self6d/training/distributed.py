@@ -7,12 +7,13 @@ do the step that rank 0 announces, and end when it does.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 PAUSE_MAX = timedelta(days=7)  # a pause of rank 0 must not look like a fault
@@ -34,6 +35,17 @@ class World:
         return DistributedDataParallel(
             network, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
         )
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by their means over all ranks, in one exchange; the device is not waited
+        for. Each rank gives tensors of the same shapes in the same order."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
+            tensor.copy_(mean.view(tensor.shape))
 
     def announce(self, step: int | None) -> None:
         """Rank 0: tell the others to do a step; None: to end."""

@@ -47,8 +47,8 @@ class TrainConfig:
     """torch.compile of the convolutional parts ("auto": on CUDA with a C compiler at hand)."""
 
     graph: Literal["auto", "on", "off"] = "off"
-    """Forward and backward as one CUDA graph, which spares the host ("auto": on a single CUDA
-    device, unless it cannot be captured)."""
+    """Forward and backward as one CUDA graph, which spares the host ("auto": on CUDA, unless it
+    cannot be captured)."""
 
     validate_every: int = 500
     """Steps between validations on synthetic images; 0: only at checkpoints."""

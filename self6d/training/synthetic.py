@@ -85,7 +85,6 @@ class SyntheticTask:
         if self._compiles():
             self.network.detector.compile()
             self.network.regions.features.compile()
-        self.parallel = self.world.wrap(self.network)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             _groups(self.parameters, self.config.weight_decay),
@@ -119,19 +118,19 @@ class SyntheticTask:
 
     def _new_graph(self) -> GraphedBackward | None:
         """What will capture the pass over batches of the present size, where it can be."""
-        wanted, able = self.config.graph, self.cuda and self.world.size == 1
-        if wanted == "on" and not able:
+        wanted = self.config.graph
+        if wanted == "on" and not self.cuda:
             raise InputError(
-                'train.graph = "on" needs one CUDA device', remedy='Set it to "auto" or "off".'
+                'train.graph = "on" needs a CUDA device', remedy='Set it to "auto" or "off".'
             )
-        if wanted == "off" or not able:
+        if wanted == "off" or not self.cuda:
             return None
         instances = self.batch_size * self.synthesis.instances_max
         return GraphedBackward(self._losses, self.parameters, instances, self.device)
 
     def _losses(self, batch: SceneBatch, generator: torch.Generator) -> dict[str, Tensor]:
         with self.autocast():
-            return self.parallel(batch, generator)
+            return self.network.losses(batch, generator)
 
     def autocast(self) -> AbstractContextManager:
         """bfloat16 where the configuration says so."""
@@ -153,12 +152,16 @@ class SyntheticTask:
             group["lr"] = rate
         seed = mixed_seed(self.seed, step, self.world.rank, LOSS_STREAM)
         terms = graphed.run(seed) if graphed else self._backward(batch, seed)
+        # with the loss, so that all ranks find the same step finite
+        self.world.average(
+            [terms["total"], *(p.grad for p in self.parameters if p.grad is not None)]
+        )
         ok = finite_update(self.optimizer, self.parameters, terms["total"], self.config.clip)
         self.statistics.settle(ok)
         self.average.update(step)
         self._step = step + 1
         self.images_made += self.batch_size * self.world.size
-        values |= {f"loss/{name}": value.detach() for name, value in terms.items()}
+        values |= {f"loss/{name}": value for name, value in terms.items()}
         return values | {"lr": rate, SKIPPED: ~ok}
 
     def _backward(self, batch: SceneBatch, seed: int) -> dict[str, Tensor]:
@@ -166,7 +169,7 @@ class SyntheticTask:
         self.optimizer.zero_grad(set_to_none=True)
         terms = self._losses(batch, torch.Generator(device=self.device).manual_seed(seed))
         terms["total"].backward()
-        return terms
+        return {name: value.detach() for name, value in terms.items()}
 
     def _load(self, batch: SceneBatch) -> GraphedBackward | None:
         """The graph, with the batch taken in; None if there is no graph or the batch does not fit.

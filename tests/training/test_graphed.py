@@ -71,5 +71,5 @@ def test_passes_before_the_capture_are_repeatable(models, batches) -> None:
 
 
 def test_a_graph_needs_a_cuda_device(models) -> None:
-    with pytest.raises(InputError, match="one CUDA device"):
+    with pytest.raises(InputError, match="a CUDA device"):
         SyntheticTask(models, None, NETWORK, SYNTHESIS, TrainConfig(graph="on", batch=2))
