@@ -1,0 +1,94 @@
+"""A job on real disks that fail: one clear line, then it waits, then it goes on as if nothing was.
+
+`tests/training/test_faults.py` does the same with every error code at the storage seam.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import disks
+import pytest
+import torch
+from toy_task import ToyTask
+
+from self6d.errors import InputError, StorageError
+from self6d.training import reporting
+from self6d.training.events import Note
+from self6d.training.loop import LoopConfig, run_task
+from self6d.training.run_folder import RunFolder
+
+LOOP = LoopConfig(checkpoint_every=5, preview_every=5)
+STEPS, WIDTH = 20, 96  # a checkpoint of 110 kB
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """Weights and loss curve of a run that nothing disturbed."""
+    run = RunFolder.create(tmp_path / "whole", "toy", {})
+    run_task(ToyTask(STEPS, width=WIDTH), run, LOOP)
+    return run.load_checkpoint(run.latest_checkpoint()).tensors, run.curves()["loss/total"]
+
+
+@pytest.mark.parametrize(
+    ("disk", "code"),
+    [
+        (disks.full, errno.ENOSPC),
+        (disks.read_only, errno.EROFS),
+        (disks.limited, errno.EFBIG),
+        (disks.denied, errno.EACCES),
+    ],
+)
+def test_job_waits_and_goes_on(disk, code, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(reporting, "RETRY_S", 0.02)
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    notes: list[Note] = []
+    with disk(folder) as (path, fail, mend):
+
+        def listen(event: object) -> None:
+            if isinstance(event, Note):
+                notes.append(event)
+                if event.level == "error":
+                    mend()
+
+        def break_down(task: ToyTask, step: int) -> None:
+            if step == 8:
+                fail()
+
+        run = RunFolder.create(path, "toy", {})
+        task = ToyTask(STEPS, width=WIDTH, before_step=break_down)
+        run_task(task, run, LOOP, listen)
+        again = RunFolder.open(path)
+        assert again.status == "done"
+        last = again.load_checkpoint(again.latest_checkpoint()).tensors
+        steps, values = again.curves()["loss/total"]
+        assert not list(path.rglob(".*.tmp"))
+    errors = [note.text for note in notes if note.level == "error"]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"paused: cannot write {path}: {os.strerror(code)}. ")
+    assert [note.text for note in notes][-1] == "the run folder can be written again; going on"
+    assert task.steps_done == list(range(STEPS))  # no step was lost or made twice
+    tensors, (expected_steps, expected_values) = whole
+    assert all(torch.equal(last[name], tensors[name]) for name in tensors)
+    assert steps.tolist() == expected_steps.tolist() == list(range(STEPS))
+    assert values.tolist() == expected_values.tolist()
+
+
+@pytest.mark.parametrize("disk", [disks.full, disks.read_only, disks.denied])
+def test_job_that_cannot_even_begin_is_one_line(disk, tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with disk(folder) as (path, fail, mend):
+        RunFolder.create(path, "toy", {})
+        fail()
+        with pytest.raises((StorageError, InputError)) as caught:
+            run_task(ToyTask(STEPS), RunFolder.open(path), LOOP)
+        mend()
+        assert str(path) in caught.value.one_line()
+        assert caught.value.remedy
+        with pytest.raises(StorageError):
+            fail()
+            RunFolder.create(path / "another", "toy", {})
+        mend()
