@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any
@@ -22,14 +21,14 @@ from self6d.synthesis.batch import SceneBatch
 from self6d.synthesis.pbr import PbrScenes
 from self6d.training import checkpoint, distributed
 from self6d.training.averaging import MovingAverage
+from self6d.training.batches import Batches
 from self6d.training.events import Preview
 from self6d.training.finite import SKIPPED, BatchStatistics, finite_update
 from self6d.training.graphed import GraphedBackward
-from self6d.training.rng import mixed_seed, seeded, step_generator
+from self6d.training.rng import mixed_seed, seeded
 from self6d.training.schedule import TrainConfig, learning_rate
 from self6d.training.validation import synthetic_recalls
 
-READ_AHEAD = 4  # steps whose files are read while earlier ones train
 LOSS_STREAM = 1  # random numbers of the losses
 VALIDATION_STREAM = 7  # keeps validation images apart from all training images
 log = logging.getLogger("self6d")
@@ -95,17 +94,17 @@ class SyntheticTask:
         self.maker = SceneMaker(
             models, self.camera, self.synthesis, self.device, distractors=distractors
         )
-        self.pbr: PbrScenes | None = None
+        pbr: PbrScenes | None = None
         if self.synthesis.pbr:
-            self.pbr = PbrScenes(
-                self.synthesis.pbr, models, self.camera, self.synthesis, self.device
-            )
-        self._maker_thread = ThreadPoolExecutor(1, "scenes") if self.cuda else None
-        self._side: torch.cuda.Stream | None = None
-        if self.cuda:
-            self._side = torch.cuda.Stream(self.device, priority=-1)  # short kernels, needed soon
-            self._side.wait_stream(torch.cuda.current_stream(self.device))
-        self._next: tuple[int, Future[SceneBatch]] | None = None
+            pbr = PbrScenes(self.synthesis.pbr, models, self.camera, self.synthesis, self.device)
+        self.batches = Batches(
+            self.maker,
+            pbr,
+            self.synthesis.pbr_share,
+            self.total_steps,
+            seed,
+            own_seed=mixed_seed(seed, self.world.rank),
+        )
         self._validation: SceneBatch | None = None
         self._judged: tuple[int, dict[str, float]] | None = None
         self._step = 0
@@ -143,10 +142,9 @@ class SyntheticTask:
         """One optimiser step on a fresh batch."""
         self.world.announce(step)
         values = self._health(step)
-        batch = self._take(step)
+        batch = self.batches.take(step, self.batch_size)
         graphed = self._load(batch)
-        if self._maker_thread is not None and step + 1 < self.total_steps:
-            self._next = (step + 1, self._maker_thread.submit(self._make_beside, step + 1))
+        self.batches.start(step + 1, self.batch_size)
         rate = learning_rate(step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -187,41 +185,6 @@ class SyntheticTask:
             reason = str(error).partition("\n")[0]
             log.warning("the training step is not captured as a CUDA graph: %s", reason)
             return None
-
-    def _make(self, step: int) -> SceneBatch:
-        seed = mixed_seed(self.seed, self.world.rank)
-        if self.pbr is None:
-            return self.maker.make(self.batch_size, seed, step)
-        for coming in range(step, min(step + READ_AHEAD, self.total_steps)):
-            if self._is_pbr(coming):
-                self.pbr.prepare(self.batch_size, seed, coming)
-        source = self.pbr if self._is_pbr(step) else self.maker
-        return source.make(self.batch_size, seed, step)
-
-    def _is_pbr(self, step: int) -> bool:
-        """Which batches come from the rendered set: the same ones on every rank and resume."""
-        draw = torch.rand((), generator=step_generator(self.seed, step, stream=4))
-        return bool(draw < self.synthesis.pbr_share)
-
-    def _take(self, step: int) -> SceneBatch:
-        """The batch of a step: the one made beside the last step, if it is that one."""
-        if self._next is None or self._next[0] != step:
-            return self._make(step)
-        future, self._next = self._next[1], None
-        batch = future.result()
-        current = torch.cuda.current_stream(self.device)
-        current.wait_stream(self._side)  # type: ignore[arg-type]
-        for value in vars(batch).values():
-            value.record_stream(current)
-        return batch
-
-    def _make_beside(self, step: int) -> SceneBatch:
-        """In a thread of its own, on a stream of its own: launching kernels takes as long as they.
-
-        Autograd and kernel launches leave the interpreter free, so both threads get on.
-        """
-        with torch.cuda.device(self.device), torch.cuda.stream(self._side):
-            return self._make(step)
 
     def _health(self, step: int) -> dict[str, float | Tensor]:
         every = self.config.validate_every
@@ -300,7 +263,7 @@ class SyntheticTask:
         self.batch_size = tree["batch_size"]
         self.images_made = tree["images_made"]
         self._step = tree["step"]
-        self._next = self._judged = None
+        self._judged = None
 
     def result(self) -> dict[str, Any]:
         """Images seen, and the recalls of the averaged weights on synthetic images."""
@@ -320,7 +283,6 @@ class SyntheticTask:
 
     def halve_batch(self) -> bool:
         """Half as many images a step from now on; not under torchrun, where ranks must agree."""
-        self._next = None
         if self.batch_size < 2 or self.world.size > 1:
             return False
         self.batch_size //= 2

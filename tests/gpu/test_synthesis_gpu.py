@@ -85,10 +85,8 @@ def test_batches_made_beside_training_are_the_same(models, camera) -> None:
     )  # fmt: skip
     for step in range(3):
         task.step(step)
-        assert task._next is not None
-        assert task._next[0] == step + 1
-        batch = task._take(step + 1)
-        expected = task._make(step + 1)
+        batch = task.batches.take(step + 1, 4)
+        expected = task.batches.make(step + 1, 4)
         assert torch.equal(batch.t, expected.t)
         assert torch.equal(batch.instance_map, expected.instance_map)
         assert torch.allclose(batch.images, expected.images, atol=1e-4)

@@ -105,10 +105,10 @@ def test_training_mixes_both_kinds_of_images(made, models, camera, config, tmp_p
         replace(config, pbr=str(tmp_path), pbr_share=0.5),
         TrainConfig(batch=2, steps=40),
     )
-    kinds = [task._is_pbr(step) for step in range(40)]
+    kinds = [task.batches.is_pbr(step) for step in range(40)]
     assert 10 < sum(kinds) < 30
     n = len(made.t)
     for step in (kinds.index(True), kinds.index(False)):
-        batch = task._make(step)
+        batch = task.batches.make(step, 2)
         same = len(batch.t) == 2 * n and torch.allclose(batch.t[:n], made.t, atol=1e-5)
         assert same == kinds[step]

@@ -194,7 +194,7 @@ def test_live_values(task) -> None:
 def test_the_batch_is_halved_down_to_one(task) -> None:
     assert task.halve_batch()
     assert task.batch_size == 2
-    assert len(task._take(0).images) == 2
+    assert len(task.batches.take(0, task.batch_size).images) == 2
     assert task.halve_batch()
     assert not task.halve_batch()
 
@@ -266,7 +266,7 @@ else:
         task.step(step)
         count += 1
 total = sum(p.double().abs().sum().item() for p in task.network.parameters())
-first = task._make(0).images.double().sum().item()
+first = task.batches.make(0, 4).images.double().sum().item()
 with open(f"{sys.argv[1]}/{task.world.rank}.json", "w") as file:
     json.dump([total, first, task.images_made], file)
 """
