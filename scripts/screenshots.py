@@ -19,7 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-LOOKS = (("light", 1), ("dark", 2))
+SCREENS = {1: (1280, 800), 2: (2560, 1440)}  # by scale
+LOOKS = [(look, scale) for scale in SCREENS for look in ("light", "dark")]
 WAIT_S = 600.0
 QUICK = {"train.batch": 2, "train.validate_every": 0, "synthesis.background_pool": 8}
 # A run trained for 20 steps is sure of nothing: take what it finds, and little of it.
@@ -36,20 +37,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("screenshots"))
     parser.add_argument("--data", type=Path, help="recording; default: a small sample")
     parser.add_argument("--run", type=Path, help="trained run; default: trained for a few steps")
-    parser.add_argument("--look", choices=["light", "dark"], help=argparse.SUPPRESS)
+    parser.add_argument("--look", choices=["light", "dark"], help="only this one")
+    parser.add_argument("--scale", type=int, choices=SCREENS, help="only this one")
+    parser.add_argument("--on-this-screen", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    if given.look:
-        take(given.out, given.look, given.data, given.run)
+    if given.on_this_screen:
+        take(given.out, given.look, given.scale, given.data, given.run)
         return
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SELF6D_STATE"] = str(Path(folder) / "state")
         data = given.data or make_data(Path(folder))
         run = given.run or train(Path(folder), data)
         for look, scale in LOOKS:
-            width, height = (1280, 800) if scale == 1 else (2560, 1440)
-            command = [sys.executable, __file__, "--out", str(given.out), "--look", look,
-                       "--data", str(data), "--run", str(run)]  # fmt: skip
+            if given.look not in (None, look) or given.scale not in (None, scale):
+                continue
+            width, height = SCREENS[scale]
+            command = [sys.executable, __file__, "--on-this-screen", "--out", str(given.out),
+                       "--look", look, "--scale", str(scale), "--data", str(data),
+                       "--run", str(run)]  # fmt: skip
             screen = f"-screen 0 {width}x{height}x24"
             environment = {**os.environ, "QT_SCALE_FACTOR": str(scale)}
             environment.pop("DISPLAY", None)
@@ -60,7 +66,7 @@ def main() -> None:
 def make_data(folder: Path) -> Path:
     from self6d.datasets.sample import make_sample
 
-    return make_sample(folder / "sample", frames=24, eval_frames=6)
+    return make_sample(folder / "sample", frames=24, eval_frames=6, size=(480, 640))
 
 
 def train(folder: Path, data: Path) -> Path:
@@ -72,7 +78,7 @@ def train(folder: Path, data: Path) -> Path:
     return out
 
 
-def take(out: Path, look: str, data: Path, run: Path) -> None:
+def take(out: Path, look: str, scale: int, data: Path, run: Path) -> None:
     """All pages in one look."""
     from PySide6.QtCore import QTimer
 
@@ -85,7 +91,7 @@ def take(out: Path, look: str, data: Path, run: Path) -> None:
         settings.theme, settings.runs_folder = look, run.parent
         settings.add_recent(data, [])
         window = open_window(settings, restore=False)
-        window.resize(1280, 720 if look == "dark" else 800)
+        window.resize(*(side // scale for side in SCREENS[scale]))
         story = pages(window, data, run)
         began = time.monotonic()
 
@@ -98,7 +104,7 @@ def take(out: Path, look: str, data: Path, run: Path) -> None:
                 if waiting is None or waiting():
                     step = next(story)
                     if isinstance(step, str):
-                        window.grab().save(str(out / f"{step}-{look}.png"))
+                        picture(window).save(str(out / f"{step}-{look}-{scale}x.png"))
                         waiting = None
                     else:
                         waiting = step
@@ -114,6 +120,20 @@ def take(out: Path, look: str, data: Path, run: Path) -> None:
         waiting: Callable[[], object] | None = None
         QTimer.singleShot(500, advance)
         app.exec()
+
+
+def picture(window):
+    """The window with its pop-ups, which are windows of their own, painted where they stand."""
+    from PySide6.QtGui import QPainter
+    from PySide6.QtWidgets import QApplication, QDialog
+
+    whole = window.grab()
+    painter = QPainter(whole)
+    for dialog in QApplication.topLevelWidgets():
+        if isinstance(dialog, QDialog) and dialog.isVisible():
+            painter.drawPixmap(window.mapFromGlobal(dialog.pos()), dialog.grab())
+    painter.end()
+    return whole
 
 
 def pages(window, data: Path, run: Path) -> Iterator[str | Callable[[], object]]:
@@ -146,7 +166,7 @@ def pages(window, data: Path, run: Path) -> Iterator[str | Callable[[], object]]
     space.stage.frame_view.canvas.fit()
     window.show_step("synthetic")
     space.stage.preview_button.click()
-    yield lambda: space.stage.gallery.image is not None and space.train_panel.form.isVisible()
+    yield lambda: space.stage.preview_button.isEnabled() and space.train_panel.form.ready
     yield "5-synthetic"
     window.show_step("selfsup")
     space.adapt_panel.describe()
@@ -169,6 +189,7 @@ def pages(window, data: Path, run: Path) -> Iterator[str | Callable[[], object]]
     window.show_step("export")
     yield "8-export"
     window.show_step("data")
+    yield lambda: not window.engine.busy and space.stage.cloud_view.cloud is not None
     window.open_palette()
     yield "9-palette"
     from PySide6.QtWidgets import QApplication, QDialog

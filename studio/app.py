@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEvent, QObject, QTimer
 from PySide6.QtWidgets import QApplication
 
 from studio.settings import Settings
 from studio.theme import install_font, theme
+
+if TYPE_CHECKING:
+    from studio.window import StudioWindow
 
 _STARTED = time.perf_counter()
 
@@ -44,7 +48,9 @@ class FirstPaint(QObject):
         return False
 
 
-def open_window(settings: Settings, data: Path | None = None, *, restore: bool = True):
+def open_window(
+    settings: Settings, data: Path | None = None, *, restore: bool = True
+) -> StudioWindow:
     """Show the window; views are built and data is opened once it is on the screen."""
     from studio.window import StudioWindow
 
@@ -65,20 +71,36 @@ def open_window(settings: Settings, data: Path | None = None, *, restore: bool =
     return window
 
 
-def offer_workspace(window) -> None:
-    """Offer what was open at the last end, and find its jobs again."""
+def offer_workspace(window: StudioWindow) -> None:
+    """Bring back what was open at the last end, and find its jobs again."""
     state = window.settings.workspace()
     if not state:
         return
-    name = Path(state.get("recording") or "the last project").name
 
     def restored() -> None:
         window.show_step(window.project.step)
-        jobs = window.runs.attach_running()
-        if jobs:
-            window.banner.say("good", f"Back in {name}; found {len(jobs)} running job.")
+        running = window.runs.attach_running()
+        if not running and window.project.run is not None:
+            window.runs.show(window.project.run)
+        welcome_back(window, state, [job.run.name for job in running])
 
     window.opener.restore(state, restored)
+
+
+def welcome_back(window: StudioWindow, state: dict[str, Any], running: list[str]) -> None:
+    """Say what was found again: a job that still runs, has ended meanwhile, or was cut short."""
+    text = [f"Back in {Path(state.get('recording') or 'the last project').name}."]
+    text += [f"{name} is still running." for name in running]
+    left = set(state.get("jobs", ())) - {str(job.run) for job in window.queue.active}
+    ended = [run for run in window.project.runs if str(run.path) in left]
+    text += [f"{run.name} ended meanwhile: {run.status} at step {run.step}." for run in ended]
+    cut = next((run.path for run in ended if run.status == "interrupted"), None)
+    if cut is not None:
+        window.banner.say("warn", " ".join(text), action="Resume from the last checkpoint",
+                          on_action=lambda: window.runs.resume_run(cut))  # fmt: skip
+    else:
+        window.banner.say("good", " ".join(text), action="Start afresh",
+                          on_action=window.close_project)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -150,7 +150,7 @@ class Director(QObject):
                 self.renderingReady.emit(name, rendering)
 
         self.engine.request(
-            "render", project.model_names, poses, frame.K, frame.size, project.unit,
+            "render", project.model_names, poses, frame.K, frame.size,
             key=f"render {name}", done=arrived, failed=self._on_failure,
         )  # fmt: skip
 
@@ -183,7 +183,7 @@ class Director(QObject):
             self.engine.request("sensor_cloud", path, frame.index, key="cloud", done=arrived,
                                 failed=self._on_failure)  # fmt: skip
         else:
-            self.engine.request("cloud", path, frame.index, names, pose, self.project.unit,
+            self.engine.request("cloud", path, frame.index, names, pose,
                                 key="cloud", done=arrived, failed=self._on_failure)  # fmt: skip
 
     def _on_failure(self, failure: Failure) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from studio.panels.header import ThemeSwitch
 from studio.widgets import IconButton
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def register_actions(w: StudioWindow) -> None:
     a.add(
         "file.open",
         "Open recording…",
-        w.choose_recording,
+        w.choosers.recording,
         menu="File",
         shortcut="Ctrl+O",
         icon_name="folder-open",
@@ -28,14 +29,16 @@ def register_actions(w: StudioWindow) -> None:
     a.add(
         "file.models",
         "Add CAD models…",
-        w.choose_models,
+        w.choosers.models,
         menu="File",
         shortcut="Ctrl+Shift+O",
         icon_name="box",
     )
-    a.add("file.run", "Open run…", w.choose_run, menu="File", icon_name="rotate-ccw-clock")
+    a.add("file.run", "Open run…", w.choosers.run, menu="File", icon_name="rotate-ccw-clock")
     a.add("file.sample", "Open sample", w.opener.open_sample, menu="File", icon_name="sparkles")
-    a.add("file.runs_folder", "Choose folder for runs…", w.choose_runs_folder, menu="File", group=1)
+    a.add(
+        "file.runs_folder", "Choose folder for runs…", w.choosers.runs_folder, menu="File", group=1
+    )
     a.add("file.close", "Close project", w.close_project, menu="File", group=1, shortcut="Ctrl+W")
     a.add(
         "file.quit", "Quit", w.close, menu="File", group=2, shortcut="Ctrl+Q", icon_name="log-out"
@@ -143,8 +146,7 @@ def register_actions(w: StudioWindow) -> None:
         tool = IconButton(a.entries[name].icon, tip)
         tool.setDefaultAction(action)
         w.header.tools.addWidget(tool)
-    switch = IconButton("moon", "Light or dark", lambda: w.wear("light" if _dark() else "dark"))
-    w.header.tools.addWidget(switch)
+    w.header.tools.addWidget(ThemeSwitch(w.wear))
 
 
 def register_view_actions(w: StudioWindow) -> None:
@@ -258,9 +260,3 @@ def register_view_actions(w: StudioWindow) -> None:
 
 def _step(w: StudioWindow, by: int) -> None:
     w.project.select_frame(w.project.frame_index + by)
-
-
-def _dark() -> bool:
-    from studio.theme import theme
-
-    return theme.dark

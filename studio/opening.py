@@ -105,11 +105,13 @@ class Opener(QObject):
     def add_models(self, paths: Sequence[Path]) -> None:
         """Add CAD files to those that are open; undoable."""
         before = list(self.project.model_paths)
-        after = [*before, *(p for p in paths if p not in before)]
+        wanted = [*before, *(p for p in paths if p not in before)]
         infos_before = list(self.project.models)
 
         def arrived(models: list[ModelInfo]) -> None:
             project = self.project
+            # several folders and files become files, as the command line wants them
+            after = [Path(m.source) for m in models] if len(wanted) > 1 else wanted
             project.undo.push(FunctionEdit(
                 "Add CAD models",
                 lambda: project.set_models(after, models),
@@ -118,13 +120,7 @@ class Opener(QObject):
             self._remember()
             self.opened.emit("models")
 
-        self._load(after, arrived)
-
-    def reload_models(self) -> None:
-        """Load the models again, such as after their unit was corrected."""
-        paths = list(self.project.model_paths)
-        if paths:
-            self._load(paths, lambda models: self.project.set_models(paths, models))
+        self._load(wanted, arrived)
 
     def open_run(self, path: Path) -> None:
         info = self.project.add_run(path)
@@ -150,7 +146,7 @@ class Opener(QObject):
 
     def restore(self, state: dict[str, Any], after: Callable[[], None]) -> None:
         """Bring a saved workspace back; what is gone meanwhile is left out and said."""
-        for name in state.get("runs", []):
+        for name in [*state.get("runs", []), *state.get("jobs", [])]:
             self.project.add_run(Path(name))
         recording = state.get("recording")
         models = [Path(m) for m in state.get("models", []) if Path(m).exists()]
@@ -179,8 +175,8 @@ class Opener(QObject):
             finish()
 
     def _load(self, paths: Sequence[Path], done: Callable[[list[ModelInfo]], None]) -> None:
-        self.engine.request("load_models", [str(p) for p in paths], self.project.unit,
-                            key="models", done=done, failed=self.failed.emit)  # fmt: skip
+        self.engine.request("load_models", [str(p) for p in paths], key="models", done=done,
+                            failed=self.failed.emit)  # fmt: skip
 
     def _on_recognised(self, found: list[Found]) -> None:
         recordings = [Path(f.path) for f in found if f.kind == "recording"]

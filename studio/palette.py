@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtCore import QEvent, QObject, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QDialog,
@@ -18,6 +18,8 @@ from PySide6.QtWidgets import (
 
 from studio.actions import Actions, Entry
 from studio.widgets import label
+
+ROW_HEIGHT = 32
 
 
 def match(query: str, text: str) -> int | None:
@@ -45,6 +47,7 @@ class CommandPalette(QDialog):
     def __init__(self, actions: Actions, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup | Qt.WindowType.FramelessWindowHint)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setAttribute(Qt.WidgetAttribute.WA_TranslucentBackground)  # round corners
         self._actions = actions
         self.search = QLineEdit()
         self.search.setPlaceholderText("What do you want to do?")
@@ -75,12 +78,14 @@ class CommandPalette(QDialog):
             cost = match(query, _title(entry))
             if cost is not None:
                 scored.append((cost, _title(entry), entry))
-        for _, _, entry in sorted(scored, key=lambda s: s[:2]):
+        if query:  # without one, the order of the menus
+            scored.sort(key=lambda s: s[:2])
+        for _, _, entry in scored:
             item = QListWidgetItem()
             item.setData(Qt.ItemDataRole.UserRole, entry.name)
             item.setData(Qt.ItemDataRole.AccessibleTextRole, _title(entry))
             line = _line(entry)
-            item.setSizeHint(line.sizeHint())
+            item.setSizeHint(QSize(0, ROW_HEIGHT))
             self.list.addItem(item)
             self.list.setItemWidget(item, line)
         self.list.setCurrentRow(0)
@@ -115,7 +120,7 @@ def _title(entry: Entry) -> str:
 def _line(entry: Entry) -> QWidget:
     line = QWidget()
     layout = QHBoxLayout(line)
-    layout.setContentsMargins(4, 4, 4, 4)
+    layout.setContentsMargins(8, 0, 8, 0)
     mark = QLabel()
     mark.setFixedWidth(20)
     if entry.icon:

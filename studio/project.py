@@ -59,11 +59,6 @@ class Project(QObject):
         """Paths as the helper process wants them."""
         return [str(path) for path in self.model_paths]
 
-    @property
-    def unit(self) -> str:
-        """Unit of the CAD files: "auto", or what a fix decided."""
-        return str(self.options.get("unit", "auto"))
-
     def model(self, object_id: int | None) -> ModelInfo | None:
         return next((m for m in self.models if m.object_id == object_id), None)
 
@@ -229,7 +224,7 @@ class Project(QObject):
 class FunctionEdit(QUndoCommand):
     """An edit given as two functions."""
 
-    def __init__(self, text: str, do: Callable[[], None], undo: Callable[[], None]) -> None:
+    def __init__(self, text: str, do: Callable[[], object], undo: Callable[[], object]) -> None:
         super().__init__(text)
         self._do, self._undo = do, undo
 

@@ -13,10 +13,11 @@ from self6d.training.events import CheckpointSaved, Finished, Note, Preview
 from studio.dialogs import copy_text
 from studio.engine import Engine, Failure
 from studio.engine.history import live_mark
+from studio.guard import HealthWatch
 from studio.jobs import Job, JobSpec, JobState
 from studio.jobs.queue import JobQueue
-from studio.jobs.run_info import RunInfo, read_run
-from studio.project import Project
+from studio.jobs.run_info import RunInfo, is_run, read_run
+from studio.project import FunctionEdit, Project
 from studio.settings import Settings
 
 
@@ -52,6 +53,7 @@ class RunControl(QObject):
         super().__init__(parent)
         self.project, self.settings, self.queue, self.engine = project, settings, queue, engine
         self.job: Job | None = None
+        self.health = HealthWatch(self)
         queue.added.connect(self._on_added)
         queue.changed.connect(self._on_changed)
 
@@ -64,7 +66,7 @@ class RunControl(QObject):
         if job is not self.job:
             self.job = job
             self.followed.emit(job)
-            if job is not None and job.state is not JobState.QUEUED:
+            if job is not None and is_run(job.run):
                 self.show(job.run)
 
     def toggle_pause(self) -> None:
@@ -83,16 +85,9 @@ class RunControl(QObject):
             self.job.save_now()
 
     def set_weight(self, term: str, value: float) -> None:
-        """Change a loss weight of the followed job; the job tells when, and the curve is marked."""
-        job = self.job
-        if job is None or not job.state.active:
-            return
-        job.set_live({f"loss.{term}": value})
-        step = job.last_progress.step if job.last_progress else 0
-        name = term.replace("_", "-")
-        self.marked.emit(
-            job.run.name, step, f"{name} muted" if value == 0 else f"{name} → {value:g}"
-        )
+        """Change a loss weight of the followed job; its note of when marks the curve."""
+        if self.job is not None and self.job.state.active:
+            self.job.set_live({f"loss.{term}": value})
 
     def show(self, run: Path, *, overlay: bool = False) -> None:
         """Load a run's curves, checkpoints and previews."""
@@ -100,6 +95,23 @@ class RunControl(QObject):
             "history", str(run), key=f"history {run}", failed=self.failed.emit,
             done=lambda history: self.historyReady.emit(history, overlay),
         )  # fmt: skip
+
+    def look_at(self, run: Path) -> None:
+        """Show a run that was opened; one that some process works on is followed."""
+        info = read_run(run)
+        at_work = info is not None and info.running
+        job = self.queue.attach(run) if at_work else self.queue.find(run)
+        other_active = self.job is not None and self.job.state.active and self.job.run != run
+        if job is not None and not (other_active and job.state.over):
+            self.follow(job)
+        self.show(run, overlay=other_active)
+
+    def start_again(self, job: Job) -> None:
+        """After a collapse: stop the job and offer a new run from its best checkpoint."""
+        spec = self.spec_of(job.run)
+        job.stop()
+        if spec is not None:
+            self.duplicateWanted.emit(replace(spec, from_run=job.run, resume=False))
 
     def attach_running(self) -> list[Job]:
         """Follow runs of the project that some process still works on."""
@@ -116,10 +128,7 @@ class RunControl(QObject):
         """What the tree's menu offers; see `ProjectTree.menu_for`."""
         if action == "open":
             self.project.select_run(run)
-            job = self.queue.find(run)
-            if job is not None:
-                self.follow(job)
-            self.show(run)
+            self.look_at(run)
         elif action == "curves":
             self.show(run, overlay=True)
         elif action == "resume":
@@ -139,7 +148,11 @@ class RunControl(QObject):
         elif action == "folder":
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(run)))
         elif action == "forget":
-            self.project.forget_run(run)
+            project = self.project
+            project.undo.push(FunctionEdit(
+                "Take run off the list",
+                lambda: project.forget_run(run), lambda: project.add_run(run),
+            ))  # fmt: skip
 
     def resume_run(self, run: Path) -> Job | None:
         """Go on from the newest checkpoint."""
@@ -165,6 +178,8 @@ class RunControl(QObject):
         job.checkpoint.connect(lambda saved: self._on_checkpoint(job, saved))
         job.note.connect(lambda note: self._on_note(job, note))
         job.finished.connect(lambda ending: self._on_finished(job, ending))
+        if job.spec.kind == "adapt":
+            self.health.watch(job)
         if self.job is None or self.job.state.over:
             self.follow(job)
 

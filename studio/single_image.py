@@ -43,7 +43,7 @@ class SingleImage(QObject):
             return
         pose = PoseData.from_dict({**result, "object_id": key[1]})
         self.project.edit_pose_at(key, before, pose, "Optimise pose", "optimised")
-        self.panel.show_replay(replay_rows(result.get("trajectory") or {}))
+        self.panel.show_replay(key, replay_rows(result.get("trajectory") or {}))
 
 
 def replay_rows(trajectory: dict[str, Any]) -> list[dict[str, Any]]:

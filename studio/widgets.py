@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -60,6 +61,29 @@ def label(text: str = "", name: str = "", *, wrap: bool = False, select: bool = 
     if select:
         result.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return result
+
+
+class ElidedLabel(QLabel):
+    """One line that never asks for room: what does not fit ends in dots and is in the tool tip."""
+
+    def __init__(self, text: str = "", name: str = "") -> None:
+        super().__init__(text)
+        self.setObjectName(name)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+
+    def setText(self, text: str) -> None:
+        super().setText(text)
+        self.setToolTip(text)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(10, super().minimumSizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        area = self.contentsRect()
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, area.width())
+        painter.drawText(area, int(self.alignment() | Qt.AlignmentFlag.AlignVCenter), text)
 
 
 def button(
@@ -136,6 +160,7 @@ class Segments(QWidget):
             self._group.addButton(one)
             self._buttons[key] = one
             layout.addWidget(one)
+        self.offer(tuple(self._buttons))
         self.setLayout(layout)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
 
@@ -145,6 +170,15 @@ class Segments(QWidget):
 
     def choose(self, key: str) -> None:
         self._buttons[key].setChecked(True)
+
+    def offer(self, keys: tuple[str, ...]) -> None:
+        """Show only these choices; the outer ones get the round corners."""
+        for key, one in self._buttons.items():
+            one.setVisible(key in keys)
+            place = {keys[0]: "first", keys[-1]: "last"}.get(key, "")
+            one.setProperty("place", place)
+            one.style().unpolish(one)
+            one.style().polish(one)
 
     def button(self, key: str) -> QToolButton:
         return self._buttons[key]
@@ -205,6 +239,7 @@ def spin(low: int, high: int, value: int, suffix: str = "") -> QSpinBox:
     box.setValue(value)
     box.setSuffix(suffix)
     box.setMinimumWidth(56)
+    box.lineEdit().setTextMargins(4, 0, 0, 0)
     return box
 
 

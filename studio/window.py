@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QResizeEvent
+from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
     QDockWidget,
-    QFileDialog,
     QMainWindow,
     QStackedWidget,
     QToolBar,
-    QVBoxLayout,
     QWidget,
 )
 
+from self6d.training.events import Finished
 from studio.actions import Actions
+from studio.choosing import Choosers
 from studio.dialogs import Banner, Question
 from studio.director import Director
 from studio.engine import Engine, Failure
@@ -26,7 +26,7 @@ from studio.jobs.run_info import checkpoint_steps
 from studio.menus import register_actions, register_view_actions
 from studio.opening import Opener
 from studio.palette import CommandPalette
-from studio.panels.drop import DropOverlay, paths_of
+from studio.panels.drop import DropOverlay
 from studio.panels.header import StepHeader
 from studio.panels.job_bar import JobBar
 from studio.panels.welcome import WelcomePage
@@ -34,7 +34,7 @@ from studio.project import Project
 from studio.runs import RunControl
 from studio.settings import Settings
 from studio.theme import theme
-from studio.widgets import scrolled
+from studio.widgets import GAP, Panel, column, scrolled
 
 SAVE_EVERY_MS = 5000
 
@@ -46,7 +46,6 @@ class StudioWindow(QMainWindow):
         super().__init__()
         self.setWindowTitle("self6d studio")
         self.setObjectName("studio")
-        self.setAcceptDrops(True)
         self.setDockOptions(
             QMainWindow.DockOption.AnimatedDocks | QMainWindow.DockOption.AllowTabbedDocks
         )
@@ -58,6 +57,7 @@ class StudioWindow(QMainWindow):
         self.worker = Engine(self)
         self.queue = JobQueue(self)
         self.opener = Opener(self.project, settings, self.engine, self)
+        self.choosers = Choosers(self, self.opener, settings)
         self.runs = RunControl(self.project, settings, self.queue, self.engine, self)
         self.director = Director(self.project, self.engine, self)
         self.built = False
@@ -73,12 +73,10 @@ class StudioWindow(QMainWindow):
         self.pages = QStackedWidget()
         self.welcome_page = scrolled(self.welcome)
         self.pages.addWidget(self.welcome_page)
+        self.middle = column(self.banner, self.pages, margin=8)
+        self.middle.setStretch(1, 1)
         middle = QWidget()
-        layout = QVBoxLayout(middle)
-        layout.setContentsMargins(8, 8, 8, 8)
-        layout.setSpacing(8)
-        layout.addWidget(self.banner)
-        layout.addWidget(self.pages, 1)
+        middle.setLayout(self.middle)
         self.setCentralWidget(middle)
         self.job_bar = JobBar()
         status = self.statusBar()
@@ -114,7 +112,19 @@ class StudioWindow(QMainWindow):
         """A dock whose place and visibility are remembered by `name`."""
         dock = QDockWidget(title, self)
         dock.setObjectName(name)
-        dock.setWidget(widget)
+        card = Panel(margin=4)
+        card.body.addWidget(widget)
+        frame = QWidget()  # keeps the card off the window's edge
+        sides = Qt.DockWidgetArea
+        keep = column(card)
+        keep.setContentsMargins(
+            GAP if area == sides.LeftDockWidgetArea else 0,
+            0 if area == sides.BottomDockWidgetArea else GAP,
+            GAP if area == sides.RightDockWidgetArea else 0,
+            GAP,
+        )
+        frame.setLayout(keep)
+        dock.setWidget(frame)
         dock.setTitleBarWidget(QWidget())  # the content says what it is; View shows and hides it
         self.addDockWidget(area, dock)
         return dock
@@ -139,34 +149,6 @@ class StudioWindow(QMainWindow):
     def say(self, level: str, text: str) -> None:
         self.banner.say(level, text)
 
-    def choose_recording(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Open a recording", str(Path.home()))
-        if folder:
-            self.opener.open_paths([Path(folder)])
-
-    def choose_models(self) -> None:
-        files, _ = QFileDialog.getOpenFileNames(
-            self, "Open CAD models", str(Path.home()),
-            "CAD models (*.ply *.obj *.glb *.gltf *.stl *.off)",
-        )  # fmt: skip
-        if files:
-            self.opener.add_models([Path(f) for f in files])
-
-    def choose_run(self) -> None:
-        folder = QFileDialog.getExistingDirectory(
-            self, "Open a run folder", str(self.settings.runs_folder)
-        )
-        if folder:
-            self.opener.open_run(Path(folder))
-
-    def choose_runs_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(
-            self, "New runs are made in", str(self.settings.runs_folder)
-        )
-        if folder:
-            self.settings.runs_folder = Path(folder)
-            self.opener.find_runs()
-
     def open_palette(self) -> None:
         CommandPalette(self.actions_registry, self).show()
 
@@ -185,6 +167,7 @@ class StudioWindow(QMainWindow):
 
     def close_project(self) -> None:
         self.project.close()
+        self.settings.save_workspace({})
         self.show_step("data")
 
     def reset_layout(self) -> None:
@@ -195,18 +178,21 @@ class StudioWindow(QMainWindow):
     def save_workspace(self) -> None:
         """What a restart, or a crash, brings back."""
         if self.project.recording is not None or self.project.model_paths:
-            self.settings.save_workspace(self.project.to_dict())
+            jobs = [str(job.run) for job in self.queue.active]
+            self.settings.save_workspace({**self.project.to_dict(), "jobs": jobs})
 
     def _connect(self) -> None:
         self.header.chosen.connect(self.show_step)
         self.welcome.openSample.connect(self.opener.open_sample)
-        self.welcome.openRecording.connect(self.choose_recording)
-        self.welcome.openModels.connect(self.choose_models)
+        self.welcome.openRecording.connect(self.choosers.recording)
+        self.welcome.openModels.connect(self.choosers.models)
         self.welcome.openRecent.connect(
             lambda entry: self.opener.open_recording(
                 Path(entry["recording"]), [Path(m) for m in entry["models"]]
             )
         )
+        self.drop.dropped.connect(self.opener.open_paths)
+        self.drop.refused.connect(lambda why: self.say("bad", why))
         self.opener.failed.connect(self.show_error)
         self.opener.said.connect(self.say)
         self.opener.opened.connect(self._on_opened)
@@ -217,6 +203,8 @@ class StudioWindow(QMainWindow):
         self.runs.failed.connect(self.show_error)
         self.runs.followed.connect(self.job_bar.set_job)
         self.runs.ended.connect(self._on_ended)
+        self.runs.health.collapsed.connect(self._on_collapse)
+        self.queue.added.connect(lambda job: self.save_workspace())
         self.job_bar.pauseClicked.connect(self.runs.toggle_pause)
         self.job_bar.stopClicked.connect(self.runs.stop)
         self.job_bar.saveClicked.connect(self.runs.save_now)
@@ -226,7 +214,9 @@ class StudioWindow(QMainWindow):
         self.build()
         if self.banner.isVisible() and self.banner.objectName() == "banner_bad":
             self.banner.dismiss()
-        self.show_step("data" if what != "run" else self.project.step)
+        if what == "run" and self.project.run is not None:
+            self.runs.look_at(self.project.run)
+        self.show_step(self.project.step if what == "run" else "data")
 
     def _on_recording(self) -> None:
         path = self.project.recording_path
@@ -237,7 +227,7 @@ class StudioWindow(QMainWindow):
         self.welcome.sample_button.setEnabled(total == 0)
         self.job_bar.show_task(what, done, total)
 
-    def _on_ended(self, job: Job, ending) -> None:
+    def _on_ended(self, job: Job, ending: Finished) -> None:
         title = job.spec.title
         if ending.reason == "done":
             self.banner.say("good", f"{title} is done: {job.run.name}")
@@ -252,27 +242,12 @@ class StudioWindow(QMainWindow):
                 on_action=lambda: self.runs.resume_run(job.run),
             )  # fmt: skip
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if event.mimeData().hasUrls():
-            self.drop.show_for(paths_of(event.mimeData()))
-            event.acceptProposedAction()
-
-    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        self.drop.hide()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        paths = paths_of(event.mimeData())
-        wanted = self.drop.show_for(paths)
-        self.drop.hide()
-        if wanted:
-            event.acceptProposedAction()
-            self.opener.open_paths(paths)
-        else:
-            self.banner.say("bad", self.drop.text)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self.drop.setGeometry(self.rect())
+    def _on_collapse(self, job: Job, what: str) -> None:
+        self.banner.say(
+            "bad", f"{what} Resume it as it is, or take its best checkpoint and other settings.",
+            action="New run from the best checkpoint",
+            on_action=lambda: self.runs.start_again(job),
+        )  # fmt: skip
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.ThemeChange and self.settings.theme == "system":
@@ -292,6 +267,8 @@ class StudioWindow(QMainWindow):
             self.workspace.close()
         self.engine.close()
         self.worker.close()
+        for timer in self.findChildren(QTimer):
+            timer.stop()
         event.accept()
 
     def _may_close(self) -> bool:

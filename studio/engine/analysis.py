@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from studio.engine.types import FormField, PoseData
+from studio.jobs.run_info import checkpoint_file
 
+SCORE = 0.3  # detections less sure than this are not shown
 SECTIONS = {
     "train": ("train", "synthesis", "network", "loop"),
     "adapt": ("loss", "adapt", "loop"),
@@ -56,16 +59,25 @@ class Networks:
         self._key: tuple[str, str] | None = None
         self._predictor: Any = None
 
-    def predict(self, run: str, frame: Any, score: float = 0.3) -> list[PoseData]:
-        """Poses on a frame from its colours and K alone: the best of each object."""
+    def predict(self, run: str, frame: Any, step: int | None = None) -> list[PoseData]:
+        """Poses on a frame from its colours and K alone: the best of each object.
+
+        Args:
+            step: of the checkpoint to use; None is the run's best.
+
+        Raises:
+            CheckpointError: that checkpoint is gone or damaged.
+        """
         from self6d.evaluation.predictions import network_predictor
         from self6d.training.inputs import load_network
         from self6d.training.run_folder import RunFolder
 
-        key = (run, str(RunFolder.open(run).best_checkpoint()))
+        best_one = RunFolder.open(run).best_checkpoint()
+        checkpoint = best_one if step is None else checkpoint_file(Path(run), step)
+        key = (run, str(checkpoint))
         if key != self._key:
-            network = load_network(run).network
-            self._predictor = network_predictor(network, score_threshold=score, masks=False)
+            network = load_network(run, checkpoint=checkpoint).network
+            self._predictor = network_predictor(network, score_threshold=SCORE, masks=False)
             self._key = key
         best: dict[int, PoseData] = {}
         for found in self._predictor(frame):

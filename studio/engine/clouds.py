@@ -27,7 +27,7 @@ def compare(frame: Frame, model: ObjectModel, pose: PoseData, drawn: RenderData)
     inside = inside[near]
     points, colours = points[near], colours[near]
     keep = _pick(len(points), SENSOR_POINTS)
-    whole = model.vertices[_pick(len(model.vertices), MODEL_POINTS)] @ pose.R.T + pose.t
+    whole = on_surface(model, MODEL_POINTS) @ pose.R.T + pose.t
     surface_map = backproject(
         torch.from_numpy(drawn.depth_m), torch.tensor(frame.camera.K, dtype=torch.float32)
     ).numpy()
@@ -71,6 +71,20 @@ def _pick(count: int, wanted: int) -> np.ndarray:
     if count <= wanted:
         return np.arange(count)
     return np.linspace(0, count - 1, wanted).astype(int)
+
+
+def on_surface(model: ObjectModel, count: int) -> np.ndarray:
+    """(count, 3) points spread evenly over the faces, the same every time; metres, model frame."""
+    corners = model.vertices[model.faces].astype(np.float64)
+    edges = corners[:, 1:] - corners[:, :1]
+    area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1).cumsum()
+    number = np.arange(count)
+    face = np.searchsorted(area, (number + 0.5) / count * area[-1])
+    # Roberts' R2 sequence, folded into the triangle
+    u, v = (number * 0.7548776662) % 1, (number * 0.5698402910) % 1
+    outside = u + v > 1
+    u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)
+    return corners[face, 0] + u[:, None] * edges[face, 0] + v[:, None] * edges[face, 1]
 
 
 def nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:

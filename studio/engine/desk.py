@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ import cv2
 import numpy as np
 import torch
 
-from self6d.datasets import Dataset, load_models, open_dataset
-from self6d.render import PackedModels, pack_models, render
-from self6d.scene import ObjectModel
+from self6d.datasets import open_dataset
 from studio.engine import analysis, clouds
+from studio.engine.drawing import draw
 from studio.engine.history import RunHistory, read_history
 from studio.engine.recognise import Found, recognise
+from studio.engine.store import Store
 from studio.engine.types import (
     CloudData,
     FormField,
@@ -27,9 +26,6 @@ from studio.engine.types import (
     RenderData,
     Xray,
 )
-from studio.views.compose import contours
-
-KEPT_RECORDINGS = 4
 
 
 class Desk:
@@ -41,9 +37,7 @@ class Desk:
 
     def __init__(self, partial: Callable[[Any], None]) -> None:
         self._partial = partial
-        self._recordings: OrderedDict[str, Dataset] = OrderedDict()
-        self._models: dict[tuple, list[ObjectModel]] = {}
-        self._packed: dict[tuple, PackedModels] = {}
+        self._store = Store()
         self._report: Any = None
         self._scores: Any = None
         self._networks = analysis.Networks()
@@ -51,7 +45,7 @@ class Desk:
 
     def recognise(self, paths: Sequence[str]) -> list[Found]:
         """What each path is; see `studio.engine.recognise`."""
-        return [recognise(path, self.dataset) for path in paths]
+        return [recognise(path, self._store.dataset) for path in paths]
 
     def make_sample(self, out: str) -> str:
         """Generate the sample, reporting (done, total) frames; one there already stays."""
@@ -74,7 +68,7 @@ class Desk:
     def open_recording(self, path: str) -> RecordingInfo:
         """Recognise and list a recording."""
         dataset = open_dataset(path)
-        self._keep(path, dataset)
+        self._store.keep(path, dataset)
         positions = {key: index for index, key in enumerate(dataset.keys)}
         splits = {
             name: tuple(positions[key] for key in dataset.split(name).keys if key in positions)
@@ -98,7 +92,7 @@ class Desk:
             size=first.rgb.shape[:2],
         )
 
-    def load_models(self, paths: Sequence[str], unit: str = "auto") -> list[ModelInfo]:
+    def load_models(self, paths: Sequence[str]) -> list[ModelInfo]:
         """Load CAD files or folders."""
         return [
             ModelInfo(
@@ -112,12 +106,12 @@ class Desk:
                 symmetric=m.symmetric,
                 has_color=m.has_color,
             )
-            for m in self.objects(paths, unit)
+            for m in self._store.models(paths)
         ]
 
     def frame(self, path: str, index: int) -> FrameData:
         """Decode a frame with its labels."""
-        dataset = self.dataset(path)
+        dataset = self._store.dataset(path)
         frame = dataset.frame(index)
         return FrameData(
             index=index,
@@ -132,7 +126,7 @@ class Desk:
 
     def thumbnails(self, path: str, indices: Sequence[int], height: int) -> None:
         """Small pictures (height, w, 3) uint8, sent one by one as (index, picture)."""
-        dataset = self.dataset(path)
+        dataset = self._store.dataset(path)
         for index in indices:
             rgb = dataset.frame(index).rgb
             width = max(1, round(rgb.shape[1] * height / rgb.shape[0]))
@@ -144,45 +138,21 @@ class Desk:
         poses: Sequence[PoseData],
         K: np.ndarray,
         size: tuple[int, int],
-        unit: str = "auto",
     ) -> RenderData:
-        """Draw models at their poses; those with no model are left out."""
-        objects = self.objects(models, unit)
-        place = {m.object_id: i for i, m in enumerate(objects)}
-        known = tuple(p for p in poses if p.object_id in place and p.t[2] > 0)
-        h, w = size
-        rgb = np.zeros((h, w, 3), np.uint8)
-        depth = np.full((h, w), np.inf, np.float32)
-        owner = np.full((h, w), -1, np.int16)
-        outlines: list[tuple[np.ndarray, ...]] = []
-        if known:
-            drawn = self._draw(models, unit, known, [place[p.object_id] for p in known], K, size)
-            for i in range(len(known)):
-                covered = drawn.covered[i].numpy()
-                z = drawn.depth_m[i].numpy()
-                nearer = covered & (z < depth)
-                depth[nearer] = z[nearer]
-                owner[nearer] = i
-                picture = (drawn.rgb[i].clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
-                rgb[nearer] = picture[nearer]
-                outlines.append(tuple(contours(covered)))
-        return RenderData(
-            poses=known, rgb=rgb, depth_m=np.where(owner >= 0, depth, 0).astype(np.float32),
-            owner=owner, outlines=tuple(outlines),
-        )  # fmt: skip
+        """Draw models at their poses; see `studio.engine.drawing`."""
+        store = self._store
+        return draw(store.models(models), store.packed(models), poses, K, size)
 
-    def cloud(
-        self, path: str, index: int, models: Sequence[str], pose: PoseData, unit: str = "auto"
-    ) -> CloudData:
+    def cloud(self, path: str, index: int, models: Sequence[str], pose: PoseData) -> CloudData:
         """Sensor, visible surface and whole model, with distances between them."""
-        frame = self.dataset(path).frame(index)
-        model = next(m for m in self.objects(models, unit) if m.object_id == pose.object_id)
-        drawn = self.render(models, [pose], frame.camera.K, frame.camera.size, unit)
+        frame = self._store.dataset(path).frame(index)
+        model = next(m for m in self._store.models(models) if m.object_id == pose.object_id)
+        drawn = self.render(models, [pose], frame.camera.K, frame.camera.size)
         return clouds.compare(frame, model, pose, drawn)
 
     def sensor_cloud(self, path: str, index: int) -> CloudData:
         """The sensor's points alone, where there is no pose yet."""
-        return clouds.sensor_only(self.dataset(path).frame(index))
+        return clouds.sensor_only(self._store.dataset(path).frame(index))
 
     def describe(self, kind: str, preset: str | None) -> list[FormField]:
         """Fields of the configuration a kind of run takes, for the form."""
@@ -212,14 +182,13 @@ class Desk:
         models: Sequence[str],
         pose: PoseData,
         weights: dict[str, Any],
-        unit: str = "auto",
     ) -> Xray:
         """Each loss term's pull at a pose; see `studio.engine.xray`."""
         from studio.engine.xray import examine
 
-        place = [m.object_id for m in self.objects(models, unit)].index(pose.object_id)
-        frame = self.dataset(path).frame(index)
-        return examine(frame, self.packed(models, unit), place, pose, weights)
+        place = [m.object_id for m in self._store.models(models)].index(pose.object_id)
+        frame = self._store.dataset(path).frame(index)
+        return examine(frame, self._store.packed(models), place, pose, weights)
 
     def synthetic_sheet(
         self,
@@ -233,9 +202,9 @@ class Desk:
         """Images that stage 1 would train on, as one picture."""
         return analysis.synthetic_sheet(models, camera, preset, overrides, images, seed)
 
-    def predict(self, run: str, path: str, index: int) -> list[PoseData]:
-        """What a run's network says about a frame, from RGB alone."""
-        return self._networks.predict(run, self.dataset(path).frame(index))
+    def predict(self, run: str, path: str, index: int, step: int | None = None) -> list[PoseData]:
+        """What a run's network, at a checkpoint or its best, says about a frame from RGB alone."""
+        return self._networks.predict(run, self._store.dataset(path).frame(index), step)
 
     def evaluate(self, path: str, runs: Sequence[str], split: str | None) -> list[dict[str, Any]]:
         """Scores of runs, one table each, reporting (done, total) frames."""
@@ -258,55 +227,12 @@ class Desk:
         """A film of frames with the poses of one or two runs, reporting (done, total)."""
         from studio.engine.film import make_film
 
-        make_film(Path(out), self.dataset(path), runs, indices, self._partial)
+        make_film(Path(out), self._store.dataset(path), runs, indices, self._partial)
         return out
 
     def history(self, run: str) -> RunHistory:
         """Curves, checkpoints and previews of a run."""
         return read_history(run)
-
-    def dataset(self, path: str) -> Dataset:
-        if path not in self._recordings:
-            self._keep(path, open_dataset(path))
-        self._recordings.move_to_end(path)
-        return self._recordings[path]
-
-    def objects(self, paths: Sequence[str], unit: str = "auto") -> list[ObjectModel]:
-        key = (tuple(paths), unit)
-        if key not in self._models:
-            self._models.clear()
-            self._packed.clear()
-            loaded: list[ObjectModel] = []
-            for path in paths:
-                loaded += load_models(Path(path), unit=unit)
-            self._models[key] = loaded
-        return self._models[key]
-
-    def packed(self, paths: Sequence[str], unit: str = "auto") -> PackedModels:
-        key = (tuple(paths), unit)
-        if key not in self._packed:
-            self._packed[key] = pack_models(self.objects(paths, unit))
-        return self._packed[key]
-
-    def _draw(
-        self,
-        models: Sequence[str],
-        unit: str,
-        poses: Sequence[PoseData],
-        places: list[int],
-        K: np.ndarray,
-        size: tuple[int, int],
-    ) -> Any:
-        with torch.no_grad():
-            return render(
-                torch.tensor(np.stack([p.R for p in poses]), dtype=torch.float32),
-                torch.tensor(np.stack([p.t for p in poses]), dtype=torch.float32),
-                torch.tensor(K, dtype=torch.float32),
-                self.packed(models, unit),
-                size,
-                object_index=torch.tensor(places),
-                soft_mask=False,
-            )
 
     def _kept_scores(self) -> Any:
         if self._scores is None:
@@ -314,11 +240,6 @@ class Desk:
 
             self._scores = Scores()
         return self._scores
-
-    def _keep(self, path: str, dataset: Dataset) -> None:
-        self._recordings[path] = dataset
-        while len(self._recordings) > KEPT_RECORDINGS:
-            self._recordings.popitem(last=False)
 
 
 def _spread(count: int, wanted: int) -> list[int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from self6d.paths import user_state
 from studio.dialogs import copy_text
@@ -32,8 +32,10 @@ class DoctorPanel(QWidget):
         super().__init__()
         self.project, self.engine = project, engine
         self.report: dict[str, Any] = {}
-        self._accepted: set[int] = set()
-        self.summary = label("", "muted", wrap=True, select=True)
+        self.facts = QGridLayout()
+        self.facts.setHorizontalSpacing(12)
+        self.facts.setVerticalSpacing(4)
+        self.facts.setColumnStretch(1, 1)
         self.verdict = label("", "title", wrap=True)
         self._cards = QVBoxLayout()
         self._cards.setSpacing(8)
@@ -43,7 +45,7 @@ class DoctorPanel(QWidget):
         content = QWidget()
         head = row(self.verdict, self.copy_button, self.again)
         head.setStretch(0, 1)
-        content.setLayout(column(head, self.summary, self._cards, row(self.fix_all, 1), 1,
+        content.setLayout(column(head, self.facts, self._cards, row(self.fix_all, 1), 1,
                                  margin=12, gap=12))  # fmt: skip
         self.setLayout(column(scrolled(content)))
         project.recordingChanged.connect(self._on_recording)
@@ -77,9 +79,8 @@ class DoctorPanel(QWidget):
 
     def _on_recording(self) -> None:
         self.report = {}
-        self._accepted.clear()
         clear(self._cards)
-        self.summary.setText("")
+        clear(self.facts)
         self.fix_all.hide()
         if self.project.recording is None:
             self._say("Open a recording and the doctor looks it over.")
@@ -109,7 +110,7 @@ class DoctorPanel(QWidget):
         self.fix([i for i, f in enumerate(findings) if f["fixable"]])
 
     def _on_copy(self) -> None:
-        lines = [self.summary.text()]
+        lines = [f"{name}: {text}" for name, text in facts(self.report)]
         for f in self.report.get("findings", []):
             lines.append(f"{f['severity']} {f['code']}: {f['path']} {f['what']} {f['remedy']}")
         copy_text("\n".join(lines))
@@ -133,7 +134,10 @@ class DoctorPanel(QWidget):
         else:
             text, state = "Nothing wrong was found", "ok"
         self.verdict.setText(text)
-        self.summary.setText("\n".join(summary_lines(report)))
+        clear(self.facts)
+        for line, (name, value) in enumerate(facts(report)):
+            self.facts.addWidget(label(name, "muted"), line, 0, Qt.AlignmentFlag.AlignTop)
+            self.facts.addWidget(label(value, wrap=True, select=True), line, 1)
         for number, finding in enumerate(findings):
             self._cards.addWidget(self._card(number, finding))
         fixable = [f for f in findings if f["fixable"]]
@@ -167,18 +171,24 @@ class DoctorPanel(QWidget):
         return card
 
 
-def summary_lines(report: dict[str, Any]) -> list[str]:
-    """What the recording is, in a few lines."""
-    lines = []
-    if report["kind"]:
-        lines.append(f"{report['kind']}: {report['reason']}")
-    if report["image_size"]:
+def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the recording and the models are, as names and values."""
+    found = []
+    if report.get("kind"):
+        found.append(("Layout", f"{report['kind']} ({report['reason']})"))
+    if report.get("image_size"):
         h, w = report["image_size"]
-        lines.append(f"{report['frames']} frames of {w}×{h}")
-    if report["camera"]:
-        lines.append("camera " + ", ".join(f"{k} {v:.1f}" for k, v in report["camera"].items()))
-    if report["depth"]:
+        found.append(("Frames", f"{report['frames']} of {w} × {h}"))
+    if report.get("camera"):
+        camera = report["camera"]
+        found.append(("Focal", f"{camera['fx']:.1f}, {camera['fy']:.1f} px"))
+        found.append(("Centre", f"{camera['cx']:.1f}, {camera['cy']:.1f} px"))
+    if report.get("depth"):
         depth = report["depth"]
-        lines.append(f"depth {100 * depth['valid']:.0f} % valid, {depth['near_m']:.2f} to "
-                     f"{depth['far_m']:.2f} m")  # fmt: skip
-    return lines
+        found.append(("Depth", f"{100 * depth['valid']:.0f} % valid, {depth['near_m']:.2f} to "
+                               f"{depth['far_m']:.2f} m"))  # fmt: skip
+    for model in report.get("models", []):
+        about = f"{1000 * model['diameter_m']:.0f} mm, {model['color']}"
+        symmetry = model["symmetry"]
+        found.append((model["name"], f"{about}, {symmetry}" if symmetry else about))
+    return found

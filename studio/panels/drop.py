@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QMimeData, QRectF, Qt
-from PySide6.QtGui import QPainter, QPaintEvent, QPen
+from PySide6.QtCore import QEvent, QMimeData, QObject, QRectF, Qt, Signal
+from PySide6.QtGui import (
+    QDragEnterEvent,
+    QDropEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QWidget
 
 from studio.opening import glance
@@ -34,25 +41,49 @@ def sentence(paths: list[Path]) -> tuple[bool, str]:
 
 
 class DropOverlay(QWidget):
-    """Covers the window during a drag: green light or a refusal with its reason."""
+    """Takes drags over the whole window: says what a drop would do, or why it is refused."""
 
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
+    dropped = Signal(list)  # paths
+    refused = Signal(str)
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.text = ""
         self.welcome = True
         self.hide()
+        window.setAcceptDrops(True)
+        window.installEventFilter(self)
 
-    def show_for(self, paths: list[Path]) -> bool:
-        """Show what would happen; whether the drop would be taken."""
+    def eventFilter(self, window: QObject, event: QEvent) -> bool:
+        if isinstance(event, QDragEnterEvent):
+            if not event.mimeData().hasUrls():
+                return False
+            self._show_for(paths_of(event.mimeData()))
+            event.acceptProposedAction()
+        elif isinstance(event, QDropEvent) and event.type() == QEvent.Type.Drop:
+            self._on_drop(event)
+        elif event.type() == QEvent.Type.DragLeave:
+            self.hide()
+        elif isinstance(event, QResizeEvent):
+            self.resize(event.size())
+        return False
+
+    def _show_for(self, paths: list[Path]) -> None:
         self.welcome, self.text = sentence(paths)
-        window = self.parentWidget()
-        assert window is not None
-        self.setGeometry(window.rect())
         self.raise_()
         self.show()
         self.update()
-        return self.welcome
+
+    def _on_drop(self, event: QDropEvent) -> None:
+        self.hide()
+        paths = paths_of(event.mimeData())
+        wanted, text = sentence(paths)
+        event.acceptProposedAction()
+        if wanted:
+            self.dropped.emit(paths)
+        else:
+            self.refused.emit(text)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

@@ -25,11 +25,13 @@ from self6d.paths import user_state
 from studio.dialogs import copy_text
 from studio.engine import Engine, Failure
 from studio.jobs.job import JobSpec
+from studio.jobs.run_info import read_run
 from studio.project import Project
-from studio.views.results import ResultsTable, worst_instances
+from studio.views.results import ResultsTable, short_names, worst_instances
 from studio.widgets import Hint, IconButton, Panel, button, column, label, row, short
 
 ROLE = Qt.ItemDataRole.UserRole
+ROLES = {"train": "before", "adapt": "after", "upper_bound": "upper bound"}  # by kind of run
 WRITERS = (("csv", "CSV table…", "*.csv"), ("latex", "LaTeX table…", "*.tex"),
            ("bop", "BOP results folder…", ""), ("html", "HTML report…", "*.html"))  # fmt: skip
 
@@ -58,6 +60,7 @@ class EvaluatePage(QWidget):
         self.progress.hide()
         self.problem = label("", "small", wrap=True)
         self.export = QToolButton()
+        self.export.setObjectName("menu")
         self.export.setText("Save as…")
         self.export.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.export)
@@ -90,6 +93,8 @@ class EvaluatePage(QWidget):
         frames = Panel("Worst frames")
         frames.body.addWidget(self.worst_title)
         frames.body.addWidget(self.worst, 1)
+        for view in (self.runs, self.table, self.worst):
+            view.setMinimumHeight(48)  # the page must fit small screens
         right = QSplitter(Qt.Orientation.Vertical)
         right.addWidget(scores)
         right.addWidget(frames)
@@ -144,9 +149,10 @@ class EvaluatePage(QWidget):
         self.runs.blockSignals(True)
         self.runs.clear()
         for run in self.project.runs:
-            if run.kind not in ("train", "adapt"):
+            if run.kind not in ROLES:
                 continue
             item = QListWidgetItem(run.name)
+            item.setToolTip(f"{ROLES[run.kind]}: {run.path}")
             item.setData(ROLE, str(run.path))
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             item.setToolTip(f"{run.path}\n{run.status}, step {run.step}")
@@ -197,11 +203,19 @@ class EvaluatePage(QWidget):
     def _on_results(self, results: list[dict[str, Any]], runs: list[Path]) -> None:
         self._busy = False
         self.results, self.evaluated_runs = results, runs
-        self.table.show_runs(results)
+        self.table.show_runs(results, self._captions())
         self.worst.clear()
         self._keep()
         self._refresh()
         self.evaluated.emit()
+
+    def _captions(self) -> list[str]:
+        """What each run is to the others: before, after, upper bound; or its name."""
+        found = [read_run(path) for path in self.evaluated_runs]
+        roles = [ROLES.get(run.kind, "") if run is not None else "" for run in found]
+        if len(set(roles)) == len(roles) > 1 and all(roles):
+            return roles
+        return short_names([path.name for path in self.evaluated_runs])
 
     def _on_failed(self, failure: Failure) -> None:
         self._busy = False
@@ -286,4 +300,4 @@ class EvaluatePage(QWidget):
             self.evaluated_runs = [Path(r) for r in kept["runs"]]
         except (ValueError, KeyError, OSError):
             return
-        self.table.show_runs(self.results)
+        self.table.show_runs(self.results, self._captions())

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QP
 from studio.dialogs import copy_text
 from studio.engine import Engine, Failure
 from studio.jobs.job import JobSpec
-from studio.jobs.run_info import checkpoint_file, checkpoint_steps, free_name
+from studio.jobs.run_info import checkpoint_steps, free_name
 from studio.project import Project
 from studio.settings import Settings
 from studio.widgets import IconButton, Panel, button, column, label, row, scrolled, short
@@ -33,6 +33,8 @@ class ExportPage(QWidget):
         self.run = short(QComboBox())
         self.run.setMinimumContentsLength(28)
         self.run.currentIndexChanged.connect(self._refresh)
+        self.run.activated.connect(self._on_chosen)
+        self._by_hand = False  # until then the newest run is offered
         self.facts = label("", "muted", wrap=True)
         self.problem = label("", "muted", wrap=True)
         self.onnx = QCheckBox("Also write ONNX")
@@ -146,6 +148,9 @@ class ExportPage(QWidget):
         self._refresh()
         self.failed.emit(failure)
 
+    def _on_chosen(self, _: int) -> None:
+        self._by_hand = True
+
     def _fill(self) -> None:
         for box, before in ((self.run, False), (self.film_before, True)):
             chosen = box.currentData()
@@ -156,7 +161,8 @@ class ExportPage(QWidget):
             for run in reversed(self.project.runs):
                 if run.kind in ("train", "adapt"):
                     box.addItem(run.name, str(run.path))
-            found = box.findData(chosen) if chosen else -1
+            kept = chosen if before or self._by_hand else None
+            found = box.findData(kept) if kept else -1
             trained = next((r for r in self.project.runs if r.kind == "train"), None)
             default = box.findData(str(trained.path)) if before and trained else 0
             default = 0 if box.count() < 3 and before else default
@@ -174,10 +180,9 @@ class ExportPage(QWidget):
             self.problem.setText("This run has no checkpoint yet.")
             self.facts.setText("")
         else:
-            size = checkpoint_file(run, steps[-1]).stat().st_size / 2**20
             self.problem.setText("")
-            self.facts.setText(f"{len(steps)} checkpoints, the newest at step {steps[-1]}, "
-                               f"{size:.1f} MB")  # fmt: skip
+            count = f"{len(steps)} checkpoint{'s' * (len(steps) > 1)}"
+            self.facts.setText(f"{count}, the newest at step {steps[-1]}")
         self.problem.setVisible(bool(self.problem.text()))
         self.facts.setVisible(bool(self.facts.text()))
         idle = self.progress.isHidden()

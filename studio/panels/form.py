@@ -160,12 +160,16 @@ class Section(QWidget):
         layout.setSpacing(4)
         layout.addWidget(self._switch)
         layout.addWidget(self.body)
-        theme.changed.connect(lambda: self._fold(self._switch.isChecked()))
+        theme.changed.connect(self._dress)
         self._fold(open_)
 
     def _fold(self, open_: bool) -> None:
         self.body.setVisible(open_)
-        self._switch.setIcon(icon("chevron-down" if open_ else "chevron-right", "muted"))
+        self._dress()
+
+    def _dress(self) -> None:
+        name = "chevron-down" if self._switch.isChecked() else "chevron-right"
+        self._switch.setIcon(icon(name, "muted"))
 
     def open(self) -> None:
         self._switch.setChecked(True)
@@ -223,6 +227,11 @@ class SettingsForm(QWidget):
             font = self._names[key].font()
             font.setBold(key in overrides)
             self._names[key].setFont(font)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the fields are there; they come from the helper process."""
+        return bool(self._editors)
 
     def editor(self, key: str) -> Editor:
         return self._editors[key]

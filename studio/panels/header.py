@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QToolButton
 
 from studio.theme import icon, theme
+from studio.widgets import IconButton
 
 STEPS = (
     ("data", "1  Data", "Recording and CAD models"),
@@ -21,6 +24,17 @@ STATE_ICONS = {
     "bad": ("circle-alert", "bad"),
     "busy": ("circle-dot", "accent"),
 }
+
+
+class ThemeSwitch(IconButton):
+    """Goes from light to dark and back; shows where it would go."""
+
+    def __init__(self, wear: Callable[[str], object]) -> None:
+        super().__init__("moon", "Light or dark", lambda: wear("light" if theme.dark else "dark"))
+
+    def _dress(self) -> None:
+        self._icon_name = "sun" if theme.dark else "moon"
+        super()._dress()
 
 
 class StepHeader(QFrame):

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFrame, QProgressBar
 
 from self6d.training.events import Progress
 from studio.jobs import Job, JobState
-from studio.widgets import button, duration, label, row
+from studio.widgets import ElidedLabel, button, duration, label, row
 
 HARDER_AFTER_MS = 6000
 STATE_WORDS = {
@@ -30,7 +30,7 @@ class JobBar(QFrame):
         self.setObjectName("jobbar")
         self.job: Job | None = None
         self._rung = "stop"
-        self.text = label("No job is running.", "muted")
+        self.text = ElidedLabel("No job is running.", "muted")
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedWidth(200)
@@ -118,7 +118,6 @@ class JobBar(QFrame):
         if job.state is JobState.FAILED and job.ending is not None:
             text = f"{job.spec.title} failed: {job.ending.reason}"
         self.text.setText(text)
-        self.text.setToolTip(text)
 
     def _offer_harder(self) -> None:
         """Saving and stopping takes long: offer the next rung."""

@@ -51,7 +51,7 @@ class JobsPanel(QWidget):
         buttons = row(self.show_button, self.resume_button, self.copy_button, self.first_button,
                       self.drop_button, 1)  # fmt: skip
         filled = QWidget()
-        filled.setLayout(column(self.list, buttons))
+        filled.setLayout(column(self.list, buttons, margin=8))
         self._stack = QStackedLayout()
         self._stack.addWidget(Hint("Jobs you start are listed here, and wait for one another."))
         self._stack.addWidget(filled)

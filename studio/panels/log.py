@@ -24,7 +24,7 @@ class LogPanel(QWidget):
         self.text.setMaximumBlockCount(MAX_LINES)
         self.text.setPlaceholderText("What jobs and the window have to say appears here.")
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(8, 4, 8, 8)
         layout.setSpacing(4)
         layout.addLayout(
             row(1, IconButton("copy", "Copy the log", lambda: copy_text(self.text.toPlainText())))

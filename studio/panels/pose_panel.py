@@ -16,10 +16,11 @@ from studio.director import Director, median_depth
 from studio.engine.types import FrameData, PoseData
 from studio.jobs import JobSpec
 from studio.jobs.run_info import free_name
-from studio.project import Project
+from studio.project import PoseKey, Project
 from studio.settings import Settings
 from studio.views import nudge
 from studio.views.compose import rotation_error_deg
+from studio.views.replay_plot import ReplayPlot, Trace
 from studio.widgets import IconButton, button, column, label, row, scrolled, short, spin
 
 KEYS = (
@@ -34,7 +35,6 @@ class PosePanel(QWidget):
     editToggled = Signal(bool)
     runRequested = Signal(object)
     predictRequested = Signal(object)
-    replayMoved = Signal(int)
 
     def __init__(self, project: Project, director: Director, settings: Settings) -> None:
         super().__init__()
@@ -74,6 +74,8 @@ class PosePanel(QWidget):
         self.replay = QSlider(Qt.Orientation.Horizontal)
         self.replay.setEnabled(False)
         self.replay.valueChanged.connect(self._on_replay)
+        self.plot = ReplayPlot()
+        self.plot.stepChosen.connect(self.replay.setValue)
         self.replay_note = label("After a run, drag to replay its steps.", "small", wrap=True)
         grid = QGridLayout()
         grid.setHorizontalSpacing(8)
@@ -90,7 +92,7 @@ class PosePanel(QWidget):
             label("EDIT", "section"), self.edit, self.keys,
             row(self.perturb, self.degrees, self.shift), row(self.place, self.predict),
             label("OPTIMISE ON THIS IMAGE", "section"), grid, row(self.optimise, self.copy_button),
-            self.replay, self.replay_note, 1, margin=12, gap=8,
+            self.plot, self.replay, self.replay_note, 1, margin=12, gap=8,
         ))  # fmt: skip
         self.setLayout(column(scrolled(content)))
         for signal in (project.objectChanged, project.frameChanged, project.posesChanged,
@@ -98,6 +100,7 @@ class PosePanel(QWidget):
             signal.connect(self.refresh)
         director.frameReady.connect(self.refresh)
         self._replay: list[dict[str, Any]] = []
+        self._replay_key: PoseKey = (0, 0)
         self.refresh()
 
     @property
@@ -134,14 +137,26 @@ class PosePanel(QWidget):
             self.edit.setChecked(False)
         self._fill_runs()
 
-    def show_replay(self, rows: list[dict[str, Any]]) -> None:
-        """Poses of an optimisation by step: {"step", "R_m2c", "t_m2c", "total"}."""
-        self._replay = rows
+    def show_replay(self, key: PoseKey, rows: list[dict[str, Any]]) -> None:
+        """Poses of an optimisation, a row a step.
+
+        Args:
+            key: frame and object they belong to;
+            rows: {"step", "R_m2c", "t_m2c", "total", "degrees", "mm"}; the last two are None
+                without truth.
+        """
+        self._replay, self._replay_key = rows, key
         self.replay.setEnabled(len(rows) > 1)
         self.replay.blockSignals(True)
         self.replay.setRange(0, max(len(rows) - 1, 0))
         self.replay.setValue(len(rows) - 1)
         self.replay.blockSignals(False)
+        column_of = lambda key: np.array([r[key] for r in rows], dtype=float)  # noqa: E731
+        self.plot.set_traces((
+            Trace("loss", "", column_of("total")), Trace("rotation", "°", column_of("degrees")),
+            Trace("shift", " mm", column_of("mm")),
+        ))  # fmt: skip
+        self._describe_step(len(rows) - 1)
 
     def spec(self) -> JobSpec | None:
         """The optimisation as a job; its start pose goes into a file of its own."""
@@ -223,14 +238,21 @@ class PosePanel(QWidget):
 
     def _on_replay(self, index: int) -> None:
         if 0 <= index < len(self._replay):
-            entry = self._replay[index]
-            total = entry.get("total")
-            text = f"step {entry['step']}" + (f", loss {total:.4g}" if total is not None else "")
-            if entry.get("degrees") is not None:
-                text += f", off by {entry['degrees']:.1f}° and {entry['mm']:.1f} mm"
-            self.replay_note.setText(text)
-            pose = PoseData.from_dict({"object_id": self.project.object_id, **entry})
-            self.project.put_poses(self.project.frame_index, [pose], "optimised")
+            self._describe_step(index)
+            pose = PoseData.from_dict({**self._replay[index], "object_id": self._replay_key[1]})
+            self.project.put_poses(self._replay_key[0], [pose], "optimised")
+
+    def _describe_step(self, index: int) -> None:
+        if not 0 <= index < len(self._replay):
+            return
+        entry = self._replay[index]
+        text = f"Step {entry['step']}"
+        if entry["total"] is not None:
+            text += f", loss {entry['total']:.4g}"
+        if entry["degrees"] is not None:
+            text += f", off by {entry['degrees']:.1f}° and {entry['mm']:.1f} mm"
+        self.replay_note.setText(f"{text}. Drag to replay.")
+        self.plot.set_step(index)
 
 
 def _numbers(pose: PoseData | None) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QSpinBox, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QWidget
 
 from studio.dialogs import Question, copy_text
 from studio.engine import Engine
@@ -17,7 +17,7 @@ from studio.panels.form import SettingsForm
 from studio.panels.weights import ABLATION, TERMS, LossWeights
 from studio.project import Project
 from studio.settings import Settings
-from studio.widgets import IconButton, button, column, label, row, scrolled, short
+from studio.widgets import IconButton, button, column, label, row, scrolled, short, spin
 
 PRESETS = {"train": ("tiny", "standard", "paper"), "adapt": ("self6d", "self6d-plus")}
 RUN_TEXT = {"train": "Train on synthetic images", "adapt": "Run self-supervision"}
@@ -56,8 +56,7 @@ class RunPanel(QWidget):
         self.steps = QLineEdit()
         self.steps.setPlaceholderText("as in the preset")
         self.steps.editingFinished.connect(self._on_steps)
-        self.seed = QSpinBox()
-        self.seed.setRange(0, 2**31 - 1)
+        self.seed = spin(0, 2**31 - 1, 0)
         self.seed.editingFinished.connect(
             lambda: self._edit("seed", self.seed.value() or None, "Change seed")
         )
@@ -183,9 +182,10 @@ class RunPanel(QWidget):
         if self._fields:
             self.describe()
 
-    def set_live(self, running: bool) -> None:
-        """Whether weights now steer a running job."""
+    def set_live(self, running: bool, *, queued: bool = False) -> None:
+        """Whether weights now steer a running job, and whether another run would have to wait."""
         self.live = running
+        self.run_button.setText("Add to the queue" if queued else RUN_TEXT[self.kind])
         text = "Changes take effect at the next step of the running job." if running else ""
         self.weights_note.setText(text)
         self.weights_note.setVisible(running)
@@ -208,7 +208,9 @@ class RunPanel(QWidget):
         self.start.clear()
         for run in reversed(self.project.runs):
             if run.kind in ("train", "adapt"):
-                self.start.addItem(f"{run.name}  (step {run.step})", str(run.path))
+                self.start.addItem(run.name, str(run.path))
+                tip = f"{run.path}\nstep {run.step}, {run.status}"
+                self.start.setItemData(self.start.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         chosen = self.option("from") or self._default_start()
         if chosen and self.start.findData(chosen) < 0:
             self.start.addItem(Path(chosen).name, chosen)

@@ -92,8 +92,7 @@ class Stage(QWidget):
 
     def offer(self, pages: tuple[str, ...]) -> None:
         """Which pages the present step has; with one there is nothing to choose."""
-        for key in self.pages:
-            self.tabs.button(key).setVisible(key in pages)
+        self.tabs.offer(pages)
         self.tabs.setVisible(len(pages) > 1)
         if self.page not in pages:
             self.show_page(pages[0])
@@ -120,17 +119,29 @@ class Stage(QWidget):
         self.cloud_panel.setVisible(page != "synthetic")
         self.scrubber.setVisible(page == "frames")
         self.director.cloud_wanted = page == "frames"
+        self.cloud_view.set_cloud(None)  # the other page's cloud
         if page == "probes":
             self._on_probe(self.probes.newest)
         elif page == "frames":
+            self._say_cloud()
             self.director.refresh_cloud()
         self.pageChanged.emit(page)
 
     def _on_recording(self) -> None:
         info = self.project.recording
         self.scrubber.set_recording(info)
-        if info is not None and not info.has_depth:
-            self.cloud_view.set_message("This recording has no depth, so there is no cloud.")
+        self._say_cloud()
+
+    def _say_cloud(self) -> None:
+        """What stands in the cloud's place until it comes."""
+        info = self.project.recording
+        if info is None:
+            text = "The 3D view shows depth: open an RGB-D recording."
+        elif info.has_depth:
+            text = "Reading the cloud…"
+        else:
+            text = "This recording has no depth, so there is no cloud."
+        self.cloud_view.set_message(text)
 
     def _on_models(self) -> None:
         self.frame_view.models = {m.object_id: m for m in self.project.models}

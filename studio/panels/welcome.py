@@ -97,12 +97,6 @@ class WelcomePage(QWidget):
             one = button(path.name, partial(self.openRecent.emit, entry), "link", str(path))
             self._recent.addLayout(row(one, label(str(path.parent), "small"), 1))
 
-    def set_hot(self, hot: bool) -> None:
-        """Light the drop zone up while something hangs over the window."""
-        self.drop_zone.setProperty("hot", hot)
-        self.drop_zone.style().unpolish(self.drop_zone)
-        self.drop_zone.style().polish(self.drop_zone)
-
     def _dress(self) -> None:
         self._drop_icon.setPixmap(icon("download", "muted").pixmap(28, 28))
         for mark, name in self._steps:

@@ -70,7 +70,7 @@ class XrayPanel(QWidget):
         self.examine.setEnabled(False)
         self.engine.request(
             "xray", recording.root, self.project.frame_index, self.project.model_names, pose,
-            self._weights(), self.project.unit, key="xray", done=self.show_xray,
+            self._weights(), key="xray", done=self.show_xray,
             failed=self._on_failure,
         )  # fmt: skip
 
@@ -207,7 +207,7 @@ class TermRow(QWidget):
             painter.setBrush(colour)
             painter.drawEllipse(c, 2, 2)
             return
-        reach = radius * min(max(length, 0.12), 1.0) / length
+        reach = radius * min(max(length, 0.3), 1.0) / length
         tip = QPointF(c.x() + x * reach, c.y() + y * reach)
         arrow(painter, c, tip, colour, 2.0)
 

@@ -11,6 +11,7 @@ from studio.theme import theme
 from studio.widgets import IconButton, Segments, label, row
 
 LIMIT_M = 0.01
+SENSOR_PX, MODEL_PX = 2.5, 3.5
 SHOWN = (
     ("model", "Model", "The whole model at the pose"),
     ("surface", "Surface", "What the renderer sees of the model, the part the loss compares"),
@@ -91,7 +92,7 @@ class CloudView(QWidget):
 
     def fit(self) -> None:
         if self._scene is not None and self.cloud is not None:
-            self._scene.fit(self._anchor_points(), whole=True)
+            self._scene.fit(np.concatenate((self.cloud.sensor, self.cloud.model)), whole=True)
 
     def orbit(self, azimuth: float, elevation: float) -> None:
         """Look from a direction, degrees; (0, 0) is the camera's own view."""
@@ -181,9 +182,10 @@ class _Scene:
         colours: np.ndarray,
     ) -> None:
         self._canvas.bgcolor = theme.tokens.canvas
+        ratio = self.widget.devicePixelRatioF()
         for visual, xyz, rgba, size in (
-            (self._sensor, sensor, sensor_colours, 2.0),
-            (self._model, points, colours, 3.0),
+            (self._sensor, sensor, sensor_colours, SENSOR_PX * ratio),
+            (self._model, points, colours, MODEL_PX * ratio),
         ):
             visual.visible = len(xyz) > 0
             if len(xyz):
@@ -199,7 +201,7 @@ class _Scene:
         self._camera.center = tuple((low + high) / 2)
         if whole:
             self._camera.distance = None
-            self._camera.scale_factor = float(np.linalg.norm(high - low)) * 1.4
+            self._camera.scale_factor = float(np.linalg.norm(high - low)) * 0.95
         self._canvas.update()
 
     def turn(self, azimuth: float, elevation: float) -> None:

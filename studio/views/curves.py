@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from self6d.training.events import Scalars
 from studio.theme import theme
-from studio.views.series import Series, Smoothed
-from studio.widgets import IconButton, label, row, short
+from studio.views.flow import FlowLayout
+from studio.views.legend import LegendEntry
+from studio.views.run_curves import RunCurves
+from studio.widgets import ElidedLabel, IconButton, row, short
 
 DASHES = (
     Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine,
 )  # fmt: skip
 TERM_ORDER = ("total", "mask", "ab", "ms_ssim", "perceptual", "geometry")
-
-
-@dataclass
-class RunCurves:
-    """All curves of one run and what happened along the way."""
-
-    name: str
-    raw: dict[str, Series] = field(default_factory=dict)
-    smooth: dict[str, Smoothed] = field(default_factory=dict)
-    checkpoints: list[int] = field(default_factory=list)
-    marks: list[tuple[int, str]] = field(default_factory=list)
-
-    def add(self, batch: list[Scalars]) -> None:
-        """Append the events of one delivery."""
-        columns: dict[str, tuple[list[float], list[float]]] = {}
-        for event in batch:
-            for key, value in event.values.items():
-                xs, ys = columns.setdefault(key, ([], []))
-                xs.append(event.step)
-                ys.append(value)
-        for key, (xs, ys) in columns.items():
-            self.extend(key, np.array(xs), np.array(ys))
-
-    def extend(self, key: str, steps: np.ndarray, values: np.ndarray) -> None:
-        raw = self.raw.setdefault(key, Series())
-        raw.extend(steps, values)
-        self.smooth.setdefault(key, Smoothed()).follow(raw)
-
-    @property
-    def last_step(self) -> int:
-        return int(max((s.x[-1] for s in self.raw.values() if len(s)), default=0))
 
 
 class CurvesView(QWidget):
@@ -69,7 +38,8 @@ class CurvesView(QWidget):
         self._mark_lines: list[pg.InfiniteLine] = []
         self._ranged = False
 
-        self.plot = pg.PlotWidget(background=None)
+        self._values_axis = _ValueAxis("left")
+        self.plot = pg.PlotWidget(axisItems={"left": self._values_axis})
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
         self.plot.setClipToView(False)
@@ -84,26 +54,34 @@ class CurvesView(QWidget):
         self._cursor = pg.InfiniteLine(angle=90, movable=False)
         self._cursor.setVisible(False)
         self.plot.addItem(self._cursor, ignoreBounds=True)
-        self.log_scale = IconButton("gauge", "Logarithmic scale", self._on_log, checkable=True)
+        self.log_scale = QToolButton()
+        self.log_scale.setText("log")
+        self.log_scale.setToolTip("Logarithmic scale")
+        self.log_scale.setCheckable(True)
+        self.log_scale.setChecked(True)  # the terms differ by orders of magnitude
+        self.log_scale.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.log_scale.toggled.connect(self._on_log)
         self.raw_too = IconButton("activity", "Raw values behind the smoothed", self.refresh,
                                   checkable=True)  # fmt: skip
         self.raw_too.setChecked(True)
-        fit = IconButton("maximize", "Show everything", self.fit)
+        self.fit_button = IconButton("maximize", "Show everything", self.fit)
         self.groups = short(QComboBox())
         self.groups.setToolTip("Which curves")
         self.groups.textActivated.connect(self.choose_group)
-        self.legend = QHBoxLayout()
-        self.legend.setSpacing(4)
-        self.readout = label("", "small")
-        self.message = QLabel("Curves appear here as soon as a run has made its first steps.")
+        self.legend = FlowLayout()
+        self.readout = ElidedLabel("", "small")
+        self.message = QLabel(
+            "Loss curves stand here: start a run, or double-click one in the list."
+        )
         self.message.setObjectName("muted")
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         layout = QVBoxLayout()
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(8, 8, 4, 0)
         layout.setSpacing(4)
-        layout.addLayout(
-            row(self.groups, self.legend, 1, self.readout, self.raw_too, self.log_scale, fit, gap=4)
-        )
+        head = row(self.groups, self.legend, self.readout, self.raw_too, self.log_scale,
+                   self.fit_button, gap=4)  # fmt: skip
+        head.setStretch(1, 1)
+        layout.addLayout(head)
         layout.addWidget(self.message, 1)
         layout.addWidget(self.plot, 1)
         self.setLayout(layout)
@@ -125,6 +103,8 @@ class CurvesView(QWidget):
 
     def show_run(self, curves: RunCurves) -> None:
         """Show (another version of) a run's curves."""
+        if curves.name in self.runs:
+            curves.take_newer(self.runs[curves.name])
         self.runs[curves.name] = curves
         self._ranged = False
         self.refresh()
@@ -189,7 +169,8 @@ class CurvesView(QWidget):
         self._lines, self._checkpoint_dots, self._mark_lines = {}, {}, []
         self._fill_groups()
         terms = self.terms()
-        self.plot.setVisible(bool(terms))
+        for widget in (self.plot, self.raw_too, self.log_scale, self.fit_button):
+            widget.setVisible(bool(terms))
         self.message.setVisible(not terms)
         self._fill_legend(terms)
         for number, (run, curves) in enumerate(self.runs.items()):
@@ -275,8 +256,8 @@ class CurvesView(QWidget):
         self._ranged = True
         self._redraw()
 
-    def _on_log(self) -> None:
-        self.plot.getPlotItem().getAxis("left").setLogMode(self.log_scale.isChecked())
+    def _on_log(self, on: bool) -> None:
+        self._values_axis.set_log(on)
         self._ranged = False
         self.refresh()
 
@@ -318,7 +299,7 @@ class CurvesView(QWidget):
             if widget is not None:
                 widget.deleteLater()
         for term in terms:
-            switch = _LegendEntry(term, theme.term_colour(term), term not in self._hidden_terms)
+            switch = LegendEntry(term, theme.term_colour(term), term not in self._hidden_terms)
             switch.switched.connect(self._on_switch)
             self.legend.addWidget(switch)
 
@@ -327,6 +308,7 @@ class CurvesView(QWidget):
         self.refresh()
 
     def _dress(self) -> None:
+        self.plot.setBackground(theme.tokens.surface)
         pen = pg.mkPen(theme.tokens.line)
         for side in ("left", "bottom"):
             axis = self.plot.getPlotItem().getAxis(side)
@@ -338,28 +320,19 @@ class CurvesView(QWidget):
         self.refresh()
 
 
-class _LegendEntry(QLabel):
-    """A term's name in its colour; click or Space hides it."""
+class _ValueAxis(pg.AxisItem):
+    """Even ticks; on the logarithmic scale they are labelled with the values they stand for."""
 
-    switched = Signal(str, bool)
+    def __init__(self, side: str) -> None:
+        super().__init__(side)
+        self._log = True
 
-    def __init__(self, term: str, colour: str, shown: bool) -> None:
-        super().__init__()
-        self._term, self._shown = term, shown
-        colour = colour if shown else theme.tokens.faint
-        text = theme.tokens.text if shown else theme.tokens.faint
-        self.setText(
-            f'<span style="color:{colour}">━</span> '
-            f'<span style="color:{text}">{term.replace("_", "-")}</span>'
-        )
-        self.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.setToolTip(f"Hide {term}" if shown else f"Show {term}")
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setContentsMargins(0, 0, 8, 0)
+    def set_log(self, on: bool) -> None:
+        self._log = on
+        self.picture = None
+        self.update()
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        self.switched.emit(self._term, not self._shown)
-
-    def keyPressEvent(self, event) -> None:
-        if event.key() in (Qt.Key.Key_Space, Qt.Key.Key_Return):
-            self.switched.emit(self._term, not self._shown)
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        if not self._log:
+            return super().tickStrings(values, scale, spacing)
+        return [f"{10**value:.2g}" for value in values]

@@ -8,11 +8,12 @@ from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QSlider, QVBoxLayout, QWidget
 
 from studio.engine.types import FrameData, ModelInfo, PoseData, RenderData, Xray
-from studio.theme import PREDICTED, START, TRUTH, small_font
+from studio.theme import PREDICTED, START, TRUTH
 from studio.views import compose
 from studio.views.canvas import DragTool, ImageCanvas, to_image
+from studio.views.captions import paint_depth_scale, paint_note
 from studio.views.xray_layer import XrayLayer
-from studio.widgets import IconButton, Segments, label, row
+from studio.widgets import ElidedLabel, IconButton, Segments, row
 
 MODES = (
     ("photo", "Photo", "The image as the camera saw it"),
@@ -58,7 +59,7 @@ class FrameView(QWidget):
         self.modes = Segments(MODES, self._on_mode)
         self.show_contour = IconButton("spline", "Contour", self.canvas.update, checkable=True)
         self.show_box = IconButton("box", "3D box", self.canvas.update, checkable=True)
-        self.show_mask = IconButton("scan", "Mask", self._refresh, checkable=True)
+        self.show_mask = IconButton("paint-bucket", "Mask", self._refresh, checkable=True)
         self.show_truth = IconButton("target", TRUTH_NOTE, self._refresh, checkable=True)
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(0, 100)
@@ -66,8 +67,7 @@ class FrameView(QWidget):
         self.opacity.setFixedWidth(72)
         self.opacity.setToolTip("Opacity of the overlay")
         self.opacity.valueChanged.connect(self.canvas.update)
-        self.readout = label("", "small")
-        self.readout.setMinimumWidth(10)
+        self.readout = ElidedLabel("", "small")
         fit = IconButton("maximize", "Fit the image (0)", self.canvas.fit)
         aim = IconButton("scan-eye", "Zoom to the object", self.zoom_to_object)
         tools = row(
@@ -79,7 +79,9 @@ class FrameView(QWidget):
         layout.setSpacing(8)
         layout.addLayout(tools)
         layout.addWidget(self.canvas, 1)
-        layout.addLayout(row(self.readout, 1, self.opacity))
+        line = row(self.readout, self.opacity)
+        line.setStretch(0, 1)
+        layout.addLayout(line)
         self.setLayout(layout)
         self.show_contour.setChecked(True)
         self.modes.choose("overlay")
@@ -93,7 +95,7 @@ class FrameView(QWidget):
         self.frame = frame
         self._renderings.clear()
         self._refresh()
-        self.readout.setText("")
+        self._read_out(None)
 
     def set_rendering(self, name: str, rendering: RenderData | None) -> None:
         """`name` is "predicted", "start" or "truth". One of another size is not this frame's."""
@@ -182,9 +184,10 @@ class FrameView(QWidget):
                 painter.drawImage(QRectF(picture.rect()), picture)
         painter.setOpacity(1.0)
         if self.mode == "depth" and "depth" in self._pictures:
-            self._paint_scale(painter)
+            limit = DEPTH_LIMIT_M * 1000
+            paint_depth_scale(painter, self.canvas.height(), limit, self._difference_mm)
         if self.show_truth.isChecked() and "truth" in self._renderings:
-            self._paint_note(painter, TRUTH_NOTE, TRUTH)
+            paint_note(painter, TRUTH_NOTE, TRUTH)
 
     def _paint_wipe(self, painter: QPainter, px: float) -> None:
         picture = self._pictures.get("rendered")
@@ -244,52 +247,25 @@ class FrameView(QWidget):
             pen.setColor(colour)
         return pen
 
-    def _paint_scale(self, painter: QPainter) -> None:
-        painter.resetTransform()
-        table = compose.colour_table()
-        area = QRectF(12, self.canvas.height() - 36, 160, 10)
-        painter.fillRect(area.adjusted(-8, -22, 8, 20), QColor(0, 0, 0, 150))
-        strip = QImage(table.tobytes(), 256, 1, 768, QImage.Format.Format_RGB888)
-        painter.drawImage(area, strip)
-        painter.setFont(small_font())
-        painter.setPen(QColor("white"))
-        limit = DEPTH_LIMIT_M * 1000
-        text = area.adjusted(0, 10, 0, 16)
-        painter.drawText(text, int(Qt.AlignmentFlag.AlignLeft), f"−{limit:.0f} mm, in front")
-        painter.drawText(text, int(Qt.AlignmentFlag.AlignRight), f"behind, +{limit:.0f}")
-        if self._difference_mm is not None:
-            top = area.adjusted(0, -18, 0, -8)
-            painter.drawText(top, int(Qt.AlignmentFlag.AlignLeft),
-                             f"median |difference| {self._difference_mm:.1f} mm")  # fmt: skip
-
-    def _paint_note(self, painter: QPainter, text: str, colour: str) -> None:
-        painter.save()
-        painter.resetTransform()
-        painter.setFont(small_font())
-        width = painter.fontMetrics().horizontalAdvance(text) + 16
-        painter.fillRect(QRectF(8, 8, width, 22), QColor(0, 0, 0, 150))
-        painter.setPen(QColor(colour))
-        painter.drawText(QRectF(16, 8, width, 22), int(Qt.AlignmentFlag.AlignVCenter), text)
-        painter.restore()
-
     def _read_out(self, at: tuple[int, int] | None) -> None:
         self.hovered.emit(at)
         if at is None or self.frame is None:
             self.readout.setText(self.frame.name if self.frame else "")
             return
-        column, line = at
-        r, g, b = (int(v) for v in self.frame.rgb[line, column])
-        text = f"({column}, {line})  rgb {r} {g} {b}"
-        if self.frame.depth_m is not None:
-            z = float(self.frame.depth_m[line, column])
-            if z > 0:
-                K = self.frame.K
-                x = (column + 0.5 - K[0, 2]) / K[0, 0] * z
-                y = (line + 0.5 - K[1, 2]) / K[1, 1] * z
-                text += f"  {z * 1000:.0f} mm  point ({x:.3f}, {y:.3f}, {z:.3f}) m"
-            else:
-                text += "  no depth here"
-        self.readout.setText(text)
+        self.readout.setText(describe_pixel(self.frame, *at))
+
+
+def describe_pixel(frame: FrameData, column: int, line: int) -> str:
+    """Colour, depth and 3D point (camera axes) of a pixel."""
+    r, g, b = (int(v) for v in frame.rgb[line, column])
+    text = f"({column}, {line})  rgb {r} {g} {b}"
+    if frame.depth_m is None:
+        return text
+    z = float(frame.depth_m[line, column])
+    if z <= 0:
+        return text + "  no depth here"
+    x, y, _ = z * (np.linalg.inv(frame.K) @ np.array([column + 0.5, line + 0.5, 1.0]))
+    return f"{text}  {z * 1000:.0f} mm  point ({x:.3f}, {y:.3f}, {z:.3f}) m"
 
 
 class _WipeTool(DragTool):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QComboBox, QSplitter, QVBoxLayout, QWidget
 
 from self6d.training.events import Preview
-from studio.theme import PREDICTED, START, small_font
+from studio.theme import PREDICTED, START
 from studio.views import compose
 from studio.views.canvas import ImageCanvas, to_image
+from studio.views.captions import paint_note
 from studio.widgets import Segments, label, row, short
 
 MODES = (
@@ -55,13 +56,7 @@ class ProbeCanvas(ImageCanvas):
 
     def _paint_caption(self, painter: QPainter, px: float) -> None:
         step = "" if self._preview is None else f", step {self._preview.step}"
-        painter.resetTransform()
-        painter.setFont(small_font())
-        text = self._caption + step
-        width = painter.fontMetrics().horizontalAdvance(text) + 16
-        painter.fillRect(QRectF(8, 8, width, 22), QColor(0, 0, 0, 150))
-        painter.setPen(QColor(self._colour))
-        painter.drawText(QRectF(16, 8, width, 22), int(Qt.AlignmentFlag.AlignVCenter), text)
+        paint_note(painter, self._caption + step, self._colour)
 
 
 def picture_of(preview: Preview, mode: str) -> np.ndarray | None:

@@ -77,13 +77,16 @@ class ResultsTable(QTableWidget):
         theme.changed.connect(self._recolour)
         self._runs: list[dict[str, Any]] = []
 
-    def show_runs(self, runs: list[dict[str, Any]]) -> None:
-        """Fill the table; the best of each group is bold."""
+    def show_runs(self, runs: list[dict[str, Any]], names: list[str]) -> None:
+        """Fill the table; the best of each group is bold.
+
+        Args:
+            names: of the runs, as they stand in the header.
+        """
         self._runs = runs
         self.setSortingEnabled(False)
         self.clear()
         shown = [m for m in MEASURES if any(r["mean"].get(m.key) is not None for r in runs)]
-        names = _short_names([r["label"] for r in runs])
         captions = ["object"]
         for measure in shown:
             captions += [f"{measure.caption}\n{name}".strip() for name in names]
@@ -96,7 +99,7 @@ class ResultsTable(QTableWidget):
             self.setItem(line, 0, self._name_cell(name, number, line))
             for group, measure in enumerate(shown):
                 values = [_score(run, number, measure.key) for run in runs]
-                best = _best(values, measure.more_is_better)
+                best = _best(values, measure)
                 for i, value in enumerate(values):
                     cell = self._cell(measure, value, i, number, bold=i == best)
                     self.setItem(line, 1 + group * len(runs) + i, cell)
@@ -165,12 +168,16 @@ def _score(run: dict[str, Any], number: int | None, key: str) -> float | None:
     return next((o.get(key) for o in run["objects"] if o["object_id"] == number), None)
 
 
-def _best(values: list[float | None], more_is_better: bool) -> int:
-    known = [(v if more_is_better else -v, i) for i, v in enumerate(values) if v is not None]
-    return max(known)[1] if len(known) > 1 else -1
+def _best(values: list[float | None], measure: Measure) -> int:
+    """Position of the best value as shown; -1 where none stands out."""
+    shown = [None if v is None else round(v * measure.scale, measure.digits) for v in values]
+    known = [v for v in shown if v is not None]
+    if len(known) < 2 or min(known) == max(known):
+        return -1
+    return shown.index(max(known) if measure.more_is_better else min(known))
 
 
-def _short_names(names: list[str]) -> list[str]:
+def short_names(names: list[str]) -> list[str]:
     """Run names without the part that all share at their beginning."""
     if len(names) < 2:
         return [""] * len(names)

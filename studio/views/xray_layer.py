@@ -10,9 +10,10 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
 from studio.engine.types import Xray
-from studio.theme import TERM_COLOURS, small_font, theme
+from studio.theme import TERM_COLOURS, theme
 from studio.views import compose
 from studio.views.canvas import to_image
+from studio.views.captions import paint_note
 
 LONGEST_PX = 70.0
 PERCENTILE = 99.0
@@ -60,18 +61,9 @@ class XrayLayer:
             dy = way[1] - xray.centre[1] / xray.centre[2] * way[2]
             tip = QPointF(at.x() + dx * LONGEST_PX * px, at.y() + dy * LONGEST_PX * px)
             width = (3.0 if name == self.term else 1.6) * px
-            arrow(painter, at, tip, QColor("black"), width * 1.8)
             arrow(painter, at, tip, QColor(on_photo(name)), width)
-        self._caption(painter)
-
-    def _caption(self, painter: QPainter) -> None:
-        painter.resetTransform()
-        painter.setFont(small_font())
-        text = f"X-ray of {self.term.replace('_', '-')}: red pixels pull along, blue ones against"
-        width = painter.fontMetrics().horizontalAdvance(text) + 16
-        painter.fillRect(QRectF(8, 8, width, 22), QColor(0, 0, 0, 150))
-        painter.setPen(QColor("white"))
-        painter.drawText(QRectF(16, 8, width, 22), int(Qt.AlignmentFlag.AlignVCenter), text)
+        name = self.term.replace("_", "-")
+        paint_note(painter, f"X-ray of {name}: red pixels pull along, blue ones against")
 
     def _refresh(self) -> None:
         self._heat = None
@@ -107,17 +99,19 @@ def heat_picture(share: np.ndarray) -> np.ndarray:
 
 
 def arrow(painter: QPainter, start: QPointF, tip: QPointF, colour: QColor, width: float) -> None:
-    """A line with a head."""
-    painter.setPen(QPen(colour, width, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
-    painter.drawLine(start, tip)
+    """A line with a head; a short arrow is all head."""
     dx, dy = tip.x() - start.x(), tip.y() - start.y()
     length = math.hypot(dx, dy)
     if length < 1e-6:
         return
     ux, uy = dx / length, dy / length
-    size = 3.2 * width
-    left = QPointF(tip.x() - size * (ux - 0.6 * uy), tip.y() - size * (uy + 0.6 * ux))
-    right = QPointF(tip.x() - size * (ux + 0.6 * uy), tip.y() - size * (uy - 0.6 * ux))
+    size = min(4.0 * width, length)
+    base = QPointF(tip.x() - size * ux, tip.y() - size * uy)
+    painter.setPen(QPen(colour, width, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
+    painter.drawLine(start, base)
+    half = 0.5 * size
+    left = QPointF(base.x() + half * uy, base.y() - half * ux)
+    right = QPointF(base.x() - half * uy, base.y() + half * ux)
     painter.setBrush(colour)
     painter.setPen(Qt.PenStyle.NoPen)
     painter.drawPolygon(QPolygonF([tip, left, right]))

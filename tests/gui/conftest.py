@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from PySide6.QtCore import QTimer
 
 from self6d.datasets.sample import make_sample
 from self6d.training import jobs
@@ -23,7 +27,7 @@ QUICK = {
     "synthesis.faces_max": 500,
     "loop.preview_every": 1,
 }
-TIMEOUT_MS = 240_000  # a busy machine; an idle one needs seconds
+TIMEOUT_MS = 120_000  # a busy machine; an idle one needs seconds
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +66,7 @@ def settings(tmp_path: Path):
 
 
 @pytest.fixture
-def open_studio(qtbot, settings) -> Iterator[Callable]:
+def open_studio(qtbot, settings, wait) -> Iterator[Callable]:
     """Opens windows; at the end of the test all are closed, and no job or helper is left."""
     from studio.app import make_application, open_window
 
@@ -83,8 +87,29 @@ def open_studio(qtbot, settings) -> Iterator[Callable]:
         window.queue.close()
         if window.isVisible():
             window.close()
+        timers = [t for t in window.findChildren(QTimer) if t.isActive()]
+        assert not timers, f"still ticking: {timers}"
         window.deleteLater()
     end_children("self6d.cli")
+    nothing_left(wait)
+
+
+def nothing_left(wait: Callable) -> None:
+    """No helper process, no thread that reads one, no follower of a run."""
+
+    def threads() -> list[str]:
+        names = (thread.name for thread in threading.enumerate())
+        return [name for name in names if name == "engine" or name.startswith("follow ")]
+
+    def helpers() -> list[int]:
+        found = []
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                if "studio.engine.server" in " ".join(child.cmdline()):
+                    found.append(child.pid)
+        return found
+
+    wait(lambda: not threads() and not helpers(), 20)
 
 
 def end_children(name: str) -> None:
@@ -104,7 +129,7 @@ def wait(qtbot) -> Callable:
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
-                raise AssertionError("waited in vain")
+                raise AssertionError(f"waited in vain: {inspect.getsource(condition).strip()}")
             qtbot.wait(20)
 
     return until

@@ -1,0 +1,61 @@
+"""What the helper process has opened and keeps, so that later requests only name it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+from self6d.datasets import Dataset, open_dataset
+from self6d.render import PackedModels, pack_models
+from self6d.scene import ObjectModel
+from self6d.scene.mesh_io import load_models
+
+KEPT_RECORDINGS = 4
+
+
+class Store:
+    """A few recordings, and the CAD models used last."""
+
+    def __init__(self) -> None:
+        self._recordings: OrderedDict[str, Dataset] = OrderedDict()
+        self._named: tuple[str, ...] = ()
+        self._models: list[ObjectModel] = []
+        self._packed: PackedModels | None = None
+
+    def dataset(self, path: str) -> Dataset:
+        """A recording; opened where it is not open yet."""
+        if path not in self._recordings:
+            self.keep(path, open_dataset(path))
+        self._recordings.move_to_end(path)
+        return self._recordings[path]
+
+    def keep(self, path: str, dataset: Dataset) -> None:
+        self._recordings[path] = dataset
+        while len(self._recordings) > KEPT_RECORDINGS:
+            self._recordings.popitem(last=False)
+
+    def models(self, paths: Sequence[str]) -> list[ObjectModel]:
+        """CAD models of files and folders, numbered as `--models` on the command line does."""
+        named = tuple(paths)
+        if named != self._named or not self._models:
+            self._models = _load(named)
+            self._named, self._packed = named, None
+        return self._models
+
+    def packed(self, paths: Sequence[str]) -> PackedModels:
+        """The models as the renderer wants them."""
+        models = self.models(paths)
+        if self._packed is None:
+            self._packed = pack_models(models)
+        return self._packed
+
+
+def _load(paths: Sequence[str]) -> list[ObjectModel]:
+    if len(paths) == 1:
+        return load_models(paths[0])
+    files: list[str | Path] = []
+    for path in paths:
+        inside = load_models(path) if Path(path).is_dir() else []
+        files += [model.source for model in inside if model.source is not None] or [path]
+    return load_models(files) if files else []

@@ -1,0 +1,50 @@
+"""What stands on top of pictures, in the window's own pixels: notes and the depth scale."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QColor, QImage, QPainter
+
+from studio.theme import small_font
+from studio.views.compose import colour_table
+
+SHADE = QColor(0, 0, 0, 150)
+
+
+def paint_note(painter: QPainter, text: str, colour: str = "white") -> None:
+    """A line of text on a dark ground in the upper left corner."""
+    painter.save()
+    painter.resetTransform()
+    painter.setFont(small_font())
+    width = painter.fontMetrics().horizontalAdvance(text) + 16
+    painter.fillRect(QRectF(8, 8, width, 22), SHADE)
+    painter.setPen(QColor(colour))
+    painter.drawText(QRectF(16, 8, width, 22), int(Qt.AlignmentFlag.AlignVCenter), text)
+    painter.restore()
+
+
+def paint_depth_scale(
+    painter: QPainter, height: int, limit_mm: float, median_mm: float | None
+) -> None:
+    """The colours of a depth difference in millimetres, in the lower left corner.
+
+    Args:
+        height: of the widget. limit_mm: difference at the ends of the scale.
+        median_mm: median absolute difference, None where nothing overlaps.
+    """
+    painter.save()
+    painter.resetTransform()
+    area = QRectF(20, height - 40, 176, 10)
+    painter.fillRect(area.adjusted(-12, -26, 12, 26), SHADE)
+    strip = QImage(colour_table().tobytes(), 256, 1, 768, QImage.Format.Format_RGB888)
+    painter.drawImage(area, strip)
+    painter.setFont(small_font())
+    painter.setPen(QColor("white"))
+    left, right = int(Qt.AlignmentFlag.AlignLeft), int(Qt.AlignmentFlag.AlignRight)
+    text = area.adjusted(0, 12, 0, 18)
+    painter.drawText(text, left, f"in front −{limit_mm:.0f}")
+    painter.drawText(text, right, f"+{limit_mm:.0f} mm behind")
+    if median_mm is not None:
+        above = area.adjusted(0, -20, 0, -6)
+        painter.drawText(above, left, f"median |difference| {median_mm:.1f} mm")
+    painter.restore()

@@ -1,0 +1,36 @@
+"""Names of curves in their colours, to switch them on and off."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QMouseEvent
+from PySide6.QtWidgets import QLabel
+
+from studio.theme import theme
+
+
+class LegendEntry(QLabel):
+    """A term's name in its colour; click or Space hides it."""
+
+    switched = Signal(str, bool)
+
+    def __init__(self, term: str, colour: str, shown: bool) -> None:
+        super().__init__()
+        self._term, self._shown = term, shown
+        colour = colour if shown else theme.tokens.faint
+        text = theme.tokens.text if shown else theme.tokens.faint
+        self.setText(
+            f'<span style="color:{colour}">━</span> '
+            f'<span style="color:{text}">{term.replace("_", "-")}</span>'
+        )
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setToolTip(f"Hide {term}" if shown else f"Show {term}")
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setContentsMargins(0, 0, 8, 0)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self.switched.emit(self._term, not self._shown)
+
+    def keyPressEvent(self, event) -> None:
+        if event.key() in (Qt.Key.Key_Space, Qt.Key.Key_Return):
+            self.switched.emit(self._term, not self._shown)

@@ -1,0 +1,50 @@
+"""The curves of one run, and what happened along the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from self6d.training.events import Scalars
+from studio.views.series import Series, Smoothed
+
+
+@dataclass
+class RunCurves:
+    """All curves of one run and what happened along the way."""
+
+    name: str
+    raw: dict[str, Series] = field(default_factory=dict)
+    smooth: dict[str, Smoothed] = field(default_factory=dict)
+    checkpoints: list[int] = field(default_factory=list)
+    marks: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, batch: list[Scalars]) -> None:
+        """Append the events of one delivery."""
+        columns: dict[str, tuple[list[float], list[float]]] = {}
+        for event in batch:
+            for key, value in event.values.items():
+                xs, ys = columns.setdefault(key, ([], []))
+                xs.append(event.step)
+                ys.append(value)
+        for key, (xs, ys) in columns.items():
+            self.extend(key, np.array(xs), np.array(ys))
+
+    def extend(self, key: str, steps: np.ndarray, values: np.ndarray) -> None:
+        raw = self.raw.setdefault(key, Series())
+        raw.extend(steps, values)
+        self.smooth.setdefault(key, Smoothed()).follow(raw)
+
+    def take_newer(self, live: RunCurves) -> None:
+        """Add what arrived live while these were read from the disk."""
+        for key, series in live.raw.items():
+            known = self.raw.get(key)
+            newer = series.x > (known.x[-1] if known is not None and len(known) else -1)
+            self.extend(key, series.x[newer], series.y[newer])
+        self.checkpoints += [step for step in live.checkpoints if step not in self.checkpoints]
+        self.marks += [mark for mark in live.marks if mark not in self.marks]
+
+    @property
+    def last_step(self) -> int:
+        return int(max((s.x[-1] for s in self.raw.values() if len(s)), default=0))

@@ -1,0 +1,182 @@
+"""kill -9 of the worker and of the window; leaving a job behind; long use without growth."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from hands import answer, click
+from PySide6.QtTest import QTest
+
+from studio.jobs import JobSpec, JobState
+from studio.jobs.run_info import checkpoint_steps
+
+pytestmark = pytest.mark.gui
+
+# SELF6D_ENDURANCE=1 goes the whole way; the short one finds what grows with every cycle.
+FULL = bool(os.environ.get("SELF6D_ENDURANCE"))
+CYCLES = 1000 if FULL else 30
+FRAME_CHANGES = 10_000 if FULL else 400
+GROWTH = 1.05
+
+WINDOW = """
+import sys
+from pathlib import Path
+
+from studio.app import make_application, open_window
+from studio.jobs import JobSpec
+from studio.settings import Settings
+
+ini, sample, out, *overrides = sys.argv[1:]
+app = make_application()
+window = open_window(Settings(Path(ini)), Path(sample), restore=False)
+started = []
+
+def look():
+    if not started and window.built and window.project.models:
+        window.project.select_frame(3)
+        pairs = dict(text.split("=") for text in overrides)
+        started.append(window.runs.submit(JobSpec(
+            "train", Path(out), models=(Path(sample) / "models",), preset="tiny", steps=100000,
+            options={"camera": Path(sample)}, overrides=pairs)))
+    if started and started[0].last_progress is not None:
+        print(started[0].pid, flush=True)
+    else:
+        QTimer.singleShot(50, look)
+
+look()
+app.exec()
+"""
+
+
+@pytest.fixture
+def long_run(sample, settings, quick) -> JobSpec:
+    return JobSpec(
+        "train", settings.runs_folder / "long", models=(sample / "models",), preset="tiny",
+        steps=100_000, options={"camera": sample}, overrides=dict(quick),
+    )  # fmt: skip
+
+
+def test_killed_worker_is_said_and_resumed_by_a_click(opened, long_run, wait):
+    job = opened.runs.submit(long_run)
+    wait(lambda: job.last_progress is not None and job.last_progress.step >= 1)
+    click(opened.job_bar.save)
+    wait(lambda: checkpoint_steps(job.run))
+    saved = checkpoint_steps(job.run)[-1]
+    os.kill(job.pid, signal.SIGKILL)
+    wait(lambda: job.state is JobState.FAILED)
+    banner = opened.banner
+    assert "killed by signal 9" in banner.text.text()
+    assert banner.copy.isVisible()
+    click(banner.action)
+    again = opened.runs.job
+    assert again is not job
+    wait(lambda: again.last_progress is not None and again.last_progress.step > saved)
+    click(opened.job_bar.stop)
+    wait(lambda: again.state is JobState.STOPPED)
+
+
+def test_killed_window_comes_back_to_its_running_job(
+    open_studio, settings, sample, quick, wait, tmp_path
+):
+    out = settings.runs_folder / "left"
+    pairs = [f"{key}={value}" for key, value in quick.items()]
+    settings.sync()
+    process = subprocess.Popen(
+        [sys.executable, "-c", WINDOW, str(settings.file), str(sample), str(out), *pairs],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    worker = psutil.Process(int(process.stdout.readline()))
+    helpers = [c for c in psutil.Process(process.pid).children() if c.pid != worker.pid]
+    process.kill()
+    process.wait()
+    for helper in helpers:  # they end by themselves when the window has gone
+        helper.wait(20)
+    assert worker.is_running()
+
+    settings.sync()
+    window = open_studio(restore=True)
+    wait(lambda: window.runs.job is not None)
+    assert window.project.recording_path == sample
+    assert window.project.frame_index == 3
+    job = window.runs.job
+    assert (job.run, job.pid, job.state) == (out, worker.pid, JobState.RUNNING)
+    assert "still running" in window.banner.text.text()
+    wait(lambda: window.workspace.curves.terms())
+    click(window.job_bar.stop)
+    wait(lambda: job.state is JobState.STOPPED)
+    worker.wait(10)
+
+
+def test_job_that_ended_meanwhile_is_found(open_studio, settings, sample, trained, wait):
+    settings.save_workspace(
+        {"recording": str(sample), "models": [str(sample / "models")], "jobs": [str(trained)]}
+    )
+    window = open_studio(restore=True)
+    wait(lambda: window.banner.isVisible())
+    assert "stage1 ended meanwhile: done at step 2" in window.banner.text.text()
+    assert [run.path for run in window.project.runs] == [trained]
+
+
+def test_closing_with_a_job_asks_and_may_leave_it(opened, long_run, wait):
+    job = opened.runs.submit(long_run)
+    wait(lambda: job.last_progress is not None)
+    answer("stay")
+    opened.close()
+    assert opened.isVisible()
+    answer("leave")
+    opened.close()
+    assert not opened.isVisible()
+    worker = psutil.Process(job.pid)
+    assert worker.status() != psutil.STATUS_ZOMBIE
+    worker.kill()
+    worker.wait(10)
+
+
+def test_memory_is_flat_over_open_and_close(opened, sample, wait):
+    def cycle() -> None:
+        opened.opener.open_recording(sample)
+        wait(lambda: opened.project.models and opened.director.frame is not None)
+        opened.close_project()
+
+    for _ in range(max(CYCLES // 10, 10)):
+        cycle()
+    wait(lambda: not opened.worker.busy and not opened.engine.busy)
+    before = resident(opened)
+    for _ in range(CYCLES):
+        cycle()
+    wait(lambda: not opened.worker.busy and not opened.engine.busy)
+    report("open and close", CYCLES, before, resident(opened))
+
+
+def test_memory_is_flat_over_frame_changes(opened, wait):
+    project = opened.project
+    count = len(project.recording)
+
+    def change(times: int) -> None:
+        for i in range(times):
+            project.select_frame(i % count)
+            QTest.qWait(0)
+
+    change(FRAME_CHANGES // 10 + 50)
+    wait(lambda: not opened.engine.busy)
+    before = resident(opened)
+    change(FRAME_CHANGES)
+    wait(lambda: not opened.engine.busy)
+    report("frame changes", FRAME_CHANGES, before, resident(opened))
+
+
+def resident(window) -> list[int]:
+    """Bytes held by the window's process and by its helpers."""
+    pids = [os.getpid(), window.engine.pid, window.worker.pid]
+    return [psutil.Process(pid).memory_info().rss for pid in pids if pid is not None]
+
+
+def report(what: str, count: int, before: list[int], after: list[int]) -> None:
+    text = ", ".join(f"{b / 2**20:.1f} -> {a / 2**20:.1f} MB" for b, a in zip(before, after))
+    print(f"{count} x {what}: {text}")
+    assert sum(after) < GROWTH * sum(before), text
+    assert after[0] < GROWTH * before[0], text
