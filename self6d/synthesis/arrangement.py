@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from self6d.geometry import axis_angle_to_matrix, random_rotations
+from self6d.geometry import random_rotations
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.measures import Setting, Things
 
@@ -98,9 +98,12 @@ def _upright_rotations(b: int, n: int, cfg: SynthesisConfig, g: torch.Generator)
 
 def _about(angle: Tensor, axis: int) -> Tensor:
     """Rotations (..., 3, 3) about a coordinate axis."""
-    v = torch.zeros(*angle.shape, 3)
-    v[..., axis] = angle
-    return axis_angle_to_matrix(v)
+    c, s = angle.cos(), angle.sin()
+    one, zero = torch.ones_like(c), torch.zeros_like(c)
+    first = (one, zero, zero, zero, c, -s, zero, s, c)  # about x, row by row
+    # about the next axis, rows and columns turn with it
+    order = [3 * ((i - axis) % 3) + (j - axis) % 3 for i in range(3) for j in range(3)]
+    return torch.stack([first[k] for k in order], -1).unflatten(-1, (3, 3))
 
 
 def resting_on_table(

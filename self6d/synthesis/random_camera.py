@@ -52,6 +52,7 @@ class _Camera:
         numbers = torch.rand(NUMBERS, len(images), generator=generator)
         orders = torch.rand(EFFECTS, len(images), generator=generator).argsort(1)
         self.numbers, self.orders = upload(self.device, numbers, orders)
+        self.draws = torch.rand(EFFECTS, len(images), generator=generator).numpy()
         self.row = self.turn = 0
         # pixels of blurs and noise are meant at a height of 480
         self.zoom = max(0.35, images.shape[-2] / 480)
@@ -74,8 +75,7 @@ class _Camera:
 
     def some(self, share: float, effect: Callable[[Tensor, int], Tensor]) -> None:
         """Apply an effect to a random share of the images."""
-        draws = torch.rand(len(self.images), generator=self.g)
-        n = int((draws < share * min(1.0, self.s)).sum())
+        n = int((self.draws[self.turn] < share * min(1.0, self.s)).sum())
         index, self.turn = self.orders[self.turn, :n], self.turn + 1
         if n == 0:
             return
