@@ -88,7 +88,7 @@ def test_job_that_cannot_even_begin_is_one_line(disk, tmp_path):
         mend()
         assert str(path) in caught.value.one_line()
         assert caught.value.remedy
+        fail()
         with pytest.raises(StorageError):
-            fail()
             RunFolder.create(path / "another", "toy", {})
         mend()

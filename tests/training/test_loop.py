@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-import numpy as np
 import pytest
 import torch
+from same_end import assert_same_end
 from toy_task import ToyTask
 
 from self6d.errors import DivergenceError, InputError, LockedError, OutOfMemoryError
@@ -23,22 +23,6 @@ LOOP = LoopConfig(checkpoint_every=10, preview_every=10, max_skipped=5)
 @pytest.fixture
 def run(run_path):
     return RunFolder.create(run_path, "toy", {"loop": {"checkpoint_every": 10}}, seed=3)
-
-
-def weights(run: RunFolder) -> dict[str, torch.Tensor]:
-    return run.load_checkpoint(run.latest_checkpoint()).tensors
-
-
-def assert_same_end(a: RunFolder, b: RunFolder) -> None:
-    """Bitwise equal tensors and curves."""
-    first, second = weights(a), weights(b)
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[k], second[k]) for k in first)
-    curves, others = a.curves(), b.curves()
-    assert curves.keys() == others.keys()
-    for name, (steps, values) in curves.items():
-        assert np.array_equal(steps, others[name][0])
-        assert np.array_equal(values, others[name][1], equal_nan=True)
 
 
 def test_events_of_a_whole_run(run, no_leaks):
