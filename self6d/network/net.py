@@ -250,9 +250,11 @@ def _clip(box: Tensor, size: Sequence[int]) -> Tensor:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    was_training = module.training
+    if not module.training:  # walking through all parts costs as much as some layers
+        yield
+        return
     module.eval()
     try:
         yield
     finally:
-        module.train(was_training)
+        module.train()
