@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,11 +29,12 @@ class _Ear:
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple) -> None:
-        if self.on and event.startswith(("socket.", "urllib.", "http.", "ftplib.")):
-            if event not in ("socket.gethostname", "socket.__new__") or (
-                event == "socket.__new__" and arguments[1] in (2, 10)  # IPv4, IPv6
-            ):
-                self.heard.append(f"{event} {arguments[1:]}")
+        talk = event.startswith(("socket.", "urllib.", "http.", "ftplib."))
+        own = event == "socket.gethostname" or (
+            event == "socket.__new__" and arguments[1] not in (socket.AF_INET, socket.AF_INET6)
+        )
+        if self.on and talk and not own:
+            self.heard.append(f"{event} {arguments[1:]}")
 
     @contextmanager
     def listening(self) -> Iterator[list[str]]:
@@ -48,8 +50,6 @@ EAR = _Ear()
 
 
 def test_the_ear_hears():
-    import socket
-
     with EAR.listening() as heard, socket.socket() as opened:
         opened.bind(("127.0.0.1", 0))
     assert len(heard) == 2
@@ -58,7 +58,8 @@ def test_the_ear_hears():
 def test_no_command_opens_a_socket(sample, trained, tmp_path, capsys):
     small = ["--set", "adapt.batch=1", "--set", "adapt.region=48", "--set", "adapt.health_frames=1",
              "--set", "adapt.detection_score=0", "--set", "adapt.max_objects=3", "--set",
-             "adapt.collapse=0", "--set", "optimize.region=48", "--set", "optimize.flips=false"]  # fmt: skip
+             "adapt.collapse=0", "--set", "optimize.region=48",
+             "--set", "optimize.flips=false"]  # fmt: skip
     commands = [
         ["doctor", sample, "--models", sample / "models"],
         ["train", "--models", sample / "models", "--preset", "tiny", "--steps", "1",
