@@ -51,7 +51,7 @@ def test_material_of_an_obj(tmp_path, secret, place):
     try:
         model = load_mesh(folder / "model.obj")
     except Self6DError as error:
-        assert place != "inside", error
+        assert place != "inside", error  # noqa: PT017
         return
     assert (model.texture is not None) == (place == "inside")
 
