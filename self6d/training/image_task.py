@@ -111,6 +111,7 @@ class ImageTask:
         target: one region. models: packed. model: the object, at `object_index` in `models`.
         R: (1, 3, 3). t: (1, 3), metres. Start pose.
         objective: L_self. config: steps, starts, flips.
+        given: the pose asked about, R and t, where a search moved it to the start pose.
         truth: for the error curves only, where it is known.
         frame: for previews.
     """
@@ -129,9 +130,11 @@ class ImageTask:
         config: OptimizeConfig,
         frame: Frame,
         *,
+        given: tuple[Tensor, Tensor] | None = None,
         truth: GroundTruth | None = None,
         seed: int = 0,
     ) -> None:
+        self.target, self.given = target, (R, t) if given is None else given
         self.total_steps = config.steps
         self.model, self.models, self.frame, self.truth = model, models, frame, truth
         self.object_index, self.objective, self.config = object_index, objective, config
@@ -207,20 +210,26 @@ class ImageTask:
         o.term_log = {k: v.to(o.R_log.device) for k, v in tree["log"]["terms"].items()}
 
     def result(self) -> dict[str, Any]:
-        """The chosen start's way: pose, terms and (where truth exists) errors at every step."""
+        """The chosen start's way: pose, terms and (where truth exists) errors at every step.
+
+        "summary" holds name -> [at the pose given, at the end].
+        """
         whole = self.optimiser.trajectory()
         best = int(choose_hypotheses(whole.final(), whole.group, 1)[0])
         R, t = whole.R[:, best], whole.t[:, best]
         curves = {f"loss/{k}": v[:, best].tolist() for k, v in whole.terms.items()}
+        given = {f"loss/{k}": float(v) for k, v in self._terms(*self.given).items()}
         if self.truth is not None:
-            angle, distance = pose_errors(R, t, self.truth, self.model)
-            curves["error/rotation_deg"] = angle.tolist()
-            curves["error/translation_mm"] = distance.tolist()
+            names = ("error/rotation_deg", "error/translation_mm")
+            errors = pose_errors(R, t, self.truth, self.model)
+            curves |= {name: error.tolist() for name, error in zip(names, errors, strict=True)}
+            errors = pose_errors(*self.given, self.truth, self.model)
+            given |= {name: float(error) for name, error in zip(names, errors, strict=True)}
         return {
             "object_id": self.model.object_id,
             "R_m2c": R[-1].tolist(),
             "t_m2c": t[-1].tolist(),
-            "summary": {name: [values[0], values[-1]] for name, values in curves.items()},
+            "summary": {name: [given[name], values[-1]] for name, values in curves.items()},
             "trajectory": {"R_m2c": R.tolist(), "t_m2c": t.tolist(), **curves},
         }
 
@@ -233,6 +242,14 @@ class ImageTask:
 
     def halve_batch(self) -> bool:
         return False
+
+    @torch.no_grad()
+    def _terms(self, R: Tensor, t: Tensor) -> dict[str, Tensor]:
+        """Terms (1,) at one pose, R (1, 3, 3) and t (1, 3)."""
+        index = torch.tensor([self.object_index], device=R.device)
+        size = (self.config.region, self.config.region)
+        view = render(R, t, self.target.K, self.models, size, object_index=index)
+        return self.objective.compare(self.target, view)
 
     def _best_now(self, step: int) -> tuple[Tensor, Tensor]:
         o = self.optimiser

@@ -14,8 +14,8 @@ from self6d.datasets import load_models, open_dataset
 from self6d.errors import InputError
 from self6d.files import read_json
 from self6d.geometry import Pose
-from self6d.losses.objective import SelfSupervision
-from self6d.render import pack_models
+from self6d.losses.objective import SelfSupervision, Target
+from self6d.render import PackedModels, pack_models
 from self6d.run_config import build_config
 from self6d.scene import Frame, GroundTruth, ObjectModel
 from self6d.training.control import Control
@@ -93,11 +93,11 @@ def optimize(
         pose = init if isinstance(init, Pose) else read_pose(init, object_id)
         source = models if models is not None else recording.models_path
         model, parts = _from_pose(pose, source, object_id, seed, *seen)
-    target, packed, position, R, t = parts
+    target, packed, position, R, t, given = parts
     truth = _nearest(known, t)
     task = ImageTask(
         target, packed, model, position, R, t, objective, config.optimize, pixels,
-        truth=truth, seed=seed,
+        given=given, truth=truth, seed=seed,
     )  # fmt: skip
     provenance = {"data": str(Path(data).absolute()), "frame": frame, "object_id": object_id}
     provenance |= {"from_run": None if from_run is None else str(Path(from_run).absolute())}
@@ -140,7 +140,7 @@ def read_pose(path: str | Path, object_id: int | None = None) -> Pose:
 
 
 _SHAPE = 'Write {"R_m2c": [[..],[..],[..]], "t_m2c_mm": [x, y, z]}.'
-Parts = tuple[Any, Any, int, Tensor, Tensor]
+Parts = tuple[Target, PackedModels, int, Tensor, Tensor, tuple[Tensor, Tensor]]
 
 
 def _from_network(
@@ -170,7 +170,14 @@ def _from_network(
     found = found[found.score.argmax()[None]]
     packed = pack_models(trained.models, device=device)
     target = target_of_detection(frame, found, packed, objective, config)
-    return trained.models[position], (target, packed, position, found.R, found.t)
+    return trained.models[position], (
+        target,
+        packed,
+        position,
+        found.R,
+        found.t,
+        (found.R, found.t),
+    )
 
 
 def _from_pose(
@@ -195,8 +202,10 @@ def _from_pose(
     packed = pack_models(chosen, device=device)
     R = torch.tensor(pose.R_m2c, dtype=torch.float32, device=device)[None]
     t = torch.tensor(pose.t_m2c, dtype=torch.float32, device=device)[None]
-    target, R, t = target_of_pose(frame, R, t, 0, chosen[0], packed, objective, config, seed=seed)
-    return chosen[0], (target, packed, 0, R, t)
+    target, R_found, t_found = target_of_pose(
+        frame, R, t, 0, chosen[0], packed, objective, config, seed=seed
+    )
+    return chosen[0], (target, packed, 0, R_found, t_found, (R, t))
 
 
 def _nearest(known: list[GroundTruth], t: Tensor) -> GroundTruth | None:
