@@ -32,6 +32,9 @@ def resize_frame(frame: Frame, height: int) -> Frame:
     return Frame(rgb, depth, camera, frame.scene_id, frame.image_id, frame.name)
 
 
+Packed = tuple[Tensor, Tensor | None, Tensor]  # colours, depth counts, K; of one frame or of many
+
+
 class FrameStore:
     """Batches of unlabelled frames.
 
@@ -40,7 +43,8 @@ class FrameStore:
         device: where batches go.
         use_depth: False drops depth.
         height: frames are resampled to it, pixels; 0 keeps theirs.
-        budget_mb: frames stay in memory (8-bit colour, depth in 0.1 mm) if all fit.
+        budget_mb: frames stay in memory (8-bit colour, depth in 0.1 mm) if all fit; on the device
+            if they take no more than a quarter of it.
 
     Raises:
         TypeError: given anything that could lead to a label.
@@ -67,11 +71,11 @@ class FrameStore:
         self.keys = frames.keys
         self.has_depth = use_depth and first.depth_m is not None
         self.camera: Camera = first.camera
-        per_frame = self.size[0] * self.size[1] * (5 if self.has_depth else 3)
-        keep = per_frame * len(frames) <= budget_mb * 2**20
-        self._kept: list[tuple[np.ndarray, np.ndarray | None, np.ndarray]] | None = None
-        if keep:
-            self._kept = [self._packed(i) for i in range(len(frames))]
+        size = self.size[0] * self.size[1] * (5 if self.has_depth else 3) * len(frames)
+        self._kept: Packed | None = None
+        if size <= budget_mb * 2**20:
+            place = self.device if size <= _memory(self.device) / 4 else torch.device("cpu")
+            self._kept = _stacked([self._packed(i) for i in range(len(frames))], place)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -87,21 +91,38 @@ class FrameStore:
             )
         return frame
 
-    def _packed(self, index: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    def _packed(self, index: int) -> Packed:
+        """Colours (H, W, 3) uint8, depth (H, W) in 0.1 mm as the bits of a uint16, K."""
         frame = self.frame(index)
         depth = None
         if self.has_depth:
             metres = frame.depth_m if frame.depth_m is not None else np.zeros(self.size, np.float32)
-            depth = np.clip(np.rint(metres * 1e4), 0, 65535).astype(np.uint16)
-        return frame.rgb, depth, frame.camera.K.astype(np.float32)
+            counts = np.clip(np.rint(metres * 1e4), 0, 65535).astype(np.uint16)
+            depth = torch.from_numpy(counts.view(np.int16))
+        K = torch.from_numpy(frame.camera.K.astype(np.float32))
+        return torch.from_numpy(frame.rgb), depth, K
 
     def batch(self, indices: Sequence[int]) -> Sensor:
         """Frames by index: images (B, 3, H, W) float32 in [0, 1], depth and K."""
-        packed = [self._kept[i] if self._kept else self._packed(i) for i in indices]
-        rgb = torch.from_numpy(np.stack([p[0] for p in packed])).to(self.device)
-        depth: Tensor | None = None
-        if self.has_depth:
-            counts = np.stack([p[1] for p in packed if p[1] is not None]).astype(np.int32)
-            depth = torch.from_numpy(counts).to(self.device).float() / 1e4
-        K = torch.from_numpy(np.stack([p[2] for p in packed])).to(self.device)
+        if self._kept is None:
+            rgb, counts, K = _stacked([self._packed(i) for i in indices], self.device)
+        else:
+            rgb, counts, K = self._kept
+            at = torch.tensor(list(indices)).to(rgb.device, non_blocking=True)
+            rgb, K = rgb[at].to(self.device), K[at].to(self.device)
+            counts = None if counts is None else counts[at].to(self.device)
+        depth = None if counts is None else (counts.int() & 0xFFFF).float() / 1e4
         return Sensor(rgb.permute(0, 3, 1, 2).float() / 255, depth, K)
+
+
+def _stacked(frames: Sequence[Packed], device: torch.device) -> Packed:
+    rgb, counts, K = zip(*frames, strict=True)
+    depth = None if counts[0] is None else torch.stack(counts).to(device)
+    return torch.stack(rgb).to(device), depth, torch.stack(K).to(device)
+
+
+def _memory(device: torch.device) -> float:
+    """Bytes; on the CPU the budget alone counts."""
+    if device.type != "cuda":
+        return float("inf")
+    return float(torch.cuda.get_device_properties(device).total_memory)

@@ -27,13 +27,16 @@ class ModelBoxes:
 
     @classmethod
     def of(cls, models: PackedModels) -> ModelBoxes:
-        """Boxes of packed models, on their device."""
+        """Boxes of packed models, on their device; made once."""
+        if "boxes" in models.cache:
+            return models.cache["boxes"]
         parts = models.vertices.split(models.vertex_counts)
         low = torch.stack([p.amin(0) for p in parts])
         high = torch.stack([p.amax(0) for p in parts])
         pick = torch.cartesian_prod(*[torch.arange(2, device=low.device)] * 3)  # (8, 3)
         corners = torch.where(pick.bool(), high[:, None], low[:, None])
-        return cls((low + high) / 2, corners, (high - low).norm(dim=1))
+        models.cache["boxes"] = cls((low + high) / 2, corners, (high - low).norm(dim=1))
+        return models.cache["boxes"]
 
 
 def project_boxes(
@@ -74,10 +77,11 @@ def union_boxes(a: Tensor, b: Tensor) -> Tensor:
 
 def _grid(box: Tensor, size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
     """(N, h, w, 2) positions of the pixel centres for grid_sample (align_corners=False)."""
-    h, w = size
-    unit = pixel_centres(h, w, device=box.device, dtype=box.dtype) / box.new_tensor((w, h))
-    xy = box[:, None, None, :2] + unit * (box[:, None, None, 2:] - box[:, None, None, :2])
-    return xy * 2 / box.new_tensor((image_size[1], image_size[0])) - 1
+    unit = pixel_centres(*size, device=box.device, dtype=box.dtype)
+    x0, y0, x1, y1 = box[:, :, None, None].unbind(1)
+    x = x0 + unit[..., 0] * ((x1 - x0) / size[1])
+    y = y0 + unit[..., 1] * ((y1 - y0) / size[0])
+    return torch.stack((x * (2 / image_size[1]) - 1, y * (2 / image_size[0]) - 1), -1)
 
 
 def crop_images(

@@ -167,41 +167,50 @@ class SelfSupTask:
             self.teacher.refresh(step)
         values = self._health(step)
         generator = step_generator(self.seed, step, self.world.rank)
-        believed = self._draw(generator)
-        sensor, found = self.teacher.sensor_of(believed.found)
+        believed, numbers, kept = self._draw(generator)
+        sensor, found = self.teacher.sensor_of(believed.found, numbers)
         rate = learning_rate(step, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        terms, total = self._losses(sensor, found, believed, generator, step)
+        terms, total = self._losses(sensor, found, believed, kept, generator, step)
         ok = finite_step(self.optimizer, self.parameters, total, config.clip)
         self.teacher.follow(step)
         self._step = step + 1
         values |= {f"loss/{name}": value for name, value in terms.items()}
         return values | {"loss/total": total.detach(), "lr": rate, SKIPPED: ~ok}
 
-    def _draw(self, generator: torch.Generator) -> Beliefs:
-        """What is believed about the frames of a batch, drawn among those with a detection."""
+    def _draw(self, generator: torch.Generator) -> tuple[Beliefs, Tensor, Tensor]:
+        """What is believed about the frames of a batch, drawn among those with a detection.
+
+        All is decided on the CPU, so that nothing waits for the device.
+
+        Returns:
+            N beliefs; their frames' numbers (N,) int64 and the positions (M,) int64 of the kept
+            ones among them, both on the CPU.
+        """
         beliefs = self.teacher.beliefs
         assert beliefs is not None
-        frames = beliefs.found.image_index.unique()
+        numbers, kept = self.teacher.on_host()
+        frames = numbers.unique()
         if len(frames) == 0:
             raise InputError(
                 "the network no longer finds any object in the frames",
                 remedy="Lower adapt.lr, or train stage 1 longer.",
             )
         chosen = torch.randperm(len(frames), generator=generator)[: self.batch_size]
-        inside = torch.isin(beliefs.found.image_index, frames[chosen.to(frames.device)])
-        rows = inside.nonzero()[:, 0]
+        rows = torch.isin(numbers, frames[chosen]).nonzero()[:, 0]
         if len(rows) > self.config.max_objects:
             some = torch.randperm(len(rows), generator=generator)[: self.config.max_objects]
-            rows = rows[some.sort().values.to(rows.device)]
-        return beliefs[rows]
+            rows = rows[some.sort().values]
+        drawn = beliefs[rows.to(self.device, non_blocking=True)]
+        return drawn, numbers[rows], kept[rows].nonzero()[:, 0]
 
     def _losses(
         self,
         sensor: Sensor,
         found: Detections,
         believed: Beliefs,
+        kept_rows: Tensor,
         generator: torch.Generator,
         step: int,
     ) -> tuple[dict[str, Tensor], Tensor]:
@@ -209,7 +218,7 @@ class SelfSupTask:
         noise = step_generator(self.seed, step, rank, stream=1, device=self.device)
         box = jitter_boxes(found.box, config.box_jitter, noise) if config.box_jitter else found.box
         images = augment(sensor.images, generator, config.augment)
-        labelled, weights = self._labelled(sensor, images, found, believed, noise, step)
+        labelled, weights = self._labelled(sensor, images, found, believed, kept_rows, noise, step)
         student, extra = self.student(
             images, sensor.K, (box, found.image_index, found.object_index), labelled
         )
@@ -240,6 +249,7 @@ class SelfSupTask:
         images: Tensor,
         found: Detections,
         believed: Beliefs,
+        kept: Tensor,
         noise: torch.Generator,
         step: int,
     ) -> tuple[list[tuple[SceneBatch, bool, torch.Generator]], list[tuple[str, float]]]:
@@ -247,7 +257,7 @@ class SelfSupTask:
         config = self.config
         batches: list[tuple[SceneBatch, bool, torch.Generator]] = []
         weights: list[tuple[str, float]] = []
-        kept = believed.kept.nonzero()[:, 0]
+        kept = kept.to(self.device, non_blocking=True)
         if config.pseudo and config.label_weight > 0 and len(kept):
             h, w = sensor.images.shape[-2:]
             whole = sensor.images.new_tensor([0, 0, w, h]).expand(len(kept), 4)

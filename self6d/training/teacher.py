@@ -68,6 +68,7 @@ class Teacher:
         self._order: list[int] = np.random.default_rng(seed).permutation(len(store)).tolist()
         self._turn = 0
         self._judged: tuple[int, dict[str, float]] | None = None
+        self._on_host: tuple[Beliefs, Tensor, Tensor] | None = None
 
     @property
     def network(self) -> PoseNetwork:
@@ -134,10 +135,26 @@ class Teacher:
             parts.append(Beliefs(found[rows], refined.R, refined.t, trust, sound, sound.clone()))
         return Beliefs.cat(parts).sorted()
 
-    def sensor_of(self, found: Detections) -> tuple[Sensor, Detections]:
-        """The frames of some detections, and the detections numbered by their place among them."""
-        frames, place = found.image_index.unique(return_inverse=True)
+    def sensor_of(
+        self, found: Detections, numbers: Tensor | None = None
+    ) -> tuple[Sensor, Detections]:
+        """The frames of some detections, and the detections numbered by their place among them.
+
+        Args:
+            numbers: their `image_index`, on the CPU if it is at hand there: nothing waits then.
+        """
+        numbers = found.image_index if numbers is None else numbers
+        frames, place = numbers.unique(return_inverse=True)
+        place = place.to(found.image_index.device, non_blocking=True)
         return self.store.batch(frames.tolist()), replace(found, image_index=place)
+
+    def on_host(self) -> tuple[Tensor, Tensor]:
+        """Frame number (N,) int64 and `kept` (N,) bool of all beliefs, copied to the CPU once."""
+        assert self.beliefs is not None
+        if self._on_host is None or self._on_host[0] is not self.beliefs:
+            found, kept = self.beliefs.found.image_index.cpu(), self.beliefs.kept.cpu()
+            self._on_host = (self.beliefs, found, kept)
+        return self._on_host[1:]
 
     @torch.no_grad()
     def health(self, step: int) -> dict[str, float]:
