@@ -269,6 +269,7 @@ class StudioWindow(QMainWindow):
         self.worker.close()
         for timer in self.findChildren(QTimer):
             timer.stop()
+        self.project.undo.blockSignals(True)  # it outlives the actions that show its texts
         event.accept()
 
     def _may_close(self) -> bool:

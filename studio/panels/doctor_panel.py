@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from self6d.paths import user_state
 from studio.dialogs import copy_text
@@ -37,6 +37,7 @@ class DoctorPanel(QWidget):
         self.facts.setVerticalSpacing(4)
         self.facts.setColumnStretch(1, 1)
         self.verdict = label("", "title", wrap=True)
+        self.fix_buttons: dict[int, QPushButton] = {}  # by number of the finding
         self._cards = QVBoxLayout()
         self._cards.setSpacing(8)
         self.fix_all = button("Fix all that can be fixed", self._on_fix_all)
@@ -124,6 +125,7 @@ class DoctorPanel(QWidget):
         if not report:
             return
         clear(self._cards)
+        self.fix_buttons.clear()
         findings = report["findings"]
         grave = sum(f["severity"] == "error" for f in findings)
         warned = sum(f["severity"] == "warning" for f in findings)
@@ -162,6 +164,7 @@ class DoctorPanel(QWidget):
                 "",
                 "Write a corrected copy and open it; the original stays, Undo returns",
             )
+            self.fix_buttons[number] = one
             lines.append(row(one, 1))  # type: ignore[arg-type]
         body = column(*lines, gap=4)
         line = row(column(mark, 1), body)

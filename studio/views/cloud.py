@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
 
 from studio.engine.types import CloudData
 from studio.theme import theme
@@ -121,8 +121,18 @@ class CloudView(QWidget):
                 self.failure = f"The 3D view needs OpenGL, which this display lacks ({error})."
                 self.message.setText(self.failure)
                 return False
-            self._area.addWidget(self._scene.widget, 1)
+            self._add_to_window(self._scene.widget)
         return self._scene is not None
+
+    def _add_to_window(self, widget: QWidget) -> None:
+        """The first OpenGL widget makes Qt create the window anew: give it back what it had."""
+        window, focused = self.window(), QApplication.focusWidget()
+        active = window.isActiveWindow()
+        self._area.addWidget(widget, 1)
+        if active:
+            window.activateWindow()
+            if focused is not None:
+                focused.setFocus()
 
     def _show_scene(self, shown: bool) -> None:
         self.message.setVisible(not shown)

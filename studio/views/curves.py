@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtCore import QPoint, QPointF, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent
 from PySide6.QtWidgets import QComboBox, QLabel, QToolButton, QVBoxLayout, QWidget
 
@@ -123,6 +123,11 @@ class CurvesView(QWidget):
         if step not in curves.checkpoints:
             curves.checkpoints.append(step)
             self._redraw()
+
+    def checkpoint_place(self, run: str, step: int) -> QPoint:
+        """Where a checkpoint's mark stands, in pixels of the plot's viewport."""
+        spot = next(p for p in self._checkpoint_dots[run].points() if p.pos().x() == step)
+        return self.plot.mapFromScene(self.view.mapViewToScene(spot.pos()))
 
     def add_mark(self, run: str, step: int, text: str) -> None:
         """A visible mark, such as where a loss weight was changed by hand."""

@@ -50,7 +50,7 @@ class FrameView(QWidget):
         self.selected_object: int | None = None
         self._renderings: dict[str, RenderData] = {}
         self._pictures: dict[str, QImage] = {}
-        self._difference_mm: float | None = None
+        self.difference_mm: float | None = None
         self._wipe_at = 0.5
         self.wipe_tool = _WipeTool(self)
         self.xray = XrayLayer()
@@ -148,7 +148,7 @@ class FrameView(QWidget):
     def _refresh(self) -> None:
         """Make the pictures that paint needs; done once a change, not once a paint."""
         self._pictures.clear()
-        self._difference_mm = None
+        self.difference_mm = None
         frame, drawn = self.frame, self._renderings.get("predicted")
         if frame is None:
             self.canvas.set_image(None)
@@ -165,7 +165,7 @@ class FrameView(QWidget):
                     frame.depth_m, drawn.depth_m, DEPTH_LIMIT_M
                 )
                 self._pictures["depth"] = to_image(picture)
-                self._difference_mm = None if median is None else median * 1000
+                self.difference_mm = None if median is None else median * 1000
             if self.show_mask.isChecked():
                 tint = QColor(PREDICTED)
                 colour = (tint.red(), tint.green(), tint.blue())
@@ -185,7 +185,7 @@ class FrameView(QWidget):
         painter.setOpacity(1.0)
         if self.mode == "depth" and "depth" in self._pictures:
             limit = DEPTH_LIMIT_M * 1000
-            paint_depth_scale(painter, self.canvas.height(), limit, self._difference_mm)
+            paint_depth_scale(painter, self.canvas.height(), limit, self.difference_mm)
         if self.show_truth.isChecked() and "truth" in self._renderings:
             paint_note(painter, TRUTH_NOTE, TRUTH)
 

@@ -41,7 +41,7 @@ class ReplayPlot(QWidget):
         self.setFixedHeight(HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Loss and pose error by step")
-        self._traces: list[Trace] = []
+        self.traces: list[Trace] = []
         self._at = 0
         theme.changed.connect(self.update)
         self.hide()
@@ -51,11 +51,11 @@ class ReplayPlot(QWidget):
 
     @property
     def steps(self) -> int:
-        return max((len(t.values) for t in self._traces), default=0)
+        return max((len(t.values) for t in self.traces), default=0)
 
     def set_traces(self, traces: Sequence[Trace]) -> None:
         """Show these, those without a single known value left out."""
-        self._traces = [t for t in traces if np.isfinite(t.values).any()]
+        self.traces = [t for t in traces if np.isfinite(t.values).any()]
         self._at = max(self.steps - 1, 0)
         self.setVisible(self.steps > 1)
         self.update()
@@ -82,7 +82,7 @@ class ReplayPlot(QWidget):
         area = QRectF(0, HEAD, self.width(), self.height() - HEAD).adjusted(1, 2, -1, -2)
         painter.fillRect(area, theme.colour("canvas"))
         left = 0.0
-        for trace in self._traces:
+        for trace in self.traces:
             colour = QColor(theme.term_colour(COLOURS[trace.name]))
             painter.setPen(QPen(colour, 1.6))
             painter.drawPolyline(self._line(trace.values, area))

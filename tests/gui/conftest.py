@@ -77,7 +77,8 @@ def open_studio(qtbot, settings, wait) -> Iterator[Callable]:
         window = open_window(settings, data, restore=restore)
         windows.append(window)
         qtbot.waitExposed(window)
-        qtbot.waitUntil(lambda: window.built, timeout=TIMEOUT_MS)
+        window.activateWindow()  # shortcuts belong to the active window
+        qtbot.waitUntil(lambda: window.built and window.isActiveWindow(), timeout=TIMEOUT_MS)
         return window
 
     yield start

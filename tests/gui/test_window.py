@@ -1,0 +1,245 @@
+"""What the window does, driven by hand: drops, fixes, poses, views, palette, replay, X-ray."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hands import click, drag_over, drop, fill
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+
+from self6d.training.events import Scalars
+from studio.guard import HEALTH, HealthWatch
+from studio.jobs import Job, JobSpec, JobState
+from studio.palette import CommandPalette
+from studio.panels.help import HelpDialog
+
+pytestmark = pytest.mark.gui
+
+CONTROL = Qt.KeyboardModifier.ControlModifier
+
+
+@pytest.fixture
+def posed(opened, wait):
+    """A labelled frame with the truth as the pose that is worked on."""
+    project = opened.project
+    index = project.recording.splits["eval"][0]
+    project.select_frame(index)
+    wait(lambda: opened.director.frame.index == index)
+    truth = opened.director.frame.truth
+    project.select_object(truth[0].object_id)
+    project.put_poses(index, list(truth), "predicted")
+    view = opened.workspace.stage.frame_view
+    wait(lambda: view.rendering("predicted") is not None and view.rendering("truth") is not None)
+    return opened
+
+
+def dialog(kind: type):
+    return next((w for w in QApplication.topLevelWidgets() if isinstance(w, kind)), None)
+
+
+def test_drops_are_announced_taken_or_refused_with_the_reason(opened, sample, tmp_path, wait):
+    window, banner = opened, opened.banner
+    letter = tmp_path / "letter.txt"
+    letter.write_text("no model")
+    drag_over(window, [letter])
+    assert window.drop.isVisible()
+    assert not window.drop.welcome
+    drop(window, letter)
+    assert not window.drop.isVisible()
+    assert "letter.txt cannot be opened" in banner.text.text()
+    (tmp_path / "empty").mkdir()
+    drop(window, tmp_path / "empty")
+    wait(lambda: "empty" in banner.text.text())
+    assert window.project.recording_path == sample
+
+    stray = tmp_path / "widget.ply"
+    shutil.copy(sample / "models" / "obj_000001.ply", stray)
+    drag_over(window, [stray])
+    assert window.drop.text == "Open widget.ply as a CAD model"
+    drop(window, stray)
+    wait(lambda: len(window.project.models) == 4)
+    assert len({m.object_id for m in window.project.models}) == 4
+    QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
+    assert len(window.project.models) == 3
+
+
+def test_doctors_fix_is_one_click_and_undone_by_one(open_studio, sample, tmp_path, wait):
+    wrong = tmp_path / "wrong"
+    shutil.copytree(sample, wrong)
+    for path in wrong.rglob("scene_camera.json"):
+        table = json.loads(path.read_text())
+        for camera in table.values():
+            camera["depth_scale"] *= 10
+        path.write_text(json.dumps(table))
+    window = open_studio(wrong)
+    panel, project = window.workspace.doctor_panel, window.project
+    wait(lambda: any(f["code"] == "depth-scale" for f in panel.report.get("findings", ())))
+    assert window.header.state("data") == "bad"
+    number = [f["code"] for f in panel.report["findings"]].index("depth-scale")
+    wait(lambda: panel.fix_buttons[number].isVisible())
+    click(panel.fix_buttons[number])
+    wait(lambda: project.recording_path != wrong)
+    wait(lambda: panel.report and panel.report["path"] == str(project.recording_path))
+    assert "depth-scale" not in [f["code"] for f in panel.report["findings"]]
+    QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
+    assert project.recording_path == wrong
+
+
+def test_every_way_to_look_at_a_pose_shows_something_else(posed, wait):
+    view = posed.workspace.stage.frame_view
+    pictures = {}
+    for mode in ("photo", "overlay", "wipe", "depth"):
+        click(view.modes.button(mode))
+        pictures[mode] = view.canvas.grab().toImage()
+    assert len({bytes(p.constBits()) for p in pictures.values()}) == 4
+    assert view.difference_mm < 10
+    plain = pictures["depth"]
+    for box in (view.show_box, view.show_mask, view.show_truth):
+        click(box)
+        assert view.canvas.grab().toImage() != plain
+        click(box)
+    middle = view.canvas.to_widget_point(QPointF(64.5, 48.5)).toPoint()
+    QTest.mouseMove(view.canvas, middle + QPoint(3, 3))
+    QTest.mouseMove(view.canvas, middle)
+    wait(lambda: "rgb" in view.readout.text())
+    assert "mm  point" in view.readout.text() or "no depth" in view.readout.text()
+
+
+def test_pose_moves_by_keys_mouse_and_palette_and_all_is_undone(posed, wait):
+    project, space = posed.project, posed.workspace
+    start = project.pose()
+    space.inspector.setCurrentWidget(space.pose_panel)
+    click(space.pose_panel.edit)
+    canvas = space.stage.frame_view.canvas
+    QTest.keyClick(canvas, Qt.Key.Key_Right)
+    np.testing.assert_allclose(project.pose().t - start.t, [0.001, 0, 0], atol=1e-9)
+    QTest.qWait(900)  # later than nudges that undo together
+    middle = canvas.rect().center()
+    QTest.mousePress(canvas, Qt.MouseButton.LeftButton, pos=middle)
+    QTest.mouseMove(canvas, middle + QPoint(0, 20))
+    QTest.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=middle + QPoint(0, 20))
+    assert project.pose().t[1] > start.t[1]
+    QTest.qWait(900)
+    QTest.keyClick(posed, Qt.Key.Key_P, CONTROL | Qt.KeyboardModifier.ShiftModifier)
+    wait(lambda: dialog(CommandPalette) is not None)
+    palette = dialog(CommandPalette)
+    QTest.keyClicks(palette.search, "perturb")
+    QTest.keyClick(palette.search, Qt.Key.Key_Return)
+    assert project.undo.undoText() == "Perturb pose"
+    assert project.undo.count() == 3
+    for _ in range(3):
+        QTest.keyClick(posed, Qt.Key.Key_Z, CONTROL)
+    np.testing.assert_array_equal(project.pose().t, start.t)
+    np.testing.assert_array_equal(project.pose().R, start.R)
+
+
+def test_single_image_plays_live_and_is_replayed(posed, wait):
+    project, space = posed.project, posed.workspace
+    panel = space.pose_panel
+    space.inspector.setCurrentWidget(panel)
+    click(panel.perturb)
+    start = project.pose()
+    fill(panel.steps, "12")
+    click(panel.optimise)
+    job = posed.runs.job
+    wait(lambda: job.state.over)
+    assert job.state is JobState.DONE, job.details
+    assert not np.array_equal(project.pose().t, start.t)
+    assert panel.plot.isVisible()
+    assert [trace.name for trace in panel.plot.traces] == ["loss", "rotation", "shift"]
+    panel.replay.setFocus()
+    QTest.keyClick(panel.replay, Qt.Key.Key_Home)
+    first = job.ending.result["trajectory"]["t_m2c"][0]
+    np.testing.assert_allclose(project.pose().t, first)
+    assert "Step 0, loss" in panel.replay_note.text()
+    assert "off by" in panel.replay_note.text()
+    QTest.keyClick(posed, Qt.Key.Key_Z, CONTROL)
+    np.testing.assert_array_equal(project.pose().t, start.t)
+
+
+def test_xray_shows_arrows_and_a_map_and_goes_with_the_pose(posed, wait):
+    space = posed.workspace
+    layer = space.stage.frame_view.xray
+    space.inspector.setCurrentWidget(space.xray_panel)
+    click(space.xray_panel.examine)
+    wait(lambda: space.xray_panel.xray is not None)
+    shown = [name for name, glyph in space.xray_panel.glyphs.items() if glyph.isVisible()]
+    assert shown == ["total", "mask", "ab", "ms_ssim", "perceptual", "geometry"]
+    before = space.stage.frame_view.canvas.grab().toImage()
+    click(space.xray_panel.glyphs["geometry"])
+    assert layer.term == "geometry"
+    assert space.stage.frame_view.canvas.grab().toImage() != before
+    QTest.keyClick(posed, Qt.Key.Key_Right, Qt.KeyboardModifier.AltModifier)
+    assert space.xray_panel.xray is None
+
+
+def test_click_on_a_checkpoint_looks_through_it(opened, trained, wait):
+    drop(opened, trained)
+    curves = opened.workspace.curves
+    wait(lambda: "stage1" in curves.runs and curves.runs["stage1"].checkpoints)
+    asked = []
+    curves.checkpointClicked.connect(lambda run, step: asked.append((run, step)))
+    place = curves.checkpoint_place("stage1", curves.runs["stage1"].checkpoints[-1])
+    QTest.mouseClick(curves.plot.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    wait(lambda: asked)
+    assert asked == [("stage1", 2)]
+    wait(lambda: "at step 2" in opened.banner.text.text())
+
+
+def test_run_of_a_shell_is_followed_when_dropped(opened, sample, quick, tmp_path, wait):
+    spec = JobSpec(
+        "train", tmp_path / "run", models=(sample / "models",), preset="tiny", steps=100_000,
+        options={"camera": sample}, overrides=dict(quick),
+    )  # fmt: skip
+    process = subprocess.Popen(
+        spec.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        wait(lambda: (spec.out / "events.jsonl").exists())
+        drop(opened, spec.out)
+        wait(lambda: opened.runs.job is not None and opened.runs.job.state is JobState.RUNNING)
+        assert opened.runs.job.pid == process.pid
+        wait(lambda: opened.workspace.curves.terms())
+        click(opened.job_bar.stop)
+        wait(lambda: opened.runs.job.state is JobState.STOPPED)
+        process.wait(20)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_help_opens_on_the_page_of_the_step(opened, wait):
+    click(opened.header.buttons["evaluate"])
+    QTest.keyClick(opened, Qt.Key.Key_F1)
+    wait(lambda: dialog(HelpDialog) is not None)
+    page = dialog(HelpDialog)
+    assert page.list.currentItem().text() == "Evaluate, export"
+    assert len(page.text.toPlainText()) > 300
+    page.close()
+
+
+def test_falling_health_pauses_the_run_once_and_says_why(qtbot):
+    class Watched(Job):
+        pauses = 0
+
+        def pause(self) -> None:
+            self.pauses += 1
+
+    job = Watched(JobSpec("adapt", Path("/nowhere/run"), overrides={"adapt.collapse": 0.6}))
+    job.state = JobState.RUNNING
+    watch, said = HealthWatch(), []
+    watch.collapsed.connect(lambda about, text: said.append(text))
+    watch.watch(job)
+    for step, health in ((0, 0.8), (50, 0.5), (100, 0.4), (150, 0.3)):
+        job.scalars.emit([Scalars(step, {HEALTH: health})])
+    assert job.pauses == 1
+    assert "from 0.80 to 0.40 at step 100" in said[0]
+    assert len(said) == 1
+    job.scalars.emit([Scalars(200, {HEALTH: 0.7}), Scalars(250, {HEALTH: 0.1})])
+    assert job.pauses == 2  # it had recovered in between

@@ -1,0 +1,82 @@
+"""A window used for long: prints the memory of its processes before and after, as JSON.
+
+python tests/helpers/long_use.py SETTINGS.ini RECORDING cycles|frames COUNT
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from PySide6.QtCore import QEventLoop, QTimer
+
+from studio.app import make_application, open_window
+from studio.settings import Settings
+
+WARM_UP = 0.1  # share of the count that is not counted
+
+
+def wait(condition: Callable[[], object], seconds: float = 120) -> None:
+    loop, until = QEventLoop(), time.monotonic() + seconds
+
+    def look() -> None:
+        if condition() or time.monotonic() > until:
+            loop.quit()
+        else:
+            QTimer.singleShot(5, look)
+
+    look()
+    if not condition():
+        loop.exec()
+    assert condition(), "the window did not get there"
+
+
+def main(ini: str, recording: str, what: str, count: int) -> None:
+    app = make_application()
+    window = open_window(Settings(Path(ini)), Path(recording), restore=False)
+    project = window.project
+    ready = lambda: project.models and window.director.frame is not None  # noqa: E731
+    wait(lambda: window.built and ready() and window.workspace.doctor_panel.report)
+
+    def settled() -> None:
+        wait(lambda: not window.engine.busy and not window.worker.busy)
+
+    def cycle(_: int) -> None:
+        window.opener.open_recording(Path(recording))
+        wait(ready)
+        window.close_project()
+
+    def change(number: int) -> None:
+        project.select_frame(number % len(project.recording))
+        app.processEvents()
+
+    work = {"cycles": cycle, "frames": change}[what]
+    for number in range(max(int(WARM_UP * count), 20)):
+        work(number)
+    settled()
+    before = resident(window)
+    began = time.monotonic()
+    for number in range(count):
+        work(number)
+    settled()
+    print(json.dumps({
+        "what": what, "count": count, "seconds": round(time.monotonic() - began, 1),
+        "before_mb": before, "after_mb": resident(window),
+    }))  # fmt: skip
+    window.close()
+
+
+def resident(window) -> dict[str, float]:
+    """MB held by the window's process and by its two helpers."""
+    pids = {"window": psutil.Process().pid, "frames": window.engine.pid, "work": window.worker.pid}
+    return {
+        name: round(psutil.Process(pid).memory_info().rss / 2**20, 1) for name, pid in pids.items()
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
