@@ -144,12 +144,15 @@ class SyntheticTask:
         values = self._health(step)
         batch = self.batches.take(step, self.batch_size)
         graphed = self._load(batch)
+        seed = mixed_seed(self.seed, step, self.world.rank, LOSS_STREAM)
+        if graphed is None:
+            terms = self._losses(batch, torch.Generator(device=self.device).manual_seed(seed))
+        # from here on the interpreter is mostly free: backward and replay run without it
         self.batches.start(step + 1, self.batch_size)
+        terms = self._backward(terms) if graphed is None else graphed.run(seed)
         rate = learning_rate(step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        seed = mixed_seed(self.seed, step, self.world.rank, LOSS_STREAM)
-        terms = graphed.run(seed) if graphed else self._backward(batch, seed)
         # with the loss, so that all ranks find the same step finite
         self.world.average(
             [terms["total"], *(p.grad for p in self.parameters if p.grad is not None)]
@@ -162,10 +165,9 @@ class SyntheticTask:
         values |= {f"loss/{name}": value for name, value in terms.items()}
         return values | {"lr": rate, SKIPPED: ~ok}
 
-    def _backward(self, batch: SceneBatch, seed: int) -> dict[str, Tensor]:
-        """The terms of a batch, and their gradients, without a graph."""
+    def _backward(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The gradients of "total"; the terms without theirs."""
         self.optimizer.zero_grad(set_to_none=True)
-        terms = self._losses(batch, torch.Generator(device=self.device).manual_seed(seed))
         terms["total"].backward()
         return {name: value.detach() for name, value in terms.items()}
 
