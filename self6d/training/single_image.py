@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from self6d.config_fields import Limits
 from self6d.losses.objective import SelfSupervision, Target
 from self6d.render import render
 from self6d.render.models import PackedModels
@@ -21,25 +23,25 @@ from self6d.training.regions import ModelBoxes
 class OptimizeConfig:
     """How a pose is optimised on one image."""
 
-    steps: int = 200
+    steps: Annotated[int, Limits(1, 100_000)] = 200
     """Adam steps."""
-    rotation_step: float = 0.02
+    rotation_step: Annotated[float, Limits(0, 10)] = 0.02
     """First step size of the rotation, radians; falls to zero along a cosine."""
-    translation_step: float = 0.02
+    translation_step: Annotated[float, Limits(0, 10)] = 0.02
     """First step size of the translation, in diameters of the object (4 mm for 20 cm)."""
-    region: int = 256
+    region: Annotated[int, Limits(16, 2048)] = 256
     """Side of the square image region that is rendered and compared, pixels."""
-    padding: float = 1.4
+    padding: Annotated[float, Limits(0.1, 10)] = 1.4
     """Side of the region against the longer side of the object's box."""
     flips: bool = True
     """Also start from half turns about the model's three axes; the colour terms choose."""
-    starts: int = 1
+    starts: Annotated[int, Limits(1, 4096)] = 1
     """Starts per pose (and per flip), the first one unperturbed."""
-    start_angle: float = 0.15
+    start_angle: Annotated[float, Limits(0, 10)] = 0.15
     """Standard deviation of the perturbed starts' rotation, radians."""
-    start_shift: float = 0.03
+    start_shift: Annotated[float, Limits(0, 10)] = 0.03
     """Standard deviation of the perturbed starts' translation, diameters."""
-    race: float = 0.25
+    race: Annotated[float, Limits(0, 1)] = 0.25
     """On a CPU: share of the steps after which only the starts of an image that may still win go
     on; 1: all of them go on."""
     graph: bool = True
@@ -233,10 +235,22 @@ class PoseOptimiser:
         """What happened up to now, the terms at the present poses included."""
         done = int(self.count)
         self.jitter[done] = 0.5
-        self.evaluate(torch.zeros_like(self.momentum))
+        terms = self.evaluate(torch.zeros_like(self.momentum))
+        if done == self.config.steps and done:
+            self._return(terms["total"] > self.term_log["total"][0, self.rows])
         rows = slice(0, done + 1)
         terms = {name: log[rows].clone() for name, log in self.term_log.items()}
         return Trajectory(terms, self.R_log[rows].clone(), self.t_log[rows].clone(), self.group)
+
+    def _return(self, worse: Tensor) -> None:
+        """Take starts that end worse than they began, (M,) bool, back to their best pose."""
+        if not worse.any():
+            return
+        best = self.term_log["total"][: int(self.count), self.rows].argmin(0)
+        R, t = self.R_log[best, self.rows], self.t_log[best, self.rows]
+        back = PoseParameters(R, t, self.pose.centre)
+        self.pose.R[worse], self.pose.position[worse] = back.R[worse], back.position[worse]
+        self.evaluate(torch.zeros_like(self.momentum))
 
 
 def optimise_poses(

@@ -144,6 +144,20 @@ class TestOptimise:
         assert off["plus"] < 0.004
         assert off["plus"] < 0.6 * off["paper"]
 
+    def test_what_ends_worse_than_it_began_returns_to_its_best_pose(self):
+        """One corner of the object is seen: a step too far and nothing leads back."""
+        rgb, depth, mask = (x.clone() for x in scene())
+        rgb[..., :47], depth[..., :47], mask[..., :47] = 0, 0, 0
+        objective = SelfSupervision(replace(LOSS, ms_ssim=0.0))
+        target = objective.observe(rgb, depth, mask, K)
+        config = OptimizeConfig(steps=10, region=SIZE, translation_step=0.5)
+        way = optimise_poses(target, MODELS, INDEX, R0, T0, objective, config)
+        total = way.terms["total"][:, 0]
+        assert total[-2] > total[0]
+        assert total[-1] <= total[0]
+        best = total[:-1].argmin()
+        assert torch.allclose(way.t[-1], way.t[best], atol=1e-6)
+
     def test_an_object_that_is_not_there_leaves_the_pose_alone(self):
         rgb, depth, mask = scene()
         way = optimise(1, steps=5, scene_=(rgb, depth, torch.zeros_like(mask)), start=(R0, T0))
