@@ -91,7 +91,8 @@ def take(out: Path, look: str, scale: int, data: Path, run: Path) -> None:
         settings.theme, settings.runs_folder = look, run.parent
         settings.add_recent(data, [])
         window = open_window(settings, restore=False)
-        window.resize(*(side // scale for side in SCREENS[scale]))
+        size = tuple(side // scale for side in SCREENS[scale])
+        window.resize(*size)
         story = pages(window, data, run)
         began = time.monotonic()
 
@@ -104,6 +105,9 @@ def take(out: Path, look: str, scale: int, data: Path, run: Path) -> None:
                 if waiting is None or waiting():
                     step = next(story)
                     if isinstance(step, str):
+                        if (window.width(), window.height()) != size:
+                            print(f"{step}-{look}-{scale}x: the window has grown to "
+                                  f"{window.width()} x {window.height()}")  # fmt: skip
                         picture(window).save(str(out / f"{step}-{look}-{scale}x.png"))
                         waiting = None
                     else:

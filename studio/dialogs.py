@@ -71,6 +71,7 @@ class Banner(QFrame):
         super().__init__()
         self._mark = QLabel()
         self.text = label("", wrap=True, select=True)
+        self.text.setMinimumSize(10, 18)  # a long message must not make the window grow
         self.details = QPlainTextEdit()
         self.details.setReadOnly(True)
         self.details.setMaximumHeight(160)

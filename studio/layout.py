@@ -63,10 +63,11 @@ class Workspace(QObject):
         self._front: dict[str, int] = {}
         self.inspector = QTabWidget()
         self.inspector.setDocumentMode(True)
-        self.inspector.setMinimumWidth(272)
-        self.tree.setMinimumWidth(144)
+        self.inspector.setMinimumWidth(288)
+        self.tree.setMinimumWidth(136)
         self.bottom = QTabWidget()
         self.bottom.setDocumentMode(True)
+        self.bottom.setMinimumHeight(196)
         self.bottom.addTab(self.curves, "Curves")
         self.bottom.addTab(self.jobs_panel, "Jobs")
         self.bottom.addTab(self.log, "Log")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from self6d.paths import user_state
+from studio import kept_scores
 from studio.dialogs import copy_text
 from studio.engine import Engine, Failure
 from studio.jobs.job import JobSpec
@@ -170,7 +168,10 @@ class EvaluatePage(QWidget):
             self.split.addItem("all with labels", None)
         for name in sorted(names, key=lambda n: n != "eval"):
             self.split.addItem(f"{name} ({len(info.splits[name])})", name)  # type: ignore[union-attr]
-        self._load_kept()
+        self.worst.clear()
+        self.evaluated_runs, self.results = kept_scores.load(info.root) if info else ([], [])
+        if self.results:
+            self.table.show_runs(self.results, self._captions())
         self._refresh()
 
     def _refresh(self, *_: object) -> None:
@@ -205,7 +206,8 @@ class EvaluatePage(QWidget):
         self.results, self.evaluated_runs = results, runs
         self.table.show_runs(results, self._captions())
         self.worst.clear()
-        self._keep()
+        if self.project.recording is not None:
+            kept_scores.keep(self.project.recording.root, runs, results)
         self._refresh()
         self.evaluated.emit()
 
@@ -272,32 +274,3 @@ class EvaluatePage(QWidget):
             [str(r) for r in self.evaluated_runs], self.split.currentData(),
             failed=self.failed.emit, done=lambda _: None,
         )  # fmt: skip
-
-    def _kept_file(self) -> Path | None:
-        root = self.project.recording.root if self.project.recording else None
-        if root is None:
-            return None
-        name = hashlib.sha256(root.encode()).hexdigest()[:16]
-        return user_state() / "evaluations" / f"{name}.json"
-
-    def _keep(self) -> None:
-        """The last evaluation of a recording comes back when it is opened again."""
-        path = self._kept_file()
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kept = {"runs": [str(r) for r in self.evaluated_runs], "results": self.results}
-            path.write_text(json.dumps(kept))
-
-    def _load_kept(self) -> None:
-        self.results, self.evaluated_runs = [], []
-        self.worst.clear()
-        path = self._kept_file()
-        if path is None or not path.exists():
-            return
-        try:
-            kept = json.loads(path.read_text())
-            self.results = kept["results"]
-            self.evaluated_runs = [Path(r) for r in kept["runs"]]
-        except (ValueError, KeyError, OSError):
-            return
-        self.table.show_runs(self.results, self._captions())

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QComboBox, QLabel, QToolButton, QVBoxLayout, QWidg
 
 from self6d.training.events import Scalars
 from studio.theme import theme
+from studio.views.axis import ValueAxis
 from studio.views.flow import FlowLayout
 from studio.views.legend import LegendEntry
 from studio.views.run_curves import RunCurves
@@ -38,7 +39,7 @@ class CurvesView(QWidget):
         self._mark_lines: list[pg.InfiniteLine] = []
         self._ranged = False
 
-        self._values_axis = _ValueAxis("left")
+        self._values_axis = ValueAxis("left")
         self.plot = pg.PlotWidget(axisItems={"left": self._values_axis})
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
@@ -323,21 +324,3 @@ class CurvesView(QWidget):
         self.plot.showGrid(x=True, y=True, alpha=0.12)
         self._cursor.setPen(pg.mkPen(theme.tokens.muted))
         self.refresh()
-
-
-class _ValueAxis(pg.AxisItem):
-    """Even ticks; on the logarithmic scale they are labelled with the values they stand for."""
-
-    def __init__(self, side: str) -> None:
-        super().__init__(side)
-        self._log = True
-
-    def set_log(self, on: bool) -> None:
-        self._log = on
-        self.picture = None
-        self.update()
-
-    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
-        if not self._log:
-            return super().tickStrings(values, scale, spacing)
-        return [f"{10**value:.2g}" for value in values]
