@@ -39,8 +39,8 @@ class XrayPanel(QWidget):
         self.project, self.director, self.engine = project, director, engine
         self.xray: Xray | None = None
         self.term = "total"
-        self.examine = button("Examine this pose", self.ask, "primary")
-        self.follow = QCheckBox("Follow the pose")
+        self.examine = button("Examine pose", self.ask, "primary")
+        self.follow = QCheckBox("Follow it")
         self.follow.setToolTip("Examine again whenever the pose changes")
         self.follow.toggled.connect(lambda on: self.ask() if on else None)
         self.note = label(EXPLAIN, "small", wrap=True)

@@ -20,4 +20,5 @@ class ValueAxis(pg.AxisItem):
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         if not self._log:
             return super().tickStrings(values, scale, spacing)
-        return [f"{10**value:.2g}" for value in values]
+        numbers = [10**value for value in values]
+        return [f"{x:.0f}" if 10 <= x < 1e5 else f"{x:.2g}" for x in numbers]

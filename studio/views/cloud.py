@@ -48,7 +48,7 @@ class CloudView(QWidget):
         self.follow.setChecked(True)
         fit = IconButton("maximize", "Fit (F)", self.fit)
         self.legend = label("", "small", wrap=True)
-        self.legend.setMinimumWidth(10)
+        self.legend.setMinimumSize(10, 16)  # wrapped text must not make the window grow
         self.message = label("The 3D view shows depth: open an RGB-D recording.", "muted")
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.message.setWordWrap(True)
