@@ -151,10 +151,16 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def merge(*layers: dict[str, Any]) -> dict[str, Any]:
-    """Nested dicts laid over each other; later ones win."""
+    """Nested dicts laid over each other; later ones win.
+
+    Raises:
+        InputError: what is a section in one is a value in another.
+    """
     out: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
+            if key in out and isinstance(value, dict) != isinstance(out[key], dict):
+                raise InputError(f"{key}: is a section, not a value", remedy=f"Set {key}.NAME.")
             if isinstance(value, dict) and isinstance(out.get(key), dict):
                 out[key] = merge(out[key], value)
             else:

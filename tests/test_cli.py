@@ -171,7 +171,9 @@ def test_ctl_reaches_the_run(run_path, capsys):
     assert control.take_live() == {"loss.mask": 0.5, "loss.ab": 0.0}
 
 
-@pytest.mark.parametrize("arguments", [["live"], ["live", "a=x"], ["pause", "a=1"]])
+@pytest.mark.parametrize(
+    "arguments", [["live"], ["live", "a=x"], ["live", "a=nan"], ["pause", "a=1"]]
+)
 def test_ctl_refuses_nonsense(arguments, run_path, capsys):
     RunFolder.create(run_path, "toy", {})
     assert cli.run(["ctl", str(run_path), *arguments]) == 2

@@ -173,6 +173,29 @@ def test_every_field_is_documented():
     assert missing == []
 
 
+def test_every_number_has_a_lowest_value():
+    """So that nonsense is refused in one line, and forms know where to stop."""
+    from self6d.run_config import RunConfig
+
+    numbers = [info for info in config.describe(RunConfig()) if info.kind in (int, float)]
+    assert [info.key for info in numbers if info.minimum is None] == []
+    assert all(info.minimum <= info.value for info in numbers)
+
+
+@pytest.mark.parametrize(
+    "text", ["count = " + "9" * 5000, "limit = " + "9" * 400, "file = " + "[" * 3000, 'on = "x']
+)
+def test_endless_values_are_a_short_line(text):
+    with pytest.raises(InputError) as caught:
+        config.from_toml(Outer, text)
+    assert len(caught.value.one_line()) < 300
+
+
+def test_a_section_is_no_value():
+    with pytest.raises(InputError, match="inner: is a section, not a value"):
+        config.merge({"inner": 3}, {"inner": {"rate": 1}})
+
+
 def test_shared_defaults_are_not_shared():
     first, second = Outer(), Outer()
     first.inner.names.append("x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -67,6 +68,8 @@ def _numbers(assignments: list[str]) -> dict[str, float]:
         key, _, value = text.partition("=")
         try:
             values[key] = float(value)
+            if not math.isfinite(values[key]):
+                raise ValueError
         except ValueError:
             raise InputError(
                 f"{text!r} is not KEY=NUMBER", remedy="Write it like loss.mask=0.5."

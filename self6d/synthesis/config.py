@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
+from self6d.config_fields import Limits
 from self6d.errors import InputError
 from self6d.geometry import Camera
 
@@ -15,82 +17,82 @@ from self6d.geometry import Camera
 class SynthesisConfig:
     """Contents, poses, light and camera of the images a network is trained on."""
 
-    height: int = 480
+    height: Annotated[int, Limits(32, 4096)] = 480
     """Height of the images, pixels; the camera is scaled to it."""
 
-    instances_min: int = 3
+    instances_min: Annotated[int, Limits(1, 100)] = 3
     """Fewest labelled instances in an image."""
 
-    instances_max: int = 8
+    instances_max: Annotated[int, Limits(1, 100)] = 8
     """Most labelled instances in an image."""
 
-    distractors_min: int = 1
+    distractors_min: Annotated[int, Limits(0, 100)] = 1
     """Fewest unlabelled things in an image."""
 
-    distractors_max: int = 5
+    distractors_max: Annotated[int, Limits(0, 100)] = 5
     """Most unlabelled things in an image."""
 
-    repeat: float = 0.2
+    repeat: Annotated[float, Limits(0, 1)] = 0.2
     """Share of instances that may repeat an object already in the image (one object: always)."""
 
-    resting: float = 0.5
+    resting: Annotated[float, Limits(0, 1)] = 0.5
     """Share of images in which things rest on a table (physically plausible); else they float."""
 
-    clutter: float = 0.6
+    clutter: Annotated[float, Limits(0, 1)] = 0.6
     """Share of floating instances put before or behind others; how densely resting ones lie."""
 
-    distance_near_m: float = 0.0
+    distance_near_m: Annotated[float, Limits(0)] = 0.0
     """Nearest distance of an instance, metres; 0: derived from `apparent_max`."""
 
-    distance_far_m: float = 0.0
+    distance_far_m: Annotated[float, Limits(0)] = 0.0
     """Farthest distance of an instance, metres; 0: derived from `apparent_min`."""
 
-    apparent_min: float = 0.12
+    apparent_min: Annotated[float, Limits(0.001, 10)] = 0.12
     """Smallest projected diameter of a middle-sized object over the image's short side."""
 
-    apparent_max: float = 0.55
+    apparent_max: Annotated[float, Limits(0.001, 10)] = 0.55
     """Largest projected diameter of a middle-sized object over the image's short side."""
 
-    elevation_min_deg: float = -90.0
+    elevation_min_deg: Annotated[float, Limits(-90, 90)] = -90.0
     """Lowest viewpoint above the objects' horizon (model z up), degrees; -90 to 90: no limit."""
 
-    elevation_max_deg: float = 90.0
+    elevation_max_deg: Annotated[float, Limits(-90, 90)] = 90.0
     """Highest viewpoint above the objects' horizon (model z up), degrees."""
 
-    roll_deg: float = 180.0
+    roll_deg: Annotated[float, Limits(0, 180)] = 180.0
     """Largest in-plane rotation when the elevation is limited, degrees."""
 
-    focal_jitter: float = 0.0
+    focal_jitter: Annotated[float, Limits(0, 0.9)] = 0.0
     """Random change of the focal lengths of each image, relative."""
 
     backgrounds: str = ""
     """Folder of photographs used behind the objects; empty: procedural pictures alone."""
 
-    photo_share: float = 0.7
+    photo_share: Annotated[float, Limits(0, 1)] = 0.7
     """Share of backgrounds taken from the folder, if one is given."""
 
-    background_pool: int = 256
+    background_pool: Annotated[int, Limits(0, 100_000)] = 256
     """How many procedural background pictures are painted once and then cropped at random."""
 
-    material_jitter: float = 1.0
+    material_jitter: Annotated[float, Limits(0, 10)] = 1.0
     """How far an instance's colours leave the CAD model's (tint, hue, tone, dirt); 0: none."""
 
-    light_variety: float = 1.0
+    light_variety: Annotated[float, Limits(0, 10)] = 1.0
     """How far the light leaves a plain white one (direction, colour, highlights); 0: not at all."""
 
     shadows: bool = True
     """Soft contact shadows of the things on the plane."""
 
-    camera_effects: float = 1.0
+    camera_effects: Annotated[float, Limits(0, 10)] = 1.0
     """Strength of camera effects (exposure, noise, blur, JPEG, ...); 0: a perfect camera."""
 
-    faces_max: int = 0
+    faces_max: Annotated[int, Limits(0)] = 0
     """Meshes are simplified to about this many triangles for rendering; 0: used as they are."""
 
     pbr: str = ""
     """A BOP dataset with truth (such as train_pbr) that is mixed in; empty: none."""
 
-    pbr_share: float = 0.5
+    pbr_share: Annotated[float, Limits(0, 1)] = 0.5
     """Share of batches taken from `pbr`, if it is given."""
 
     def __post_init__(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from self6d.config_fields import Limits
 from self6d.errors import InputError
 
 
@@ -12,21 +13,21 @@ from self6d.errors import InputError
 class AdaptConfig:
     """How stage 2 adapts a network to unlabelled frames. The defaults are the paper's form."""
 
-    steps: int = 600
+    steps: Annotated[int, Limits(1, 10**9)] = 600
     """Optimiser steps."""
-    batch: int = 6
+    batch: Annotated[int, Limits(1, 1024)] = 6
     """Frames a step (and a GPU)."""
-    max_objects: int = 32
+    max_objects: Annotated[int, Limits(1, 4096)] = 32
     """Most detected objects rendered in a step; more are drawn at random."""
-    region: int = 256
+    region: Annotated[int, Limits(16, 2048)] = 256
     """Side of the square regions that are rendered and compared, pixels."""
-    padding: float = 1.3
+    padding: Annotated[float, Limits(0.1, 10)] = 1.3
     """Side of a region against the longer side of the object's box."""
     use_depth: bool = True
     """False ignores the frames' depth altogether (RGB-only mode)."""
-    image_height: int = 0
+    image_height: Annotated[int, Limits(0, 10_000)] = 0
     """Frames are resampled to this height, pixels; 0 keeps the recording's."""
-    cache_mb: int = 4096
+    cache_mb: Annotated[int, Limits(0)] = 4096
     """Frames are kept in memory if all together need no more than this; else read again."""
 
     scope: Literal["heads", "pose", "all"] = "pose"
@@ -34,67 +35,67 @@ class AdaptConfig:
     self_scope: Literal["auto", "heads", "scope"] = "auto"
     """What L_self itself moves: the pose heads alone, or all of `scope`. "auto": the heads if the
     network's translation starts from its own mask, since that start passes on no gradient."""
-    lr: float = 1e-4
+    lr: Annotated[float, Limits(0, 1)] = 1e-4
     """Learning rate of AdamW, while it is flat."""
-    warmup: int = 100
+    warmup: Annotated[int, Limits(0)] = 100
     """Steps over which the learning rate rises."""
-    flat: float = 0.72
+    flat: Annotated[float, Limits(0, 1)] = 0.72
     """Share of the steps with the full learning rate; a cosine to zero follows."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Limits(0, 10)] = 0.0
     """Of weights; biases and norms have none."""
-    clip: float = 1.0
+    clip: Annotated[float, Limits(0)] = 1.0
     """Largest gradient norm; 0: not clipped."""
-    ema: float = 0.99
+    ema: Annotated[float, Limits(0, 0.999_999)] = 0.99
     """Decay of the teacher's weights, moved after every step; the teacher is what is exported."""
-    box_jitter: float = 0.05
+    box_jitter: Annotated[float, Limits(0, 0.5)] = 0.05
     """The student's boxes are shifted and scaled by up to this share."""
-    augment: float = 0.0
+    augment: Annotated[float, Limits(0, 10)] = 0.0
     """Strength of the photometric augmentation that only the student sees."""
-    detection_score: float = 0.3
+    detection_score: Annotated[float, Limits(0, 1)] = 0.3
     """Lowest score of a detection that counts."""
 
-    refresh_every: int = 150
+    refresh_every: Annotated[int, Limits(0)] = 150
     """Steps after which the teacher looks at frames again; 0: only at the start."""
-    refresh_frames: int = 0
+    refresh_frames: Annotated[int, Limits(0)] = 0
     """Frames looked at (and refined) in each refresh, in turn; 0: all of them."""
 
-    self_weight: float = 1.0
+    self_weight: Annotated[float, Limits(0)] = 1.0
     """Weight of L_self on the student's poses."""
     pseudo: bool = False
     """Refine the teacher's poses on their frames and learn from those that checks agree on."""
-    pseudo_weight: float = 10.0
+    pseudo_weight: Annotated[float, Limits(0)] = 10.0
     """Weight of the point-matching loss to kept poses, metres (Self6D++)."""
-    label_weight: float = 0.0
+    label_weight: Annotated[float, Limits(0)] = 0.0
     """Weight of the network's own stage-1 losses on kept poses."""
-    pseudo_steps: int = 60
+    pseudo_steps: Annotated[int, Limits(1, 100_000)] = 60
     """Optimiser steps of a refinement; flips, starts and step sizes come from [optimize]."""
-    pseudo_region: int = 128
+    pseudo_region: Annotated[int, Limits(16, 2048)] = 128
     """Side of the regions in a refinement, pixels."""
     pseudo_colour: bool = True
     """Refine with MS-SSIM and the perceptual term too; without them it costs a third."""
-    pseudo_chunk: int = 64
+    pseudo_chunk: Annotated[int, Limits(1, 4096)] = 64
     """Starts refined at once."""
-    keep_iou: float = 0.7
+    keep_iou: Annotated[float, Limits(0, 1)] = 0.7
     """A refined pose is kept only if rendered and predicted mask overlap this much."""
-    keep_inliers: float = 0.5
+    keep_inliers: Annotated[float, Limits(0, 1)] = 0.5
     """... and this share of the depth under the mask is explained."""
-    keep_spread: float = 0.1
+    keep_spread: Annotated[float, Limits(0)] = 0.1
     """... and starts that arrived lie within this many diameters of it."""
-    keep_share: float = 0.8
+    keep_share: Annotated[float, Limits(0, 1)] = 0.8
     """... and it is among this share of an object's most trusted poses."""
 
-    synthetic: float = 0.0
+    synthetic: Annotated[float, Limits(0)] = 0.0
     """Weight of stage-1 losses on synthetic images mixed in; 0: none."""
-    synthetic_batch: int = 4
+    synthetic_batch: Annotated[int, Limits(1, 1024)] = 4
     """Synthetic images a step."""
 
-    health_every: int = 50
+    health_every: Annotated[int, Limits(1)] = 50
     """Steps between label-free health checks."""
-    health_frames: int = 16
+    health_frames: Annotated[int, Limits(1, 100_000)] = 16
     """Frames a health check looks at, spread over the recording."""
-    collapse: float = 0.5
+    collapse: Annotated[float, Limits(0, 1)] = 0.5
     """The run is stopped when its health falls below this share of the start's, twice in a row."""
-    patience: int = 0
+    patience: Annotated[int, Limits(0)] = 0
     """Health checks without a new best after which the run ends; 0: it never ends early."""
 
     def __post_init__(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from self6d.config_fields import Limits
 from self6d.errors import InputError
 
 
@@ -13,28 +14,28 @@ from self6d.errors import InputError
 class TrainConfig:
     """How stage 1 trains."""
 
-    steps: int = 8000
+    steps: Annotated[int, Limits(1, 10**9)] = 8000
     """Optimiser steps."""
 
-    batch: int = 32
+    batch: Annotated[int, Limits(1, 4096)] = 32
     """Images a step (and a GPU)."""
 
-    lr: float = 8e-4
+    lr: Annotated[float, Limits(0, 1)] = 8e-4
     """Learning rate of AdamW, while it is flat."""
 
-    warmup: int = 200
+    warmup: Annotated[int, Limits(0, 10**9)] = 200
     """Steps over which the learning rate rises."""
 
-    flat: float = 0.72
+    flat: Annotated[float, Limits(0, 1)] = 0.72
     """Share of the steps with the full learning rate; a cosine to zero follows."""
 
-    weight_decay: float = 0.02
+    weight_decay: Annotated[float, Limits(0, 10)] = 0.02
     """Of weights; biases and norms have none."""
 
-    clip: float = 5.0
+    clip: Annotated[float, Limits(0)] = 5.0
     """Largest gradient norm; 0: not clipped."""
 
-    ema: float = 0.999
+    ema: Annotated[float, Limits(0, 1)] = 0.999
     """Decay of the averaged weights, which are the ones exported."""
 
     amp: Literal["auto", "bf16", "off"] = "auto"
@@ -50,10 +51,10 @@ class TrainConfig:
     """Forward and backward as one CUDA graph, which spares the host ("auto": on CUDA, unless it
     cannot be captured)."""
 
-    validate_every: int = 500
+    validate_every: Annotated[int, Limits(0, 10**9)] = 500
     """Steps between validations on synthetic images; 0: only at checkpoints."""
 
-    validation_images: int = 32
+    validation_images: Annotated[int, Limits(1, 4096)] = 32
     """How many images validate."""
 
     def __post_init__(self) -> None:
