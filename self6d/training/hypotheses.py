@@ -9,7 +9,7 @@ from self6d.losses.objective import COLOUR_TERMS
 
 
 def score_hypotheses(
-    terms: dict[str, Tensor], group: Tensor, groups: int, *, slack: float = 1.3
+    terms: dict[str, Tensor], group: Tensor, groups: int, *, slack: float = 2.0
 ) -> Tensor:
     """How badly each start explains its image against the others of its group, without any label.
 
@@ -47,7 +47,7 @@ def score_hypotheses(
 
 
 def choose_hypotheses(
-    terms: dict[str, Tensor], group: Tensor, groups: int, *, slack: float = 1.3
+    terms: dict[str, Tensor], group: Tensor, groups: int, *, slack: float = 2.0
 ) -> Tensor:
     """The start of each group with the lowest `score_hypotheses`: (G,) int64, positions in N."""
     score = score_hypotheses(terms, group, groups, slack=slack)
@@ -59,22 +59,17 @@ def choose_hypotheses(
     return none.scatter_reduce(0, group, order, "amin")
 
 
-def may_win(
-    terms: dict[str, Tensor],
-    group: Tensor,
-    groups: int,
-    *,
-    slack: float = 2.0,
-    margin: float = 1.25,
-) -> Tensor:
-    """Starts that are still in the race before they have arrived: (M,) int64, positions in N.
+def may_win(terms: dict[str, Tensor], group: Tensor, groups: int, *, margin: float = 1.5) -> Tensor:
+    """Starts that are still in the race half-way: (M,) int64, positions in N.
+
+    A start from farther off may be the only right one and still fit the mask badly, so only the
+    colours count, which already tell it from its half turns.
 
     Args:
         terms, group, groups: as for `score_hypotheses`.
-        slack: as there, wide because starts are still on their way.
         margin: how much worse than its group's best score a start may be.
     """
-    score = score_hypotheses(terms, group, groups, slack=slack)
+    score = score_hypotheses(terms, group, groups, slack=torch.inf)
     full = score.new_full((groups,), torch.inf)
     best = full.scatter_reduce(0, group, score, "amin")
     return (score <= margin * best[group]).nonzero()[:, 0]

@@ -202,6 +202,17 @@ class TestHypotheses:
         assert score[0] == pytest.approx(2.0)
         assert score[2] > 1000
 
+    def test_a_start_that_arrives_late_wins_by_its_colours(self):
+        """As measured on a bottle: its front, not quite settled, against its settled back."""
+        terms = {
+            "total": torch.tensor([0.81, 0.84]),
+            "mask": torch.tensor([0.10, 0.24]),
+            "geometry": torch.tensor([0.0031, 0.0041]),
+            "ab": torch.tensor([0.13, 0.07]),
+            "ms_ssim": torch.tensor([0.16, 0.07]),
+        }
+        assert choose_hypotheses(terms, torch.tensor([0, 0]), 1).tolist() == [1]
+
     def test_without_colour_the_lowest_total(self):
         terms = {"total": torch.tensor([2.0, 1.0]), "mask": torch.tensor([0.5, 0.5])}
         assert choose_hypotheses(terms, torch.tensor([0, 0]), 1).tolist() == [1]
@@ -237,10 +248,10 @@ class TestRace:
         terms = {
             "total": torch.tensor([1.0, 1.0, 1.0, 1.0]),
             "mask": torch.tensor([0.5, 0.6, 5.0, 0.5]),
-            "ab": torch.tensor([0.1, 0.12, 0.1, 0.3]),
+            "ab": torch.tensor([0.1, 0.12, 0.14, 0.3]),
         }
-        # the second is a little worse, the third far off, the fourth another colour
-        assert may_win(terms, torch.zeros(4, dtype=torch.long), 1).tolist() == [0, 1]
+        # the third has a long way to go, the fourth has another colour
+        assert may_win(terms, torch.zeros(4, dtype=torch.long), 1).tolist() == [0, 1, 2]
 
     def test_half_turns_that_do_not_fill_the_mask_are_not_tried(self):
         R, t, group = self.starts()
