@@ -231,7 +231,8 @@ class CurvesView(QWidget):
             self.view.setXRange(0, max(last, 1), padding=0.01)
             self.view.blockSignals(False)
         (x0, x1), _ = self.view.viewRange()
-        width = max(int(self.view.width() * self.devicePixelRatioF()), 64)
+        # half a column's width: minimum and maximum of each pair of columns are drawn
+        width = max(int(self.view.width() * self.devicePixelRatioF()) // 2, 64)
         log = self.log_scale.isChecked()
         low, high = np.inf, -np.inf
         for (run, term, smooth), line in self._lines.items():

@@ -1,5 +1,7 @@
 """A window used for long: prints the memory of its processes before and after, as JSON.
 
+Every tenth of the way goes to standard error.
+
 python tests/helpers/long_use.py SETTINGS.ini RECORDING cycles|frames COUNT
 """
 
@@ -62,6 +64,8 @@ def main(ini: str, recording: str, what: str, count: int) -> None:
     began = time.monotonic()
     for number in range(count):
         work(number)
+        if (number + 1) % max(count // 10, 1) == 0:
+            print(number + 1, resident(window), file=sys.stderr, flush=True)
     settled()
     print(json.dumps({
         "what": what, "count": count, "seconds": round(time.monotonic() - began, 1),
