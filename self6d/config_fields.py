@@ -192,10 +192,17 @@ def _check_limits(value: Any, limits: Limits, key: str, path: Path | None) -> No
         if not isinstance(number, int | float):
             continue
         if (low is not None and number < low) or (high is not None and number > high):
-            span = f"{'' if low is None else f'{low:g}'} to {'' if high is None else f'{high:g}'}"
             raise InputError(
-                f"{key}: {number:g} is out of range", path=path, remedy=f"Allowed: {span.strip()}."
+                f"{key}: {number:g} is out of range",
+                path=path,
+                remedy=f"Allowed: {_span(low, high)}.",
             )
+
+
+def _span(low: float | None, high: float | None) -> str:
+    if high is None:
+        return f"{low:g} or more"
+    return f"{high:g} or less" if low is None else f"{low:g} to {high:g}"
 
 
 def _shown(value: Any) -> str:
