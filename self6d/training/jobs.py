@@ -34,13 +34,13 @@ from self6d.training.inputs import (
 from self6d.training.loop import run_task
 from self6d.training.optimizing import optimize
 from self6d.training.run_folder import RunFolder
+from self6d.training.sharing import slim
 from self6d.training.task import Task
 from self6d.training.using import (
     default_split,
     evaluate,
     export,
     predict,
-    slim,
     some_frames,
     synth_preview,
 )

@@ -44,8 +44,9 @@ class TrainConfig:
     channels_last: bool = True
     """Memory layout that convolutions like."""
 
-    compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile of the convolutional parts ("auto": on CUDA with a C compiler at hand)."""
+    compile: Literal["auto", "on", "off"] = "off"
+    """torch.compile of the convolutional parts ("auto": on CUDA with a C compiler at hand). It takes
+    minutes before the first step."""
 
     graph: Literal["auto", "on", "off"] = "off"
     """Forward and backward as one CUDA graph, which spares the host ("auto": on CUDA, unless it

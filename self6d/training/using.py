@@ -27,7 +27,6 @@ from self6d.render import pack_models
 from self6d.run_config import build_config
 from self6d.scene import Frame, ObjectModel
 from self6d.storage import atomic_write
-from self6d.training.checkpoint import pack, unpack
 from self6d.training.events import Listener, Progress
 from self6d.training.image_task import sensor_of
 from self6d.training.inputs import (
@@ -37,11 +36,9 @@ from self6d.training.inputs import (
     load_network,
     resolve_camera,
     resolve_device,
-    run_models,
 )
 from self6d.training.refine import refine_detections
 from self6d.training.run_folder import RunFolder
-from self6d.training.run_models import save_models
 
 
 def evaluate(
@@ -180,26 +177,6 @@ def export(
     from self6d.export import export_run
 
     return export_run(run, to, onnx=onnx, program=program, size=size)
-
-
-def slim(run: str | Path, to: str | Path) -> RunFolder:
-    """A run folder with the best weights alone: to start other runs from, not to resume.
-
-    Raises:
-        InputError: `to` is not empty. CheckpointError: no network in the run.
-    """
-    source = RunFolder.open(run)
-    state = source.load_checkpoint()
-    tree = unpack(state.state())
-    kept = {k: tree[k] for k in ("network", "network_config", "object_ids", "camera") if k in tree}
-    models = run_models(source)
-    made = RunFolder.create(
-        to, source.kind, source.config, source.info["provenance"], seed=source.seed
-    )
-    save_models(models, made.models_path)
-    made.save_checkpoint(state.step, pack(kept), {"slim": True})
-    made.update(status="done", step=state.step, total=state.step, result=source.result)
-    return made
 
 
 def synth_preview(

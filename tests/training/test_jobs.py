@@ -20,6 +20,7 @@ from self6d.training.events import Progress, Scalars
 from self6d.training.inputs import load_network
 from self6d.training.optimizing import read_pose
 from self6d.training.run_folder import RunFolder
+from self6d.training.sharing import last_parts
 
 SMALL = {
     "network.backbone": "resnet10-w8",
@@ -205,6 +206,20 @@ def test_slim_run_can_start_another(stage1, sample, tmp_path):
         sample, None, slim.path, tmp_path / "adapted", steps=1, overrides=STAGE_2, device="cpu"
     )
     assert run.status == "done"
+
+
+def test_slim_run_tells_nobody_where_it_was_made(stage1, sample, tmp_path):
+    slim = jobs.slim(stage1.path, tmp_path / "slim")
+    assert str(sample) in (stage1.path / "run.json").read_text()
+    texts = [p.read_text() for p in slim.path.rglob("*") if p.suffix in (".json", ".toml")]
+    assert len(texts) >= 4
+    assert not [text for text in texts if str(tmp_path.parent) in text or str(sample) in text]
+    told = {"camera": "/home/ann/rig", "models": ["C:\\cad\\mug.ply", "mug.ply", "a/b"], "K": [1.0]}
+    assert last_parts(told) == {
+        "camera": "rig",
+        "models": ["mug.ply", "mug.ply", "a/b"],
+        "K": [1.0],
+    }
 
 
 def test_bounds_experiment_goes_on_where_it_stopped(stage1, sample, tmp_path):
