@@ -45,7 +45,7 @@ class TrainConfig:
     """Memory layout that convolutions like."""
 
     compile: Literal["auto", "on", "off"] = "off"
-    """torch.compile of the convolutional parts ("auto": on CUDA with a C compiler at hand). It takes
+    """torch.compile of the convolutional parts ("auto": on CUDA with a C compiler at hand). Takes
     minutes before the first step."""
 
     graph: Literal["auto", "on", "off"] = "off"
