@@ -64,7 +64,7 @@ class Workspace(QObject):
         self.inspector = QTabWidget()
         self.inspector.setDocumentMode(True)
         self.inspector.setMinimumWidth(288)
-        self.tree.setMinimumWidth(168)
+        self.tree.setMinimumWidth(160)
         self.bottom = QTabWidget()
         self.bottom.setDocumentMode(True)
         self.bottom.setMinimumHeight(196)
