@@ -180,9 +180,10 @@ class SelfSupTask:
         return values | {"loss/total": total.detach(), "lr": rate, SKIPPED: ~ok}
 
     def _draw(self, generator: torch.Generator) -> tuple[Beliefs, Tensor, Tensor]:
-        """What is believed about the frames of a batch, drawn among those with a detection.
+        """What is believed about the frames of a batch.
 
-        All is decided on the CPU, so that nothing waits for the device.
+        They are drawn among those with a kept pose or, where none is kept, with a detection. All is
+        decided on the CPU, so that nothing waits for the device.
 
         Returns:
             N beliefs; their frames' numbers (N,) int64 and the positions (M,) int64 of the kept
@@ -191,7 +192,7 @@ class SelfSupTask:
         beliefs = self.teacher.beliefs
         assert beliefs is not None
         numbers, kept = self.teacher.on_host()
-        frames = numbers.unique()
+        frames = numbers[kept].unique() if kept.any() else numbers.unique()
         if len(frames) == 0:
             raise InputError(
                 "the network no longer finds any object in the frames",
@@ -228,9 +229,12 @@ class SelfSupTask:
             terms = self._compare(
                 sensor, found, student, float(torch.rand((), generator=generator))
             )
-            scalars |= {name: value.mean().detach() for name, value in terms.items()}
+            # far from the truth L_self points anywhere: with pseudo-poses, only kept ones follow it
+            heard = believed.kept.float() if len(kept_rows) else torch.ones_like(terms["total"])
+            terms = {k: (v * heard).sum() / heard.sum() for k, v in terms.items()}
+            scalars |= {name: value.detach() for name, value in terms.items()}
             scalars["self"] = scalars.pop("total")
-            total = total + config.self_weight * terms["total"].mean()
+            total = total + config.self_weight * terms["total"]
         if config.pseudo and config.pseudo_weight > 0:
             index, kept = found.object_index, believed.kept.float()
             points, symmetries = self.objects.points[index], self.objects.symmetries[index]
