@@ -15,7 +15,7 @@ from same_end import assert_same_end
 from self6d.training.run_folder import RunFolder
 
 HELPERS = Path(__file__).resolve().parent.parent / "helpers"
-REAL_KILLS = int(os.environ.get("SELF6D_KILLS", "6"))
+REAL_KILLS = int(os.environ.get("SELF6D_KILLS", "3"))
 
 
 def kill_many(run: Path, kills: int, job: str) -> dict:

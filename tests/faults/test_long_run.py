@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HELPERS = Path(__file__).resolve().parent.parent / "helpers"
-HOURS = float(os.environ.get("SELF6D_LONG_HOURS", "0.1"))
+HOURS = float(os.environ.get("SELF6D_LONG_HOURS", "0.05"))
 
 
 def long_run(*arguments: str) -> dict:
