@@ -58,11 +58,23 @@ def _has_display() -> bool:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
-    """The same number of threads on every machine: sums are made in the same order."""
+def _threads() -> None:
+    """As many on every machine, so sums are made in the same order; one where tests share cores."""
     import torch
 
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    beside_others = "PYTEST_XDIST_WORKER" in os.environ
+    torch.set_num_threads(1 if beside_others else min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For many small operations: a second thread only waits, and loses much on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,18 +9,10 @@ import torch
 
 from self6d.network import NetworkConfig, PoseNetwork, masks_in_regions
 
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """So small a network gains nothing from a second thread, and loses much on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
 def test_eight_images_are_learnt(boxes) -> None:
     models = [boxes.model(1, (0.06, 0.1, 0.14))]
     batch = boxes.batch(models, 8, size=(64, 96), focal=(85.0, 85.0))

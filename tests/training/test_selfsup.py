@@ -13,10 +13,13 @@ from self6d.scene import Frame
 from self6d.training.adapt_config import AdaptConfig
 from self6d.training.frame_store import FrameStore, resize_frame
 from self6d.training.labelled import labelled_batch, mask_boxes
-from self6d.training.selfsup import SelfSupTask, learning_rate
+from self6d.training.schedule import learning_rate
+from self6d.training.selfsup import SelfSupTask
 from self6d.training.single_image import OptimizeConfig
 
 from . import stage2
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LOSS = LossConfig(perceptual=0.0, points=256)
 ROBUST = replace(LOSS, like_with_like=True, trim=0.1, noise_at_1m=0.002, edge_step_m=0.02)
@@ -27,15 +30,6 @@ PLUS = replace(
     PAPER, steps=40, pseudo=True, pseudo_steps=25, pseudo_region=64, label_weight=1.0, scope="all",
     pseudo_colour=False,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Many small operations: a second thread only waits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def task(adapt=PAPER, loss=LOSS, recording=None, steps=None, seed=0):

@@ -20,6 +20,8 @@ from self6d.training.starts import half_turns, make_starts, plausible_starts
 
 from .shapes import block
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE = 64
 MODELS = pack_models([block()])
 K = torch.tensor([[[220.0, 0, 32], [0, 220.0, 32], [0, 0, 1]]])
@@ -27,15 +29,6 @@ R0 = axis_angle_to_matrix(torch.tensor([[0.7, -0.5, 0.3]]))
 T0 = torch.tensor([[0.0, 0.0, 0.45]])
 LOSS = LossConfig(perceptual=0.0, points=256)
 INDEX = torch.zeros(1, dtype=torch.long)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Many small operations: a second thread only waits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def view():
