@@ -13,7 +13,7 @@ import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from self6d.errors import InputError
 
@@ -26,6 +26,26 @@ class Limits:
 
     minimum: float | None = None
     maximum: float | None = None
+
+
+class Checked:
+    """Base of a configuration section: its values are checked however it is made.
+
+    `from_dict` names the file of what is wrong in it; this refuses the same given in code. Rules
+    between fields belong into a `__post_init__` that calls this one first.
+
+    Args:
+        section: its name in a run's configuration, for messages.
+    """
+
+    _section: ClassVar[str]
+
+    def __init_subclass__(cls, section: str) -> None:
+        cls._section = section
+
+    def __post_init__(self) -> None:
+        for name, kind in field_types(type(self)).items():
+            convert(getattr(self, name), kind, f"{self._section}.{name}", None)
 
 
 @dataclass(frozen=True)
@@ -96,6 +116,7 @@ def field_docs(cls: Any) -> dict[str, str]:
 
 
 def field_types(cls: Any) -> dict[str, FieldType]:
+    """The type of each field of a dataclass that its constructor takes."""
     hints = typing.get_type_hints(cls, include_extras=True)
     return {
         field.name: _take_apart(hints[field.name], field.metadata)

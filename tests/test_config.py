@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from self6d import config
 from self6d.config import Limits
+from self6d.config_fields import Checked
 from self6d.errors import InputError
+from self6d.run_config import RunConfig
 
 
 @dataclass
@@ -108,6 +110,39 @@ def test_mistakes_name_the_key_and_the_remedy(text, expected):
     assert expected in caught.value.one_line()
 
 
+@dataclass
+class Speeds(Checked, section="speeds"):
+    slow: Annotated[float, Limits(0, 1)] = 0.5
+    fast: Annotated[float, Limits(1, 9)] = 2.0
+    unit: Literal["m/s", "km/h"] = "m/s"
+    limit: float | None = None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"slow": -1}, "speeds.slow: -1 is out of range. Allowed: 0 to 1."),
+        ({"slow": float("nan")}, "speeds.slow: nan is not a number. Correct it."),
+        ({"unit": "knots"}, "speeds.unit: 'knots' is not allowed. Use m/s, km/h."),
+        ({"fast": "2"}, "speeds.fast: '2' is not a number. Correct it."),
+        ({"limit": True}, "speeds.limit: True is not a number. Correct it."),
+    ],
+)
+def test_values_given_in_code_are_checked_too(wrong, expected):
+    with pytest.raises(InputError) as made:
+        Speeds(**wrong)
+    with pytest.raises(InputError) as changed:
+        dataclasses.replace(Speeds(slow=1, limit=3), **wrong)
+    assert made.value.one_line() == changed.value.one_line() == expected
+
+
+def test_every_section_of_a_run_is_checked():
+    sections = dataclasses.fields(RunConfig)
+    for section in sections:
+        assert issubclass(section.default_factory, Checked)
+        assert section.default_factory._section == section.name
+
+
 def test_describe_tells_a_form_everything():
     infos = {info.key: info for info in config.describe(Outer(count=4))}
     assert list(infos) == [
@@ -167,17 +202,14 @@ def test_shipped_presets_fit_the_configuration(name):
 
 
 def test_every_field_is_documented():
-    from self6d.run_config import RunConfig
-
     missing = [info.key for info in config.describe(RunConfig()) if not info.doc]
     assert missing == []
 
 
 def test_every_number_has_a_lowest_value():
     """So that nonsense is refused in one line, and forms know where to stop."""
-    from self6d.run_config import RunConfig
-
-    numbers = [info for info in config.describe(RunConfig()) if info.kind in (int, float)]
+    fields = config.describe(RunConfig())
+    numbers = [info for info in fields if info.kind in (int, float) and not info.choices]
     assert [info.key for info in numbers if info.minimum is None] == []
     assert all(info.minimum <= info.value for info in numbers)
 

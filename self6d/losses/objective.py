@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-from self6d.config_fields import Limits
+from self6d.config_fields import Checked, Limits
 from self6d.losses.color import rgb_to_ab
 from self6d.losses.geometric import chamfer_distance, depth_edges, sample_surface
 from self6d.losses.ms_ssim import ScaleStatistics, ms_ssim_to, scale_statistics
@@ -24,7 +24,7 @@ COLOUR_TERMS = ("ab", "ms_ssim", "perceptual")
 
 
 @dataclass
-class LossConfig:
+class LossConfig(Checked, section="loss"):
     """Weights and forms of the self-supervised terms; weight 0 switches a term off."""
 
     mask: Annotated[float, Limits(0)] = 1.0

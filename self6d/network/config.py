@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from self6d.config import Limits, from_dict, load_preset
+from self6d.config import from_dict, load_preset
+from self6d.config_fields import Checked, Limits
 from self6d.errors import InputError
 
 
 @dataclass
-class NetworkConfig:
+class NetworkConfig(Checked, section="network"):
     """One network class, three presets: every difference is a field here.
 
     The defaults are the `standard` preset (allocentric 6D rotation, scale-invariant translation,
@@ -30,7 +31,7 @@ class NetworkConfig:
     """Images are resampled by this factor for detection; crops always see full resolution."""
     pyramid_channels: Annotated[int, Limits(32, 2048)] = 128
     """Channels of every feature-pyramid level (a multiple of 32)."""
-    pyramid_levels: Annotated[int, Limits(3, 5)] = 3
+    pyramid_levels: Literal[3, 5] = 3
     """Pyramid levels from stride 8 on: 3 (8, 16, 32) or 5 (8 to 128, as in FCOS)."""
     head_convs: Annotated[int, Limits(0, 32)] = 2
     """Convolutions in each detector tower (4 in FCOS)."""
@@ -111,19 +112,14 @@ class NetworkConfig:
     """Weight of the surface-region loss."""
 
     def __post_init__(self) -> None:
-        rules = (
-            (self.pyramid_levels in (3, 5), "pyramid_levels is neither 3 nor 5"),
-            (self.pyramid_channels % 32 == 0, "pyramid_channels is not a multiple of 32"),
-            (self.crop_size % 32 == 0, "crop_size is not a multiple of 32"),
-            (self.roi_size % 4 == 0, "roi_size is not a multiple of 4"),
-            (self.detector_scale > 0, "detector_scale is not positive"),
-            (self.roi_padding >= 1, "roi_padding is less than 1"),
-            (0 <= self.box_jitter < 0.5, "box_jitter is outside [0, 0.5)"),
-            (self.rois_per_image >= 1, "rois_per_image is less than 1"),
-        )
-        for holds, fault in rules:
-            if not holds:
-                raise InputError(f"network.{fault}", remedy="Correct it in the configuration.")
+        super().__post_init__()
+        for name, unit in (("pyramid_channels", 32), ("crop_size", 32), ("roi_size", 4)):
+            value = getattr(self, name)
+            if value % unit:
+                raise InputError(
+                    f"network.{name}: {value} is not a multiple of {unit}",
+                    remedy=f"Use {value // unit * unit or unit}.",
+                )
 
     @classmethod
     def preset(cls, name: str) -> NetworkConfig:

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import numpy as np
 
-from self6d.config_fields import Limits
+from self6d.config_fields import Checked, Limits
 from self6d.errors import InputError
 from self6d.geometry import Camera
 
 
 @dataclass
-class SynthesisConfig:
+class SynthesisConfig(Checked, section="synthesis"):
     """Contents, poses, light and camera of the images a network is trained on."""
 
     height: Annotated[int, Limits(32, 4096)] = 480
@@ -96,6 +96,7 @@ class SynthesisConfig:
     """Share of batches taken from `pbr`, if it is given."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for low, high in (
             ("instances_min", "instances_max"),
             ("distractors_min", "distractors_max"),
@@ -106,10 +107,6 @@ class SynthesisConfig:
                 raise InputError(
                     f"synthesis.{low} is greater than synthesis.{high}", remedy="Swap them."
                 )
-        if self.instances_min < 1:
-            raise InputError("synthesis.instances_min is below 1", remedy="Set it to 1 or more.")
-        if self.height < 32:
-            raise InputError("synthesis.height is below 32 pixels", remedy="Set it to 120 or more.")
         if 0 < self.distance_far_m < self.distance_near_m:
             raise InputError(
                 "synthesis.distance_near_m is greater than synthesis.distance_far_m",

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from self6d.config_fields import Limits
-from self6d.errors import InputError
+from self6d.config_fields import Checked, Limits
 
 
 @dataclass
-class AdaptConfig:
+class AdaptConfig(Checked, section="adapt"):
     """How stage 2 adapts a network to unlabelled frames. The defaults are the paper's form."""
 
     steps: Annotated[int, Limits(1, 10**9)] = 600
@@ -51,6 +50,10 @@ class AdaptConfig:
     """The student's boxes are shifted and scaled by up to this share."""
     augment: Annotated[float, Limits(0, 10)] = 0.0
     """Strength of the photometric augmentation that only the student sees."""
+    roll_deg: Annotated[float, Limits(0, 180)] = 0.0
+    """Frames with kept poses are learned from as a camera rolled by up to this angle sees them."""
+    zoom: Annotated[float, Limits(0, 4)] = 0.0
+    """... and one with a focal length longer or shorter by up to this share."""
     detection_score: Annotated[float, Limits(0, 1)] = 0.3
     """Lowest score of a detection that counts."""
 
@@ -97,12 +100,3 @@ class AdaptConfig:
     """The run is stopped when its health falls below this share of the start's, twice in a row."""
     patience: Annotated[int, Limits(0)] = 0
     """Health checks without a new best after which the run ends; 0: it never ends early."""
-
-    def __post_init__(self) -> None:
-        for key in ("steps", "batch", "max_objects", "region", "health_frames", "synthetic_batch"):
-            if getattr(self, key) < 1:
-                raise InputError(f"adapt.{key} is below 1", remedy="Set it to 1 or more.")
-        if not 0 <= self.flat <= 1 or not 0 <= self.ema < 1:
-            raise InputError("adapt.flat or adapt.ema is outside its range, 0 to 1")
-        if self.health_every < 1:
-            raise InputError("adapt.health_every is below 1", remedy="50 is usual.")

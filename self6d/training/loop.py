@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import psutil
 
-from self6d.config_fields import Limits
+from self6d.config_fields import Checked, Limits
 from self6d.errors import DivergenceError, Self6DError, StorageError
 from self6d.training.checkpoint import checkpoint_fits
 from self6d.training.control import Control, ControlFile
@@ -31,7 +31,7 @@ log = logging.getLogger("self6d")
 
 
 @dataclass
-class LoopConfig:
+class LoopConfig(Checked, section="loop"):
     """What the training loop does around a step."""
 
     checkpoint_every: Annotated[int, Limits(1)] = 500

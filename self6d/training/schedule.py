@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
-from self6d.config_fields import Limits
-from self6d.errors import InputError
+from self6d.config_fields import Checked, Limits
 
 
 @dataclass
-class TrainConfig:
+class TrainConfig(Checked, section="train"):
     """How stage 1 trains."""
 
     steps: Annotated[int, Limits(1, 10**9)] = 8000
@@ -58,15 +57,17 @@ class TrainConfig:
     validation_images: Annotated[int, Limits(1, 4096)] = 32
     """How many images validate."""
 
-    def __post_init__(self) -> None:
-        for key in ("steps", "batch", "validation_images"):
-            if getattr(self, key) < 1:
-                raise InputError(f"train.{key} is below 1", remedy="Set it to 1 or more.")
-        if not 0 <= self.flat <= 1:
-            raise InputError("train.flat is not between 0 and 1", remedy="0.72 is usual.")
+
+class Schedule(Protocol):
+    """What the learning rate of a stage follows from: a `TrainConfig` or an `AdaptConfig`."""
+
+    steps: int
+    lr: float
+    warmup: int
+    flat: float
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
+def learning_rate(step: int, config: Schedule) -> float:
     """Linear warm-up, flat, then a cosine from `flat` of the steps down to zero."""
     rise = min(1.0, (step + 1) / max(config.warmup, 1))
     start = config.flat * config.steps

@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from self6d.config_fields import Limits
+from self6d.config_fields import Checked, Limits
 from self6d.losses.objective import SelfSupervision, Target
 from self6d.render import render
 from self6d.render.models import PackedModels
@@ -20,7 +20,7 @@ from self6d.training.regions import ModelBoxes
 
 
 @dataclass
-class OptimizeConfig:
+class OptimizeConfig(Checked, section="optimize"):
     """How a pose is optimised on one image."""
 
     steps: Annotated[int, Limits(1, 100_000)] = 200

@@ -147,8 +147,8 @@ def test_an_empty_list_of_models_is_refused(camera, config) -> None:
     ("wrong", "message"),
     [
         ({"instances_min": 5, "instances_max": 2}, "instances_min is greater"),
-        ({"instances_min": 0}, "below 1"),
-        ({"height": 8}, "below 32"),
+        ({"instances_min": 0}, r"synthesis\.instances_min: 0 is out of range"),
+        ({"height": 8}, r"synthesis\.height: 8 is out of range"),
         ({"distance_near_m": 2.0, "distance_far_m": 1.0}, "distance_near_m is greater"),
     ],
 )

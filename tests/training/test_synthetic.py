@@ -26,7 +26,8 @@ from self6d.training.averaging import MovingAverage
 from self6d.training.bench import bench_train
 from self6d.training.finite import SKIPPED
 from self6d.training.run_models import save_models
-from self6d.training.synthetic import SyntheticTask, TrainConfig, learning_rate
+from self6d.training.schedule import TrainConfig, learning_rate
+from self6d.training.synthetic import SyntheticTask
 
 SMALL = {
     "network": replace(
@@ -200,9 +201,9 @@ def test_the_batch_is_halved_down_to_one(task) -> None:
 
 
 def test_wrong_settings_are_named() -> None:
-    with pytest.raises(InputError, match=r"train\.batch is below 1"):
+    with pytest.raises(InputError, match=r"train\.batch: 0 is out of range"):
         TrainConfig(batch=0)
-    with pytest.raises(InputError, match=r"train\.flat"):
+    with pytest.raises(InputError, match=r"train\.flat: 1\.5 is out of range"):
         TrainConfig(flat=1.5)
 
 
