@@ -17,10 +17,16 @@ from self6d.render import PackedModels, pack_models
 from self6d.run_config import build_config
 from self6d.training.events import Progress
 from self6d.training.image_task import pose_errors, sensor_of
-from self6d.training.inputs import TrainedNetwork, changes_of, load_network, resolve_device
+from self6d.training.inputs import (
+    TrainedNetwork,
+    changes_of,
+    default_split,
+    load_network,
+    resolve_device,
+    some_frames,
+)
 from self6d.training.refine import observe_detections
 from self6d.training.single_image import OptimizeConfig, optimise_poses
-from self6d.training.using import default_split, some_frames
 
 CURVES = ("loss/total", "error/rotation_deg", "error/translation_mm")
 LABELS = ("L_self / its start", "rotation error, degrees", "translation error, mm")

@@ -17,16 +17,17 @@ from self6d.training import jobs
 from self6d.training.events import Note
 from self6d.training.inputs import (
     changes_of,
+    default_split,
     load_network,
     open_run,
     reopen_run,
     resolve_device,
     run_models,
+    some_frames,
 )
 from self6d.training.loop import run_task
 from self6d.training.run_folder import RunFolder
 from self6d.training.upper_bound import UpperBoundTask
-from self6d.training.using import default_split, some_frames
 
 SHARES = (0.05, 0.15, 0.4, 1.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -41,11 +41,15 @@ class SynthesisConfig(Checked, section="synthesis"):
     clutter: Annotated[float, Limits(0, 1)] = 0.6
     """Share of floating instances put before or behind others; how densely resting ones lie."""
 
+    ranges: Literal["recording", "size"] = "recording"
+    """Where distances come from if both are 0: the depth of the recording whose camera the images
+    have (no label is read), or the objects' apparent size alone, as where there is no depth."""
+
     distance_near_m: Annotated[float, Limits(0)] = 0.0
-    """Nearest distance of an instance, metres; 0: derived from `apparent_max`."""
+    """Nearest distance of an instance, metres; 0: see `ranges`, else from `apparent_max`."""
 
     distance_far_m: Annotated[float, Limits(0)] = 0.0
-    """Farthest distance of an instance, metres; 0: derived from `apparent_min`."""
+    """Farthest distance of an instance, metres; 0: see `ranges`, else from `apparent_min`."""
 
     apparent_min: Annotated[float, Limits(0.001, 10)] = 0.12
     """Smallest projected diameter of a middle-sized object over the image's short side."""

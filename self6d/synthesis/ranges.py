@@ -6,14 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from self6d.errors import InputError
 from self6d.scene import Frame
 
-FRAMES_MAX = 64
 MARGIN = 0.1  # objects stand in front of the surface seen; and the next recording is another one
 
 
-def ranges_from_depth(frames: Iterable[Frame]) -> tuple[float, float]:
+def ranges_from_depth(frames: Iterable[Frame]) -> tuple[float, float] | None:
     """Range of distances in the middle of the pictures, for `distance_near_m` and `distance_far_m`.
 
     Takes the 5th and 75th percentile of the valid depth in the central half of each frame (what
@@ -21,16 +19,13 @@ def ranges_from_depth(frames: Iterable[Frame]) -> tuple[float, float]:
     all frames by 10 % either way. No label is used.
 
     Args:
-        frames: of a recording with depth; at most the first 64 are read.
+        frames: of a recording.
 
     Returns:
-        nearest and farthest distance, metres.
-
-    Raises:
-        InputError: no frame has depth.
+        nearest and farthest distance, metres; None if no frame has depth.
     """
     near, far = [], []
-    for frame, _ in zip(frames, range(FRAMES_MAX)):
+    for frame in frames:
         if frame.depth_m is None:
             continue
         h, w = frame.depth_m.shape
@@ -41,9 +36,6 @@ def ranges_from_depth(frames: Iterable[Frame]) -> tuple[float, float]:
             near.append(low)
             far.append(high)
     if not near:
-        raise InputError(
-            "no frame has depth to take distances from",
-            remedy="Set synthesis.distance_near_m and synthesis.distance_far_m.",
-        )
+        return None
     low, high = np.percentile(near, 10), np.percentile(far, 90)
     return float(low * (1 - MARGIN)), float(max(low, high) * (1 + MARGIN))

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from self6d.config import from_dict, merge, overrides, to_dict
-from self6d.datasets import load_models, open_dataset
+from self6d.datasets import Dataset, Recording, load_models, open_dataset
 from self6d.datasets.intrinsics import read_intrinsics
 from self6d.errors import CheckpointError, InputError, from_os_error
 from self6d.geometry import Camera
@@ -204,6 +205,20 @@ def load_network(
         camera = stored_camera(stored["K"], stored["size"]) if stored else None
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainedNetwork(network.eval(), chosen, camera, state.step)
+
+
+def default_split(dataset: Dataset, asked: str | None, usual: str) -> str | None:
+    """The split asked for, else the usual one where the recording has it, else None: all frames."""
+    return asked or (usual if usual in dataset.split_names() else None)
+
+
+def some_frames(dataset: Recording, split: str | None, share: float = 1.0) -> Recording:
+    """A split of a recording (None: all of it), thinned evenly to a share of its frames."""
+    frames = dataset if split is None else dataset.split(split)
+    if not 0 < share <= 1:
+        raise InputError(f"share {share:g} is not between 0 and 1", remedy="0.15 is the paper's.")
+    count = max(1, round(share * len(frames)))
+    return frames.subset(np.linspace(0, len(frames) - 1, count).round().astype(int).tolist())
 
 
 def stored_camera(K: list[list[float]], size: list[int]) -> Camera:

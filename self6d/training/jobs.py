@@ -17,11 +17,12 @@ from self6d.run_config import RunConfig, build_config
 from self6d.training import distributed
 from self6d.training.checkpoint import checkpoint_fits
 from self6d.training.control import Control
-from self6d.training.events import Listener
+from self6d.training.events import Listener, Note
 from self6d.training.inputs import (
     Changes,
     Paths,
     changes_of,
+    default_split,
     load_given_models,
     load_network,
     open_run,
@@ -29,21 +30,16 @@ from self6d.training.inputs import (
     resolve_camera,
     resolve_device,
     run_models,
+    some_frames,
     stored_camera,
 )
 from self6d.training.loop import run_task
 from self6d.training.optimizing import optimize
+from self6d.training.recorded_ranges import with_recorded_ranges
 from self6d.training.run_folder import RunFolder
 from self6d.training.sharing import slim
 from self6d.training.task import Task
-from self6d.training.using import (
-    default_split,
-    evaluate,
-    export,
-    predict,
-    some_frames,
-    synth_preview,
-)
+from self6d.training.using import evaluate, export, predict, synth_preview
 
 __all__ = [
     "RunConfig",
@@ -79,7 +75,8 @@ def train_synthetic(
         models: CAD files or a folder of them.
         out: run folder to make; with `resume`, the one to continue (made if it is not there).
         preset: name or .toml file.
-        camera: whose images the network will see; a recording, a camera file, or None.
+        camera: whose images the network will see; a recording, a camera file, or None. A
+            recording's depth also says how far objects are, see `with_recorded_ranges`.
         steps: instead of the preset's.
         overrides: {"train.batch": 4} or ["train.batch=4"].
 
@@ -99,15 +96,19 @@ def train_synthetic(
         if found is None:
             config = build_config(preset, changes)
             view = resolve_camera(camera)
+            objects = load_given_models(models)
+            config.synthesis, ranges = with_recorded_ranges(config.synthesis, camera, objects)
+            if ranges and listener is not None:
+                listener(Note("info", ranges))
             provenance = {
                 "preset": str(preset),
                 "camera": _camera_source(camera),
+                "ranges": ranges or None,
                 **_models(models),
             }
             if view is not None:
                 provenance["K"] = view.K.tolist()
                 provenance["image_size"] = list(view.size)
-            objects = load_given_models(models)
             run = open_run(out, "synthetic", config, provenance, seed=seed, models=objects)
         else:
             run, config = found

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from self6d.datasets import Dataset, Recording, open_dataset
+from self6d.datasets import Dataset, open_dataset
 from self6d.datasets.images import RGB_SUFFIXES, read_rgb
 from self6d.errors import InputError, StorageError
 from self6d.evaluation.bop_results import write_bop_results
@@ -32,11 +32,13 @@ from self6d.training.image_task import sensor_of
 from self6d.training.inputs import (
     Paths,
     TrainedNetwork,
+    default_split,
     load_given_models,
     load_network,
     resolve_camera,
     resolve_device,
 )
+from self6d.training.recorded_ranges import with_recorded_ranges
 from self6d.training.refine import refine_detections
 from self6d.training.run_folder import RunFolder
 
@@ -200,9 +202,10 @@ def synth_preview(
     out = Path(out)
     if out.exists():
         raise InputError("exists already", path=out, remedy="Name a new file.")
-    config = build_config(preset, overrides).synthesis
+    objects = load_given_models(models)
+    config, _ = with_recorded_ranges(build_config(preset, overrides).synthesis, camera, objects)
     view = scaled_camera(resolve_camera(camera), config.height)
-    maker = SceneMaker(load_given_models(models), view, config, resolve_device(device))
+    maker = SceneMaker(objects, view, config, resolve_device(device))
     columns = max(1, round(images**0.5))
     write_picture(out, gallery(maker.make(images, seed, 0), columns=columns, images=images))
     return out
@@ -229,20 +232,6 @@ def _refiner(
         return replace(found, R=refined.R, t=refined.t)
 
     return refine
-
-
-def default_split(dataset: Dataset, asked: str | None, usual: str) -> str | None:
-    """The split asked for, else the usual one where the recording has it, else None: all frames."""
-    return asked or (usual if usual in dataset.split_names() else None)
-
-
-def some_frames(dataset: Recording, split: str | None, share: float = 1.0) -> Recording:
-    """A split of a recording (None: all of it), thinned evenly to a share of its frames."""
-    frames = dataset if split is None else dataset.split(split)
-    if not 0 < share <= 1:
-        raise InputError(f"share {share:g} is not between 0 and 1", remedy="0.15 is the paper's.")
-    count = max(1, round(share * len(frames)))
-    return frames.subset(np.linspace(0, len(frames) - 1, count).round().astype(int).tolist())
 
 
 def draw_poses(

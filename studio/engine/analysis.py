@@ -45,10 +45,12 @@ def synthetic_sheet(
     from self6d.run_config import build_config
     from self6d.synthesis import SceneMaker, gallery, scaled_camera
     from self6d.training.inputs import load_given_models, resolve_camera
+    from self6d.training.recorded_ranges import with_recorded_ranges
 
-    config = build_config(preset, overrides).synthesis
+    objects = load_given_models(list(models))
+    config, _ = with_recorded_ranges(build_config(preset, overrides).synthesis, camera, objects)
     view = scaled_camera(resolve_camera(camera), config.height)
-    maker = SceneMaker(load_given_models(list(models)), view, config)
+    maker = SceneMaker(objects, view, config)
     return gallery(maker.make(images, seed, 0), columns=4, images=images)
 
 

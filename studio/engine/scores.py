@@ -14,7 +14,7 @@ from self6d.evaluation.report import Report
 from self6d.storage import atomic_write
 from self6d.training import using
 from self6d.training.events import Event, Progress
-from self6d.training.inputs import load_network
+from self6d.training.inputs import default_split, load_network
 from self6d.training.run_folder import RunFolder
 
 Told = Callable[[tuple[int, int]], None]
@@ -69,7 +69,7 @@ class Scores:
     ) -> None:
         """One results file a run, named METHOD_DATASET-SPLIT.csv as BOP wants it."""
         dataset = open_dataset(data)
-        chosen = using.default_split(dataset, split, "eval")
+        chosen = default_split(dataset, split, "eval")
         frames = dataset.split(chosen) if chosen else dataset
         total = len(frames) * len(runs)
         for number, run in enumerate(runs):

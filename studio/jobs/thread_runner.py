@@ -64,7 +64,7 @@ class ThreadJob(Job):
             if value is not None:
                 common[name] = value
         if spec.kind == "train":
-            jobs.train_synthetic(models, **common)
+            jobs.train_synthetic(models, camera=spec.options.get("camera"), **common)
         elif spec.kind == "adapt":
             assert spec.data is not None
             assert spec.from_run is not None
