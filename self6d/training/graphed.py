@@ -131,6 +131,7 @@ class GraphedBackward:
 
     def _capture(self) -> None:
         device, graph = self.generator.device, torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.generator)  # each replay draws from its seed
         with (
             torch.cuda.stream(
                 torch.cuda.current_stream(device)

@@ -42,23 +42,23 @@ def labelled_batch(
     if sensor.depth_m is not None:
         measured = sensor.depth_m[image_index]
         shown = shown & ~((measured > 0) & (view.depth_m - measured > margin_m))
-    instances = torch.full((len(sensor.images), h, w), -1, dtype=torch.int32, device=R.device)
-    depth = torch.full((len(sensor.images), h, w), torch.inf, device=R.device)
-    for n in range(len(R)):  # a handful of objects; each is one pass over one image
-        b = image_index[n : n + 1]
-        nearer = shown[n : n + 1] & (view.depth_m[n : n + 1] < depth[b])
-        depth[b] = torch.where(nearer, view.depth_m[n : n + 1], depth[b])
-        instances[b] = torch.where(nearer, n, instances[b])
-    empty = instances < 0
-    background = sensor.depth_m if sensor.depth_m is not None else torch.zeros_like(depth)
-    depth = torch.where(empty, background, depth)
-    seen = instances[image_index] == torch.arange(len(R), device=R.device)[:, None, None]
+    # the nearest of those shown at a pixel; of two equally near ones the last
+    here = torch.where(shown, view.depth_m, torch.inf)
+    frame = image_index[:, None, None].expand_as(here)
+    nearest = here.new_full((len(sensor.images), h, w), torch.inf)
+    nearest = nearest.scatter_reduce(0, frame, here, "amin")
+    number = torch.arange(len(R), device=R.device)[:, None, None]
+    first = torch.where(shown & (here == nearest[image_index]), number, -1)
+    instances = torch.full_like(nearest, -1, dtype=torch.int64)
+    instances = instances.scatter_reduce(0, frame, first, "amax")
+    seen = instances[image_index] == number
+    background = torch.zeros_like(nearest) if sensor.depth_m is None else sensor.depth_m
     pixels = amodal.sum((1, 2))
     return SceneBatch(
         images=sensor.images,
         K=sensor.K,
-        depth_m=depth,
-        instance_map=instances,
+        depth_m=torch.where(instances < 0, background, nearest),
+        instance_map=instances.int(),
         image_index=image_index,
         object_index=object_index,
         R=R,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -31,8 +30,10 @@ from self6d.training.labelled import labelled_batch
 from self6d.training.pseudo import Beliefs
 from self6d.training.refine import Sensor, observe_detections
 from self6d.training.rng import mixed_seed, step_generator
+from self6d.training.schedule import learning_rate
 from self6d.training.single_image import OptimizeConfig
 from self6d.training.teacher import Teacher
+from self6d.training.turning import Turn
 from self6d.training.views import adaptation_preview
 
 __all__ = ["AdaptConfig", "SelfSupTask"]
@@ -224,19 +225,19 @@ class SelfSupTask:
             images, sensor.K, (box, found.image_index, found.object_index), labelled
         )
         scalars: dict[str, Tensor] = {}
-        total = student.t.sum() * 0.0
+        total, kept = student.t.sum() * 0.0, believed.kept.float()
         if config.self_weight > 0:
             terms = self._compare(
                 sensor, found, student, float(torch.rand((), generator=generator))
             )
             # far from the truth L_self points anywhere: with pseudo-poses, only kept ones follow it
-            heard = believed.kept.float() if len(kept_rows) else torch.ones_like(terms["total"])
+            heard = kept if len(kept_rows) else torch.ones_like(kept)
             terms = {k: (v * heard).sum() / heard.sum() for k, v in terms.items()}
             scalars |= {name: value.detach() for name, value in terms.items()}
             scalars["self"] = scalars.pop("total")
             total = total + config.self_weight * terms["total"]
         if config.pseudo and config.pseudo_weight > 0:
-            index, kept = found.object_index, believed.kept.float()
+            index = found.object_index
             points, symmetries = self.objects.points[index], self.objects.symmetries[index]
             distance = pose_loss(student.R, student.t, believed.R, believed.t, points, symmetries)
             pull = (distance * kept).sum() / kept.sum().clamp_min(1)
@@ -264,21 +265,28 @@ class SelfSupTask:
         kept = kept.to(self.device, non_blocking=True)
         if config.pseudo and config.label_weight > 0 and len(kept):
             h, w = sensor.images.shape[-2:]
-            whole = sensor.images.new_tensor([0, 0, w, h]).expand(len(kept), 4)
-            mask = masks_in_regions(found[kept], whole, (h, w))[:, 0] >= 0.5
+            index = found.image_index[kept]
+            turn = Turn.draw(sensor.K, (h, w), config.roll_deg, config.zoom, noise)
+            visible = turn.inside[index]
+            if sensor.depth_m is None:
+                whole = sensor.images.new_tensor([0, 0, w, h]).expand(len(kept), 4)
+                mask = masks_in_regions(found[kept], whole, (h, w))[:, 0]
+                visible = visible & (turn.nearest(mask, index) >= 0.5)
+            R, t = turn.poses(believed.R[kept], believed.t[kept], index)
             batch = labelled_batch(
-                sensor,
+                turn.sensor(sensor),
                 self.models,
-                believed.R[kept],
-                believed.t[kept],
-                found.image_index[kept],
+                R,
+                t,
+                index,
                 found.object_index[kept],
-                visible=None if sensor.depth_m is not None else mask,
+                visible=visible,
                 margin_m=self.objective.config.occluder_margin_m,
             )
+            batch = replace(batch, images=turn.images(images))
             # an object seen but not kept must not be learned as background
             complete = len(kept) == len(believed) and config.scope == "all"
-            batches.append((replace(batch, images=images), complete, noise))
+            batches.append((batch, complete, noise))
             weights.append(("labels", config.label_weight))
         if self.maker is not None and config.synthetic > 0:
             seed = mixed_seed(self.seed, self.world.rank)
@@ -383,12 +391,3 @@ class SelfSupTask:
         self.config.max_objects = max(1, self.config.max_objects // 2)
         self.config.pseudo_chunk = max(4, self.config.pseudo_chunk // 2)
         return True
-
-
-def learning_rate(step: int, config: AdaptConfig) -> float:
-    """Linear warm-up, flat, then a cosine from `flat` of the steps down to zero."""
-    rise = min(1.0, (step + 1) / max(config.warmup, 1))
-    start = config.flat * config.steps
-    left = max(config.steps - start, 1e-9)
-    fall = 0.5 * (1 + math.cos(math.pi * min(max((step - start) / left, 0.0), 1.0)))
-    return config.lr * rise * fall

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from torch import Tensor
+
 from self6d.training.checkpoint import pack, unpack
 from self6d.training.inputs import run_models
 from self6d.training.run_folder import RunFolder
@@ -17,8 +19,9 @@ KEPT = ("network", "network_config", "object_ids", "camera")
 def slim(run: str | Path, to: str | Path) -> RunFolder:
     """A run folder with the best weights alone: to start other runs from, not to resume.
 
-    It may be given away: of the paths it was made from only the last part is told, and files that
-    nobody else has (photographs, rendered sets) are taken out of its configuration.
+    Weights are stored at half precision, vectors (biases, norms) at full. It may be given away: of
+    the paths it was made from only the last part is told, and files that nobody else has
+    (photographs, rendered sets) are taken out of its configuration.
 
     Raises:
         InputError: `to` is not empty. CheckpointError: no network in the run.
@@ -26,6 +29,7 @@ def slim(run: str | Path, to: str | Path) -> RunFolder:
     source = RunFolder.open(run)
     state = source.load_checkpoint()
     tree = unpack(state.state())
+    tree["network"] = {k: _stored(v) for k, v in tree["network"].items()}
     config = {
         section: {k: "" if (section, k) in OWN_PATHS else v for k, v in values.items()}
         for section, values in source.config.items()
@@ -37,6 +41,10 @@ def slim(run: str | Path, to: str | Path) -> RunFolder:
     made.save_checkpoint(state.step, pack({k: tree[k] for k in KEPT if k in tree}), {"slim": True})
     made.update(status="done", step=state.step, total=state.step, result=source.result)
     return made
+
+
+def _stored(weights: Tensor) -> Tensor:
+    return weights.half() if weights.ndim > 1 and weights.is_floating_point() else weights
 
 
 def last_parts(value: Any) -> Any:

@@ -17,6 +17,7 @@ from self6d.errors import InputError
 from self6d.network import PoseNetwork
 from self6d.render import pack_models
 from self6d.scene import GroundTruth, ObjectModel
+from self6d.synthesis import augment
 from self6d.synthesis.batch import SceneBatch
 from self6d.training import checkpoint
 from self6d.training.adapt_config import AdaptConfig
@@ -26,7 +27,8 @@ from self6d.training.finite import SKIPPED, finite_step
 from self6d.training.frame_store import FrameStore
 from self6d.training.labelled import labelled_batch
 from self6d.training.rng import step_generator
-from self6d.training.selfsup import learning_rate
+from self6d.training.schedule import learning_rate
+from self6d.training.turning import Turn
 
 SETTLED = 10**6  # the average starts from a trained network
 
@@ -37,7 +39,8 @@ class UpperBoundTask:
     Args:
         network: trained in stage 1. models: its objects.
         dataset: frames with poses (those set aside for this bound included).
-        adapt: steps, batch, learning rate and scope are taken from stage 2's configuration.
+        adapt: steps, batch, learning rate, scope and augmentation are taken from stage 2's
+            configuration.
         seed: decides every draw. device: "cpu", "cuda", ...
 
     Raises:
@@ -92,29 +95,37 @@ class UpperBoundTask:
         generator = step_generator(self.seed, step)
         frames = sorted(self.truth)
         chosen = torch.randperm(len(frames), generator=generator)[: self.batch_size]
-        batch = self._batch([frames[i] for i in chosen.tolist()])
+        noise = step_generator(self.seed, step, stream=1, device=self.device)
+        batch = self._batch([frames[i] for i in chosen.tolist()], noise)
+        batch = replace(batch, images=augment(batch.images, generator, self.config.augment))
         rate = learning_rate(step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        terms = self.network.losses(
-            batch, step_generator(self.seed, step, stream=1, device=self.device)
-        )
+        terms = self.network.losses(batch, noise)
         ok = finite_step(self.optimizer, self.parameters, terms["total"], self.config.clip)
         self.average.update(step + SETTLED)
         values = {f"loss/{name}": value.detach() for name, value in terms.items()}
         return values | {"lr": rate, SKIPPED: ~ok}
 
-    def _batch(self, frames: list[int]) -> SceneBatch:
+    def _batch(self, frames: list[int], noise: torch.Generator) -> SceneBatch:
         rows = [(i, t) for i, frame in enumerate(frames) for t in self.truth[frame]]
         R = np.stack([t.pose.R_m2c for _, t in rows]).astype(np.float32)
         t = np.stack([t.pose.t_m2c for _, t in rows]).astype(np.float32)
+        index = torch.tensor([i for i, _ in rows], device=self.device)
+        sensor = self.store.batch(frames)
+        h, w = sensor.images.shape[-2:]
+        turn = Turn.draw(sensor.K, (h, w), self.config.roll_deg, self.config.zoom, noise)
+        R_turned, t_turned = turn.poses(
+            torch.from_numpy(R).to(self.device), torch.from_numpy(t).to(self.device), index
+        )
         return labelled_batch(
-            self.store.batch(frames),
+            turn.sensor(sensor),
             self.models,
-            torch.from_numpy(R).to(self.device),
-            torch.from_numpy(t).to(self.device),
-            torch.tensor([i for i, _ in rows], device=self.device),
+            R_turned,
+            t_turned,
+            index,
             torch.tensor([self.place[t.object_id] for _, t in rows], device=self.device),
+            visible=turn.inside[index],
         )
 
     def previews(self, step: int) -> list[Preview]:
