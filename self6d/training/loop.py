@@ -120,7 +120,7 @@ class _Runner:
             self.reporter.status("running", step=self.step, total=total, error=None)
             reason = self._loop()
             self._collect()
-            self._save()
+            self._save(judge=True)  # a run that is stopped for good offers its best as well
             self._previews(always=True)
             result = {"reason": reason, "step": self.step, **self.task.result()}
             self.reporter.finish(Finished(self.step, reason, result), step=self.step)
