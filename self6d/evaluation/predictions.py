@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,38 +43,75 @@ class Prediction:
 
 
 Predictor = Callable[[Frame], Sequence[Prediction]]
+Refiner = Callable[[Sequence[Frame], "Detections"], "Detections"]
+
+TOGETHER = 16  # frames refined at once: enough detections to fill the optimiser's chunks
 
 
-def network_predictor(
-    network: PoseNetwork,
-    device: torch.device | str = "cpu",
-    *,
-    score_threshold: float = 0.05,
-    masks: bool = True,
-    refine: Callable[[Frame, Detections], Detections] | None = None,
-) -> Predictor:
-    """A predictor that runs a network on a frame's colours and K.
+class NetworkPredictor:
+    """Runs a network on a frame's colours and K.
 
     Args:
         network: in evaluation mode, on `device`.
         score_threshold: low, since recalls look at the best estimate of every object and average
             precision at the order of all.
         masks: whether to attach predicted visible masks (probability above 0.5).
-        refine: improves the detections of a frame, such as on its depth; None: RGB alone.
-    """
-    from self6d.network import masks_in_regions
+        refine: improves the detections of frames of one size, such as on their depth; None: RGB
+            alone. `image_index` is the position among the frames.
 
-    def predict(frame: Frame) -> list[Prediction]:
+    Attributes:
+        together: frames that `with_predictions` hands over at once.
+    """
+
+    def __init__(
+        self,
+        network: PoseNetwork,
+        device: torch.device | str = "cpu",
+        *,
+        score_threshold: float = 0.05,
+        masks: bool = True,
+        refine: Refiner | None = None,
+    ) -> None:
+        self.network, self.device, self.score_threshold = network, device, score_threshold
+        self.masks, self.refine = masks, refine
+        self.together = 1 if refine is None else TOGETHER
+
+    def __call__(self, frame: Frame) -> list[Prediction]:
+        """What is in a frame."""
+        return self.on_frames([frame])[0]
+
+    def on_frames(self, frames: Sequence[Frame]) -> list[list[Prediction]]:
+        """What is in each of some frames of one size."""
+        from self6d.network.outputs import Detections
+
         began = time.perf_counter()
-        image = torch.from_numpy(frame.rgb).to(device).permute(2, 0, 1)[None].float() / 255
-        K = torch.tensor(frame.camera.K, dtype=torch.float32, device=device)[None]
-        found = network.predict(image, K, score_threshold=score_threshold)
-        if refine is not None and len(found):
-            found = refine(frame, found)
-        R, t = found.R.double().cpu().numpy(), found.t.double().cpu().numpy()
-        seconds = time.perf_counter() - began
+        parts = [self._look(frame) for frame in frames]
+        if self.refine is not None and any(len(part) for part in parts):
+            found = Detections.cat(
+                [replace(p, image_index=p.image_index + i) for i, p in enumerate(parts)]
+            )
+            refined = self.refine(frames, found)
+            rows = torch.arange(len(found), device=found.R.device)
+            parts = [refined[part] for part in rows.split([len(part) for part in parts])]
+        poses = [(f.R.double().cpu().numpy(), f.t.double().cpu().numpy()) for f in parts]
+        seconds = (time.perf_counter() - began) / len(frames)
+        return [
+            self._records(frame, found, *pose, seconds)
+            for frame, found, pose in zip(frames, parts, poses, strict=True)
+        ]
+
+    def _look(self, frame: Frame) -> Detections:
+        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1)[None].float() / 255
+        K = torch.tensor(frame.camera.K, dtype=torch.float32, device=self.device)[None]
+        return self.network.predict(image, K, score_threshold=self.score_threshold)
+
+    def _records(
+        self, frame: Frame, found: Detections, R: np.ndarray, t: np.ndarray, seconds: float
+    ) -> list[Prediction]:
+        from self6d.network import masks_in_regions
+
         visible = None
-        if masks and len(found):
+        if self.masks and len(found):
             h, w = frame.camera.size
             whole = found.box.new_tensor([0, 0, w, h]).expand(len(found), 4)
             visible = (masks_in_regions(found, whole, size=(h, w))[:, 0] > 0.5).cpu().numpy()
@@ -81,7 +119,7 @@ def network_predictor(
             Prediction(
                 frame.scene_id,
                 frame.image_id,
-                network.object_ids[int(found.object_index[i])],
+                self.network.object_ids[int(found.object_index[i])],
                 float(found.score[i]),
                 R[i],
                 t[i],
@@ -92,4 +130,17 @@ def network_predictor(
             for i in range(len(found))
         ]
 
-    return predict
+
+def with_predictions(
+    frames: Iterable[Frame], predictor: Predictor
+) -> Iterator[tuple[Frame, Sequence[Prediction]]]:
+    """Frames, in order, with what is predicted on them; a network that refines takes many at once.
+
+    At most `NetworkPredictor.together` frames are held, all of one size and kind.
+    """
+    if not isinstance(predictor, NetworkPredictor):
+        yield from ((frame, predictor(frame)) for frame in frames)
+        return
+    for _, alike in itertools.groupby(frames, lambda f: (f.camera.size, f.depth_m is None)):
+        while group := list(itertools.islice(alike, predictor.together)):
+            yield from zip(group, predictor.on_frames(group), strict=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from self6d.errors import InputError
 from self6d.evaluation import metrics
 from self6d.evaluation.detection import COCO_THRESHOLDS, box_iou, detection_scores
 from self6d.evaluation.masks import compare_masks, projected_box
-from self6d.evaluation.predictions import Prediction, Predictor
+from self6d.evaluation.predictions import Prediction, Predictor, with_predictions
 from self6d.evaluation.recalls import Group, average_recall, match
 from self6d.evaluation.results import InstanceResult, ObjectResult, Results, median
 from self6d.evaluation.vsd import vsd
@@ -73,20 +73,27 @@ def evaluate(
         dataset = dataset.split(split)
     by_id = {model.object_id: model for model in models}
     packed = pack_models(models)
-    given = None if callable(predictions) else _by_frame(predictions)
+    predictor = predictions if callable(predictions) else _look_up(predictions)
     sights: dict[int, list[_Sight]] = defaultdict(list)
     frames, seconds, kept = 0, [], []
     began = time.monotonic()
-    for index, key in enumerate(dataset.keys):
-        truth = [t for t in dataset.truth(index) if t.object_id in by_id]
-        if truth:
-            frame = dataset.frame(index)
-            found = predictions(frame) if callable(predictions) else given.get(key, [])  # type: ignore[union-attr]
-            seconds += [p.seconds for p in found[:1] if p.seconds >= 0]
-            kept += [replace(p, mask=None) for p in found]
-            for sight in _sights(key, frame, truth, found, by_id, packed, min_visible, bop):
-                sights[sight.object_id].append(sight)
-            frames += 1
+    labelled: deque[tuple[int, list[GroundTruth]]] = deque()  # frames not yet predicted
+
+    def labelled_frames() -> Iterator[Frame]:
+        for index in range(len(dataset)):
+            truth = [t for t in dataset.truth(index) if t.object_id in by_id]
+            if truth:
+                labelled.append((index, truth))
+                yield dataset.frame(index)
+
+    for frame, found in with_predictions(labelled_frames(), predictor):
+        index, truth = labelled.popleft()
+        key = dataset.keys[index]
+        seconds += [p.seconds for p in found[:1] if p.seconds >= 0]
+        kept += [replace(p, mask=None) for p in found]
+        for sight in _sights(key, frame, truth, found, by_id, packed, min_visible, bop):
+            sights[sight.object_id].append(sight)
+        frames += 1
         if listener is not None:
             left = (time.monotonic() - began) / (index + 1) * (len(dataset) - index - 1)
             listener(Progress(index + 1, len(dataset), left, "evaluate"))
@@ -114,11 +121,12 @@ def evaluate(
     )
 
 
-def _by_frame(predictions: Sequence[Prediction]) -> dict[FrameKey, list[Prediction]]:
+def _look_up(predictions: Sequence[Prediction]) -> Predictor:
+    """A predictor that knows its records beforehand."""
     table: dict[FrameKey, list[Prediction]] = defaultdict(list)
     for p in predictions:
         table[FrameKey(p.scene_id, p.image_id)].append(p)
-    return table
+    return lambda frame: table.get(FrameKey(frame.scene_id, frame.image_id), [])
 
 
 def _sights(

@@ -80,7 +80,7 @@ def _optimise(
     """Curves of every detection in a frame whose object has a label there."""
     frame = frames.frame(index)
     labels = {t.object_id: t for t in frames.truth(index)}
-    sensor = sensor_of(frame, packed.device)
+    sensor = sensor_of([frame], packed.device)
     found = trained.network.predict(sensor.images, sensor.K)
     ids = [trained.network.object_ids[i] for i in found.object_index.tolist()]
     known = [row for row, object_id in enumerate(ids) if object_id in labels]

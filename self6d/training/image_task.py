@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,12 +29,12 @@ ROUGH_M = 0.05  # a pose given by hand may be off by about so much
 SEARCHED_M = 0.015  # and by so much once it was searched for
 
 
-def sensor_of(frame: Frame, device: torch.device | str) -> Sensor:
-    """A frame as a batch of one, on a device."""
-    rgb = torch.from_numpy(frame.rgb).to(device).permute(2, 0, 1)[None].float() / 255
-    depth = None if frame.depth_m is None else torch.from_numpy(frame.depth_m)[None].to(device)
-    K = torch.tensor(frame.camera.K, dtype=torch.float32, device=device)[None]
-    return Sensor(rgb, depth, K)
+def sensor_of(frames: Sequence[Frame], device: torch.device | str) -> Sensor:
+    """Frames of one size, all with depth or all without, as a batch on a device."""
+    rgb = torch.stack([torch.from_numpy(f.rgb).to(device).permute(2, 0, 1) for f in frames])
+    depth = [torch.from_numpy(f.depth_m) for f in frames if f.depth_m is not None]
+    K = torch.tensor(np.stack([f.camera.K for f in frames]), dtype=torch.float32, device=device)
+    return Sensor(rgb.float() / 255, torch.stack(depth).to(device) if depth else None, K)
 
 
 def target_of_detection(
@@ -43,7 +45,7 @@ def target_of_detection(
     config: OptimizeConfig,
 ) -> Target:
     """What one detection (N = 1) is to explain: its region, with the network's mask."""
-    sensor = sensor_of(frame, found.R.device)
+    sensor = sensor_of([frame], found.R.device)
     return observe_detections(sensor, found, models, objective, config.region, config.padding)
 
 
@@ -70,7 +72,7 @@ def target_of_pose(
     Returns:
         the target of one region, and the pose to start from, R (1, 3, 3) and t (1, 3).
     """
-    sensor = sensor_of(frame, R.device)
+    sensor = sensor_of([frame], R.device)
     index = torch.tensor([object_index], device=R.device)
     box = project_boxes(ModelBoxes.of(models), index, R, t, sensor.K)
     margin = ROUGH_M * float(sensor.K[0, 0, 0] / t[0, 2])

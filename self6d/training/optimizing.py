@@ -159,7 +159,7 @@ def _from_network(
             f"does not know object {object_id}", path=Path(from_run), remedy=f"It knows {ids}."
         )
     position = ids.index(object_id)
-    sensor = sensor_of(frame, device)
+    sensor = sensor_of([frame], device)
     found = trained.network.predict(sensor.images, sensor.K, score_threshold=LOWEST_SCORE)
     found = found[found.object_index == position]
     if not len(found):

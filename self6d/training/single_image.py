@@ -44,6 +44,8 @@ class OptimizeConfig(Checked, section="optimize"):
     race: Annotated[float, Limits(0, 1)] = 0.25
     """On a CPU: share of the steps after which only the starts of an image that may still win go
     on; 1: all of them go on."""
+    chunk: Annotated[int, Limits(1, 4096)] = 64
+    """Starts optimised at once where the detections of many frames are refined."""
     graph: bool = True
     """Capture the step as one CUDA graph on a GPU."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,12 @@ from self6d.datasets.images import RGB_SUFFIXES, read_rgb
 from self6d.errors import InputError, StorageError
 from self6d.evaluation.bop_results import write_bop_results
 from self6d.evaluation.html import write_html
-from self6d.evaluation.predictions import Prediction, network_predictor
+from self6d.evaluation.predictions import (
+    NetworkPredictor,
+    Prediction,
+    Refiner,
+    with_predictions,
+)
 from self6d.evaluation.protocols import evaluate as score_predictions
 from self6d.evaluation.report import Report
 from self6d.evaluation.results import Results
@@ -87,7 +92,7 @@ def evaluate(
         newest = RunFolder.open(path).latest_checkpoint() if latest else None
         trained = load_network(path, device=place, checkpoint=newest, models=models)
         for refined in (False, True)[: 1 + refine]:
-            predictor = network_predictor(
+            predictor = NetworkPredictor(
                 trained.network, place, refine=_refiner(trained, path, place) if refined else None
             )
             result = score_predictions(
@@ -144,7 +149,7 @@ def predict(
     """
     place = resolve_device(device)
     trained = load_network(from_run, device=place)
-    predictor = network_predictor(
+    predictor = NetworkPredictor(
         trained.network,
         place,
         score_threshold=score_threshold,
@@ -155,8 +160,7 @@ def predict(
     if overlay is not None and overlay.exists():
         raise InputError("exists already", path=overlay, remedy="Name a new folder.")
     rows = []
-    for index, frame in enumerate(frames):
-        found = predictor(frame)
+    for index, (frame, found) in enumerate(with_predictions(frames, predictor)):
         rows += [_row(frame.name, names, prediction) for prediction in found]
         if overlay is not None:
             picture = draw_poses(frame.rgb, frame.camera, found, trained.models)
@@ -211,23 +215,22 @@ def synth_preview(
     return out
 
 
-def _refiner(
-    trained: TrainedNetwork, run: str | Path, device: torch.device
-) -> Callable[[Frame, Detections], Detections]:
-    """Pulls detections onto their frame with the run's [loss] and [optimize]."""
+def _refiner(trained: TrainedNetwork, run: str | Path, device: torch.device) -> Refiner:
+    """Pulls detections onto their frames with the run's [loss] and [optimize]."""
     config = build_config(None, base=RunFolder.open(run).config)
     objective = SelfSupervision(config.loss, device)
     packed = pack_models(trained.models, device)
 
-    def refine(frame: Frame, found: Detections) -> Detections:
+    def refine(frames: Sequence[Frame], found: Detections) -> Detections:
         refined = refine_detections(
-            sensor_of(frame, device),
+            sensor_of(frames, device),
             found,
             packed,
             trained.network.objects,
             objective,
             config.optimize,
-            seed=frame.image_id,
+            seed=frames[0].image_id,
+            chunk=config.optimize.chunk,
         )
         return replace(found, R=refined.R, t=refined.t)
 

@@ -70,7 +70,7 @@ class Networks:
         Raises:
             CheckpointError: that checkpoint is gone or damaged.
         """
-        from self6d.evaluation.predictions import network_predictor
+        from self6d.evaluation.predictions import NetworkPredictor
         from self6d.training.inputs import load_network
         from self6d.training.run_folder import RunFolder
 
@@ -79,7 +79,7 @@ class Networks:
         key = (run, str(checkpoint))
         if key != self._key:
             network = load_network(run, checkpoint=checkpoint).network
-            self._predictor = network_predictor(network, score_threshold=SCORE, masks=False)
+            self._predictor = NetworkPredictor(network, score_threshold=SCORE, masks=False)
             self._key = key
         best: dict[int, PoseData] = {}
         for found in self._predictor(frame):

@@ -11,7 +11,7 @@ import torch
 
 from self6d.datasets import Dataset
 from self6d.errors import InputError, StorageError
-from self6d.evaluation.predictions import Prediction, network_predictor
+from self6d.evaluation.predictions import NetworkPredictor, Prediction
 from self6d.render import pack_models, render
 from self6d.scene import Frame
 from self6d.training.inputs import TrainedNetwork, load_network
@@ -69,7 +69,7 @@ class _Side:
         self._trained: TrainedNetwork = load_network(run)
         self._packed = pack_models(self._trained.models)
         self._place = {m.object_id: i for i, m in enumerate(self._trained.models)}
-        self._predict = network_predictor(self._trained.network, score_threshold=SCORE, masks=False)
+        self._predict = NetworkPredictor(self._trained.network, score_threshold=SCORE, masks=False)
         self._name, self._colour = Path(run).name, COLOURS[place % 2]
 
     def draw(self, frame: Frame) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 from self6d.datasets import open_dataset
 from self6d.evaluation.bop_results import write_bop_results
 from self6d.evaluation.html import write_html
-from self6d.evaluation.predictions import network_predictor
+from self6d.evaluation.predictions import NetworkPredictor
 from self6d.evaluation.report import Report
 from self6d.storage import atomic_write
 from self6d.training import using
@@ -73,7 +73,7 @@ class Scores:
         frames = dataset.split(chosen) if chosen else dataset
         total = len(frames) * len(runs)
         for number, run in enumerate(runs):
-            predictor = network_predictor(load_network(run).network, masks=False)
+            predictor = NetworkPredictor(load_network(run).network, masks=False)
             estimates: list[Any] = []
             for index in range(len(frames)):
                 estimates += predictor(frames.frame(index))

@@ -14,11 +14,13 @@ from self6d import experiments
 from self6d.datasets import open_dataset
 from self6d.datasets.sample import make_sample
 from self6d.errors import CheckpointError, InputError
-from self6d.training import jobs
+from self6d.evaluation import predictions
+from self6d.training import jobs, using
 from self6d.training.control import Control
 from self6d.training.events import Progress, Scalars
 from self6d.training.inputs import load_network
 from self6d.training.optimizing import read_pose
+from self6d.training.refine import refine_detections
 from self6d.training.run_folder import RunFolder
 from self6d.training.sharing import last_parts
 
@@ -49,6 +51,7 @@ STAGE_2 = {
     "loss.points": 64,
     "optimize.region": 48,
     "optimize.flips": False,
+    "optimize.steps": 5,
     "loop.preview_every": 1000,
 }
 
@@ -166,10 +169,31 @@ def test_predict_from_recording_and_from_bare_images(stage1, sample, tmp_path):
     assert len(list((tmp_path / "overlay").glob("*.png"))) == 9
 
 
-def test_refinement_is_a_row_of_its_own(stage1, sample):
-    report = jobs.evaluate(sample, None, [stage1.path], split="eval", refine=False, device="cpu")
-    plain = report.results[0]
-    assert plain.label == "stage1"
+def test_frames_refined_together_end_as_each_alone(stage2, sample, monkeypatch):
+    frames_at_once = []
+
+    def counted(sensor, *rest, **more):
+        frames_at_once.append(len(sensor.images))
+        return refine_detections(sensor, *rest, **more)
+
+    monkeypatch.setattr(using, "refine_detections", counted)
+    rows = []
+    for together in (1, 2):
+        monkeypatch.setattr(predictions, "TOGETHER", together)
+        report = jobs.evaluate(sample, None, [stage2.path], refine=True, device="cpu")
+        rows.append(report.results)
+    assert frames_at_once == [1, 1, 1, 2, 1]
+    assert [result.label for result in rows[0]] == ["stage2", "stage2 + depth"]
+    (plain, alone), (_, together) = rows
+    assert len(plain.predictions) == len(alone.predictions) == len(together.predictions) > 3
+    for start, one, many in zip(plain.predictions, alone.predictions, together.predictions):
+        assert (many.image_id, many.object_id) == (one.image_id, one.object_id)
+        assert np.abs(one.R - start.R).max() > 1e-3
+        np.testing.assert_allclose(many.R, one.R, atol=1e-4)
+        np.testing.assert_allclose(many.t, one.t, atol=1e-5)
+
+
+def test_nothing_found_is_nothing_to_refine(stage1, sample):
     assert jobs.predict(sample, stage1.path, score_threshold=2.0, refine=True, device="cpu") == []
 
 
