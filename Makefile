@@ -27,7 +27,7 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(XVFB) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	scripts/test.sh $(PYTEST_ARGS)
 
 screenshots: install
 	$(XVFB) $(BIN)/python scripts/screenshots.py --out screenshots

@@ -15,6 +15,8 @@ import recordings as world
 
 from self6d.datasets import open_dataset
 
+pytestmark = pytest.mark.alone
+
 FRAMES = 20_000  # the figures are for 100 000; a fifth of them keeps the suite short
 LIST_S = 2.0 * FRAMES / 100_000
 SLACK = 2.0  # processor time on a machine busy with other things
