@@ -26,7 +26,7 @@ from self6d.paths import resource
 from self6d.scene.mesh_io import load_models
 from self6d.training.events import Listener, Progress
 
-BLOCK = 10  # frames of one arrangement of the table
+BLOCK = 4  # frames of one arrangement of the table: things are moved often, as orientations count
 SCENE = 1
 
 
@@ -117,7 +117,7 @@ def _write(
 
     def record(block: int) -> list[tuple[str, int, Shot]]:
         rng = np.random.default_rng([seed, 1, block])
-        world = arrange(objects, resting, rng, covering=block // 3)
+        world = arrange(objects, resting, rng, covering=block // 8)
         return [
             (
                 split,

@@ -48,6 +48,9 @@ class LossConfig(Checked, section="loss"):
     """An occluder is where the sensor is nearer than the rendering by more than this, metres."""
     edge_step_m: Annotated[float, Limits(0)] = 0.0
     """Sensor depth beside a jump larger than this is not used, metres; 0 uses all depth."""
+    reach: Annotated[float, Limits(0)] = 0.0
+    """Sensor depth under the mask further than this from its median is not the object's, diameters;
+    0 uses all depth, the paper's form."""
     trim: Annotated[float, Limits(0, 0.999)] = 0.0
     """Share of the largest chamfer distances left out on each side, in [0, 1)."""
     noise_at_1m: Annotated[float, Limits(0)] = 0.0
@@ -141,6 +144,7 @@ class SelfSupervision(nn.Module):
         *,
         mask_amodal: Tensor | None = None,
         observed: Tensor | None = None,
+        diameter: Tensor | None = None,
     ) -> Target:
         """Prepare the sensor's side once, for any number of renderings.
 
@@ -152,6 +156,7 @@ class SelfSupervision(nn.Module):
             mask_amodal: (N, h, w) float in [0, 1], predicted whole silhouette; where it is set and
                 the visible mask is not, something stands in front. Used with like_with_like.
             observed: (N, h, w) bool, inside the image; None: everywhere.
+            diameter: (N,), metres, of the objects; None: `reach` is not applied.
         """
         config = self.config
         if observed is None:
@@ -164,6 +169,10 @@ class SelfSupervision(nn.Module):
             usable = depth_m > 0
             if config.edge_step_m > 0:
                 usable = usable & ~depth_edges(depth_m, config.edge_step_m)
+            if config.reach > 0 and diameter is not None:
+                middle = _median(depth_m, usable & (mask_visible >= 0.5))
+                far = config.reach * diameter[:, None, None]
+                usable = usable & ~((depth_m - middle[:, None, None]).abs() > far)
         masked = rgb * mask_visible[:, None]
         with torch.no_grad():
             features = self.features(masked) if self.features is not None else None
@@ -266,6 +275,11 @@ class SelfSupervision(nn.Module):
 
 def _where(condition: Tensor, value: Tensor) -> Tensor:
     return torch.where(condition, value, torch.zeros_like(value))
+
+
+def _median(value: Tensor, where: Tensor) -> Tensor:
+    """(N, h, w) over the pixels that count -> (N,); NaN if there are none."""
+    return torch.where(where, value, torch.nan).flatten(1).nanmedian(1).values
 
 
 def _around(value: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from self6d.paths import resource
 from self6d.synthesis import SynthesisConfig, augment
 from self6d.training.synthetic import SyntheticTask, TrainConfig
 
-WARM = 5  # steps before timing: compilation, caches, memory pools, CUDA graph
+WARM = 5  # steps before timing: compilation, caches, memory pools
 
 
 def bench_train(

@@ -74,7 +74,8 @@ def target_of_pose(
     """
     sensor = sensor_of([frame], R.device)
     index = torch.tensor([object_index], device=R.device)
-    box = project_boxes(ModelBoxes.of(models), index, R, t, sensor.K)
+    boxes = ModelBoxes.of(models)
+    box = project_boxes(boxes, index, R, t, sensor.K)
     margin = ROUGH_M * float(sensor.K[0, 0, 0] / t[0, 2])
     box = square_boxes(box + box.new_tensor([-margin, -margin, margin, margin]), 1.0)
     size = config.region
@@ -101,7 +102,12 @@ def target_of_pose(
     )
     visible = torch.from_numpy(mask)[None].to(R)
     target = objective.observe(
-        region.rgb, region.depth_m, visible, region.K, observed=region.observed
+        region.rgb,
+        region.depth_m,
+        visible,
+        region.K,
+        observed=region.observed,
+        diameter=boxes.diameter[index],
     )
     return target, R, t
 

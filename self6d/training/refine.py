@@ -72,6 +72,7 @@ def observe_detections(
         cut.K,
         mask_amodal=masks[:, 1] if masks.shape[1] > 1 else None,
         observed=cut.observed,
+        diameter=boxes.diameter[found.object_index],
     )
 
 

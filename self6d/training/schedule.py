@@ -47,10 +47,6 @@ class TrainConfig(Checked, section="train"):
     """torch.compile of the convolutional parts ("auto": on CUDA with a C compiler at hand). Takes
     minutes before the first step."""
 
-    graph: Literal["auto", "on", "off"] = "off"
-    """Forward and backward as one CUDA graph, which spares the host ("auto": on CUDA, unless it
-    cannot be captured)."""
-
     validate_every: Annotated[int, Limits(0, 10**9)] = 500
     """Steps between validations on synthetic images; 0: only at checkpoints."""
 

@@ -24,7 +24,6 @@ from self6d.training.averaging import MovingAverage
 from self6d.training.batches import Batches
 from self6d.training.events import Preview
 from self6d.training.finite import SKIPPED, BatchStatistics, finite_update
-from self6d.training.graphed import GraphedBackward
 from self6d.training.rng import mixed_seed, seeded
 from self6d.training.schedule import TrainConfig, learning_rate
 from self6d.training.validation import synthetic_recalls
@@ -90,7 +89,6 @@ class SyntheticTask:
             lr=self.config.lr,
             fused=True,
         )
-        self.graphed = self._new_graph()
         self.maker = SceneMaker(
             models, self.camera, self.synthesis, self.device, distractors=distractors
         )
@@ -115,18 +113,6 @@ class SyntheticTask:
             return self.cuda and any(shutil.which(name) for name in ("cc", "gcc", "clang"))
         return wanted == "on"
 
-    def _new_graph(self) -> GraphedBackward | None:
-        """What will capture the pass over batches of the present size, where it can be."""
-        wanted = self.config.graph
-        if wanted == "on" and not self.cuda:
-            raise InputError(
-                'train.graph = "on" needs a CUDA device', remedy='Set it to "auto" or "off".'
-            )
-        if wanted == "off" or not self.cuda:
-            return None
-        instances = self.batch_size * self.synthesis.instances_max
-        return GraphedBackward(self._losses, self.parameters, instances, self.device)
-
     def _losses(self, batch: SceneBatch, generator: torch.Generator) -> dict[str, Tensor]:
         with self.autocast():
             return self.network.losses(batch, generator)
@@ -143,13 +129,13 @@ class SyntheticTask:
         self.world.announce(step)
         values = self._health(step)
         batch = self.batches.take(step, self.batch_size)
-        graphed = self._load(batch)
         seed = mixed_seed(self.seed, step, self.world.rank, LOSS_STREAM)
-        if graphed is None:
-            terms = self._losses(batch, torch.Generator(device=self.device).manual_seed(seed))
-        # from here on the interpreter is mostly free: backward and replay run without it
+        terms = self._losses(batch, torch.Generator(device=self.device).manual_seed(seed))
+        # from here on the interpreter is mostly free: backward runs without it
         self.batches.start(step + 1, self.batch_size)
-        terms = self._backward(terms) if graphed is None else graphed.run(seed)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms["total"].backward()
+        terms = {name: value.detach() for name, value in terms.items()}
         rate = learning_rate(step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -164,29 +150,6 @@ class SyntheticTask:
         self.images_made += self.batch_size * self.world.size
         values |= {f"loss/{name}": value for name, value in terms.items()}
         return values | {"lr": rate, SKIPPED: ~ok}
-
-    def _backward(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The gradients of "total"; the terms without theirs."""
-        self.optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()
-        return {name: value.detach() for name, value in terms.items()}
-
-    def _load(self, batch: SceneBatch) -> GraphedBackward | None:
-        """The graph, with the batch taken in; None if there is no graph or the batch does not fit.
-
-        Called while no thread makes images: a capture wants the device for itself.
-        """
-        if self.graphed is None:
-            return None
-        try:
-            return self.graphed if self.graphed.load(batch) else None
-        except RuntimeError as error:
-            if self.config.graph == "on":
-                raise
-            self.graphed = None
-            reason = str(error).partition("\n")[0]
-            log.warning("the training step is not captured as a CUDA graph: %s", reason)
-            return None
 
     def _health(self, step: int) -> dict[str, float | Tensor]:
         every = self.config.validate_every
@@ -281,14 +244,12 @@ class SyntheticTask:
                 if not hasattr(self.network.config, name):
                     raise InputError(f"there is no {key} to change")
                 setattr(self.network.config, name, value)
-                self.graphed = self._new_graph()  # weights are constants of a captured graph
 
     def halve_batch(self) -> bool:
         """Half as many images a step from now on; not under torchrun, where ranks must agree."""
         if self.batch_size < 2 or self.world.size > 1:
             return False
         self.batch_size //= 2
-        self.graphed = self._new_graph()
         return True
 
 

@@ -78,7 +78,12 @@ def examine(
             whole.expand(1, 3, -1, -1), None, K, box, torch.tensor([0]), SIDE
         ).rgb[:, 0]
     target = objective.observe(
-        region.rgb, region.depth_m, visible, region.K, observed=region.observed
+        region.rgb,
+        region.depth_m,
+        visible,
+        region.K,
+        observed=region.observed,
+        diameter=visible.new_tensor([diameter]),
     )
     unit = torch.tensor([[1.0, 1.0, 1.0, diameter, diameter, diameter]])
     terms = _terms(objective, target, draw, unit)

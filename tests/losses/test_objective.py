@@ -95,6 +95,24 @@ def test_gradient_to_the_pose_agrees_with_finite_differences(objective):
         assert error < 1e-4, (name, gradient, numeric)
 
 
+def test_depth_out_of_reach_is_not_the_objects():
+    rgb, depth, mask = sensor()
+    depth = depth.clone()
+    inside = (mask[0] >= 0.5).nonzero()
+    behind, hole = inside[0], inside[1]
+    depth[0, behind[0], behind[1]] += 0.5  # a mask that reaches past the outline
+    depth[0, hole[0], hole[1]] = 0.0
+    near = SelfSupervision(replace(PLUS, edge_step_m=0.0, reach=1.0)).double()
+    usable = near.observe(rgb, depth, mask, K, diameter=torch.tensor([0.2])).usable
+    expected = depth > 0
+    expected[0, behind[0], behind[1]] = False
+    at = mask >= 0.5
+    assert torch.equal(usable[at], expected[at])
+    assert torch.equal(near.observe(rgb, depth, mask, K).usable, depth > 0)
+    nothing = near.observe(rgb, depth * 0, mask, K, diameter=torch.tensor([0.2])).usable
+    assert not nothing.any()
+
+
 @pytest.mark.parametrize("term", TERMS)
 def test_each_term_is_a_switch(term):
     config = replace(PAPER, **{term: 0.0})
