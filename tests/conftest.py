@@ -15,6 +15,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Where processes share cores, OpenMP's threads wait for one another: a step of a small network then
+# takes 30 times as long. Read by the libraries when they load, here and in the tests' processes;
+# numba would otherwise change the number of torch's threads too.
+ONE_THREAD = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+for _name in ONE_THREAD:
+    os.environ.setdefault(_name, "1")
+
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("suite")
 
@@ -58,23 +65,11 @@ def _has_display() -> bool:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _threads() -> None:
-    """As many on every machine, so sums are made in the same order; one where tests share cores."""
+def _one_thread() -> None:
+    """Sums are made in the same order on every machine; and see `ONE_THREAD`."""
     import torch
 
-    beside_others = "PYTEST_XDIST_WORKER" in os.environ
-    torch.set_num_threads(1 if beside_others else min(2, os.cpu_count() or 1))
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """For many small operations: a second thread only waits, and loses much on a busy machine."""
-    import torch
-
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from studio.jobs import Job, JobSpec, JobState
 from studio.palette import CommandPalette
 from studio.panels.help import HelpDialog
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.alone]
 
 CONTROL = Qt.KeyboardModifier.ControlModifier
 

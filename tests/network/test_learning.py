@@ -9,8 +9,6 @@ import torch
 
 from self6d.network import NetworkConfig, PoseNetwork, masks_in_regions
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.mark.slow
 def test_eight_images_are_learnt(boxes) -> None:

@@ -19,8 +19,6 @@ from self6d.training.single_image import OptimizeConfig
 
 from . import stage2
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 LOSS = LossConfig(perceptual=0.0, points=256)
 ROBUST = replace(LOSS, like_with_like=True, trim=0.1, noise_at_1m=0.002, edge_step_m=0.02)
 PAPER = AdaptConfig(

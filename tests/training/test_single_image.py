@@ -20,8 +20,6 @@ from self6d.training.starts import half_turns, make_starts, plausible_starts
 
 from .shapes import block
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIZE = 64
 MODELS = pack_models([block()])
 K = torch.tensor([[[220.0, 0, 32], [0, 220.0, 32], [0, 0, 1]]])
