@@ -83,6 +83,14 @@ def test_same_seed_same_table(from_scratch, small, tmp_path, capsys):
     assert [run["label"] for run in table["runs"]] == ["stage1", "adapted"]
 
 
+def numbers(tree: object, path: str = "") -> dict[str, float]:
+    """All numbers of a JSON tree by their place in it."""
+    if isinstance(tree, dict | list):
+        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        return {k: v for name, part in items for k, v in numbers(part, f"{path}/{name}").items()}
+    return {path: tree} if isinstance(tree, int | float) else {}
+
+
 @pytest.mark.slow
 def test_shipped_stage_1_is_used_and_an_earlier_demo_taken_up(
     from_scratch, small, tmp_path, monkeypatch
@@ -92,8 +100,11 @@ def test_shipped_stage_1_is_used_and_an_earlier_demo_taken_up(
     out = tmp_path / "demo"
     demo.run_demo(out, device="cpu", quiet=True)
     assert RunFolder.open(out / "stage1").info == RunFolder.open(shipped).info
-    # the same stage 1, seed and frames end in the same table, whether trained now or shipped
-    assert (out / "table.json").read_text() == (from_scratch / "table.json").read_text()
+    # the same stage 1, seed and frames end in the same table, whether trained now or shipped, but
+    # for the half precision of shipped weights
+    now, then = (numbers(json.loads((d / "table.json").read_text())) for d in (out, from_scratch))
+    assert list(now) == list(then)
+    assert now == pytest.approx(then, rel=0.01, abs=1e-3)
     stamp = (out / "adapted" / "run.json").stat().st_mtime_ns
     demo.run_demo(out, device="cpu", quiet=True)
     assert (out / "adapted" / "run.json").stat().st_mtime_ns == stamp
