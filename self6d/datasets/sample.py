@@ -26,7 +26,8 @@ from self6d.paths import resource
 from self6d.scene.mesh_io import load_models
 from self6d.training.events import Listener, Progress
 
-BLOCK = 4  # frames of one arrangement of the table: things are moved often, as orientations count
+BLOCK = 10  # unlabelled frames of one arrangement of the table
+VIEWS = 3  # frames of an arrangement that only "moved" shows
 SCENE = 1
 
 
@@ -43,14 +44,16 @@ def make_sample(
     size: tuple[int, int] = (240, 320),
     listener: Listener | None = None,
 ) -> Path:
-    """Write the sample as a BOP dataset: test/000001, splits.json ("adapt", "eval"), models/.
+    """Write the sample as a BOP dataset: test/000001, models/ and splits.json.
 
-    The same arguments give the same bytes. Arrangements of the table are never shared between the
-    two splits. The truth of "adapt" frames goes to scene_gt_upper_bound_only.json and nowhere else.
+    The same arguments give the same bytes. Of its splits "eval" holds other views of the
+    arrangements that "adapt" shows, and "moved" arrangements that it does not. The truth of "adapt"
+    frames goes to scene_gt_upper_bound_only.json and nowhere else.
 
     Args:
         out: folder to create; must not exist or be empty.
-        seed: source of every draw. frames, eval_frames: lengths of the splits.
+        seed: source of every draw. frames, eval_frames: lengths of the splits "adapt" and "eval";
+            "moved" is half as long as "eval".
         size: (height, width), pixels. listener: receives `Progress`.
 
     Returns:
@@ -79,18 +82,22 @@ def make_sample(
 
 
 def _plan(frames: int, eval_frames: int) -> list[tuple[str, int, int]]:
-    """(split, arrangement, image id) of every frame; eval arrangements are spread evenly."""
-    left = {"adapt": frames, "eval": eval_frames}
-    total = {k: -(-n // BLOCK) for k, n in left.items()}
-    done = {"adapt": 0, "eval": 0}
+    """(split, arrangement, image id) of every frame, in the order they are recorded.
+
+    As in LineMOD the held-out frames are of the recording that is adapted to: the last views of
+    each arrangement. Half as many again show arrangements of which there is no unlabelled frame.
+    """
+    arrangements = -(-frames // BLOCK)
     plan: list[tuple[str, int, int]] = []
-    for block in range(sum(total.values())):
-        due = (done["eval"] + 0.5) / max(total["eval"], 1) <= (block + 0.5) / sum(total.values())
-        split = "eval" if (due and left["eval"]) or not left["adapt"] else "adapt"
-        length = min(BLOCK, left[split])
-        plan += [(split, block, len(plan) + i) for i in range(length)]
-        left[split] -= length
-        done[split] += 1
+
+    def record(split: str, arrangement: int, count: int) -> None:
+        plan.extend([(split, arrangement, len(plan) + i) for i in range(count)])
+
+    for i in range(arrangements):
+        for split, total in (("adapt", frames), ("eval", eval_frames)):
+            record(split, i, total * (i + 1) // arrangements - total * i // arrangements)
+    for first in range(0, eval_frames // 2, VIEWS):
+        record("moved", arrangements + first // VIEWS, min(VIEWS, eval_frames // 2 - first))
     return plan
 
 
@@ -117,7 +124,7 @@ def _write(
 
     def record(block: int) -> list[tuple[str, int, Shot]]:
         rng = np.random.default_rng([seed, 1, block])
-        world = arrange(objects, resting, rng, covering=block // 8)
+        world = arrange(objects, resting, rng, covering=block // 3)
         return [
             (
                 split,
@@ -129,14 +136,14 @@ def _write(
         ]
 
     began, done = time.monotonic(), 0
-    truths: dict[str, dict] = {"adapt": {}, "eval": {}}
+    truths: dict[str, dict] = {"adapt": {}, "eval": {}, "moved": {}}
     infos: dict[str, list] = {}
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for shots in pool.map(record, range(plan[-1][1] + 1)):
             for split, image, shot in shots:
-                _save(scene, image, shot, with_masks=split == "eval")
+                _save(scene, image, shot, with_masks=split != "adapt")
                 truths[split][str(image)] = shot.truth
-                if split == "eval":
+                if split != "adapt":
                     infos[str(image)] = shot.info
             done += len(shots)
             if listener is not None:
@@ -146,7 +153,7 @@ def _write(
     K_file[:2, 2] -= 0.5  # files put pixel centres at whole numbers
     camera = {"cam_K": K_file.ravel().tolist(), "depth_scale": 1.0}
     _dump(scene / "scene_camera.json", {str(image): camera for _, _, image in plan})
-    _dump(scene / "scene_gt.json", truths["eval"])
+    _dump(scene / "scene_gt.json", truths["eval"] | truths["moved"])
     _dump(scene / "scene_gt_info.json", infos)
     _dump(scene / "scene_gt_upper_bound_only.json", truths["adapt"])
     splits = {name: [i for split, _, i in plan if split == name] for name in truths}

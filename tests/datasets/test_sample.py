@@ -75,10 +75,13 @@ def test_adapt_truth_lies_only_in_the_upper_bound_file(sample):
     info = json.loads((scene / "scene_gt_info.json").read_text())
     assert len(splits["adapt"]) == 4
     assert len(splits["eval"]) == 2
-    assert {int(k) for k in truth} == {int(k) for k in info} == set(splits["eval"])
+    assert len(splits["moved"]) == 1
+    labelled = {*splits["eval"], *splits["moved"]}
+    assert sorted([*splits["adapt"], *labelled]) == list(range(7))
+    assert {int(k) for k in truth} == {int(k) for k in info} == labelled
     assert {int(k) for k in apart} == set(splits["adapt"])
     masks = {int(p.name[:6]) for p in (scene / "mask_visib").iterdir()}
-    assert masks == set(splits["eval"])
+    assert masks == labelled
 
 
 def test_reader_sees_what_was_written(sample):
