@@ -92,10 +92,16 @@ def run_demo(
     if _stopped(run, say):
         return
     with JobConsole("evaluation", quiet=quiet) as console:
-        report = jobs.evaluate(sample, None, [before, after], device=device, listener=console)
+        report, moved = (
+            jobs.evaluate(
+                sample, None, [before, after], split=split, device=device, listener=console
+            )
+            for split in ("eval", "moved")
+        )
     # how long an image took would make the same table look different
     report = Report(tuple(replace(r, seconds_per_image=None) for r in report.results))
     typer.echo(report.text())
+    typer.echo(f"with the things moved to where they were not recorded: {moved.change()}")
     atomic_write(place / "table.txt", report.text().encode())
     atomic_write(place / "table.json", report.json().encode())
     minutes = (time.monotonic() - began) / 60

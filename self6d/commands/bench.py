@@ -56,16 +56,19 @@ def train(
     preset: Annotated[str, typer.Option(help="Preset.")] = "tiny",
     device: opt.Device = "auto",
     steps: Annotated[int, typer.Option(min=1, help="Steps timed.")] = 20,
+    assignments: opt.Set = None,
     json_path: opt.Json = None,
 ) -> None:
     """Time stage-1 training: images made and learnt from, a second."""
     from self6d.commands.output import print_table, write_json
+    from self6d.config import overrides
     from self6d.training.bench import bench_train
     from self6d.training.inputs import listed, resolve_device
 
     given = listed(models) if models else None
     place = str(resolve_device(device))
-    rows = bench_train(given, preset=preset, device=place, steps=steps)
+    changes = overrides(assignments or [])
+    rows = bench_train(given, preset=preset, device=place, steps=steps, overrides=changes)
     _print_rows(rows, print_table)
     write_json(json_path, rows)
 

@@ -96,8 +96,9 @@ def _plan(frames: int, eval_frames: int) -> list[tuple[str, int, int]]:
     for i in range(arrangements):
         for split, total in (("adapt", frames), ("eval", eval_frames)):
             record(split, i, total * (i + 1) // arrangements - total * i // arrangements)
-    for first in range(0, eval_frames // 2, VIEWS):
-        record("moved", arrangements + first // VIEWS, min(VIEWS, eval_frames // 2 - first))
+    half = -(-eval_frames // 2)
+    for first in range(0, half, VIEWS):
+        record("moved", arrangements + first // VIEWS, min(VIEWS, half - first))
     return plan
 
 

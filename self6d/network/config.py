@@ -81,7 +81,7 @@ class NetworkConfig(Checked, section="network"):
     per_object: bool = True
     """Give each object its own output layers; else all objects share them."""
 
-    rois_per_image: Annotated[int, Limits(1, 1024)] = 6
+    rois_per_image: Annotated[int, Limits(1, 1024)] = 8
     """Most instances per image that the pose branches train on in one step."""
     min_visible: Annotated[float, Limits(0, 1)] = 0.15
     """Instances less visible than this fraction train neither pose nor mask."""
