@@ -32,15 +32,20 @@ def giou_loss(boxes: Tensor, target: Tensor) -> Tensor:
         (...), in [0, 2].
     """
     top, bottom = torch.maximum(boxes, target), torch.minimum(boxes, target)
-    overlap = (bottom[..., 2:] - top[..., :2]).clamp_min(0).prod(-1)
-    around = (top[..., 2:] - bottom[..., :2]).prod(-1)
+    overlap = _product((bottom[..., 2:] - top[..., :2]).clamp_min(0))
+    around = _product(top[..., 2:] - bottom[..., :2])
     union = _area(boxes) + _area(target) - overlap
     tiny = torch.finfo(boxes.dtype).eps
     return 1 - overlap / (union + tiny) + (around - union) / (around + tiny)
 
 
 def _area(boxes: Tensor) -> Tensor:
-    return (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)
+    return _product((boxes[..., 2:] - boxes[..., :2]).clamp_min(0))
+
+
+def _product(sides: Tensor) -> Tensor:
+    """(..., 2) -> (...); the gradient of `Tensor.prod` waits for the device."""
+    return sides[..., 0] * sides[..., 1]
 
 
 def mask_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
