@@ -29,7 +29,10 @@ def test_frames_renderings_and_clouds_come_back(engine, sample, wait):
     engine.request("open_recording", str(sample), done=lambda v: got.update(info=v))
     wait(lambda: "info" in got)
     info = got["info"]
-    assert len(info) == 12
+    assert {name: len(chosen) for name, chosen in info.splits.items()} == {
+        "adapt": 8, "eval": 4, "moved": 2,
+    }  # fmt: skip
+    assert len(info) == 14
     assert info.has_depth
     assert info.has_truth
     assert info.models == str(sample / "models")
