@@ -274,7 +274,7 @@ class SelfSupTask:
                 visible = visible & (turn.nearest(mask, index) >= 0.5)
             R, t = turn.poses(believed.R[kept], believed.t[kept], index)
             batch = labelled_batch(
-                turn.sensor(sensor),
+                turn.sensor(replace(sensor, images=images)),
                 self.models,
                 R,
                 t,
@@ -283,7 +283,6 @@ class SelfSupTask:
                 visible=visible,
                 margin_m=self.objective.config.occluder_margin_m,
             )
-            batch = replace(batch, images=turn.images(images))
             # an object seen but not kept must not be learned as background
             complete = len(kept) == len(believed) and config.scope == "all"
             batches.append((batch, complete, noise))

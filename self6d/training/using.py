@@ -189,30 +189,48 @@ def synth_preview(
     models: Paths,
     out: str | Path,
     *,
-    preset: str | Path = "standard",
-    camera: Camera | str | Path | None = None,
     images: int = 12,
-    seed: int = 0,
-    device: str = "auto",
-    overrides: dict[str, Any] | list[str] | None = None,
+    **choices: Any,
 ) -> Path:
     """Write a contact sheet (PNG) of the images that stage 1 would train on.
+
+    Args:
+        choices: as `synthetic_sheet`.
 
     Raises:
         InputError: the file exists, or models, camera or configuration cannot be used.
     """
-    from self6d.synthesis import SceneMaker, gallery, scaled_camera
-
     out = Path(out)
     if out.exists():
         raise InputError("exists already", path=out, remedy="Name a new file.")
+    columns = max(1, round(images**0.5))
+    write_picture(out, synthetic_sheet(models, images=images, columns=columns, **choices))
+    return out
+
+
+def synthetic_sheet(
+    models: Paths,
+    *,
+    preset: str | Path = "standard",
+    camera: Camera | str | Path | None = None,
+    images: int = 12,
+    columns: int = 4,
+    seed: int = 0,
+    device: str = "auto",
+    overrides: dict[str, Any] | list[str] | None = None,
+) -> np.ndarray:
+    """Images that stage 1 would train on, side by side, (H, W, 3) uint8.
+
+    Raises:
+        InputError: models, camera or configuration cannot be used.
+    """
+    from self6d.synthesis import SceneMaker, gallery, scaled_camera
+
     objects = load_given_models(models)
     config, _ = with_recorded_ranges(build_config(preset, overrides).synthesis, camera, objects)
     view = scaled_camera(resolve_camera(camera), config.height)
     maker = SceneMaker(objects, view, config, resolve_device(device))
-    columns = max(1, round(images**0.5))
-    write_picture(out, gallery(maker.make(images, seed, 0), columns=columns, images=images))
-    return out
+    return gallery(maker.make(images, seed, 0), columns=columns, images=images)
 
 
 def _refiner(trained: TrainedNetwork, run: str | Path, device: torch.device) -> Refiner:

@@ -1,12 +1,9 @@
-"""Configuration forms, previews of synthetic images, predictions and scores for the window."""
+"""Configuration forms, predictions and scores for the window."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from studio.engine.types import FormField, PoseData
 from studio.jobs.run_info import checkpoint_file
@@ -31,27 +28,6 @@ def describe(kind: str, preset: str | None) -> list[FormField]:
         for f in config.describe(build_config(preset))
         if f.key.split(".")[0] in SECTIONS[kind]
     ]
-
-
-def synthetic_sheet(
-    models: Sequence[str],
-    camera: str | None,
-    preset: str,
-    overrides: dict[str, Any],
-    images: int,
-    seed: int,
-) -> np.ndarray:
-    """(H, W, 3) uint8: images that stage 1 would train on, side by side."""
-    from self6d.run_config import build_config
-    from self6d.synthesis import SceneMaker, gallery, scaled_camera
-    from self6d.training.inputs import load_given_models, resolve_camera
-    from self6d.training.recorded_ranges import with_recorded_ranges
-
-    objects = load_given_models(list(models))
-    config, _ = with_recorded_ranges(build_config(preset, overrides).synthesis, camera, objects)
-    view = scaled_camera(resolve_camera(camera), config.height)
-    maker = SceneMaker(objects, view, config)
-    return gallery(maker.make(images, seed, 0), columns=4, images=images)
 
 
 class Networks:

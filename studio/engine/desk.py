@@ -200,7 +200,17 @@ class Desk:
         seed: int = 0,
     ) -> np.ndarray:
         """Images that stage 1 would train on, as one picture."""
-        return analysis.synthetic_sheet(models, camera, preset, overrides, images, seed)
+        from self6d.training.using import synthetic_sheet
+
+        return synthetic_sheet(
+            models,
+            preset=preset,
+            camera=camera,
+            images=images,
+            seed=seed,
+            device="cpu",
+            overrides=overrides,
+        )
 
     def predict(self, run: str, path: str, index: int, step: int | None = None) -> list[PoseData]:
         """What a run's network, at a checkpoint or its best, says about a frame from RGB alone."""
