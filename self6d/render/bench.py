@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from self6d.cuda_graph import capture
 from self6d.geometry import random_rotations
 from self6d.render.models import PackedModels, pack_models
 from self6d.render.renderer import get_backend, render
@@ -196,7 +197,7 @@ def _measure(
         "covered": float(forward().covered.float().mean()),
         "forward_ms": clock(forward, repeats),
         "forward_backward_ms": clock(both, repeats),
-        "graph_ms": _gpu_times(_captured(both), repeats) if graph else None,
+        "graph_ms": _gpu_times(capture(both)[0], repeats) if graph else None,
     }
     if on_gpu:
         row["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
@@ -232,17 +233,3 @@ def _gpu_times(work: Callable[[], Any], repeats: int) -> float:
         end.synchronize()
         times.append(start.elapsed_time(end))
     return statistics.median(times)
-
-
-def _captured(work: Callable[[], Any]) -> Callable[[], None]:
-    """`work` as a CUDA graph."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            work()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return graph.replay

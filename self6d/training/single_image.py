@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from self6d.config_fields import Checked, Limits
+from self6d.cuda_graph import capture
 from self6d.losses.objective import SelfSupervision, Target
 from self6d.render import render
 from self6d.render.models import PackedModels
@@ -206,18 +207,10 @@ class PoseOptimiser:
     def capture(self) -> Callable[[], None]:
         """`step` recorded as a CUDA graph; the poses stay where they are."""
         saved = [x.clone() for x in self._state()]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(2):  # libraries allocate and choose kernels on their first calls
-                self.step()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.step()
+        replay, _ = capture(self.step)
         for x, value in zip(self._state(), saved, strict=True):
             x.copy_(value)
-        return graph.replay
+        return replay
 
     def run(self, progress: Callable[[int], bool] | None = None) -> Trajectory:
         """All steps, then the terms at the final poses.

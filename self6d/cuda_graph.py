@@ -1,0 +1,32 @@
+"""Work that does not wait for the device, recorded once as a CUDA graph and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+
+def capture(work: Callable[[], Result], warm_up: int = 2) -> tuple[Callable[[], None], Result]:
+    """Record `work` as a CUDA graph on the current device.
+
+    Args:
+        work: reads and writes tensors that stay where they are; it is called `warm_up` times
+            before, since libraries allocate and choose kernels on their first calls.
+
+    Returns:
+        what replays the work, and its result: tensors that every replay writes anew.
+    """
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(warm_up):
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = work()
+    return graph.replay, result
