@@ -72,7 +72,10 @@ class NetworkPredictor:
         masks: bool = True,
         refine: Refiner | None = None,
     ) -> None:
+        from self6d.network.captured import CapturedForward
+
         self.network, self.device, self.score_threshold = network, device, score_threshold
+        self._forward = CapturedForward(network)
         self.masks, self.refine = masks, refine
         self.together = 1 if refine is None else TOGETHER
 
@@ -101,9 +104,10 @@ class NetworkPredictor:
         ]
 
     def _look(self, frame: Frame) -> Detections:
-        image = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1)[None].float() / 255
-        K = torch.tensor(frame.camera.K, dtype=torch.float32, device=self.device)[None]
-        return self.network.predict(image, K, score_threshold=self.score_threshold)
+        from self6d.network.inputs import network_inputs
+
+        images, K = network_inputs([frame], self.device)
+        return self._forward.predict(images, K, score_threshold=self.score_threshold)
 
     def _records(
         self, frame: Frame, found: Detections, R: np.ndarray, t: np.ndarray, seconds: float

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from self6d.geometry import backproject, rotation_angle
 from self6d.losses.objective import SelfSupervision, Target
+from self6d.network.inputs import network_inputs
 from self6d.network.outputs import Detections
 from self6d.render import PackedModels, render
 from self6d.scene import Frame, GroundTruth, ObjectModel
@@ -31,10 +31,9 @@ SEARCHED_M = 0.015  # and by so much once it was searched for
 
 def sensor_of(frames: Sequence[Frame], device: torch.device | str) -> Sensor:
     """Frames of one size, all with depth or all without, as a batch on a device."""
-    rgb = torch.stack([torch.from_numpy(f.rgb).to(device).permute(2, 0, 1) for f in frames])
     depth = [torch.from_numpy(f.depth_m) for f in frames if f.depth_m is not None]
-    K = torch.tensor(np.stack([f.camera.K for f in frames]), dtype=torch.float32, device=device)
-    return Sensor(rgb.float() / 255, torch.stack(depth).to(device) if depth else None, K)
+    images, K = network_inputs(frames, device)
+    return Sensor(images, torch.stack(depth).to(device) if depth else None, K)
 
 
 def target_of_detection(

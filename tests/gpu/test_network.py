@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 from tetrahedra import models, random_batch
 
-from self6d.network import NetworkConfig, PoseNetwork, masks_in_regions, roi_align
+from self6d.network import Detections, NetworkConfig, PoseNetwork, masks_in_regions, roi_align
+from self6d.network.captured import CapturedForward, likely_detections
 
 pytestmark = pytest.mark.gpu
 
@@ -77,6 +78,43 @@ def test_training_never_waits_for_the_device() -> None:
         network.losses(batch, g)["total"].backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("preset", ["tiny", "standard"])
+def test_captured_prediction_equals_the_eager_one(preset: str, monkeypatch) -> None:
+    """Also for other images, another size and other weights than it was captured with."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    torch.manual_seed(0)
+    network = PoseNetwork(NetworkConfig.preset(preset), models(5)).cuda().eval()
+    forward = CapturedForward(network)
+    K = random_batch(1, 1).K
+
+    def compare(height: int, width: int) -> Detections:
+        images = torch.rand(1, 3, height, width, device="cuda")
+        with torch.no_grad():
+            eager = network.forward_export(images, K)
+        for part, expected in zip(forward(images, K), eager, strict=True):
+            torch.testing.assert_close(part, expected, atol=1e-5, rtol=1e-5)
+        found = forward.predict(images, K, score_threshold=0.0)
+        expected = likely_detections(eager, 0.0, 20)
+        for field in fields(Detections):
+            torch.testing.assert_close(
+                getattr(found, field.name), getattr(expected, field.name), atol=1e-5, rtol=1e-5
+            )
+        return found
+
+    first = compare(240, 320)
+    kept = first.R.clone()
+    assert len(first) == 5
+    assert not torch.equal(compare(240, 320).R, kept)  # of another image
+    assert torch.equal(first.R, kept)  # and no later call writes over it
+    compare(480, 640)
+    changed = {
+        name: value * 1.01 if value.is_floating_point() else value
+        for name, value in network.state_dict().items()
+    }
+    network.load_state_dict(changed)
+    compare(240, 320)
 
 
 def milliseconds(run, repeats: int = 20) -> float:

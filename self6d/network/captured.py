@@ -1,0 +1,80 @@
+"""Prediction on a GPU as one CUDA graph: its kernels take less time than launching each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from self6d.cuda_graph import capture
+from self6d.network.net import PoseNetwork
+from self6d.network.outputs import Detections
+
+MOST_SIZES = 4  # image sizes with a graph, each of which keeps its memory; others run without
+
+
+class CapturedForward:
+    """`PoseNetwork.forward_export`, captured once for each image size on a GPU.
+
+    A graph finds weights by their address: changing them in place, as `load_state_dict` does, is
+    seen; a network moved or converted after its first use here is not.
+
+    Args:
+        network: in evaluation mode, on its final device. On a CPU nothing is captured.
+    """
+
+    def __init__(self, network: PoseNetwork) -> None:
+        self.network = network
+        self._graphs: dict[tuple[int, ...], Callable[[Tensor, Tensor], tuple[Tensor, ...]]] = {}
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, K: Tensor) -> tuple[Tensor, ...]:
+        """As `forward_export`; on a GPU the next call writes over what this one returned."""
+        shape = tuple(images.shape)
+        if not images.is_cuda or (shape not in self._graphs and len(self._graphs) >= MOST_SIZES):
+            return self.network.forward_export(images, K)
+        if shape not in self._graphs:
+            self._graphs[shape] = self._captured(images, K)
+        return self._graphs[shape](images, K)
+
+    def predict(
+        self, images: Tensor, K: Tensor, *, score_threshold: float = 0.3, max_per_image: int = 20
+    ) -> Detections:
+        """As `PoseNetwork.predict`: the best detection of each object in each image."""
+        if not images.is_cuda:  # looks at the regions of likely objects alone
+            return self.network.predict(
+                images, K, score_threshold=score_threshold, max_per_image=max_per_image
+            )
+        return likely_detections(self(images, K), score_threshold, max_per_image)
+
+    def _captured(self, images: Tensor, K: Tensor) -> Callable[[Tensor, Tensor], tuple]:
+        kept = (images.clone(), K.clone())
+        with torch.cuda.device(images.device):
+            replay, outputs = capture(lambda: self.network.forward_export(*kept))
+
+        def run(images: Tensor, K: Tensor) -> tuple[Tensor, ...]:
+            kept[0].copy_(images)
+            kept[1].copy_(K)
+            replay()
+            return outputs
+
+        return run
+
+
+def likely_detections(
+    outputs: Sequence[Tensor], score_threshold: float, max_per_image: int
+) -> Detections:
+    """Copies of what `PoseNetwork.forward_export` says about objects that are likely there.
+
+    Args:
+        outputs: score (B, M), box, R, t, mask_logits, roi_box, as it returns them.
+        score_threshold: detections below are dropped.
+        max_per_image: most detections per image, best first.
+    """
+    score = outputs[0]
+    best, object_index = score.topk(min(max_per_image, score.shape[1]), dim=1)
+    image_index, slot = (best > score_threshold).nonzero(as_tuple=True)
+    object_index = object_index[image_index, slot]
+    of_objects = (part[image_index, object_index] for part in outputs)
+    return Detections(image_index, object_index, *of_objects)
