@@ -19,7 +19,7 @@ COMMANDS = [
     "train", "adapt", "optimize", "demo", "evaluate", "predict", "export", "launch", "doctor",
     "sample", "synth", "synth preview", "experiment", "experiment fig3", "experiment ablation",
     "experiment data-share", "experiment bounds", "bench", "bench render", "bench train",
-    "bench gui", "ctl", "report-bug",
+    "bench adapt", "bench optimize", "bench predict", "bench gui", "ctl", "report-bug",
 ]  # fmt: skip
 
 

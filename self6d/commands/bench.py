@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from self6d.commands import options as opt
+
+From = Annotated[Path, typer.Option("--from", help="Run whose network to start from.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -16,6 +19,9 @@ def register(app: typer.Typer) -> None:
     )
     group.command("render")(render)
     group.command("train")(train)
+    group.command("adapt")(adapt)
+    group.command("optimize")(optimize)
+    group.command("predict")(predict)
     group.command("gui")(gui)
     app.add_typer(group, name="bench")
 
@@ -73,6 +79,84 @@ def train(
     write_json(json_path, rows)
 
 
+def adapt(
+    data: opt.Data,
+    from_run: From,
+    models: opt.OptionalModels = None,
+    preset: Annotated[str, typer.Option(help="Preset of stage 2.")] = "self6d",
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Frames a step, instead of the preset's.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps timed.")] = 30,
+    frames: Annotated[int, typer.Option(min=1, help="Most frames of the recording used.")] = 64,
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+    json_path: opt.Json = None,
+) -> None:
+    """Time stage-2 adaptation: images learnt from, a second, and the parts of a step."""
+    from self6d.commands.output import print_table, write_json
+    from self6d.training.bench_adapt import bench_adapt
+
+    rows = bench_adapt(
+        data,
+        from_run,
+        preset=preset,
+        batch=batch,
+        steps=steps,
+        frames=frames,
+        models=models,
+        overrides=assignments,
+        device=device,
+    )
+    _print_rows(rows, print_table)
+    write_json(json_path, rows)
+
+
+def optimize(
+    data: opt.Data,
+    from_run: From,
+    frames: Annotated[int, typer.Option(min=1, help="Frames optimised at once.")] = 1,
+    steps: opt.Steps = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs timed.")] = 3,
+    preset: Annotated[str, typer.Option(help="Preset of loss and optimiser.")] = "self6d",
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+    json_path: opt.Json = None,
+) -> None:
+    """Time the single-image optimiser: one object's pose in each of some frames."""
+    from self6d.commands.output import print_table, write_json
+    from self6d.training.bench_optimize import bench_optimize
+
+    rows = bench_optimize(
+        data,
+        from_run,
+        frames=frames,
+        steps=steps,
+        repeats=repeats,
+        preset=preset,
+        overrides=assignments,
+        device=device,
+    )
+    _print_rows(rows, print_table)
+    write_json(json_path, rows)
+
+
+def predict(
+    source: Annotated[Path, typer.Argument(help="Run, or folder that `export` wrote.")],
+    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the image, pixels.")] = "480x640",
+    repeats: Annotated[int, typer.Option(min=1, help="Predictions timed.")] = 30,
+    device: opt.Device = "auto",
+    json_path: opt.Json = None,
+) -> None:
+    """Time prediction: one image in, masks and poses of all objects out."""
+    from self6d.commands.output import print_table, write_json
+    from self6d.training.bench_predict import bench_predict
+
+    rows = bench_predict(source, device=device, size=_size(size), repeats=repeats)
+    _print_rows(rows, print_table)
+    write_json(json_path, rows)
+
+
 def gui(
     seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 60.0,
     json_path: opt.Json = None,
@@ -83,6 +167,19 @@ def gui(
     arguments = ["--seconds", str(seconds)] + (["--json", str(json_path)] if json_path else [])
     sys.argv = ["self6d-studio bench gui", *arguments]
     runpy.run_module("studio.bench", run_name="__main__", alter_sys=True)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(height, width) of "480x640"."""
+    from self6d.errors import InputError
+
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and min(int(height), int(width)) >= 32):
+        raise InputError(
+            f"{text!r} is not the size of an image",
+            remedy="Write --size 480x640; 32 pixels are the least.",
+        )
+    return int(height), int(width)
 
 
 def _print_rows(rows: list[dict], print_table) -> None:  # type: ignore[no-untyped-def]

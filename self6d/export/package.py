@@ -30,6 +30,7 @@ from self6d.export.program import export_program, require_onnx, save_onnx
 from self6d.files import read_bytes, read_json
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
+from self6d.network.captured import CapturedForward
 from self6d.paths import resource
 from self6d.scene.mesh_io import load_models
 from self6d.training.inputs import TrainedNetwork, load_network
@@ -69,6 +70,7 @@ class PosePredictor:
         self.network = network
         self.names = names
         self.device = device
+        self._forward = CapturedForward(network)
 
     def __call__(
         self, image: np.ndarray, K: np.ndarray, *, score_threshold: float = 0.3
@@ -88,7 +90,7 @@ class PosePredictor:
             )
         camera = Camera.from_opencv(K, image.shape[1], image.shape[0])
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
-        found = self.network.predict(
+        found = self._forward.predict(
             pixels.permute(2, 0, 1)[None].float() / 255,
             torch.tensor(camera.K, dtype=torch.float32, device=self.device)[None],
             score_threshold=score_threshold,

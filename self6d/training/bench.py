@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from self6d.datasets import load_models
 from self6d.network import NetworkConfig
 from self6d.paths import resource
 from self6d.synthesis import SynthesisConfig, augment
+from self6d.training.bench_timer import Timer, device_name
 from self6d.training.synthetic import SyntheticTask, TrainConfig
 
 WARM = 5  # steps before timing: compilation, caches, memory pools
@@ -55,26 +55,25 @@ def bench_train(
         from_dict(TrainConfig, {**config.get("train", {}), "validate_every": 0}),
         device=device,
     )
-    timer = _Timer(task.device)
+    timer = Timer(task.device)
     for i in range(WARM):
         task.step(i)
     whole = timer.ms(lambda: [task.step(i) for i in range(steps)]) / steps
     rows = _stages(task, timer, steps)
     rows.append(("step", [whole]))
-    name = torch.cuda.get_device_name(task.device) if task.cuda else "CPU"
     return [
         {
             "stage": stage,
             "ms": (ms := statistics.median(times)),
             "images_per_s": 1000 * task.batch_size / ms,
             "batch": task.batch_size,
-            "device": name,
+            "device": device_name(task.device),
         }
         for stage, times in rows
     ]
 
 
-def _stages(task: SyntheticTask, timer: _Timer, steps: int) -> list[tuple[str, list[float]]]:
+def _stages(task: SyntheticTask, timer: Timer, steps: int) -> list[tuple[str, list[float]]]:
     """The parts of a step, timed apart."""
     n, maker = task.batch_size, task.maker
     times: dict[str, list[float]] = {}
@@ -107,21 +106,3 @@ def _stages(task: SyntheticTask, timer: _Timer, steps: int) -> list[tuple[str, l
     times["augment"] = times.pop("effects")
     order = ("make", "augment", "forward", "backward", "update")
     return [(name, times[name]) for name in order]
-
-
-class _Timer:
-    """Wall clock around work that is waited for."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-
-    def ms(self, work: Callable[[], object]) -> float:
-        self._wait()
-        start = time.perf_counter()
-        work()
-        self._wait()
-        return 1000 * (time.perf_counter() - start)
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
