@@ -8,13 +8,19 @@ from typing import Annotated
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import max_pool2d, pad
 
 from self6d.config_fields import Checked, Limits
 from self6d.losses.color import rgb_to_ab
 from self6d.losses.geometric import chamfer_distance, depth_edges, sample_surface
 from self6d.losses.ms_ssim import ScaleStatistics, ms_ssim_to, scale_statistics
 from self6d.losses.perceptual import AlexNetFeatures, perceptual_loss
+from self6d.losses.perceptual_window import (
+    Box,
+    unlike_black,
+    windowed_activations,
+    windowed_perceptual_loss,
+)
 from self6d.losses.visual import ab_loss, mask_loss
 from self6d.render.rendering import Rendering
 
@@ -77,6 +83,7 @@ class Target:
         scales: statistics of I_S M_P for MS-SSIM, None if the term is off.
         ab: (N, 2, h, w), rho(I_S) M_P, None if the term is off.
         features: AlexNet features of I_S M_P, None if the term is off.
+        from_black: their distance to a black image's, on a CPU.
     """
 
     mask: Tensor
@@ -88,6 +95,7 @@ class Target:
     scales: list[ScaleStatistics] | None
     ab: Tensor | None
     features: list[Tensor] | None
+    from_black: list[Tensor] | None = None
 
     def __getitem__(self, index: Tensor) -> Target:
         """Regions `index` (M,) int64, repeated or reordered, as when one image has many starts."""
@@ -102,6 +110,7 @@ class Target:
             None if self.scales is None else [s[index] for s in self.scales],
             pick(self.ab),
             None if self.features is None else [f[index] for f in self.features],
+            None if self.from_black is None else [f[index] for f in self.from_black],
         )
 
 
@@ -174,11 +183,17 @@ class SelfSupervision(nn.Module):
                 far = config.reach * diameter[:, None, None]
                 usable = usable & ~((depth_m - middle[:, None, None]).abs() > far)
         masked = rgb * mask_visible[:, None]
-        with torch.no_grad():
-            features = self.features(masked) if self.features is not None else None
+        features = from_black = None
+        if self.features is not None:
+            with torch.no_grad():
+                features = self.features(masked)
+            if not masked.is_cuda:
+                from_black = unlike_black(self.features, features, *masked.shape[-2:])
         ab = rgb_to_ab(rgb) * mask_visible[:, None] if config.ab > 0 else None
         scales = scale_statistics(masked) if config.ms_ssim > 0 else None
-        return Target(mask_visible, occluder, observed, K, depth_m, usable, scales, ab, features)
+        return Target(
+            mask_visible, occluder, observed, K, depth_m, usable, scales, ab, features, from_black
+        )
 
     def hidden(self, target: Target, rendered_depth_m: Tensor) -> Tensor:
         """Rendered pixels that cannot be judged: an occluder is in front, or no image is there.
@@ -220,16 +235,22 @@ class SelfSupervision(nn.Module):
         visible = ~hidden
         seen = visible & target.observed
         rgb = rendering.rgb * visible[:, None]
+        # what is black costs nothing on a CPU; a GPU would have to wait for the window's size
+        window = None if rgb.is_cuda else Box.around(rendering.covered & visible)
         terms: dict[str, Tensor] = {}
         if config.mask > 0:
             terms["mask"] = mask_loss(target.mask, rendering.soft_mask, seen)
         has_mask = (target.mask >= 0.5).flatten(1).any(1)
         if target.ab is not None:
-            terms["ab"] = ab_loss(target.ab, rgb_to_ab(rgb), target.mask)
+            terms["ab"] = ab_loss(target.ab, _ab(rgb, window), target.mask)
         if target.scales is not None:
             terms["ms_ssim"] = _where(has_mask, 1 - ms_ssim_to(target.scales, rgb))
         if self.features is not None and target.features is not None:
-            distance = perceptual_loss(target.features, self.features.activations(rgb))
+            if window is None or target.from_black is None:
+                distance = perceptual_loss(target.features, self.features.activations(rgb))
+            else:
+                near = windowed_activations(self.features, rgb, window)
+                distance = windowed_perceptual_loss(target.features, target.from_black, near)
             terms["perceptual"] = _where(has_mask, distance)
         if config.geometry > 0 and target.depth_m is not None and target.usable is not None:
             terms["geometry"] = self._geometry(target, rendering, seen, jitter)
@@ -271,6 +292,15 @@ class SelfSupervision(nn.Module):
             rgb, depth_m, mask_visible, K, mask_amodal=mask_amodal, observed=observed
         )
         return self.compare(target, rendering, jitter=jitter)
+
+
+def _ab(rgb: Tensor, window: Box | None) -> Tensor:
+    """`rgb_to_ab` of images that are black outside a window; None: anywhere."""
+    if window is None:
+        return rgb_to_ab(rgb)
+    height, width = rgb.shape[-2:]
+    margin = (window.left, width - window.right, window.top, height - window.bottom)
+    return pad(rgb_to_ab(window.of(rgb)), margin)
 
 
 def _where(condition: Tensor, value: Tensor) -> Tensor:

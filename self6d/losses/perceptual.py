@@ -20,13 +20,14 @@ from torch.nn.functional import conv2d, max_pool2d, pad, pixel_unshuffle, relu
 from self6d.errors import InputError, MissingDependencyError
 
 # (output channels, input channels, kernel, stride, padding) of AlexNet's five convolutions
-_CONVOLUTIONS = (
+CONVOLUTIONS = (
     (64, 3, 11, 4, 2),
     (192, 64, 5, 1, 2),
     (384, 192, 3, 1, 1),
     (256, 384, 3, 1, 1),
     (256, 256, 3, 1, 1),
 )
+POOLED = (1, 2)  # convolutions after a 3x3 maximum with stride 2
 # torchvision numbers them by position in `features`
 _TORCHVISION = (0, 3, 6, 8, 10)
 # LPIPS' input scaling, restated for images in [0, 1]: (2x - 1 - shift) / scale
@@ -109,7 +110,7 @@ def _from_safetensors(path: Path) -> list[Tensor]:
 def _from_flax(path: Path) -> list[Tensor]:
     tree = read_array_pickle(path).get("AlexNet_0", {})
     found = []
-    for index in range(len(_CONVOLUTIONS)):
+    for index in range(len(CONVOLUTIONS)):
         layer = tree.get(f"Conv_{index}", {}) if isinstance(tree, dict) else {}
         if not {"kernel", "bias"} <= layer.keys():
             raise InputError(f"has no AlexNet_0/Conv_{index}", path=path, remedy=REMEDY)
@@ -121,7 +122,7 @@ def _from_flax(path: Path) -> list[Tensor]:
 @lru_cache(maxsize=2)
 def _read_weights(path: Path, _modified_ns: int) -> tuple[Tensor, ...]:
     found = _from_safetensors(path) if path.suffix == ".safetensors" else _from_flax(path)
-    for (out, into, kernel, _, _), weight, bias in zip(_CONVOLUTIONS, found[::2], found[1::2]):
+    for (out, into, kernel, _, _), weight, bias in zip(CONVOLUTIONS, found[::2], found[1::2]):
         if weight.shape != (out, into, kernel, kernel) or bias.shape != (out,):
             raise InputError(
                 f"is not AlexNet (a kernel has shape {tuple(weight.shape)})",
@@ -154,7 +155,7 @@ class AlexNetFeatures(nn.Module):
         if not path.is_file():
             raise InputError("perceptual weight file not found", path=path, remedy=REMEDY)
         tensors = list(_read_weights(path, path.stat().st_mtime_ns))
-        tensors[0] = pixel_unshuffle(pad(tensors[0], (0, 1, 0, 1)), _CONVOLUTIONS[0][3])
+        tensors[0] = pixel_unshuffle(pad(tensors[0], (0, 1, 0, 1)), CONVOLUTIONS[0][3])
         for index, tensor in enumerate(tensors):
             layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
             self.register_buffer(f"p{index}", tensor.clone(memory_format=layout), persistent=False)
@@ -162,6 +163,7 @@ class AlexNetFeatures(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
+        self._black: dict[tuple[int, int], list[Tensor]] = {}
 
     def activations(self, rgb: Tensor) -> list[Tensor]:
         """relu1 to relu5 of images, channels last in memory: a third faster.
@@ -174,14 +176,26 @@ class AlexNetFeatures(nn.Module):
         """
         x = _unshuffled((rgb - self.mean) / self.std)
         found = []
-        for index, (_, _, _, _, padding) in enumerate(_CONVOLUTIONS):
-            if index in (1, 2):
+        for index, (_, _, _, _, padding) in enumerate(CONVOLUTIONS):
+            if index in POOLED:
                 x = max_pool2d(x, 3, 2)
-            weight, bias = self.get_buffer(f"p{2 * index}"), self.get_buffer(f"p{2 * index + 1}")
             padding = padding if index else 0  # done already
-            x = relu(conv2d(x, weight.to(x.dtype), bias.to(x.dtype), padding=padding))
+            x = relu(conv2d(x, *self.kernel(index, x.dtype), padding=padding))
             found.append(x)
         return found
+
+    def kernel(self, index: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a convolution; the first one's is for blocks of 4x4 pixels."""
+        weight, bias = self.get_buffer(f"p{2 * index}"), self.get_buffer(f"p{2 * index + 1}")
+        return weight.to(dtype), bias.to(dtype)
+
+    @torch.no_grad()
+    def of_black(self, height: int, width: int) -> list[Tensor]:
+        """`activations` of one black image; made once."""
+        if (height, width) not in self._black:
+            black = torch.zeros_like(self.mean).expand(1, 3, height, width)
+            self._black[height, width] = self.activations(black)
+        return self._black[height, width]
 
     def forward(self, rgb: Tensor) -> list[Tensor]:
         """`activations`, of unit length along channels (0 where all are 0)."""
@@ -194,7 +208,7 @@ def _unshuffled(x: Tensor) -> Tensor:
     On them the first convolution, 11x11 with stride 4 on three channels, is a 3x3 one whose
     gradient costs a fifth.
     """
-    _, _, kernel, stride, padding = _CONVOLUTIONS[0]
+    _, _, kernel, stride, padding = CONVOLUTIONS[0]
     sides = []
     for side in x.shape[-2:]:
         blocks = (side + 2 * padding - kernel) // stride + 3
@@ -214,16 +228,23 @@ def perceptual_loss(source: list[Tensor], rendered: list[Tensor]) -> Tensor:
 
     Args:
         source: features of I_S M_P from `AlexNetFeatures`.
-        rendered: `AlexNetFeatures.activations` of I_R, not yet of unit length: with y = x / |x|,
-            |s - y|^2 = |s|^2 + |y|^2 - 2 s x / |x| needs no map of y.
+        rendered: `AlexNetFeatures.activations` of I_R, not yet of unit length.
 
     Returns:
         (N,), between 0 and 10.
     """
     total = source[0].new_zeros(len(source[0]))
     for s, x in zip(source, rendered, strict=True):
-        square = x.square().sum(1)
-        inverse = _inverse_length(square)
-        apart = s.square().sum(1) + square * inverse.square() - 2 * (s * x).sum(1) * inverse
-        total = total + apart.mean((1, 2))
+        total = total + apart(s, x).mean((1, 2))
     return total
+
+
+def apart(source: Tensor, x: Tensor) -> Tensor:
+    """|s - y|^2 at each place, s (N, C, h, w) of unit length, y = x / |x|: (N, h, w).
+
+    |s|^2 + |y|^2 - 2 s x / |x| needs no map of y.
+    """
+    square = x.square().sum(1)
+    inverse = _inverse_length(square)
+    length = source.square().sum(1) + square * inverse.square()
+    return length - 2 * (source * x).sum(1) * inverse

