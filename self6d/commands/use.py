@@ -30,6 +30,9 @@ def evaluate(
     bop: Annotated[
         bool, typer.Option("--average-recall", help="Also VSD, MSSD, MSPD and BOP's recalls.")
     ] = False,
+    min_visible: Annotated[
+        float, typer.Option(min=0, max=1, help="Least visible share of an instance that counts.")
+    ] = 0.1,
     device: opt.Device = "auto",
     json_path: opt.Json = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Also write a CSV table.")] = None,
@@ -54,6 +57,7 @@ def evaluate(
             split=split,
             refine=refine,
             bop=bop,
+            min_visible=min_visible,
             device=device,
             json_path=json_path,
             csv_path=csv_path,

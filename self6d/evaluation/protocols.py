@@ -246,6 +246,7 @@ def _score(
                     float(pixels[at]) if hit else math.inf,
                     iou,
                     f1,
+                    float(s.overlap[:, g].max(initial=0.0)),
                 )
             )
         if bop and s.targets:
@@ -263,7 +264,10 @@ def _row(
         [s.overlap for s in sights], [s.overlap_scores for s in sights], COCO_THRESHOLDS
     )
     iou = [r.mask_iou for r in records if r.mask_iou is not None]
-    f1 = [r.mask_f1 for r in records if r.mask_f1 is not None]
+    of_found = [
+        r.mask_iou for r in records if r.mask_iou is not None and r.box_iou >= COCO_THRESHOLDS[0]
+    ]
+    f1 = [r.mask_f1 for r in with_mask]
     ar = average_recall(groups) if groups else None
     return ObjectResult(
         model.object_id,
@@ -281,6 +285,7 @@ def _row(
         ap_50=float(precision[0]),
         ap=float(precision.mean()),
         mask_iou=float(np.mean(iou)) if iou else None,
+        mask_iou_found=float(np.mean(of_found)) if of_found else None,
         mask_f1=float(np.mean(f1)) if f1 else None,
         ar_vsd=ar.vsd if ar else None,
         ar_mssd=ar.mssd if ar else None,

@@ -23,6 +23,7 @@ PERCENT = {
     "2 %": "recall_2",
     "found": "detection_recall",
     "mask IoU": "mask_iou",
+    "of found": "mask_iou_found",
 }
 PLAIN = {"rotation °": "rotation_deg", "translation mm": "translation_mm"}
 BLOCK = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -47,6 +47,7 @@ COLUMNS = (
     Column("ap_50", "AP50", latex=r"AP$_{50}$"),
     Column("ap", "AP"),
     Column("mask_iou", "mask IoU"),
+    Column("mask_iou_found", "mask IoU of found"),
     Column("mask_f1", "mask F1"),
     Column("ar_vsd", "AR VSD", latex=r"AR$_\mathrm{VSD}$"),
     Column("ar_mssd", "AR MSSD", latex=r"AR$_\mathrm{MSSD}$"),

@@ -21,6 +21,7 @@ class InstanceResult:
         diameter_m: of the object. rotation_deg, translation_m: to the nearest pose that looks the
             same; infinite without an estimate. projection_px: mean distance of projected points.
         mask_iou, mask_f1: of the predicted visible mask; None where there is no mask to compare.
+        box_iou: of the detection that fits best.
     """
 
     scene_id: int
@@ -34,6 +35,7 @@ class InstanceResult:
     projection_px: float
     mask_iou: float | None = None
     mask_f1: float | None = None
+    box_iou: float = 0.0
 
     @property
     def add_share(self) -> float:
@@ -54,6 +56,7 @@ class ObjectResult:
         detection_recall: share found with a box IoU of 0.5. ap_50, ap: box average precision at
             IoU 0.5, and the mean over 0.5 to 0.95.
         mask_iou, mask_f1: means over instances, a miss counting 0.
+        mask_iou_found: mean over the instances that `detection_recall` counts as found.
         ar_vsd, ar_mssd, ar_mspd, ar: BOP's average recalls.
     """
 
@@ -72,6 +75,7 @@ class ObjectResult:
     ap_50: float | None = None
     ap: float | None = None
     mask_iou: float | None = None
+    mask_iou_found: float | None = None
     mask_f1: float | None = None
     ar_vsd: float | None = None
     ar_mssd: float | None = None

@@ -32,7 +32,8 @@ class Backbone(nn.Module):
         name: a torchvision ResNet ("resnet18", "resnet34", "resnet50", ...), a thinner one
             ("resnet18-w32": layout of ResNet-18, 32 channels in the first stage), any torchvision
             model with a `features` chain (MobileNet, EfficientNet, ConvNeXt), or "timm/NAME".
-        weights: "none", "cache" (torch.hub's download folder, never the network) or a file.
+        weights: "none", "package", "cache" (torch.hub's download folder, never the network) or a
+            file; see `load_pretrained`.
 
     Attributes:
         channels: of the features at strides 4, 8, 16, 32.

@@ -23,8 +23,9 @@ class NetworkConfig(Checked, section="network"):
     """Detector backbone: resnet18/34/50, resnet18-w32 (32 channels wide), mobilenet_v3_large,
     efficientnet_b0, convnext_tiny or another torchvision name, or timm/NAME."""
     weights: str = "none"
-    """Pretrained detector backbone: "none", "cache" (torchvision's download folder; nothing is
-    downloaded) or a .safetensors or .pth file."""
+    """Pretrained detector backbone: "none", "package" (an installed Python package's; for
+    timm/tf_efficientnet_lite0 to 2), "cache" (torchvision's download folder; nothing is downloaded)
+    or a .safetensors or .pth file."""
     frozen_batch_norm: bool = False
     """Keep batch-norm statistics and weights of the backbones fixed."""
     detector_scale: Annotated[float, Limits(0.01, 8)] = 0.75

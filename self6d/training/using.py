@@ -58,6 +58,7 @@ def evaluate(
     latest: bool = False,
     device: str = "auto",
     bop: bool = False,
+    min_visible: float = 0.1,
     json_path: Path | None = None,
     csv_path: Path | None = None,
     latex_path: Path | None = None,
@@ -74,6 +75,7 @@ def evaluate(
         refine: a row more for each run, its poses optimised on the frames' depth as well.
         latest: take each run's newest checkpoint instead of its best.
         bop: also VSD, MSSD, MSPD and average recalls.
+        min_visible: instances less visible than this share are no targets.
         json_path, csv_path, latex_path, html_path: also write the table there.
         bop_path: folder for BOP results files, one a run.
 
@@ -101,6 +103,7 @@ def evaluate(
                 predictor,
                 chosen,
                 label=Path(path).name + (" + depth" if refined else ""),
+                min_visible=min_visible,
                 bop=bop,
                 listener=listener,
             )
