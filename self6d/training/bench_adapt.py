@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from self6d.datasets import UnlabelledFrames, open_dataset
 from self6d.errors import InputError
 from self6d.run_config import build_config
@@ -46,12 +48,12 @@ def bench_adapt(
         overrides: {"adapt.scope": "all"} or ["adapt.scope=all"].
 
     Returns:
-        rows of {"stage", "ms" (of a batch, mean), "images_per_s", "batch", "objects" (most that
-        are rendered in a step), "device"}. "frames" (drawn and fetched), "labels" (batches with
-        labels made), "forward" (all that the network is asked), "compare" (rendering, L_self),
-        "update" (optimiser and teacher) and "rest" (mostly backward) are timed in steps that wait
-        for the device between them; "step" is the whole as training does it. "refresh", the first
-        step, also looks at (and, if the preset says so, refines) all frames, once.
+        rows of {"stage", "ms" (of a batch, mean), "images_per_s", "batch", "objects" (mean number
+        in a step), "device"}. "frames" (drawn and fetched), "labels" (batches with labels made),
+        "forward" (all that the network is asked), "compare" (rendering, L_self), "update"
+        (optimiser and teacher) and "rest" (mostly backward) are timed in steps that wait for the
+        device between them; "step" is the whole as training does it. "refresh", the first step,
+        also looks at (and, if the preset says so, refines) all frames, once.
 
     Raises:
         InputError: fewer frames with a detection than a batch takes, or unusable data.
@@ -77,7 +79,7 @@ def bench_adapt(
     )
     timer, size = Timer(place), task.batch_size
     refresh = timer.ms(lambda: task.step(0))
-    _check(task, recording.root)
+    objects = _objects(task, recording.root)
     for i in range(1, WARM):
         task.step(i)
     whole = timer.ms(lambda: [task.step(i) for i in range(WARM, WARM + steps)]) / steps
@@ -89,24 +91,30 @@ def bench_adapt(
             "ms": ms,
             "images_per_s": 1000 * (len(chosen) if stage == "refresh" else size) / max(ms, 1e-9),
             "batch": len(chosen) if stage == "refresh" else size,
-            "objects": task.config.max_objects,
+            "objects": objects,
             "device": device_name(place),
         }
         for stage, ms in stages.items()
     ]
 
 
-def _check(task: SelfSupTask, path: Path) -> None:
-    """A step draws among frames with an object; there must be enough for whole batches."""
+def _objects(task: SelfSupTask, path: Path) -> float:
+    """Mean number of objects in a step, which draws its frames among those worth learning from.
+
+    Raises:
+        InputError: they are fewer than a batch takes.
+    """
     numbers, kept = task.teacher.on_host()
-    there = len((numbers[kept] if kept.any() else numbers).unique())
-    if there < task.batch_size:
+    frames = (numbers[kept] if kept.any() else numbers).unique()
+    if len(frames) < task.batch_size:
         raise InputError(
-            f"only {there} of {len(task.store)} frames have an object to learn from, "
+            f"only {len(frames)} of {len(task.store)} frames have an object to learn from, "
             f"a batch takes {task.batch_size}",
             path=path,
             remedy="Give a smaller --batch, more --frames, or a better run.",
         )
+    in_a_batch = int(torch.isin(numbers, frames).sum()) / len(frames) * task.batch_size
+    return min(in_a_batch, task.config.max_objects)
 
 
 def _stages(task: SelfSupTask, timer: Timer, first: int, steps: int) -> dict[str, float]:

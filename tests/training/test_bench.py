@@ -89,6 +89,7 @@ def test_adapt(sample, tmp_path):
     assert by_stage["step"]["batch"] == 2
     assert by_stage["step"]["images_per_s"] == pytest.approx(2000 / by_stage["step"]["ms"])
     assert by_stage["refresh"]["batch"] == 3
+    assert 2 <= by_stage["step"]["objects"] <= 6  # two frames with one to three of them each
     assert by_stage["compare"]["ms"] > by_stage["labels"]["ms"]  # there are no labels to make
 
 
