@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from self6d.geometry import backproject
+from self6d.losses import geometric_cpu
 
 
 def sample_surface(
@@ -59,7 +60,9 @@ def depth_edges(depth_m: Tensor, step_m: float) -> Tensor:
 
 
 def _nearest(a: Tensor, b: Tensor, valid_b: Tensor, chunk: int) -> Tensor:
-    """(N, A) int64: the nearest valid b for each a, by |b|^2 - 2 a b, one matrix product."""
+    """(N, A) int64: the nearest valid b for each a, on a GPU by |b|^2 - 2 a b, a matrix product."""
+    if a.device.type == "cpu" and a.dtype == torch.float32:
+        return geometric_cpu.nearest(a, b, valid_b)
     length = b.square().sum(-1).masked_fill(~valid_b, torch.inf)[:, None]
     parts = [torch.baddbmm(length, x, b.mT, alpha=-2).argmin(2) for x in a.split(chunk, 1)]
     return torch.cat(parts, 1)

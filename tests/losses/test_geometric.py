@@ -134,3 +134,10 @@ class TestChamfer:
         far = chamfer_distance(a, b)
         exact = chamfer_distance(a.double(), b.double())
         assert far.item() == pytest.approx(exact.item(), rel=1e-3)
+
+    def test_the_kernel_finds_what_the_matrix_product_finds(self):
+        a, b = rand(2, 600, 3), rand(2, 300, 3, seed=1)
+        valid_a, valid_b = rand(2, 600, seed=2) > 0.3, rand(2, 300, seed=3) > 0.3
+        exact = chamfer_distance(a, b, valid_a, valid_b)
+        found = chamfer_distance(a.float(), b.float(), valid_a, valid_b)
+        assert torch.allclose(found.double(), exact, rtol=1e-6)
