@@ -263,11 +263,7 @@ def _row(
     found, precision = detection_scores(
         [s.overlap for s in sights], [s.overlap_scores for s in sights], COCO_THRESHOLDS
     )
-    iou = [r.mask_iou for r in records if r.mask_iou is not None]
-    of_found = [
-        r.mask_iou for r in records if r.mask_iou is not None and r.box_iou >= COCO_THRESHOLDS[0]
-    ]
-    f1 = [r.mask_f1 for r in with_mask]
+    found_ones = [r for r in records if r.box_iou >= COCO_THRESHOLDS[0]]
     ar = average_recall(groups) if groups else None
     return ObjectResult(
         model.object_id,
@@ -284,11 +280,17 @@ def _row(
         detection_recall=float(found[0]),
         ap_50=float(precision[0]),
         ap=float(precision.mean()),
-        mask_iou=float(np.mean(iou)) if iou else None,
-        mask_iou_found=float(np.mean(of_found)) if of_found else None,
-        mask_f1=float(np.mean(f1)) if f1 else None,
+        mask_iou=_mean([r.mask_iou for r in records]),
+        mask_iou_found=_mean([r.mask_iou for r in found_ones]),
+        mask_f1=_mean([r.mask_f1 for r in records]),
         ar_vsd=ar.vsd if ar else None,
         ar_mssd=ar.mssd if ar else None,
         ar_mspd=ar.mspd if ar else None,
         ar=ar.mean if ar else None,
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of the known ones."""
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None

@@ -126,6 +126,25 @@ def test_a_predictor_sees_frames_and_its_masks_are_compared(recording, boxes, pe
     assert all(p.mask is None for p in results.predictions)
 
 
+def test_masks_of_what_was_not_found_count_in_one_mean_alone(recording, boxes, perfect):
+    packed = pack_models(boxes)
+    truth_of = dict(zip(recording.keys, recording.labels, strict=True))
+
+    def predictor(frame):
+        own = [p for p in perfect if p.image_id == frame.image_id]
+        masks = visible_masks(frame, truth_of[recording.keys[frame.image_id]], packed)
+        far = np.array([0.0, 0.0, 1.0, 1.0])
+        first = frame.image_id == recording.split("eval").keys[0].image_id
+        return [
+            replace(p, mask=np.zeros_like(m), box=far) if first else replace(p, mask=m)
+            for p, m in zip(own, masks, strict=True)
+        ]
+
+    mean = evaluate(recording, boxes, predictor, "eval").mean
+    assert mean.mask_iou == pytest.approx(2 / 3)
+    assert mean.mask_iou_found == 1
+
+
 def test_masks_from_labels_leave_out_what_the_sensor_saw_in_front(recording, boxes):
     packed = pack_models(boxes)
     frame = recording.frame(0)
