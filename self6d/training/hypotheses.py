@@ -59,17 +59,31 @@ def choose_hypotheses(
     return none.scatter_reduce(0, group, order, "amin")
 
 
-def may_win(terms: dict[str, Tensor], group: Tensor, groups: int, *, margin: float = 1.5) -> Tensor:
+def may_win(
+    terms: dict[str, Tensor],
+    group: Tensor,
+    groups: int,
+    *,
+    margin: float = 1.5,
+    close: float = 1.15,
+    slack: float = 1.1,
+) -> Tensor:
     """Starts that are still in the race half-way: (M,) int64, positions in N.
 
-    A start from farther off may be the only right one and still fit the mask badly, so only the
-    colours count, which already tell it from its half turns.
+    A start from farther off may be the only right one and still fit the mask badly, but its colours
+    already tell it from its half turns: so a start is out if its colours are far worse than the
+    best ones', or clearly worse while its total is worse as well.
 
     Args:
         terms, group, groups: as for `score_hypotheses`.
-        margin: how much worse than its group's best score a start may be.
+        margin: how much worse than its group's best colour score a start may be.
+        close: how much worse it may be with a total over `slack` times its group's lowest.
     """
     score = score_hypotheses(terms, group, groups, slack=torch.inf)
-    full = score.new_full((groups,), torch.inf)
-    best = full.scatter_reduce(0, group, score, "amin")
-    return (score <= margin * best[group]).nonzero()[:, 0]
+
+    def behind(value: Tensor, factor: float) -> Tensor:
+        full = value.new_full((groups,), torch.inf)
+        return value > factor * full.scatter_reduce(0, group, value, "amin")[group]
+
+    out = behind(score, margin) | (behind(score, close) & behind(terms["total"], slack))
+    return (~out).nonzero()[:, 0]

@@ -19,6 +19,8 @@ from self6d.training.hypotheses import may_win
 from self6d.training.pose_parameters import PoseParameters
 from self6d.training.regions import ModelBoxes
 
+RECENT = 5  # steps whose mean terms decide the race: the points compared change at each
+
 
 @dataclass
 class OptimizeConfig(Checked, section="optimize"):
@@ -42,7 +44,7 @@ class OptimizeConfig(Checked, section="optimize"):
     """Standard deviation of the perturbed starts' rotation, radians."""
     start_shift: Annotated[float, Limits(0, 10)] = 0.03
     """Standard deviation of the perturbed starts' translation, diameters."""
-    race: Annotated[float, Limits(0, 1)] = 0.25
+    race: Annotated[float, Limits(0, 1)] = 0.15
     """On a CPU: share of the steps after which only the starts of an image that may still win go
     on; 1: all of them go on."""
     chunk: Annotated[int, Limits(1, 4096)] = 64
@@ -187,8 +189,9 @@ class PoseOptimiser:
         """Stop the starts that others of their image have left behind."""
         images, group = self.group[self.rows].unique(return_inverse=True)
         if len(images) < len(self.rows):
-            now = int(self.count) - 1
-            terms = {name: log[now, self.rows] for name, log in self.term_log.items()}
+            now = int(self.count)
+            recent = slice(max(now - RECENT, 0), now)
+            terms = {name: log[recent, self.rows].mean(0) for name, log in self.term_log.items()}
             self.keep(may_win(terms, group, len(images)))
 
     def advance(self, done: int) -> None:

@@ -243,6 +243,13 @@ class TestRace:
         # the third has a long way to go, the fourth has another colour
         assert may_win(terms, torch.zeros(4, dtype=torch.long), 1).tolist() == [0, 1, 2]
 
+    def test_worse_in_colours_and_in_total_is_out(self):
+        terms = {
+            "total": torch.tensor([1.0, 1.5, 1.5, 1.0]),
+            "ab": torch.tensor([1, 1.3, 1.1, 1.3]),
+        }
+        assert may_win(terms, torch.zeros(4, dtype=torch.long), 1).tolist() == [0, 2, 3]
+
     def test_half_turns_that_do_not_fill_the_mask_are_not_tried(self):
         R, t, group = self.starts()
         objective = SelfSupervision(LOSS)
