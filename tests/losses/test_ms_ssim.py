@@ -83,3 +83,16 @@ def test_black_images_have_a_finite_gradient():
     value, gradient = graded(lambda images: ms_ssim_to(scale_statistics(black), images), black)
     assert value.item() == pytest.approx(1, abs=1e-6)
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("box", [(20, 90, 60, 75), (0, 30, 150, 177), (5, 5, 5, 5)])
+def test_black_surroundings_change_nothing(box):
+    a, b = (torch.zeros(2, 3, 192, 177) for _ in range(2))
+    part = (..., slice(*box[:2]), slice(*box[2:]))
+    for whole, image in zip((a, b), alike(2, 3, 192, 177)):
+        whole[part] = image[part]
+    value, gradient = graded(lambda y: ms_ssim_to(scale_statistics(a), y), b)
+    known = scale_statistics(a.double())
+    expected, exact = graded(lambda y: ms_ssim_to(known, y), b.double())
+    assert torch.allclose(value.double(), expected, atol=1e-6)
+    assert (gradient - exact).norm() <= 1e-4 * exact.norm()
