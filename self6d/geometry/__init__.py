@@ -3,6 +3,7 @@
 from self6d.geometry.camera import (
     Camera,
     backproject,
+    backproject_points,
     crop_intrinsics,
     pixel_centres,
     project,
@@ -27,6 +28,7 @@ __all__ = [
     "allocentric_to_egocentric",
     "axis_angle_to_matrix",
     "backproject",
+    "backproject_points",
     "crop_intrinsics",
     "egocentric_to_allocentric",
     "matrix_to_axis_angle",

@@ -124,8 +124,21 @@ def backproject(depth_m: Tensor, K: Tensor) -> Tensor:
     """
     h, w = depth_m.shape[-2:]
     xy = pixel_centres(h, w, device=depth_m.device, dtype=depth_m.dtype)
-    fx, fy = K[..., 0, 0, None, None], K[..., 1, 1, None, None]
-    cx, cy, s = K[..., 0, 2, None, None], K[..., 1, 2, None, None], K[..., 0, 1, None, None]
+    points = backproject_points(xy.flatten(0, 1), depth_m.flatten(-2), K)
+    return points.unflatten(-2, (h, w))
+
+
+def backproject_points(xy: Tensor, depth_m: Tensor, K: Tensor) -> Tensor:
+    """`backproject` of some positions.
+
+    Args:
+        xy: (..., P, 2), pixels. depth_m: (..., P), metres along z. K: (..., 3, 3), pixels.
+
+    Returns:
+        (..., P, 3), metres, camera frame.
+    """
+    fx, fy = K[..., 0, 0, None], K[..., 1, 1, None]
+    cx, cy, s = K[..., 0, 2, None], K[..., 1, 2, None], K[..., 0, 1, None]
     y = (xy[..., 1] - cy) / fy
     x = (xy[..., 0] - cx - s * y) / fx
     return torch.stack((x * depth_m, y * depth_m, depth_m), dim=-1)

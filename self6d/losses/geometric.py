@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from self6d.geometry import backproject
+from self6d.geometry import backproject_points, pixel_centres
 from self6d.losses import geometric_cpu
 
 
@@ -37,8 +37,9 @@ def sample_surface(
     stride = ((slot + jitter) * (total / count)).long()
     wanted = torch.where(total <= count, slot, torch.minimum(stride, (total - 1).clamp_min(0)))
     pixel = torch.searchsorted(rank, wanted + 1).clamp_max(chosen.shape[1] - 1)
-    points = backproject(depth_m, K).flatten(1, 2)
-    points = points.gather(1, pixel[..., None].expand(-1, -1, 3))
+    h, w = depth_m.shape[-2:]
+    xy = pixel_centres(h, w, device=depth_m.device, dtype=depth_m.dtype).flatten(0, 1)[pixel]
+    points = backproject_points(xy, depth_m.flatten(1).gather(1, pixel), K)
     return points, slot < total
 
 
