@@ -51,7 +51,7 @@ def agreement(
     those the sensor sees through count against it; hidden or unmeasured ones are neutral.
 
     Args:
-        rgb: (N, 3, h, w) in [0, 1]. depth_m: (N, h, w), metres, 0 where unknown.
+        rgb: (N or 1, 3, h, w) in [0, 1]. depth_m: (N or 1, h, w), metres, 0 where unknown.
         rendered_rgb: (N, 3, h, w). rendered_depth_m: (N, h, w), 0 where uncovered.
         use_color: False for models without colour.
 
@@ -124,10 +124,7 @@ def search_around(
             soft_mask=False,
             backend=backend,
         )
-        score = agreement(
-            rgb.expand(n, -1, -1, -1), depth.expand(n, -1, -1), view.rgb, view.depth_m, config,
-            use_color,
-        )  # fmt: skip
+        score = agreement(rgb, depth, view.rgb, view.depth_m, config, use_color)
         score, kept = score.topk(min(config.parents, n))
         Rs, ts = pose.R[kept], shifts[kept]
     return Rs[0], ts[0], float(score[0])
