@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from self6d.evaluation.readme import BLOCK, table, with_tables
+from self6d.evaluation.readme import (
+    BLOCK,
+    PERCENT,
+    PLAIN,
+    table,
+    wide_rows_of,
+    with_tables,
+)
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -17,3 +24,15 @@ def test_table_writes_missing_values_as_blanks():
     lines = table("metrics").splitlines()
     assert lines[2] == "| metric | pairs | largest difference | our time / theirs |"
     assert lines[9] == "| VSD, same depth images | 604 | 6e-4 |  |"
+
+
+def test_wide_rows_hold_each_object_beside_the_mean():
+    def scores(name, share):
+        keys = [*PERCENT.values(), *PLAIN.values()]
+        return {"name": name} | dict.fromkeys(keys, 0.5) | {"recall_10": share}
+
+    run = {"objects": [scores("can", 0.25), scores("cat", 0.75)], "mean": scores("mean", 0.5)}
+    (row,) = wide_rows_of({"runs": [run]}, ["stage 1"])
+    assert list(row)[:4] == ["ADD(-S) 10 %", "can", "cat", "mean"]
+    assert list(row.values())[:5] == ["stage 1", "25.0", "75.0", "50.0", "50.0"]
+    assert row["rotation °"] == "0.5"

