@@ -13,7 +13,7 @@ from torch.nn.functional import max_pool2d, pad
 from self6d.config_fields import Checked, Limits
 from self6d.losses.color import rgb_to_ab
 from self6d.losses.geometric import chamfer_distance, depth_edges, sample_surface
-from self6d.losses.ms_ssim import ScaleStatistics, ms_ssim_to, scale_statistics
+from self6d.losses.ms_ssim import ms_ssim_to, scale_statistics
 from self6d.losses.perceptual import AlexNetFeatures, perceptual_loss
 from self6d.losses.perceptual_window import (
     Box,
@@ -21,6 +21,7 @@ from self6d.losses.perceptual_window import (
     windowed_activations,
     windowed_perceptual_loss,
 )
+from self6d.losses.target import Target
 from self6d.losses.visual import ab_loss, mask_loss
 from self6d.render.rendering import Rendering
 
@@ -67,51 +68,6 @@ class LossConfig(Checked, section="loss"):
     def weights(self) -> dict[str, float]:
         """Weight of each term by name."""
         return {name: float(getattr(self, name)) for name in TERMS}
-
-
-@dataclass
-class Target:
-    """What the sensor and the predicted mask say about N regions; the same for every pose tried.
-
-    Attributes:
-        mask: (N, h, w) float, visible mask M_P in [0, 1].
-        occluder: (N, h, w) bool, in front of the object according to the network.
-        observed: (N, h, w) bool, inside the sensor image.
-        K: (N, 3, 3), pixels of the regions.
-        depth_m: (N, h, w) float, metres, 0 where unknown; None without depth.
-        usable: (N, h, w) bool, depth that may be trusted; None without depth.
-        scales: statistics of I_S M_P for MS-SSIM, None if the term is off.
-        ab: (N, 2, h, w), rho(I_S) M_P, None if the term is off.
-        features: AlexNet features of I_S M_P, None if the term is off.
-        from_black: their distance to a black image's, on a CPU.
-    """
-
-    mask: Tensor
-    occluder: Tensor
-    observed: Tensor
-    K: Tensor
-    depth_m: Tensor | None
-    usable: Tensor | None
-    scales: list[ScaleStatistics] | None
-    ab: Tensor | None
-    features: list[Tensor] | None
-    from_black: list[Tensor] | None = None
-
-    def __getitem__(self, index: Tensor) -> Target:
-        """Regions `index` (M,) int64, repeated or reordered, as when one image has many starts."""
-        pick = lambda x: None if x is None else x[index]  # noqa: E731
-        return Target(
-            self.mask[index],
-            self.occluder[index],
-            self.observed[index],
-            self.K[index],
-            pick(self.depth_m),
-            pick(self.usable),
-            None if self.scales is None else [s[index] for s in self.scales],
-            pick(self.ab),
-            None if self.features is None else [f[index] for f in self.features],
-            None if self.from_black is None else [f[index] for f in self.from_black],
-        )
 
 
 class SelfSupervision(nn.Module):

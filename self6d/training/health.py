@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from self6d.errors import DivergenceError
-from self6d.losses.objective import SelfSupervision, Target
+from self6d.losses.objective import SelfSupervision
+from self6d.losses.target import Target
 from self6d.render.rendering import Rendering
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from self6d.geometry import backproject, rotation_angle
-from self6d.losses.objective import SelfSupervision, Target
+from self6d.losses.objective import SelfSupervision
+from self6d.losses.target import Target
 from self6d.network.inputs import network_inputs
 from self6d.network.outputs import Detections
 from self6d.render import PackedModels, render

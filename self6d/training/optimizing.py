@@ -14,7 +14,8 @@ from self6d.datasets import load_models, open_dataset
 from self6d.errors import InputError
 from self6d.files import read_json
 from self6d.geometry import Pose
-from self6d.losses.objective import SelfSupervision, Target
+from self6d.losses.objective import SelfSupervision
+from self6d.losses.target import Target
 from self6d.render import PackedModels, pack_models
 from self6d.run_config import build_config
 from self6d.scene import Frame, GroundTruth, ObjectModel

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from self6d.losses.objective import SelfSupervision, Target
+from self6d.losses.objective import SelfSupervision
 from self6d.losses.supervised import nearest_symmetric_pose, point_distance
+from self6d.losses.target import Target
 from self6d.network.objects import ObjectTable
 from self6d.network.outputs import Detections
 from self6d.network.roi import masks_in_regions

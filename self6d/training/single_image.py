@@ -12,7 +12,8 @@ from torch import Tensor
 
 from self6d.config_fields import Checked, Limits
 from self6d.cuda_graph import capture
-from self6d.losses.objective import SelfSupervision, Target
+from self6d.losses.objective import SelfSupervision
+from self6d.losses.target import Target
 from self6d.render import render
 from self6d.render.models import PackedModels
 from self6d.training.hypotheses import may_win

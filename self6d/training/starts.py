@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from self6d.losses.objective import SelfSupervision, Target
+from self6d.losses.objective import SelfSupervision
+from self6d.losses.target import Target
 from self6d.render import render
 from self6d.render.models import PackedModels
 from self6d.training.health import judge_poses

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from self6d.config import from_dict
 from self6d.geometry import backproject
-from self6d.losses.objective import LossConfig, SelfSupervision, Target
+from self6d.losses.objective import LossConfig, SelfSupervision
+from self6d.losses.target import Target
 from self6d.render import PackedModels, Rendering, render
 from self6d.scene import Frame
 from self6d.training.pose_parameters import PoseParameters

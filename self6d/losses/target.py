@@ -1,0 +1,54 @@
+"""The sensor's side of L_self, prepared once for any number of renderings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from self6d.losses.ms_ssim import ScaleStatistics
+
+
+@dataclass
+class Target:
+    """What the sensor and the predicted mask say about N regions; the same for every pose tried.
+
+    Attributes:
+        mask: (N, h, w) float, visible mask M_P in [0, 1].
+        occluder: (N, h, w) bool, in front of the object according to the network.
+        observed: (N, h, w) bool, inside the sensor image.
+        K: (N, 3, 3), pixels of the regions.
+        depth_m: (N, h, w) float, metres, 0 where unknown; None without depth.
+        usable: (N, h, w) bool, depth that may be trusted; None without depth.
+        scales: statistics of I_S M_P for MS-SSIM, None if the term is off.
+        ab: (N, 2, h, w), rho(I_S) M_P, None if the term is off.
+        features: AlexNet features of I_S M_P, None if the term is off.
+        from_black: their distance to a black image's, on a CPU.
+    """
+
+    mask: Tensor
+    occluder: Tensor
+    observed: Tensor
+    K: Tensor
+    depth_m: Tensor | None
+    usable: Tensor | None
+    scales: list[ScaleStatistics] | None
+    ab: Tensor | None
+    features: list[Tensor] | None
+    from_black: list[Tensor] | None = None
+
+    def __getitem__(self, index: Tensor) -> Target:
+        """Regions `index` (M,) int64, repeated or reordered, as when one image has many starts."""
+        pick = lambda x: None if x is None else x[index]  # noqa: E731
+        return Target(
+            self.mask[index],
+            self.occluder[index],
+            self.observed[index],
+            self.K[index],
+            pick(self.depth_m),
+            pick(self.usable),
+            None if self.scales is None else [s[index] for s in self.scales],
+            pick(self.ab),
+            None if self.features is None else [f[index] for f in self.features],
+            None if self.from_black is None else [f[index] for f in self.from_black],
+        )
