@@ -28,7 +28,7 @@ class HealthWatch(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._start: dict[Path, float] = {}
+        self._best: dict[Path, float] = {}
         self._told: set[Path] = set()
 
     def watch(self, job: Job) -> None:
@@ -39,8 +39,8 @@ class HealthWatch(QObject):
             health = event.values.get(HEALTH)
             if health is None:
                 continue
-            start = self._start.setdefault(job.run, health)
-            limit = float(job.spec.overrides.get(COLLAPSE, DEFAULT_COLLAPSE)) * start
+            best = self._best[job.run] = max(health, self._best.get(job.run, health))
+            limit = float(job.spec.overrides.get(COLLAPSE, DEFAULT_COLLAPSE)) * best
             if health >= limit:
                 self._told.discard(job.run)
             elif job.run not in self._told and job.state is JobState.RUNNING:
@@ -48,6 +48,6 @@ class HealthWatch(QObject):
                 job.pause()
                 self.collapsed.emit(
                     job,
-                    f"Health fell from {start:.2f} to {health:.2f} at step {event.step}: masks and "
+                    f"Health fell from {best:.2f} to {health:.2f} at step {event.step}: masks and "
                     "depth no longer agree with the poses. The run is paused.",
                 )

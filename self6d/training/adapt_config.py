@@ -97,6 +97,7 @@ class AdaptConfig(Checked, section="adapt"):
     health_frames: Annotated[int, Limits(1, 100_000)] = 16
     """Frames a health check looks at, spread over the recording."""
     collapse: Annotated[float, Limits(0, 1)] = 0.5
-    """The run is stopped when its health falls below this share of the start's, twice in a row."""
+    """The run is stopped when its health falls below this share of its best, or rendering and depth
+    drift apart, twice in a row; 0: never."""
     patience: Annotated[int, Limits(0)] = 0
     """Health checks without a new best after which the run ends; 0: it never ends early."""

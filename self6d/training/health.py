@@ -13,6 +13,9 @@ from self6d.losses.objective import SelfSupervision
 from self6d.losses.target import Target
 from self6d.render.rendering import Rendering
 
+DRIFT = 1.5  # a gap to the depth so many times the smallest, ...
+DRIFT_M = 0.005  # ... and so much wider, is more than sensor noise on a few probe frames
+
 
 @dataclass
 class PoseHealth:
@@ -65,6 +68,20 @@ def judge_poses(
 
 
 @torch.no_grad()
+def depth_gaps(target: Target, rendering: Rendering) -> Tensor:
+    """How far rendering and sensor are apart where both show the object: (N,) median, metres.
+
+    NaN without depth, or where the rendering misses the mask altogether. Unlike inliers, it goes on
+    telling better from worse when poses are far off.
+    """
+    if target.depth_m is None or target.usable is None:
+        return torch.full_like(rendering.depth_m[:, 0, 0], torch.nan)
+    both = (target.mask >= 0.5) & target.observed & target.usable & rendering.covered
+    gap = (rendering.depth_m - target.depth_m).abs()
+    return torch.where(both, gap, torch.nan).flatten(1).nanmedian(1).values
+
+
+@torch.no_grad()
 def flipped_against_neighbours(
     R: Tensor, sequence: Tensor, position: Tensor, symmetries: Tensor, limit: float = math.pi / 3
 ) -> Tensor:
@@ -107,7 +124,8 @@ class Guard:
     """Watches a run's health: stops what collapses, ends what no longer improves.
 
     Attributes:
-        collapse: share of the health at the start below which a run has collapsed.
+        collapse: share of the best health so far below which a run has collapsed; likewise when
+            the depth gap is `DRIFT` times the smallest so far, and more than sensor noise wider.
         patience: checks without a new best after which a run may end; 0: never.
         strikes: checks in a row below the limit that count as a collapse.
     """
@@ -115,29 +133,36 @@ class Guard:
     collapse: float = 0.5
     patience: int = 0
     strikes: int = 2
-    start: float | None = None
     best: float = -math.inf
+    nearest_m: float = math.inf
     low: int = 0
     stale: int = 0
     history: list[float] = field(default_factory=list)
 
-    def check(self, health: float, step: int) -> bool:
+    def check(self, health: float, step: int, gap_m: float = math.nan) -> bool:
         """Take in a health value (higher is better); True: it no longer improves.
 
+        Args:
+            gap_m: median of `depth_gaps`, metres; NaN is no evidence.
+
         Raises:
-            DivergenceError: below `collapse` times the start, `strikes` times in a row.
+            DivergenceError: collapsed `strikes` times in a row.
         """
         self.history.append(health)
-        if self.start is None:
-            self.start = health
-        self.low = self.low + 1 if health < self.collapse * self.start else 0
+        apart = self.collapse > 0 and gap_m > max(DRIFT * self.nearest_m, self.nearest_m + DRIFT_M)
+        fallen = health < self.collapse * self.best
+        self.low = self.low + 1 if fallen or apart else 0
         if self.low >= self.strikes:
+            what = f"health fell from {self.best:.2f} to {health:.2f}"
+            if not fallen:
+                what = f"the gap to the depth grew from {_mm(self.nearest_m)} to {_mm(gap_m)}"
             raise DivergenceError(
-                f"health fell from {self.start:.2f} to {health:.2f} by step {step}",
+                f"{what} by step {step}",
                 remedy="Lower adapt.lr, or switch the mask and geometry terms on again.",
             )
         self.stale = 0 if health > self.best else self.stale + 1
         self.best = max(self.best, health)
+        self.nearest_m = min(self.nearest_m, gap_m) if gap_m == gap_m else self.nearest_m
         return bool(self.patience) and self.stale >= self.patience
 
     def state(self) -> dict[str, object]:
@@ -147,3 +172,7 @@ class Guard:
     def load(self, state: dict[str, object]) -> None:
         """From a checkpoint."""
         vars(self).update(state)
+
+
+def _mm(metres: float) -> str:
+    return f"{1000 * metres:.0f} mm"

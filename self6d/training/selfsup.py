@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -313,7 +314,7 @@ class SelfSupTask:
         if self.world.rank or step % self.config.health_every:
             return {}
         values = self.teacher.health(step)
-        if self.guard.check(values["trust"], step):
+        if self.guard.check(values["trust"], step, values.get("depth_gap_m", math.nan)):
             self.total_steps = step + 1  # no longer improving
         return {f"health/{name}": value for name, value in values.items()}
 

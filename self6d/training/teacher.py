@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ from self6d.render.models import PackedModels
 from self6d.training.adapt_config import AdaptConfig
 from self6d.training.averaging import MovingAverage
 from self6d.training.frame_store import FrameStore
-from self6d.training.health import judge_poses
+from self6d.training.health import depth_gaps, judge_poses
 from self6d.training.pseudo import Beliefs, choose_kept, look, sound_poses, update
 from self6d.training.refine import Sensor, observe_detections, refine_detections
 from self6d.training.rng import mixed_seed
@@ -182,6 +183,8 @@ class Teacher:
             values["mask_iou"] = float(health.mask_iou.mean())
             values["depth_inliers"] = float(health.depth_inliers.nanmean().nan_to_num(0.0))
             values["trust"] = float(health.trust.sum())
+            gap = float(depth_gaps(target, view).nanmedian())
+            values |= {"depth_gap_m": gap} if math.isfinite(gap) else {}
         if self.expected is None:
             self.expected = max(1, len(found))
         values["trust"] /= max(self.expected, len(found))

@@ -15,6 +15,7 @@ from self6d.training.adapt_config import AdaptConfig
 from self6d.training.health import (
     Guard,
     PoseHealth,
+    depth_gaps,
     depth_tolerance,
     flipped_against_neighbours,
     judge_poses,
@@ -25,8 +26,8 @@ from self6d.training.refine import Refined
 OBJECTIVE = SelfSupervision(LossConfig(perceptual=0.0, ms_ssim=0.0))
 
 
-def judged(mask, drawn, sensor, depth=1.0):
-    """Health of a 1 x n strip: predicted mask, rendered coverage, sensor depth."""
+def strip(mask, drawn, sensor, depth=1.0):
+    """A 1 x n strip: predicted mask, rendered coverage, sensor depth -> target, rendering."""
     mask, drawn = torch.tensor([[mask]]).float(), torch.tensor([[drawn]]).bool()
     depth_m = drawn.float() * depth
     rendering = Rendering(
@@ -34,8 +35,11 @@ def judged(mask, drawn, sensor, depth=1.0):
     )
     rgb = torch.zeros(1, 3, *mask.shape[1:])
     sensor = None if sensor is None else torch.tensor([[sensor]]).float()
-    target = OBJECTIVE.observe(rgb, sensor, mask, torch.eye(3)[None])
-    return judge_poses(OBJECTIVE, target, rendering, torch.tensor([0.1]))
+    return OBJECTIVE.observe(rgb, sensor, mask, torch.eye(3)[None]), rendering
+
+
+def judged(mask, drawn, sensor):
+    return judge_poses(OBJECTIVE, *strip(mask, drawn, sensor), torch.tensor([0.1]))
 
 
 class TestHealth:
@@ -54,6 +58,12 @@ class TestHealth:
 
     def test_nothing_there_is_no_trust(self):
         assert judged([0, 0], [0, 0], None).trust.item() == 0
+
+    def test_gap_is_the_median_where_both_show_the_object(self):
+        both = strip([1, 1, 1, 1, 0], [0, 1, 1, 1, 1], [1.0, 1.003, 1.02, 0.9, 5.0])
+        assert depth_gaps(*both).item() == pytest.approx(0.02, abs=1e-6)
+        assert depth_gaps(*strip([1, 0], [0, 1], [1.0, 1.0])).isnan().all()
+        assert depth_gaps(*strip([1, 1], [1, 1], None)).isnan().all()
 
     def test_tolerance_follows_the_size(self):
         tolerance = depth_tolerance(torch.tensor([0.05, 0.2, 1.0]))
@@ -100,6 +110,22 @@ class TestGuard:
         assert not guard.check(0.1, 30)
         with pytest.raises(DivergenceError, match=r"health fell from 0\.80 to 0\.20 by step 40"):
             guard.check(0.2, 40)
+
+    def test_a_fall_from_the_best_counts_though_the_start_was_low(self):
+        guard = Guard(collapse=0.5)
+        assert not any(guard.check(v, 0) for v in (0.1, 0.3, 0.14))
+        with pytest.raises(DivergenceError, match=r"from 0\.30 to 0\.12"):
+            guard.check(0.12, 40)
+
+    def test_depth_that_drifts_away_counts_as_a_collapse(self):
+        guard = Guard()
+        assert not any(guard.check(0.5, 0, gap) for gap in (0.012, 0.010, float("nan"), 0.02))
+        with pytest.raises(DivergenceError, match="gap to the depth grew from 10 mm to 21 mm"):
+            guard.check(0.5, 40, 0.021)
+        near = Guard()
+        assert not any(near.check(0.5, 0, gap) for gap in (0.002, 0.006, 0.006))
+        off = Guard(collapse=0.0)
+        assert not any(off.check(0.5, 0, gap) for gap in (0.01, 0.1, 0.1))
 
     def test_patience(self):
         guard = Guard(patience=2)
