@@ -143,7 +143,7 @@ class SelfSupervision(nn.Module):
         if self.features is not None:
             with torch.no_grad():
                 features = self.features(masked)
-            if not masked.is_cuda:
+            if masked.device.type == "cpu":
                 from_black = unlike_black(self.features, features, *masked.shape[-2:])
         ab = rgb_to_ab(rgb) * mask_visible[:, None] if config.ab > 0 else None
         scales = scale_statistics(masked) if config.ms_ssim > 0 else None
@@ -192,7 +192,8 @@ class SelfSupervision(nn.Module):
         seen = visible & target.observed
         rgb = rendering.rgb * visible[:, None]
         # what is black costs nothing on a CPU; a GPU would have to wait for the window's size
-        window = None if rgb.is_cuda else Box.around(rendering.covered & visible)
+        on_cpu = rgb.device.type == "cpu"
+        window = Box.around(rendering.covered & visible) if on_cpu else None
         terms: dict[str, Tensor] = {}
         if config.mask > 0:
             terms["mask"] = mask_loss(target.mask, rendering.soft_mask, seen)
