@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,7 +66,6 @@ def train(
     json_path: opt.Json = None,
 ) -> None:
     """Time stage-1 training: images made and learnt from, a second."""
-    from self6d.commands.output import print_table, write_json
     from self6d.config import overrides
     from self6d.training.bench import bench_train
     from self6d.training.inputs import listed, resolve_device
@@ -75,8 +74,7 @@ def train(
     place = str(resolve_device(device))
     changes = overrides(assignments or [])
     rows = bench_train(given, preset=preset, device=place, steps=steps, overrides=changes)
-    _print_rows(rows, print_table)
-    write_json(json_path, rows)
+    _report(rows, json_path)
 
 
 def adapt(
@@ -94,7 +92,6 @@ def adapt(
     json_path: opt.Json = None,
 ) -> None:
     """Time stage-2 adaptation: images learnt from, a second, and the parts of a step."""
-    from self6d.commands.output import print_table, write_json
     from self6d.training.bench_adapt import bench_adapt
 
     rows = bench_adapt(
@@ -108,8 +105,7 @@ def adapt(
         overrides=assignments,
         device=device,
     )
-    _print_rows(rows, print_table)
-    write_json(json_path, rows)
+    _report(rows, json_path)
 
 
 def optimize(
@@ -124,7 +120,6 @@ def optimize(
     json_path: opt.Json = None,
 ) -> None:
     """Time the single-image optimiser: one object's pose in each of some frames."""
-    from self6d.commands.output import print_table, write_json
     from self6d.training.bench_optimize import bench_optimize
 
     rows = bench_optimize(
@@ -137,8 +132,7 @@ def optimize(
         overrides=assignments,
         device=device,
     )
-    _print_rows(rows, print_table)
-    write_json(json_path, rows)
+    _report(rows, json_path)
 
 
 def predict(
@@ -149,12 +143,10 @@ def predict(
     json_path: opt.Json = None,
 ) -> None:
     """Time prediction: one image in, masks and poses of all objects out."""
-    from self6d.commands.output import print_table, write_json
     from self6d.training.bench_predict import bench_predict
 
     rows = bench_predict(source, device=device, size=_size(size), repeats=repeats)
-    _print_rows(rows, print_table)
-    write_json(json_path, rows)
+    _report(rows, json_path)
 
 
 def gui(
@@ -182,10 +174,14 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _print_rows(rows: list[dict], print_table) -> None:  # type: ignore[no-untyped-def]
+def _report(rows: list[dict[str, Any]], json_path: Path | None) -> None:
+    """Print rows as a table, a column a name, and write them where asked."""
+    from self6d.commands.output import print_table, write_json
+
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [
         [f"{row[n]:.3g}" if isinstance(row.get(n), float) else row.get(n, "") for n in names]
         for row in rows
     ]
     print_table(names, cells)
+    write_json(json_path, rows)

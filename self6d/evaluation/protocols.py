@@ -17,7 +17,7 @@ from self6d.evaluation.detection import COCO_THRESHOLDS, box_iou, detection_scor
 from self6d.evaluation.masks import compare_masks, projected_box
 from self6d.evaluation.predictions import Prediction, Predictor, with_predictions
 from self6d.evaluation.recalls import Group, average_recall, match
-from self6d.evaluation.results import InstanceResult, ObjectResult, Results, median
+from self6d.evaluation.results import InstanceResult, ObjectResult, Results, mean, median
 from self6d.evaluation.vsd import vsd
 from self6d.render import PackedModels, pack_models
 from self6d.scene import Frame, GroundTruth, ObjectModel
@@ -280,17 +280,11 @@ def _row(
         detection_recall=float(found[0]),
         ap_50=float(precision[0]),
         ap=float(precision.mean()),
-        mask_iou=_mean([r.mask_iou for r in records]),
-        mask_iou_found=_mean([r.mask_iou for r in found_ones]),
-        mask_f1=_mean([r.mask_f1 for r in records]),
+        mask_iou=mean([r.mask_iou for r in records]),
+        mask_iou_found=mean([r.mask_iou for r in found_ones]),
+        mask_f1=mean([r.mask_f1 for r in records]),
         ar_vsd=ar.vsd if ar else None,
         ar_mssd=ar.mssd if ar else None,
         ar_mspd=ar.mspd if ar else None,
         ar=ar.mean if ar else None,
     )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Of the known ones."""
-    known = [v for v in values if v is not None]
-    return float(np.mean(known)) if known else None

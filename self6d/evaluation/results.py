@@ -114,7 +114,7 @@ class Results:
         values: dict[str, float | None] = {}
         for name in SCORES:
             weights = [o.targets if name in BOP_RECALLS else 1 for o in self.objects]
-            values[name] = _mean([getattr(o, name) for o in self.objects], weights)
+            values[name] = mean([getattr(o, name) for o in self.objects], weights)
         values["rotation_deg"] = median([i.rotation_deg for i in self.instances])
         values["translation_mm"] = median([1000 * i.translation_m for i in self.instances])
         return ObjectResult(None, "mean", False, sum(o.targets for o in self.objects), **values)
@@ -137,7 +137,9 @@ def median(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if len(values) else None
 
 
-def _mean(values: Sequence[float | None], weights: Sequence[int]) -> float | None:
+def mean(values: Sequence[float | None], weights: Sequence[int] | None = None) -> float | None:
+    """Mean of the known values, all alike without weights; None without any."""
+    weights = [1] * len(values) if weights is None else weights
     known = [(v, w) for v, w in zip(values, weights, strict=True) if v is not None]
     return sum(v * w for v, w in known) / sum(w for _, w in known) if known else None
 

@@ -255,9 +255,8 @@ def _ab(rgb: Tensor, window: Box | None) -> Tensor:
     """`rgb_to_ab` of images that are black outside a window; None: anywhere."""
     if window is None:
         return rgb_to_ab(rgb)
-    height, width = rgb.shape[-2:]
-    margin = (window.left, width - window.right, window.top, height - window.bottom)
-    return pad(rgb_to_ab(window.of(rgb)), margin)
+    whole = Box(0, rgb.shape[-2], 0, rgb.shape[-1])
+    return pad(rgb_to_ab(window.of(rgb)), whole.beyond(window))
 
 
 def _where(condition: Tensor, value: Tensor) -> Tensor:

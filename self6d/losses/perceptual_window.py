@@ -44,6 +44,12 @@ class Box:
         bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
         return Box(top - other.top, bottom - other.top, left - other.left, right - other.left)
 
+    def beyond(self, other: Box) -> tuple[int, int, int, int]:
+        """How far this box goes past the other at each side, as `pad` takes it."""
+        inside = other.within(self)
+        height, width = self.bottom - self.top, self.right - self.left
+        return inside.left, width - inside.right, inside.top, height - inside.bottom
+
     def reached(self, kernel: int, stride: int, padding: int, size: torch.Size) -> Box:
         """Outputs that depend on this box: output i of `size` sees stride i - padding + kernel."""
         ends = []
@@ -88,18 +94,11 @@ def windowed_activations(
         else:  # blocks of pixels, each four wide; the kernel's last row and column are 0
             region = Box(region.top, region.bottom + 1, region.left, region.right + 1)
             x = (region.within(whole).of(rgb) - network.mean) / network.std
-            x = pixel_unshuffle(pad(x, _margin(whole, region)), stride)
+            x = pixel_unshuffle(pad(x, region.beyond(whole)), stride)
             x = x.contiguous(memory_format=torch.channels_last)
         x, box, ground = relu(conv2d(x, *network.kernel(index, x.dtype))), out, black[index]
         found.append((x, box))
     return found
-
-
-def _margin(whole: Box, region: Box) -> tuple[int, int, int, int]:
-    """What of `region` lies outside the map, as `pad` takes it."""
-    inside = whole.within(region)
-    height, width = region.bottom - region.top, region.right - region.left
-    return inside.left, width - inside.right, inside.top, height - inside.bottom
 
 
 def _laid(x: Tensor, box: Box, ground: Tensor, region: Box) -> Tensor:
@@ -112,7 +111,7 @@ def _laid(x: Tensor, box: Box, ground: Tensor, region: Box) -> Tensor:
     around = part.of(ground).expand(len(x), -1, -1, -1)
     patch = around.clone(memory_format=torch.channels_last)
     box.within(part).of(patch).copy_(part.within(box).of(x))
-    return pad(patch, _margin(whole, region)).contiguous(memory_format=torch.channels_last)
+    return pad(patch, region.beyond(whole)).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

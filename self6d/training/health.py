@@ -162,7 +162,7 @@ class Guard:
             )
         self.stale = 0 if health > self.best else self.stale + 1
         self.best = max(self.best, health)
-        self.nearest_m = min(self.nearest_m, gap_m) if gap_m == gap_m else self.nearest_m
+        self.nearest_m = min(self.nearest_m, gap_m)  # NaN is never less
         return bool(self.patience) and self.stale >= self.patience
 
     def state(self) -> dict[str, object]:

@@ -68,7 +68,7 @@ def may_win(
     close: float = 1.15,
     slack: float = 1.1,
 ) -> Tensor:
-    """Starts that are still in the race half-way: (M,) int64, positions in N.
+    """Starts that are still in the race: (M,) int64, positions in N.
 
     A start from farther off may be the only right one and still fit the mask badly, but its colours
     already tell it from its half turns: so a start is out if its colours are far worse than the
