@@ -71,6 +71,9 @@ class NetworkConfig(Checked, section="network"):
     """Rotation from dense object coordinates by a learned PnP, or directly from features."""
     translation_from: Literal["correspondences", "features"] = "correspondences"
     """Translation from what the learned PnP sees (GDR-Net), or directly from features (CDPN)."""
+    fused_distance: bool = True
+    """Average the head's distance with that which the visible object coordinates give, each as far
+    as it is sure (pose_head "dense"): silhouettes behind occluders are guesses."""
     pnp_features: Annotated[int, Limits(0, 1024)] = 16
     """Channels of region features given to the learned PnP beside the coordinates; 0 for none."""
     regions: Annotated[int, Limits(0, 4096)] = 32
@@ -107,6 +110,8 @@ class NetworkConfig(Checked, section="network"):
     """Weight of the point-matching pose loss, in object diameters."""
     translation_weight: Annotated[float, Limits(0)] = 1.0
     """Weight of the loss on the translation code, used when disentangled."""
+    distance_weight: Annotated[float, Limits(0)] = 1.0
+    """Weight of the loss on the fused distance, used when disentangled."""
     coordinate_weight: Annotated[float, Limits(0)] = 5.0
     """Weight of the dense object-coordinate loss."""
     region_weight: Annotated[float, Limits(0)] = 0.3

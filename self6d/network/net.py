@@ -83,7 +83,7 @@ class PoseNetwork(nn.Module):
 
         Returns:
             float32 scalars "class", "box", "centerness", "mask", "pose", those of the form
-            ("translation", "coordinates", "regions"), and their sum "total".
+            ("translation", "distance", "coordinates", "regions"), and their sum "total".
         """
         config = self.config
         output, maps = self.detector(batch.images)

@@ -35,7 +35,8 @@ class Labelled(NamedTuple):
 def region_losses(
     out: RegionOutput, labelled: Labelled, objects: ObjectTable, config: NetworkConfig
 ) -> dict[str, Tensor]:
-    """Weighted scalars "mask", "pose" and, by form, "translation", "coordinates", "regions"."""
+    """Weighted scalars "mask", "pose" and, by form, "translation", "distance", "coordinates" and
+    "regions"."""
     with torch.autocast(out.t.device.type, enabled=False):
         terms = {"mask": config.mask_weight * _mask_loss(out, labelled, config.amodal_mask)}
         terms |= _pose_losses(out, labelled, objects, config)
@@ -62,7 +63,8 @@ def _pose_losses(
     """Equation (3) in diameters; or, disentangled, rotation, centre and distance apart.
 
     Apart, an error of one does not disturb the gradient of another: the rotation is compared in
-    the frame it is put out in, the translation as the code it is put out as.
+    the frame it is put out in, the translation as the code it is put out as. The fused distance is
+    a term of its own, |log z - log z*|, through which the coordinates learn their common scale.
     """
     batch, instance, weight, regions = labelled
     index = regions.object_index
@@ -78,10 +80,14 @@ def _pose_losses(
     distance = supervised.point_distance(out.rotation, origin, rotation, origin, points)
     code = ENCODE[config.translation](t, regions.box, regions.K, diameter)
     off = (out.translation - code).abs().sum(-1)
-    return {
+    terms = {
         "pose": config.pose_weight * supervised.weighted_mean(distance / diameter, weight),
         "translation": config.translation_weight * supervised.weighted_mean(off, weight),
     }
+    if out.coordinates is not None and config.fused_distance:
+        ratio = (out.t[:, 2] / t[:, 2]).clamp_min(1e-3).log().abs()
+        terms["distance"] = config.distance_weight * supervised.weighted_mean(ratio, weight)
+    return terms
 
 
 def _dense_losses(

@@ -15,6 +15,7 @@ from self6d.geometry import (
     rotation6d_to_matrix,
 )
 from self6d.network.config import NetworkConfig
+from self6d.network.fused_distance import fused_distance
 from self6d.network.heads import CropFeatures, DenseBranch, FusedFeatures, MaskBranch, VectorBranch
 from self6d.network.objects import ObjectTable
 from self6d.network.targets import cell_rays
@@ -51,7 +52,8 @@ class RegionOutput(NamedTuple):
     Attributes:
         mask_logits: (N, 1 or 2, M, M).
         rotation: (N, 3, 3) as put out, allocentric or egocentric. translation: (N, 3) code.
-        R: (N, 3, 3) and t: (N, 3), metres, the pose.
+        R: (N, 3, 3) and t: (N, 3), metres, the pose; t differs from the decoded code by
+            `fused_distance`, where the configuration asks for it.
         coordinates: (N, 3, S, S), metres, and region_logits: (N, K, S, S), or None.
     """
 
@@ -122,9 +124,11 @@ class RegionNetwork(nn.Module):
             half = objects.half_extent[regions.object_index][..., None, None]
             centre = objects.centre[regions.object_index][..., None, None]
             coordinates = centre + normalised * half
-            seen = F.avg_pool2d(mask_logits[:, :1].sigmoid(), self.config.mask_upsample)
+            masks = F.avg_pool2d(mask_logits.sigmoid(), self.config.mask_upsample)
+            seen = masks[:, :1]
+            rays = cell_rays(regions.box, regions.K, self.features.side)
             diameter = objects.diameter[regions.object_index][:, None, None, None]
-            parts = [_correspondences(coordinates / diameter, seen, regions)]
+            parts = [_correspondences(coordinates / diameter, seen, rays)]
             if self.config.regions:
                 parts.append(region_logits.softmax(1) * seen)
             if self.condense is not None:
@@ -145,6 +149,9 @@ class RegionNetwork(nn.Module):
                 R = allocentric_to_egocentric(rotation, t)
             else:
                 rotation = R = quaternion_to_matrix(raw)
+            if coordinates is not None and self.config.fused_distance:
+                visible, whole = masks[:, 0], masks[:, -1]
+                t = fused_distance(t, R, coordinates, visible, whole, rays, diameter)
         return RegionOutput(mask_logits, rotation, translation, R, t, coordinates, region_logits)
 
 
@@ -169,13 +176,14 @@ def _site_of_mask(logits: Tensor) -> Tensor:
     return torch.stack((x, y, -0.5 * (total / side**2).log()), dim=-1)
 
 
-def _correspondences(scaled: Tensor, seen: Tensor, regions: Regions) -> Tensor:
+def _correspondences(scaled: Tensor, seen: Tensor, rays: Tensor) -> Tensor:
     """What a PnP solver needs, as maps: object coordinates, their weight, where they are seen.
 
     In units of the diameter this is a geometric problem of its own, the same for every object.
 
     Args:
         scaled: (N, 3, S, S), object coordinates in diameters. seen: (N, 1, S, S) in [0, 1].
+        rays: (N, 2, S, S), of the cells.
 
     Returns:
         (N, 8, S, S): weighted coordinates, weight, viewing rays, place within the region.
@@ -183,5 +191,4 @@ def _correspondences(scaled: Tensor, seen: Tensor, regions: Regions) -> Tensor:
     n, side = len(scaled), scaled.shape[-1]
     axis = (torch.arange(side, device=scaled.device) + 0.5) / side * 2 - 1
     place = torch.stack(torch.meshgrid(axis, axis, indexing="xy")).expand(n, -1, -1, -1)
-    rays = cell_rays(regions.box, regions.K, side)
     return torch.cat((scaled * seen, seen, rays, place), dim=1)

@@ -39,7 +39,7 @@ from self6d.training.views import adaptation_preview
 
 __all__ = ["AdaptConfig", "SelfSupTask"]
 
-REGION_TERMS = ("mask", "pose", "translation", "coordinates", "regions")
+REGION_TERMS = ("mask", "pose", "translation", "distance", "coordinates", "regions")
 
 
 class _Student(nn.Module):

@@ -52,7 +52,7 @@ def test_losses_reach_every_parameter(network: PoseNetwork, batch) -> None:
     if network.config.disentangled:
         expected |= {"translation"}
     if network.config.pose_head == "dense":
-        expected |= {"coordinates", "regions"}
+        expected |= {"distance", "coordinates", "regions"}
     assert set(terms) == expected
     parts = sum(value for name, value in terms.items() if name != "total")
     torch.testing.assert_close(terms["total"], parts)
@@ -138,7 +138,8 @@ def test_export_form_is_predict(network: PoseNetwork, batch) -> None:
 def test_true_codes_come_out_as_the_true_pose(network: PoseNetwork, batch, monkeypatch) -> None:
     """Allocentric or egocentric, SITE or centroid: what the head says becomes the camera pose."""
     network.eval()
-    config, K = replace(network.config, mask_prior=False), batch.K[batch.image_index]
+    config = replace(network.config, mask_prior=False, fused_distance=False)
+    K = batch.K[batch.image_index]
     monkeypatch.setattr(network.regions, "config", config)
     region = pose_regions(batch.box_visible, K, config.roi_padding, config.roi_square)
     diameter = network.objects.diameter[batch.object_index]

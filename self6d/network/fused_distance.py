@@ -1,0 +1,67 @@
+"""Distance from the pose head and from the object coordinates seen, each as far as it is sure.
+
+The head judges distance by the whole silhouette, which has to be guessed where something stands in
+front. The coordinates of the visible surface give a second opinion that needs no such guess.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+HEAD_RESIDUAL = 0.05
+"""The head counts like coordinates over the whole silhouette that are off by this, in diameters."""
+LEAST_RESIDUAL = 0.01
+"""Coordinates are never taken for surer than this, in diameters."""
+
+
+def fused_distance(
+    t: Tensor,
+    R: Tensor,
+    coordinates: Tensor,
+    visible: Tensor,
+    whole: Tensor,
+    rays: Tensor,
+    diameter: Tensor,
+) -> Tensor:
+    """Move translations along their viewing rays to the fused distance.
+
+    A cell with ray (u, v) that sees the point p = R X fulfils p_x + t_x = u (p_z + t_z), and so for
+    y: linear in t, solved by least squares weighted with visible^2. Both distances are averaged by
+    precision: the spread of the rays that were used over the mean squared residual. Where few
+    cells are seen, or what they say fits no pose, the head's distance stays.
+
+    Args:
+        t: (N, 3), metres, camera frame, of the pose head. R: (N, 3, 3), model to camera.
+        coordinates: (N, 3, S, S), metres, model frame.
+        visible, whole: (N, S, S), probabilities of the visible part and the silhouette.
+        rays: (N, 2, S, S), X/Z and Y/Z of the cells. diameter: (N,), metres.
+
+    Returns:
+        (N, 3), metres. Gradients go to t and to the coordinates, not to R or the masks.
+    """
+    rays = rays.flatten(2)
+    point = R.detach() @ coordinates.flatten(2)
+    offset = rays * point[:, 2:] - point[:, :2]
+    weight = visible.detach().flatten(1)[:, None] ** 2
+    total = weight.sum(-1, keepdim=True).clamp_min(1e-6)
+    rays_apart = rays - (weight * rays).sum(-1, keepdim=True) / total
+    offset_apart = offset - (weight * offset).sum(-1, keepdim=True) / total
+    spread = (weight * rays_apart.square()).sum((1, 2)).clamp_min(1e-9)
+    seen_z = -(weight * rays_apart * offset_apart).sum((1, 2)) / spread
+    head_z = t[:, 2]
+    with torch.no_grad():
+        residual = rays_apart * seen_z[:, None, None] + offset_apart
+        variance = (weight * residual.square()).sum((1, 2)) / total[:, 0, 0]
+        seen_precision = spread / (variance + (LEAST_RESIDUAL * diameter).square())
+        head_precision = _spread(rays, whole.flatten(1)) / (HEAD_RESIDUAL * diameter).square()
+        share = seen_precision / (seen_precision + head_precision)
+    seen_z = torch.minimum(torch.maximum(seen_z, head_z / 2), 2 * head_z)
+    return t * (1 + share * (seen_z / head_z - 1))[:, None]
+
+
+def _spread(rays: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sum of the squared distances of rays (N, 2, P) from their mean -> (N,)."""
+    weight = weight[:, None]
+    mean = (weight * rays).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True).clamp_min(1e-6)
+    return (weight * (rays - mean).square()).sum((1, 2)).clamp_min(1e-9)
