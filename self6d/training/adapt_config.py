@@ -54,6 +54,8 @@ class AdaptConfig(Checked, section="adapt"):
     """Frames with kept poses are learned from as a camera rolled by up to this angle sees them."""
     zoom: Annotated[float, Limits(0, 4)] = 0.0
     """... and one with a focal length longer or shorter by up to this share."""
+    cover: Annotated[float, Limits(0, 1)] = 0.0
+    """... and in this share of them, as if things stood in front of the objects."""
     detection_score: Annotated[float, Limits(0, 1)] = 0.3
     """Lowest score of a detection that counts."""
 

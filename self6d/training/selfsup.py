@@ -27,14 +27,13 @@ from self6d.training.events import Preview
 from self6d.training.finite import SKIPPED, finite_step
 from self6d.training.frame_store import FrameStore
 from self6d.training.health import Guard
-from self6d.training.labelled import labelled_batch
 from self6d.training.pseudo import Beliefs
 from self6d.training.refine import Sensor, observe_detections
 from self6d.training.rng import mixed_seed, step_generator
 from self6d.training.schedule import learning_rate
 from self6d.training.single_image import OptimizeConfig
 from self6d.training.teacher import Teacher
-from self6d.training.turning import Turn
+from self6d.training.varying import varied_batch
 from self6d.training.views import adaptation_preview
 
 __all__ = ["AdaptConfig", "SelfSupTask"]
@@ -265,23 +264,20 @@ class SelfSupTask:
         weights: list[tuple[str, float]] = []
         kept = kept.to(self.device, non_blocking=True)
         if config.pseudo and config.label_weight > 0 and len(kept):
-            h, w = sensor.images.shape[-2:]
-            index = found.image_index[kept]
-            turn = Turn.draw(sensor.K, (h, w), config.roll_deg, config.zoom, noise)
-            visible = turn.inside[index]
+            masks = None
             if sensor.depth_m is None:
+                h, w = sensor.images.shape[-2:]
                 whole = sensor.images.new_tensor([0, 0, w, h]).expand(len(kept), 4)
-                mask = masks_in_regions(found[kept], whole, (h, w))[:, 0]
-                visible = visible & (turn.nearest(mask, index) >= 0.5)
-            R, t = turn.poses(believed.R[kept], believed.t[kept], index)
-            batch = labelled_batch(
-                turn.sensor(replace(sensor, images=images)),
+                masks = masks_in_regions(found[kept], whole, (h, w))[:, 0]
+            batch = varied_batch(
+                replace(sensor, images=images),
                 self.models,
-                R,
-                t,
-                index,
+                (believed.R[kept], believed.t[kept]),
+                found.image_index[kept],
                 found.object_index[kept],
-                visible=visible,
+                config,
+                noise,
+                masks=masks,
                 margin_m=self.objective.config.occluder_margin_m,
             )
             # an object seen but not kept must not be learned as background

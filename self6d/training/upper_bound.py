@@ -25,10 +25,9 @@ from self6d.training.averaging import MovingAverage
 from self6d.training.events import Preview
 from self6d.training.finite import SKIPPED, finite_step
 from self6d.training.frame_store import FrameStore
-from self6d.training.labelled import labelled_batch
 from self6d.training.rng import step_generator
 from self6d.training.schedule import learning_rate
-from self6d.training.turning import Turn
+from self6d.training.varying import varied_batch
 
 SETTLED = 10**6  # the average starts from a trained network
 
@@ -112,20 +111,15 @@ class UpperBoundTask:
         R = np.stack([t.pose.R_m2c for _, t in rows]).astype(np.float32)
         t = np.stack([t.pose.t_m2c for _, t in rows]).astype(np.float32)
         index = torch.tensor([i for i, _ in rows], device=self.device)
-        sensor = self.store.batch(frames)
-        h, w = sensor.images.shape[-2:]
-        turn = Turn.draw(sensor.K, (h, w), self.config.roll_deg, self.config.zoom, noise)
-        R_turned, t_turned = turn.poses(
-            torch.from_numpy(R).to(self.device), torch.from_numpy(t).to(self.device), index
-        )
-        return labelled_batch(
-            turn.sensor(sensor),
+        objects = [self.place[t.object_id] for _, t in rows]
+        return varied_batch(
+            self.store.batch(frames),
             self.models,
-            R_turned,
-            t_turned,
+            (torch.tensor(R, device=self.device), torch.tensor(t, device=self.device)),
             index,
-            torch.tensor([self.place[t.object_id] for _, t in rows], device=self.device),
-            visible=turn.inside[index],
+            torch.tensor(objects, device=self.device),
+            self.config,
+            noise,
         )
 
     def previews(self, step: int) -> list[Preview]:

@@ -1,0 +1,83 @@
+"""Labelled frames made into more frames: seen by turned cameras, with things put in front."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from self6d.render.models import PackedModels
+from self6d.synthesis.batch import SceneBatch
+from self6d.training.adapt_config import AdaptConfig
+from self6d.training.labelled import labelled_batch
+from self6d.training.refine import Sensor
+from self6d.training.turning import Turn
+
+COVERS = 6
+"""Occluders put into a frame."""
+COVER_SIDES = (0.06, 0.24)
+"""Their shortest and longest side, shares of the image's height."""
+BLUR = 16
+"""Pixels averaged in what they show, so that no object is left to recognise in it."""
+
+
+def varied_batch(
+    sensor: Sensor,
+    models: PackedModels,
+    poses: tuple[Tensor, Tensor],
+    image_index: Tensor,
+    object_index: Tensor,
+    config: AdaptConfig,
+    noise: torch.Generator,
+    *,
+    masks: Tensor | None = None,
+    margin_m: float = 0.015,
+) -> SceneBatch:
+    """Frames with posed objects as labelled images of drawn cameras (`Turn`) and occluders.
+
+    Args:
+        sensor: B frames. models: packed models.
+        poses: R (N, 3, 3) and t (N, 3), metres. image_index, object_index: (N,) int64.
+        config: `roll_deg`, `zoom` and `cover` are used. noise: on the frames' device.
+        masks: (N, H, W), probabilities, where the objects can be seen; None: by depth alone.
+        margin_m: by how much an occluder is nearer, metres.
+    """
+    size = (sensor.images.shape[-2], sensor.images.shape[-1])
+    turn = Turn.draw(sensor.K, size, config.roll_deg, config.zoom, noise)
+    visible = turn.inside[image_index]
+    if masks is not None:
+        visible = visible & (turn.nearest(masks, image_index) >= 0.5)
+    seen = turn.sensor(sensor)
+    if config.cover > 0:
+        cover = covers(len(sensor.images), size, config.cover, noise)
+        seen = replace(seen, images=torch.where(cover[:, None], blurred(seen.images), seen.images))
+        visible = visible & ~cover[image_index]
+    R, t = turn.poses(*poses, image_index)
+    return labelled_batch(
+        seen, models, R, t, image_index, object_index, visible=visible, margin_m=margin_m
+    )
+
+
+def covers(frames: int, size: tuple[int, int], share: float, noise: torch.Generator) -> Tensor:
+    """Rectangles of any direction in a `share` of the frames -> (frames, H, W) bool."""
+    h, w = size
+    drawn = torch.rand(6, frames, COVERS, generator=noise, device=noise.device)[..., None, None]
+    least, most = (side * h / 2 for side in COVER_SIDES)
+    half = least * (most / least) ** drawn[:2]
+    y = torch.arange(h, device=noise.device)[:, None] + 0.5 - drawn[2] * h
+    x = torch.arange(w, device=noise.device) + 0.5 - drawn[3] * w
+    cos, sin = (drawn[4] * math.pi).cos(), (drawn[4] * math.pi).sin()
+    inside = (x * cos + y * sin).abs() < half[0]
+    inside &= (y * cos - x * sin).abs() < half[1]
+    return (inside & (drawn[5, :, :1] < share)).any(1)
+
+
+def blurred(images: Tensor) -> Tensor:
+    """What occluders show: the next frame upside down and blurred, (B, 3, H, W)."""
+    h, w = images.shape[-2:]
+    cells = (max(1, h // BLUR), max(1, w // BLUR))
+    small = F.adaptive_avg_pool2d(images.roll(1, 0).flip(-1, -2), cells)
+    return F.interpolate(small, (h, w), mode="bilinear", align_corners=False)
