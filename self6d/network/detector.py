@@ -25,6 +25,7 @@ from torchvision.ops import box_iou  # isort: skip
 
 CENTRE_RADIUS = 1.5  # positives lie this close to the box centre, in strides (FCOS)
 LEVEL_REACH = 8.0  # a level takes boxes that reach up to this far from a location, in strides
+ABSENT = -30.0  # a logit that the focal loss has nothing to say about where no object is
 
 
 class FCOSOutput(NamedTuple):
@@ -164,7 +165,11 @@ def assign(output: FCOSOutput, boxes: Tensor, image_index: Tensor) -> Targets:
 
 
 def detection_losses(
-    output: FCOSOutput, boxes: Tensor, image_index: Tensor, object_index: Tensor
+    output: FCOSOutput,
+    boxes: Tensor,
+    image_index: Tensor,
+    object_index: Tensor,
+    known: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """FCOS losses: focal over all locations; GIoU and centerness over positive ones.
 
@@ -173,6 +178,8 @@ def detection_losses(
 
     Args:
         boxes: (N, 4), pixels. image_index, object_index: (N,) int64.
+        known: (B, C) bool, the objects of which it is known where they are in each image; of others
+            nothing is learned. None: all.
 
     Returns:
         scalars "class", "box", "centerness".
@@ -180,7 +187,10 @@ def detection_losses(
     target = assign(output, boxes, image_index)
     found = target.instance >= 0
     positives = found.sum().clamp_min(1)
-    labels = torch.zeros_like(output.logits)
+    logits = output.logits
+    if known is not None:
+        logits = torch.where(known[:, None], logits, ABSENT)
+    labels = torch.zeros_like(logits)
     if len(boxes):
         classes = object_index[target.instance.clamp_min(0)]
         labels.scatter_(2, classes[..., None], found[..., None].to(labels.dtype))
@@ -189,7 +199,7 @@ def detection_losses(
         output.centerness, target.centerness, weight=found.float(), reduction="sum"
     )
     return {
-        "class": focal_loss(output.logits, labels) / positives,
+        "class": focal_loss(logits, labels) / positives,
         "box": overlap.sum() / target.centerness.sum().clamp_min(1e-6),
         "centerness": centre / positives,
     }

@@ -90,7 +90,9 @@ class PoseNetwork(nn.Module):
         boxes = batch.box_visible if config.box == "visible" else batch.box_amodal
         eligible = batch.visible_fraction >= config.min_visible
         boxes = torch.where(eligible[:, None], boxes, 0.0)  # an empty box is never positive
-        terms = detection_losses(output, boxes, batch.image_index, batch.object_index)
+        terms = detection_losses(
+            output, boxes, batch.image_index, batch.object_index, batch.known_objects
+        )
         for name in terms:
             terms[name] = terms[name] * getattr(config, f"{name}_weight")
         terms |= self._region_losses(batch, maps, boxes, eligible, generator)

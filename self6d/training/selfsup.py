@@ -38,8 +38,6 @@ from self6d.training.views import adaptation_preview
 
 __all__ = ["AdaptConfig", "SelfSupTask"]
 
-REGION_TERMS = ("mask", "pose", "translation", "distance", "coordinates", "regions")
-
 
 class _Student(nn.Module):
     """All that a step asks of the network, in one call, as data-parallel training needs it.
@@ -57,18 +55,15 @@ class _Student(nn.Module):
         images: Tensor,
         K: Tensor,
         boxes: tuple[Tensor, Tensor, Tensor],
-        labelled: Sequence[tuple[SceneBatch, bool, torch.Generator]],
+        labelled: Sequence[SceneBatch],
+        noise: torch.Generator,
     ) -> tuple[Detections, list[Tensor]]:
         for parameter in self.still:  # what they are when a graph is made decides where it leads
             parameter.requires_grad_(False)
         found = self.network.poses_for_boxes(images, K, *boxes)
         for parameter in self.still:
             parameter.requires_grad_(True)
-        losses = []
-        for batch, complete, generator in labelled:
-            terms = self.network.losses(batch, generator)
-            regions = torch.stack([terms[k] for k in REGION_TERMS if k in terms]).sum()
-            losses.append(terms["total"] if complete else regions)
+        losses = [self.network.losses(batch, noise)["total"] for batch in labelled]
         unused = sum(p.sum() for p in self.network.parameters() if p.requires_grad)
         found.t = found.t + 0.0 * unused
         return found, losses
@@ -222,7 +217,7 @@ class SelfSupTask:
         images = augment(sensor.images, generator, config.augment)
         labelled, weights = self._labelled(sensor, images, found, believed, kept_rows, noise, step)
         student, extra = self.student(
-            images, sensor.K, (box, found.image_index, found.object_index), labelled
+            images, sensor.K, (box, found.image_index, found.object_index), labelled, noise
         )
         scalars: dict[str, Tensor] = {}
         total, kept = student.t.sum() * 0.0, believed.kept.float()
@@ -257,10 +252,10 @@ class SelfSupTask:
         kept: Tensor,
         noise: torch.Generator,
         step: int,
-    ) -> tuple[list[tuple[SceneBatch, bool, torch.Generator]], list[tuple[str, float]]]:
+    ) -> tuple[list[SceneBatch], list[tuple[str, float]]]:
         """Batches with labels: kept poses in the frames at hand, and synthetic images."""
         config = self.config
-        batches: list[tuple[SceneBatch, bool, torch.Generator]] = []
+        batches: list[SceneBatch] = []
         weights: list[tuple[str, float]] = []
         kept = kept.to(self.device, non_blocking=True)
         if config.pseudo and config.label_weight > 0 and len(kept):
@@ -280,14 +275,16 @@ class SelfSupTask:
                 masks=masks,
                 margin_m=self.objective.config.occluder_margin_m,
             )
-            # an object seen but not kept must not be learned as background
-            complete = len(kept) == len(believed) and config.scope == "all"
-            batches.append((batch, complete, noise))
+            # each object is in a frame at most once: where a kept one is, it is nowhere else
+            known = torch.zeros(
+                len(sensor.images), len(self.network.object_ids), device=self.device
+            ).bool()
+            known[found.image_index[kept], found.object_index[kept]] = True
+            batches.append(replace(batch, known_objects=known))
             weights.append(("labels", config.label_weight))
         if self.maker is not None and config.synthetic > 0:
             seed = mixed_seed(self.seed, self.world.rank)
-            scene = self.maker.make(config.synthetic_batch, seed, step)
-            batches.append((scene, config.scope == "all", noise))
+            batches.append(self.maker.make(config.synthetic_batch, seed, step))
             weights.append(("synthetic", config.synthetic))
         return batches, weights
 

@@ -108,6 +108,22 @@ def test_perfect_predictions_have_no_box_loss() -> None:
     )
 
 
+def test_nothing_is_learned_of_objects_whose_place_is_unknown() -> None:
+    """Only the known object's class gets a gradient: up where it is, down elsewhere."""
+    output = blank(2, 3)
+    output.logits.requires_grad_()
+    box, image, objects = torch.tensor([[40.0, 40, 80, 90]]), torch.tensor([1]), torch.tensor([2])
+    known = torch.zeros(2, 3, dtype=torch.bool)
+    known[1, 2] = True
+    detection_losses(output, box, image, objects, known)["class"].backward()
+    assert output.logits.grad is not None
+    gradient, positive = output.logits.grad, assign(output, box, image).instance[1] >= 0
+    assert gradient[0].abs().max() == 0
+    assert gradient[1, :, :2].abs().max() == 0
+    assert (gradient[1, positive, 2] < 0).all()
+    assert (gradient[1, ~positive, 2] > 0).all()
+
+
 def test_images_without_objects_only_push_scores_down() -> None:
     nothing = torch.zeros(0, dtype=torch.long)
     losses = detection_losses(blank(2, 3), torch.zeros(0, 4), nothing, nothing)
