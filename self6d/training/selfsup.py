@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -37,6 +38,8 @@ from self6d.training.varying import varied_batch
 from self6d.training.views import adaptation_preview
 
 __all__ = ["AdaptConfig", "SelfSupTask"]
+
+log = logging.getLogger("self6d")
 
 
 class _Student(nn.Module):
@@ -113,6 +116,11 @@ class SelfSupTask:
             height=config.image_height,
             budget_mb=config.cache_mb,
         )
+        if not self.store.has_depth:
+            log.warning(
+                "without depth, distances follow the predicted masks alone, and those of partly "
+                "hidden objects can get worse: compare with stage 1 on some labelled frames"
+            )
         self.network = network.to(self.device)
         self.parameters = self.network.stage2_parameters(config.scope)
         self.network.eval()  # batch norms keep the statistics of stage 1

@@ -122,8 +122,9 @@ def test_guard_stops_a_collapse():
         all(job.step(step) for step in range(20))
 
 
-def test_rgb_only_never_looks_at_depth():
+def test_rgb_only_never_looks_at_depth(caplog):
     job = task(replace(PAPER, use_depth=False), steps=1)
+    assert "without depth" in caplog.text  # said before an hour of training, not after
     values = job.step(0)
     assert "loss/geometry" not in values
     assert values["health/depth_inliers"] == 0
