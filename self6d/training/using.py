@@ -76,7 +76,8 @@ def evaluate(
         latest: take each run's newest checkpoint instead of its best.
         bop: also VSD, MSSD, MSPD and average recalls.
         min_visible: instances less visible than this share are no targets.
-        json_path, csv_path, latex_path, html_path: also write the table there.
+        json_path, csv_path, latex_path, html_path: also write the table there; all but the page
+            anew after each run.
         bop_path: folder for BOP results files, one a run.
 
     Raises:
@@ -90,6 +91,7 @@ def evaluate(
     dataset = open_dataset(data)
     chosen = default_split(dataset, split, "eval")
     results: list[Results] = []
+    report = Report(())
     for path in runs:
         newest = RunFolder.open(path).latest_checkpoint() if latest else None
         trained = load_network(path, device=place, checkpoint=newest, models=models)
@@ -108,14 +110,14 @@ def evaluate(
                 listener=listener,
             )
             results.append(result)
-    report = Report(tuple(results))
-    for file, text in (
-        (json_path, report.json),
-        (csv_path, report.csv),
-        (latex_path, report.latex),
-    ):
-        if file is not None:
-            write_file(file, text())
+            report = Report(tuple(results))  # what is there stays if the rest is interrupted
+            for file, text in (
+                (json_path, report.json),
+                (csv_path, report.csv),
+                (latex_path, report.latex),
+            ):
+                if file is not None:
+                    write_file(file, text())
     if html_path is not None:
         shown = dataset if chosen is None else dataset.split(chosen)
         curves = {Path(path).name: RunFolder.open(path).curves() for path in runs}

@@ -137,6 +137,13 @@ def test_evaluate_compares_runs(stage1, stage2, sample, tmp_path):
     assert any(isinstance(event, Progress) for event in seen)
 
 
+def test_rows_made_before_a_fault_are_on_disk(stage1, sample, tmp_path):
+    file, missing = tmp_path / "a.json", tmp_path / "missing"
+    with pytest.raises(CheckpointError, match="missing"):
+        jobs.evaluate(sample, None, [stage1.path, missing], device="cpu", json_path=file)
+    assert [run["label"] for run in json.loads(file.read_text())["runs"]] == ["stage1"]
+
+
 def test_the_readmes_python_runs(sample, tmp_path, capsys):
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
