@@ -55,7 +55,7 @@ class AdaptConfig(Checked, section="adapt"):
     zoom: Annotated[float, Limits(0, 4)] = 0.0
     """... and one with a focal length longer or shorter by up to this share."""
     cover: Annotated[float, Limits(0, 1)] = 0.0
-    """... and in this share of them, as if things stood in front of the objects."""
+    """Share of those frames into which occluders are drawn, so that less of the objects is seen."""
     detection_score: Annotated[float, Limits(0, 1)] = 0.3
     """Lowest score of a detection that counts."""
 
