@@ -9,13 +9,13 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from self6d.datasets.base import UnlabelledFrames
 from self6d.errors import InputError
 from self6d.losses.objective import TERMS, LossConfig, SelfSupervision
 from self6d.losses.supervised import pose_loss
-from self6d.network import PoseNetwork, masks_in_regions
+from self6d.network import PoseNetwork
 from self6d.network.outputs import Detections
 from self6d.network.roi import jitter_boxes
 from self6d.render import pack_models, render
@@ -33,43 +33,14 @@ from self6d.training.refine import Sensor, observe_detections
 from self6d.training.rng import mixed_seed, step_generator
 from self6d.training.schedule import learning_rate
 from self6d.training.single_image import OptimizeConfig
+from self6d.training.student import Student
 from self6d.training.teacher import Teacher
-from self6d.training.varying import varied_batch
+from self6d.training.varying import kept_batch
 from self6d.training.views import adaptation_preview
 
 __all__ = ["AdaptConfig", "SelfSupTask"]
 
 log = logging.getLogger("self6d")
-
-
-class _Student(nn.Module):
-    """All that a step asks of the network, in one call, as data-parallel training needs it.
-
-    Args:
-        still: parameters that the poses pass no gradient to; losses with labels still do.
-    """
-
-    def __init__(self, network: PoseNetwork, still: Sequence[Tensor]) -> None:
-        super().__init__()
-        self.network, self.still = network, list(still)
-
-    def forward(
-        self,
-        images: Tensor,
-        K: Tensor,
-        boxes: tuple[Tensor, Tensor, Tensor],
-        labelled: Sequence[SceneBatch],
-        noise: torch.Generator,
-    ) -> tuple[Detections, list[Tensor]]:
-        for parameter in self.still:  # what they are when a graph is made decides where it leads
-            parameter.requires_grad_(False)
-        found = self.network.poses_for_boxes(images, K, *boxes)
-        for parameter in self.still:
-            parameter.requires_grad_(True)
-        losses = [self.network.losses(batch, noise)["total"] for batch in labelled]
-        unused = sum(p.sum() for p in self.network.parameters() if p.requires_grad)
-        found.t = found.t + 0.0 * unused
-        return found, losses
 
 
 class SelfSupTask:
@@ -124,7 +95,7 @@ class SelfSupTask:
         self.network = network.to(self.device)
         self.parameters = self.network.stage2_parameters(config.scope)
         self.network.eval()  # batch norms keep the statistics of stage 1
-        self.student = self.world.wrap(_Student(self.network, self._still()))
+        self.student = self.world.wrap(Student(self.network, self._still()))
         self.models = pack_models(models, self.device)
         self.objects = self.network.objects
         self.objective = SelfSupervision(replace(loss or LossConfig()), self.device)
@@ -267,28 +238,17 @@ class SelfSupTask:
         weights: list[tuple[str, float]] = []
         kept = kept.to(self.device, non_blocking=True)
         if config.pseudo and config.label_weight > 0 and len(kept):
-            masks = None
-            if sensor.depth_m is None:
-                h, w = sensor.images.shape[-2:]
-                whole = sensor.images.new_tensor([0, 0, w, h]).expand(len(kept), 4)
-                masks = masks_in_regions(found[kept], whole, (h, w))[:, 0]
-            batch = varied_batch(
-                replace(sensor, images=images),
-                self.models,
-                (believed.R[kept], believed.t[kept]),
-                found.image_index[kept],
-                found.object_index[kept],
-                config,
-                noise,
-                masks=masks,
-                margin_m=self.objective.config.occluder_margin_m,
+            batches.append(
+                kept_batch(
+                    replace(sensor, images=images),
+                    found[kept],
+                    (believed.R[kept], believed.t[kept]),
+                    self.models,
+                    config,
+                    noise,
+                    margin_m=self.objective.config.occluder_margin_m,
+                )
             )
-            # each object is in a frame at most once: where a kept one is, it is nowhere else
-            known = torch.zeros(
-                len(sensor.images), len(self.network.object_ids), device=self.device
-            ).bool()
-            known[found.image_index[kept], found.object_index[kept]] = True
-            batches.append(replace(batch, known_objects=known))
             weights.append(("labels", config.label_weight))
         if self.maker is not None and config.synthetic > 0:
             seed = mixed_seed(self.seed, self.world.rank)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from self6d.network import masks_in_regions
+from self6d.network.outputs import Detections
 from self6d.render.models import PackedModels
 from self6d.synthesis.batch import SceneBatch
 from self6d.training.adapt_config import AdaptConfig
@@ -59,6 +61,37 @@ def varied_batch(
     return labelled_batch(
         seen, models, R, t, image_index, object_index, visible=visible, margin_m=margin_m
     )
+
+
+def kept_batch(
+    sensor: Sensor,
+    found: Detections,
+    poses: tuple[Tensor, Tensor],
+    models: PackedModels,
+    config: AdaptConfig,
+    noise: torch.Generator,
+    *,
+    margin_m: float,
+) -> SceneBatch:
+    """Frames with the poses kept in them as a `varied_batch`; nothing is said of other objects.
+
+    Args:
+        sensor: B frames; without depth the detections' masks say what can be seen.
+        found: N detections. poses: theirs, R (N, 3, 3) and t (N, 3), metres.
+        models, config, noise, margin_m: as `varied_batch`.
+    """
+    masks, (h, w) = None, sensor.images.shape[-2:]
+    if sensor.depth_m is None:
+        whole = sensor.images.new_tensor([0, 0, w, h]).expand(len(found), 4)
+        masks = masks_in_regions(found, whole, (h, w))[:, 0]
+    at = (found.image_index, found.object_index)
+    batch = varied_batch(
+        sensor, models, poses, *at, config, noise, masks=masks, margin_m=margin_m
+    )  # fmt: skip
+    # each object is in a frame at most once: where a kept one is, it is nowhere else
+    known = torch.zeros(len(sensor.images), len(models.object_ids), device=noise.device).bool()
+    known[at] = True
+    return replace(batch, known_objects=known)
 
 
 def covers(frames: int, size: tuple[int, int], share: float, noise: torch.Generator) -> Tensor:

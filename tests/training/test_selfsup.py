@@ -229,3 +229,17 @@ def test_mask_boxes():
     mask = torch.zeros(2, 6, 8, dtype=torch.bool)
     mask[0, 2:4, 3:7] = True
     assert mask_boxes(mask).tolist() == [[3, 2, 7, 4], [0, 0, 0, 0]]
+
+
+def test_the_detector_is_taught_kept_objects_alone(monkeypatch):
+    job, seen = task(PLUS, ROBUST, steps=1), []
+    losses = job.network.losses
+    monkeypatch.setattr(
+        job.network, "losses", lambda batch, noise: seen.append(batch) or losses(batch, noise)
+    )
+    job.step(0)
+    assert job.teacher.beliefs.kept.any()
+    (batch,) = seen
+    at = (batch.image_index, batch.object_index)
+    assert batch.known_objects[at].all()
+    assert batch.known_objects.sum() == len(batch.object_index)
