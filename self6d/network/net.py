@@ -72,7 +72,10 @@ class PoseNetwork(nn.Module):
         return self.losses(batch, generator)
 
     def losses(
-        self, batch: SceneBatch, generator: torch.Generator | None = None
+        self,
+        batch: SceneBatch,
+        generator: torch.Generator | None = None,
+        known: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Weighted training losses, Self6D equation (2) and the terms of the chosen form.
 
@@ -80,6 +83,8 @@ class PoseNetwork(nn.Module):
             batch: labelled images.
             generator: on the batch's device; draws which instances train the pose branches and
                 jitters their boxes. None: the first instances, exact boxes.
+            known: (B, C) bool, the objects of which all instances in an image are labelled; of
+                others the detector learns nothing. None: all.
 
         Returns:
             float32 scalars "class", "box", "centerness", "mask", "pose", those of the form
@@ -90,9 +95,7 @@ class PoseNetwork(nn.Module):
         boxes = batch.box_visible if config.box == "visible" else batch.box_amodal
         eligible = batch.visible_fraction >= config.min_visible
         boxes = torch.where(eligible[:, None], boxes, 0.0)  # an empty box is never positive
-        terms = detection_losses(
-            output, boxes, batch.image_index, batch.object_index, batch.known_objects
-        )
+        terms = detection_losses(output, boxes, batch.image_index, batch.object_index, known)
         for name in terms:
             terms[name] = terms[name] * getattr(config, f"{name}_weight")
         terms |= self._region_losses(batch, maps, boxes, eligible, generator)

@@ -23,8 +23,6 @@ class SceneBatch:
         box_visible: (N, 4) float32, x0 y0 x1 y1, pixels, of the visible mask.
         box_amodal: (N, 4) float32, of the whole silhouette inside the image.
         visible_fraction: (N,) float32.
-        known_objects: (B, M) bool, which of the M models have all their instances of an image among
-            the N; None: all of them, as in synthetic images.
     """
 
     images: Tensor
@@ -39,7 +37,6 @@ class SceneBatch:
     box_visible: Tensor
     box_amodal: Tensor
     visible_fraction: Tensor
-    known_objects: Tensor | None = None
 
     def mask_visible(self, instances: Tensor) -> Tensor:
         """(n,) int64 indices of instances -> (n, H, W) bool visible masks."""

@@ -76,8 +76,7 @@ class Batches:
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self._side)
         for value in vars(batch).values():
-            if isinstance(value, torch.Tensor):
-                value.record_stream(current)
+            value.record_stream(current)
         return batch
 
     def _beside(self, step: int, size: int) -> SceneBatch:

@@ -231,10 +231,10 @@ class SelfSupTask:
         kept: Tensor,
         noise: torch.Generator,
         step: int,
-    ) -> tuple[list[SceneBatch], list[tuple[str, float]]]:
+    ) -> tuple[list[tuple[SceneBatch, Tensor | None]], list[tuple[str, float]]]:
         """Batches with labels: kept poses in the frames at hand, and synthetic images."""
         config = self.config
-        batches: list[SceneBatch] = []
+        batches: list[tuple[SceneBatch, Tensor | None]] = []
         weights: list[tuple[str, float]] = []
         kept = kept.to(self.device, non_blocking=True)
         if config.pseudo and config.label_weight > 0 and len(kept):
@@ -252,7 +252,7 @@ class SelfSupTask:
             weights.append(("labels", config.label_weight))
         if self.maker is not None and config.synthetic > 0:
             seed = mixed_seed(self.seed, self.world.rank)
-            batches.append(self.maker.make(config.synthetic_batch, seed, step))
+            batches.append((self.maker.make(config.synthetic_batch, seed, step), None))
             weights.append(("synthetic", config.synthetic))
         return batches, weights
 

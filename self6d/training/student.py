@@ -28,7 +28,7 @@ class Student(nn.Module):
         images: Tensor,
         K: Tensor,
         boxes: tuple[Tensor, Tensor, Tensor],
-        labelled: Sequence[SceneBatch],
+        labelled: Sequence[tuple[SceneBatch, Tensor | None]],
         noise: torch.Generator,
     ) -> tuple[Detections, list[Tensor]]:
         for parameter in self.still:  # what they are when a graph is made decides where it leads
@@ -36,7 +36,7 @@ class Student(nn.Module):
         found = self.network.poses_for_boxes(images, K, *boxes)
         for parameter in self.still:
             parameter.requires_grad_(True)
-        losses = [self.network.losses(batch, noise)["total"] for batch in labelled]
+        losses = [self.network.losses(batch, noise, known)["total"] for batch, known in labelled]
         unused = sum(p.sum() for p in self.network.parameters() if p.requires_grad)
         found.t = found.t + 0.0 * unused
         return found, losses

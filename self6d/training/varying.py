@@ -72,13 +72,16 @@ def kept_batch(
     noise: torch.Generator,
     *,
     margin_m: float,
-) -> SceneBatch:
-    """Frames with the poses kept in them as a `varied_batch`; nothing is said of other objects.
+) -> tuple[SceneBatch, Tensor]:
+    """Frames with the poses kept in them as a `varied_batch`, and which objects are labelled.
 
     Args:
         sensor: B frames; without depth the detections' masks say what can be seen.
         found: N detections. poses: theirs, R (N, 3, 3) and t (N, 3), metres.
         models, config, noise, margin_m: as `varied_batch`.
+
+    Returns:
+        the batch, and (B, M) bool: of the M models, those it says all about in each frame.
     """
     masks, (h, w) = None, sensor.images.shape[-2:]
     if sensor.depth_m is None:
@@ -91,7 +94,7 @@ def kept_batch(
     # each object is in a frame at most once: where a kept one is, it is nowhere else
     known = torch.zeros(len(sensor.images), len(models.object_ids), device=noise.device).bool()
     known[at] = True
-    return replace(batch, known_objects=known)
+    return batch, known
 
 
 def covers(frames: int, size: tuple[int, int], share: float, noise: torch.Generator) -> Tensor:
