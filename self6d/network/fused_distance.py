@@ -44,24 +44,32 @@ def fused_distance(
     point = R.detach() @ coordinates.flatten(2)
     offset = rays * point[:, 2:] - point[:, :2]
     weight = visible.detach().flatten(1)[:, None] ** 2
-    total = weight.sum(-1, keepdim=True).clamp_min(1e-6)
-    rays_apart = rays - (weight * rays).sum(-1, keepdim=True) / total
-    offset_apart = offset - (weight * offset).sum(-1, keepdim=True) / total
-    spread = (weight * rays_apart.square()).sum((1, 2)).clamp_min(1e-9)
+    rays_apart, offset_apart = _apart(rays, weight), _apart(offset, weight)
+    spread = _spread(rays_apart, weight)
     seen_z = -(weight * rays_apart * offset_apart).sum((1, 2)) / spread
     head_z = t[:, 2]
     with torch.no_grad():
         residual = rays_apart * seen_z[:, None, None] + offset_apart
-        variance = (weight * residual.square()).sum((1, 2)) / total[:, 0, 0]
+        variance = (weight * residual.square()).sum((1, 2)) / _total(weight)[:, 0, 0]
         seen_precision = spread / (variance + (LEAST_RESIDUAL * diameter).square())
-        head_precision = _spread(rays, whole.flatten(1)) / (HEAD_RESIDUAL * diameter).square()
+        silhouette = whole.flatten(1)[:, None]
+        head_spread = _spread(_apart(rays, silhouette), silhouette)
+        head_precision = head_spread / (HEAD_RESIDUAL * diameter).square()
         share = seen_precision / (seen_precision + head_precision)
     seen_z = torch.minimum(torch.maximum(seen_z, head_z / 2), 2 * head_z)
     return t * (1 + share * (seen_z / head_z - 1))[:, None]
 
 
-def _spread(rays: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sum of the squared distances of rays (N, 2, P) from their mean -> (N,)."""
-    weight = weight[:, None]
-    mean = (weight * rays).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True).clamp_min(1e-6)
-    return (weight * (rays - mean).square()).sum((1, 2)).clamp_min(1e-9)
+def _total(weight: Tensor) -> Tensor:
+    """(N, 1, P) -> (N, 1, 1), never 0."""
+    return weight.sum(-1, keepdim=True).clamp_min(1e-6)
+
+
+def _apart(values: Tensor, weight: Tensor) -> Tensor:
+    """Values (N, 2, P) less their mean under weights (N, 1, P)."""
+    return values - (weight * values).sum(-1, keepdim=True) / _total(weight)
+
+
+def _spread(apart: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sum of squares of (N, 2, P) -> (N,), never 0."""
+    return (weight * apart.square()).sum((1, 2)).clamp_min(1e-9)

@@ -111,13 +111,7 @@ def evaluate(
             )
             results.append(result)
             report = Report(tuple(results))  # what is there stays if the rest is interrupted
-            for file, text in (
-                (json_path, report.json),
-                (csv_path, report.csv),
-                (latex_path, report.latex),
-            ):
-                if file is not None:
-                    write_file(file, text())
+            _write_tables(report, json_path, csv_path, latex_path)
     if html_path is not None:
         shown = dataset if chosen is None else dataset.split(chosen)
         curves = {Path(path).name: RunFolder.open(path).curves() for path in runs}
@@ -127,6 +121,16 @@ def evaluate(
             name = f"{result.label}_{result.dataset}-{result.split}.csv"
             write_bop_results(bop_path / name, result.predictions)
     return report
+
+
+def _write_tables(
+    report: Report, json_path: Path | None, csv_path: Path | None, latex_path: Path | None
+) -> None:
+    """The table in each form that has a path."""
+    forms = ((json_path, report.json), (csv_path, report.csv), (latex_path, report.latex))
+    for file, text in forms:
+        if file is not None:
+            write_file(file, text())
 
 
 def predict(
