@@ -87,7 +87,8 @@ class AdaptConfig(Checked, section="adapt"):
     keep_spread: Annotated[float, Limits(0)] = 0.1
     """... and starts that arrived lie within this many diameters of it."""
     keep_share: Annotated[float, Limits(0, 1)] = 0.8
-    """... and it is among this share of an object's most trusted poses."""
+    """... and it is among this share of an object's most trusted poses. Below 1 doubtful ones are
+    dropped, but where one stretch of a recording is seen worse, so is all of that stretch."""
 
     synthetic: Annotated[float, Limits(0)] = 0.0
     """Weight of stage-1 losses on synthetic images mixed in; 0: none."""
