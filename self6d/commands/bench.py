@@ -139,13 +139,14 @@ def predict(
     source: Annotated[Path, typer.Argument(help="Run, or folder that `export` wrote.")],
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the image, pixels.")] = "480x640",
     repeats: Annotated[int, typer.Option(min=1, help="Predictions timed.")] = 30,
+    views: opt.Views = None,
     device: opt.Device = "auto",
     json_path: opt.Json = None,
 ) -> None:
     """Time prediction: one image in, masks and poses of all objects out."""
     from self6d.training.bench_predict import bench_predict
 
-    rows = bench_predict(source, device=device, size=_size(size), repeats=repeats)
+    rows = bench_predict(source, device=device, size=_size(size), repeats=repeats, views=views)
     _report(rows, json_path)
 
 

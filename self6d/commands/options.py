@@ -27,5 +27,12 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --ou
 TakeLock = Annotated[
     bool, typer.Option("--take-lock", help="Take over a lock whose owner is surely gone.")
 ]
+Views = Annotated[
+    int | None,
+    typer.Option(
+        "--views", min=1, max=33,
+        help="Average poses over so many boxes: 9 are steadier, slower (default: the run's).",
+    ),
+]  # fmt: skip
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")]

@@ -33,6 +33,7 @@ def evaluate(
     min_visible: Annotated[
         float, typer.Option(min=0, max=1, help="Least visible share of an instance that counts.")
     ] = 0.1,
+    views: opt.Views = None,
     device: opt.Device = "auto",
     json_path: opt.Json = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Also write a CSV table.")] = None,
@@ -58,6 +59,7 @@ def evaluate(
             refine=refine,
             bop=bop,
             min_visible=min_visible,
+            views=views,
             device=device,
             json_path=json_path,
             csv_path=csv_path,
@@ -79,6 +81,7 @@ def predict(
         bool, typer.Option("--refine", help="Optimise each pose on the frame's depth as well.")
     ] = False,
     score: Annotated[float, typer.Option(min=0, max=1, help="Lowest score reported.")] = 0.3,
+    views: opt.Views = None,
     device: opt.Device = "auto",
     json_path: opt.Json = None,
     overlay: Annotated[
@@ -98,6 +101,7 @@ def predict(
             camera=camera,
             refine=refine,
             score_threshold=score,
+            views=views,
             device=device,
             overlay=overlay,
             listener=console,
@@ -126,15 +130,18 @@ def export(
     slim: Annotated[
         bool, typer.Option("--slim", help="Instead a small run folder, to start other runs from.")
     ] = False,
+    views: opt.Views = None,
 ) -> None:
     """Weights and an inference example that needs RGB alone."""
     from self6d.training import jobs
 
+    if slim and views is not None:
+        raise typer.BadParameter("a slim run keeps its own: give --views where it is used")
     if slim:
         typer.echo(str(jobs.slim(run, to).path))
         return
 
-    for path in jobs.export(run, to, onnx=onnx, program=program):
+    for path in jobs.export(run, to, onnx=onnx, program=program, views=views):
         typer.echo(str(path))
 
 

@@ -112,6 +112,7 @@ def export_run(
     onnx: bool = True,
     program: bool = False,
     size: tuple[int, int] | None = None,
+    views: int | None = None,
 ) -> list[Path]:
     """Write a run's network to a new folder; inference from there needs RGB and K alone.
 
@@ -122,6 +123,7 @@ def export_run(
         program: also write model.pt2 (torch.export).
         size: (height, width) of the images that ONNX and the program take; None: of the images the
             network was trained for, else 480 x 640. The weights themselves take any size.
+        views: boxes looked at per detection, see `NetworkConfig.views`; None: as configured.
 
     Returns:
         the files written.
@@ -136,7 +138,7 @@ def export_run(
     if onnx:
         require_onnx()
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    trained = load_network(run)
+    trained = load_network(run, views=views)
     size = size or (trained.camera.size if trained.camera else DEFAULT_SIZE)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)

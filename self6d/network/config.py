@@ -85,6 +85,10 @@ class NetworkConfig(Checked, section="network"):
     per_object: bool = True
     """Give each object its own output layers; else all objects share them."""
 
+    views: Annotated[int, Limits(1, 33)] = 1
+    """Boxes looked at per detection when predicting, shifted and scaled a little, whose poses are
+    averaged: 9 are steadier and slower. Training looks at one."""
+
     rois_per_image: Annotated[int, Limits(1, 1024)] = 8
     """Most instances per image that the pose branches train on in one step."""
     min_visible: Annotated[float, Limits(0, 1)] = 0.15

@@ -23,6 +23,7 @@ from self6d.network.region_losses import Labelled, region_losses
 from self6d.network.regions import RegionNetwork, Regions
 from self6d.network.roi import jitter_boxes, pose_regions
 from self6d.network.targets import choose_instances
+from self6d.network.views import average_poses, view_boxes
 from self6d.scene import ObjectModel
 from self6d.synthesis.batch import SceneBatch
 
@@ -151,7 +152,9 @@ class PoseNetwork(nn.Module):
         max_per_image: int = 20,
         one_per_object: bool = True,
     ) -> Detections:
-        """Detect objects and estimate their poses; batch norms use their running statistics.
+        """Detect objects and estimate their poses, averaged over `NetworkConfig.views`.
+
+        Batch norms use their running statistics.
 
         Args:
             images: (B, 3, H, W) float32 in [0, 1], RGB. K: (B, 3, 3), pixels.
@@ -169,8 +172,9 @@ class PoseNetwork(nn.Module):
                 score, box, object_index = best_after_suppression(output, max_per_image)
             image_index, slot = (score > score_threshold).nonzero(as_tuple=True)
             at = (image_index, slot)
-            box = _clip(box[at], images.shape[-2:])
-            return self._detections(images, maps, K, box, image_index, object_index[at], score[at])
+            box, object_index = _clip(box[at], images.shape[-2:]), object_index[at]
+            pose = self._averaged(images, maps, K, box, image_index, object_index)
+            return Detections(image_index, object_index, score[at], box, *pose)
 
     def poses_for_boxes(
         self, images: Tensor, K: Tensor, box: Tensor, image_index: Tensor, object_index: Tensor
@@ -186,9 +190,13 @@ class PoseNetwork(nn.Module):
         """
         maps = None if self.config.roi_input == "crop" else self.detector(images)[1]
         score = torch.ones(len(box), device=images.device)
-        return self._detections(images, maps, K, box, image_index, object_index, score)
+        regions = self._look_at(box, image_index, object_index, K)
+        out = self.regions(images, maps, regions, self.objects)
+        return Detections(
+            image_index, object_index, score, box, out.R, out.t, out.mask_logits, regions.box
+        )
 
-    def _detections(
+    def _averaged(
         self,
         images: Tensor,
         maps: Sequence[Tensor] | None,
@@ -196,13 +204,23 @@ class PoseNetwork(nn.Module):
         box: Tensor,
         image_index: Tensor,
         object_index: Tensor,
-        score: Tensor,
-    ) -> Detections:
-        regions = self._look_at(box, image_index, object_index, K)
+        per_image: int = 0,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """R, t, mask_logits and roi_box of `Detections`, poses averaged over `views`."""
+        views = self.config.views
+        boxes = view_boxes(box, views).flatten(0, 1)
+        image_of, object_of = (i.repeat_interleave(views) for i in (image_index, object_index))
+        regions = self._look_at(boxes, image_of, object_of, K, per_image * views)
         out = self.regions(images, maps, regions, self.objects)
-        return Detections(
-            image_index, object_index, score, box, out.R, out.t, out.mask_logits, regions.box
+        if views == 1:
+            return out.R, out.t, out.mask_logits, regions.box
+        R, t = average_poses(
+            out.R.unflatten(0, (-1, views)),
+            out.t.unflatten(0, (-1, views)),
+            self.objects.points[object_index],
+            self.objects.symmetries[object_index],
         )
+        return R, t, out.mask_logits[::views], regions.box[::views]
 
     def forward_export(self, images: Tensor, K: Tensor) -> tuple[Tensor, ...]:
         """`predict` with fixed shapes and tensors only: each object's best box in each image.
@@ -220,10 +238,8 @@ class PoseNetwork(nn.Module):
         b, m = score.shape
         image_index = torch.arange(b, device=images.device).repeat_interleave(m)
         object_index = torch.arange(m, device=images.device).repeat(b)
-        regions = self._look_at(box.view(-1, 4), image_index, object_index, K, per_image=m)
-        out = self.regions(images, maps, regions, self.objects)
-        of_regions = (out.R, out.t, out.mask_logits, regions.box)
-        R, t, mask_logits, roi_box = (part.unflatten(0, (b, m)) for part in of_regions)
+        pose = self._averaged(images, maps, K, box.view(-1, 4), image_index, object_index, m)
+        R, t, mask_logits, roi_box = (part.unflatten(0, (b, m)) for part in pose)
         return score, box, R, t, mask_logits, roi_box
 
     def stage2_parameters(self, scope: Literal["heads", "pose", "all"] = "pose") -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def bench_predict(
     device: str = "auto",
     size: tuple[int, int] = (480, 640),
     repeats: int = 30,
+    views: int | None = None,
 ) -> list[dict[str, Any]]:
     """Time the prediction of one image: boxes, masks and poses of all objects of a network.
 
@@ -35,17 +37,20 @@ def bench_predict(
         source: run, or folder that `export` wrote.
         size: (height, width) of the image.
         repeats: predictions timed, after a few that are not.
+        views: boxes looked at per detection, see `NetworkConfig.views`; None: as configured.
 
     Returns:
-        rows of {"form", "ms" (median), "fastest_ms", "images_per_s", "objects", "height", "width",
-        "device"}: "eager" and, on a GPU, "graph" (replayed, the copy of the inputs included). The
-        image is on the device already.
+        rows of {"form", "ms" (median), "fastest_ms", "images_per_s", "objects", "views", "height",
+        "width", "device"}: "eager" and, on a GPU, "graph" (replayed, the copy of the inputs
+        included). The image is on the device already.
 
     Raises:
         CheckpointError, InputError: the network cannot be read.
     """
     place = resolve_device(device)
     network = _network(Path(source), place)
+    if views is not None:
+        network.config = replace(network.config, views=views)
     height, width = size
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     f = float(max(size))
@@ -68,6 +73,7 @@ def bench_predict(
                 "fastest_ms": min(times),
                 "images_per_s": 1000 / ms,
                 "objects": len(network.object_ids),
+                "views": network.config.views,
                 "height": height,
                 "width": width,
                 "device": device_name(place),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +164,14 @@ def load_network(
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
     models: Paths | None = None,
+    views: int | None = None,
 ) -> TrainedNetwork:
     """The network of a run, in evaluation mode.
 
     Args:
         checkpoint: which one; the best, else the newest.
         models: CAD files to use instead of the run's copy; must have the same object numbers.
+        views: boxes looked at per detection, see `NetworkConfig.views`; None: as configured.
 
     Raises:
         CheckpointError: no intact checkpoint, or one without a network.
@@ -199,6 +201,7 @@ def load_network(
     with checkpoint_fits(run.path):
         config = from_dict(NetworkConfig, tree["network_config"], prefix="network.")
         config.weights = config.crop_weights = "none"  # the checkpoint has them
+        config = config if views is None else replace(config, views=views)
         network = PoseNetwork(config, chosen)
         network.load_state_dict(tree["network"])
         stored = tree.get("camera")

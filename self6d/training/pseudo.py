@@ -92,6 +92,7 @@ def look(
         Detections whose `image_index` is the frame's number, masks at half precision's values.
     """
     parts = []
+    batch = max(1, batch // network.config.views)
     for first in range(0, len(frames), batch):
         chosen = list(frames[first : first + batch])
         sensor = store.batch(chosen)

@@ -59,6 +59,7 @@ def evaluate(
     device: str = "auto",
     bop: bool = False,
     min_visible: float = 0.1,
+    views: int | None = None,
     json_path: Path | None = None,
     csv_path: Path | None = None,
     latex_path: Path | None = None,
@@ -76,6 +77,7 @@ def evaluate(
         latest: take each run's newest checkpoint instead of its best.
         bop: also VSD, MSSD, MSPD and average recalls.
         min_visible: instances less visible than this share are no targets.
+        views: boxes looked at per detection, see `NetworkConfig.views`; None: each run's own.
         json_path, csv_path, latex_path, html_path: also write the table there; all but the page
             anew after each run.
         bop_path: folder for BOP results files, one a run.
@@ -94,7 +96,7 @@ def evaluate(
     report = Report(())
     for path in runs:
         newest = RunFolder.open(path).latest_checkpoint() if latest else None
-        trained = load_network(path, device=place, checkpoint=newest, models=models)
+        trained = load_network(path, device=place, checkpoint=newest, models=models, views=views)
         for refined in (False, True)[: 1 + refine]:
             predictor = NetworkPredictor(
                 trained.network, place, refine=_refiner(trained, path, place) if refined else None
@@ -140,6 +142,7 @@ def predict(
     camera: Camera | str | Path | None = None,
     refine: bool = False,
     score_threshold: float = 0.3,
+    views: int | None = None,
     device: str = "auto",
     overlay: Path | None = None,
     listener: Listener | None = None,
@@ -150,6 +153,7 @@ def predict(
         images: recording, folder of images or one image.
         camera: for images that come without one.
         refine: optimise each pose on its frame, depth included.
+        views: boxes looked at per detection, see `NetworkConfig.views`; None: the run's own.
         overlay: folder to make, for pictures with the poses drawn in.
 
     Returns:
@@ -157,7 +161,7 @@ def predict(
         "t_m2c" (metres), "quaternion_wxyz"}.
     """
     place = resolve_device(device)
-    trained = load_network(from_run, device=place)
+    trained = load_network(from_run, device=place, views=views)
     predictor = NetworkPredictor(
         trained.network,
         place,
@@ -187,11 +191,12 @@ def export(
     onnx: bool = True,
     program: bool = False,
     size: tuple[int, int] | None = None,
+    views: int | None = None,
 ) -> list[Path]:
     """Write a run's network to a folder that stands alone; see `self6d.export.export_run`."""
     from self6d.export import export_run
 
-    return export_run(run, to, onnx=onnx, program=program, size=size)
+    return export_run(run, to, onnx=onnx, program=program, size=size, views=views)
 
 
 def synth_preview(
