@@ -207,10 +207,13 @@ class PoseNetwork(nn.Module):
         per_image: int = 0,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """R, t, mask_logits and roi_box of `Detections`, poses averaged over `views`."""
-        views = self.config.views
-        boxes = view_boxes(box, views).flatten(0, 1)
-        image_of, object_of = (i.repeat_interleave(views) for i in (image_index, object_index))
-        regions = self._look_at(boxes, image_of, object_of, K, per_image * views)
+        views, object_of = self.config.views, object_index
+        if views > 1:
+            box = view_boxes(box, views).flatten(0, 1)
+            image_index, object_of = (
+                index.repeat_interleave(views) for index in (image_index, object_index)
+            )
+        regions = self._look_at(box, image_index, object_of, K, per_image * views)
         out = self.regions(images, maps, regions, self.objects)
         if views == 1:
             return out.R, out.t, out.mask_logits, regions.box

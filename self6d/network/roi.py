@@ -133,9 +133,14 @@ def jitter_boxes(boxes: Tensor, amount: float, generator: torch.Generator) -> Te
         boxes: (N, 4), pixels. generator: on the boxes' device.
     """
     noise = torch.rand(len(boxes), 4, generator=generator, device=boxes.device) * 2 - 1
-    sides = boxes[:, 2:] - boxes[:, :2]
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + amount * noise[:, :2] * sides
-    half = sides * (1 + amount * noise[:, 2:]) / 2
+    return moved_boxes(boxes, amount * noise[:, :2], 1 + amount * noise[:, 2:])
+
+
+def moved_boxes(boxes: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Boxes (..., 4) with centres shifted by shares (..., 2) of the sides, scaled about them."""
+    sides = boxes[..., 2:] - boxes[..., :2]
+    centre = (boxes[..., :2] + boxes[..., 2:]) / 2 + shift * sides
+    half = sides * scale / 2
     return torch.cat((centre - half, centre + half), dim=-1)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from self6d.geometry import rotation6d_to_matrix
 from self6d.losses.supervised import nearest_symmetric_pose
+from self6d.network.roi import moved_boxes
 
 SHIFT = 0.1
 """How far the other boxes' centres lie from the first's, shares of its sides."""
@@ -29,16 +30,13 @@ def view_boxes(box: Tensor, views: int) -> Tensor:
     Returns:
         (N, views, 4), pixels.
     """
-    moves = [(0.0, 0.0, 1.0)]
-    for k in range(views - 1):
-        angle = 2 * math.pi * (k + 0.5) / (views - 1)
-        scale = SCALE if k % 2 else 1 / SCALE
-        moves.append((SHIFT * math.cos(angle), SHIFT * math.sin(angle), scale))
-    move = torch.tensor(moves, device=box.device, dtype=box.dtype)
-    sides = (box[:, 2:] - box[:, :2])[:, None]
-    centre = (box[:, :2] + box[:, 2:])[:, None] / 2 + move[:, :2] * sides
-    half = move[:, 2:] * sides / 2
-    return torch.cat((centre - half, centre + half), dim=-1)
+    # made on the device: a CUDA graph cannot hold a copy from the CPU
+    k = torch.arange(views - 1, device=box.device, dtype=box.dtype)
+    angle = (k + 0.5) * (2 * math.pi / max(views - 1, 1))
+    shift = SHIFT * torch.stack((angle.cos(), angle.sin()), dim=-1)
+    scale = ((k % 2 * 2 - 1) * math.log(SCALE)).exp()[:, None]
+    first = box[:, None]
+    return torch.cat((first, moved_boxes(first, shift, scale)), dim=1)
 
 
 def average_poses(
@@ -58,13 +56,12 @@ def average_poses(
         R (N, 3, 3) and t (N, 3), metres.
     """
     n, v = R.shape[:2]
-    if v > 1 and symmetries.shape[1] > 1:
-        first = torch.arange(n, device=R.device).repeat_interleave(v)
-        near = nearest_symmetric_pose(
-            R[first, 0], t[first, 0], R.flatten(0, 1), t.flatten(0, 1),
-            points[first], symmetries[first],
-        )  # fmt: skip
-        R, t = (part.unflatten(0, (n, v)) for part in near)
+    first = torch.arange(n, device=R.device).repeat_interleave(v)
+    near = nearest_symmetric_pose(
+        R[first, 0], t[first, 0], R.flatten(0, 1), t.flatten(0, 1),
+        points[first], symmetries[first],
+    )  # fmt: skip
+    R, t = (part.unflatten(0, (n, v)) for part in near)
     z = t[..., 2].log().mean(1).exp()
     ray = (t / t[..., 2:]).mean(1)
     columns = R[..., :2].mean(1)

@@ -80,12 +80,13 @@ def test_training_never_waits_for_the_device() -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("preset", ["tiny", "standard"])
-def test_captured_prediction_equals_the_eager_one(preset: str, monkeypatch) -> None:
+@pytest.mark.parametrize(("preset", "views"), [("tiny", 1), ("standard", 1), ("tiny", 5)])
+def test_captured_prediction_equals_the_eager_one(preset: str, views: int, monkeypatch) -> None:
     """Also for other images, another size and other weights than it was captured with."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     torch.manual_seed(0)
-    network = PoseNetwork(NetworkConfig.preset(preset), models(5)).cuda().eval()
+    config = replace(NetworkConfig.preset(preset), views=views)
+    network = PoseNetwork(config, models(5)).cuda().eval()
     forward = CapturedForward(network)
     K = random_batch(1, 1).K
 
