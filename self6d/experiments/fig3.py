@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from self6d.experiments.common import Setting, new_figure, png
 from self6d.losses.objective import SelfSupervision
 from self6d.render import PackedModels, pack_models
 from self6d.run_config import build_config
+from self6d.scene import Frame
 from self6d.training.events import Progress
 from self6d.training.image_task import pose_errors, sensor_of
 from self6d.training.inputs import (
@@ -28,6 +30,7 @@ from self6d.training.inputs import (
 from self6d.training.refine import observe_detections
 from self6d.training.single_image import OptimizeConfig, optimise_poses
 
+IMAGES_AT_ONCE = 8
 CURVES = ("loss/total", "error/rotation_deg", "error/translation_mm")
 LABELS = ("L_self / its start", "rotation error, degrees", "translation error, mm")
 
@@ -46,20 +49,22 @@ def run(setting: Setting, split: str | None = None, images: int = 100) -> str:
     packed = pack_models(trained.models, device)
     began = time.monotonic()
     rows: list[dict[str, Any]] = []
-    for index in range(len(frames)):
+    for first in range(0, len(frames), IMAGES_AT_ONCE):
         setting.check_stop()
-        key = frames.keys[index]
-        name = f"images/{key.scene_id:06d}_{key.image_id:06d}.json"
-        if (setting.out / name).is_file():
-            rows += json.loads((setting.out / name).read_text())
-        else:
-            found = _optimise(frames, index, trained, packed, objective, config.optimize)
+        chosen = range(first, min(first + IMAGES_AT_ONCE, len(frames)))
+        names = [_file_of(frames, index) for index in chosen]
+        missing = [i for i, n in zip(chosen, names, strict=True) if not (setting.out / n).is_file()]
+        for alike in _of_one_size(frames, missing):
+            found = _optimise(frames, alike, trained, packed, objective, config.optimize)
             (setting.out / "images").mkdir(exist_ok=True)
-            setting.write(name, json.dumps(found))
-            rows += found
+            for index, curves in found.items():
+                setting.write(_file_of(frames, index), json.dumps(curves))
+        for name in names:
+            rows += json.loads((setting.out / name).read_text())
         if setting.listener is not None:
-            left = (time.monotonic() - began) / (index + 1) * (len(frames) - index - 1)
-            setting.listener(Progress(index + 1, len(frames), left, "fig3"))
+            done = chosen[-1] + 1
+            left = (time.monotonic() - began) / done * (len(frames) - done)
+            setting.listener(Progress(done, len(frames), left, "fig3"))
     if not rows:
         raise InputError(
             "no labelled object was found by the network",
@@ -69,34 +74,55 @@ def run(setting: Setting, split: str | None = None, images: int = 100) -> str:
     return _finish(setting, rows)
 
 
+def _file_of(frames: Recording, index: int) -> str:
+    key = frames.keys[index]
+    return f"images/{key.scene_id:06d}_{key.image_id:06d}.json"
+
+
+def _of_one_size(frames: Recording, chosen: Sequence[int]) -> list[dict[int, Frame]]:
+    """Frames that make one batch: of one size, all with depth or all without."""
+    groups: dict[tuple[Any, bool], dict[int, Frame]] = {}
+    for index in chosen:
+        frame = frames.frame(index)
+        groups.setdefault((frame.camera.size, frame.depth_m is None), {})[index] = frame
+    return list(groups.values())
+
+
 def _optimise(
     frames: Recording,
-    index: int,
+    batch: dict[int, Frame],
     trained: TrainedNetwork,
     packed: PackedModels,
     objective: SelfSupervision,
     config: OptimizeConfig,
-) -> list[dict[str, Any]]:
-    """Curves of every detection in a frame whose object has a label there."""
-    frame = frames.frame(index)
-    labels = {t.object_id: t for t in frames.truth(index)}
-    sensor = sensor_of([frame], packed.device)
+) -> dict[int, list[dict[str, Any]]]:
+    """Curves of every detection whose object has a label in its frame, by frame."""
+    chosen = list(batch)
+    labels = {i: {t.object_id: t for t in frames.truth(i)} for i in chosen}
+    sensor = sensor_of(list(batch.values()), packed.device)
     found = trained.network.predict(sensor.images, sensor.K)
-    ids = [trained.network.object_ids[i] for i in found.object_index.tolist()]
-    known = [row for row, object_id in enumerate(ids) if object_id in labels]
+    image_of = [chosen[i] for i in found.image_index.tolist()]
+    object_of = [trained.models[i] for i in found.object_index.tolist()]
+    known = [
+        row
+        for row, (image, model) in enumerate(zip(image_of, object_of, strict=True))
+        if model.object_id in labels[image]
+    ]
+    rows: dict[int, list[dict[str, Any]]] = {i: [] for i in chosen}
     if not known:
-        return []
+        return rows
     found = found[torch.tensor(known, device=packed.device)]
     target = observe_detections(sensor, found, packed, objective, config.region, config.padding)
     way = optimise_poses(target, packed, found.object_index, found.R, found.t, objective, config)
-    rows = []
-    for row, position in enumerate(found.object_index.tolist()):
-        model = trained.models[position]
-        angle, distance = pose_errors(way.R[:, row], way.t[:, row], labels[model.object_id], model)
-        terms = {f"loss/{name}": values[:, row].tolist() for name, values in way.terms.items()}
-        rows.append(
+    for column, row in enumerate(known):
+        image, model = image_of[row], object_of[row]
+        angle, distance = pose_errors(
+            way.R[:, column], way.t[:, column], labels[image][model.object_id], model
+        )
+        terms = {f"loss/{name}": values[:, column].tolist() for name, values in way.terms.items()}
+        rows[image].append(
             {
-                "image_id": frame.image_id,
+                "image_id": batch[image].image_id,
                 "object_id": model.object_id,
                 "error/rotation_deg": angle.tolist(),
                 "error/translation_mm": distance.tolist(),

@@ -17,6 +17,7 @@ from self6d.training import jobs
 from self6d.training.events import Note
 from self6d.training.inputs import (
     changes_of,
+    check_same_network,
     default_split,
     load_network,
     open_run,
@@ -115,8 +116,10 @@ def _upper_bound(setting: Setting, name: str) -> Path:
         changes = changes_of(setting.overrides, {"adapt.steps": setting.steps})
         found = reopen_run(out, "upper_bound", None)
         if found is None:
-            base = RunFolder.open(setting.from_run).config
-            config = build_config(setting.preset, changes, base={"network": base["network"]})
+            before = RunFolder.open(setting.from_run)
+            base = {"network": before.config["network"]}
+            config = build_config(setting.preset, changes, base=base)
+            check_same_network(config.network, before)
             start = load_network(setting.from_run, models=setting.models)
             source = {"data": str(setting.data.absolute()), "from_run": str(setting.from_run)}
             run = open_run(
@@ -125,7 +128,9 @@ def _upper_bound(setting: Setting, name: str) -> Path:
         else:
             run, config = found
         began = run.latest_checkpoint() is not None
-        trained = load_network(run if began else setting.from_run, models=run.models_path)
+        trained = load_network(
+            run if began else setting.from_run, models=run.models_path, views=config.network.views
+        )
         dataset = open_dataset(setting.data)
         frames = some_frames(dataset, default_split(dataset, None, "adapt"))
         task = UpperBoundTask(

@@ -87,7 +87,7 @@ class NetworkConfig(Checked, section="network"):
 
     views: Annotated[int, Limits(1, 33)] = 1
     """Boxes looked at per detection when predicting, shifted and scaled a little, whose poses are
-    averaged: 9 are steadier and slower. Training looks at one."""
+    averaged: 9 are steadier and slower. Training looks at one, stage 2's teacher at as many."""
 
     rois_per_image: Annotated[int, Limits(1, 1024)] = 8
     """Most instances per image that the pose branches train on in one step."""

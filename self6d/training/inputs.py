@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,7 @@ def reopen_run(out: str | Path, kind: str, changes: Changes) -> tuple[RunFolder,
 
     Raises:
         CheckpointError: damaged, or a run of another kind.
+        InputError: a change to what the trained network is.
         StorageError: a changed configuration cannot be written.
     """
     path = Path(out)
@@ -135,6 +136,8 @@ def reopen_run(out: str | Path, kind: str, changes: Changes) -> tuple[RunFolder,
             f"is a run of kind {run.kind!r}, not {kind!r}", path=path, remedy="Name another folder."
         )
     config = build_config(None, changes, base=run.config)
+    if kind != "synthetic":
+        check_same_network(config.network, run)
     if changes:
         try:
             run.replace_config(to_dict(config))
@@ -208,6 +211,23 @@ def load_network(
         camera = stored_camera(stored["K"], stored["size"]) if stored else None
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainedNetwork(network.eval(), chosen, camera, state.step)
+
+
+def check_same_network(asked: NetworkConfig, run: RunFolder) -> None:
+    """Stage 2 takes its network from a run: of its fields only `views` can change.
+
+    Raises:
+        InputError: another one differs.
+    """
+    there = from_dict(NetworkConfig, run.config.get("network", {}), prefix="network.")
+    for name in (field.name for field in fields(NetworkConfig) if field.name != "views"):
+        if getattr(asked, name) != getattr(there, name):
+            raise InputError(
+                f"network.{name} is part of the trained network "
+                f"({getattr(there, name)!r}, not {getattr(asked, name)!r})",
+                path=run.path,
+                remedy="Set it in stage 1, or leave it out.",
+            )
 
 
 def default_split(dataset: Dataset, asked: str | None, usual: str) -> str | None:

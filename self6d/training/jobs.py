@@ -22,6 +22,7 @@ from self6d.training.inputs import (
     Changes,
     Paths,
     changes_of,
+    check_same_network,
     default_split,
     load_given_models,
     load_network,
@@ -179,6 +180,7 @@ def adapt(
                 k: v for k, v in before.config.items() if k in ("network", "synthesis", "train")
             }
             config = build_config(preset, changes, base=kept)
+            check_same_network(config.network, before)
             start = load_network(before, models=models)
             provenance = {
                 "preset": str(preset),
@@ -199,7 +201,9 @@ def adapt(
     if run.status == "done" and not changes:
         return run
     began = run.latest_checkpoint() is not None
-    trained = load_network(run if began else from_run, models=run.models_path)
+    trained = load_network(
+        run if began else from_run, models=run.models_path, views=config.network.views
+    )
     task = SelfSupTask(
         trained.network,
         trained.models,

@@ -33,6 +33,9 @@ class OptimizeConfig(Checked, section="optimize"):
     """First step size of the rotation, radians; falls to zero along a cosine."""
     translation_step: Annotated[float, Limits(0, 10)] = 0.02
     """First step size of the translation, in diameters of the object (4 mm for 20 cm)."""
+    mask_end: Annotated[float, Limits(0, 1)] = 1.0
+    """What is left of the mask term's weight at the last step, falling with the step sizes. The
+    mask finds the object from afar; close by, its edge is coarser than depth and colour."""
     region: Annotated[int, Limits(16, 2048)] = 256
     """Side of the square image region that is rendered and compared, pixels."""
     padding: Annotated[float, Limits(0.1, 10)] = 1.4
@@ -60,7 +63,7 @@ class Trajectory:
 
     Attributes:
         terms: name -> (S + 1, N) unweighted loss term before each step and at the end; "total" is
-            weighted.
+            weighted, with the whole weight of the mask at every step.
         R: (S + 1, N, 3, 3). t: (S + 1, N, 3), metres. Model to camera.
         group: (N,) int64, which image a start belongs to.
     """
@@ -123,6 +126,7 @@ class PoseOptimiser:
         self.scale = torch.cat((turn, shift[:, None].expand(n, 3)), 1)
         k = torch.arange(steps + 1, dtype=R.dtype, device=R.device)
         self.rate = 0.5 * (1 + torch.cos(math.pi * k / max(steps, 1)))
+        self.mask_share = config.mask_end + (1 - config.mask_end) * self.rate
         # golden ratio steps visit all pixels evenly; first and last term values are alike
         self.jitter = (0.5 + k * 0.6180339887) % 1
         self.jitter[-1] = 0.5
@@ -162,8 +166,12 @@ class PoseOptimiser:
     def step(self) -> None:
         """One Adam step of every pose (bias-corrected moments, 0.9 and 0.99)."""
         delta = torch.zeros_like(self.momentum, requires_grad=True)
-        total = self.evaluate(delta)["total"].sum()
-        (gradient,) = torch.autograd.grad(total, delta)
+        terms = self.evaluate(delta)
+        total = terms["total"]
+        if "mask" in terms and self.config.mask_end < 1:
+            less = 1 - self.mask_share.gather(0, self.count)
+            total = total - less * self.objective.weights["mask"] * terms["mask"]
+        (gradient,) = torch.autograd.grad(total.sum(), delta)
         with torch.no_grad():
             gradient = gradient.nan_to_num(0.0, 0.0, 0.0) * self.scale
             self.momentum.lerp_(gradient, 0.1)

@@ -119,6 +119,27 @@ def test_stage_2_keeps_what_it_came_from(stage2, stage1):
     assert "trust" in run.result
 
 
+def test_stage_2_changes_how_many_boxes_its_network_looks_at_but_nothing_else_of_it(
+    sample, stage1, tmp_path
+):
+    settings = {"steps": 1, "overrides": {**STAGE_2, "network.views": 3}, "device": "cpu"}
+    run = jobs.adapt(sample, None, stage1.path, tmp_path / "run", **settings)
+    assert load_network(run).network.config.views == 3
+    with pytest.raises(InputError, match=r"network\.crop_size is part of the trained network"):
+        jobs.adapt(
+            sample, None, stage1.path, tmp_path / "other",
+            overrides=["network.crop_size=96"], device="cpu",
+        )  # fmt: skip
+    assert not (tmp_path / "other").exists()
+    before = (run.path / "config.toml").read_text()
+    with pytest.raises(InputError, match=r"network\.crop_size"):
+        jobs.adapt(
+            sample, None, stage1.path, run.path,
+            overrides=["network.crop_size=96"], device="cpu", resume=True,
+        )  # fmt: skip
+    assert (run.path / "config.toml").read_text() == before
+
+
 def test_evaluate_compares_runs(stage1, stage2, sample, tmp_path):
     seen = []
     report = jobs.evaluate(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import max_pool2d
 
 from self6d.geometry import axis_angle_to_matrix, backproject, random_rotations, rotation_angle
 from self6d.losses.objective import LossConfig, SelfSupervision
@@ -51,11 +52,11 @@ def perturbed(n, degrees=8.0, metres=0.012, seed=0):
     return R, T0 + shift * metres
 
 
-def optimise(n, loss=LOSS, steps=40, scene_=None, start=None):
+def optimise(n, loss=LOSS, steps=40, scene_=None, start=None, **settings):
     objective = SelfSupervision(loss)
     target = objective.observe(*(scene_ or scene()), K)[torch.zeros(n, dtype=torch.long)]
     R, t = start or perturbed(n)
-    config = OptimizeConfig(steps=steps, region=SIZE)
+    config = OptimizeConfig(steps=steps, region=SIZE, **settings)
     return optimise_poses(target, MODELS, INDEX.expand(n), R, t, objective, config)
 
 
@@ -98,6 +99,21 @@ class TestOptimise:
         angle = torch.rad2deg(rotation_angle(way.R[-1], R0.expand(3, 3, 3)))
         assert angle.median() < 2.5
         assert (way.t[-1] - T0).norm(dim=1).median() < 0.003
+
+    def test_a_coarse_mask_steers_the_end_less_where_its_weight_falls(self):
+        rgb, depth, mask = scene()
+        rgb, depth = rgb * mask[:, None], depth * mask
+        coarse = max_pool2d(mask[:, None], 7, 1, 3)[:, 0]  # three pixels too large on every side
+        way = {end: optimise(3, scene_=(rgb, depth, coarse), mask_end=end) for end in (1.0, 0.1)}
+        off = {end: (w.t[-1] - T0).norm(dim=1).median() for end, w in way.items()}
+        assert off[0.1] < 0.7 * off[1.0]
+        # what is recorded is comparable from step to step: the whole weight of every term
+        for name in way[1.0].terms:
+            assert torch.allclose(way[0.1].terms[name][0], way[1.0].terms[name][0])
+        weights = SelfSupervision(LOSS).weights
+        last = way[0.1].final()
+        total = sum(weights[name] * value for name, value in last.items() if name != "total")
+        assert torch.allclose(last["total"], total)
 
     def test_items_do_not_influence_one_another(self):
         both = optimise(2, steps=4)
