@@ -10,6 +10,8 @@ from self6d.evaluation.readme import (
     wide_rows_of,
     with_tables,
 )
+from self6d.files import read_json
+from self6d.paths import resource
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -24,6 +26,14 @@ def test_table_writes_missing_values_as_blanks():
     lines = table("metrics").splitlines()
     assert lines[2] == "| metric | pairs | largest difference | our time / theirs |"
     assert lines[9] == "| VSD, same depth images | 604 | 6e-4 |  |"
+
+
+def test_long_ways_are_folded_away_with_their_notes():
+    found = read_json(resource("results/lmo.json"))
+    _, folded = table("lmo").split("<details>")
+    points = [line[2:] for line in folded.splitlines() if line.startswith("- ")]
+    assert points == [*found["notes"], *found["made"]]
+    assert folded.endswith("\n</details>\n")
 
 
 def test_wide_rows_hold_each_object_beside_the_mean():

@@ -1,7 +1,8 @@
 """Results tables of the README, from resources/results (`python -m self6d.evaluation.readme`).
 
 A table stands between `<!-- results: NAME -->` and `<!-- end -->`; NAME.json holds its title, the
-command or way that made the figures, and rows of {column: value}. Rows of a report come from
+command or way that made the figures (`made`, a text, or a list that is folded away together with
+the list `notes`), and rows of {column: value}. Rows of a report come from
 `python -m self6d.evaluation.readme NAME REPORT.json LABEL...`, which keeps title and way; with
 `--wide` before NAME the objects stand side by side.
 """
@@ -36,7 +37,11 @@ def table(name: str) -> str:
     rows = found["rows"]
     lines = [f"{found['title']}.", "", _line(rows[0]), "|---" * len(rows[0]) + "|"]
     lines += [_line("" if value is None else value for value in row.values()) for row in rows]
-    return "\n".join([*lines, "", found["made"], ""])
+    if isinstance(found["made"], str):
+        return "\n".join([*lines, "", found["made"], ""])
+    lines += ["", "<details><summary>Notes and commands</summary>", ""]
+    lines += [f"- {text}" for text in (*found["notes"], *found["made"])]
+    return "\n".join([*lines, "", "</details>", ""])
 
 
 def with_tables(text: str) -> str:
