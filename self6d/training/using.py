@@ -47,10 +47,6 @@ from self6d.training.recorded_ranges import with_recorded_ranges
 from self6d.training.refine import refine_detections
 from self6d.training.run_folder import RunFolder
 
-REFINE_PRESET = "self6d-plus"
-"""Whose [loss] and [optimize] refine poses: stage 1 has none of its own, and the robust form is
-closer than the paper's whatever the network was adapted with."""
-
 
 def evaluate(
     data: str | Path,
@@ -77,8 +73,7 @@ def evaluate(
         models: CAD files; None: each run's own copy.
         runs: run folders.
         split: named split; None: "eval" if the recording has it, else every labelled frame.
-        refine: a row more for each run, its poses optimised on the frames' depth as well, with
-            L_self in the form of `REFINE_PRESET`.
+        refine: a row more for each run, its poses optimised on the frames' depth as well.
         latest: take each run's newest checkpoint instead of its best.
         bop: also VSD, MSSD, MSPD and average recalls.
         min_visible: instances less visible than this share are no targets.
@@ -157,8 +152,7 @@ def predict(
     Args:
         images: recording, folder of images or one image.
         camera: for images that come without one.
-        refine: optimise each pose on its frame, depth included, with L_self in the form of
-            `REFINE_PRESET`.
+        refine: optimise each pose on its frame, depth included.
         views: boxes looked at per detection, see `NetworkConfig.views`; None: the run's own.
         overlay: folder to make, for pictures with the poses drawn in.
 
@@ -254,8 +248,8 @@ def synthetic_sheet(
 
 
 def _refiner(trained: TrainedNetwork, run: str | Path, device: torch.device) -> Refiner:
-    """Pulls detections onto their frames with the run's settings, `REFINE_PRESET`'s on top."""
-    config = build_config(REFINE_PRESET, base=RunFolder.open(run).config)
+    """Pulls detections onto their frames with the run's [loss] and [optimize]."""
+    config = build_config(None, base=RunFolder.open(run).config)
     objective = SelfSupervision(config.loss, device)
     packed = pack_models(trained.models, device)
 
