@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from self6d.scene import Frame
+from self6d.scene import Frame, alike_frames
 
 if TYPE_CHECKING:
     from self6d.network.net import PoseNetwork
@@ -145,6 +144,5 @@ def with_predictions(
     if not isinstance(predictor, NetworkPredictor):
         yield from ((frame, predictor(frame)) for frame in frames)
         return
-    for _, alike in itertools.groupby(frames, lambda f: (f.camera.size, f.depth_m is None)):
-        while group := list(itertools.islice(alike, predictor.together)):
-            yield from zip(group, predictor.on_frames(group), strict=True)
+    for group in alike_frames(frames, predictor.together):
+        yield from zip(group, predictor.on_frames(group), strict=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from self6d.experiments.common import Setting, new_figure, png
 from self6d.losses.objective import SelfSupervision
 from self6d.render import PackedModels, pack_models
 from self6d.run_config import build_config
-from self6d.scene import Frame
+from self6d.scene import Frame, alike_frames
 from self6d.training.events import Progress
 from self6d.training.image_task import pose_errors, sensor_of
 from self6d.training.inputs import (
@@ -30,7 +29,7 @@ from self6d.training.inputs import (
 from self6d.training.refine import observe_detections
 from self6d.training.single_image import OptimizeConfig, optimise_poses
 
-IMAGES_AT_ONCE = 8
+IMAGES_AT_ONCE = 8  # optimised together; a stop waits for them
 CURVES = ("loss/total", "error/rotation_deg", "error/translation_mm")
 LABELS = ("L_self / its start", "rotation error, degrees", "translation error, mm")
 
@@ -47,24 +46,22 @@ def run(setting: Setting, split: str | None = None, images: int = 100) -> str:
     trained = load_network(setting.from_run, device=device, models=setting.models)
     objective = SelfSupervision(config.loss, device)
     packed = pack_models(trained.models, device)
-    began = time.monotonic()
-    rows: list[dict[str, Any]] = []
-    for first in range(0, len(frames), IMAGES_AT_ONCE):
+    files = [f"images/{key.scene_id:06d}_{key.image_id:06d}.json" for key in frames.keys]
+    missing = [i for i, file in enumerate(files) if not (setting.out / file).is_file()]
+    began, done = time.monotonic(), 0
+    for group in alike_frames((frames.frame(i) for i in missing), IMAGES_AT_ONCE):
         setting.check_stop()
-        chosen = range(first, min(first + IMAGES_AT_ONCE, len(frames)))
-        names = [_file_of(frames, index) for index in chosen]
-        missing = [i for i, n in zip(chosen, names, strict=True) if not (setting.out / n).is_file()]
-        for alike in _of_one_size(frames, missing):
-            found = _optimise(frames, alike, trained, packed, objective, config.optimize)
-            (setting.out / "images").mkdir(exist_ok=True)
-            for index, curves in found.items():
-                setting.write(_file_of(frames, index), json.dumps(curves))
-        for name in names:
-            rows += json.loads((setting.out / name).read_text())
+        batch = dict(zip(missing[done : done + len(group)], group, strict=True))
+        found = _optimise(frames, batch, trained, packed, objective, config.optimize)
+        (setting.out / "images").mkdir(exist_ok=True)
+        for index, curves in found.items():
+            setting.write(files[index], json.dumps(curves))
+        done += len(group)
         if setting.listener is not None:
-            done = chosen[-1] + 1
-            left = (time.monotonic() - began) / done * (len(frames) - done)
-            setting.listener(Progress(done, len(frames), left, "fig3"))
+            there = len(frames) - len(missing) + done
+            left = (time.monotonic() - began) / done * (len(missing) - done)
+            setting.listener(Progress(there, len(frames), left, "fig3"))
+    rows = [row for file in files for row in json.loads((setting.out / file).read_text())]
     if not rows:
         raise InputError(
             "no labelled object was found by the network",
@@ -72,20 +69,6 @@ def run(setting: Setting, split: str | None = None, images: int = 100) -> str:
             remedy="Name a labelled split with --split, or train stage 1 longer.",
         )
     return _finish(setting, rows)
-
-
-def _file_of(frames: Recording, index: int) -> str:
-    key = frames.keys[index]
-    return f"images/{key.scene_id:06d}_{key.image_id:06d}.json"
-
-
-def _of_one_size(frames: Recording, chosen: Sequence[int]) -> list[dict[int, Frame]]:
-    """Frames that make one batch: of one size, all with depth or all without."""
-    groups: dict[tuple[Any, bool], dict[int, Frame]] = {}
-    for index in chosen:
-        frame = frames.frame(index)
-        groups.setdefault((frame.camera.size, frame.depth_m is None), {})[index] = frame
-    return list(groups.values())
 
 
 def _optimise(

@@ -12,13 +12,12 @@ from self6d.datasets import open_dataset
 from self6d.evaluation.report import Report
 from self6d.experiments.common import Interrupted, Setting, new_figure, png
 from self6d.losses.objective import TERMS
-from self6d.run_config import build_config
 from self6d.training import jobs
 from self6d.training.events import Note
 from self6d.training.inputs import (
     changes_of,
-    check_same_network,
     default_split,
+    later_config,
     load_network,
     open_run,
     reopen_run,
@@ -116,10 +115,7 @@ def _upper_bound(setting: Setting, name: str) -> Path:
         changes = changes_of(setting.overrides, {"adapt.steps": setting.steps})
         found = reopen_run(out, "upper_bound", None)
         if found is None:
-            before = RunFolder.open(setting.from_run)
-            base = {"network": before.config["network"]}
-            config = build_config(setting.preset, changes, base=base)
-            check_same_network(config.network, before)
+            config = later_config(RunFolder.open(setting.from_run), setting.preset, changes)
             start = load_network(setting.from_run, models=setting.models)
             source = {"data": str(setting.data.absolute()), "from_run": str(setting.from_run)}
             run = open_run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,3 +49,14 @@ class GroundTruth:
     visible_fraction: float | None = None
     mask_visible: np.ndarray | None = None
     box_visible: np.ndarray | None = None
+
+
+def alike_frames(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:
+    """Frames, in order, in groups that make one batch: of one size, with depth or without.
+
+    Args:
+        frames: read as they are needed; at most one group is held. most: frames in a group.
+    """
+    for _, alike in itertools.groupby(frames, lambda f: (f.camera.size, f.depth_m is None)):
+        while group := list(itertools.islice(alike, most)):
+            yield group

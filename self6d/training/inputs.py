@@ -213,6 +213,18 @@ def load_network(
     return TrainedNetwork(network.eval(), chosen, camera, state.step)
 
 
+def later_config(before: RunFolder, preset: str | Path, changes: dict[str, Any]) -> RunConfig:
+    """The configuration of what starts from a run's network: its own, a preset, changes.
+
+    Raises:
+        InputError: unknown preset or key, wrong value, another network.
+    """
+    kept = {k: v for k, v in before.config.items() if k in ("network", "synthesis", "train")}
+    config = build_config(preset, changes, base=kept)
+    check_same_network(config.network, before)
+    return config
+
+
 def check_same_network(asked: NetworkConfig, run: RunFolder) -> None:
     """Stage 2 takes its network from a run: of its fields only `views` can change.
 

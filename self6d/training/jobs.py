@@ -22,8 +22,8 @@ from self6d.training.inputs import (
     Changes,
     Paths,
     changes_of,
-    check_same_network,
     default_split,
+    later_config,
     load_given_models,
     load_network,
     open_run,
@@ -176,11 +176,7 @@ def adapt(
         found = reopen_run(out, "selfsup", changes) if resume else None
         if found is None:
             before = RunFolder.open(from_run)
-            kept = {
-                k: v for k, v in before.config.items() if k in ("network", "synthesis", "train")
-            }
-            config = build_config(preset, changes, base=kept)
-            check_same_network(config.network, before)
+            config = later_config(before, preset, changes)
             start = load_network(before, models=models)
             provenance = {
                 "preset": str(preset),

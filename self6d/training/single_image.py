@@ -126,7 +126,6 @@ class PoseOptimiser:
         self.scale = torch.cat((turn, shift[:, None].expand(n, 3)), 1)
         k = torch.arange(steps + 1, dtype=R.dtype, device=R.device)
         self.rate = 0.5 * (1 + torch.cos(math.pi * k / max(steps, 1)))
-        self.mask_share = config.mask_end + (1 - config.mask_end) * self.rate
         # golden ratio steps visit all pixels evenly; first and last term values are alike
         self.jitter = (0.5 + k * 0.6180339887) % 1
         self.jitter[-1] = 0.5
@@ -166,10 +165,11 @@ class PoseOptimiser:
     def step(self) -> None:
         """One Adam step of every pose (bias-corrected moments, 0.9 and 0.99)."""
         delta = torch.zeros_like(self.momentum, requires_grad=True)
+        rate = self.rate.gather(0, self.count)
         terms = self.evaluate(delta)
         total = terms["total"]
         if "mask" in terms and self.config.mask_end < 1:
-            less = 1 - self.mask_share.gather(0, self.count)
+            less = (1 - self.config.mask_end) * (1 - rate)
             total = total - less * self.objective.weights["mask"] * terms["mask"]
         (gradient,) = torch.autograd.grad(total.sum(), delta)
         with torch.no_grad():
@@ -179,7 +179,6 @@ class PoseOptimiser:
             done = self.count + 1
             momentum = self.momentum / (1 - 0.9**done)
             square = self.square / (1 - 0.99**done)
-            rate = self.rate.gather(0, self.count)
             self.pose.move(-rate * self.scale * momentum / (square.sqrt() + 1e-12))
             self.count += 1
 
