@@ -64,13 +64,13 @@ def main() -> None:
 
 
 def make_data(folder: Path) -> Path:
-    from self6d.datasets.sample import make_sample
+    from self6d.sample.sample import make_sample
 
     return make_sample(folder / "sample", frames=24, eval_frames=6, size=(480, 640))
 
 
 def train(folder: Path, data: Path) -> Path:
-    from self6d.training import jobs
+    from self6d.jobs import training as jobs
 
     out = folder / "runs" / "sample-train-01"
     jobs.train_synthetic(data / "models", out, preset="tiny", camera=data, steps=20,
@@ -82,8 +82,8 @@ def take(out: Path, look: str, scale: int, data: Path, run: Path) -> None:
     """All pages in one look."""
     from PySide6.QtCore import QTimer
 
-    from studio.app import make_application, open_window
-    from studio.settings import Settings
+    from studio.model.settings import Settings
+    from studio.shell.app import make_application, open_window
 
     app = make_application()
     with tempfile.TemporaryDirectory() as folder:

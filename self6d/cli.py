@@ -64,7 +64,7 @@ def _translated(error: BaseException) -> Self6DError | None:
     if isinstance(error, OSError):
         return from_os_error(error)
     if isinstance(error, RuntimeError | MemoryError):
-        from self6d.training.memory import is_out_of_memory
+        from self6d.memory import is_out_of_memory
 
         if is_out_of_memory(error):
             return OutOfMemoryError(

@@ -16,8 +16,8 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from self6d.training.control import Control
-    from self6d.training.events import Event
+    from self6d.events import Event
+    from self6d.runs.control import Control
 
 PLAIN_EVERY_S = 10.0
 
@@ -77,7 +77,7 @@ class JobConsole:
         self._bars.stop()
 
     def __call__(self, event: Event) -> None:
-        from self6d.training import events
+        from self6d import events
 
         if isinstance(event, events.Scalars):
             total = event.values.get("loss/total")
@@ -114,7 +114,7 @@ class JobConsole:
 @contextmanager
 def steering(console: JobConsole | None = None) -> Iterator[Control]:
     """A control that Ctrl+C and SIGTERM turn into save-and-stop; a second Ctrl+C interrupts."""
-    from self6d.training.control import Control
+    from self6d.runs.control import Control
 
     control = Control()
     if threading.current_thread() is not threading.main_thread():

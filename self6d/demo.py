@@ -11,13 +11,13 @@ from pathlib import Path
 import typer
 
 from self6d.console import JobConsole, error_console, steering
-from self6d.datasets.sample import make_sample
 from self6d.errors import InputError
 from self6d.evaluation.report import Report
+from self6d.jobs import training as jobs
 from self6d.paths import find_resource
+from self6d.runs.folder import RunFolder
+from self6d.sample.sample import make_sample
 from self6d.storage import atomic_write
-from self6d.training import jobs
-from self6d.training.run_folder import RunFolder
 
 SHIPPED = "sample/stage1"
 SAMPLE_SEED = 7

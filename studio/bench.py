@@ -50,7 +50,7 @@ class DelayMeter(QObject):
 
 def bench_gui(json_path: str | Path | None = None, seconds: float = 60.0) -> dict[str, Any]:
     """Measure everything; print it and write it where asked."""
-    from studio.app import make_application
+    from studio.shell.app import make_application
 
     result: dict[str, Any] = {"first_paint_s": first_paint()}
     make_application()
@@ -68,12 +68,12 @@ def first_paint(repeats: int = 3) -> float:
     """Seconds from the start of a fresh process to the first painted window, median."""
     code = (
         "import psutil, time, tempfile, pathlib\n"
-        "from studio.app import FirstPaint, make_application\n"
-        "from studio.settings import Settings\n"
-        "from studio.theme import theme\n"
+        "from studio.shell.app import FirstPaint, make_application\n"
+        "from studio.model.settings import Settings\n"
+        "from studio.toolkit.theme import theme\n"
         "app = make_application()\n"
         "theme.apply('light')\n"
-        "from studio.window import StudioWindow\n"
+        "from studio.shell.window import StudioWindow\n"
         "w = StudioWindow(Settings(pathlib.Path(tempfile.mkdtemp()) / 'a.ini'))\n"
         "born = psutil.Process().create_time()\n"
         "FirstPaint(w, lambda: (print(time.time() - born), app.quit()))\n"
@@ -91,10 +91,10 @@ def first_paint(repeats: int = 3) -> float:
 
 def event_delay(folder: Path, seconds: float) -> dict[str, float]:
     """Delays while a job trains, and frames scrubbed a second."""
-    from self6d.datasets.sample import make_sample
-    from studio.app import open_window
+    from self6d.sample.sample import make_sample
     from studio.jobs import JobSpec
-    from studio.settings import Settings
+    from studio.model.settings import Settings
+    from studio.shell.app import open_window
 
     sample = make_sample(folder / "sample", frames=12, eval_frames=2, size=(120, 160))
     settings = Settings(folder / "studio.ini")

@@ -12,8 +12,8 @@ import zipfile
 import pytest
 
 from self6d import cli
-from self6d.training.control import Control, ControlFile
-from self6d.training.run_folder import RunFolder
+from self6d.runs.control import Control, ControlFile
+from self6d.runs.folder import RunFolder
 
 COMMANDS = [
     "train", "adapt", "optimize", "demo", "evaluate", "predict", "export", "launch", "doctor",
@@ -105,7 +105,7 @@ def test_bad_settings_are_found_before_anything_is_made(option, expected, tmp_pa
 
 
 def test_doctor_tells_the_shell_whether_all_is_well(tmp_path, capsys):
-    from self6d.datasets.sample import make_sample
+    from self6d.sample.sample import make_sample
 
     make_sample(tmp_path / "sample", 7, 2, 1, size=(96, 128))
     assert cli.run(["doctor", str(tmp_path / "sample"), "--json", str(tmp_path / "r.json")]) == 0
@@ -125,7 +125,7 @@ def test_existing_folder_is_never_touched(tmp_path, capsys):
 
 
 def test_unexpected_error_names_the_log(monkeypatch, capsys, tmp_path):
-    from self6d.training import control
+    from self6d.runs import control
 
     def explode(*_: object) -> None:
         raise ZeroDivisionError("surprise\nof two lines")
@@ -183,7 +183,7 @@ def test_ctl_refuses_nonsense(arguments, run_path, capsys):
 def test_bug_report_holds_no_images_unless_asked(run_path, tmp_path, capsys):
     import numpy as np
 
-    from self6d.training.events import Preview
+    from self6d.events import Preview
 
     run = RunFolder.create(run_path, "toy", {"loss": {"mask": 1}})
     run.save_preview(Preview(1, "probe/0", {"rgb": np.zeros((2, 2, 3), np.uint8)}))

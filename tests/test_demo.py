@@ -8,8 +8,8 @@ import pytest
 
 from self6d import demo
 from self6d.errors import InputError
-from self6d.training import jobs
-from self6d.training.run_folder import RunFolder
+from self6d.jobs import training as jobs
+from self6d.runs.folder import RunFolder
 
 STAGE_1 = """
 extends = "tiny"

@@ -36,11 +36,11 @@ def render(
     """Time the differentiable renderer, forward and backward."""
     from rich.console import Console
 
+    from self6d.benchmarks.render import CASES, bench_render, table
     from self6d.commands.output import write_json
     from self6d.console import JobConsole
-    from self6d.render.bench import CASES, bench_render, table
-    from self6d.training.events import Progress
-    from self6d.training.inputs import resolve_device
+    from self6d.events import Progress
+    from self6d.jobs.prepare import resolve_device
 
     place = resolve_device(device).type
     total = len(CASES[place]) * (1 if peer is None else 2)
@@ -66,9 +66,9 @@ def train(
     json_path: opt.Json = None,
 ) -> None:
     """Time stage-1 training: images made and learnt from, a second."""
+    from self6d.benchmarks.train import bench_train
     from self6d.config import overrides
-    from self6d.training.bench import bench_train
-    from self6d.training.inputs import listed, resolve_device
+    from self6d.jobs.prepare import listed, resolve_device
 
     given = listed(models) if models else None
     place = str(resolve_device(device))
@@ -92,7 +92,7 @@ def adapt(
     json_path: opt.Json = None,
 ) -> None:
     """Time stage-2 adaptation: images learnt from, a second, and the parts of a step."""
-    from self6d.training.bench_adapt import bench_adapt
+    from self6d.benchmarks.adapt import bench_adapt
 
     rows = bench_adapt(
         data,
@@ -120,7 +120,7 @@ def optimize(
     json_path: opt.Json = None,
 ) -> None:
     """Time the single-image optimiser: one object's pose in each of some frames."""
-    from self6d.training.bench_optimize import bench_optimize
+    from self6d.benchmarks.optimize import bench_optimize
 
     rows = bench_optimize(
         data,
@@ -144,7 +144,7 @@ def predict(
     json_path: opt.Json = None,
 ) -> None:
     """Time prediction: one image in, masks and poses of all objects out."""
-    from self6d.training.bench_predict import bench_predict
+    from self6d.benchmarks.predict import bench_predict
 
     rows = bench_predict(source, device=device, size=_size(size), repeats=repeats, views=views)
     _report(rows, json_path)

@@ -31,7 +31,7 @@ def doctor(
     """Say what a recording is and what is wrong with it."""
     from self6d.commands.output import write_json
     from self6d.console import JobConsole
-    from self6d.datasets import doctor as doctoring
+    from self6d.doctor import doctor as doctoring
 
     with JobConsole("examining", quiet=quiet) as console:
         report = doctoring.examine(data, _one(models), listener=console)
@@ -65,7 +65,7 @@ def sample(
     Three objects, a sensor whose faults stage 1 never renders, splits adapt and eval.
     """
     from self6d.console import JobConsole
-    from self6d.datasets.sample import make_sample
+    from self6d.sample.sample import make_sample
 
     with JobConsole("generating", quiet=quiet) as console:
         make_sample(out, seed, frames, eval_frames, listener=console)
@@ -85,7 +85,7 @@ def synth_preview(
     assignments: opt.Set = None,
 ) -> None:
     """A contact sheet of the images that stage 1 would train on."""
-    from self6d.training import jobs
+    from self6d.jobs import training as jobs
 
     jobs.synth_preview(
         models,

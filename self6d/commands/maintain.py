@@ -33,7 +33,7 @@ def ctl(
     """Steer a running job, whoever started it."""
     from self6d.errors import InputError
     from self6d.locks import is_held
-    from self6d.training.control import send
+    from self6d.runs.control import send
 
     values = _numbers(assignments or [])
     if (request is Request.live) != bool(values):

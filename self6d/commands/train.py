@@ -38,7 +38,7 @@ def train(
 ) -> None:
     """Stage 1: train on synthetic images of CAD models."""
     from self6d.console import JobConsole, steering
-    from self6d.training import jobs
+    from self6d.jobs import training as jobs
 
     with JobConsole("training", quiet=quiet) as console, steering(console) as control:
         run = jobs.train_synthetic(
@@ -77,7 +77,7 @@ def adapt(
 ) -> None:
     """Stage 2: adapt to a recording without labels."""
     from self6d.console import JobConsole, steering
-    from self6d.training import jobs
+    from self6d.jobs import training as jobs
 
     with JobConsole("adapting", quiet=quiet) as console, steering(console) as control:
         run = jobs.adapt(
@@ -124,7 +124,7 @@ def optimize(
     """Optimise one pose on one image by render-and-compare."""
     from self6d.commands.output import print_table, write_json
     from self6d.console import JobConsole, steering
-    from self6d.training import jobs
+    from self6d.jobs import training as jobs
 
     with JobConsole("optimising", quiet=quiet) as console, steering(console) as control:
         result = jobs.optimize(
@@ -172,7 +172,7 @@ def demo(
 
 
 def _say_end(run: object) -> None:
-    from self6d.training.run_folder import RunFolder
+    from self6d.runs.folder import RunFolder
 
     assert isinstance(run, RunFolder)
     if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from self6d.events import Listener
 from self6d.experiments.common import Setting
-from self6d.training.control import Control
-from self6d.training.events import Listener
-from self6d.training.inputs import Paths
+from self6d.jobs.prepare import Paths
+from self6d.runs.control import Control
 
 NAMES = ("fig3", "ablation", "data-share", "bounds")
 

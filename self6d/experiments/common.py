@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from self6d.errors import InputError, Self6DError
+from self6d.events import Listener
+from self6d.jobs.prepare import Changes, Paths
+from self6d.runs.control import Control
 from self6d.storage import atomic_write
-from self6d.training.control import Control
-from self6d.training.events import Listener
-from self6d.training.inputs import Changes, Paths
 
 
 class Interrupted(Self6DError):

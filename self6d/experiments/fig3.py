@@ -11,14 +11,10 @@ import torch
 
 from self6d.datasets import Recording, open_dataset
 from self6d.errors import InputError
+from self6d.events import Progress
 from self6d.experiments.common import Setting, new_figure, png
-from self6d.losses.objective import SelfSupervision
-from self6d.render import PackedModels, pack_models
-from self6d.run_config import build_config
-from self6d.scene import Frame, alike_frames
-from self6d.training.events import Progress
-from self6d.training.image_task import pose_errors, sensor_of
-from self6d.training.inputs import (
+from self6d.jobs.config import build_config
+from self6d.jobs.prepare import (
     TrainedNetwork,
     changes_of,
     default_split,
@@ -26,8 +22,12 @@ from self6d.training.inputs import (
     resolve_device,
     some_frames,
 )
-from self6d.training.refine import observe_detections
-from self6d.training.single_image import OptimizeConfig, optimise_poses
+from self6d.losses.objective import SelfSupervision
+from self6d.refinement.optimizer import OptimizeConfig, optimise_poses
+from self6d.refinement.refine import observe_detections
+from self6d.refinement.task import pose_errors, sensor_of
+from self6d.render import PackedModels, pack_models
+from self6d.scene import Frame, alike_frames
 
 IMAGES_AT_ONCE = 8  # optimised together; a stop waits for them
 CURVES = ("loss/total", "error/rotation_deg", "error/translation_mm")

@@ -9,12 +9,12 @@ from typing import Any
 
 from self6d.config import merge, overrides
 from self6d.datasets import open_dataset
+from self6d.engine.loop import run_task
 from self6d.evaluation.report import Report
+from self6d.events import Note
 from self6d.experiments.common import Interrupted, Setting, new_figure, png
-from self6d.losses.objective import TERMS
-from self6d.training import jobs
-from self6d.training.events import Note
-from self6d.training.inputs import (
+from self6d.jobs import training as jobs
+from self6d.jobs.prepare import (
     changes_of,
     default_split,
     later_config,
@@ -25,9 +25,9 @@ from self6d.training.inputs import (
     run_models,
     some_frames,
 )
-from self6d.training.loop import run_task
-from self6d.training.run_folder import RunFolder
-from self6d.training.upper_bound import UpperBoundTask
+from self6d.losses.objective import TERMS
+from self6d.runs.folder import RunFolder
+from self6d.stage2.upper_bound import UpperBoundTask
 
 SHARES = (0.05, 0.15, 0.4, 1.0)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from self6d.geometry import backproject_points, pixel_centres
-from self6d.losses import geometric_cpu
+from self6d.losses.cpu import geometric as geometric_cpu
 
 
 def sample_surface(

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from self6d.errors import InputError
-from self6d.losses import ms_ssim_cpu
+from self6d.losses.cpu import ms_ssim as ms_ssim_cpu
 
 SCALES = 5
 SIGMA = 1.5

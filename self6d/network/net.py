@@ -25,7 +25,7 @@ from self6d.network.roi import jitter_boxes, pose_regions
 from self6d.network.targets import choose_instances
 from self6d.network.views import average_poses, view_boxes
 from self6d.scene import ObjectModel
-from self6d.synthesis.batch import SceneBatch
+from self6d.scene.batch import LabelledBatch
 
 
 class PoseNetwork(nn.Module):
@@ -67,14 +67,14 @@ class PoseNetwork(nn.Module):
         return self
 
     def forward(
-        self, batch: SceneBatch, generator: torch.Generator | None = None
+        self, batch: LabelledBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Same as `losses`, so that wrappers such as DistributedDataParallel see the call."""
         return self.losses(batch, generator)
 
     def losses(
         self,
-        batch: SceneBatch,
+        batch: LabelledBatch,
         generator: torch.Generator | None = None,
         known: Tensor | None = None,
     ) -> dict[str, Tensor]:
@@ -105,7 +105,7 @@ class PoseNetwork(nn.Module):
 
     def _region_losses(
         self,
-        batch: SceneBatch,
+        batch: LabelledBatch,
         maps: Sequence[Tensor],
         boxes: Tensor,
         eligible: Tensor,

@@ -15,7 +15,7 @@ from self6d.network.objects import ObjectTable
 from self6d.network.regions import RegionOutput, Regions
 from self6d.network.targets import coordinate_targets, mask_targets
 from self6d.network.translation import ENCODE
-from self6d.synthesis.batch import SceneBatch
+from self6d.scene.batch import LabelledBatch
 
 
 class Labelled(NamedTuple):
@@ -26,7 +26,7 @@ class Labelled(NamedTuple):
         weight: (N,) float32, 0 for regions that count for nothing. regions: N regions.
     """
 
-    batch: SceneBatch
+    batch: LabelledBatch
     instance: Tensor
     weight: Tensor
     regions: Regions

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from self6d.network.roi import cell_centres, sample_cells
-from self6d.synthesis.batch import SceneBatch
+from self6d.scene.batch import LabelledBatch
 
 
 def choose_instances(
@@ -42,7 +42,7 @@ def choose_instances(
 
 
 def mask_targets(
-    batch: SceneBatch,
+    batch: LabelledBatch,
     instance: Tensor,
     image_index: Tensor,
     regions: Tensor,
@@ -70,7 +70,7 @@ def mask_targets(
 
 
 def coordinate_targets(
-    batch: SceneBatch, instance: Tensor, image_index: Tensor, regions: Tensor, side: int
+    batch: LabelledBatch, instance: Tensor, image_index: Tensor, regions: Tensor, side: int
 ) -> tuple[Tensor, Tensor]:
     """Object coordinates of the surface seen at the cell centres, R^T (D K^-1 (x, y, 1)^T - t).
 

@@ -17,8 +17,8 @@ from self6d.render.shading import Shading
 # name -> (module, function); a module's `unavailable()` says in one line why it cannot be used
 BACKENDS = {
     "reference": ("self6d.render.reference", "render_reference"),
-    "cpu": ("self6d.render.cpu", "render_cpu"),
-    "cuda": ("self6d.render.cuda", "render_cuda"),
+    "cpu": ("self6d.render.cpu.backend", "render_cpu"),
+    "cuda": ("self6d.render.cuda.backend", "render_cuda"),
     "kaolin": ("self6d.render.kaolin_backend", "render_kaolin"),
 }
 _loaded: dict[str, Backend] = {}

@@ -1,6 +1,6 @@
 """Stage-1 images: scenes, backgrounds and camera effects, made on the device that trains.
 
-Names load on first use, so that `self6d.synthesis.batch` and `config` stay cheap.
+Names load on first use, so that `self6d.scene.batch` and `config` stay cheap.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from self6d.synthesis.batch import SceneBatch
+    from self6d.scene.batch import LabelledBatch
     from self6d.synthesis.config import SynthesisConfig, default_camera, scaled_camera
     from self6d.synthesis.preview import gallery
     from self6d.synthesis.random_camera import augment
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from self6d.synthesis.scenes import SceneMaker
 
 __all__ = [
-    "SceneBatch",
+    "LabelledBatch",
     "SceneMaker",
     "SynthesisConfig",
     "augment",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "SceneBatch": "batch",
+    "LabelledBatch": "batch",
     "SceneMaker": "scenes",
     "SynthesisConfig": "config",
     "augment": "random_camera",

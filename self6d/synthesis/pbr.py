@@ -18,8 +18,9 @@ from self6d.datasets.base import Dataset
 from self6d.errors import InputError
 from self6d.geometry import Camera
 from self6d.render import pack_models, render
+from self6d.rng import step_generator
 from self6d.scene import ObjectModel
-from self6d.synthesis.batch import SceneBatch
+from self6d.scene.batch import LabelledBatch
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.measures import CUBE, Shapes
 from self6d.synthesis.random_camera import augment
@@ -32,7 +33,6 @@ from self6d.synthesis.windows import (
     place_windows,
     window_intrinsics,
 )
-from self6d.training.rng import step_generator
 
 READERS = 8
 KEPT = 4  # batches being read ahead
@@ -108,7 +108,7 @@ class PbrScenes:
                 future.cancel()
 
     @torch.no_grad()
-    def make(self, batch_size: int, seed: int, step: int, *, effects: bool = True) -> SceneBatch:
+    def make(self, batch_size: int, seed: int, step: int, *, effects: bool = True) -> LabelledBatch:
         """A batch of randomly chosen images; arguments as `SceneMaker.make`."""
         self.prepare(batch_size, seed, step)
         shots = [future.result() for future in self._ahead.pop((batch_size, seed, step))]
@@ -198,9 +198,9 @@ class PbrScenes:
         which: Tensor,
         R: Tensor,
         t: Tensor,
-    ) -> SceneBatch:
+    ) -> LabelledBatch:
         device, n = self.device, len(which)
-        batch = SceneBatch(
+        batch = LabelledBatch(
             images=images,
             K=K.to(device),
             depth_m=depth,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from self6d.synthesis.batch import SceneBatch
+from self6d.scene.batch import LabelledBatch
 
 _COLOURS = np.array(
     [(230, 80, 60), (70, 170, 80), (70, 120, 230), (240, 190, 50), (170, 90, 200),
@@ -16,7 +16,7 @@ _COLOURS = np.array(
 
 
 def gallery(
-    batch: SceneBatch, columns: int = 4, images: int = 16, overlay: bool = True
+    batch: LabelledBatch, columns: int = 4, images: int = 16, overlay: bool = True
 ) -> np.ndarray:
     """A sheet of training images.
 

@@ -13,10 +13,11 @@ from torch.nn.functional import affine_grid, pad
 from self6d.errors import InputError
 from self6d.geometry import Camera
 from self6d.render import pack_models, render
+from self6d.rng import step_generator
 from self6d.scene import ObjectModel
+from self6d.scene.batch import LabelledBatch
 from self6d.synthesis import appearance, ground
 from self6d.synthesis.backgrounds import Backgrounds, crop_grids
-from self6d.synthesis.batch import SceneBatch
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.layout import Layout, sample_layout
 from self6d.synthesis.measures import CUBE, Setting, Shapes
@@ -30,7 +31,6 @@ from self6d.synthesis.windows import (
     place_windows,
     window_intrinsics,
 )
-from self6d.training.rng import step_generator
 
 PRIMITIVES = 32
 
@@ -105,7 +105,7 @@ class SceneMaker:
         )
 
     @torch.no_grad()
-    def make(self, batch_size: int, seed: int, step: int, *, effects: bool = True) -> SceneBatch:
+    def make(self, batch_size: int, seed: int, step: int, *, effects: bool = True) -> LabelledBatch:
         """Make a batch.
 
         Args:
@@ -207,7 +207,7 @@ class SceneMaker:
         images = torch.where(composite.thing[:, None] >= 0, composite.rgb, behind)
         return _smooth_edges(images.clamp(0, 1), region)
 
-    def _labelled(self, images: Tensor, composite: Composite, layout: Layout) -> SceneBatch:
+    def _labelled(self, images: Tensor, composite: Composite, layout: Layout) -> LabelledBatch:
         """Forget the distractors, number the instances."""
         number = torch.where(layout.labelled, layout.labelled.cumsum(0) - 1, -1)
         keep = layout.labelled.nonzero()[:, 0]
@@ -221,7 +221,7 @@ class SceneMaker:
             layout.R[keep],
             layout.t[keep],
         )
-        return SceneBatch(
+        return LabelledBatch(
             images=images,
             K=K,
             depth_m=composite.depth_m,

@@ -19,7 +19,7 @@ SECTIONS = {
 def describe(kind: str, preset: str | None) -> list[FormField]:
     """Fields that a kind of run reads, with the preset's values."""
     from self6d import config
-    from self6d.run_config import build_config
+    from self6d.jobs.config import build_config
 
     return [
         FormField(
@@ -47,8 +47,8 @@ class Networks:
             CheckpointError: that checkpoint is gone or damaged.
         """
         from self6d.evaluation.predictions import NetworkPredictor
-        from self6d.training.inputs import load_network
-        from self6d.training.run_folder import RunFolder
+        from self6d.jobs.prepare import load_network
+        from self6d.runs.folder import RunFolder
 
         best_one = RunFolder.open(run).best_checkpoint()
         checkpoint = best_one if step is None else checkpoint_file(Path(run), step)

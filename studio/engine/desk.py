@@ -49,8 +49,8 @@ class Desk:
 
     def make_sample(self, out: str) -> str:
         """Generate the sample, reporting (done, total) frames; one there already stays."""
-        from self6d.datasets.sample import make_sample
-        from self6d.training.events import Progress
+        from self6d.events import Progress
+        from self6d.sample.sample import make_sample
 
         if not (Path(out) / "splits.json").exists():
             make_sample(
@@ -144,7 +144,7 @@ class Desk:
         return draw(store.models(models), store.packed(models), poses, K, size)
 
     def cloud(self, path: str, index: int, models: Sequence[str], pose: PoseData) -> CloudData:
-        """Sensor, visible surface and whole model, with distances between them."""
+        """FrameBatch, visible surface and whole model, with distances between them."""
         frame = self._store.dataset(path).frame(index)
         model = next(m for m in self._store.models(models) if m.object_id == pose.object_id)
         drawn = self.render(models, [pose], frame.camera.K, frame.camera.size)
@@ -160,7 +160,7 @@ class Desk:
 
     def doctor(self, path: str, models: Sequence[str]) -> dict[str, Any]:
         """The doctor's report as plain data; kept for `doctor_fix`."""
-        from self6d.datasets import doctor
+        from self6d.doctor import doctor
 
         self._report = doctor.examine(path, models[0] if len(models) == 1 else None)
         return self._report.to_dict()
@@ -169,7 +169,7 @@ class Desk:
         """A copy of the examined recording with some of its findings corrected."""
         from dataclasses import replace
 
-        from self6d.datasets import doctor
+        from self6d.doctor import doctor
 
         chosen = [self._report.findings[i] for i in numbers]
         doctor.write_fixed(replace(self._report, findings=chosen), out)
@@ -200,7 +200,7 @@ class Desk:
         seed: int = 0,
     ) -> np.ndarray:
         """Images that stage 1 would train on, as one picture."""
-        from self6d.training.using import synthetic_sheet
+        from self6d.jobs.using import synthetic_sheet
 
         return synthetic_sheet(
             models,
@@ -229,7 +229,7 @@ class Desk:
 
     def export_run(self, run: str, to: str, onnx: bool) -> list[str]:
         """Weights and an example of their use; see `self6d-studio export`."""
-        from self6d.training import jobs
+        from self6d.jobs import training as jobs
 
         return [str(path) for path in jobs.export(run, to, onnx=onnx)]
 

@@ -9,8 +9,8 @@ import torch
 
 from self6d.render import PackedModels, render
 from self6d.scene import ObjectModel
+from studio.engine.compose import contours
 from studio.engine.types import PoseData, RenderData
-from studio.views.compose import contours
 
 
 def draw(

@@ -12,9 +12,9 @@ import torch
 from self6d.datasets import Dataset
 from self6d.errors import InputError, StorageError
 from self6d.evaluation.predictions import NetworkPredictor, Prediction
+from self6d.jobs.prepare import TrainedNetwork, load_network
 from self6d.render import pack_models, render
 from self6d.scene import Frame
-from self6d.training.inputs import TrainedNetwork, load_network
 
 RATE = 12.0
 SCORE = 0.3

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from self6d.training.event_log import load_preview, read_curves, read_events
-from self6d.training.events import Event, Note, Preview
+from self6d.events import Event, Note, Preview
+from self6d.runs.event_log import load_preview, read_curves, read_events
 from studio.jobs.run_info import checkpoint_steps
 
 

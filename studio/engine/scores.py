@@ -11,11 +11,11 @@ from self6d.evaluation.bop_results import write_bop_results
 from self6d.evaluation.html import write_html
 from self6d.evaluation.predictions import NetworkPredictor
 from self6d.evaluation.report import Report
+from self6d.events import Event, Progress
+from self6d.jobs import using
+from self6d.jobs.prepare import default_split, load_network
+from self6d.runs.folder import RunFolder
 from self6d.storage import atomic_write
-from self6d.training import using
-from self6d.training.events import Event, Progress
-from self6d.training.inputs import default_split, load_network
-from self6d.training.run_folder import RunFolder
 
 Told = Callable[[tuple[int, int]], None]
 Key = tuple[str, tuple[str, ...], str | None]

@@ -20,11 +20,11 @@ from self6d.config import from_dict
 from self6d.geometry import backproject
 from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.losses.target import Target
+from self6d.refinement.pose_parameters import PoseParameters
+from self6d.refinement.regions import ModelBoxes, Regions, project_boxes, square_boxes
+from self6d.refinement.start_mask import mask_from_pose
 from self6d.render import PackedModels, Rendering, render
 from self6d.scene import Frame
-from self6d.training.pose_parameters import PoseParameters
-from self6d.training.regions import ModelBoxes, Regions, project_boxes, square_boxes
-from self6d.training.start_mask import mask_from_pose
 from studio.engine.types import PoseData, TermPull, Xray
 
 SIDE = 160

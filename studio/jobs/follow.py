@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from self6d.training.event_log import from_record, load_preview
-from self6d.training.events import Event, Finished, Note
+from self6d.events import Event, Finished, Note
+from self6d.runs.event_log import from_record, load_preview
 from studio.jobs.messages import PREVIEWS_MS, Mailbox, Status
 
 POLL_S = 0.1

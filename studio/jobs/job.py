@@ -11,7 +11,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from self6d.training.events import CheckpointSaved, Event, Finished, Note, Progress
+from self6d.events import CheckpointSaved, Event, Finished, Note, Progress
 from studio.jobs.messages import Mailbox, Status
 
 

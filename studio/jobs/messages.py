@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from self6d.training.events import Event, Preview, Progress, Scalars
+from self6d.events import Event, Preview, Progress, Scalars
 
 SCALARS_MS = 100
 PREVIEWS_MS = 200

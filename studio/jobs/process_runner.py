@@ -18,8 +18,8 @@ import psutil
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from self6d.errors import Self6DError
-from self6d.training.control import Command, send
-from self6d.training.events import Finished, Note
+from self6d.events import Finished, Note
+from self6d.runs.control import Command, send
 from studio.jobs.follow import RunFollower
 from studio.jobs.job import Job, JobSpec, JobState
 from studio.jobs.run_info import checkpoint_steps, read_run

@@ -8,8 +8,8 @@ from typing import Any
 from PySide6.QtCore import QObject, QThread, Signal
 
 from self6d.errors import Self6DError
-from self6d.training.control import Control
-from self6d.training.events import Event, Finished, Progress
+from self6d.events import Event, Finished, Progress
+from self6d.runs.control import Control
 from studio.jobs.job import Job, JobSpec, JobState
 from studio.jobs.messages import Status
 
@@ -51,7 +51,7 @@ class ThreadJob(Job):
 
     def call(self, listener: Any, control: Control) -> None:
         """The job itself; runs in the worker thread."""
-        from self6d.training import jobs
+        from self6d.jobs import training as jobs
 
         spec = self.spec
         models = list(spec.models)

@@ -9,13 +9,13 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from self6d.paths import user_state
-from studio.dialogs import copy_text
 from studio.engine import Engine, Failure
 from studio.engine.types import RecordingInfo
 from studio.jobs.run_info import free_name
-from studio.project import FunctionEdit, Project
-from studio.theme import icon, theme
-from studio.widgets import IconButton, button, clear, column, label, row, scrolled
+from studio.model.project import FunctionEdit, Project
+from studio.toolkit.dialogs import copy_text
+from studio.toolkit.theme import icon, theme
+from studio.toolkit.widgets import IconButton, button, clear, column, label, row, scrolled
 
 MARKS = {
     "error": ("circle-x", "bad"), "warning": ("triangle-alert", "warn"), "info": ("info", "muted"),

@@ -15,8 +15,8 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
-from studio.opening import glance
-from studio.theme import small_font, theme
+from studio.controllers.opening import glance
+from studio.toolkit.theme import small_font, theme
 
 WORDS = {"recording": "recording", "model": "CAD model", "run": "run"}
 

@@ -19,14 +19,14 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio import kept_scores
-from studio.dialogs import copy_text
 from studio.engine import Engine, Failure
 from studio.jobs.job import JobSpec
 from studio.jobs.run_info import read_run
-from studio.project import Project
+from studio.model import kept_scores
+from studio.model.project import Project
+from studio.toolkit.dialogs import copy_text
+from studio.toolkit.widgets import Hint, IconButton, Panel, button, column, label, row, short
 from studio.views.results import ResultsTable, short_names, worst_instances
-from studio.widgets import Hint, IconButton, Panel, button, column, label, row, short
 
 ROLE = Qt.ItemDataRole.UserRole
 ROLES = {"train": "before", "adapt": "after", "upper_bound": "upper bound"}  # by kind of run

@@ -9,13 +9,13 @@ from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QProgressBar, QWidget
 
-from studio.dialogs import copy_text
 from studio.engine import Engine, Failure
 from studio.jobs.job import JobSpec
 from studio.jobs.run_info import checkpoint_steps, free_name
-from studio.project import Project
-from studio.settings import Settings
-from studio.widgets import IconButton, Panel, button, column, label, row, scrolled, short
+from studio.model.project import Project
+from studio.model.settings import Settings
+from studio.toolkit.dialogs import copy_text
+from studio.toolkit.widgets import IconButton, Panel, button, column, label, row, scrolled, short
 
 FILM_FRAMES = 200
 

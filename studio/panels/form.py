@@ -19,8 +19,8 @@ from PySide6.QtWidgets import (
 )
 
 from studio.engine.types import FormField
-from studio.theme import icon, theme
-from studio.widgets import clear, label, short
+from studio.toolkit.theme import icon, theme
+from studio.toolkit.widgets import clear, label, short
 
 
 class Editor(QWidget):

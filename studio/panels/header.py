@@ -7,8 +7,8 @@ from collections.abc import Callable
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QToolButton
 
-from studio.theme import icon, theme
-from studio.widgets import IconButton
+from studio.toolkit.theme import icon, theme
+from studio.toolkit.widgets import IconButton
 
 STEPS = (
     ("data", "1  Data", "Recording and CAD models"),

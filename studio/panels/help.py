@@ -13,7 +13,7 @@ from PySide6.QtWidgets import (
 )
 
 from self6d.paths import resource
-from studio.widgets import column
+from studio.toolkit.widgets import column
 
 PAGES = (
     ("start", "Start here"), ("data", "Data"), ("synthetic", "Synthetic"),

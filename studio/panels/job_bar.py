@@ -6,9 +6,9 @@ import psutil
 from PySide6.QtCore import QSize, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QProgressBar
 
-from self6d.training.events import Progress
+from self6d.events import Progress
 from studio.jobs import Job, JobState
-from studio.widgets import ElidedLabel, button, duration, label, row
+from studio.toolkit.widgets import ElidedLabel, button, duration, label, row
 
 HARDER_AFTER_MS = 6000
 STATE_WORDS = {

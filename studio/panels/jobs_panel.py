@@ -15,8 +15,8 @@ from PySide6.QtWidgets import (
 from studio.jobs import Job, JobState
 from studio.jobs.queue import JobQueue
 from studio.panels.job_bar import STATE_WORDS
-from studio.theme import icon, theme
-from studio.widgets import Hint, button, column, duration, row
+from studio.toolkit.theme import icon, theme
+from studio.toolkit.widgets import Hint, button, column, duration, row
 
 ICONS = {
     JobState.QUEUED: ("circle-dashed", "muted"), JobState.STARTING: ("circle-dot", "accent"),

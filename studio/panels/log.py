@@ -7,9 +7,9 @@ import time
 from PySide6.QtGui import QColor, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QPlainTextEdit, QVBoxLayout, QWidget
 
-from studio.dialogs import copy_text
-from studio.theme import theme
-from studio.widgets import IconButton, row
+from studio.toolkit.dialogs import copy_text
+from studio.toolkit.theme import theme
+from studio.toolkit.widgets import IconButton, row
 
 MAX_LINES = 5000
 

@@ -11,17 +11,17 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QGridLayout, QSlider, QWidget
 
 from self6d.paths import user_state
-from studio.dialogs import copy_text
-from studio.director import Director, median_depth
+from studio.controllers.director import Director, median_depth
+from studio.engine.compose import rotation_error_deg
 from studio.engine.types import FrameData, PoseData
 from studio.jobs import JobSpec
 from studio.jobs.run_info import free_name
-from studio.project import PoseKey, Project
-from studio.settings import Settings
+from studio.model.project import PoseKey, Project
+from studio.model.settings import Settings
+from studio.toolkit.dialogs import copy_text
+from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
 from studio.views import nudge
-from studio.views.compose import rotation_error_deg
 from studio.views.replay_plot import ReplayPlot, Trace
-from studio.widgets import IconButton, button, column, label, row, scrolled, short, spin
 
 KEYS = (
     "Drag moves, Shift-drag turns, Ctrl-drag changes the distance. Arrows move by 1 mm, "

@@ -10,9 +10,9 @@ from PySide6.QtWidgets import QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, 
 
 from studio.jobs import Job
 from studio.jobs.queue import JobQueue
+from studio.model.project import Project
 from studio.panels.job_bar import STATE_WORDS
-from studio.project import Project
-from studio.theme import icon, theme
+from studio.toolkit.theme import icon, theme
 
 ROLE = Qt.ItemDataRole.UserRole
 STATUS_ICONS = {

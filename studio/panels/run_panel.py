@@ -8,16 +8,16 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QWidget
 
-from studio.dialogs import Question, copy_text
 from studio.engine import Engine
 from studio.engine.types import FormField
 from studio.jobs import JobSpec
 from studio.jobs.run_info import free_name
+from studio.model.project import Project
+from studio.model.settings import Settings
 from studio.panels.form import SettingsForm
 from studio.panels.weights import ABLATION, TERMS, LossWeights
-from studio.project import Project
-from studio.settings import Settings
-from studio.widgets import IconButton, button, column, label, row, scrolled, short, spin
+from studio.toolkit.dialogs import Question, copy_text
+from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
 
 PRESETS = {"train": ("tiny", "standard", "pretrained", "paper"), "adapt": ("self6d", "self6d-plus")}
 RUN_TEXT = {"train": "Train on synthetic images", "adapt": "Run self-supervision"}

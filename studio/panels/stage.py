@@ -6,16 +6,16 @@ import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from self6d.training.events import Preview
-from studio.director import Director
+from self6d.events import Preview
+from studio.controllers.director import Director
 from studio.engine.types import CloudData, FrameData
-from studio.project import Project
+from studio.model.project import Project
+from studio.toolkit.widgets import Panel, Segments, button, label, row
 from studio.views.canvas import ImageCanvas, to_image
 from studio.views.cloud import CloudView
 from studio.views.frame import FrameView
 from studio.views.probes import ProbesView
 from studio.views.scrubber import Scrubber
-from studio.widgets import Panel, Segments, button, label, row
 
 PAGES = (
     ("frames", "Frames", "The recording's frames with the poses known on them"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QGridLayout, QLabel, QLineEdit, QWidget
 
-from studio.theme import theme
-from studio.widgets import IconButton, label
+from studio.toolkit.theme import theme
+from studio.toolkit.widgets import IconButton, label
 
 TERMS = ("mask", "ab", "ms_ssim", "perceptual", "geometry")
 NAMES = {"ab": "colour (ab)", "ms_ssim": "MS-SSIM"}

@@ -9,8 +9,8 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
-from studio.theme import icon, theme
-from studio.widgets import button, clear, column, label, row
+from studio.toolkit.theme import icon, theme
+from studio.toolkit.widgets import button, clear, column, label, row
 
 TOUR = (
     ("folder-open", "Give it a recording and a CAD model",

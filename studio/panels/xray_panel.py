@@ -9,13 +9,13 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QShowEvent
 from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from studio.director import Director
+from studio.controllers.director import Director
 from studio.engine import Engine
 from studio.engine.types import TermPull, Xray
-from studio.project import Project
-from studio.theme import small_font, theme
+from studio.model.project import Project
+from studio.toolkit.theme import small_font, theme
+from studio.toolkit.widgets import button, column, label, row, scrolled
 from studio.views.xray_layer import arrow, compressed
-from studio.widgets import button, column, label, row, scrolled
 
 ORDER = ("total", "mask", "ab", "ms_ssim", "perceptual", "geometry")
 SIDE = 56

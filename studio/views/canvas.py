@@ -19,7 +19,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from studio.theme import theme
+from studio.toolkit.theme import theme
 
 MAX_ZOOM = 64.0
 Layer = Callable[[QPainter, float], None]

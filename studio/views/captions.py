@@ -5,8 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter
 
-from studio.theme import small_font
-from studio.views.compose import colour_table
+from studio.engine.compose import colour_table
+from studio.toolkit.theme import small_font
 
 SHADE = QColor(0, 0, 0, 150)
 

@@ -7,8 +7,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
 
 from studio.engine.types import CloudData
-from studio.theme import theme
-from studio.widgets import IconButton, Segments, label, row
+from studio.toolkit.theme import theme
+from studio.toolkit.widgets import IconButton, Segments, label, row
 
 LIMIT_M = 0.01
 SENSOR_PX, MODEL_PX = 2.5, 3.5
@@ -41,7 +41,7 @@ class CloudView(QWidget):
         self.cloud: CloudData | None = None
         self.failure = ""
         self.shown = Segments(SHOWN, lambda key: self._redraw())
-        self.colours = IconButton("palette", "Sensor points in their colours", self._redraw,
+        self.colours = IconButton("palette", "FrameBatch points in their colours", self._redraw,
                                   checkable=True)  # fmt: skip
         self.colours.setChecked(True)
         self.follow = IconButton("crosshair", "Follow the object", self._on_follow, checkable=True)

@@ -8,13 +8,13 @@ from PySide6.QtCore import QPoint, QPointF, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent
 from PySide6.QtWidgets import QComboBox, QLabel, QToolButton, QVBoxLayout, QWidget
 
-from self6d.training.events import Scalars
-from studio.theme import theme
+from self6d.events import Scalars
+from studio.toolkit.theme import theme
+from studio.toolkit.widgets import ElidedLabel, IconButton, row, short
 from studio.views.axis import ValueAxis
 from studio.views.flow import FlowLayout
 from studio.views.legend import LegendEntry
 from studio.views.run_curves import RunCurves
-from studio.widgets import ElidedLabel, IconButton, row, short
 
 DASHES = (
     Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine,

@@ -7,13 +7,13 @@ from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QSlider, QVBoxLayout, QWidget
 
+from studio.engine import compose
 from studio.engine.types import FrameData, ModelInfo, PoseData, RenderData, Xray
-from studio.theme import PREDICTED, START, TRUTH
-from studio.views import compose
+from studio.toolkit.theme import PREDICTED, START, TRUTH
+from studio.toolkit.widgets import ElidedLabel, IconButton, Segments, row
 from studio.views.canvas import DragTool, ImageCanvas, to_image
 from studio.views.captions import paint_depth_scale, paint_note
 from studio.views.xray_layer import XrayLayer
-from studio.widgets import ElidedLabel, IconButton, Segments, row
 
 MODES = (
     ("photo", "Photo", "The image as the camera saw it"),

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QMouseEvent
 from PySide6.QtWidgets import QLabel
 
-from studio.theme import theme
+from studio.toolkit.theme import theme
 
 
 class LegendEntry(QLabel):

@@ -8,9 +8,9 @@ import numpy as np
 from PySide6.QtCore import QObject, QPointF, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent
 
+from studio.engine.compose import rotate_about
 from studio.engine.types import FrameData, ModelInfo, PoseData
 from studio.views.canvas import DragTool, ImageCanvas
-from studio.views.compose import rotate_about
 
 DEGREES_PER_PIXEL = 0.4
 FINE_MM, COARSE_MM = 1.0, 10.0

@@ -7,12 +7,12 @@ from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QComboBox, QSplitter, QVBoxLayout, QWidget
 
-from self6d.training.events import Preview
-from studio.theme import PREDICTED, START
-from studio.views import compose
+from self6d.events import Preview
+from studio.engine import compose
+from studio.toolkit.theme import PREDICTED, START
+from studio.toolkit.widgets import Segments, label, row, short
 from studio.views.canvas import ImageCanvas, to_image
 from studio.views.captions import paint_note
-from studio.widgets import Segments, label, row, short
 
 MODES = (
     ("overlay", "Overlay", "The rendering over the frame"),

@@ -10,7 +10,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from studio.theme import small_font, theme
+from studio.toolkit.theme import small_font, theme
 
 HEIGHT = 112
 HEAD = 18  # pixels above the curves, for their names

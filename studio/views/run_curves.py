@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from self6d.training.events import Scalars
+from self6d.events import Scalars
 from studio.views.series import Series, Smoothed
 
 

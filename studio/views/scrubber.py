@@ -17,7 +17,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from studio.engine.types import RecordingInfo
-from studio.theme import small_font, theme
+from studio.toolkit.theme import small_font, theme
 from studio.views.canvas import to_image
 
 HEIGHT = 48

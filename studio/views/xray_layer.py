@@ -9,9 +9,9 @@ import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
+from studio.engine import compose
 from studio.engine.types import Xray
-from studio.theme import TERM_COLOURS, theme
-from studio.views import compose
+from studio.toolkit.theme import TERM_COLOURS, theme
 from studio.views.canvas import to_image
 from studio.views.captions import paint_note
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from self6d.benchmarks.render import bench_render, bumpy_sphere, scene, table
 from self6d.render import pack_models, render
-from self6d.render.bench import bench_render, bumpy_sphere, scene, table
 
 pytestmark = pytest.mark.alone
 

@@ -15,15 +15,15 @@ import pytest
 import torch
 
 from self6d.datasets import load_models
-from self6d.datasets.sample import models_folder
 from self6d.errors import CheckpointError, InputError, MissingDependencyError
 from self6d.export import export_run, load_package, program
 from self6d.export.program import OUTPUTS
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
-from self6d.training import checkpoint
-from self6d.training.run_folder import RunFolder
-from self6d.training.run_models import save_models
+from self6d.runs import checkpoint
+from self6d.runs.folder import RunFolder
+from self6d.runs.models_copy import save_models
+from self6d.sample.sample import models_folder
 
 SIZE = (96, 128)
 K = np.array([[110.0, 0, 63.5], [0, 112, 47.5], [0, 0, 1]])
@@ -84,7 +84,7 @@ def test_the_folder_says_what_it_is(package):
 
 
 def test_package_predicts_what_the_network_does(run, package, image):
-    from self6d.training.inputs import load_network
+    from self6d.jobs.prepare import load_network
 
     network = load_network(run).network
     camera = Camera.from_opencv(K, SIZE[1], SIZE[0])

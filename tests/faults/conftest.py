@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from self6d.datasets.sample import make_sample
-from self6d.training import jobs
+from self6d.jobs import training as jobs
+from self6d.sample.sample import make_sample
 
 TINY = {
     "network.backbone": "resnet10-w8",

@@ -13,9 +13,10 @@ import pytest
 
 from self6d import cli
 from self6d.errors import CheckpointError, Self6DError
-from self6d.training import checkpoint, jobs
-from self6d.training.inputs import load_network
-from self6d.training.run_folder import RunFolder
+from self6d.jobs import training as jobs
+from self6d.jobs.prepare import load_network
+from self6d.runs import checkpoint
+from self6d.runs.folder import RunFolder
 
 Harm = Callable[[Path], object]
 

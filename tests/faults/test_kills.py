@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from same_end import assert_same_end
 
-from self6d.training.run_folder import RunFolder
+from self6d.runs.folder import RunFolder
 
 HELPERS = Path(__file__).resolve().parent.parent / "helpers"
 REAL_KILLS = int(os.environ.get("SELF6D_KILLS", "3"))

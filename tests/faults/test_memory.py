@@ -12,12 +12,12 @@ import torch
 from toy_task import ToyTask
 
 from self6d import cli
+from self6d.engine.loop import LoopConfig, run_task
 from self6d.errors import OutOfMemoryError
-from self6d.training import jobs
-from self6d.training.events import Note
-from self6d.training.loop import LoopConfig, run_task
-from self6d.training.memory import is_out_of_memory
-from self6d.training.run_folder import RunFolder
+from self6d.events import Note
+from self6d.jobs import training as jobs
+from self6d.memory import is_out_of_memory
+from self6d.runs.folder import RunFolder
 
 HELPERS = Path(__file__).resolve().parent.parent / "helpers"
 

@@ -1,6 +1,6 @@
 """A job on real disks that fail: one clear line, then it waits, then it goes on as if nothing was.
 
-`tests/training/test_faults.py` does the same with every error code at the storage seam.
+`tests/engine/test_faults.py` does the same with every error code at the storage seam.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import pytest
 import torch
 from toy_task import ToyTask
 
+from self6d.engine import reporting
+from self6d.engine.loop import LoopConfig, run_task
 from self6d.errors import InputError, StorageError
-from self6d.training import reporting
-from self6d.training.events import Note
-from self6d.training.loop import LoopConfig, run_task
-from self6d.training.run_folder import RunFolder
+from self6d.events import Note
+from self6d.runs.folder import RunFolder
 
 LOOP = LoopConfig(checkpoint_every=5, preview_every=5)
 STEPS, WIDTH = 20, 96  # a checkpoint of 110 kB

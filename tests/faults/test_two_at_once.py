@@ -13,16 +13,16 @@ import pytest
 from toy_task import ToyTask
 
 from self6d import cli
+from self6d.engine.loop import LoopConfig, run_task
 from self6d.errors import LockedError
-from self6d.training.control import Control, ControlFile
-from self6d.training.events import Note
-from self6d.training.loop import LoopConfig, run_task
-from self6d.training.run_folder import RunFolder
+from self6d.events import Note
+from self6d.runs.control import Control, ControlFile
+from self6d.runs.folder import RunFolder
 
 HELPERS = Path(__file__).resolve().parent.parent / "helpers"
 RUN_LONG = (
-    "import sys; from toy_task import ToyTask; from self6d.training.run_folder import RunFolder\n"
-    "from self6d.training.loop import LoopConfig, run_task\n"
+    "import sys; from toy_task import ToyTask; from self6d.runs.folder import RunFolder\n"
+    "from self6d.engine.loop import LoopConfig, run_task\n"
     "run_task(ToyTask(10**9), RunFolder.open(sys.argv[1]), LoopConfig(checkpoint_every=50))"
 )
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from toy_task import ToyTask
 
-from self6d.training.events import Note
-from self6d.training.finite import SKIPPED, finite_step
-from self6d.training.loop import LoopConfig, run_task
-from self6d.training.reporting import DeferredScalars
-from self6d.training.run_folder import RunFolder
+from self6d.engine.finite import SKIPPED, finite_step
+from self6d.engine.loop import LoopConfig, run_task
+from self6d.engine.reporting import DeferredScalars
+from self6d.events import Note
+from self6d.runs.folder import RunFolder
 
 pytestmark = pytest.mark.gpu
 LOOP = LoopConfig(checkpoint_every=10, max_skipped=5)
@@ -76,7 +76,7 @@ def test_out_of_memory_is_survived(run_path):
 
 
 def test_resumed_on_the_gpu(run_path):
-    from self6d.training.control import Control
+    from self6d.runs.control import Control
 
     run = RunFolder.create(run_path, "toy", {})
     control = Control()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from self6d.benchmarks.render import bumpy_sphere
 from self6d.render import Shading, available_backends, pack_models, render
-from self6d.render.bench import bumpy_sphere
 
 spec = importlib.util.spec_from_file_location(
     "render_kit", Path(__file__).parent.parent / "render" / "conftest.py"

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from self6d.benchmarks.render import bumpy_sphere
 from self6d.geometry import axis_angle_to_matrix
 from self6d.losses.objective import LossConfig, SelfSupervision
+from self6d.refinement.optimizer import OptimizeConfig, optimise_poses
 from self6d.render import pack_models, render
-from self6d.render.bench import bumpy_sphere
-from self6d.training.single_image import OptimizeConfig, optimise_poses
 
 pytestmark = pytest.mark.gpu
 

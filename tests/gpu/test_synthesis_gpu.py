@@ -12,11 +12,11 @@ import trimesh
 
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig
+from self6d.rng import step_generator
 from self6d.scene import ObjectModel
-from self6d.synthesis import SceneBatch, SceneMaker, SynthesisConfig, default_camera
+from self6d.stage1.task import SyntheticTask, TrainConfig
+from self6d.synthesis import LabelledBatch, SceneMaker, SynthesisConfig, default_camera
 from self6d.synthesis.layout import sample_layout
-from self6d.training.rng import step_generator
-from self6d.training.synthetic import SyntheticTask, TrainConfig
 
 pytestmark = pytest.mark.gpu
 
@@ -48,7 +48,7 @@ def camera() -> Camera:
 def test_labels_are_those_of_the_cpu(models, camera) -> None:
     on_cpu = SceneMaker(models, camera, CONFIG).make(4, 0, 0, effects=False)
     on_gpu = SceneMaker(models, camera, CONFIG, "cuda").make(4, 0, 0, effects=False)
-    for f in fields(SceneBatch):
+    for f in fields(LabelledBatch):
         assert getattr(on_gpu, f.name).is_cuda
     for name in ("K", "R", "t", "image_index", "object_index"):
         assert torch.equal(getattr(on_cpu, name), getattr(on_gpu, name).cpu()), name

@@ -14,9 +14,9 @@ import psutil
 import pytest
 from PySide6.QtCore import QTimer
 
-from self6d.datasets.sample import make_sample
-from self6d.training import jobs
-from self6d.training.run_folder import RunFolder
+from self6d.jobs import training as jobs
+from self6d.runs.folder import RunFolder
+from self6d.sample.sample import make_sample
 
 # What makes a run take seconds; the code is the same.
 QUICK = {
@@ -57,7 +57,7 @@ def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path):
-    from studio.settings import Settings
+    from studio.model.settings import Settings
 
     kept = Settings(tmp_path / "studio.ini")
     kept.theme = "light"
@@ -68,7 +68,7 @@ def settings(tmp_path: Path):
 @pytest.fixture
 def open_studio(qtbot, settings, wait) -> Iterator[Callable]:
     """Opens windows; at the end of the test all are closed, and no job or helper is left."""
-    from studio.app import make_application, open_window
+    from studio.shell.app import make_application, open_window
 
     make_application()
     windows = []

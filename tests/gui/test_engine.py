@@ -133,8 +133,8 @@ def test_window_process_never_loads_torch(tmp_path):
 import sys
 from pathlib import Path
 from PySide6.QtCore import QTimer
-from studio.app import make_application, open_window
-from studio.settings import Settings
+from studio.shell.app import make_application, open_window
+from studio.model.settings import Settings
 app = make_application()
 window = open_window(Settings(Path(sys.argv[1])), restore=False)
 def check():

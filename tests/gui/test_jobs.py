@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from self6d.training.events import Note, Preview, Progress, Scalars
+from self6d.events import Note, Preview, Progress, Scalars
 from studio.jobs import JobSpec, JobState
 from studio.jobs.messages import Mailbox
 from studio.jobs.queue import JobQueue

@@ -5,8 +5,9 @@ import pytest
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QKeyEvent
 
+from studio.engine import compose
 from studio.engine.types import ModelInfo, PoseData
-from studio.views import compose, nudge
+from studio.views import nudge
 from studio.views.results import worst_instances
 from studio.views.xray_layer import compressed, heat_picture
 

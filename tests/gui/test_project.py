@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from studio.engine.types import ModelInfo, PoseData, RecordingInfo
-from studio.project import Project
-from studio.settings import Settings
+from studio.model.project import Project
+from studio.model.settings import Settings
 
 pytestmark = pytest.mark.gui
 

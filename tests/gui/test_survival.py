@@ -29,9 +29,9 @@ import sys
 from pathlib import Path
 
 from PySide6.QtCore import QTimer
-from studio.app import make_application, open_window
+from studio.shell.app import make_application, open_window
 from studio.jobs import JobSpec
-from studio.settings import Settings
+from studio.model.settings import Settings
 
 ini, sample, out, *overrides = sys.argv[1:]
 app = make_application()

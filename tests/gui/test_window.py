@@ -12,11 +12,11 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
-from self6d.training.events import Scalars
-from studio.guard import HEALTH, HealthWatch
+from self6d.events import Scalars
+from studio.controllers.guard import HEALTH, HealthWatch
 from studio.jobs import Job, JobSpec, JobState
-from studio.palette import CommandPalette
 from studio.panels.help import HelpDialog
+from studio.shell.palette import CommandPalette
 
 pytestmark = [pytest.mark.gui, pytest.mark.alone]
 

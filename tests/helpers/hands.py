@@ -65,7 +65,7 @@ def drop(window: QWidget, *paths: Path) -> None:
 
 def answer(key: str, seen: Callable[[str], object] = lambda text: None) -> None:
     """Click this button of the question that is about to come up."""
-    from studio.dialogs import Question
+    from studio.toolkit.dialogs import Question
 
     def look() -> None:
         dialog = QApplication.activeModalWidget()

@@ -20,8 +20,8 @@ import torch
 from small_stage_1 import small_stage_1
 from toy_task import ToyTask
 
-from self6d.training.loop import LoopConfig, run_task
-from self6d.training.run_folder import RunFolder
+from self6d.engine.loop import LoopConfig, run_task
+from self6d.runs.folder import RunFolder
 
 LOOP = LoopConfig(checkpoint_every=4, keep_last=2, preview_every=7)
 STEPS, WIDTH = 1200, 128  # more than 50 short lives can finish

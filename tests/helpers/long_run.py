@@ -23,10 +23,10 @@ import torch
 from small_stage_1 import small_stage_1
 from toy_task import ToyTask
 
-from self6d.training import reporting
-from self6d.training.events import CheckpointSaved, Event, Preview, Progress, Scalars
-from self6d.training.loop import LoopConfig, run_task
-from self6d.training.run_folder import RunFolder
+from self6d.engine import reporting
+from self6d.engine.loop import LoopConfig, run_task
+from self6d.events import CheckpointSaved, Event, Preview, Progress, Scalars
+from self6d.runs.folder import RunFolder
 
 STEPS_A_SECOND = 10
 MARKS = 60

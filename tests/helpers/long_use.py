@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 from PySide6.QtCore import QEventLoop, QTimer
 
-from studio.app import make_application, open_window
-from studio.settings import Settings
+from studio.model.settings import Settings
+from studio.shell.app import make_application, open_window
 
 WARM_UP = 0.1  # share of the count that is not counted
 

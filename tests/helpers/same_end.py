@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from self6d.training.run_folder import RunFolder
+from self6d.runs.folder import RunFolder
 
 
 def assert_same_end(a: RunFolder, b: RunFolder) -> None:

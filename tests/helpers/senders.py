@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from self6d.training.control import send
+from self6d.runs.control import send
 
 for number in range(int(sys.argv[3])):
     send(sys.argv[1], "live", {f"loss.{sys.argv[2]}": float(number)})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from self6d.datasets import load_models
-from self6d.datasets.sample import models_folder
+from self6d.engine.schedule import TrainConfig
 from self6d.network import NetworkConfig
+from self6d.sample.sample import models_folder
+from self6d.stage1.task import SyntheticTask
 from self6d.synthesis import SynthesisConfig
-from self6d.training.schedule import TrainConfig
-from self6d.training.synthetic import SyntheticTask
 
 
 def small_stage_1(steps: int) -> SyntheticTask:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from self6d.scene import ObjectModel
-from self6d.synthesis.batch import SceneBatch
+from self6d.scene.batch import LabelledBatch
 
 
 def models(count: int) -> list[ObjectModel]:
@@ -21,7 +21,7 @@ def models(count: int) -> list[ObjectModel]:
     ]
 
 
-def random_batch(images: int, instances: int, size: tuple[int, int] = (480, 640)) -> SceneBatch:
+def random_batch(images: int, instances: int, size: tuple[int, int] = (480, 640)) -> LabelledBatch:
     """Pictures and labels of the right shapes; nobody learns from them."""
     g = torch.Generator("cuda").manual_seed(0)
     n, (h, w) = images * instances, size
@@ -33,7 +33,7 @@ def random_batch(images: int, instances: int, size: tuple[int, int] = (480, 640)
     K = torch.tensor([[572.4, 0, 325.8], [0, 573.6, 242.5], [0, 0, 1]], device="cuda")
     image_index = torch.arange(images, device="cuda").repeat_interleave(instances)
     box = torch.cat((centre - half, centre + half), -1)
-    return SceneBatch(
+    return LabelledBatch(
         images=torch.rand(images, 3, h, w, generator=g, device="cuda"),
         K=K.expand(images, 3, 3).contiguous(),
         depth_m=torch.full((images, h, w), 0.8, device="cuda"),

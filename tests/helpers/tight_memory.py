@@ -12,10 +12,10 @@ import psutil
 import torch
 from toy_task import ToyTask
 
+from self6d.engine.loop import LoopConfig, run_task
 from self6d.errors import Self6DError
-from self6d.training.events import Note
-from self6d.training.loop import LoopConfig, run_task
-from self6d.training.run_folder import RunFolder
+from self6d.events import Note
+from self6d.runs.folder import RunFolder
 
 ROOM_MB = 400
 

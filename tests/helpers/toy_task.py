@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from self6d.training.checkpoint import pack, unpack
-from self6d.training.events import Preview
-from self6d.training.finite import SKIPPED, finite_step
-from self6d.training.rng import seeded, step_generator
+from self6d.engine.finite import SKIPPED, finite_step
+from self6d.events import Preview
+from self6d.rng import seeded, step_generator
+from self6d.runs.checkpoint import pack, unpack
 
 
 class ToyTask:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from self6d.geometry import pixel_centres, project, random_rotations
 from self6d.scene import ObjectModel, Symmetry
-from self6d.synthesis.batch import SceneBatch
+from self6d.scene.batch import LabelledBatch
 
 _FACES = [
     (0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)
@@ -58,7 +58,7 @@ def make_batch(
     size: tuple[int, int] = (96, 128),
     focal: tuple[float, float] = (120.0, 120.0),
     distance: tuple[float, float] = (0.45, 0.7),
-) -> SceneBatch:
+) -> LabelledBatch:
     """One instance of every model in every image, nearer ones in front, noise behind."""
     generator = torch.Generator().manual_seed(seed)
     h, w = size
@@ -85,7 +85,7 @@ def make_batch(
         instance_map[image][front] = i
         rgb[image] = torch.where(front, color, rgb[image])
     visible = instance_map[image_index] == torch.arange(n)[:, None, None]
-    return SceneBatch(
+    return LabelledBatch(
         images=rgb,
         K=K.expand(images, 3, 3).contiguous(),
         depth_m=depth,
@@ -111,7 +111,7 @@ def mask_boxes(masks: Tensor) -> Tensor:
     return boxes
 
 
-def add_recall(models, batch: SceneBatch, R: Tensor, t: Tensor) -> float:
+def add_recall(models, batch: LabelledBatch, R: Tensor, t: Tensor) -> float:
     """Share of instances with ADD below 10 % of the diameter."""
     good = 0
     for i in range(len(R)):

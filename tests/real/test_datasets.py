@@ -12,7 +12,7 @@ import trimesh
 
 from self6d.datasets import load_models, open_dataset, upper_bound_truth
 from self6d.datasets.bop_writer import write_bop
-from self6d.datasets.extents import check_scale
+from self6d.doctor.extents import check_scale
 
 pytestmark = pytest.mark.real
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from self6d.benchmarks.render import bumpy_sphere
 from self6d.geometry import random_rotations
 from self6d.render import pack_models, render
-from self6d.render.bench import bumpy_sphere
 from self6d.scene import ObjectModel
 
 

@@ -6,7 +6,7 @@ import torch
 
 from self6d.errors import InputError, MissingDependencyError
 from self6d.render import Shading, available_backends, get_backend, render
-from self6d.render.workers import run_parallel
+from self6d.workers import run_parallel
 
 CASES = {
     "triangles": (lambda kit: kit.random_mesh(60, 0), (48, 64), {}),

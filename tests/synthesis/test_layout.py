@@ -9,12 +9,12 @@ import pytest
 import torch
 import trimesh
 
+from self6d.rng import step_generator
 from self6d.synthesis import SceneMaker, ground
 from self6d.synthesis.appearance import sample_light
 from self6d.synthesis.arrangement import _spread
 from self6d.synthesis.layout import sample_layout
 from self6d.synthesis.resting import stable_rotations
-from self6d.training.rng import step_generator
 
 
 def test_a_brick_rests_on_its_six_sides_and_on_the_large_ones_most() -> None:

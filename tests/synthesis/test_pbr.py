@@ -13,12 +13,12 @@ import torch
 
 from self6d.errors import InputError
 from self6d.network import NetworkConfig
-from self6d.synthesis import SceneBatch
+from self6d.stage1.task import SyntheticTask, TrainConfig
+from self6d.synthesis import LabelledBatch
 from self6d.synthesis.pbr import PbrScenes
-from self6d.training.synthetic import SyntheticTask, TrainConfig
 
 
-def write_bop(batch: SceneBatch, object_ids: list[int], root: Path) -> None:
+def write_bop(batch: LabelledBatch, object_ids: list[int], root: Path) -> None:
     """One scene of a BOP set: colour, depth in tenths of millimetres, cameras, truth."""
     scene = root / "train_pbr" / "000000"
     for name in ("rgb", "depth"):
@@ -45,7 +45,7 @@ def write_bop(batch: SceneBatch, object_ids: list[int], root: Path) -> None:
 
 
 @pytest.fixture
-def made(maker, models, tmp_path) -> SceneBatch:
+def made(maker, models, tmp_path) -> LabelledBatch:
     batch = maker.make(1, 11, 0, effects=False)
     write_bop(batch, [model.object_id for model in models], tmp_path)
     return batch

@@ -9,11 +9,11 @@ import torch
 
 from self6d.errors import InputError
 from self6d.render import pack_models, render
-from self6d.synthesis import SceneBatch, SceneMaker, SynthesisConfig, default_camera
+from self6d.synthesis import LabelledBatch, SceneMaker, SynthesisConfig, default_camera
 from self6d.synthesis.config import scaled_camera
 
 
-def reference(batch: SceneBatch, models) -> tuple[torch.Tensor, torch.Tensor]:
+def reference(batch: LabelledBatch, models) -> tuple[torch.Tensor, torch.Tensor]:
     """Silhouettes (N, H, W) bool and depth (N, H, W) of the whole instances."""
     rendering = render(
         batch.R,
@@ -29,7 +29,7 @@ def reference(batch: SceneBatch, models) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def batch(maker) -> SceneBatch:
+def batch(maker) -> LabelledBatch:
     return maker.make(6, seed=5, step=2)
 
 
@@ -104,7 +104,7 @@ def test_visible_fraction_counts_what_lies_outside_the_image(batch, models) -> N
 def test_same_seed_same_batch_to_the_bit(maker, models, camera, config) -> None:
     other = SceneMaker(models, camera, config)
     a, b = maker.make(3, 1, 4), other.make(3, 1, 4)
-    for f in fields(SceneBatch):
+    for f in fields(LabelledBatch):
         assert torch.equal(getattr(a, f.name), getattr(b, f.name)), f.name
     c, d = maker.make(3, 1, 5), maker.make(3, 2, 4)
     assert not torch.equal(a.images, c.images)

@@ -1,0 +1,138 @@
+"""How many images a second stage 2 learns from, and where the time goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from self6d.benchmarks.timer import Stopwatch, Timer, device_name
+from self6d.datasets import UnlabelledFrames, open_dataset
+from self6d.errors import InputError
+from self6d.jobs.config import build_config
+from self6d.jobs.prepare import (
+    Changes,
+    Paths,
+    changes_of,
+    default_split,
+    load_network,
+    resolve_device,
+    some_frames,
+)
+from self6d.runs.folder import RunFolder
+from self6d.stage2.task import SelfSupTask
+
+WARM = 3  # steps before timing, the first of which looks at all frames
+
+
+def bench_adapt(
+    data: str | Path,
+    from_run: str | Path,
+    *,
+    preset: str | Path = "self6d",
+    batch: int | None = None,
+    steps: int = 30,
+    frames: int = 64,
+    models: Paths | None = None,
+    overrides: Changes = None,
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """Time whole steps of stage 2, with all terms of a preset; nothing is kept.
+
+    Args:
+        data: recording to adapt to. from_run: stage-1 run to start from.
+        batch: frames a step, instead of the preset's. steps: how many are timed.
+        frames: most frames of the recording used (the first step looks at each of them).
+        models: CAD files; None: the run's own copy.
+        overrides: {"adapt.scope": "all"} or ["adapt.scope=all"].
+
+    Returns:
+        rows of {"stage", "ms" (of a batch, mean), "images_per_s", "batch", "objects" (mean number
+        in a step), "device"}. "frames" (drawn and fetched), "labels" (batches with labels made),
+        "forward" (all that the network is asked), "compare" (rendering, L_self), "update"
+        (optimiser and teacher) and "rest" (mostly backward) are timed in steps that wait for the
+        device between them; "step" is the whole as training does it. "refresh", the first step,
+        also looks at (and, if the preset says so, refines) all frames, once.
+
+    Raises:
+        InputError: fewer frames with a detection than a batch takes, or unusable data.
+        CheckpointError: no network in the run.
+    """
+    place = resolve_device(device)
+    before = RunFolder.open(from_run)
+    kept = {k: v for k, v in before.config.items() if k in ("network", "synthesis", "train")}
+    config = build_config(preset, changes_of(overrides, {"adapt.batch": batch}), base=kept)
+    recording = open_dataset(data)
+    chosen = some_frames(recording, default_split(recording, None, "adapt"))
+    chosen = some_frames(chosen, None, min(1.0, frames / len(chosen)))
+    trained = load_network(before, models=models)
+    task = SelfSupTask(
+        trained.network,
+        trained.models,
+        UnlabelledFrames(chosen),
+        config.adapt,
+        config.loss,
+        config.optimize,
+        config.synthesis,
+        device=place,
+    )
+    timer, size = Timer(place), task.batch_size
+    refresh = timer.ms(lambda: task.step(0))
+    objects = _objects(task, recording.root)
+    for i in range(1, WARM):
+        task.step(i)
+    whole = timer.ms(lambda: [task.step(i) for i in range(WARM, WARM + steps)]) / steps
+    stages = _stages(task, timer, WARM + steps, steps)
+    stages |= {"step": whole, "refresh": refresh}
+    return [
+        {
+            "stage": stage,
+            "ms": ms,
+            "images_per_s": 1000 * (len(chosen) if stage == "refresh" else size) / max(ms, 1e-9),
+            "batch": len(chosen) if stage == "refresh" else size,
+            "objects": objects,
+            "device": device_name(place),
+        }
+        for stage, ms in stages.items()
+    ]
+
+
+def _objects(task: SelfSupTask, path: Path) -> float:
+    """Mean number of objects in a step, which draws its frames among those worth learning from.
+
+    Raises:
+        InputError: they are fewer than a batch takes.
+    """
+    numbers, kept = task.teacher.on_host()
+    frames = (numbers[kept] if kept.any() else numbers).unique()
+    if len(frames) < task.batch_size:
+        raise InputError(
+            f"only {len(frames)} of {len(task.store)} frames have an object to learn from, "
+            f"a batch takes {task.batch_size}",
+            path=path,
+            remedy="Give a smaller --batch, more --frames, or a better run.",
+        )
+    in_a_batch = int(torch.isin(numbers, frames).sum()) / len(frames) * task.batch_size
+    return min(in_a_batch, task.config.max_objects)
+
+
+def _stages(task: SelfSupTask, timer: Timer, first: int, steps: int) -> dict[str, float]:
+    """Milliseconds a step of its parts, each waited for."""
+    watch = Stopwatch(timer)
+    for owner, name, stage in (
+        (task, "_draw", "frames"),
+        (task.teacher, "sensor_of", "frames"),
+        (task, "_labelled", "labels"),
+        (task, "student", "forward"),
+        (task, "_compare", "compare"),
+        (task.optimizer, "step", "update"),
+        (task.teacher, "follow", "update"),
+    ):
+        watch.watch(owner, name, stage)
+    try:
+        total = timer.ms(lambda: [task.step(i) for i in range(first, first + steps)])
+    finally:
+        watch.release()
+    parts = {stage: 1000 * seconds / steps for stage, seconds in watch.seconds.items()}
+    return parts | {"rest": total / steps - sum(parts.values())}

@@ -1,0 +1,319 @@
+"""The doctor's look at frames: files, cameras, depth, labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from self6d.datasets.base import FrameKey
+from self6d.datasets.depth_scale import from_values
+from self6d.datasets.images import read_depth_raw, to_metres
+from self6d.datasets.recording import Recording
+from self6d.doctor.extents import UNITS, check_scale
+from self6d.doctor.report import DoctorReport, Finding
+from self6d.errors import InputError
+from self6d.files import is_lfs_stub
+from self6d.scene import Frame
+
+At = Callable[[int, int, str], None]
+
+_LOW_VALID = 0.3
+_REPAIRS = ("grey image", "transparency", "16-bit colour", "equal channels", "negative, infinite",
+            "enlarged to")  # fmt: skip
+_RATIOS = (0.25, 1 / 3, 0.5, 2 / 3, 1.5, 2.0, 3.0, 4.0)  # K made for another image size
+
+
+def is_repair(what: str) -> bool:
+    """Whether a reader's note tells of pixels it mended, which a copy would hold mended."""
+    return any(words in what for words in _REPAIRS)
+
+
+def examine_files(report: DoctorReport, dataset: Recording, at: At) -> None:
+    """Look at both ends of every image file: missing, empty, truncated, Git-LFS pointers."""
+    faults: dict[str, list] = {}
+    depthless = 0
+    for index, key in enumerate(dataset.keys):
+        if index % 500 == 0:
+            at(index, len(dataset), "files")
+        try:
+            source = dataset.source(key)
+        except InputError as error:
+            faults.setdefault(error.what, []).append((key, error.path))
+            continue
+        depthless += source.depth is None
+        for path in (source.rgb, source.depth):
+            if path is not None and (fault := _file_fault(path)):
+                faults.setdefault(fault, []).append((key, path))
+    for what, cases in faults.items():
+        keys = sorted({key for key, _ in cases})
+        skip = [[k.scene_id, k.image_id] for k in keys]
+        remedy = "Copy or record them again; a corrected copy leaves the frames out."
+        if "Git-LFS" in what:
+            remedy = "Run `git lfs pull` in their repository."
+        correction = {"skip": skip} if len(keys) < len(dataset) else {}
+        text = f"{len(cases)} file(s): {what}"
+        report.findings.append(
+            Finding("files", "error", text, str(cases[0][1]), remedy, correction)
+        )
+    if depthless == len(dataset):
+        report.findings.append(
+            Finding(
+                "no-depth",
+                "warning",
+                "no frame has depth, so the geometric term cannot be used",
+                remedy="Record depth, or adapt with the visual terms alone.",
+            )
+        )
+
+
+def _file_fault(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1024))
+            tail = file.read()
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if not size:
+        return "is empty"
+    if is_lfs_stub(head):
+        return "is a Git-LFS pointer"
+    if head.startswith(b"\x89PNG") and b"IEND" not in tail:
+        return "PNG is truncated"
+    if head.startswith(b"\xff\xd8") and b"\xff\xd9" not in tail:
+        return "JPEG is truncated"
+    return ""
+
+
+def sample(report: DoctorReport, dataset: Recording, count: int, at: At) -> list[Frame]:
+    """Read some frames spread over the recording; those that fail become findings."""
+    indices = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int))
+    frames = []
+    known = {f.path for f in report.findings if f.code == "files"}
+    for number, index in enumerate(indices):
+        at(number, len(indices), "frames")
+        try:
+            frames.append(dataset.frame(int(index)))
+        except InputError as error:
+            key = dataset.keys[int(index)]
+            already = any(
+                f.code == "files" and [key.scene_id, key.image_id] in f.correction.get("skip", [])
+                for f in report.findings
+            )
+            if not already and str(error.path) not in known:
+                report.findings.append(
+                    Finding(
+                        "frame",
+                        "error",
+                        error.what,
+                        str(error.path or ""),
+                        error.remedy or "",
+                        {"skip": [[key.scene_id, key.image_id]]} if len(dataset) > 1 else {},
+                    )
+                )
+    if frames:
+        report.image_size = frames[0].camera.size
+    return frames
+
+
+def examine_cameras(report: DoctorReport, dataset: Recording, frames: Sequence[Frame]) -> None:
+    """K against the images: principal point, field of view, size it was made for."""
+    if not frames:
+        return
+    camera = frames[0].camera
+    K = camera.K_opencv
+    report.camera = {"fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2]}
+    if len({f.camera.size for f in frames}) > 1:
+        report.findings.append(Finding("sizes", "info", "images are of several sizes"))
+    source = dataset.source(dataset.keys[0]).intrinsics.source
+    path = "" if source is None else str(source)
+    h, w = camera.size
+    off_x, off_y = camera.K[0, 2] / (w / 2), camera.K[1, 2] / (h / 2)
+    ratio = min(_RATIOS, key=lambda r: abs(off_x / r - 1) + abs(off_y / r - 1))
+    if abs(off_x / ratio - 1) < 0.12 and abs(off_y / ratio - 1) < 0.12:
+        report.findings.append(
+            Finding(
+                "intrinsics-size",
+                "error",
+                f"K is for images of about {w * ratio:.0f}x{h * ratio:.0f}, these are {w}x{h}",
+                path,
+                f"Divide fx, fy, cx and cy by {ratio:.3g}.",
+                {"k_factor": 1 / ratio},
+            )
+        )
+    elif not (0.6 < off_x < 1.4 and 0.6 < off_y < 1.4):
+        report.findings.append(
+            Finding(
+                "intrinsics-centre",
+                "warning",
+                f"principal point ({K[0, 2]:.0f}, {K[1, 2]:.0f}) is far from the middle of "
+                f"{w}x{h} images",
+                path,
+                "Check that K belongs to these images (cropped images keep such a K).",
+            )
+        )
+    view = 2 * np.degrees(np.arctan(w / 2 / K[0, 0]))
+    if not 8 < view < 130:
+        report.findings.append(
+            Finding(
+                "intrinsics-focal",
+                "error",
+                f"fx {K[0, 0]:.4g} gives a field of view of {view:.0f} degrees",
+                path,
+                "State fx and fy in pixels, not in millimetres.",
+            )
+        )
+    if abs(K[0, 0] / K[1, 1] - 1) > 0.1:
+        report.findings.append(
+            Finding(
+                "intrinsics-aspect",
+                "info",
+                f"fx {K[0, 0]:.1f} and fy {K[1, 1]:.1f} differ: pixels are not square",
+                path,
+                "Right if the images were stretched; else check K.",
+            )
+        )
+
+
+def examine_depth(
+    report: DoctorReport, dataset: Recording, frames: Sequence[Frame], diameters_m: Sequence[float]
+) -> None:
+    """Valid share, range, quantisation, and the scale against the CAD models' size."""
+    with_depth = [f for f in frames if f.depth_m is not None]
+    if not with_depth:
+        return
+    values = [d[d > 0] for d in (f.depth_m for f in with_depth) if d is not None]
+    shares = [v.size / (f.camera.width * f.camera.height) for v, f in zip(values, with_depth)]
+    path = str(dataset.source(dataset.keys[0]).depth or dataset.root)
+    together = np.concatenate([v[::17] for v in values])
+    stated = dataset.source(dataset.keys[0]).metres_per_unit
+    if not together.size:
+        unit, with_depth = _reread(dataset, with_depth)
+        if unit is None:
+            report.findings.append(
+                Finding("depth-empty", "error", "no depth image holds a value", path, "Record it.")
+            )
+        else:
+            unit = check_scale(with_depth, diameters_m, unit).metres_per_unit
+            _add_scale(report, path, stated, unit, "as it stands, nothing lies within 100 m")
+        return
+    near, middle, far = (float(v) for v in np.percentile(together, (1, 50, 99)))
+    report.depth = {
+        "valid": float(np.mean(shares)), "median_m": middle, "near_m": near, "far_m": far,
+    }  # fmt: skip
+    if np.mean(shares) < _LOW_VALID:
+        report.findings.append(
+            Finding(
+                "depth-sparse",
+                "warning",
+                f"only {100 * np.mean(shares):.0f} % of the depth pixels are valid",
+                path,
+                "Move closer, avoid shiny and dark surfaces, or fill holes when recording.",
+            )
+        )
+    if len(np.unique(values[0])) < 64 < values[0].size:
+        report.findings.append(
+            Finding(
+                "depth-coarse",
+                "warning",
+                f"depth takes only {len(np.unique(values[0]))} different values",
+                path,
+                "Record 16-bit depth; this looks like 8-bit depth stretched.",
+            )
+        )
+    _scale(report, stated, with_depth, diameters_m, middle, path)
+
+
+def _reread(dataset: Recording, frames: Sequence[Frame]) -> tuple[float | None, list[Frame]]:
+    """Frames read at a guessed scale, where the stated one puts everything out of range."""
+    paths = [dataset.source(FrameKey(f.scene_id, f.image_id)).depth for f in frames]
+    raw = [read_depth_raw(path) for path in paths if path is not None]
+    if not any(r.any() for r in raw):
+        return None, []
+    unit = from_values(raw, dataset.root)
+    depths = (to_metres(r, unit, dataset.root) for r in raw)
+    return unit, [replace(f, depth_m=d) for f, d in zip(frames, depths, strict=True)]
+
+
+def _scale(
+    report: DoctorReport,
+    stated: float,
+    frames: Sequence[Frame],
+    diameters_m: Sequence[float],
+    middle: float,
+    path: str,
+) -> None:
+    if diameters_m:
+        check = check_scale(frames, diameters_m, stated)
+        if check.metres_per_unit != stated:
+            why = (
+                f"{100 * check.best_share:.0f} % of the frames then show things of the CAD models' "
+                f"size, {100 * check.share:.0f} % as it stands"
+            )
+            _add_scale(report, path, stated, check.metres_per_unit, why)
+            return
+    if not 0.1 < middle < 10:
+        report.findings.append(
+            Finding(
+                "depth-scale",
+                "warning",
+                f"median depth is {middle:.3g} m, implausible for a depth camera",
+                path,
+                "Correct depth_scale in the camera file; with --models the doctor can tell it.",
+            )
+        )
+
+
+def _add_scale(report: DoctorReport, path: str, stated: float, unit: float, why: str) -> None:
+    report.findings.append(
+        Finding(
+            "depth-scale",
+            "error",
+            f"depth is read as {_unit(stated)} but looks like {_unit(unit)}: {why}",
+            path,
+            "Correct depth_scale in the camera file.",
+            {"depth_factor": unit / stated},
+        )
+    )
+
+
+def _unit(metres_per_unit: float) -> str:
+    for unit, name in UNITS.items():
+        if abs(metres_per_unit / unit - 1) < 1e-6:
+            return name
+    return f"{1000 * metres_per_unit:g} mm"
+
+
+def examine_labels(report: DoctorReport, dataset: Recording, object_ids: set[int]) -> None:
+    """Whether labels can be read and name objects there are models of."""
+    labelled, unknown = 0, set()
+    indices = np.unique(np.linspace(0, len(dataset) - 1, min(50, len(dataset))).astype(int))
+    for index in indices:
+        try:
+            truth = dataset.truth(int(index))
+        except InputError as error:
+            report.findings.append(
+                Finding("labels", "error", error.what, str(error.path or ""), error.remedy or "")
+            )
+            return
+        labelled += bool(truth)
+        unknown |= {t.object_id for t in truth} - object_ids
+    if not labelled:
+        report.findings.append(
+            Finding("no-labels", "info", "no labels: adapt works, evaluate needs labelled frames")
+        )
+    if unknown and object_ids:
+        names = ", ".join(str(n) for n in sorted(unknown))
+        report.findings.append(
+            Finding(
+                "unknown-objects",
+                "info",
+                f"labels name object(s) {names}, of which there is no model",
+                remedy="Add their models, or leave those labels unused.",
+            )
+        )

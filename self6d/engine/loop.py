@@ -1,0 +1,307 @@
+"""The one training loop: events out, requests in, nothing lost.
+
+A task knows how to do one step; the loop does everything around it, the same for stage 1, stage 2
+and a single image: curves, previews, time left, pause, stop-and-save, checkpoints, resume where it
+stopped, and the faults of long runs (non-finite steps, memory, disk).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import psutil
+
+from self6d.config_fields import Checked, Limits
+from self6d.engine.faults import no_memory_left, one_line, readable
+from self6d.engine.finite import SKIPPED
+from self6d.engine.reporting import DeferredScalars, Reporter, TimeLeft
+from self6d.engine.task import Task
+from self6d.errors import DivergenceError, Self6DError, StorageError
+from self6d.events import CheckpointSaved, Finished, Listener, Note, Progress, Scalars
+from self6d.memory import free_memory, is_out_of_memory
+from self6d.runs.checkpoint import checkpoint_fits
+from self6d.runs.control import Control, ControlFile
+from self6d.runs.folder import RunFolder, versions
+
+log = logging.getLogger("self6d")
+
+
+@dataclass
+class LoopConfig(Checked, section="loop"):
+    """What the training loop does around a step."""
+
+    checkpoint_every: Annotated[int, Limits(1)] = 500
+    """Steps between checkpoints."""
+    checkpoint_minutes: Annotated[float, Limits(0)] = 5.0
+    """A checkpoint is also written after so many minutes."""
+    keep_last: Annotated[int, Limits(1)] = 5
+    """Checkpoints kept besides the best one."""
+    preview_every: Annotated[int, Limits(1)] = 50
+    """Steps between previews; they come less often where they are slow to make."""
+    preview_share: Annotated[float, Limits(0.001, 1)] = 0.1
+    """Largest share of the time that previews may take."""
+    curve_points: Annotated[int, Limits(1)] = 50_000
+    """Points recorded of each curve over the whole run; longer runs record every n-th step."""
+    max_skipped: Annotated[int, Limits(1)] = 20
+    """Steps in a row with a non-finite loss or gradient after which the run ends."""
+
+
+def run_task(
+    task: Task,
+    run: RunFolder,
+    loop: LoopConfig,
+    listener: Listener | None = None,
+    control: Control | None = None,
+    *,
+    take_lock: bool = False,
+) -> dict[str, Any]:
+    """Run a task to its end, or until stopped, going on from the run's newest intact checkpoint.
+
+    Args:
+        listener: gets every event, in this thread; must be quick.
+        control: requests from this process; those in the run's control file are obeyed as well.
+        take_lock: take over a lock whose holder cannot be shown to be alive.
+
+    Returns:
+        {"reason": "done" or "stopped", "step": steps made, **task.result()}.
+
+    Raises:
+        LockedError: another process runs it.
+        CheckpointError: the run's checkpoint is not of this task.
+        DivergenceError: too many skipped steps in a row, or raised by the task.
+        OutOfMemoryError: not even the smallest batch fits.
+        StorageError: stopped while the run folder could not be written, or it never could.
+        Self6DError: as the task raised it.
+    """
+    control = control or Control()
+    lock = run.lock(force=take_lock)
+    explanation = lock.acquire()
+    try:
+        # requests older than this process were meant for one that died
+        inbox = ControlFile(run.path, since=psutil.Process().create_time() - 1.0)
+        reporter = Reporter(run, listener, control, inbox, lock.beat)
+        log.info(
+            "run %s, %s: versions %s, configuration %s", run.path, run.kind, versions(), run.config
+        )
+        if explanation:
+            reporter.emit(Note("warning", explanation))
+        return _Runner(task, run, loop, control, reporter).run()
+    finally:
+        lock.release()
+
+
+class _Runner:
+    """One call of `run_task`."""
+
+    def __init__(
+        self, task: Task, run: RunFolder, loop: LoopConfig, control: Control, reporter: Reporter
+    ) -> None:
+        self.task, self.run_folder, self.loop = task, run, loop
+        self.control, self.reporter = control, reporter
+        self.step = 0
+        self.saved_step: int | None = None
+        self.saved_at = time.monotonic()
+        self.skipped = self.skipped_in_a_row = 0
+        self.live: dict[str, float] = {}
+        self.time_left = TimeLeft()
+        self.preview_not_before = 0.0
+        self.previews_failed = False
+        self.stride = max(-(-task.total_steps // loop.curve_points), 1)
+        self.pending: DeferredScalars | None = None
+
+    def run(self) -> dict[str, Any]:
+        try:
+            self._restore()
+            total = self.task.total_steps
+            self.reporter.status("running", step=self.step, total=total, error=None)
+            reason = self._loop()
+            self._collect()
+            self._save(judge=True)  # a run that is stopped for good offers its best as well
+            self._previews(always=True)
+            result = {"reason": reason, "step": self.step, **self.task.result()}
+            self.reporter.finish(Finished(self.step, reason, result), step=self.step)
+            return result
+        except BaseException as error:
+            failure = self._fail(error)
+            if failure is error:
+                raise
+            raise failure from error
+
+    def _loop(self) -> str:
+        if self.step == 0 and hasattr(self.task, "score"):
+            self._save(judge=True)  # the start may turn out to be the best
+        while self.step < self.task.total_steps:  # which a task may lower to end early
+            started = time.monotonic()
+            if not self._obey():
+                return "stopped"
+            paused = time.monotonic() - started
+            self._previews_if_due()
+            values = self._try_step()
+            self._collect()
+            self.pending = DeferredScalars(self.step, values)
+            if not self.pending.deferred:
+                self._collect()
+            self.step += 1
+            self._save_if_due()
+            self.time_left.add(time.monotonic() - started - paused)
+            total = self.task.total_steps
+            left = self.time_left.estimate(total - self.step)
+            self.reporter.progress(Progress(self.step, total, left, self.task.name))
+        return "done"
+
+    def _obey(self) -> bool:
+        """Follow requests; wait while paused. False: stop."""
+        self.reporter.poll()
+        if self.control.paused and not self.control.stopping:
+            self._collect()
+            self._save()
+            self.reporter.emit(Note("info", "paused", self.step))
+            self.reporter.emit(Progress(self.step, self.task.total_steps, None, "paused"))
+            self.reporter.status("paused", step=self.step)
+            while self.control.paused and not self.control.stopping:
+                self._obey_now()
+                self.control.wait(0.1)
+                self.reporter.poll()
+            if not self.control.stopping:
+                self.reporter.emit(Note("info", "resumed", self.step))
+                self.reporter.status("running")
+        self._obey_now()
+        return not self.control.stopping
+
+    def _obey_now(self) -> None:
+        live = self.control.take_live()
+        if live:
+            self.task.set_live(live)
+            self.live.update(live)
+            text = ", ".join(f"{name} = {value:g}" for name, value in live.items())
+            self.reporter.emit(Note("info", f"live: {text}", self.step))
+        if self.control.take_save():
+            self._collect()
+            self._save()
+
+    def _try_step(self) -> dict[str, Any]:
+        """One step of the task, repeated with half the batch while memory does not suffice."""
+        while True:
+            try:
+                return self.task.step(self.step)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # outside the handler: the traceback no longer holds the tensors
+            free_memory()
+            if not self.task.halve_batch():
+                raise no_memory_left(self.run_folder)
+            text = "out of memory: the batch is halved and the step repeated"
+            self.reporter.emit(Note("warning", text, self.step))
+
+    def _collect(self) -> None:
+        """Take the scalars of the step before, record them, count skipped updates."""
+        if self.pending is None:
+            return
+        step, values, self.pending = self.pending.step, self.pending.get(), None
+        total = values.get("loss/total", 0.0)
+        bad = values.get(SKIPPED, 0.0) > 0 or total != total or abs(total) == float("inf")
+        shown = bad and self.skipped < self.loop.curve_points
+        if step % self.stride == 0 or step == self.task.total_steps - 1 or shown:
+            self.reporter.emit(Scalars(step, values))
+        if not bad:
+            self.skipped_in_a_row = 0
+            return
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        if self.skipped & (self.skipped - 1) == 0:  # the 1st, 2nd, 4th, ...: a bounded log
+            text = f"loss or gradient not finite: update skipped ({self.skipped} so far)"
+            self.reporter.emit(Note("warning", text, step))
+        if self.skipped_in_a_row >= self.loop.max_skipped:
+            raise DivergenceError(
+                f"loss or gradient not finite in {self.skipped_in_a_row} steps in a row",
+                path=self.run_folder.path,
+            )
+
+    def _save_if_due(self) -> None:
+        if self.skipped_in_a_row:
+            return  # the last good checkpoint is the one before
+        on_cadence = self.step % self.loop.checkpoint_every == 0
+        if on_cadence:
+            self._collect()
+        minutes = (time.monotonic() - self.saved_at) / 60
+        if on_cadence or minutes >= self.loop.checkpoint_minutes:
+            self._save(judge=on_cadence)
+        elif self.step == self.task.total_steps:
+            self._collect()
+            self._save(judge=True)
+
+    def _save(self, judge: bool = False) -> None:
+        """Write a checkpoint unless this step has one; `judge` whether it is the best so far."""
+        if self.saved_step == self.step:
+            return
+        run, reporter = self.run_folder, self.reporter
+        reporter.flush()  # curves up to here belong to it
+        state = self.task.state_dict()
+        about = {"skipped": self.skipped, "live": self.live}
+        path = reporter.patiently(lambda: run.save_checkpoint(self.step, state, about))
+        best = judge and self._is_best()
+        if best:
+            score = float(self.task.score())  # type: ignore[attr-defined]
+            reporter.patiently(lambda: run.mark_best(path, score))
+        run.prune(self.loop.keep_last)
+        self.saved_step, self.saved_at = self.step, time.monotonic()
+        reporter.emit(CheckpointSaved(self.step, str(path), best))
+
+    def _is_best(self) -> bool:
+        score = self.task.score() if hasattr(self.task, "score") else None
+        if score is None:
+            return False
+        best = self.run_folder.best_score()
+        return best is None or score >= best  # of equals the longer trained one
+
+    def _previews_if_due(self) -> None:
+        if self.step % self.loop.preview_every == 0 and time.monotonic() >= self.preview_not_before:
+            self._previews()
+
+    def _previews(self, always: bool = False) -> None:
+        started = time.monotonic()
+        try:
+            for preview in self.task.previews(self.step):
+                self.reporter.preview(preview, always)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if not self.previews_failed:
+                text = "out of memory: previews are left out where they do not fit"
+                self.reporter.emit(Note("warning", text, self.step))
+            self.previews_failed = True
+            free_memory()
+        cost = time.monotonic() - started
+        self.preview_not_before = time.monotonic() + cost * (1 / self.loop.preview_share - 1)
+
+    def _restore(self) -> None:
+        path = self.run_folder.latest_checkpoint()
+        if path is None:
+            return
+        checkpoint = self.run_folder.load_checkpoint(path)
+        with checkpoint_fits(path):
+            self.task.load_state_dict(checkpoint.state())
+            self.skipped = int(checkpoint.info.get("skipped", 0))
+            self.live = {str(k): float(v) for k, v in checkpoint.info.get("live", {}).items()}
+        self.step = self.saved_step = checkpoint.step
+        if self.live:
+            self.task.set_live(self.live)
+        self.reporter.emit(Note("info", f"going on from {path.name}", self.step))
+
+    def _fail(self, error: BaseException) -> BaseException:
+        """Leave the run in good order; the error as people should read it."""
+        keeps_state = isinstance(error, Self6DError) and not isinstance(
+            error, DivergenceError | StorageError
+        )
+        if keeps_state:
+            with contextlib.suppress(StorageError, RuntimeError):  # the error at hand matters more
+                self._save()
+        failure = readable(error, self.run_folder)
+        line = failure.one_line() if isinstance(failure, Self6DError) else one_line(failure)
+        self.reporter.fail(Finished(self.step, line), step=self.step)
+        return failure

@@ -1,0 +1,45 @@
+"""What the training loop runs: stage 1, stage 2 and a single image look the same to it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from self6d.events import Preview
+
+
+class Task(Protocol):
+    """One job. All randomness of a step comes from (seed, step), see `training.rng`.
+
+    A task may also have `score() -> float | None`: higher is better, judged without labels; the
+    loop asks at each checkpoint and keeps the best one.
+    """
+
+    name: str
+    total_steps: int
+
+    def step(self, step: int) -> dict[str, Any]:
+        """Do one optimiser step; give its scalars.
+
+        Values are floats or 0-dim tensors; tensors are fetched without making the device wait.
+        """
+        ...
+
+    def previews(self, step: int) -> list[Preview]: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"tensors": {name: Tensor}, "meta": what JSON can hold}; `checkpoint.pack` helps."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    def result(self) -> dict[str, Any]:
+        """What the job found, as JSON can hold it."""
+        ...
+
+    def set_live(self, values: dict[str, float]) -> None:
+        """Change values such as {"loss.mask": 0.0} from now on."""
+        ...
+
+    def halve_batch(self) -> bool:
+        """Use half the memory; False if it cannot."""
+        ...

@@ -1,0 +1,54 @@
+"""The whole configuration of a run, one section a room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from self6d.config import from_dict, load_preset, merge, overrides
+from self6d.engine.loop import LoopConfig
+from self6d.engine.schedule import TrainConfig
+from self6d.losses.objective import LossConfig
+from self6d.network import NetworkConfig
+from self6d.refinement.optimizer import OptimizeConfig
+from self6d.stage2.config import AdaptConfig
+from self6d.synthesis import SynthesisConfig
+
+
+@dataclass
+class RunConfig:
+    """Everything that a run can be told."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """The pose network."""
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    """Synthetic images."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Stage 1."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """L_self."""
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    """Stage 2."""
+    optimize: OptimizeConfig = field(default_factory=OptimizeConfig)
+    """Single image."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """Curves, previews, checkpoints."""
+
+
+def build_config(
+    preset: str | Path | None,
+    changes: dict[str, Any] | list[str] | None = None,
+    base: dict[str, Any] | None = None,
+) -> RunConfig:
+    """A configuration from a base (such as an earlier run's), a preset and changes, in this order.
+
+    Args:
+        preset: name or .toml file; None: none.
+        changes: {"loss.mask": 0}, or ["loss.mask=0", ...] as `--set` gives them.
+
+    Raises:
+        InputError: unknown preset or key, wrong value.
+    """
+    layers = [base or {}, load_preset(preset) if preset is not None else {}]
+    return from_dict(RunConfig, merge(*layers, overrides(changes or [])))

@@ -1,0 +1,215 @@
+"""The single-image job: one object's pose on one frame, by L_self alone."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from self6d.datasets import load_models, open_dataset
+from self6d.engine.loop import run_task
+from self6d.errors import InputError
+from self6d.events import Listener
+from self6d.files import read_json
+from self6d.geometry import Pose
+from self6d.jobs.config import build_config
+from self6d.jobs.prepare import (
+    Changes,
+    Paths,
+    changes_of,
+    listed,
+    load_network,
+    open_run,
+    resolve_device,
+)
+from self6d.losses.objective import SelfSupervision
+from self6d.losses.target import Target
+from self6d.refinement.task import (
+    ImageTask,
+    sensor_of,
+    target_of_detection,
+    target_of_pose,
+)
+from self6d.render import PackedModels, pack_models
+from self6d.runs.control import Control
+from self6d.scene import Frame, GroundTruth, ObjectModel
+
+LOWEST_SCORE = 0.05  # the object is known to be there
+
+
+def optimize(
+    data: str | Path,
+    models: Paths | None,
+    frame: int,
+    object_id: int,
+    *,
+    scene: int | None = None,
+    from_run: str | Path | None = None,
+    init: str | Path | Pose | None = None,
+    out: str | Path | None = None,
+    preset: str | Path = "self6d",
+    steps: int | None = None,
+    overrides: Changes = None,
+    seed: int = 0,
+    device: str = "auto",
+    listener: Listener | None = None,
+    control: Control | None = None,
+) -> dict[str, Any]:
+    """Optimise one object's pose on one image.
+
+    Args:
+        models: CAD files; None: the recording's own, else the run's.
+        frame: image number. scene: scene number, where several have that image.
+        object_id: whose pose.
+        from_run: run whose network gives start pose and mask.
+        init: start pose instead: a Pose, or a JSON file (see `read_pose`); the mask is then found
+            from depth and colour.
+        out: run folder to make; None: nothing is kept.
+
+    Returns:
+        "R_m2c", "t_m2c" (metres), "summary" (name -> [start, end]), "trajectory" (pose, terms and,
+        where truth exists, errors before every step and at the end).
+
+    Raises:
+        InputError: neither start is given, or the network does not find the object.
+    """
+    if (from_run is None) == (init is None):
+        raise InputError("one start is needed", remedy="Give either --from RUN or --init FILE.")
+    place = resolve_device(device)
+    config = build_config(preset, changes_of(overrides, {"optimize.steps": steps}))
+    recording = open_dataset(data)
+    index = recording.index(frame, scene)
+    pixels = recording.frame(index)
+    known = [t for t in recording.truth(index) if t.object_id == object_id]
+    objective = SelfSupervision(config.loss, place)
+    seen = (pixels, objective, config.optimize, place)
+    if from_run is not None:
+        model, parts = _from_network(from_run, models, object_id, *seen)
+    else:
+        assert init is not None
+        pose = init if isinstance(init, Pose) else read_pose(init, object_id)
+        source = models if models is not None else recording.models_path
+        model, parts = _from_pose(pose, source, object_id, seed, *seen)
+    target, packed, position, R, t, given = parts
+    truth = _nearest(known, t)
+    task = ImageTask(
+        target, packed, model, position, R, t, objective, config.optimize, pixels,
+        given=given, truth=truth, seed=seed,
+    )  # fmt: skip
+    provenance = {"data": str(Path(data).absolute()), "frame": frame, "object_id": object_id}
+    provenance |= {"from_run": None if from_run is None else str(Path(from_run).absolute())}
+    with tempfile.TemporaryDirectory() as folder:
+        place_out = Path(folder) / "run" if out is None else out
+        run = open_run(place_out, "single_image", config, provenance, seed=seed, models=[model])
+        return run_task(task, run, config.loop, listener, control)
+
+
+def read_pose(path: str | Path, object_id: int | None = None) -> Pose:
+    """A pose from JSON: {"R_m2c": 3x3, "t_m2c": metres} or BOP's {"cam_R_m2c", "cam_t_m2c" (mm)}.
+
+    "t_m2c_m" and "t_m2c_mm" name the unit. A list, or a BOP scene_gt.json of one image, is searched
+    for the object's number.
+
+    Raises:
+        InputError: another shape, or no entry of that object.
+    """
+    path = Path(path)
+    table = read_json(path, "pose file", (dict, list))
+    if isinstance(table, dict) and len(table) == 1:
+        (only,) = table.values()
+        table = only if isinstance(only, list) else table
+    if isinstance(table, list):
+        rows = [row for row in table if isinstance(row, dict)]
+        same = [r for r in rows if object_id in (None, r.get("obj_id"), r.get("object_id"))]
+        if not same:
+            raise InputError(f"holds no pose of object {object_id}", path=path, remedy=_SHAPE)
+        table = same[0]
+    for key, scale in (("t_m2c_mm", 0.001), ("cam_t_m2c", 0.001), ("t_m2c_m", 1.0), ("t_m2c", 1.0)):
+        if key in table:
+            try:
+                R = np.asarray(table.get("R_m2c", table.get("cam_R_m2c")), np.float64)
+                return Pose(R.reshape(3, 3), np.asarray(table[key], np.float64).reshape(3) * scale)
+            except (TypeError, ValueError):
+                break
+            except InputError as error:
+                raise InputError(error.what, path=path, remedy=error.remedy) from None
+    raise InputError("holds no pose", path=path, remedy=_SHAPE)
+
+
+_SHAPE = 'Write {"R_m2c": [[..],[..],[..]], "t_m2c_mm": [x, y, z]}.'
+Parts = tuple[Target, PackedModels, int, Tensor, Tensor, tuple[Tensor, Tensor]]
+
+
+def _from_network(
+    from_run: str | Path,
+    models: Paths | None,
+    object_id: int,
+    frame: Frame,
+    objective: SelfSupervision,
+    config: Any,
+    device: torch.device,
+) -> tuple[ObjectModel, Parts]:
+    trained = load_network(from_run, device=device, models=models)
+    ids = [model.object_id for model in trained.models]
+    if object_id not in ids:
+        raise InputError(
+            f"does not know object {object_id}", path=Path(from_run), remedy=f"It knows {ids}."
+        )
+    position = ids.index(object_id)
+    sensor = sensor_of([frame], device)
+    found = trained.network.predict(sensor.images, sensor.K, score_threshold=LOWEST_SCORE)
+    found = found[found.object_index == position]
+    if not len(found):
+        raise InputError(
+            f"the network finds no object {object_id} in frame {frame.name or frame.image_id}",
+            remedy="Give a start pose with --init instead.",
+        )
+    found = found[found.score.argmax()[None]]
+    packed = pack_models(trained.models, device=device)
+    target = target_of_detection(frame, found, packed, objective, config)
+    return trained.models[position], (
+        target,
+        packed,
+        position,
+        found.R,
+        found.t,
+        (found.R, found.t),
+    )
+
+
+def _from_pose(
+    pose: Pose,
+    models: Paths | None,
+    object_id: int,
+    seed: int,
+    frame: Frame,
+    objective: SelfSupervision,
+    config: Any,
+    device: torch.device,
+) -> tuple[ObjectModel, Parts]:
+    if models is None:
+        raise InputError("the recording brings no CAD models", remedy="Name them with --models.")
+    given = load_models(listed(models))
+    chosen = [model for model in given if model.object_id == object_id]
+    if not chosen and len(given) == 1:  # one CAD file is meant, whatever its number
+        chosen = given
+    if not chosen:
+        ids = [model.object_id for model in given]
+        raise InputError(f"no CAD model of object {object_id}", remedy=f"There are {ids}.")
+    packed = pack_models(chosen, device=device)
+    R = torch.tensor(pose.R_m2c, dtype=torch.float32, device=device)[None]
+    t = torch.tensor(pose.t_m2c, dtype=torch.float32, device=device)[None]
+    target, R_found, t_found = target_of_pose(
+        frame, R, t, 0, chosen[0], packed, objective, config, seed=seed
+    )
+    return chosen[0], (target, packed, 0, R_found, t_found, (R, t))
+
+
+def _nearest(known: list[GroundTruth], t: Tensor) -> GroundTruth | None:
+    """Of several instances the one nearest to the start."""
+    at = t[0].double().cpu().numpy()
+    return min(known, key=lambda k: float(np.linalg.norm(k.pose.t_m2c - at)), default=None)

@@ -1,0 +1,290 @@
+"""Single image: L_self optimised over the pose itself (Self6D, Fig. 3), many starts at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from self6d.config_fields import Checked, Limits
+from self6d.cuda_graph import capture
+from self6d.losses.objective import SelfSupervision
+from self6d.losses.target import Target
+from self6d.refinement.hypotheses import may_win
+from self6d.refinement.pose_parameters import PoseParameters
+from self6d.refinement.regions import ModelBoxes
+from self6d.render import render
+from self6d.render.models import PackedModels
+
+RECENT = 5  # steps whose mean terms decide the race: the points compared change at each
+
+
+@dataclass
+class OptimizeConfig(Checked, section="optimize"):
+    """How a pose is optimised on one image."""
+
+    steps: Annotated[int, Limits(1, 100_000)] = 200
+    """Adam steps."""
+    rotation_step: Annotated[float, Limits(0, 10)] = 0.02
+    """First step size of the rotation, radians; falls to zero along a cosine."""
+    translation_step: Annotated[float, Limits(0, 10)] = 0.02
+    """First step size of the translation, in diameters of the object (4 mm for 20 cm)."""
+    mask_end: Annotated[float, Limits(0, 1)] = 1.0
+    """What is left of the mask term's weight at the last step, falling with the step sizes. The
+    mask finds the object from afar; close by, its edge is coarser than depth and colour."""
+    region: Annotated[int, Limits(16, 2048)] = 256
+    """Side of the square image region that is rendered and compared, pixels."""
+    padding: Annotated[float, Limits(0.1, 10)] = 1.4
+    """Side of the region against the longer side of the object's box."""
+    flips: bool = True
+    """Also start from half turns about the model's three axes; the colour terms choose."""
+    starts: Annotated[int, Limits(1, 4096)] = 1
+    """Starts per pose (and per flip), the first one unperturbed."""
+    start_angle: Annotated[float, Limits(0, 10)] = 0.15
+    """Standard deviation of the perturbed starts' rotation, radians."""
+    start_shift: Annotated[float, Limits(0, 10)] = 0.03
+    """Standard deviation of the perturbed starts' translation, diameters."""
+    race: Annotated[float, Limits(0, 1)] = 0.15
+    """On a CPU: share of the steps after which only the starts of an image that may still win go
+    on; 1: all of them go on."""
+    chunk: Annotated[int, Limits(1, 4096)] = 64
+    """Starts optimised at once where the detections of many frames are refined."""
+    graph: bool = True
+    """Capture the step as one CUDA graph on a GPU."""
+
+
+@dataclass
+class Trajectory:
+    """Everything that happened to N poses in S steps, as data.
+
+    Attributes:
+        terms: name -> (S + 1, N) unweighted loss term before each step and at the end; "total" is
+            weighted, with the whole weight of the mask at every step.
+        R: (S + 1, N, 3, 3). t: (S + 1, N, 3), metres. Model to camera.
+        group: (N,) int64, which image a start belongs to.
+    """
+
+    terms: dict[str, Tensor]
+    R: Tensor
+    t: Tensor
+    group: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+
+    def __len__(self) -> int:
+        return self.R.shape[1]
+
+    def __getitem__(self, index: Tensor) -> Trajectory:
+        """The poses `index` (M,) int64 alone."""
+        terms = {k: v[:, index] for k, v in self.terms.items()}
+        return Trajectory(terms, self.R[:, index], self.t[:, index], self.group[index])
+
+    def final(self) -> dict[str, Tensor]:
+        """Each term at the end, (N,)."""
+        return {name: values[-1] for name, values in self.terms.items()}
+
+
+class PoseOptimiser:
+    """Adam on N poses; nothing in `step` waits for the device, so a GPU runs it as one graph.
+
+    Args:
+        target: N regions.
+        models: packed models. object_index: (N,) int64.
+        R: (N, 3, 3). t: (N, 3), metres. Start poses.
+        objective: L_self. config: see `OptimizeConfig`.
+        backend: renderer, see `self6d.render.render`.
+        group: (N,) int64, which image each start belongs to; None: each to its own.
+
+    Attributes:
+        rows: (M,) int64, which of the N starts still go on; `pose` and the moments are theirs.
+        R_log, t_log, term_log: by step, of all N; of a start that stopped, its last values.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        models: PackedModels,
+        object_index: Tensor,
+        R: Tensor,
+        t: Tensor,
+        objective: SelfSupervision,
+        config: OptimizeConfig,
+        backend: str = "auto",
+        group: Tensor | None = None,
+    ) -> None:
+        boxes = ModelBoxes.of(models)
+        self.target, self.models, self.object_index = target, models, object_index
+        self.objective, self.config, self.backend = objective, config, backend
+        self.pose = PoseParameters(R, t, boxes.centre[object_index])
+        n, steps = len(R), config.steps
+        self.rows = torch.arange(n, device=R.device)
+        self.group = self.rows if group is None else group
+        turn = R.new_full((n, 3), config.rotation_step)
+        shift = (config.translation_step * boxes.diameter[object_index]).to(R.dtype)
+        self.scale = torch.cat((turn, shift[:, None].expand(n, 3)), 1)
+        k = torch.arange(steps + 1, dtype=R.dtype, device=R.device)
+        self.rate = 0.5 * (1 + torch.cos(math.pi * k / max(steps, 1)))
+        # golden ratio steps visit all pixels evenly; first and last term values are alike
+        self.jitter = (0.5 + k * 0.6180339887) % 1
+        self.jitter[-1] = 0.5
+        self.momentum = R.new_zeros(n, 6)
+        self.square = R.new_zeros(n, 6)
+        self.count = torch.zeros(1, dtype=torch.long, device=R.device)
+        self.R_log = R.new_zeros(steps + 1, n, 3, 3)
+        self.t_log = R.new_zeros(steps + 1, n, 3)
+        self.term_log: dict[str, Tensor] = {}
+        self._replay: Callable[[], None] | None = None
+
+    def evaluate(self, delta: Tensor) -> dict[str, Tensor]:
+        """Terms (N,) at `delta` (N, 6) from the present pose; also writes the logs' present row."""
+        R, position = self.pose.at(delta)
+        t = self.pose.translation(R, position)
+        size = (self.target.mask.shape[-2], self.target.mask.shape[-1])
+        rendering = render(
+            R,
+            t,
+            self.target.K,
+            self.models,
+            size,
+            object_index=self.object_index,
+            backend=self.backend,
+        )
+        jitter = self.jitter.gather(0, self.count)[0]
+        terms = self.objective.compare(self.target, rendering, jitter=jitter)
+        place = (self.count, self.rows)
+        self.R_log.index_put_(place, R.detach())
+        self.t_log.index_put_(place, t.detach())
+        for name, value in terms.items():
+            if name not in self.term_log:
+                self.term_log[name] = value.new_zeros(self.R_log.shape[:2])
+            self.term_log[name].index_put_(place, value.detach())
+        return terms
+
+    def step(self) -> None:
+        """One Adam step of every pose (bias-corrected moments, 0.9 and 0.99)."""
+        delta = torch.zeros_like(self.momentum, requires_grad=True)
+        rate = self.rate.gather(0, self.count)
+        terms = self.evaluate(delta)
+        total = terms["total"]
+        if "mask" in terms and self.config.mask_end < 1:
+            less = (1 - self.config.mask_end) * (1 - rate)
+            total = total - less * self.objective.weights["mask"] * terms["mask"]
+        (gradient,) = torch.autograd.grad(total.sum(), delta)
+        with torch.no_grad():
+            gradient = gradient.nan_to_num(0.0, 0.0, 0.0) * self.scale
+            self.momentum.lerp_(gradient, 0.1)
+            self.square.lerp_(gradient.square(), 0.01)
+            done = self.count + 1
+            momentum = self.momentum / (1 - 0.9**done)
+            square = self.square / (1 - 0.99**done)
+            self.pose.move(-rate * self.scale * momentum / (square.sqrt() + 1e-12))
+            self.count += 1
+
+    def keep(self, chosen: Tensor) -> None:
+        """Go on with the starts at positions `chosen` (M,) int64 of those that still go on."""
+        stopped = torch.ones_like(self.rows, dtype=torch.bool)
+        stopped[chosen] = False
+        now, left = int(self.count), self.rows[stopped]
+        for log in (self.R_log, self.t_log, *self.term_log.values()):
+            log[now:, left] = log[now - 1, left].clone()
+        self.target, self.pose = self.target[chosen], self.pose[chosen]
+        for name in ("rows", "object_index", "scale", "momentum", "square"):
+            setattr(self, name, getattr(self, name)[chosen])
+
+    def race(self) -> None:
+        """Stop the starts that others of their image have left behind."""
+        images, group = self.group[self.rows].unique(return_inverse=True)
+        if len(images) < len(self.rows):
+            now = int(self.count)
+            recent = slice(max(now - RECENT, 0), now)
+            terms = {name: log[recent, self.rows].mean(0) for name, log in self.term_log.items()}
+            self.keep(may_win(terms, group, len(images)))
+
+    def advance(self, done: int) -> None:
+        """`step`, as a graph on a GPU; `done` steps came before."""
+        config, on_gpu = self.config, self.pose.R.is_cuda
+        if done and done == round(config.race * config.steps) and not on_gpu:
+            self.race()
+        # two warm-up steps must not outrun the logs
+        if self._replay is None and config.graph and on_gpu and config.steps >= 10:
+            self._replay = self.capture()
+        (self._replay or self.step)()
+
+    def _state(self) -> list[Tensor]:
+        return [self.pose.R, self.pose.position, self.momentum, self.square, self.count]
+
+    def capture(self) -> Callable[[], None]:
+        """`step` recorded as a CUDA graph; the poses stay where they are."""
+        saved = [x.clone() for x in self._state()]
+        replay, _ = capture(self.step)
+        for x, value in zip(self._state(), saved, strict=True):
+            x.copy_(value)
+        return replay
+
+    def run(self, progress: Callable[[int], bool] | None = None) -> Trajectory:
+        """All steps, then the terms at the final poses.
+
+        Args:
+            progress: called with the number of finished steps; False ends the run early.
+        """
+        done = 0
+        for done in range(1, self.config.steps + 1):
+            self.advance(done - 1)
+            if progress is not None and not progress(done):
+                break
+        return self.trajectory()
+
+    @torch.no_grad()
+    def trajectory(self) -> Trajectory:
+        """What happened up to now, the terms at the present poses included."""
+        done = int(self.count)
+        self.jitter[done] = 0.5
+        terms = self.evaluate(torch.zeros_like(self.momentum))
+        if done == self.config.steps and done:
+            self._return(terms["total"] > self.term_log["total"][0, self.rows])
+        rows = slice(0, done + 1)
+        terms = {name: log[rows].clone() for name, log in self.term_log.items()}
+        return Trajectory(terms, self.R_log[rows].clone(), self.t_log[rows].clone(), self.group)
+
+    def _return(self, worse: Tensor) -> None:
+        """Take starts that end worse than they began, (M,) bool, back to their best pose."""
+        if not worse.any():
+            return
+        best = self.term_log["total"][: int(self.count), self.rows].argmin(0)
+        R, t = self.R_log[best, self.rows], self.t_log[best, self.rows]
+        back = PoseParameters(R, t, self.pose.centre)
+        self.pose.R[worse], self.pose.position[worse] = back.R[worse], back.position[worse]
+        self.evaluate(torch.zeros_like(self.momentum))
+
+
+def optimise_poses(
+    target: Target,
+    models: PackedModels,
+    object_index: Tensor,
+    R: Tensor,
+    t: Tensor,
+    objective: SelfSupervision,
+    config: OptimizeConfig,
+    *,
+    group: Tensor | None = None,
+    backend: str = "auto",
+    progress: Callable[[int], bool] | None = None,
+) -> Trajectory:
+    """Pull N start poses to where their renderings explain N image regions.
+
+    Args:
+        target: N regions from `SelfSupervision.observe`; index it to give one image many starts.
+        models: packed models. object_index: (N,) int64, position in `models`.
+        R: (N, 3, 3). t: (N, 3), metres. Start poses, model to camera.
+        objective: L_self with its weights.
+        config: steps and step sizes.
+        group: (N,) int64, which image each start belongs to, if several share one.
+        progress: called with the number of finished steps; return False to stop early.
+
+    Returns:
+        Trajectory with S + 1 rows. Starts of different images do not influence one another.
+    """
+    optimiser = PoseOptimiser(target, models, object_index, R, t, objective, config, backend, group)
+    return optimiser.run(progress)

@@ -1,0 +1,188 @@
+"""Poses of a network pulled onto the sensor image: the single-image optimiser behind a detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from self6d.losses.objective import SelfSupervision
+from self6d.losses.supervised import nearest_symmetric_pose, point_distance
+from self6d.losses.target import Target
+from self6d.network.objects import ObjectTable
+from self6d.network.outputs import Detections
+from self6d.network.roi import masks_in_regions
+from self6d.refinement.health import PoseHealth, judge_poses
+from self6d.refinement.hypotheses import choose_hypotheses, score_hypotheses
+from self6d.refinement.optimizer import OptimizeConfig, Trajectory, optimise_poses
+from self6d.refinement.regions import ModelBoxes, Regions, project_boxes, square_boxes, union_boxes
+from self6d.refinement.starts import make_starts, plausible_starts
+from self6d.render import render
+from self6d.render.models import PackedModels
+from self6d.scene.batch import FrameBatch
+
+ALIKE = 1.1  # starts whose scores differ by less cannot be told apart
+
+
+def observe_detections(
+    sensor: FrameBatch,
+    found: Detections,
+    models: PackedModels,
+    objective: SelfSupervision,
+    size: int,
+    padding: float,
+) -> Target:
+    """Regions around N detections, with their masks, ready to be held against renderings.
+
+    The region holds the detected box and the box of the detected pose's model.
+
+    Args:
+        size: side of the regions, pixels. padding: against the longer side of those boxes.
+    """
+    boxes = ModelBoxes.of(models)
+    K = sensor.K[found.image_index]
+    with torch.no_grad():
+        drawn = project_boxes(boxes, found.object_index, found.R, found.t, K)
+        # a pose far off must not shrink the object to a few pixels of its region
+        side = (found.box[:, 2:] - found.box[:, :2]).amax(1, keepdim=True)
+        near = torch.cat((found.box[:, :2] - side, found.box[:, 2:] + side), 1)
+        drawn = torch.minimum(
+            torch.maximum(drawn, near[:, :2].repeat(1, 2)), near[:, 2:].repeat(1, 2)
+        )
+        region = square_boxes(union_boxes(found.box, drawn), padding)
+        cut = Regions.cut(sensor.images, sensor.depth_m, sensor.K, region, found.image_index, size)
+        masks = masks_in_regions(found, region, (size, size))
+    return objective.observe(
+        cut.rgb,
+        cut.depth_m,
+        masks[:, 0],
+        cut.K,
+        mask_amodal=masks[:, 1] if masks.shape[1] > 1 else None,
+        observed=cut.observed,
+        diameter=boxes.diameter[found.object_index],
+    )
+
+
+@dataclass
+class Refined:
+    """N refined poses and what can be said about them without labels.
+
+    Attributes:
+        R: (N, 3, 3). t: (N, 3), metres.
+        terms: name -> (N,) loss terms at the end. health: of the refined poses.
+        spread: (N,), diameters, how far apart starts that arrived ended; 0 with one start.
+        moved: (N,), diameters, mean distance from the detector's pose, up to symmetry.
+    """
+
+    R: Tensor
+    t: Tensor
+    terms: dict[str, Tensor]
+    health: PoseHealth
+    spread: Tensor
+    moved: Tensor
+
+
+def refine_detections(
+    sensor: FrameBatch,
+    found: Detections,
+    models: PackedModels,
+    objects: ObjectTable,
+    objective: SelfSupervision,
+    config: OptimizeConfig,
+    *,
+    seed: int = 0,
+    chunk: int = 64,
+) -> Refined:
+    """Optimise the poses of detections on their frames, from several starts each.
+
+    Args:
+        sensor: the frames. found: N detections in them, with poses and masks.
+        models: packed, and objects: geometry, both in the order of `object_index`.
+        objective: L_self. config: `region`, `padding`, `flips`, `starts`, `steps`, ...
+        chunk: starts optimised at a time, bounds the memory.
+    """
+    parts = []
+    starts = (4 if config.flips else 1) * config.starts
+    per_chunk = max(1, chunk // starts)
+    for first in range(0, len(found), per_chunk):
+        rows = torch.arange(first, min(first + per_chunk, len(found)), device=found.R.device)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + first)
+        parts.append(_refine(sensor, found[rows], models, objects, objective, config, generator))
+    return Refined(
+        torch.cat([p.R for p in parts]),
+        torch.cat([p.t for p in parts]),
+        {k: torch.cat([p.terms[k] for p in parts]) for k in parts[0].terms},
+        PoseHealth(
+            torch.cat([p.health.mask_iou for p in parts]),
+            torch.cat([p.health.depth_inliers for p in parts]),
+        ),
+        torch.cat([p.spread for p in parts]),
+        torch.cat([p.moved for p in parts]),
+    )
+
+
+def _refine(
+    sensor: FrameBatch,
+    found: Detections,
+    models: PackedModels,
+    objects: ObjectTable,
+    objective: SelfSupervision,
+    config: OptimizeConfig,
+    generator: torch.Generator,
+) -> Refined:
+    n = len(found)
+    target = observe_detections(sensor, found, models, objective, config.region, config.padding)
+    R, t, group = make_starts(
+        found.R.detach(), found.t.detach(), found.object_index, models, config, generator
+    )
+    likely = plausible_starts(target, models, R, t, group, found.object_index, objective)
+    R, t, group = R[likely], t[likely], group[likely]
+    index = found.object_index[group]
+    trajectory = optimise_poses(target[group], models, index, R, t, objective, config, group=group)
+    terms = trajectory.final()
+    best = choose_hypotheses(terms, group, n)
+    R, t = trajectory.R[-1, best], trajectory.t[-1, best]
+    rendering = render(
+        R, t, target.K, models, (config.region, config.region),
+        object_index=found.object_index, soft_mask=False,
+    )  # fmt: skip
+    diameter = objects.diameter[found.object_index]
+    moved = _distance(found.R, found.t, R, t, objects, found.object_index) / diameter
+    return Refined(
+        R,
+        t,
+        {name: value[best] for name, value in terms.items()},
+        judge_poses(objective, target, rendering, diameter),
+        _spread(trajectory, terms, group, best, objects, index),
+        moved,
+    )
+
+
+def _distance(
+    R: Tensor, t: Tensor, R_other: Tensor, t_other: Tensor, objects: ObjectTable, index: Tensor
+) -> Tensor:
+    """(N,), metres, mean distance of the model points between poses, up to symmetry."""
+    points = objects.points[index]
+    near = nearest_symmetric_pose(R, t, R_other, t_other, points, objects.symmetries[index])
+    return point_distance(R, t, *near, points)
+
+
+def _spread(
+    trajectory: Trajectory,
+    terms: dict[str, Tensor],
+    group: Tensor,
+    best: Tensor,
+    objects: ObjectTable,
+    index: Tensor,
+) -> Tensor:
+    """(G,), diameters: mean distance to the chosen pose of the starts judged about as good."""
+    chosen = best[group]
+    R, t = trajectory.R[-1], trajectory.t[-1]
+    away = _distance(R, t, R[chosen], t[chosen], objects, index) / objects.diameter[index]
+    score = score_hypotheses(terms, group, len(best))
+    alike = score <= ALIKE * score[chosen]
+    alike[best] = False
+    total = away.new_zeros(len(best)).index_add_(0, group, away * alike)
+    count = away.new_zeros(len(best)).index_add_(0, group, alike.to(away.dtype))
+    return total / count.clamp_min(1)

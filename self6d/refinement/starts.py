@@ -1,0 +1,86 @@
+"""Start poses around given ones, and which of them are worth optimising."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from self6d.losses.objective import SelfSupervision
+from self6d.losses.target import Target
+from self6d.refinement.health import judge_poses
+from self6d.refinement.optimizer import OptimizeConfig
+from self6d.refinement.pose_parameters import PoseParameters
+from self6d.refinement.regions import ModelBoxes
+from self6d.render import render
+from self6d.render.models import PackedModels
+
+
+def half_turns(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
+    """(4, 3, 3): identity and the half turns about the x, y and z axis."""
+    signs = [[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
+    return torch.diag_embed(torch.tensor(signs, dtype=dtype, device=device))
+
+
+def make_starts(
+    R: Tensor,
+    t: Tensor,
+    object_index: Tensor,
+    models: PackedModels,
+    config: OptimizeConfig,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Start poses around given ones: perturbed, and turned by 180 degrees about the centre.
+
+    Args:
+        R: (N, 3, 3). t: (N, 3), metres. object_index: (N,) int64.
+        generator: on the CPU, so that every device draws the same starts.
+
+    Returns:
+        R (N x S, 3, 3), t (N x S, 3), and group (N x S,) int64: which of the N each belongs to. The
+        first of each group is the given pose.
+    """
+    boxes = ModelBoxes.of(models)
+    turns = half_turns(R.dtype, R.device) if config.flips else half_turns(R.dtype, R.device)[:1]
+    per_pose = len(turns) * config.starts
+    group = torch.arange(len(R), device=R.device).repeat_interleave(per_pose)
+    noise = torch.randn(len(R), per_pose, 6, generator=generator, dtype=torch.float64)
+    noise[:, : len(turns)] = 0  # one plain start of each turn
+    noise = noise.flatten(0, 1).to(R)
+    scale = (config.start_shift * boxes.diameter[object_index[group]])[:, None].to(R.dtype)
+    turn = turns.repeat(config.starts, 1, 1).repeat(len(R), 1, 1)
+    pose = PoseParameters(R[group], t[group], boxes.centre[object_index[group]].to(R.dtype))
+    pose.R = pose.R @ turn
+    pose.move(torch.cat((noise[:, :3] * config.start_angle, noise[:, 3:] * scale), 1))
+    return pose.R, pose.translation(pose.R, pose.position), group
+
+
+def plausible_starts(
+    target: Target,
+    models: PackedModels,
+    R: Tensor,
+    t: Tensor,
+    group: Tensor,
+    object_index: Tensor,
+    objective: SelfSupervision,
+    share: float = 0.75,
+) -> Tensor:
+    """Starts worth optimising: a group's first, and those that fill its mask about as well.
+
+    Most half turns of most objects do not.
+
+    Args:
+        target: one region a group. R: (N, 3, 3). t: (N, 3), metres. group: (N,) int64, sorted.
+        object_index: (G,) int64. objective: decides what an occluder hides.
+        share: of the mask IoU of the group's first start.
+
+    Returns:
+        (M,) int64, positions in N.
+    """
+    size = (target.mask.shape[-2], target.mask.shape[-1])
+    many = target[group]
+    index = object_index[group]
+    rendering = render(R, t, many.K, models, size, object_index=index, soft_mask=False)
+    iou = judge_poses(objective, many, rendering, torch.ones_like(t[:, 0])).mask_iou
+    first = torch.ones_like(group, dtype=torch.bool)
+    first[1:] = group[1:] != group[:-1]
+    return (first | (iou >= share * iou[first][group])).nonzero()[:, 0]

@@ -1,0 +1,216 @@
+"""Numba kernel that carries the gradients of one band of rows to the pose.
+
+Covered pixels. A pixel's ray d (unit z) meets the plane of its face, normal n, at depth
+z = n.v0 / n.d with barycentrics b. If corner i moves by delta, z changes by b_i n.delta / n.d and
+barycentric k by -b_i gamma_k.(I - d n^T / n.d) delta, gamma_k being the gradient of b_k within the
+plane. So every corner receives b_i q with one vector a pixel,
+
+    q = g_z n / n.d - (I - n d^T / n.d) sum_k g_bk gamma_k.
+
+Uncovered pixels pass the soft mask's gradient through the nearest point of each face's outline to
+the two corners v of that edge. Either way the pose and the camera need only two sums over the
+points p that receive a vector q, s = sum q and A = sum q p^T (camera frame): dt = s,
+dR = (A - s t^T) R, and `cpu.camera_gradient` for K, whose change moves the rays by -z q.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from self6d.numba_tools import jit, u64
+from self6d.render.cpu.forward import face_normal, texture_level, trilinear_all
+from self6d.render.cpu.kernels import LANES, screen_barycentrics
+from self6d.render.cpu.soft import find_uncovered, soft_box, soften_backward
+
+SUMS = 12  # s (3), A (9, row-major)
+
+
+@jit
+def backward_band(
+    cam, pix, faces, entries, K, R, colors, uv, texels, mips, levels, sigma_inv, box_x, box_y,
+    row0, row1, soft, face_id, free, g_rgb, g_depth, g_mask, sums, g_vertices, g_colors,
+):  # fmt: skip
+    """Add the gradients of rows row0 <= row < row1 of one item.
+
+    Args:
+        g_rgb (3, H, W), g_depth, g_mask (H, W): incoming, or of size 0 where there is none.
+        sums: (SUMS,) float64, out.
+        g_vertices, g_colors: (V, 3) float64, added to; of size 0 where not required.
+    """
+    sums[:] = 0
+    if len(entries) == 0:
+        return
+    if g_rgb.size > 0 or g_depth.size > 0:
+        covered_pixels(
+            cam, pix, faces, K, R, colors, uv, texels, mips, levels, row0, row1, face_id,
+            g_rgb, g_depth, sums, g_vertices, g_colors,
+        )  # fmt: skip
+    if soft and g_mask.size > 0:
+        uncovered_pixels(
+            cam, pix, faces, entries, K, R, sigma_inv, box_x, box_y, row0, row1, face_id, free,
+            g_mask, sums, g_vertices,
+        )  # fmt: skip
+
+
+@jit
+def covered_pixels(
+    cam, pix, faces, K, R, colors, uv, texels, mips, levels, row0, row1, face_id, g_rgb, g_depth,
+    sums, g_vertices, g_colors,
+):  # fmt: skip
+    """Colour and depth."""
+    width = face_id.shape[1]
+    colored, deep, plain = g_rgb.size > 0, g_depth.size > 0, levels == 0
+    s0, s1, s2 = 0.0, 0.0, 0.0
+    a00, a01, a02, a10, a11, a12, a20, a21, a22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    last = -1
+    i = j = k = u64(0)
+    nx, ny, nz, square = 0.0, 0.0, 0.0, 0.0
+    w0a, w0b, w0c, w1a, w1b, w1c, w2a, w2b, w2c = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    rx, ry, rz, gx, gy, gz, bx, by, bz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    skew, inverse_fx = K[0, 1] / np.float64(K[0, 0]), 1.0 / np.float64(K[0, 0])
+    for row in range(row0, row1):
+        y, r = row + 0.5, u64(row)
+        dy = (y - K[1, 2]) / K[1, 1]
+        for column in range(width):
+            c = u64(column)
+            f = face_id[r, c]
+            if f < 0:
+                continue
+            x = column + 0.5
+            dx = (x - K[0, 2]) * inverse_fx - skew * dy
+            if f != last:
+                last, at = f, u64(f)
+                i, j, k = u64(faces[at, 0]), u64(faces[at, 1]), u64(faces[at, 2])
+                w0a, w0b, w0c, w1a, w1b, w1c, w2a, w2b, w2c = screen_barycentrics(
+                    cam, pix, K, i, j, k
+                )
+                nx, ny, nz = face_normal(cam, i, j, k)
+                square = nx * nx + ny * ny + nz * nz
+                if plain and square > 0:
+                    rx, ry, rz = slope(
+                        cam, i, j, k, nx, ny, nz, square, colors[i, 0], colors[j, 0], colors[k, 0]
+                    )
+                    gx, gy, gz = slope(
+                        cam, i, j, k, nx, ny, nz, square, colors[i, 1], colors[j, 1], colors[k, 1]
+                    )
+                    bx, by, bz = slope(
+                        cam, i, j, k, nx, ny, nz, square, colors[i, 2], colors[j, 2], colors[k, 2]
+                    )
+            facing = nx * dx + ny * dy + nz
+            if facing == 0 or square == 0:
+                continue
+            b0, b1, b2 = w0a * x + w0b * y + w0c, w1a * x + w1b * y + w1c, w2a * x + w2b * y + w2c
+            z = 1.0 / (b0 + b1 + b2)
+            b0, b1, b2 = b0 * z, b1 * z, b2 * z
+            along = np.float64(g_depth[r, c]) if deep else 0.0
+            hx, hy, hz = 0.0, 0.0, 0.0  # sum_k g_bk gamma_k
+            if colored:
+                red, green, blue = g_rgb[0, r, c], g_rgb[1, r, c], g_rgb[2, r, c]
+                if plain:
+                    hx = red * rx + green * gx + blue * bx
+                    hy = red * ry + green * gy + blue * by
+                    hz = red * rz + green * gz + blue * bz
+                    if len(g_colors) > 0:
+                        add_colors(g_colors, i, j, k, b0, b1, b2, red, green, blue)
+                else:
+                    u = b0 * uv[f, 0, 0] + b1 * uv[f, 1, 0] + b2 * uv[f, 2, 0]
+                    v = b0 * uv[f, 0, 1] + b1 * uv[f, 1, 1] + b2 * uv[f, 2, 1]
+                    level = texture_level(cam, i, j, k, uv[f], mips, dx, dy, z, K[0, 0] * K[1, 1])
+                    t = trilinear_all(texels, mips, levels, level, u, v)
+                    gu = red * t[3] + green * t[4] + blue * t[5]
+                    gv = red * t[6] + green * t[7] + blue * t[8]
+                    hx, hy, hz = slope(
+                        cam, i, j, k, nx, ny, nz, square,
+                        gu * uv[f, 0, 0] + gv * uv[f, 0, 1],
+                        gu * uv[f, 1, 0] + gv * uv[f, 1, 1],
+                        gu * uv[f, 2, 0] + gv * uv[f, 2, 1],
+                    )  # fmt: skip
+            along = (along + hx * dx + hy * dy + hz) / facing
+            qx, qy, qz = along * nx - hx, along * ny - hy, along * nz - hz
+            px, py = z * dx, z * dy
+            s0, s1, s2 = s0 + qx, s1 + qy, s2 + qz
+            a00, a01, a02 = a00 + qx * px, a01 + qx * py, a02 + qx * z
+            a10, a11, a12 = a10 + qy * px, a11 + qy * py, a12 + qy * z
+            a20, a21, a22 = a20 + qz * px, a21 + qz * py, a22 + qz * z
+            if len(g_vertices) > 0:
+                add_vertex(R, i, b0 * qx, b0 * qy, b0 * qz, g_vertices)
+                add_vertex(R, j, b1 * qx, b1 * qy, b1 * qz, g_vertices)
+                add_vertex(R, k, b2 * qx, b2 * qy, b2 * qz, g_vertices)
+    total = (s0, s1, s2, a00, a01, a02, a10, a11, a12, a20, a21, a22)
+    for n in range(SUMS):
+        sums[n] += total[n]
+
+
+@jit
+def slope(cam, i, j, k, nx, ny, nz, square, c0, c1, c2):
+    """Gradient within the plane of a quantity given at the corners.
+
+    sum_k c_k gamma_k = n x sum_k c_k (edge opposite to k) / |n|^2.
+    """
+    ex = c0 * (cam[k, 0] - cam[j, 0]) + c1 * (cam[i, 0] - cam[k, 0]) + c2 * (cam[j, 0] - cam[i, 0])
+    ey = c0 * (cam[k, 1] - cam[j, 1]) + c1 * (cam[i, 1] - cam[k, 1]) + c2 * (cam[j, 1] - cam[i, 1])
+    ez = c0 * (cam[k, 2] - cam[j, 2]) + c1 * (cam[i, 2] - cam[k, 2]) + c2 * (cam[j, 2] - cam[i, 2])
+    return (ny * ez - nz * ey) / square, (nz * ex - nx * ez) / square, (nx * ey - ny * ex) / square
+
+
+@jit
+def add_colors(g_colors, i, j, k, b0, b1, b2, red, green, blue):
+    """Spread a pixel's gradient over the colours of three corners."""
+    for n in range(3):
+        g = red if n == 0 else (green if n == 1 else blue)
+        g_colors[i, n] += b0 * g
+        g_colors[j, n] += b1 * g
+        g_colors[k, n] += b2 * g
+
+
+@jit
+def add_vertex(R, i, gx, gy, gz, g_vertices):
+    """Camera-frame gradient to the model frame."""
+    for n in range(3):
+        g_vertices[i, n] += R[0, n] * gx + R[1, n] * gy + R[2, n] * gz
+
+
+@jit
+def uncovered_pixels(
+    cam, pix, faces, entries, K, R, sigma_inv, box_x, box_y, row0, row1, face_id, free, g_mask,
+    sums, g_vertices,
+):  # fmt: skip
+    """Soft mask."""
+    height, width = face_id.shape
+    rows = row1 - row0
+    after, before = np.empty((rows, width), np.int32), np.empty((rows, width), np.int32)
+    find_uncovered(face_id[row0:row1], after, before)
+    sx, sy = 2.0 / width, 2.0 / height
+    g = np.empty(6, np.float32)
+    seed = np.zeros((rows, width + LANES), np.float32)
+    seed[:, :width] = g_mask[row0:row1]
+    spared = free[row0:row1]
+    for n in range(len(entries)):
+        f = u64(entries[n])
+        i, j, k = u64(faces[f, 0]), u64(faces[f, 1]), u64(faces[f, 2])
+        left, right, top, bottom = soft_box(pix, i, j, k, box_x, box_y, row0, row1, width)
+        while top <= bottom and after[u64(top - row0), u64(left)] > right:
+            top += 1
+        if top > bottom:
+            continue
+        soften_backward(
+            pix, i, j, k, left, right, top, bottom, row0, sx, sy, sigma_inv, after, before, spared,
+            seed, g,
+        )  # fmt: skip
+        for corner in range(3):
+            if g[2 * corner] != 0 or g[2 * corner + 1] != 0:
+                v = i if corner == 0 else (j if corner == 1 else k)
+                gx, gy = np.float64(g[2 * corner]), np.float64(g[2 * corner + 1])
+                # a projected corner's gradient, per pixel, to the corner itself
+                inverse = 1.0 / cam[v, 2]
+                qx = gx * K[0, 0] * inverse
+                qy = (gx * K[0, 1] + gy * K[1, 1]) * inverse
+                qz = -(qx * cam[v, 0] + qy * cam[v, 1]) * inverse
+                for axis in range(3):
+                    q = qx if axis == 0 else (qy if axis == 1 else qz)
+                    sums[axis] += q
+                    sums[3 + 3 * axis] += q * cam[v, 0]
+                    sums[4 + 3 * axis] += q * cam[v, 1]
+                    sums[5 + 3 * axis] += q * cam[v, 2]
+                if len(g_vertices) > 0:
+                    add_vertex(R, v, qx, qy, qz, g_vertices)

@@ -1,0 +1,199 @@
+"""Numba kernel that renders one band of rows: visibility, colour, depth and soft mask."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from self6d.numba_tools import jit, u64
+from self6d.render.cpu.kernels import LANES, rasterise, screen_barycentrics
+from self6d.render.cpu.soft import soften
+from self6d.render.shading import CREASE_COS
+
+
+@jit
+def forward_band(
+    cam, pix, faces, entries, K, R, colors, normals, uv, texels, mips, levels, light,
+    near, sigma_inv, box_x, box_y, row0, row1, soft, rgb, depth, mask, face_id, free,
+):  # fmt: skip
+    """Render rows row0 <= row < row1 of one item.
+
+    Args:
+        cam, pix, entries: from `prepare`, entries of this band. faces: (F, 3).
+        colors, normals: (V, 3). uv: (F, 3, 2). mips: (15, 3). light: (5 + 6 L,) or (0,).
+        rgb (3, H, W), depth, mask, face_id (H, W), free (H, W + LANES): outputs; free is
+            the product of misses.
+    """
+    height, width = depth.shape
+    rows = row1 - row0
+    rgb[:, row0:row1] = 0
+    depth[row0:row1] = 0
+    if len(entries) == 0:
+        face_id[row0:row1] = -1
+        mask[row0:row1] = 0
+        free[row0:row1] = 1
+        return
+    seen, nearest = np.empty((rows, width + LANES), np.int32), np.empty((rows, width + LANES))
+    rasterise(cam, pix, faces, entries, K, near, row0, row1, width, seen, nearest)
+    last = -1
+    i = j = k = u64(0)
+    w0a, w0b, w0c, w1a, w1b, w1c, w2a, w2b, w2c = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for row in range(row0, row1):
+        y, r = row + 0.5, u64(row)
+        dy = (y - K[1, 2]) / K[1, 1]
+        for column in range(width):
+            c = u64(column)
+            f = seen[u64(row - row0), c]
+            face_id[r, c] = f
+            mask[r, c] = f >= 0
+            if f < 0:
+                continue
+            x = column + 0.5
+            dx = (x - K[0, 2] - K[0, 1] * dy) / K[0, 0]
+            if f != last:
+                last, at = f, u64(f)
+                i, j, k = u64(faces[at, 0]), u64(faces[at, 1]), u64(faces[at, 2])
+                w0a, w0b, w0c, w1a, w1b, w1c, w2a, w2b, w2c = screen_barycentrics(
+                    cam, pix, K, i, j, k
+                )
+            b0, b1, b2 = w0a * x + w0b * y + w0c, w1a * x + w1b * y + w1c, w2a * x + w2b * y + w2c
+            z = 1.0 / (b0 + b1 + b2)
+            b0, b1, b2 = b0 * z, b1 * z, b2 * z
+            if levels > 0:
+                u = b0 * uv[f, 0, 0] + b1 * uv[f, 1, 0] + b2 * uv[f, 2, 0]
+                v = b0 * uv[f, 0, 1] + b1 * uv[f, 1, 1] + b2 * uv[f, 2, 1]
+                level = texture_level(cam, i, j, k, uv[f], mips, dx, dy, z, K[0, 0] * K[1, 1])
+                red, green, blue = trilinear(texels, mips, levels, level, u, v)
+            else:
+                red = b0 * colors[i, 0] + b1 * colors[j, 0] + b2 * colors[k, 0]
+                green = b0 * colors[i, 1] + b1 * colors[j, 1] + b2 * colors[k, 1]
+                blue = b0 * colors[i, 2] + b1 * colors[j, 2] + b2 * colors[k, 2]
+            if len(light) > 0:
+                nx, ny, nz = shading_normal(cam, normals, R, i, j, k, b0, b1, b2, dx, dy)
+                red, green, blue = lit(red, green, blue, nx, ny, nz, dx, dy, light)
+            rgb[0, r, c] = red
+            rgb[1, r, c] = green
+            rgb[2, r, c] = blue
+            depth[r, c] = z
+    if soft:
+        visible, band = seen[:, :width], free[row0:row1]
+        soften(
+            pix, faces, entries, sigma_inv, box_x, box_y, row0, row1, height, width, visible, band
+        )
+        for n in range(rows):
+            for column in range(width):
+                mask[row0 + n, column] = 1 - band[n, column]
+
+
+@jit
+def face_normal(cam, i, j, k):
+    """Cross product of two edges; twice the face's area long."""
+    ax, ay, az = cam[j, 0] - cam[i, 0], cam[j, 1] - cam[i, 1], cam[j, 2] - cam[i, 2]
+    bx, by, bz = cam[k, 0] - cam[i, 0], cam[k, 1] - cam[i, 1], cam[k, 2] - cam[i, 2]
+    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+
+
+@jit
+def texture_level(cam, i, j, k, uv, mips, dx, dy, z, fxfy):
+    """Mip level whose texels are as large as the pixel.
+
+    A pixel covers z^2 |n| / (|n.d| fx fy) of the face's plane, n being the unscaled normal; texels
+    per area of plane are |du x dv| Tw Th / |n|.
+    """
+    nx, ny, nz = face_normal(cam, i, j, k)
+    du, dv = uv[1, 0] - uv[0, 0], uv[1, 1] - uv[0, 1]
+    eu, ev = uv[2, 0] - uv[0, 0], uv[2, 1] - uv[0, 1]
+    area = abs(du * ev - dv * eu) * mips[0, 1] * mips[0, 2]
+    facing = max(abs(nx * dx + ny * dy + nz), 1e-30)
+    return 0.5 * math.log2(max(area * z * z / (facing * fxfy), 1e-12))
+
+
+@jit
+def bilinear(texels, first, w, h, u, v):
+    """Texture at (u, v), repeating, and its derivatives: r, g, b, then each by u, then by v."""
+    x, y = u * w - 0.5, (1 - v) * h - 0.5
+    x0, y0 = math.floor(x), math.floor(y)
+    fx, fy = x - x0, y - y0
+    c0, r0 = int(x0) % w, int(y0) % h
+    c1, r1 = (c0 + 1) % w, (r0 + 1) % h
+    t00, t01 = texels[first + r0 * w + c0], texels[first + r0 * w + c1]
+    t10, t11 = texels[first + r1 * w + c0], texels[first + r1 * w + c1]
+    out = np.empty(9, np.float64)
+    for channel in range(3):
+        shift = 8 * channel
+        a, b = ((t00 >> shift) & 255) / 255.0, ((t01 >> shift) & 255) / 255.0
+        c, d = ((t10 >> shift) & 255) / 255.0, ((t11 >> shift) & 255) / 255.0
+        top, low = a + (b - a) * fx, c + (d - c) * fx
+        out[channel] = top + (low - top) * fy
+        out[3 + channel] = ((b - a) * (1 - fy) + (d - c) * fy) * w
+        out[6 + channel] = -(low - top) * h
+    return out
+
+
+@jit
+def trilinear_all(texels, mips, levels, level, u, v):
+    """Colour and its derivatives by u and v (9 numbers) at a fractional mip level."""
+    level = min(max(level, 0.0), levels - 1.0)
+    fine = min(int(level), max(levels - 2, 0))
+    share = level - fine
+    out = bilinear(texels, mips[fine, 0], mips[fine, 1], mips[fine, 2], u, v)
+    if share > 0:
+        coarse = bilinear(texels, mips[fine + 1, 0], mips[fine + 1, 1], mips[fine + 1, 2], u, v)
+        for n in range(9):
+            out[n] += (coarse[n] - out[n]) * share
+    return out
+
+
+@jit
+def trilinear(texels, mips, levels, level, u, v):
+    """Colour at a fractional mip level."""
+    out = trilinear_all(texels, mips, levels, level, u, v)
+    return out[0], out[1], out[2]
+
+
+@jit
+def shading_normal(cam, normals, R, i, j, k, b0, b1, b2, dx, dy):
+    """Unit normal in the camera frame, smooth where the surface is, facing the camera."""
+    nx, ny, nz = face_normal(cam, i, j, k)
+    length = math.sqrt(nx * nx + ny * ny + nz * nz)
+    nx, ny, nz = nx / length, ny / length, nz / length
+    side = -1.0 if nx * dx + ny * dy + nz > 0 else 1.0
+    sx, sy, sz = 0.0, 0.0, 0.0
+    for n in range(3):
+        vertex = i if n == 0 else (j if n == 1 else k)
+        weight = b0 if n == 0 else (b1 if n == 1 else b2)
+        x, y, z = normals[vertex, 0], normals[vertex, 1], normals[vertex, 2]
+        mx = R[0, 0] * x + R[0, 1] * y + R[0, 2] * z
+        my = R[1, 0] * x + R[1, 1] * y + R[1, 2] * z
+        mz = R[2, 0] * x + R[2, 1] * y + R[2, 2] * z
+        if nx * mx + ny * my + nz * mz < CREASE_COS:
+            mx, my, mz = nx, ny, nz
+        sx, sy, sz = sx + weight * mx, sy + weight * my, sz + weight * mz
+    scale = side / max(math.sqrt(sx * sx + sy * sy + sz * sz), 1e-12)
+    return sx * scale, sy * scale, sz * scale
+
+
+@jit
+def lit(red, green, blue, nx, ny, nz, dx, dy, light):
+    """`Shading`'s equation at one pixel."""
+    scale = -1.0 / math.sqrt(dx * dx + dy * dy + 1)
+    vx, vy, vz = dx * scale, dy * scale, scale
+    dr, dg, db = np.float64(light[0]), np.float64(light[1]), np.float64(light[2])
+    sr, sg, sb = 0.0, 0.0, 0.0
+    for n in range(5, len(light), 6):
+        lx, ly, lz = light[n], light[n + 1], light[n + 2]
+        facing = nx * lx + ny * ly + nz * lz
+        if facing > 0:
+            hx, hy, hz = vx + lx, vy + ly, vz + lz
+            length = max(math.sqrt(hx * hx + hy * hy + hz * hz), 1e-12)
+            halfway = max((nx * hx + ny * hy + nz * hz) / length, 0.0)
+            shine = halfway ** light[4]
+            dr, sr = dr + facing * light[n + 3], sr + shine * light[n + 3]
+            dg, sg = dg + facing * light[n + 4], sg + shine * light[n + 4]
+            db, sb = db + facing * light[n + 5], sb + shine * light[n + 5]
+    return (
+        min(max(red * dr + light[3] * sr, 0.0), 1.0),
+        min(max(green * dg + light[3] * sg, 0.0), 1.0),
+        min(max(blue * db + light[3] * sb, 0.0), 1.0),
+    )

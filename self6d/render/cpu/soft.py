@@ -1,0 +1,199 @@
+"""Numba kernels of the soft mask, forward and backward.
+
+The loop over the pixels of a row has no branches and runs for whole groups of LANES, so that the
+compiler turns it into vector instructions: covered pixels take part and multiply a zero.
+Arithmetic is float32 relative to the face's first corner.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from self6d.numba_tools import jit, u64, vector
+from self6d.render.cpu.kernels import LANES
+
+f32 = np.float32
+
+
+@jit
+def find_uncovered(face_id, after, before):
+    """Where uncovered pixels are in each row of a band.
+
+    Args:
+        face_id: (rows, W). after, before: (rows, W) int32, out: the first uncovered column at or
+            after each one (W if none), and the last at or before it (-1 if none).
+    """
+    rows, width = face_id.shape
+    for n in range(rows):
+        r, last = u64(n), -1
+        for column in range(width):
+            if face_id[r, u64(column)] < 0:
+                last = column
+            before[r, u64(column)] = last
+        last = width
+        for column in range(width - 1, -1, -1):
+            if face_id[r, u64(column)] < 0:
+                last = column
+            after[r, u64(column)] = last
+
+
+@jit
+def soft_box(pix, i, j, k, box_x, box_y, row0, row1, width):
+    """Pixels of a band whose centre is in a face's enlarged box: left, right, top, bottom.
+
+    Inclusive; empty for a face that is not wholly beyond the near plane.
+    """
+    x0 = min(pix[i, 0], pix[j, 0], pix[k, 0]) - box_x - 0.5
+    x1 = max(pix[i, 0], pix[j, 0], pix[k, 0]) + box_x - 0.5
+    y0 = min(pix[i, 1], pix[j, 1], pix[k, 1]) - box_y - 0.5
+    y1 = max(pix[i, 1], pix[j, 1], pix[k, 1]) + box_y - 0.5
+    # x0 <= column < x1 and y0 < row <= y1: kaolin's half-open box, its y axis being up
+    left = math.ceil(max(x0, 0.0))
+    right = math.ceil(min(x1, float(width))) - 1
+    top = math.floor(max(y0, row0 - 1.0)) + 1
+    bottom = math.floor(min(y1, row1 - 1.0))
+    if left > right or pix[i, 2] == 0 or pix[j, 2] == 0 or pix[k, 2] == 0:
+        bottom = top - 1
+    return left, right, top, bottom
+
+
+@jit
+def outline(pix, i, j, k, sx, sy):
+    """A face in image units about its first corner.
+
+    Returns:
+        (x, y) of the corners 1 and 2, and 1 / |edge|^2 of the three edges 01, 12, 20; float32.
+    """
+    x1, y1 = (pix[j, 0] - pix[i, 0]) * sx, (pix[j, 1] - pix[i, 1]) * sy
+    x2, y2 = (pix[k, 0] - pix[i, 0]) * sx, (pix[k, 1] - pix[i, 1]) * sy
+    u = 1.0 / max(x1 * x1 + y1 * y1, 1e-30)
+    v = 1.0 / max((x2 - x1) ** 2 + (y2 - y1) ** 2, 1e-30)
+    w = 1.0 / max(x2 * x2 + y2 * y2, 1e-30)
+    return f32(x1), f32(y1), f32(x2), f32(y2), f32(u), f32(v), f32(w)
+
+
+@vector
+def nearest_on(px, py, ux, uy, inverse):
+    """Nearest point s u, 0 <= s <= 1, of a segment from the origin: s and the offset from it."""
+    s = min(max((px * ux + py * uy) * inverse, f32(0)), f32(1))
+    return s, px - s * ux, py - s * uy
+
+
+@vector
+def negative_exp(x):
+    """exp(-x) for x >= 0, float32, relative error under 2e-7; 0 beyond x = 87."""
+    t = min(x, f32(87)) * f32(1.44269504)
+    whole = np.int32(t + f32(0.5))
+    r = (f32(whole) - t) * f32(0.69314718)
+    p = f32(1 / 720)
+    p = p * r + f32(1 / 120)
+    p = p * r + f32(1 / 24)
+    p = p * r + f32(1 / 6)
+    p = p * r + f32(0.5)
+    p = p * r + f32(1)
+    p = p * r + f32(1)
+    scale = np.int32((np.int32(127) - whole) << np.int32(23)).view(np.float32)
+    return p * scale if x < f32(87) else f32(0)
+
+
+@vector
+def miss_of(x, p):
+    """1 - exp(-x), never 0, given p = exp(-x)."""
+    x = max(x, f32(1e-12))
+    small = x * (f32(1) - x * (f32(0.5) - x * f32(1 / 6)))
+    return small if x < f32(0.03) else f32(1) - p
+
+
+@vector
+def soften(pix, faces, entries, sigma_inv, box_x, box_y, row0, row1, height, width, face_id, free):
+    """Product over faces of (1 - probability), for the uncovered pixels of a band.
+
+    Args:
+        face_id: (rows, W). free: (rows, W + LANES) float32, out: the product; 0 where covered.
+    """
+    rows = row1 - row0
+    for n in range(rows):
+        for c in range(width):
+            free[n, c] = 1.0 if face_id[n, c] < 0 else 0.0
+        free[n, width:] = 0.0
+    after, before = np.empty((rows, width), np.int32), np.empty((rows, width), np.int32)
+    find_uncovered(face_id, after, before)
+    sx, sy, sharp, step = 2.0 / width, 2.0 / height, f32(sigma_inv), f32(2.0 / width)
+    one, zero = f32(1), f32(0)
+    for n in range(len(entries)):
+        f = u64(entries[n])
+        i, j, k = u64(faces[f, 0]), u64(faces[f, 1]), u64(faces[f, 2])
+        left, right, top, bottom = soft_box(pix, i, j, k, box_x, box_y, row0, row1, width)
+        x1, y1, x2, y2, u, v, w = zero, zero, zero, zero, zero, zero, zero
+        ready = False
+        for row in range(top, bottom + 1):
+            r = u64(row - row0)
+            low = after[r, u64(left)]
+            if low > right:
+                continue
+            if not ready:  # most faces touch no uncovered pixel
+                x1, y1, x2, y2, u, v, w = outline(pix, i, j, k, sx, sy)
+                ready = True
+            count, first = before[r, u64(right)] - low + 1, u64(low)
+            px, py = f32((low + 0.5 - pix[i, 0]) * sx), f32((row + 0.5 - pix[i, 1]) * sy)
+            for lane in range((count + LANES - 1) & -LANES):
+                x, at = px + f32(lane) * step, first + u64(lane)
+                _, ax, ay = nearest_on(x, py, x1, y1, u)
+                _, bx, by = nearest_on(x - x1, py - y1, x2 - x1, y2 - y1, v)
+                _, cx, cy = nearest_on(x, py, x2, y2, w)
+                d = min(ax * ax + ay * ay, bx * bx + by * by, cx * cx + cy * cy) * sharp
+                left_over = free[r, at] * (miss_of(d, negative_exp(d)) if lane < count else one)
+                free[r, at] = left_over if left_over > f32(1e-30) else zero  # no subnormals: slow
+
+
+@vector
+def soften_backward(
+    pix, i, j, k, left, right, top, bottom, row0, sx, sy, sigma_inv, after, before, free, seed, g
+):
+    """Gradient of `soften` for one face: d loss / d (corner x, y), per pixel, into g (6,) float32.
+
+    With d2 to the nearest of the three edges, d mask / d d2 = -sigma_inv p prod_others (1 - p).
+
+    Args:
+        after, before: from `find_uncovered`. free, seed: (rows, W + LANES), the product and the
+            incoming gradient; 0 in the padding.
+    """
+    x1, y1, x2, y2, u, v, w = outline(pix, i, j, k, sx, sy)
+    sharp, step, one, zero = f32(sigma_inv), f32(sx), f32(1), f32(0)
+    g0x, g0y, g1x, g1y, g2x, g2y = zero, zero, zero, zero, zero, zero
+    for row in range(top, bottom + 1):
+        r = u64(row - row0)
+        low = after[r, u64(left)]
+        if low > right:
+            continue
+        count, first = before[r, u64(right)] - low + 1, u64(low)
+        px, py = f32((low + 0.5 - pix[i, 0]) * sx), f32((row + 0.5 - pix[i, 1]) * sy)
+        for lane in range((count + LANES - 1) & -LANES):
+            x, at = px + f32(lane) * step, first + u64(lane)
+            s, dx, dy = nearest_on(x, py, x1, y1, u)
+            t, bx, by = nearest_on(x - x1, py - y1, x2 - x1, y2 - y1, v)
+            q, cx, cy = nearest_on(x, py, x2, y2, w)
+            d, db, dc = dx * dx + dy * dy, bx * bx + by * by, cx * cx + cy * cy
+            # w1, w2: how much the nearest point hangs on the corners 1 and 2
+            w1, w2 = s, zero
+            closer = db < d
+            w1, w2 = (one - t if closer else w1), (t if closer else w2)
+            dx, dy, d = (bx if closer else dx), (by if closer else dy), (db if closer else d)
+            closer = dc < d
+            w1, w2 = (zero if closer else w1), (q if closer else w2)
+            dx, dy, d = (cx if closer else dx), (cy if closer else dy), (dc if closer else d)
+            d *= sharp
+            p = negative_exp(d)
+            scale = seed[r, at] * p * (free[r, at] / miss_of(d, p))  # free is 0 where covered
+            scale = scale if (d > f32(1e-12)) & (lane < count) else zero
+            gx, gy = scale * dx, scale * dy
+            w0 = one - w1 - w2
+            g0x, g0y = g0x + gx * w0, g0y + gy * w0
+            g1x, g1y = g1x + gx * w1, g1y + gy * w1
+            g2x, g2y = g2x + gx * w2, g2y + gy * w2
+    fx, fy = 2.0 * sigma_inv * sx, 2.0 * sigma_inv * sy
+    g[0], g[1] = g0x * fx, g0y * fy
+    g[2], g[3] = g1x * fx, g1y * fy
+    g[4], g[5] = g2x * fx, g2y * fy

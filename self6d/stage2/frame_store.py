@@ -1,0 +1,128 @@
+"""Unlabelled frames in memory, as batches on the training device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from self6d.datasets.base import UnlabelledFrames
+from self6d.errors import InputError
+from self6d.geometry import Camera
+from self6d.scene import Frame
+from self6d.scene.batch import FrameBatch
+
+
+def resize_frame(frame: Frame, height: int) -> Frame:
+    """A frame resampled to a height: colours averaged, depth of the nearest pixel."""
+    h, w = frame.camera.size
+    if height in (0, h):
+        return frame
+    width = round(w * height / h)
+    rgb = cv2.resize(frame.rgb, (width, height), interpolation=cv2.INTER_AREA)
+    depth = frame.depth_m
+    if depth is not None:
+        rows = ((np.arange(height) + 0.5) * h / height).astype(int)
+        columns = ((np.arange(width) + 0.5) * w / width).astype(int)
+        depth = depth[rows][:, columns]
+    camera = frame.camera.resized(width, height)
+    return Frame(rgb, depth, camera, frame.scene_id, frame.image_id, frame.name)
+
+
+Packed = tuple[Tensor, Tensor | None, Tensor]  # colours, depth counts, K; of one frame or of many
+
+
+class FrameStore:
+    """Batches of unlabelled frames.
+
+    Args:
+        frames: the recording, without labels.
+        device: where batches go.
+        use_depth: False drops depth.
+        height: frames are resampled to it, pixels; 0 keeps theirs.
+        budget_mb: frames stay in memory (8-bit colour, depth in 0.1 mm) if all fit; on the device
+            if they take no more than a quarter of it.
+
+    Raises:
+        TypeError: given anything that could lead to a label.
+        InputError: no frames, or frames of different sizes.
+    """
+
+    def __init__(
+        self,
+        frames: UnlabelledFrames,
+        device: torch.device | str,
+        *,
+        use_depth: bool = True,
+        height: int = 0,
+        budget_mb: int = 4096,
+    ) -> None:
+        if type(frames) is not UnlabelledFrames:
+            raise TypeError(f"stage 2 takes UnlabelledFrames, not {type(frames).__name__}")
+        if len(frames) == 0:
+            raise InputError("there are no frames to adapt to", remedy="Name another split.")
+        self.frames, self.device = frames, torch.device(device)
+        self.use_depth, self.height = use_depth, height
+        first = resize_frame(frames[0], height)
+        self.size = first.camera.size
+        self.keys = frames.keys
+        self.has_depth = use_depth and first.depth_m is not None
+        self.camera: Camera = first.camera
+        size = self.size[0] * self.size[1] * (5 if self.has_depth else 3) * len(frames)
+        self._kept: Packed | None = None
+        if size <= budget_mb * 2**20:
+            place = self.device if size <= _memory(self.device) / 4 else torch.device("cpu")
+            self._kept = _stacked([self._packed(i) for i in range(len(frames))], place)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def frame(self, index: int) -> Frame:
+        """A frame at the store's size, read again from the recording."""
+        frame = resize_frame(self.frames[index], self.height)
+        if frame.camera.size != self.size:
+            raise InputError(
+                f"frame {frame.name or frame.image_id} is {frame.camera.size[::-1]} pixels large, "
+                f"the first one {self.size[::-1]}",
+                remedy="Adapt to frames of one size at a time, or set adapt.image_height.",
+            )
+        return frame
+
+    def _packed(self, index: int) -> Packed:
+        """Colours (H, W, 3) uint8, depth (H, W) in 0.1 mm as the bits of a uint16, K."""
+        frame = self.frame(index)
+        depth = None
+        if self.has_depth:
+            metres = frame.depth_m if frame.depth_m is not None else np.zeros(self.size, np.float32)
+            counts = np.clip(np.rint(metres * 1e4), 0, 65535).astype(np.uint16)
+            depth = torch.from_numpy(counts.view(np.int16))
+        K = torch.from_numpy(frame.camera.K.astype(np.float32))
+        return torch.from_numpy(frame.rgb), depth, K
+
+    def batch(self, indices: Sequence[int]) -> FrameBatch:
+        """Frames by index: images (B, 3, H, W) float32 in [0, 1], depth and K."""
+        if self._kept is None:
+            rgb, counts, K = _stacked([self._packed(i) for i in indices], self.device)
+        else:
+            rgb, counts, K = self._kept
+            at = torch.tensor(list(indices)).to(rgb.device, non_blocking=True)
+            rgb, K = rgb[at].to(self.device), K[at].to(self.device)
+            counts = None if counts is None else counts[at].to(self.device)
+        depth = None if counts is None else (counts.int() & 0xFFFF).float() / 1e4
+        return FrameBatch(rgb.permute(0, 3, 1, 2).float() / 255, depth, K)
+
+
+def _stacked(frames: Sequence[Packed], device: torch.device) -> Packed:
+    rgb, counts, K = zip(*frames, strict=True)
+    depth = None if counts[0] is None else torch.stack(counts).to(device)
+    return torch.stack(rgb).to(device), depth, torch.stack(K).to(device)
+
+
+def _memory(device: torch.device) -> float:
+    """Bytes; on the CPU the budget alone counts."""
+    if device.type != "cuda":
+        return float("inf")
+    return float(torch.cuda.get_device_properties(device).total_memory)

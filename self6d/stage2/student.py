@@ -1,0 +1,42 @@
+"""The student of stage 2, as one module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from self6d.network import PoseNetwork
+from self6d.network.outputs import Detections
+from self6d.scene.batch import LabelledBatch
+
+
+class Student(nn.Module):
+    """All that a step asks of the network, in one call, as data-parallel training needs it.
+
+    Args:
+        still: parameters that the poses pass no gradient to; losses with labels still do.
+    """
+
+    def __init__(self, network: PoseNetwork, still: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.network, self.still = network, list(still)
+
+    def forward(
+        self,
+        images: Tensor,
+        K: Tensor,
+        boxes: tuple[Tensor, Tensor, Tensor],
+        labelled: Sequence[tuple[LabelledBatch, Tensor | None]],
+        noise: torch.Generator,
+    ) -> tuple[Detections, list[Tensor]]:
+        for parameter in self.still:  # what they are when a graph is made decides where it leads
+            parameter.requires_grad_(False)
+        found = self.network.poses_for_boxes(images, K, *boxes)
+        for parameter in self.still:
+            parameter.requires_grad_(True)
+        losses = [self.network.losses(batch, noise, known)["total"] for batch, known in labelled]
+        unused = sum(p.sum() for p in self.network.parameters() if p.requires_grad)
+        found.t = found.t + 0.0 * unused
+        return found, losses

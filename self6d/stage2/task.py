@@ -1,0 +1,355 @@
+"""Stage 2: adapt a pose network to unlabelled frames by differentiable render-and-compare."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from self6d.datasets.base import UnlabelledFrames
+from self6d.engine import distributed
+from self6d.engine.finite import SKIPPED, finite_step
+from self6d.engine.schedule import learning_rate
+from self6d.errors import InputError
+from self6d.events import Preview
+from self6d.losses.objective import TERMS, LossConfig, SelfSupervision
+from self6d.losses.supervised import pose_loss
+from self6d.network import PoseNetwork
+from self6d.network.outputs import Detections
+from self6d.network.roi import jitter_boxes
+from self6d.refinement.health import Guard
+from self6d.refinement.optimizer import OptimizeConfig
+from self6d.refinement.refine import observe_detections
+from self6d.render import pack_models, render
+from self6d.rng import mixed_seed, step_generator
+from self6d.runs import checkpoint
+from self6d.scene import ObjectModel
+from self6d.scene.batch import FrameBatch, LabelledBatch
+from self6d.stage2.config import AdaptConfig
+from self6d.stage2.frame_augmentation import kept_batch
+from self6d.stage2.frame_store import FrameStore
+from self6d.stage2.preview import adaptation_preview
+from self6d.stage2.pseudo_labels import Beliefs
+from self6d.stage2.student import Student
+from self6d.stage2.teacher import Teacher
+from self6d.synthesis import SceneMaker, SynthesisConfig, augment
+
+__all__ = ["AdaptConfig", "SelfSupTask"]
+
+log = logging.getLogger("self6d")
+
+
+class SelfSupTask:
+    """The task of stage 2, run by `training.loop.run_task`.
+
+    The teacher, an average of the student's weights, looks at clean frames and says where objects
+    are and which pixels show them. The student's poses in those boxes are rendered, all in one
+    call, and L_self pulls rendering and sensor together. Optionally the teacher's poses are refined
+    on their frames first, and those that label-free checks agree on are learned from (`pseudo`).
+
+    Args:
+        network: trained in stage 1; its weights are copied.
+        models: its objects, in the order of `object_index`.
+        frames: the recording, without labels.
+        adapt, loss, optimize: configurations. synthesis: of mixed-in synthetic images.
+        seed: decides every draw.
+        device: "cpu", "cuda", "cuda:1", ...
+    """
+
+    name = "adapt"
+
+    def __init__(
+        self,
+        network: PoseNetwork,
+        models: Sequence[ObjectModel],
+        frames: UnlabelledFrames,
+        adapt: AdaptConfig | None = None,
+        loss: LossConfig | None = None,
+        optimize: OptimizeConfig | None = None,
+        synthesis: SynthesisConfig | None = None,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config = replace(adapt or AdaptConfig())
+        config = self.config
+        self.seed, self.total_steps, self.batch_size = seed, config.steps, config.batch
+        self.world = distributed.join(device)
+        self.device = self.world.device
+        self.store = FrameStore(
+            frames,
+            self.device,
+            use_depth=config.use_depth,
+            height=config.image_height,
+            budget_mb=config.cache_mb,
+        )
+        if not self.store.has_depth:
+            log.warning(
+                "without depth, distances follow the predicted masks alone, and those of partly "
+                "hidden objects can get worse: compare with stage 1 on some labelled frames"
+            )
+        self.network = network.to(self.device)
+        self.parameters = self.network.stage2_parameters(config.scope)
+        self.network.eval()  # batch norms keep the statistics of stage 1
+        self.student = self.world.wrap(Student(self.network, self._still()))
+        self.models = pack_models(models, self.device)
+        self.objects = self.network.objects
+        self.objective = SelfSupervision(replace(loss or LossConfig()), self.device)
+        self.teacher = Teacher(
+            self.network,
+            self.store,
+            self.models,
+            self.objective,
+            config,
+            optimize or OptimizeConfig(),
+            seed,
+        )
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            fused=self.device.type == "cuda",
+        )
+        self.maker: SceneMaker | None = None
+        if config.synthetic > 0:
+            camera, small = self.store.camera, synthesis or SynthesisConfig()
+            self.maker = SceneMaker(
+                models, camera, replace(small, height=camera.height), self.device
+            )
+        self.guard = Guard(config.collapse, config.patience)
+        self._step = 0
+
+    def _still(self) -> list[Tensor]:
+        """Trained parameters that L_self leaves alone: all but the pose heads, or none."""
+        wanted = self.config.self_scope
+        if wanted == "scope" or (wanted == "auto" and not self.network.config.mask_prior):
+            return []
+        regions = self.network.regions
+        heads = [part for part in regions.children() if part is not regions.features]
+        moved = {id(p) for part in heads if part is not regions.mask for p in part.parameters()}
+        return [p for p in self.parameters if id(p) not in moved]
+
+    def step(self, step: int) -> dict[str, Any]:
+        """One optimiser step on frames drawn at random."""
+        self.world.announce(step)
+        config = self.config
+        every = config.refresh_every
+        if self.teacher.beliefs is None or (every and step and step % every == 0):
+            self.teacher.refresh(step)
+        values = self._health(step)
+        generator = step_generator(self.seed, step, self.world.rank)
+        believed, numbers, kept = self._draw(generator)
+        sensor, found = self.teacher.sensor_of(believed.found, numbers)
+        rate = learning_rate(step, config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        terms, total = self._losses(sensor, found, believed, kept, generator, step)
+        ok = finite_step(self.optimizer, self.parameters, total, config.clip)
+        self.teacher.follow(step)
+        self._step = step + 1
+        values |= {f"loss/{name}": value for name, value in terms.items()}
+        return values | {"loss/total": total.detach(), "lr": rate, SKIPPED: ~ok}
+
+    def _draw(self, generator: torch.Generator) -> tuple[Beliefs, Tensor, Tensor]:
+        """What is believed about the frames of a batch.
+
+        They are drawn among those with a kept pose or, where none is kept, with a detection. All is
+        decided on the CPU, so that nothing waits for the device.
+
+        Returns:
+            N beliefs; their frames' numbers (N,) int64 and the positions (M,) int64 of the kept
+            ones among them, both on the CPU.
+        """
+        beliefs = self.teacher.beliefs
+        assert beliefs is not None
+        numbers, kept = self.teacher.on_host()
+        frames = numbers[kept].unique() if kept.any() else numbers.unique()
+        if len(frames) == 0:
+            raise InputError(
+                "the network no longer finds any object in the frames",
+                remedy="Lower adapt.lr, or train stage 1 longer.",
+            )
+        chosen = torch.randperm(len(frames), generator=generator)[: self.batch_size]
+        rows = torch.isin(numbers, frames[chosen]).nonzero()[:, 0]
+        if len(rows) > self.config.max_objects:
+            some = torch.randperm(len(rows), generator=generator)[: self.config.max_objects]
+            rows = rows[some.sort().values]
+        drawn = beliefs[rows.to(self.device, non_blocking=True)]
+        return drawn, numbers[rows], kept[rows].nonzero()[:, 0]
+
+    def _losses(
+        self,
+        sensor: FrameBatch,
+        found: Detections,
+        believed: Beliefs,
+        kept_rows: Tensor,
+        generator: torch.Generator,
+        step: int,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        config, rank = self.config, self.world.rank
+        noise = step_generator(self.seed, step, rank, stream=1, device=self.device)
+        box = jitter_boxes(found.box, config.box_jitter, noise) if config.box_jitter else found.box
+        images = augment(sensor.images, generator, config.augment)
+        labelled, weights = self._labelled(sensor, images, found, believed, kept_rows, noise, step)
+        student, extra = self.student(
+            images, sensor.K, (box, found.image_index, found.object_index), labelled, noise
+        )
+        scalars: dict[str, Tensor] = {}
+        total, kept = student.t.sum() * 0.0, believed.kept.float()
+        if config.self_weight > 0:
+            terms = self._compare(
+                sensor, found, student, float(torch.rand((), generator=generator))
+            )
+            # far from the truth L_self points anywhere: with pseudo-poses, only kept ones follow it
+            heard = kept if len(kept_rows) else torch.ones_like(kept)
+            terms = {k: (v * heard).sum() / heard.sum() for k, v in terms.items()}
+            scalars |= {name: value.detach() for name, value in terms.items()}
+            scalars["self"] = scalars.pop("total")
+            total = total + config.self_weight * terms["total"]
+        if config.pseudo and config.pseudo_weight > 0:
+            index = found.object_index
+            points, symmetries = self.objects.points[index], self.objects.symmetries[index]
+            distance = pose_loss(student.R, student.t, believed.R, believed.t, points, symmetries)
+            pull = (distance * kept).sum() / kept.sum().clamp_min(1)
+            scalars["pseudo"], scalars["kept"] = pull.detach(), kept.mean()
+            total = total + config.pseudo_weight * pull
+        for (name, weight), loss in zip(weights, extra, strict=True):
+            scalars[name] = loss.detach()
+            total = total + weight * loss
+        return scalars, total
+
+    def _labelled(
+        self,
+        sensor: FrameBatch,
+        images: Tensor,
+        found: Detections,
+        believed: Beliefs,
+        kept: Tensor,
+        noise: torch.Generator,
+        step: int,
+    ) -> tuple[list[tuple[LabelledBatch, Tensor | None]], list[tuple[str, float]]]:
+        """Batches with labels: kept poses in the frames at hand, and synthetic images."""
+        config = self.config
+        batches: list[tuple[LabelledBatch, Tensor | None]] = []
+        weights: list[tuple[str, float]] = []
+        kept = kept.to(self.device, non_blocking=True)
+        if config.pseudo and config.label_weight > 0 and len(kept):
+            batches.append(
+                kept_batch(
+                    replace(sensor, images=images),
+                    found[kept],
+                    (believed.R[kept], believed.t[kept]),
+                    self.models,
+                    config,
+                    noise,
+                    margin_m=self.objective.config.occluder_margin_m,
+                )
+            )
+            weights.append(("labels", config.label_weight))
+        if self.maker is not None and config.synthetic > 0:
+            seed = mixed_seed(self.seed, self.world.rank)
+            batches.append((self.maker.make(config.synthetic_batch, seed, step), None))
+            weights.append(("synthetic", config.synthetic))
+        return batches, weights
+
+    def _compare(
+        self, sensor: FrameBatch, found: Detections, student: Detections, jitter: float
+    ) -> dict[str, Tensor]:
+        """Terms of L_self for the student's poses, (N,) each."""
+        size = self.config.region
+        looked = replace(found, R=student.R.detach(), t=student.t.detach())
+        target = observe_detections(
+            sensor, looked, self.models, self.objective, size, self.config.padding
+        )
+        rendering = render(
+            student.R, student.t, target.K, self.models, (size, size),
+            object_index=found.object_index,
+        )  # fmt: skip
+        return self.objective.compare(target, rendering, jitter=jitter)
+
+    def _health(self, step: int) -> dict[str, Any]:
+        if self.world.rank or step % self.config.health_every:
+            return {}
+        values = self.teacher.health(step)
+        if self.guard.check(values["trust"], step, values.get("depth_gap_m", math.nan)):
+            self.total_steps = step + 1  # no longer improving
+        return {f"health/{name}": value for name, value in values.items()}
+
+    def score(self) -> float:
+        """Trust of the teacher's poses: the best checkpoint is chosen by it, without labels."""
+        return self.teacher.health(self._step)["trust"]
+
+    def previews(self, step: int) -> list[Preview]:
+        """The teacher's poses on up to three probe frames."""
+        probes = self.teacher.probes
+        chosen = sorted({probes[0], probes[len(probes) // 2], probes[-1]})
+        found = self.teacher.look(chosen)
+        return [
+            adaptation_preview(
+                f"probe/{i}",
+                step,
+                self.store.batch([frame]),
+                found[(found.image_index == frame).nonzero()[:, 0]],
+                self.models,
+            )
+            for i, frame in enumerate(chosen)
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The teacher's weights under "network", to be used; the rest is for going on."""
+        camera = {"K": self.store.camera.K.tolist(), "size": list(self.store.camera.size)}
+        return checkpoint.pack(
+            {
+                "network": self.teacher.network.state_dict(),
+                "trained": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "teacher": self.teacher.state(),
+                "guard": self.guard.state(),
+                "network_config": asdict(self.network.config),
+                "object_ids": list(self.network.object_ids),
+                "camera": camera,
+                "batch_size": self.batch_size,
+                "step": self._step,
+            }
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from a state of `state_dict`."""
+        tree = checkpoint.unpack(state)
+        self.teacher.network.load_state_dict(tree["network"])
+        self.network.load_state_dict(tree["trained"])
+        checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
+        self.teacher.load(tree["teacher"])
+        self.guard.load(tree["guard"])
+        self.batch_size, self._step = tree["batch_size"], tree["step"]
+
+    def result(self) -> dict[str, Any]:
+        """Label-free health at the end."""
+        return {"frames": len(self.store), **self.teacher.health(self._step)}
+
+    def set_live(self, values: dict[str, float]) -> None:
+        """Change "adapt.lr", "adapt.clip", a weight of [adapt] or a term's weight "loss.mask"."""
+        for key, value in values.items():
+            section, _, name = key.partition(".")
+            if section == "loss" and name in TERMS:
+                if self.objective.weights[name] == 0 and value > 0 and name == "perceptual":
+                    raise InputError("loss.perceptual was off at the start and cannot be added")
+                self.objective.set_weight(name, value)
+            elif section == "adapt" and (name in ("lr", "clip", "synthetic") or "weight" in name):
+                if not hasattr(self.config, name):
+                    raise InputError(f"there is no {key} to change")
+                setattr(self.config, name, value)
+
+    def halve_batch(self) -> bool:
+        """Half as many frames a step from now on; not under torchrun, where ranks must agree."""
+        if self.batch_size < 2 or self.world.size > 1:
+            return False
+        self.batch_size //= 2
+        self.config.max_objects = max(1, self.config.max_objects // 2)
+        self.config.pseudo_chunk = max(4, self.config.pseudo_chunk // 2)
+        return True

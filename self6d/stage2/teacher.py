@@ -1,0 +1,215 @@
+"""The teacher of stage 2: an average of the student that looks at clean frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from self6d.engine.averaging import MovingAverage
+from self6d.errors import InputError
+from self6d.losses.objective import SelfSupervision
+from self6d.network import PoseNetwork
+from self6d.network.outputs import Detections
+from self6d.refinement.health import depth_gaps, judge_poses
+from self6d.refinement.optimizer import OptimizeConfig
+from self6d.refinement.refine import observe_detections, refine_detections
+from self6d.render import render
+from self6d.render.models import PackedModels
+from self6d.rng import mixed_seed
+from self6d.scene.batch import FrameBatch
+from self6d.stage2.config import AdaptConfig
+from self6d.stage2.frame_store import FrameStore
+from self6d.stage2.pseudo_labels import Beliefs, choose_kept, look, sound_poses, update
+
+SETTLED = 10**6  # it starts from a trained network: the average needs no quick start
+FRAMES_AT_ONCE = 8  # held as float images while poses are refined
+
+
+class Teacher:
+    """Where objects are, which pixels show them and, if asked, their refined poses.
+
+    Args:
+        network: the student; the teacher starts as its copy.
+        store: the frames. models: packed, in the order of `object_index`.
+        objective: L_self. config, optimize: configurations. seed: decides the refinement's starts.
+
+    Attributes:
+        network: the averaged weights, the ones exported.
+        beliefs: what was found in all frames; None before the first `refresh`.
+    """
+
+    def __init__(
+        self,
+        network: PoseNetwork,
+        store: FrameStore,
+        models: PackedModels,
+        objective: SelfSupervision,
+        config: AdaptConfig,
+        optimize: OptimizeConfig,
+        seed: int,
+    ) -> None:
+        self.average = MovingAverage(network, config.ema)
+        self.store, self.models, self.objective = store, models, objective
+        self.config, self.optimize, self.seed = config, optimize, seed
+        self.objects = self.network.objects
+        self.refiner = objective
+        if not config.pseudo_colour:
+            light = replace(objective.config, ms_ssim=0.0, perceptual=0.0)
+            self.refiner = SelfSupervision(light, store.device)
+        count = min(config.health_frames, len(store))
+        self.probes: list[int] = np.linspace(0, len(store) - 1, count).round().astype(int).tolist()
+        self.beliefs: Beliefs | None = None
+        self.expected: int | None = None
+        # partial refreshes take frames in turn, each time spread over the recording
+        self._order: list[int] = np.random.default_rng(seed).permutation(len(store)).tolist()
+        self._turn = 0
+        self._judged: tuple[int, dict[str, float]] | None = None
+        self._on_host: tuple[Beliefs, Tensor, Tensor] | None = None
+
+    @property
+    def network(self) -> PoseNetwork:
+        """The averaged network, in evaluation mode."""
+        return self.average.network
+
+    def follow(self, step: int) -> None:
+        """Move the average towards the student's weights."""
+        self.average.update(step + SETTLED)
+
+    def look(self, frames: Sequence[int]) -> Detections:
+        """Best detection of each object in frames; `image_index` is the frame's number."""
+        return look(self.network, self.store, frames, self.config.detection_score)
+
+    def refresh(self, step: int) -> None:
+        """Look at frames again, all or the next in turn, and refine the poses found.
+
+        Raises:
+            InputError: no object is found in any frame at the start.
+        """
+        config, total = self.config, len(self.store)
+        count = config.refresh_frames
+        chosen = list(range(total))
+        if 0 < count < total:
+            chosen = sorted(self._order[(self._turn + i) % total] for i in range(count))
+            self._turn = (self._turn + count) % total
+        frames = list(range(total)) if self.beliefs is None else chosen
+        found = self.look(frames)
+        if self.beliefs is None and len(found) == 0:
+            raise InputError(
+                "the network finds none of its objects in the frames",
+                remedy="Check with `self6d-studio predict`, or lower adapt.detection_score.",
+            )
+        fresh = Beliefs.of(found)
+        if config.pseudo:
+            fresh = self._refined(fresh, chosen, step)
+        self.beliefs = fresh if self.beliefs is None else update(self.beliefs, fresh, frames)
+        if config.pseudo:
+            symmetries = self.objects.symmetries
+            choose_kept(self.beliefs, self.store.keys, symmetries, config.keep_share)
+
+    def _refined(self, beliefs: Beliefs, frames: Sequence[int], step: int) -> Beliefs:
+        """The same with the poses in some of the frames refined."""
+        config, found = self.config, beliefs.found
+        quick = replace(self.optimize, steps=config.pseudo_steps, region=config.pseudo_region)
+        asked = torch.isin(
+            found.image_index, torch.tensor(list(frames), device=found.image_index.device)
+        )
+        parts = [beliefs[(~asked).nonzero()[:, 0]]]
+        for rows in _by_frames(found.image_index, asked):
+            sensor, part = self.sensor_of(found[rows])
+            refined = refine_detections(
+                sensor,
+                part,
+                self.models,
+                self.objects,
+                self.refiner,
+                quick,
+                seed=mixed_seed(self.seed, step, int(rows[0])) % 2**31,
+                chunk=config.pseudo_chunk,
+            )
+            sound = sound_poses(refined, config, self.store.has_depth)
+            trust = refined.health.trust
+            parts.append(Beliefs(found[rows], refined.R, refined.t, trust, sound, sound.clone()))
+        return Beliefs.cat(parts).sorted()
+
+    def sensor_of(
+        self, found: Detections, numbers: Tensor | None = None
+    ) -> tuple[FrameBatch, Detections]:
+        """The frames of some detections, and the detections numbered by their place among them.
+
+        Args:
+            numbers: their `image_index`, on the CPU if it is at hand there: nothing waits then.
+        """
+        numbers = found.image_index if numbers is None else numbers
+        frames, place = numbers.unique(return_inverse=True)
+        place = place.to(found.image_index.device, non_blocking=True)
+        return self.store.batch(frames.tolist()), replace(found, image_index=place)
+
+    def on_host(self) -> tuple[Tensor, Tensor]:
+        """Frame number (N,) int64 and `kept` (N,) bool of all beliefs, copied to the CPU once."""
+        assert self.beliefs is not None
+        if self._on_host is None or self._on_host[0] is not self.beliefs:
+            found, kept = self.beliefs.found.image_index.cpu(), self.beliefs.kept.cpu()
+            self._on_host = (self.beliefs, found, kept)
+        return self._on_host[1:]
+
+    @torch.no_grad()
+    def health(self, step: int) -> dict[str, float]:
+        """Label-free measures of its poses on the probe frames: means over the detections.
+
+        "trust" also counts what is no longer found: it is the sum of all trusts over the number of
+        detections at the start of the run (or now, if there are more).
+        """
+        if self._judged is not None and self._judged[0] == step:
+            return self._judged[1]
+        found = self.look(self.probes)
+        values = {"mask_iou": 0.0, "depth_inliers": 0.0, "trust": 0.0, "found": float(len(found))}
+        if len(found):
+            sensor, part = self.sensor_of(found)
+            size = self.config.region
+            target = observe_detections(
+                sensor, part, self.models, self.objective, size, self.config.padding
+            )
+            view = render(
+                part.R, part.t, target.K, self.models, (size, size),
+                object_index=part.object_index, soft_mask=False,
+            )  # fmt: skip
+            diameter = self.objects.diameter[part.object_index]
+            health = judge_poses(self.objective, target, view, diameter)
+            values["mask_iou"] = float(health.mask_iou.mean())
+            values["depth_inliers"] = float(health.depth_inliers.nanmean().nan_to_num(0.0))
+            values["trust"] = float(health.trust.sum())
+            gap = float(depth_gaps(target, view).nanmedian())
+            values |= {"depth_gap_m": gap} if math.isfinite(gap) else {}
+        if self.expected is None:
+            self.expected = max(1, len(found))
+        values["trust"] /= max(self.expected, len(found))
+        if self.beliefs is not None and self.config.pseudo:
+            values["kept"] = float(self.beliefs.kept.float().mean())
+        self._judged = (step, values)
+        return values
+
+    def state(self) -> dict[str, Any]:
+        """All but the network, for `checkpoint.pack`."""
+        beliefs = None if self.beliefs is None else self.beliefs.state()
+        return {"beliefs": beliefs, "expected": self.expected, "turn": self._turn}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`."""
+        beliefs = state["beliefs"]
+        self.beliefs = Beliefs.from_state(beliefs, self.store.device) if beliefs else None
+        self.expected, self._turn, self._judged = state["expected"], state["turn"], None
+
+
+def _by_frames(image_index: Tensor, asked: Tensor) -> list[Tensor]:
+    """Rows that are asked for, grouped so that each group holds the images of a few frames."""
+    numbers = image_index[asked].unique()
+    return [
+        torch.isin(image_index, numbers[first : first + FRAMES_AT_ONCE]).nonzero()[:, 0]
+        for first in range(0, len(numbers), FRAMES_AT_ONCE)
+    ]

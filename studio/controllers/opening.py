@@ -1,0 +1,200 @@
+"""Opening things: recordings, CAD, runs, the sample; whatever was dropped; the last workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from self6d.paths import user_state
+from studio.engine import Engine, Failure
+from studio.engine.recognise import Found
+from studio.engine.types import ModelInfo, RecordingInfo
+from studio.jobs.run_info import is_run
+from studio.model.project import FunctionEdit, Project, find_runs
+from studio.model.settings import Settings
+
+MESHES = (".ply", ".obj", ".glb", ".gltf", ".stl", ".off")
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def glance(path: Path) -> str:
+    """What a path looks like from its name alone, for the moment something hangs over the window.
+
+    Returns:
+        "recording", "model", "run", or "" if it cannot be any of them.
+    """
+    if path.is_dir():
+        return "run" if is_run(path) else "recording"
+    suffix = path.suffix.lower()
+    if suffix in MESHES:
+        return "model"
+    return "recording" if suffix in IMAGES else ""
+
+
+class Opener(QObject):
+    """Asks the helper process what things are and puts them into the project."""
+
+    failed = Signal(object)  # Failure
+    said = Signal(str, str)  # level, text
+    progress = Signal(str, int, int)  # what, done, total; total 0: over
+    opened = Signal(str)  # "recording", "models" or "run"
+
+    def __init__(
+        self, project: Project, settings: Settings, engine: Engine, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.project, self.settings, self.engine = project, settings, engine
+
+    def open_paths(self, paths: Sequence[Path]) -> None:
+        """Open whatever these are: a drop, or the command line."""
+        names = [str(p) for p in paths]
+        self.engine.request("recognise", names, done=self._on_recognised, failed=self.failed.emit)
+
+    def open_sample(self) -> None:
+        """Open the generated sample, making it first where it is not there yet."""
+        out = user_state() / "sample"
+        self.progress.emit("Generating the sample", 0, 1)
+
+        def finished(path: str) -> None:
+            self.progress.emit("", 0, 0)
+            self.open_recording(Path(path))
+
+        def failed(failure: Failure) -> None:
+            self.progress.emit("", 0, 0)
+            self.failed.emit(failure)
+
+        self.engine.request(
+            "make_sample", str(out), done=finished, failed=failed, key="sample",
+            partial=lambda got: self.progress.emit("Generating the sample", *got),
+        )  # fmt: skip
+
+    def open_recording(
+        self, path: Path, models: Sequence[Path] = (), after: Callable[[], None] | None = None
+    ) -> None:
+        """Open a recording; its own CAD models come with it unless others are named."""
+
+        def arrived(info: RecordingInfo) -> None:
+            self.project.set_recording(info)
+            wanted = list(models) or ([Path(info.models)] if info.models else [])
+            if wanted:
+                self.load_models(wanted, after)
+            else:
+                self._remember()
+                if after is not None:
+                    after()
+            self.opened.emit("recording")
+
+        self.engine.request("open_recording", str(path), key="open", done=arrived,
+                            failed=self.failed.emit)  # fmt: skip
+
+    def load_models(self, paths: Sequence[Path], after: Callable[[], None] | None = None) -> None:
+        """Replace the models; not undoable (it comes with opening something)."""
+
+        def arrived(models: list[ModelInfo]) -> None:
+            self.project.set_models(list(paths), models)
+            self._remember()
+            self.opened.emit("models")
+            if after is not None:
+                after()
+
+        self._load(paths, arrived)
+
+    def add_models(self, paths: Sequence[Path]) -> None:
+        """Add CAD files to those that are open; undoable."""
+        before = list(self.project.model_paths)
+        wanted = [*before, *(p for p in paths if p not in before)]
+        infos_before = list(self.project.models)
+
+        def arrived(models: list[ModelInfo]) -> None:
+            project = self.project
+            # several folders and files become files, as the command line wants them
+            after = [Path(m.source) for m in models] if len(wanted) > 1 else wanted
+            project.undo.push(FunctionEdit(
+                "Add CAD models",
+                lambda: project.set_models(after, models),
+                lambda: project.set_models(before, infos_before),
+            ))  # fmt: skip
+            self._remember()
+            self.opened.emit("models")
+
+        self._load(wanted, arrived)
+
+    def open_run(self, path: Path) -> None:
+        info = self.project.add_run(path)
+        if info is None:
+            self.failed.emit(
+                Failure(
+                    "not a run folder (no run.json)",
+                    path=str(path),
+                    remedy="Choose a folder that a training run wrote.",
+                )
+            )
+            return
+        self.project.select_run(path)
+        self.opened.emit("run")
+        copied = path / "models"
+        if not self.project.model_paths and copied.is_dir():
+            self.load_models([copied])
+
+    def find_runs(self) -> None:
+        """List the runs in the runs folder."""
+        for path in find_runs(self.settings.runs_folder):
+            self.project.add_run(path)
+
+    def restore(self, state: dict[str, Any], after: Callable[[], None]) -> None:
+        """Bring a saved workspace back; what is gone meanwhile is left out and said."""
+        for name in [*state.get("runs", []), *state.get("jobs", [])]:
+            self.project.add_run(Path(name))
+        recording = state.get("recording")
+        models = [Path(m) for m in state.get("models", []) if Path(m).exists()]
+
+        def finish() -> None:
+            project = self.project
+            project.options.update(state.get("options", {}))
+            project.optionsChanged.emit()
+            project.restore_poses(state.get("poses", []))
+            project.select_frame(int(state.get("frame", 0)))
+            if project.model(state.get("object")) is not None:
+                project.select_object(state["object"])
+            if state.get("run") and Path(state["run"]).exists():
+                project.select_run(Path(state["run"]))
+            project.select_step(str(state.get("step", "data")))
+            after()
+
+        if recording and Path(recording).exists():
+            self.open_recording(Path(recording), models, finish)
+        elif models:
+            self.load_models(models, finish)
+        elif recording:
+            self.said.emit("warn", f"The recording {recording} is not there any more.")
+            finish()
+        else:
+            finish()
+
+    def _load(self, paths: Sequence[Path], done: Callable[[list[ModelInfo]], None]) -> None:
+        self.engine.request("load_models", [str(p) for p in paths], key="models", done=done,
+                            failed=self.failed.emit)  # fmt: skip
+
+    def _on_recognised(self, found: list[Found]) -> None:
+        recordings = [Path(f.path) for f in found if f.kind == "recording"]
+        models = [Path(f.path) for f in found if f.kind == "model"]
+        for item in found:
+            if item.kind == "run":
+                self.open_run(Path(item.path))
+            elif item.kind == "refused":
+                self.failed.emit(Failure(f"cannot be opened: {item.reason}"))
+        if recordings:
+            self.open_recording(recordings[0], models or self.project.model_paths)
+        elif models:
+            self.add_models(models)
+        if len(recordings) > 1:
+            self.said.emit("warn", f"One recording at a time: opened {recordings[0].name}, "
+                                   f"left out {len(recordings) - 1} more.")  # fmt: skip
+
+    def _remember(self) -> None:
+        path = self.project.recording_path
+        if path is not None:
+            self.settings.add_recent(path, self.project.model_paths)

@@ -1,0 +1,237 @@
+"""Runs as the window sees them: starting, following, steering, and looking at old ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, QUrl, Signal
+from PySide6.QtGui import QDesktopServices
+
+from self6d.events import CheckpointSaved, Finished, Note, Preview
+from studio.controllers.guard import HealthWatch
+from studio.engine import Engine, Failure
+from studio.engine.history import live_mark
+from studio.jobs import Job, JobSpec, JobState
+from studio.jobs.queue import JobQueue
+from studio.jobs.run_info import RunInfo, is_run, read_run
+from studio.model.project import FunctionEdit, Project
+from studio.model.settings import Settings
+from studio.toolkit.dialogs import copy_text
+
+
+class RunControl(QObject):
+    """Between the queue and the views. One job is followed; its events are passed on.
+
+    Signals:
+        historyReady: a RunHistory of a run that is shown; the bool says whether to overlay it.
+        previewArrived, scalarsArrived, checkpointArrived, marked: of the followed job.
+        ended: (job, Finished) of any job.
+    """
+
+    followed = Signal(object)
+    scalarsArrived = Signal(str, list)
+    previewArrived = Signal(object)
+    checkpointArrived = Signal(str, int)
+    marked = Signal(str, int, str)
+    historyReady = Signal(object, bool)
+    ended = Signal(object, object)
+    noted = Signal(str, str, str)  # level, text, source
+    failed = Signal(object)
+    duplicateWanted = Signal(object)
+    predictWanted = Signal(object)
+
+    def __init__(
+        self,
+        project: Project,
+        settings: Settings,
+        queue: JobQueue,
+        engine: Engine,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.project, self.settings, self.queue, self.engine = project, settings, queue, engine
+        self.job: Job | None = None
+        self.health = HealthWatch(self)
+        queue.added.connect(self._on_added)
+        queue.changed.connect(self._on_changed)
+
+    def submit(self, spec: JobSpec) -> Job:
+        """Start (or queue) a run."""
+        return self.queue.submit(spec, self.settings.runner)
+
+    def follow(self, job: Job | None) -> None:
+        """Pass this job's events on from now, instead of another's."""
+        if job is not self.job:
+            self.job = job
+            self.followed.emit(job)
+            if job is not None and is_run(job.run):
+                self.show(job.run)
+
+    def toggle_pause(self) -> None:
+        if self.job is not None and self.job.state is JobState.PAUSED:
+            self.job.resume()
+        elif self.job is not None:
+            self.job.pause()
+
+    def stop(self, rung: str = "stop") -> None:
+        """One rung of the ladder: "stop" (save first), "terminate", "kill"."""
+        if self.job is not None and self.job.state.active:
+            getattr(self.job, rung)()
+
+    def save_now(self) -> None:
+        if self.job is not None and self.job.state.active:
+            self.job.save_now()
+
+    def set_weight(self, term: str, value: float) -> None:
+        """Change a loss weight of the followed job; its note of when marks the curve."""
+        if self.job is not None and self.job.state.active:
+            self.job.set_live({f"loss.{term}": value})
+
+    def show(self, run: Path, *, overlay: bool = False) -> None:
+        """Load a run's curves, checkpoints and previews."""
+        self.engine.request(
+            "history", str(run), key=f"history {run}", failed=self.failed.emit,
+            done=lambda history: self.historyReady.emit(history, overlay),
+        )  # fmt: skip
+
+    def look_at(self, run: Path) -> None:
+        """Show a run that was opened; one that some process works on is followed."""
+        info = read_run(run)
+        at_work = info is not None and info.running
+        job = self.queue.attach(run) if at_work else self.queue.find(run)
+        other_active = self.job is not None and self.job.state.active and self.job.run != run
+        if job is not None and not (other_active and job.state.over):
+            self.follow(job)
+        self.show(run, overlay=other_active)
+
+    def start_again(self, job: Job) -> None:
+        """After a collapse: stop the job and offer a new run from its best checkpoint."""
+        spec = self.spec_of(job.run)
+        job.stop()
+        if spec is not None:
+            self.duplicateWanted.emit(replace(spec, from_run=job.run, resume=False))
+
+    def attach_running(self) -> list[Job]:
+        """Follow runs of the project that some process still works on."""
+        jobs = []
+        for info in list(self.project.runs):
+            fresh = self.project.add_run(info.path)
+            if fresh is not None and fresh.running:
+                job = self.queue.attach(info.path)
+                if job is not None:
+                    jobs.append(job)
+        return jobs
+
+    def act(self, action: str, run: Path) -> None:
+        """What the tree's menu offers; see `ProjectTree.menu_for`."""
+        if action == "open":
+            self.project.select_run(run)
+            self.look_at(run)
+        elif action == "curves":
+            self.show(run, overlay=True)
+        elif action == "resume":
+            self.resume_run(run)
+        elif action == "attach":
+            self.queue.attach(run)
+        elif action == "duplicate":
+            spec = self.spec_of(run)
+            if spec is not None:
+                self.duplicateWanted.emit(spec)
+        elif action == "predict":
+            self.predictWanted.emit(run)
+        elif action == "copy":
+            spec = self.spec_of(run)
+            if spec is not None:
+                copy_text(spec.shell())
+        elif action == "folder":
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(run)))
+        elif action == "forget":
+            project = self.project
+            project.undo.push(FunctionEdit(
+                "Take run off the list",
+                lambda: project.forget_run(run), lambda: project.add_run(run),
+            ))  # fmt: skip
+
+    def resume_run(self, run: Path) -> Job | None:
+        """Go on from the newest checkpoint."""
+        spec = self.spec_of(run)
+        if spec is None:
+            return None
+        return self.submit(_resumed(spec))
+
+    def spec_of(self, run: Path) -> JobSpec | None:
+        """The run's settings, from the job that made it or from its own provenance."""
+        job = self.queue.find(run)
+        if job is not None and job.spec.preset is not None:
+            return job.spec
+        info = read_run(run)
+        if info is None:
+            self.failed.emit(Failure("not a run folder", path=str(run)))
+            return None
+        return spec_from(info)
+
+    def _on_added(self, job: Job) -> None:
+        job.scalars.connect(lambda batch: self._pass(job, self.scalarsArrived, job.run.name, batch))
+        job.preview.connect(lambda preview: self._on_preview(job, preview))
+        job.checkpoint.connect(lambda saved: self._on_checkpoint(job, saved))
+        job.note.connect(lambda note: self._on_note(job, note))
+        job.finished.connect(lambda ending: self._on_finished(job, ending))
+        if job.spec.kind == "adapt":
+            self.health.watch(job)
+        if self.job is None or self.job.state.over:
+            self.follow(job)
+
+    def _on_changed(self, job: Job) -> None:
+        if job.state.active and (self.job is None or self.job.state.over):
+            self.follow(job)
+        if job.state in (JobState.RUNNING, JobState.PAUSED):
+            self.project.add_run(job.run)
+
+    def _pass(self, job: Job, signal: Any, *args: object) -> None:
+        if job is self.job:
+            signal.emit(*args)
+
+    def _on_preview(self, job: Job, preview: Preview) -> None:
+        self._pass(job, self.previewArrived, preview)
+
+    def _on_checkpoint(self, job: Job, saved: CheckpointSaved) -> None:
+        self._pass(job, self.checkpointArrived, job.run.name, saved.step)
+        self.noted.emit("info", f"checkpoint saved at step {saved.step}", job.run.name)
+
+    def _on_note(self, job: Job, note: Note) -> None:
+        self.noted.emit(note.level, note.text, job.run.name)
+        mark = live_mark(note)
+        if mark is not None:
+            self._pass(job, self.marked, job.run.name, *mark)
+
+    def _on_finished(self, job: Job, ending: Finished) -> None:
+        self.project.add_run(job.run)
+        level = "info" if ending.reason in ("done", "stopped") else "error"
+        self.noted.emit(level, f"{ending.reason} at step {ending.step}", job.run.name)
+        self.ended.emit(job, ending)
+
+
+def _resumed(spec: JobSpec) -> JobSpec:
+    return replace(spec, resume=True)
+
+
+def spec_from(info: RunInfo) -> JobSpec:
+    """Settings of a run as its run.json tells them."""
+    about = info.provenance
+    path = lambda key: Path(about[key]) if about.get(key) else None  # noqa: E731
+    models = about.get("models") or []
+    return JobSpec(
+        kind=info.kind,
+        out=info.path,
+        data=path("data"),
+        models=tuple(Path(m) for m in ([models] if isinstance(models, str) else models)),
+        from_run=path("from_run"),
+        preset=about.get("preset"),
+        split=about.get("split"),
+        seed=info.seed or None,
+        device=about.get("device"),
+        steps=about.get("steps"),
+        overrides=dict(about.get("overrides") or {}),
+    )

@@ -1,0 +1,104 @@
+"""What runs, networks and the renderer are asked on the views' behalf, and where answers go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import QObject
+
+from studio.engine import Failure
+from studio.engine.history import RunHistory
+from studio.engine.types import PoseData
+from studio.views.run_curves import RunCurves
+
+if TYPE_CHECKING:
+    from studio.shell.layout import Workspace
+    from studio.shell.window import StudioWindow
+
+SHEET_IMAGES = 12
+
+
+class Answers(QObject):
+    """Asks the second helper process, so that frames never wait behind a network."""
+
+    def __init__(self, window: StudioWindow, space: Workspace) -> None:
+        super().__init__(space)
+        self.window, self.space = window, space
+        window.runs.historyReady.connect(self._on_history)
+        window.runs.predictWanted.connect(self.predict)
+        space.curves.checkpointClicked.connect(self._on_checkpoint)
+        space.stage.previewWanted.connect(self.synthetic_sheet)
+
+    def predict(self, run: Path, step: int | None = None) -> None:
+        """Put the poses of a run's network on the selected frame.
+
+        Args:
+            step: of the checkpoint; None is the run's best.
+        """
+        window, project = self.window, self.window.project
+        if project.recording is None:
+            window.say("warn", "Open a recording first: poses are predicted on its frames.")
+            return
+        index = project.frame_index
+
+        def arrived(poses: list[PoseData]) -> None:
+            project.put_poses(index, poses, "predicted")
+            when = "" if step is None else f" at step {step}"
+            if poses:
+                window.say("good", f"Poses of {run.name}{when} on frame {index + 1}.")
+            else:
+                window.say("warn", f"{run.name}{when} finds none of the objects on this frame.")
+
+        window.worker.request(
+            "predict", str(run), project.recording.root, index, step, key="predict", done=arrived,
+            failed=window.show_error,
+        )  # fmt: skip
+
+    def synthetic_sheet(self) -> None:
+        """A sheet of what stage 1 would train on with the settings as they stand."""
+        spec, stage = self.space.train_panel.spec(), self.space.stage
+        if spec is None:
+            self.window.say("warn", self.space.train_panel.problem.text())
+            return
+        stage.preview_button.setEnabled(False)
+        stage.gallery_note.setText("Rendering…")
+
+        def arrived(sheet: np.ndarray) -> None:
+            stage.preview_button.setEnabled(True)
+            stage.show_gallery(sheet, "What stage 1 would train on, with masks and boxes")
+
+        def failed(failure: Failure) -> None:
+            stage.preview_button.setEnabled(True)
+            stage.gallery_note.setText("")
+            self.window.show_error(failure)
+
+        camera = spec.options.get("camera")
+        self.window.worker.request(
+            "synthetic_sheet", [str(m) for m in spec.models], str(camera) if camera else None,
+            spec.preset, spec.overrides, SHEET_IMAGES, spec.seed or 0, key="sheet", done=arrived,
+            failed=failed,
+        )  # fmt: skip
+
+    def _on_checkpoint(self, run: str, step: int) -> None:
+        """A checkpoint on the curves was clicked: look through it at the selected frame."""
+        path = next((r.path for r in self.window.project.runs if r.name == run), None)
+        if path is not None:
+            self.space.stage.show_page("frames")
+            self.predict(path, step)
+
+    def _on_history(self, history: RunHistory, overlay: bool) -> None:
+        curves = RunCurves(
+            Path(history.run).name, checkpoints=history.checkpoints, marks=history.marks
+        )
+        for key, (steps, values) in history.curves.items():
+            curves.extend(key, steps, values)
+        if not overlay:
+            self.space.curves.clear()
+            self.space.stage.probes.clear()
+            for preview in history.first:
+                self.space.stage.add_preview(preview, first=True)
+            for preview in history.newest:
+                self.space.stage.add_preview(preview)
+        self.space.curves.show_run(curves)

@@ -1,0 +1,114 @@
+"""Starting the studio: the window first, everything heavy after its first paint."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QEvent, QObject, QTimer
+from PySide6.QtWidgets import QApplication
+
+from studio.model.settings import Settings
+from studio.toolkit.theme import install_font, theme
+
+if TYPE_CHECKING:
+    from studio.shell.window import StudioWindow
+
+_STARTED = time.perf_counter()
+
+
+def make_application(arguments: list[str] | None = None) -> QApplication:
+    """The QApplication with fonts and look."""
+    existing = QApplication.instance()
+    if isinstance(existing, QApplication):
+        app = existing
+    else:
+        app = QApplication(arguments or sys.argv[:1])
+    app.setApplicationName("self6d studio")
+    app.setOrganizationName("self6d-studio")
+    app.setStyle("Fusion")
+    install_font(app)
+    return app
+
+
+class FirstPaint(QObject):
+    """Calls a function once, after a widget has been painted for the first time."""
+
+    def __init__(self, widget, then) -> None:
+        super().__init__(widget)
+        self._widget, self._then = widget, then
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Paint:
+            watched.removeEventFilter(self)
+            QTimer.singleShot(0, self._then)
+        return False
+
+
+def open_window(
+    settings: Settings, data: Path | None = None, *, restore: bool = True
+) -> StudioWindow:
+    """Show the window; views are built and data is opened once it is on the screen."""
+    from studio.shell.window import StudioWindow
+
+    theme.apply(settings.theme)
+    window = StudioWindow(settings)
+
+    def afterwards() -> None:
+        window.first_paint_s = time.perf_counter() - _STARTED
+        window.engine.start()
+        window.build()
+        if data is not None:
+            window.opener.open_paths([data])
+        elif restore:
+            offer_workspace(window)
+
+    FirstPaint(window, afterwards)
+    window.show()
+    return window
+
+
+def offer_workspace(window: StudioWindow) -> None:
+    """Bring back what was open at the last end, and find its jobs again."""
+    state = window.settings.workspace()
+    if not state:
+        return
+
+    def restored() -> None:
+        window.show_step(window.project.step)
+        running = window.runs.attach_running()
+        if not running and window.project.run is not None:
+            window.runs.show(window.project.run)
+        welcome_back(window, state, [job.run.name for job in running])
+
+    window.opener.restore(state, restored)
+
+
+def welcome_back(window: StudioWindow, state: dict[str, Any], running: list[str]) -> None:
+    """Say what was found again: a job that still runs, has ended meanwhile, or was cut short."""
+    text = [f"Back in {Path(state.get('recording') or 'the last project').name}."]
+    text += [f"{name} is still running." for name in running]
+    left = set(state.get("jobs", ())) - {str(job.run) for job in window.queue.active}
+    ended = [run for run in window.project.runs if str(run.path) in left]
+    text += [f"{run.name} ended meanwhile: {run.status} at step {run.step}." for run in ended]
+    cut = next((run.path for run in ended if run.status == "interrupted"), None)
+    if cut is not None:
+        window.banner.say("warn", " ".join(text), action="Resume from the last checkpoint",
+                          on_action=lambda: window.runs.resume_run(cut))  # fmt: skip
+    else:
+        window.banner.say("good", " ".join(text), action="Start afresh",
+                          on_action=window.close_project)  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the studio; `arguments` may name a recording, CAD file or run to open."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    app = make_application()
+    data = Path(arguments[0]) if arguments else None
+    window = open_window(Settings(), data)
+    code = app.exec()
+    del window
+    return code

@@ -1,0 +1,228 @@
+"""The working window: pages in the middle, docks around them, and who hears whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtWidgets import QTabWidget, QWidget
+
+from studio.jobs import Job, JobSpec
+from studio.panels.doctor_panel import DoctorPanel
+from studio.panels.evaluate_page import EvaluatePage
+from studio.panels.export_page import ExportPage
+from studio.panels.jobs_panel import JobsPanel
+from studio.panels.log import LogPanel
+from studio.panels.pose_panel import PosePanel
+from studio.panels.project_tree import ProjectTree
+from studio.panels.run_panel import RunPanel
+from studio.panels.stage import Stage
+from studio.panels.xray_panel import XrayPanel
+from studio.shell.answers import Answers
+from studio.shell.pose_editing import PoseEditing
+from studio.shell.single_image import SingleImage
+from studio.toolkit.widgets import GAP
+from studio.views.curves import CurvesView
+
+if TYPE_CHECKING:
+    from studio.shell.window import StudioWindow
+
+
+STAGE_PAGES = {
+    "data": ("frames",),
+    "synthetic": ("synthetic",),
+    "selfsup": ("frames", "probes"),
+}
+
+
+class Workspace(QObject):
+    """Made by the window after its first paint."""
+
+    def __init__(self, window: StudioWindow) -> None:
+        super().__init__(window)
+        self.window = window
+        project, runs = window.project, window.runs
+        self.tree = ProjectTree(project, window.queue)
+        self.stage = Stage(project, window.director)
+        self.curves = CurvesView()
+        self.log = LogPanel()
+        self.jobs_panel = JobsPanel(window.queue)
+        self.jobs_panel.acted.connect(runs.act)
+        self.train_panel = RunPanel("train", project, window.settings, window.engine)
+        self.adapt_panel = RunPanel("adapt", project, window.settings, window.engine)
+        self.pose_panel = PosePanel(project, window.director, window.settings)
+        self.xray_panel = XrayPanel(project, window.director, window.worker)
+        self.doctor_panel = DoctorPanel(project, window.worker)
+        self.doctor_panel.failed.connect(window.show_error)
+        self.doctor_panel.stateChanged.connect(
+            lambda state, why: window.header.set_state("data", state, why)
+        )
+        self.single_image = SingleImage(project, self.pose_panel, self)
+        self._step = ""
+        self._front: dict[str, int] = {}
+        self.inspector = QTabWidget()
+        self.inspector.setDocumentMode(True)
+        self.inspector.setMinimumWidth(288)
+        self.tree.setMinimumWidth(160)
+        self.bottom = QTabWidget()
+        self.bottom.setDocumentMode(True)
+        self.bottom.setMinimumHeight(196)
+        self.bottom.addTab(self.curves, "Curves")
+        self.bottom.addTab(self.jobs_panel, "Jobs")
+        self.bottom.addTab(self.log, "Log")
+        self.evaluate_page = EvaluatePage(project, window.worker)
+        self.export_page = ExportPage(project, window.settings, window.worker)
+        self.middle = {"evaluate": self.evaluate_page, "export": self.export_page}
+        for page in (self.stage, self.evaluate_page, self.export_page):
+            window.pages.addWidget(page)
+        for page in (self.evaluate_page, self.export_page):
+            page.failed.connect(window.show_error)
+        self.evaluate_page.evaluated.connect(
+            lambda: window.header.set_state("evaluate", "ok", "Scores are there")
+        )
+        self.export_page.exported.connect(
+            lambda path: window.header.set_state("export", "ok", f"Written: {path}")
+        )
+        self.evaluate_page.frameWanted.connect(self._on_frame_wanted)
+        area = Qt.DockWidgetArea
+        self.docks = [
+            window.add_dock("project", "Project", self.tree, area.LeftDockWidgetArea),
+            window.add_dock("inspector", "Inspector", self.inspector, area.RightDockWidgetArea),
+            window.add_dock("bottom", "Progress", self.bottom, area.BottomDockWidgetArea),
+        ]
+        for dock in self.docks:
+            dock.visibilityChanged.connect(self._fit_margins)
+        self.placed = False
+        for panel in (self.train_panel, self.adapt_panel):
+            panel.runRequested.connect(self._on_run)
+            panel.liveWeight.connect(runs.set_weight)
+        self.tree.runAction.connect(runs.act)
+        self.pose_editing = PoseEditing(
+            project, window.director, self.stage, self.pose_panel, self.xray_panel, self
+        )
+        self.answers = Answers(window, self)
+        self.pose_panel.runRequested.connect(self._on_run)
+        self.pose_panel.predictRequested.connect(self.answers.predict)
+        runs.scalarsArrived.connect(self.curves.add_scalars)
+        runs.previewArrived.connect(self.stage.add_preview)
+        runs.checkpointArrived.connect(self.curves.add_checkpoint)
+        runs.marked.connect(self.curves.add_mark)
+        runs.noted.connect(self.log.add)
+        runs.followed.connect(self._on_followed)
+        runs.duplicateWanted.connect(self._on_duplicate)
+        window.queue.changed.connect(self._on_job_changed)
+        project.runsChanged.connect(self._show_states)
+
+    def show_step(self, step: str) -> None:
+        """Put what belongs to a step in the middle and into the inspector."""
+        self.window.pages.setCurrentWidget(self.middle.get(step, self.stage))
+        self._show_inspector(step)
+        if step in STAGE_PAGES:
+            self.stage.offer(STAGE_PAGES[step])
+        if step == "synthetic":
+            self.train_panel.describe()
+        elif step == "selfsup":
+            self.adapt_panel.describe()
+
+    def _show_inspector(self, step: str) -> None:
+        """The step's tabs; each step remembers which was in front."""
+        if self._step:
+            self._front[self._step] = self.inspector.currentIndex()
+        self._step = step
+        pose_tabs = [(self.pose_panel, "Pose"), (self.xray_panel, "X-ray")]
+        pages: dict[str, list[tuple[QWidget, str]]] = {
+            "data": [(self.doctor_panel, "Doctor"), *pose_tabs],
+            "synthetic": [(self.train_panel, "Stage 1")],
+            "selfsup": [(self.adapt_panel, "Stage 2"), *pose_tabs],
+        }
+        self.inspector.clear()
+        for widget, title in pages.get(step, []):
+            self.inspector.addTab(widget, title)
+        self.inspector.setCurrentIndex(self._front.get(step, 0))
+
+    def _on_frame_wanted(self, index: int, object_id: int, run: Path) -> None:
+        """A bad frame of the table: look at it, with that run's prediction."""
+        project = self.window.project
+        self.window.show_step("selfsup")
+        self.stage.show_page("frames")
+        project.select_object(object_id)
+        project.select_frame(index)
+        self.answers.predict(run)
+
+    def show_xray(self) -> None:
+        """Bring the X-ray to the front and examine the present pose."""
+        if self.window.project.step not in ("data", "selfsup"):
+            self.window.show_step("data")
+        self.inspector.setCurrentWidget(self.xray_panel)
+        self.xray_panel.ask()
+
+    def show_docks(self, shown: bool) -> None:
+        """Docks belong to an open project; the welcome page stands alone."""
+        working = self.window.pages.currentWidget() is self.stage
+        for dock in self.docks:
+            dock.setVisible(shown and (working or dock is self.docks[0]))
+        if shown and not self.placed:
+            self.placed = True
+            QTimer.singleShot(0, self.default_layout)  # sizes count once the docks are shown
+
+    def _fit_margins(self, *_: object) -> None:
+        """Where a dock stands, its border keeps the distance; elsewhere the page does."""
+        left, right, bottom = (dock.isVisible() for dock in self.docks)
+        self.window.middle.setContentsMargins(
+            0 if left else GAP, GAP, 0 if right else GAP, 0 if bottom else GAP
+        )
+
+    def default_layout(self) -> None:
+        window = self.window
+        window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
+        window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+        window.resizeDocks(self.docks[:2], [208, 312], Qt.Orientation.Horizontal)
+        window.resizeDocks(self.docks[2:], [216], Qt.Orientation.Vertical)
+
+    def close(self) -> None:
+        """Free what Qt's own clean-up would not."""
+        self.stage.cloud_view.close_scene()
+
+    def _on_run(self, spec: JobSpec) -> None:
+        job = self.window.runs.submit(spec)
+        if spec.kind == "optimize":
+            self.single_image.watch(job)
+        self.log.add("info", spec.shell(), spec.out.name)
+        self.window.runs.follow(job)
+        self.window.project.select_run(spec.out)
+        if spec.kind == "adapt":
+            self.stage.probes.clear()
+            self.stage.show_page("probes")
+
+    def _on_followed(self, job: Job | None) -> None:
+        if job is not None:
+            job.mailbox.wants_preview = self.stage.shows
+            if job.run.name not in self.curves.runs:
+                self.curves.clear()
+                self.stage.probes.clear()
+        self._on_job_changed()
+
+    def _on_job_changed(self, *_: object) -> None:
+        """Weights steer the followed job while it is active; another run would have to wait."""
+        job = self.window.runs.job
+        active = job is not None and job.state.active
+        for panel in (self.train_panel, self.adapt_panel):
+            mine = job is not None and job.spec.kind == panel.kind == "adapt"
+            panel.set_live(active and mine, queued=active)
+        self._show_states()
+
+    def _show_states(self) -> None:
+        """The marks of steps 2 and 3."""
+        active = {job.spec.kind for job in self.window.queue.active}
+        for step, kind in (("synthetic", "train"), ("selfsup", "adapt")):
+            runs = self.window.project.runs_of(kind)
+            ended = [r for r in runs if r.status in ("done", "stopped")]
+            state = "busy" if kind in active else "ok" if ended else ""
+            self.window.header.set_state(step, state)
+
+    def _on_duplicate(self, spec: JobSpec) -> None:
+        panel = {"train": self.train_panel, "adapt": self.adapt_panel}.get(spec.kind)
+        if panel is not None:
+            self.window.show_step("synthetic" if spec.kind == "train" else "selfsup")
+            panel.load(spec)

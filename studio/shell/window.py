@@ -1,0 +1,293 @@
+"""The main window: puts panels, models and actions together. What they do is written in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, Qt, QTimer
+from PySide6.QtGui import QCloseEvent
+from PySide6.QtWidgets import (
+    QDockWidget,
+    QMainWindow,
+    QStackedWidget,
+    QToolBar,
+    QWidget,
+)
+
+from self6d.events import Finished
+from studio.controllers.director import Director
+from studio.controllers.opening import Opener
+from studio.controllers.runs import RunControl
+from studio.engine import Engine, Failure
+from studio.jobs import Job
+from studio.jobs.queue import JobQueue
+from studio.jobs.run_info import checkpoint_steps
+from studio.model.project import Project
+from studio.model.settings import Settings
+from studio.panels.drop import DropOverlay
+from studio.panels.header import StepHeader
+from studio.panels.job_bar import JobBar
+from studio.panels.welcome import WelcomePage
+from studio.shell.actions import Actions
+from studio.shell.choosing import Choosers
+from studio.shell.menus import register_actions, register_view_actions
+from studio.shell.palette import CommandPalette
+from studio.toolkit.dialogs import Banner, Question
+from studio.toolkit.theme import theme
+from studio.toolkit.widgets import GAP, Panel, column, scrolled
+
+SAVE_EVERY_MS = 5000
+
+
+class StudioWindow(QMainWindow):
+    """Shows the welcome page at once; `build` adds the rest once the first paint is done."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.setWindowTitle("self6d studio")
+        self.setObjectName("studio")
+        self.setDockOptions(
+            QMainWindow.DockOption.AnimatedDocks | QMainWindow.DockOption.AllowTabbedDocks
+        )
+        self.resize(1280, 800)
+        self.settings = settings
+        self.first_paint_s: float | None = None
+        self.project = Project(self)
+        self.engine = Engine(self)
+        self.worker = Engine(self)
+        self.queue = JobQueue(self)
+        self.opener = Opener(self.project, settings, self.engine, self)
+        self.choosers = Choosers(self, self.opener, settings)
+        self.runs = RunControl(self.project, settings, self.queue, self.engine, self)
+        self.director = Director(self.project, self.engine, self)
+        self.built = False
+
+        self.header = StepHeader()
+        bar = QToolBar("Steps")
+        bar.setObjectName("steps")
+        bar.setMovable(False)
+        bar.addWidget(self.header)
+        self.addToolBar(bar)
+        self.banner = Banner()
+        self.welcome = WelcomePage()
+        self.pages = QStackedWidget()
+        self.welcome_page = scrolled(self.welcome)
+        self.pages.addWidget(self.welcome_page)
+        self.middle = column(self.banner, self.pages, margin=8)
+        self.middle.setStretch(1, 1)
+        middle = QWidget()
+        middle.setLayout(self.middle)
+        self.setCentralWidget(middle)
+        self.job_bar = JobBar()
+        status = self.statusBar()
+        status.setSizeGripEnabled(False)
+        status.addWidget(self.job_bar, 1)
+        self.drop = DropOverlay(self)
+        self.actions_registry = Actions(self)
+        register_actions(self)
+        self.actions_registry.fill(self.menuBar())
+        self._connect()
+        self.welcome.set_recent(settings.recent())
+        self._autosave = QTimer(self, interval=SAVE_EVERY_MS)
+        self._autosave.timeout.connect(self.save_workspace)
+
+    def build(self) -> None:
+        """Make views and panels; they import numpy, pyqtgraph and vispy."""
+        if self.built:
+            return
+        from studio.shell.layout import Workspace
+
+        self.built = True
+        self.workspace = Workspace(self)
+        register_view_actions(self)
+        kept = self.settings.layout()
+        if kept is not None:
+            self.workspace.placed = True
+            self.restoreGeometry(kept[0])
+            self.restoreState(kept[1])
+        self._autosave.start()
+        self.show_step(self.project.step)
+
+    def add_dock(self, name: str, title: str, widget: QWidget, area) -> QDockWidget:
+        """A dock whose place and visibility are remembered by `name`."""
+        dock = QDockWidget(title, self)
+        dock.setObjectName(name)
+        card = Panel(margin=4)
+        card.body.addWidget(widget)
+        frame = QWidget()  # keeps the card off the window's edge
+        sides = Qt.DockWidgetArea
+        keep = column(card)
+        keep.setContentsMargins(
+            GAP if area == sides.LeftDockWidgetArea else 0,
+            0 if area == sides.BottomDockWidgetArea else GAP,
+            GAP if area == sides.RightDockWidgetArea else 0,
+            GAP,
+        )
+        frame.setLayout(keep)
+        dock.setWidget(frame)
+        dock.setTitleBarWidget(QWidget())  # the content says what it is; View shows and hides it
+        self.addDockWidget(area, dock)
+        return dock
+
+    def show_step(self, step: str) -> None:
+        """Go to one of the five steps."""
+        self.header.choose(step)
+        self.project.select_step(step)
+        empty = self.project.recording is None and not self.project.model_paths
+        if self.built:
+            self.workspace.show_step(step)
+        if not self.built or (empty and step == "data"):
+            self.pages.setCurrentWidget(self.welcome_page)
+        if self.built:
+            self.workspace.show_docks(self.pages.currentWidget() is not self.welcome_page)
+
+    def show_error(self, failure: Failure) -> None:
+        self.banner.say_failure(failure)
+        if self.built:
+            self.workspace.log.add("error", failure.one_line())
+
+    def say(self, level: str, text: str) -> None:
+        self.banner.say(level, text)
+
+    def open_palette(self) -> None:
+        CommandPalette(self.actions_registry, self).show()
+
+    def open_help(self, page: str = "") -> None:
+        """The help page of a subject, or of the present step."""
+        from studio.panels.help import HelpDialog
+
+        dialog = HelpDialog(self, page or self.project.step)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+
+    def wear(self, look: str) -> None:
+        """Change the theme and remember it."""
+        self.settings.theme = look
+        theme.apply(look)
+
+    def close_project(self) -> None:
+        self.project.close()
+        self.settings.save_workspace({})
+        self.show_step("data")
+
+    def reset_layout(self) -> None:
+        self.settings.forget_layout()
+        if self.built:
+            self.workspace.default_layout()
+
+    def save_workspace(self) -> None:
+        """What a restart, or a crash, brings back."""
+        if self.project.recording is not None or self.project.model_paths:
+            jobs = [str(job.run) for job in self.queue.active]
+            self.settings.save_workspace({**self.project.to_dict(), "jobs": jobs})
+
+    def _connect(self) -> None:
+        self.header.chosen.connect(self.show_step)
+        self.welcome.openSample.connect(self.opener.open_sample)
+        self.welcome.openRecording.connect(self.choosers.recording)
+        self.welcome.openModels.connect(self.choosers.models)
+        self.welcome.openRecent.connect(
+            lambda entry: self.opener.open_recording(
+                Path(entry["recording"]), [Path(m) for m in entry["models"]]
+            )
+        )
+        self.drop.dropped.connect(self.opener.open_paths)
+        self.drop.refused.connect(lambda why: self.say("bad", why))
+        self.opener.failed.connect(self.show_error)
+        self.opener.said.connect(self.say)
+        self.opener.opened.connect(self._on_opened)
+        self.opener.progress.connect(self._on_progress)
+        self.engine.crashed.connect(self.show_error)
+        self.worker.crashed.connect(self.show_error)
+        self.director.failed.connect(self.show_error)
+        self.runs.failed.connect(self.show_error)
+        self.runs.followed.connect(self.job_bar.set_job)
+        self.runs.ended.connect(self._on_ended)
+        self.runs.health.collapsed.connect(self._on_collapse)
+        self.queue.added.connect(lambda job: self.save_workspace())
+        self.job_bar.pauseClicked.connect(self.runs.toggle_pause)
+        self.job_bar.stopClicked.connect(self.runs.stop)
+        self.job_bar.saveClicked.connect(self.runs.save_now)
+        self.project.recordingChanged.connect(self._on_recording)
+
+    def _on_opened(self, what: str) -> None:
+        self.build()
+        if self.banner.isVisible() and self.banner.objectName() == "banner_bad":
+            self.banner.dismiss()
+        if what == "run" and self.project.run is not None:
+            self.runs.look_at(self.project.run)
+        self.show_step(self.project.step if what == "run" else "data")
+
+    def _on_recording(self) -> None:
+        path = self.project.recording_path
+        self.setWindowTitle(f"{path.name} — self6d studio" if path else "self6d studio")
+        self.welcome.set_recent(self.settings.recent())
+
+    def _on_progress(self, what: str, done: int, total: int) -> None:
+        self.welcome.sample_button.setEnabled(total == 0)
+        self.job_bar.show_task(what, done, total)
+
+    def _on_ended(self, job: Job, ending: Finished) -> None:
+        title = job.spec.title
+        if ending.reason == "done":
+            self.banner.say("good", f"{title} is done: {job.run.name}")
+        elif ending.reason == "stopped":
+            self.banner.say("good", f"{title} stopped at step {ending.step}; it can be resumed.")
+        else:
+            can_resume = bool(checkpoint_steps(job.run)) and job.spec.kind != "optimize"
+            self.banner.say(
+                "bad", f"{title} ended at step {ending.step}: {ending.reason}",
+                details=job.details,
+                action="Resume from the last checkpoint" if can_resume else "",
+                on_action=lambda: self.runs.resume_run(job.run),
+            )  # fmt: skip
+
+    def _on_collapse(self, job: Job, what: str) -> None:
+        self.banner.say(
+            "bad", f"{what} Resume it as it is, or take its best checkpoint and other settings.",
+            action="New run from the best checkpoint",
+            on_action=lambda: self.runs.start_again(job),
+        )  # fmt: skip
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.ThemeChange and self.settings.theme == "system":
+            theme.apply("system")
+        super().changeEvent(event)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if not self._may_close():
+            event.ignore()
+            return
+        self._autosave.stop()
+        self.save_workspace()
+        if self.built and self.workspace.docks[0].isVisible():
+            self.settings.save_layout(self.saveGeometry(), self.saveState())
+        self.queue.close()
+        if self.built:
+            self.workspace.close()
+        self.engine.close()
+        self.worker.close()
+        for timer in self.findChildren(QTimer):
+            timer.stop()
+        self.project.undo.blockSignals(True)  # it outlives the actions that show its texts
+        event.accept()
+
+    def _may_close(self) -> bool:
+        """With a job running, ask: leave it, stop it, or stay."""
+        active = self.queue.active
+        if not active:
+            return True
+        leavable = all(job.survives_window for job in active)
+        answers = [("stay", "Stay", ""), ("stop", "Save and stop it", "")]
+        if leavable:
+            answers.append(("leave", "Leave it running", "primary"))
+        answer = Question.ask(
+            self, "A job is running",
+            "It can go on without the window; the next start finds it again."
+            if leavable else "It runs inside the window and stops when the window closes.",
+            answers,
+        )  # fmt: skip
+        if answer == "stop":
+            for job in active:
+                job.stop()
+        return answer in ("stop", "leave")

@@ -1,0 +1,146 @@
+"""Questions and errors, readable and copyable."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QDialog, QFrame, QLabel, QPlainTextEdit, QWidget
+
+from studio.engine import Failure
+from studio.toolkit.theme import icon
+from studio.toolkit.widgets import IconButton, button, column, label, row
+
+BANNER_MS = 8000
+
+
+def copy_text(text: str) -> None:
+    QGuiApplication.clipboard().setText(text)
+
+
+class Question(QDialog):
+    """A question with named answers; the last one is the default, Escape gives "".
+
+    Args:
+        answers: (key, text, look) with look "", "primary" or "danger".
+    """
+
+    def __init__(
+        self, parent: QWidget, title: str, text: str, answers: list[tuple[str, str, str]]
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(title)
+        self.setModal(True)
+        self.setMinimumWidth(420)
+        self.answer = ""
+        self.buttons = {}
+        line: list[Any] = [1]
+        for key, caption, look in answers:
+            one = button(caption, partial(self._choose, key), look)
+            self.buttons[key] = one
+            line.append(one)
+        self.buttons[answers[-1][0]].setDefault(True)
+        self.setLayout(column(
+            label(title, "subheading", wrap=True), label(text, wrap=True), row(*line),
+            margin=20, gap=16,
+        ))  # fmt: skip
+
+    def _choose(self, key: str) -> None:
+        self.answer = key
+        self.accept()
+
+    @classmethod
+    def ask(
+        cls, parent: QWidget, title: str, text: str, answers: list[tuple[str, str, str]]
+    ) -> str:
+        dialog = cls(parent, title, text, answers)
+        dialog.exec()
+        answer = dialog.answer
+        dialog.deleteLater()
+        return answer
+
+
+class Banner(QFrame):
+    """A message over the page: what happened, what to do, Copy details, one action, close."""
+
+    closed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._mark = QLabel()
+        self.text = label("", wrap=True, select=True)
+        self.text.setMinimumSize(10, 18)  # a long message must not make the window grow
+        self.details = QPlainTextEdit()
+        self.details.setReadOnly(True)
+        self.details.setMaximumHeight(160)
+        self.details.hide()
+        self.action = button("", self._on_action)
+        self.show_details = button("Details", self._on_details)
+        self.copy = button("Copy details", self._on_copy)
+        shut = IconButton("x", "Close", self.dismiss)
+        self.setLayout(column(
+            row(self._mark, self.text, self.action, self.show_details, self.copy, shut),
+            self.details, margin=8,
+        ))  # fmt: skip
+        self.layout().itemAt(0).layout().setStretch(1, 1)  # type: ignore[union-attr]
+        self._on_click = lambda: None
+        self._copyable = ""
+        self._timer = QTimer(self, singleShot=True, interval=BANNER_MS)
+        self._timer.timeout.connect(self.dismiss)
+        self.hide()
+
+    def say(
+        self, level: str, text: str, *, details: str = "", action: str = "", on_action=None
+    ) -> None:
+        """Show a message; "good" ones leave by themselves.
+
+        Args:
+            level: "good", "warn" or "bad".
+        """
+        self.setObjectName(f"banner_{level}")
+        self.setStyleSheet("")  # the look follows the object's name
+        self.style().unpolish(self)
+        self.style().polish(self)
+        name = {"good": "circle-check", "warn": "triangle-alert", "bad": "circle-alert"}[level]
+        self._mark.setPixmap(icon(name, level).pixmap(20, 20))
+        self.text.setText(text)
+        self._copyable = f"{text}\n\n{details}".strip()
+        self.details.setPlainText(details)
+        self.details.hide()
+        self.show_details.setVisible(bool(details))
+        self.copy.setVisible(level != "good")
+        self.action.setVisible(bool(action))
+        self.action.setText(action)
+        self._on_click = on_action or (lambda: None)
+        if level == "good":
+            self._timer.start()
+        else:
+            self._timer.stop()
+        self.show()
+
+    def say_failure(self, failure: Failure, *, action: str = "", on_action=None) -> None:
+        self.say("bad", failure.one_line(), details=failure.trace, action=action,
+                 on_action=on_action)  # fmt: skip
+
+    def dismiss(self) -> None:
+        self._timer.stop()
+        self.hide()
+        self.closed.emit()
+
+    def _on_details(self) -> None:
+        self.details.setVisible(not self.details.isVisible())
+
+    def _on_copy(self) -> None:
+        copy_text(self._copyable)
+
+    def _on_action(self) -> None:
+        self.hide()
+        self._on_click()
+
+    def keyPressEvent(self, event) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.dismiss()
+        else:
+            super().keyPressEvent(event)

@@ -1,0 +1,277 @@
+"""Small widgets and layout helpers, so that spacing and names are the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from studio.toolkit.theme import icon, theme
+
+GAP = 8
+
+
+def row(*items: QWidget | QLayout | int | None, margin: int = 0, gap: int = GAP) -> QHBoxLayout:
+    """Things side by side; an integer is a stretch, None is skipped."""
+    return _fill(QHBoxLayout(), items, margin, gap)
+
+
+def column(*items: QWidget | QLayout | int | None, margin: int = 0, gap: int = GAP) -> QVBoxLayout:
+    """Things on top of each other; an integer is a stretch, None is skipped."""
+    return _fill(QVBoxLayout(), items, margin, gap)
+
+
+def _fill(layout, items: Iterable, margin: int, gap: int):
+    layout.setContentsMargins(margin, margin, margin, margin)
+    layout.setSpacing(gap)
+    for item in items:
+        if isinstance(item, QWidget):
+            layout.addWidget(item)
+        elif isinstance(item, QLayout):
+            layout.addLayout(item)
+        elif isinstance(item, int):
+            layout.addStretch(item)
+    return layout
+
+
+def label(text: str = "", name: str = "", *, wrap: bool = False, select: bool = False) -> QLabel:
+    """A label in one of the style sheet's roles: title, heading, muted, small, section, ..."""
+    result = QLabel(text)
+    if name:
+        result.setObjectName(name)
+    result.setWordWrap(wrap)
+    if wrap:
+        result.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+    if select:
+        result.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return result
+
+
+class ElidedLabel(QLabel):
+    """One line that never asks for room: what does not fit ends in dots and is in the tool tip."""
+
+    def __init__(self, text: str = "", name: str = "") -> None:
+        super().__init__(text)
+        self.setObjectName(name)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+
+    def setText(self, text: str) -> None:
+        super().setText(text)
+        self.setToolTip(text)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(10, super().minimumSizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        area = self.contentsRect()
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, area.width())
+        painter.drawText(area, int(self.alignment() | Qt.AlignmentFlag.AlignVCenter), text)
+
+
+def button(
+    text: str, on_click: Callable[[], object] | None = None, name: str = "", tip: str = ""
+) -> QPushButton:
+    """A push button; `name` "primary", "danger" or "link" changes its look."""
+    result = QPushButton(text)
+    if name:
+        result.setObjectName(name)
+    if tip:
+        result.setToolTip(tip)
+    if on_click is not None:
+        result.clicked.connect(lambda: on_click())
+    return result
+
+
+class IconButton(QToolButton):
+    """A small button with a line icon that follows the theme."""
+
+    def __init__(
+        self,
+        icon_name: str,
+        tip: str,
+        on_click: Callable[[], object] | None = None,
+        *,
+        checkable: bool = False,
+    ) -> None:
+        super().__init__()
+        self._icon_name = icon_name
+        self.setToolTip(tip)
+        self.setAccessibleName(tip)
+        self.setCheckable(checkable)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setIconSize(QSize(16, 16))
+        if on_click is not None:
+            self.clicked.connect(lambda: on_click())
+        self.toggled.connect(self._dress)
+        theme.changed.connect(self._dress)
+        self._dress()
+
+    def set_icon_name(self, name: str) -> None:
+        self._icon_name = name
+        self._dress()
+
+    def _dress(self) -> None:
+        self.setIcon(icon(self._icon_name, "accent" if self.isChecked() else "text"))
+
+
+class Segments(QWidget):
+    """A row of joined buttons of which one is down.
+
+    Args:
+        choices: (key, text, tip) of each.
+        on_choose: called with the key when the user (or `choose`) changes it.
+    """
+
+    def __init__(
+        self, choices: Iterable[tuple[str, str, str]], on_choose: Callable[[str], object]
+    ) -> None:
+        super().__init__()
+        self.setObjectName("plain")
+        self._group = QButtonGroup(self)
+        self._group.setExclusive(True)
+        self._buttons: dict[str, QToolButton] = {}
+        layout = row(gap=0)
+        for key, text, tip in choices:
+            one = QToolButton()
+            one.setObjectName("segment")
+            one.setText(text)
+            one.setToolTip(tip)
+            one.setCheckable(True)
+            one.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            one.toggled.connect(lambda on, key=key: on_choose(key) if on else None)
+            self._group.addButton(one)
+            self._buttons[key] = one
+            layout.addWidget(one)
+        self.offer(tuple(self._buttons))
+        self.setLayout(layout)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+    @property
+    def chosen(self) -> str:
+        return next((key for key, b in self._buttons.items() if b.isChecked()), "")
+
+    def choose(self, key: str) -> None:
+        self._buttons[key].setChecked(True)
+
+    def offer(self, keys: tuple[str, ...]) -> None:
+        """Show only these choices; the outer ones get the round corners."""
+        for key, one in self._buttons.items():
+            one.setVisible(key in keys)
+            place = {keys[0]: "first", keys[-1]: "last"}.get(key, "")
+            one.setProperty("place", place)
+            one.style().unpolish(one)
+            one.style().polish(one)
+
+    def button(self, key: str) -> QToolButton:
+        return self._buttons[key]
+
+
+class Panel(QFrame):
+    """A titled card.
+
+    Attributes:
+        body: where content goes.
+        head: the row of the title, for small buttons at its right end.
+    """
+
+    def __init__(self, title: str = "", *, margin: int = 12) -> None:
+        super().__init__()
+        self.setObjectName("panel")
+        self.body = column(gap=GAP)
+        self.head = row()
+        self.title = label(title, "title")
+        outer = column(margin=margin)
+        if title:
+            self.head.addWidget(self.title)
+            self.head.addStretch(1)
+            outer.addLayout(self.head)
+        outer.addLayout(self.body)
+        self.setLayout(outer)
+
+
+class Hint(QWidget):
+    """What an empty panel says: one sentence and, perhaps, the button that helps."""
+
+    def __init__(
+        self, text: str, action: str = "", on_click: Callable[[], object] | None = None
+    ) -> None:
+        super().__init__()
+        self.setObjectName("plain")
+        self.text = label(text, "muted", wrap=True)
+        self.text.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        items: list = [1, self.text]
+        if action:
+            self.button = button(action, on_click)
+            items.append(row(1, self.button, 1))
+        items.append(1)
+        self.setLayout(column(*items, margin=16, gap=12))
+
+
+def short(box: QComboBox) -> QComboBox:
+    """A combo box that does not grow with its longest entry."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(6)
+    return box
+
+
+def spin(low: int, high: int, value: int, suffix: str = "") -> QSpinBox:
+    """A box for a whole number that may be as narrow as its place."""
+    box = QSpinBox()
+    box.setRange(low, high)
+    box.setValue(value)
+    box.setSuffix(suffix)
+    box.setMinimumWidth(56)
+    box.lineEdit().setTextMargins(4, 0, 0, 0)
+    return box
+
+
+def scrolled(content: QWidget) -> QScrollArea:
+    """A vertical scroll area without a frame."""
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    content.setObjectName("plain")
+    area.setWidget(content)
+    area.viewport().setAutoFillBackground(False)
+    return area
+
+
+def clear(layout: QLayout) -> None:
+    """Remove and delete everything in a layout."""
+    while layout.count():
+        item = layout.takeAt(0)
+        if item is None:
+            continue
+        if (widget := item.widget()) is not None:
+            widget.hide()
+            widget.deleteLater()
+        elif (inner := item.layout()) is not None:
+            clear(inner)
+
+
+def duration(seconds: float | None) -> str:
+    """Such as "6:10" or "1:02:03"."""
+    if seconds is None:
+        return "…"
+    whole = int(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,204 @@
+"""The doctor names each fault, mends what it can in a copy, and never touches the original."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import recordings as world
+
+from self6d.datasets import open_dataset
+from self6d.doctor import doctor
+from self6d.doctor.extents import check_scale, extents
+from self6d.errors import InputError
+from self6d.geometry import Camera
+from self6d.scene import Frame
+
+CAMERA = Camera(np.array([[280.0, 0, 160], [0, 280, 120], [0, 0, 1]]), 320, 240)
+
+
+def tabletop(seed: int, side: float = 0.1) -> np.ndarray:
+    """Depth (H, W), metres: a table seen at an angle and boxes standing on it."""
+    rng = np.random.default_rng(seed)
+    x, y = np.meshgrid((np.arange(320) + 0.5 - 160) / 280, (np.arange(240) + 0.5 - 120) / 280)
+    depth = 0.75 / (0.8 + 0.6 * y)  # plane 0.6 y + 0.8 z = 0.75
+    for _ in range(3):
+        cx, cy = rng.uniform(-0.3, 0.3), rng.uniform(-0.2, 0.15)
+        front = 0.75 / (0.8 + 0.6 * cy) - 0.08
+        inside = (np.abs(x - cx) * front < side / 2.9) & (np.abs(y - cy) * front < side / 2.9)
+        depth = np.where(inside, front, depth)
+    return depth
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p): hashlib.sha1(p.read_bytes()).hexdigest() for p in files}
+
+
+def codes(report: doctor.DoctorReport) -> set[str]:
+    return {f.code for f in report.findings if f.severity != "info"}
+
+
+def recording(root: Path, unit_mm: float = 1.0, stated: float = 1.0) -> Path:
+    """A tabletop recording whose depth counts `unit_mm` and says it counts `stated`."""
+    cameras = {}
+    for n in range(6):
+        scene = root / "test" / "000001"
+        world.save(scene / "rgb" / f"{n:06d}.png", world.shot(n, 240, 320).rgb)
+        raw = np.round(tabletop(n) * 1000 / unit_mm).astype(np.uint16)
+        world.save(scene / "depth" / f"{n:06d}.png", raw)
+        cameras[str(n)] = {
+            "cam_K": CAMERA.K_opencv.reshape(-1).tolist(), "depth_scale": stated,
+        }  # fmt: skip
+    world.dump(root / "test" / "000001" / "scene_camera.json", cameras)
+    world.cube(root / "models" / "obj_000001.ply", 0.6)  # 104 mm across
+    world.dump(root / "models" / "models_info.json", {"1": {"diameter": 60 * 3**0.5}})
+    return root
+
+
+@pytest.fixture
+def without_symmetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search for symmetry takes a second; tests of other findings do without."""
+    from self6d.doctor import models as doctor_models
+    from self6d.scene import Symmetry
+    from self6d.scene.symmetry import FoundSymmetry
+
+    none = FoundSymmetry(Symmetry(), Symmetry())
+    monkeypatch.setattr(doctor_models, "find_symmetry", lambda model: none)
+
+
+def test_a_good_recording(tmp_path: Path, without_symmetry) -> None:
+    root = recording(tmp_path)
+    before = hashes(root)
+    report = doctor.examine(root)
+    assert codes(report) == set()
+    assert report.ok
+    assert not report.fixable
+    assert (report.kind, report.frames, report.image_size) == ("bop", 6, (240, 320))
+    assert report.depth["median_m"] == pytest.approx(0.9, abs=0.1)
+    assert report.models[0]["diameter_m"] == pytest.approx(0.06 * 3**0.5)
+    assert "nothing wrong" in report.text()
+    assert json.loads(json.dumps(report.to_dict()))["ok"] is True
+    assert hashes(root) == before
+    with pytest.raises(InputError, match="nothing a copy could correct"):
+        doctor.write_fixed(report, tmp_path / "copy")
+
+
+@pytest.mark.parametrize(("unit_mm", "stated"), [(0.1, 1.0), (1.0, 1000.0)])
+def test_depth_scale_is_found_and_mended(tmp_path: Path, without_symmetry, unit_mm, stated) -> None:
+    root = recording(tmp_path / "data", unit_mm, stated)
+    before = hashes(root)
+    report = doctor.examine(root)
+    (finding,) = [f for f in report.findings if f.code == "depth-scale"]
+    assert finding.fixable
+    copy = open_dataset(doctor.write_fixed(report, tmp_path / "copy"))
+    np.testing.assert_allclose(copy.frame(0).depth_m, tabletop(0), atol=1e-3)
+    assert "depth-scale" not in codes(doctor.examine(copy.root))
+    assert hashes(root) == before
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_k_of_another_size_is_found_and_mended(tmp_path, without_symmetry, factor) -> None:
+    root = recording(tmp_path / "data")
+    path = root / "test" / "000001" / "scene_camera.json"
+    table = json.loads(path.read_text())
+    for entry in table.values():
+        K = CAMERA.resized(int(320 * factor), int(240 * factor)).K_opencv
+        entry["cam_K"] = K.reshape(-1).tolist()
+    world.dump(path, table)
+    report = doctor.examine(root)
+    assert "intrinsics-size" in codes(report)
+    copy = open_dataset(doctor.write_fixed(report, tmp_path / "copy"))
+    np.testing.assert_allclose(copy.frame(0).camera.K, CAMERA.K)
+
+
+def test_damaged_files_are_found_and_left_out(tmp_path: Path, without_symmetry) -> None:
+    root = recording(tmp_path / "data")
+    scene = root / "test" / "000001"
+    whole = (scene / "rgb" / "000002.png").read_bytes()
+    (scene / "rgb" / "000002.png").write_bytes(whole[: len(whole) // 2])
+    (scene / "depth" / "000004.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    report = doctor.examine(root)
+    said = " ".join(f.what for f in report.findings)
+    assert "PNG is truncated" in said
+    assert "Git-LFS pointer" in said
+    copy = open_dataset(doctor.write_fixed(report, tmp_path / "copy"))
+    assert [k.image_id for k in copy.keys] == [0, 1, 3, 5]
+
+
+def test_mended_pixels_are_written_mended(tmp_path: Path, without_symmetry) -> None:
+    root = recording(tmp_path / "data")
+    for n in range(6):
+        path = root / "test" / "000001" / "rgb" / f"{n:06d}.png"
+        rgba = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2BGRA)
+        cv2.imwrite(str(path), rgba)
+    report = doctor.examine(root)
+    assert any("four channels" in f.what for f in report.findings)
+    copy = doctor.write_fixed(report, tmp_path / "copy")
+    image = cv2.imread(str(copy / "test/000001/rgb/000000.png"), cv2.IMREAD_UNCHANGED)
+    assert image.shape == (240, 320, 3)
+
+
+def test_symmetry_is_found_and_stated(tmp_path: Path) -> None:
+    root = recording(tmp_path / "data")
+    plain = world.CUBE * [1, 0.7, 0.4]
+    world.cube(root / "models" / "obj_000001.ply", 1.0, plain)
+    text = (root / "models" / "obj_000001.ply").read_text().splitlines()
+    grey = [
+        " ".join([*t.split()[:3], "90", "90", "90"]) if len(t.split()) == 6 else t for t in text
+    ]
+    (root / "models" / "obj_000001.ply").write_text("\n".join(grey) + "\n")
+    (root / "models" / "models_info.json").unlink()
+    report = doctor.examine(root)
+    (finding,) = [f for f in report.findings if f.code == "symmetry"]
+    assert "3 discrete turns" in finding.what
+    copy = open_dataset(doctor.write_fixed(report, tmp_path / "copy"))
+    from self6d.datasets import load_models
+
+    assert len(load_models(copy.models_path)[0].symmetry.discrete) == 3
+
+
+def test_models_are_looked_at(tmp_path: Path, without_symmetry) -> None:
+    root = recording(tmp_path)
+    world.cube(root / "models" / "obj_000001.ply", 0.6, world.CUBE + 200)
+    assert "off-centre" in codes(doctor.examine(root))
+
+
+def test_no_depth_and_no_models(tmp_path: Path) -> None:
+    report = doctor.examine(world.folder(tmp_path, depth=False))
+    assert "no-depth" in codes(report)
+    assert any(f.code == "no-models" for f in report.findings)
+
+
+def test_what_cannot_be_opened_is_a_report(tmp_path: Path) -> None:
+    report = doctor.examine(tmp_path / "gone", tmp_path / "nothing")
+    assert not report.ok
+    assert {f.severity for f in report.findings} == {"error"}
+    assert "no such folder" in report.text()
+    json.dumps(report.to_dict())
+
+
+def test_progress_is_told(tmp_path: Path, without_symmetry) -> None:
+    events = []
+    doctor.examine(recording(tmp_path), listener=events.append)
+    assert {e.phase for e in events} >= {"models", "files", "frames"}
+
+
+def test_extents_do_not_depend_on_the_scale() -> None:
+    frame = Frame(np.zeros((240, 320, 3), np.uint8), tabletop(1).astype(np.float32), CAMERA)
+    ten = Frame(frame.rgb, 10 * frame.depth_m, CAMERA)
+    a = extents(frame, np.random.default_rng(0))
+    b = extents(ten, np.random.default_rng(0))
+    assert len(a) >= 1
+    np.testing.assert_allclose(10 * a, b, rtol=1e-3)
+    assert a.min() > 0.06
+    assert a.max() < 0.12
+
+
+def test_too_little_to_go_by_leaves_the_scale() -> None:
+    frame = Frame(np.zeros((240, 320, 3), np.uint8), np.ones((240, 320), np.float32), CAMERA)
+    assert check_scale([frame] * 5, [0.1], 1e-3).metres_per_unit == 1e-3

@@ -1,0 +1,191 @@
+"""Label-free measures: health of poses, flips among neighbours, the guard, kept pseudo-poses."""
+
+import math
+
+import pytest
+import torch
+
+from self6d.datasets.base import FrameKey
+from self6d.errors import DivergenceError
+from self6d.geometry import axis_angle_to_matrix
+from self6d.losses.objective import LossConfig, SelfSupervision
+from self6d.network.outputs import Detections
+from self6d.refinement.health import (
+    Guard,
+    PoseHealth,
+    depth_gaps,
+    depth_tolerance,
+    flipped_against_neighbours,
+    judge_poses,
+)
+from self6d.refinement.refine import Refined
+from self6d.render.rendering import Rendering
+from self6d.stage2.config import AdaptConfig
+from self6d.stage2.pseudo_labels import Beliefs, choose_kept, sound_poses, update
+
+OBJECTIVE = SelfSupervision(LossConfig(perceptual=0.0, ms_ssim=0.0))
+
+
+def strip(mask, drawn, sensor, depth=1.0):
+    """A 1 x n strip: predicted mask, rendered coverage, sensor depth -> target, rendering."""
+    mask, drawn = torch.tensor([[mask]]).float(), torch.tensor([[drawn]]).bool()
+    depth_m = drawn.float() * depth
+    rendering = Rendering(
+        drawn[:, None].float().expand(-1, 3, -1, -1), depth_m, drawn.float(), drawn.int() - 1
+    )
+    rgb = torch.zeros(1, 3, *mask.shape[1:])
+    sensor = None if sensor is None else torch.tensor([[sensor]]).float()
+    return OBJECTIVE.observe(rgb, sensor, mask, torch.eye(3)[None]), rendering
+
+
+def judged(mask, drawn, sensor):
+    return judge_poses(OBJECTIVE, *strip(mask, drawn, sensor), torch.tensor([0.1]))
+
+
+class TestHealth:
+    def test_by_hand(self):
+        health = judged([1, 1, 1, 0], [0, 1, 1, 1], [1.0, 1.003, 1.2, 0])
+        assert health.mask_iou.item() == 0.5
+        # measured under the mask: three; covered and near: one
+        assert health.depth_inliers.item() == pytest.approx(1 / 3)
+        assert health.trust.item() == pytest.approx(1 / 6)
+
+    @pytest.mark.parametrize("sensor", [None, [0, 0, 0, 0]])
+    def test_without_depth_the_mask_alone(self, sensor):
+        health = judged([1, 1, 0, 0], [1, 1, 0, 0], sensor)
+        assert health.depth_inliers.isnan().all()
+        assert health.trust.item() == 1
+
+    def test_nothing_there_is_no_trust(self):
+        assert judged([0, 0], [0, 0], None).trust.item() == 0
+
+    def test_gap_is_the_median_where_both_show_the_object(self):
+        both = strip([1, 1, 1, 1, 0], [0, 1, 1, 1, 1], [1.0, 1.003, 1.02, 0.9, 5.0])
+        assert depth_gaps(*both).item() == pytest.approx(0.02, abs=1e-6)
+        assert depth_gaps(*strip([1, 0], [0, 1], [1.0, 1.0])).isnan().all()
+        assert depth_gaps(*strip([1, 1], [1, 1], None)).isnan().all()
+
+    def test_tolerance_follows_the_size(self):
+        tolerance = depth_tolerance(torch.tensor([0.05, 0.2, 1.0]))
+        assert tolerance.tolist() == pytest.approx([0.004, 0.008, 0.015])
+
+
+class TestFlips:
+    def turn(self, *degrees):
+        angle = torch.tensor([math.radians(d) for d in degrees])
+        return axis_angle_to_matrix(torch.tensor([0.0, 1, 0]) * angle[:, None])
+
+    def flipped(self, R, scene=None, frame=None, symmetries=None):
+        n = len(R)
+        scene = torch.zeros(n, dtype=torch.long) if scene is None else torch.tensor(scene)
+        frame = torch.arange(n) if frame is None else torch.tensor(frame)
+        symmetries = torch.eye(3)[None] if symmetries is None else symmetries
+        return flipped_against_neighbours(R, scene, frame, symmetries).tolist()
+
+    def test_one_among_calm_neighbours(self):
+        assert self.flipped(self.turn(0, 3, 186, 9, 12)) == [False, False, True, False, False]
+
+    def test_symmetric_turns_are_no_flips(self):
+        group = torch.stack((torch.eye(3), self.turn(180)[0]))
+        assert not any(self.flipped(self.turn(0, 3, 186, 9, 12), symmetries=group))
+
+    def test_other_recordings_and_gaps_say_nothing(self):
+        R = self.turn(0, 3, 186, 9, 12)
+        assert not any(self.flipped(R, scene=[0, 0, 1, 2, 2]))
+        assert not any(self.flipped(R, frame=[0, 1, 2, 100, 101]))
+
+    def test_real_motion_is_no_flip(self):
+        assert not any(self.flipped(self.turn(0, 80, 160, 240)))
+
+    def test_two_frames_are_too_few(self):
+        assert self.flipped(self.turn(0, 180)) == [False, False]
+
+
+class TestGuard:
+    def test_collapse_needs_two_strikes(self):
+        guard = Guard(collapse=0.5)
+        assert not guard.check(0.8, 0)
+        assert not guard.check(0.1, 10)
+        assert not guard.check(0.7, 20)
+        assert not guard.check(0.1, 30)
+        with pytest.raises(DivergenceError, match=r"health fell from 0\.80 to 0\.20 by step 40"):
+            guard.check(0.2, 40)
+
+    def test_a_fall_from_the_best_counts_though_the_start_was_low(self):
+        guard = Guard(collapse=0.5)
+        assert not any(guard.check(v, 0) for v in (0.1, 0.3, 0.14))
+        with pytest.raises(DivergenceError, match=r"from 0\.30 to 0\.12"):
+            guard.check(0.12, 40)
+
+    def test_depth_that_drifts_away_counts_as_a_collapse(self):
+        guard = Guard()
+        assert not any(guard.check(0.5, 0, gap) for gap in (0.012, 0.010, float("nan"), 0.02))
+        with pytest.raises(DivergenceError, match="gap to the depth grew from 10 mm to 21 mm"):
+            guard.check(0.5, 40, 0.021)
+        near = Guard()
+        assert not any(near.check(0.5, 0, gap) for gap in (0.002, 0.006, 0.006))
+        off = Guard(collapse=0.0)
+        assert not any(off.check(0.5, 0, gap) for gap in (0.01, 0.1, 0.1))
+
+    def test_patience(self):
+        guard = Guard(patience=2)
+        assert [guard.check(v, 0) for v in (0.5, 0.6, 0.6, 0.59)] == [False, False, False, True]
+
+    def test_state_goes_on(self):
+        guard, other = Guard(patience=3), Guard()
+        guard.check(0.4, 0)
+        other.load(guard.state())
+        assert other == guard
+
+
+def beliefs(trust, sound, frames=None, objects=None):
+    n = len(trust)
+    frames = torch.arange(n) if frames is None else torch.tensor(frames)
+    objects = torch.zeros(n, dtype=torch.long) if objects is None else torch.tensor(objects)
+    found = Detections(
+        frames, objects, torch.ones(n), torch.zeros(n, 4), torch.eye(3).repeat(n, 1, 1),
+        torch.tensor(trust)[:, None].repeat(1, 3), torch.zeros(n, 1, 2, 2), torch.zeros(n, 4),
+    )  # fmt: skip
+    flags = torch.tensor(sound)
+    return Beliefs(found, found.R, found.t, torch.tensor(trust), flags, torch.zeros_like(flags))
+
+
+KEYS = tuple(FrameKey(1, i) for i in range(10))
+
+
+class TestPseudoPoses:
+    def test_every_check_must_agree(self):
+        ok = torch.ones(4)
+        health = PoseHealth(torch.tensor([0.9, 0.5, 0.9, 0.9]), torch.tensor([0.9, 0.9, 0.2, 0.9]))
+        spread = torch.tensor([0.0, 0, 0, 0.4])
+        refined = Refined(torch.eye(3).repeat(4, 1, 1), ok[:, None], {}, health, spread, ok * 0)
+        assert sound_poses(refined, AdaptConfig(), True).tolist() == [True, False, False, False]
+        assert sound_poses(refined, AdaptConfig(), False).tolist() == [True, False, True, False]
+
+    def test_the_most_trusted_share_of_each_object_is_kept(self):
+        given = beliefs(
+            [0.9, 0.8, 0.7, 0.6, 0.3], [True, True, False, True, True],
+            frames=[0, 1, 2, 3, 0], objects=[0, 0, 0, 0, 1],
+        )  # fmt: skip
+        eye = torch.eye(4)[None, None].repeat(2, 1, 1, 1)
+        kept = choose_kept(given, KEYS, eye, share=0.5).kept
+        assert kept.tolist() == [True, True, False, False, True]
+
+    def test_a_new_look_keeps_a_better_trusted_pose(self):
+        old = beliefs([0.9, 0.2, 0.5], [True, True, True])
+        new = beliefs([0.4, 0.6], [True, True])
+        both = update(old, new, [0, 1])
+        assert both.found.image_index.tolist() == [0, 1, 2]
+        assert both.trust.tolist() == pytest.approx([0.9, 0.6, 0.5])
+        assert both.t[:, 0].tolist() == pytest.approx([0.9, 0.6, 0.5])
+
+    def test_what_is_no_longer_seen_is_forgotten(self):
+        both = update(beliefs([0.9, 0.2], [True, True]), beliefs([0.4], [True], frames=[1]), [0, 1])
+        assert both.found.image_index.tolist() == [1]
+
+    def test_state_survives_a_checkpoint(self):
+        given = beliefs([0.9, 0.2], [True, False])
+        again = Beliefs.from_state(given.state(), torch.device("cpu"))
+        assert torch.equal(again.t, given.t)
+        assert torch.equal(again.sound, given.sound)
+        assert again.found.mask_logits.dtype == torch.float32

@@ -1,0 +1,246 @@
+"""Stage 2 on a small recording: poses improve, no label is seen, resuming is exact."""
+
+from dataclasses import fields, replace
+
+import pytest
+import stage2_scene as stage2
+import torch
+
+from self6d.datasets.base import UnlabelledFrames
+from self6d.engine.schedule import learning_rate
+from self6d.errors import DivergenceError, InputError
+from self6d.geometry import rotation_angle
+from self6d.losses.objective import LossConfig
+from self6d.refinement.optimizer import OptimizeConfig
+from self6d.scene import Frame
+from self6d.stage2.config import AdaptConfig
+from self6d.stage2.frame_store import FrameStore, resize_frame
+from self6d.stage2.labelled import labelled_batch, mask_boxes
+from self6d.stage2.task import SelfSupTask
+
+LOSS = LossConfig(perceptual=0.0, points=256)
+ROBUST = replace(LOSS, like_with_like=True, trim=0.1, noise_at_1m=0.002, edge_step_m=0.02)
+PAPER = AdaptConfig(
+    steps=30, batch=4, region=64, lr=2e-4, warmup=5, ema=0.9, refresh_every=20, health_every=10
+)
+PLUS = replace(
+    PAPER, steps=40, pseudo=True, pseudo_steps=25, pseudo_region=64, label_weight=1.0, scope="all",
+    pseudo_colour=False,
+)  # fmt: skip
+
+
+def task(adapt=PAPER, loss=LOSS, recording=None, steps=None, seed=0):
+    adapt = replace(adapt, steps=steps or adapt.steps)
+    return SelfSupTask(
+        stage2.network(),
+        [stage2.MODEL],
+        UnlabelledFrames(recording or stage2.Recording()),
+        adapt,
+        loss,
+        OptimizeConfig(flips=False),
+        seed=seed,
+    )
+
+
+def errors(network):
+    """Median rotation error (degrees) and translation error (metres) on all frames."""
+    R, t = stage2.poses()
+    seen = stage2.sensor(real=True)
+    found = network.predict(seen.images, seen.K)
+    assert len(found) == stage2.FRAMES
+    angle = torch.rad2deg(rotation_angle(found.R, R[found.image_index]))
+    return float(angle.median()), float((found.t - t[found.image_index]).norm(dim=1).median())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("adapt", "loss"), [(PAPER, LOSS), (PLUS, ROBUST)], ids=["paper", "plus"])
+def test_poses_improve_without_labels(adapt, loss):
+    job = task(adapt, loss)
+    before = errors(job.teacher.network)
+    health = job.teacher.health(-1)["trust"]
+    for step in range(job.total_steps):
+        values = job.step(step)
+        assert float(values["health/skipped"]) == 0
+    after = errors(job.teacher.network)
+    assert after[1] < 0.7 * before[1]
+    assert after[0] < max(before[0], 8.0)
+    assert job.score() > 1.5 * health
+
+
+def test_labels_cannot_reach_stage_2():
+    """Only frames go in; a frame has no field for a label, and the recording is out of reach."""
+    recording = stage2.Recording()
+    with pytest.raises(TypeError, match="UnlabelledFrames"):
+        FrameStore(recording, "cpu")
+    with pytest.raises(TypeError, match="UnlabelledFrames"):
+        SelfSupTask(stage2.network(), [stage2.MODEL], recording)
+    names = {field.name for field in fields(Frame)}
+    assert names == {"rgb", "depth_m", "camera", "scene_id", "image_id", "name"}
+    job = task(recording=recording, steps=2)
+    reached, todo = set(), [job]
+    while todo:  # walk everything the task can reach through attributes and containers
+        thing = todo.pop()
+        assert thing is not recording
+        if id(thing) in reached or isinstance(thing, torch.Tensor | str | bytes | int | float):
+            continue
+        reached.add(id(thing))
+        if isinstance(thing, dict):
+            todo += thing.values()
+        elif isinstance(thing, list | tuple | set):
+            todo += thing
+        else:
+            todo += list(getattr(thing, "__dict__", {}).values())
+            slots = getattr(type(thing), "__slots__", ())
+            todo += [getattr(thing, name) for name in slots if hasattr(thing, name)]
+    for step in range(2):
+        job.step(step)  # Recording.truth raises
+
+
+def test_resumes_exactly():
+    config = replace(PLUS, augment=0.3, pseudo_steps=5, refresh_every=3, health_every=2)
+    whole = task(config, ROBUST, steps=4)
+    for step in range(4):
+        last = whole.step(step)
+    first = task(config, ROBUST, steps=4)
+    for step in range(2):
+        first.step(step)
+    state = first.state_dict()
+    again = task(config, ROBUST, steps=4)
+    again.load_state_dict(state)
+    for step in range(2, 4):
+        resumed = again.step(step)
+    assert float(resumed["loss/total"]) == float(last["loss/total"])
+    expected, got = whole.state_dict()["tensors"], again.state_dict()["tensors"]
+    assert expected.keys() == got.keys()
+    assert all(torch.equal(expected[k], got[k]) for k in expected)
+
+
+def test_guard_stops_a_collapse():
+    job = task(replace(PAPER, lr=0.05, warmup=0, health_every=2, ema=0.0, self_scope="scope"))
+    with pytest.raises(DivergenceError, match="health fell"):
+        all(job.step(step) for step in range(20))
+
+
+def test_rgb_only_never_looks_at_depth(caplog):
+    job = task(replace(PAPER, use_depth=False), steps=1)
+    assert "without depth" in caplog.text  # said before an hour of training, not after
+    values = job.step(0)
+    assert "loss/geometry" not in values
+    assert values["health/depth_inliers"] == 0
+    assert torch.isfinite(values["loss/total"])
+    without = task(recording=stage2.Recording(with_depth=False), steps=1)
+    assert "loss/geometry" not in without.step(0)
+
+
+def test_terms_and_weights_change_live():
+    job = task(steps=3)
+    job.step(0)
+    job.set_live({"loss.mask": 0.0, "adapt.lr": 1e-5})
+    values = job.step(1)
+    assert "loss/mask" not in values
+    assert values["lr"] <= 1e-5
+    with pytest.raises(InputError, match="perceptual"):
+        job.set_live({"loss.perceptual": 0.1})
+
+
+def test_mask_branch_and_features_rest_where_the_prior_passes_no_gradient():
+    job = task(replace(PAPER, ema=0.0), steps=2)
+    regions = job.network.regions
+    before = {k: v.clone() for k, v in regions.state_dict().items()}
+    for step in range(2):
+        job.step(step)
+    after = regions.state_dict()
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert not moved & {"features", "mask"}
+
+
+def test_no_object_found_is_one_line():
+    with pytest.raises(InputError, match="none of its objects"):
+        task(replace(PAPER, detection_score=1.0)).step(0)
+
+
+def test_previews_and_result():
+    job = task(steps=1)
+    job.step(0)
+    previews = job.previews(1)
+    assert len(previews) == 3
+    arrays = previews[0].arrays
+    shape = (stage2.HEIGHT, stage2.WIDTH)
+    assert arrays["rgb"].shape == (*shape, 3)
+    assert arrays["rendered_mask"].shape == arrays["mask"].shape == shape
+    assert arrays["rendered_mask"].max() == 255
+    assert arrays["sensor_points"].shape[1] == arrays["model_points"].shape[1] == 3
+    assert previews[0].poses[0]["object_id"] == 1
+    assert job.result()["found"] == 8
+
+
+def test_learning_rate_shape():
+    config = AdaptConfig(steps=100, warmup=10, flat=0.5, lr=1.0)
+    rates = [learning_rate(step, config) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[50] == 1.0
+    assert rates[100] == pytest.approx(0.0, abs=1e-9)
+
+
+class TestFrameStore:
+    def test_batches_are_the_frames(self):
+        store = FrameStore(UnlabelledFrames(stage2.Recording()), "cpu")
+        batch, seen = store.batch([2, 5]), stage2.sensor(real=True)
+        assert torch.allclose(batch.images, seen.images[[2, 5]], atol=0.51 / 255)
+        assert torch.allclose(batch.depth_m, seen.depth_m[[2, 5]], atol=0.6e-4)
+
+    def test_frames_that_do_not_fit_are_read_again(self):
+        frames = UnlabelledFrames(stage2.Recording())
+        kept, read = FrameStore(frames, "cpu"), FrameStore(frames, "cpu", budget_mb=0)
+        assert torch.equal(kept.batch([1]).images, read.batch([1]).images)
+
+    def test_resampled_frames_keep_their_rays(self):
+        frame = stage2.Recording().frame(0)
+        small = resize_frame(frame, 48)
+        assert small.rgb.shape == (48, 64, 3)
+        assert small.depth_m.shape == (48, 64)
+        assert small.camera.K[0, 0] == pytest.approx(frame.camera.K[0, 0] / 2)
+        assert set(small.depth_m.ravel()) <= set(frame.depth_m.ravel())
+
+
+def test_labelled_batch_knows_what_hides_what():
+    R, t = stage2.poses()
+    models = stage2.pack_models([stage2.MODEL])
+    seen = stage2.sensor(real=False)
+    one = type(seen)(seen.images[:1], seen.depth_m[:1].clone(), seen.K[:1])
+    one.depth_m[:, :, 64:] = 0.1  # something near hides the right half
+    behind = t[:1] + torch.tensor([[0.0, 0.0, 0.2]])
+    batch = labelled_batch(
+        one, models, torch.cat((R[:1], R[:1])), torch.cat((t[:1], behind)),
+        torch.tensor([0, 0]), torch.tensor([0, 0]),
+    )  # fmt: skip
+    first = batch.instance_map[0] == 0
+    assert first.any()
+    assert not first[:, 64:].any()
+    assert batch.mask_amodal[0, :, 64:].any()
+    assert batch.visible_fraction[0] < 0.9
+    assert batch.visible_fraction[1] < batch.visible_fraction[0]
+    assert batch.box_visible[0, 2] <= 64 < batch.box_amodal[0, 2]
+
+
+def test_mask_boxes():
+    mask = torch.zeros(2, 6, 8, dtype=torch.bool)
+    mask[0, 2:4, 3:7] = True
+    assert mask_boxes(mask).tolist() == [[3, 2, 7, 4], [0, 0, 0, 0]]
+
+
+def test_the_detector_is_taught_kept_objects_alone(monkeypatch):
+    job, seen = task(PLUS, ROBUST, steps=1), []
+    losses = job.network.losses
+
+    def heard(batch, noise, known):
+        seen.append((batch, known))
+        return losses(batch, noise, known)
+
+    monkeypatch.setattr(job.network, "losses", heard)
+    job.step(0)
+    assert job.teacher.beliefs.kept.any()
+    ((batch, known),) = seen
+    assert known[batch.image_index, batch.object_index].all()
+    assert known.sum() == len(batch.object_index)
