@@ -17,7 +17,7 @@ REACH = 1.0  # sensor points within so many diameters of the object's centre are
 
 
 def compare(frame: Frame, model: ObjectModel, pose: PoseData, drawn: RenderData) -> CloudData:
-    """FrameBatch points near the object, the model at the pose, and how far apart they are.
+    """Sensor points near the object, the model at the pose, and how far apart they are.
 
     `chamfer_mm` is equation (11) of the paper with the rendered silhouette as the mask: the mean
     distance from sensor points to the rendered surface plus the mean distance back.

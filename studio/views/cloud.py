@@ -41,7 +41,7 @@ class CloudView(QWidget):
         self.cloud: CloudData | None = None
         self.failure = ""
         self.shown = Segments(SHOWN, lambda key: self._redraw())
-        self.colours = IconButton("palette", "FrameBatch points in their colours", self._redraw,
+        self.colours = IconButton("palette", "Sensor points in their colours", self._redraw,
                                   checkable=True)  # fmt: skip
         self.colours.setChecked(True)
         self.follow = IconButton("crosshair", "Follow the object", self._on_follow, checkable=True)
