@@ -70,10 +70,10 @@ def make_data(folder: Path) -> Path:
 
 
 def train(folder: Path, data: Path) -> Path:
-    from self6d.jobs import training as jobs
+    from self6d import jobs
 
     out = folder / "runs" / "sample-train-01"
-    jobs.train_synthetic(data / "models", out, preset="tiny", camera=data, steps=20,
+    jobs.train(data / "models", out, preset="tiny", camera=data, steps=20,
                          overrides=QUICK)  # fmt: skip
     return out
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import typer
 
+from self6d import jobs
 from self6d.console import JobConsole, error_console, steering
 from self6d.errors import InputError
 from self6d.evaluation.report import Report
-from self6d.jobs import training as jobs
 from self6d.paths import find_resource
 from self6d.runs.folder import RunFolder
 from self6d.sample.sample import make_sample
@@ -60,7 +60,7 @@ def run_demo(
     shipped = None if from_scratch else find_resource(SHIPPED)
     if shipped is None:
         with JobConsole("stage 1", quiet=quiet) as console, steering(console) as control:
-            run = jobs.train_synthetic(
+            run = jobs.train(
                 sample / "models",
                 before,
                 preset=STAGE_1,

@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from self6d.errors import InputError
+from self6d.errors import InputError, StorageError
+from self6d.storage import atomic_write
 
 log = logging.getLogger("self6d")
 
@@ -142,3 +143,18 @@ def _of_kind(value: Any, kind: type | tuple, path: str | Path, what: str) -> Any
             remedy="Write it in the layout its name promises.",
         )
     return value
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a result; the folder is made.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written ({error.strerror})", path=path, remedy="Name another file."
+        ) from error

@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from self6d import demo
+from self6d import demo, jobs
 from self6d.errors import InputError
-from self6d.jobs import training as jobs
 from self6d.runs.folder import RunFolder
 
 STAGE_1 = """

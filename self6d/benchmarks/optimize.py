@@ -13,16 +13,16 @@ from self6d.benchmarks.timer import Timer, device_name
 from self6d.datasets import Recording, open_dataset
 from self6d.errors import InputError
 from self6d.jobs.config import build_config
-from self6d.jobs.prepare import Changes, changes_of, load_network, resolve_device
+from self6d.jobs.prepare import Changes, changes_of, resolve_device
 from self6d.losses.objective import SelfSupervision
 from self6d.network import PoseNetwork
 from self6d.network.outputs import Detections
 from self6d.refinement.optimizer import PoseOptimiser
 from self6d.refinement.refine import observe_detections
 from self6d.refinement.starts import make_starts, plausible_starts
-from self6d.refinement.task import sensor_of
 from self6d.render import pack_models
 from self6d.rng import step_generator
+from self6d.runs.load_network import load_network
 from self6d.scene.batch import FrameBatch
 
 
@@ -109,7 +109,7 @@ def _sensor(recording: Recording, count: int, device: torch.device) -> FrameBatc
             path=recording.root,
             remedy="Time fewer frames with --frames.",
         )
-    return sensor_of([some[i % len(some)] for i in range(count)], device)
+    return FrameBatch.of([some[i % len(some)] for i in range(count)], device)
 
 
 def _best_of_each(network: PoseNetwork, sensor: FrameBatch) -> Detections:

@@ -14,11 +14,12 @@ import torch
 from self6d.benchmarks.timer import Timer, device_name
 from self6d.export import load_package
 from self6d.geometry import Camera
-from self6d.jobs.prepare import load_network, resolve_device
+from self6d.jobs.prepare import resolve_device
 from self6d.network import PoseNetwork
 from self6d.network.captured import CapturedForward
-from self6d.network.inputs import network_inputs
+from self6d.runs.load_network import load_network
 from self6d.scene import Frame
+from self6d.scene.batch import FrameBatch
 
 WARM = 3  # predictions before timing
 
@@ -55,7 +56,8 @@ def bench_predict(
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     f = float(max(size))
     camera = Camera(np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1]]), width, height)
-    images, K = network_inputs([Frame(pixels, None, camera)], place)
+    batch = FrameBatch.of([Frame(pixels, None, camera)], place)
+    images, K = batch.images, batch.K
     forms = {"eager": network.forward_export}
     if place.type == "cuda":
         forms["graph"] = CapturedForward(network)

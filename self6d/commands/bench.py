@@ -68,7 +68,8 @@ def train(
     """Time stage-1 training: images made and learnt from, a second."""
     from self6d.benchmarks.train import bench_train
     from self6d.config import overrides
-    from self6d.jobs.prepare import listed, resolve_device
+    from self6d.jobs.prepare import resolve_device
+    from self6d.runs.load_network import listed
 
     given = listed(models) if models else None
     place = str(resolve_device(device))

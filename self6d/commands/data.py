@@ -85,7 +85,7 @@ def synth_preview(
     assignments: opt.Set = None,
 ) -> None:
     """A contact sheet of the images that stage 1 would train on."""
-    from self6d.jobs import training as jobs
+    from self6d import jobs
 
     jobs.synth_preview(
         models,

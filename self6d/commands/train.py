@@ -37,11 +37,11 @@ def train(
     quiet: opt.Quiet = False,
 ) -> None:
     """Stage 1: train on synthetic images of CAD models."""
+    from self6d import jobs
     from self6d.console import JobConsole, steering
-    from self6d.jobs import training as jobs
 
     with JobConsole("training", quiet=quiet) as console, steering(console) as control:
-        run = jobs.train_synthetic(
+        run = jobs.train(
             models,
             out,
             preset=preset,
@@ -76,8 +76,8 @@ def adapt(
     quiet: opt.Quiet = False,
 ) -> None:
     """Stage 2: adapt to a recording without labels."""
+    from self6d import jobs
     from self6d.console import JobConsole, steering
-    from self6d.jobs import training as jobs
 
     with JobConsole("adapting", quiet=quiet) as console, steering(console) as control:
         run = jobs.adapt(
@@ -122,9 +122,9 @@ def optimize(
     quiet: opt.Quiet = False,
 ) -> None:
     """Optimise one pose on one image by render-and-compare."""
+    from self6d import jobs
     from self6d.commands.output import print_table, write_json
     from self6d.console import JobConsole, steering
-    from self6d.jobs import training as jobs
 
     with JobConsole("optimising", quiet=quiet) as console, steering(console) as control:
         result = jobs.optimize(

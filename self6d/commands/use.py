@@ -47,8 +47,8 @@ def evaluate(
     quiet: opt.Quiet = False,
 ) -> None:
     """Score runs on a recording: a table per object and mean."""
+    from self6d import jobs
     from self6d.console import JobConsole
-    from self6d.jobs import training as jobs
 
     with JobConsole("evaluating", quiet=quiet) as console:
         report = jobs.evaluate(
@@ -90,9 +90,9 @@ def predict(
     quiet: opt.Quiet = False,
 ) -> None:
     """Poses in images, from RGB alone."""
+    from self6d import jobs
     from self6d.commands.output import print_table, write_json
     from self6d.console import JobConsole
-    from self6d.jobs import training as jobs
 
     with JobConsole("predicting", quiet=quiet) as console:
         found = jobs.predict(
@@ -133,7 +133,7 @@ def export(
     views: opt.Views = None,
 ) -> None:
     """Weights and an inference example that needs RGB alone."""
-    from self6d.jobs import training as jobs
+    from self6d import jobs
 
     if slim and views is not None:
         raise typer.BadParameter("a slim run keeps its own: give --views where it is used")

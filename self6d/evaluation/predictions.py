@@ -103,10 +103,10 @@ class NetworkPredictor:
         ]
 
     def _look(self, frame: Frame) -> Detections:
-        from self6d.network.inputs import network_inputs
+        from self6d.scene.batch import FrameBatch
 
-        images, K = network_inputs([frame], self.device)
-        return self._forward.predict(images, K, score_threshold=self.score_threshold)
+        batch = FrameBatch.of([frame], self.device)
+        return self._forward.predict(batch.images, batch.K, score_threshold=self.score_threshold)
 
     def _records(
         self, frame: Frame, found: Detections, R: np.ndarray, t: np.ndarray, seconds: float

@@ -7,8 +7,8 @@ from typing import Any
 
 from self6d.events import Listener
 from self6d.experiments.common import Setting
-from self6d.jobs.prepare import Paths
 from self6d.runs.control import Control
+from self6d.runs.load_network import Paths
 
 NAMES = ("fig3", "ablation", "data-share", "bounds")
 

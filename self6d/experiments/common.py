@@ -9,8 +9,9 @@ from typing import Any
 
 from self6d.errors import InputError, Self6DError
 from self6d.events import Listener
-from self6d.jobs.prepare import Changes, Paths
+from self6d.jobs.prepare import Changes
 from self6d.runs.control import Control
+from self6d.runs.load_network import Paths
 from self6d.storage import atomic_write
 
 

@@ -10,24 +10,20 @@ import numpy as np
 import torch
 
 from self6d.datasets import Recording, open_dataset
+from self6d.datasets.splits import default_split, some_frames
 from self6d.errors import InputError
 from self6d.events import Progress
 from self6d.experiments.common import Setting, new_figure, png
 from self6d.jobs.config import build_config
-from self6d.jobs.prepare import (
-    TrainedNetwork,
-    changes_of,
-    default_split,
-    load_network,
-    resolve_device,
-    some_frames,
-)
+from self6d.jobs.prepare import changes_of, resolve_device
 from self6d.losses.objective import SelfSupervision
 from self6d.refinement.optimizer import OptimizeConfig, optimise_poses
 from self6d.refinement.refine import observe_detections
-from self6d.refinement.task import pose_errors, sensor_of
+from self6d.refinement.task import pose_errors
 from self6d.render import PackedModels, pack_models
+from self6d.runs.load_network import TrainedNetwork, load_network
 from self6d.scene import Frame, alike_frames
+from self6d.scene.batch import FrameBatch
 
 IMAGES_AT_ONCE = 8  # optimised together; a stop waits for them
 CURVES = ("loss/total", "error/rotation_deg", "error/translation_mm")
@@ -82,7 +78,7 @@ def _optimise(
     """Curves of every detection whose object has a label in its frame, by frame."""
     chosen = list(batch)
     labels = {i: {t.object_id: t for t in frames.truth(i)} for i in chosen}
-    sensor = sensor_of(list(batch.values()), packed.device)
+    sensor = FrameBatch.of(list(batch.values()), packed.device)
     found = trained.network.predict(sensor.images, sensor.K)
     image_of = [chosen[i] for i in found.image_index.tolist()]
     object_of = [trained.models[i] for i in found.object_index.tolist()]

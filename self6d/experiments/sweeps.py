@@ -7,26 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from self6d import jobs
 from self6d.config import merge, overrides
 from self6d.datasets import open_dataset
+from self6d.datasets.splits import default_split, some_frames
 from self6d.engine.loop import run_task
 from self6d.evaluation.report import Report
 from self6d.events import Note
 from self6d.experiments.common import Interrupted, Setting, new_figure, png
-from self6d.jobs import training as jobs
-from self6d.jobs.prepare import (
-    changes_of,
-    default_split,
-    later_config,
-    load_network,
-    open_run,
-    reopen_run,
-    resolve_device,
-    run_models,
-    some_frames,
-)
+from self6d.jobs.prepare import changes_of, later_config, open_run, reopen_run, resolve_device
 from self6d.losses.objective import TERMS
 from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import load_network, run_models
 from self6d.stage2.upper_bound import UpperBoundTask
 
 SHARES = (0.05, 0.15, 0.4, 1.0)

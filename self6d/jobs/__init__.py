@@ -1,0 +1,27 @@
+"""The jobs, as Python functions: what the command line and the window both call.
+
+Each takes a listener for events and, where it makes a run, a control for requests; it writes a run
+folder that stands alone (configuration, models, checkpoints, curves) and raises `self6d.errors`
+only.
+"""
+
+from self6d.jobs.adapt import adapt
+from self6d.jobs.evaluate import evaluate
+from self6d.jobs.export import export
+from self6d.jobs.optimize import optimize
+from self6d.jobs.predict import predict
+from self6d.jobs.preview import synth_preview, synthetic_sheet
+from self6d.jobs.slim import slim
+from self6d.jobs.train import train
+
+__all__ = [
+    "adapt",
+    "evaluate",
+    "export",
+    "optimize",
+    "predict",
+    "slim",
+    "synth_preview",
+    "synthetic_sheet",
+    "train",
+]

@@ -17,26 +17,19 @@ from self6d.events import Listener
 from self6d.files import read_json
 from self6d.geometry import Pose
 from self6d.jobs.config import build_config
-from self6d.jobs.prepare import (
-    Changes,
-    Paths,
-    changes_of,
-    listed,
-    load_network,
-    open_run,
-    resolve_device,
-)
+from self6d.jobs.prepare import Changes, changes_of, open_run, resolve_device
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.target import Target
 from self6d.refinement.task import (
     ImageTask,
-    sensor_of,
     target_of_detection,
     target_of_pose,
 )
 from self6d.render import PackedModels, pack_models
 from self6d.runs.control import Control
+from self6d.runs.load_network import Paths, listed, load_network
 from self6d.scene import Frame, GroundTruth, ObjectModel
+from self6d.scene.batch import FrameBatch
 
 LOWEST_SCORE = 0.05  # the object is known to be there
 
@@ -160,7 +153,7 @@ def _from_network(
             f"does not know object {object_id}", path=Path(from_run), remedy=f"It knows {ids}."
         )
     position = ids.index(object_id)
-    sensor = sensor_of([frame], device)
+    sensor = FrameBatch.of([frame], device)
     found = trained.network.predict(sensor.images, sensor.K, score_threshold=LOWEST_SCORE)
     found = found[found.object_index == position]
     if not len(found):

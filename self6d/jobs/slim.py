@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from self6d.jobs.prepare import run_models
 from self6d.runs.checkpoint import pack, unpack
 from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import run_models
 from self6d.runs.models_copy import save_models
 
 OWN_PATHS = (("synthesis", "backgrounds"), ("synthesis", "pbr"), ("loss", "perceptual_weights"))

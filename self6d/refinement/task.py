@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +11,6 @@ from self6d.events import Preview
 from self6d.geometry import backproject, rotation_angle
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.target import Target
-from self6d.network.inputs import network_inputs
 from self6d.network.outputs import Detections
 from self6d.refinement.hypotheses import choose_hypotheses
 from self6d.refinement.optimizer import OptimizeConfig, PoseOptimiser
@@ -31,13 +29,6 @@ ROUGH_M = 0.05  # a pose given by hand may be off by about so much
 SEARCHED_M = 0.015  # and by so much once it was searched for
 
 
-def sensor_of(frames: Sequence[Frame], device: torch.device | str) -> FrameBatch:
-    """Frames of one size, all with depth or all without, as a batch on a device."""
-    depth = [torch.from_numpy(f.depth_m) for f in frames if f.depth_m is not None]
-    images, K = network_inputs(frames, device)
-    return FrameBatch(images, torch.stack(depth).to(device) if depth else None, K)
-
-
 def target_of_detection(
     frame: Frame,
     found: Detections,
@@ -46,7 +37,7 @@ def target_of_detection(
     config: OptimizeConfig,
 ) -> Target:
     """What one detection (N = 1) is to explain: its region, with the network's mask."""
-    sensor = sensor_of([frame], found.R.device)
+    sensor = FrameBatch.of([frame], found.R.device)
     return observe_detections(sensor, found, models, objective, config.region, config.padding)
 
 
@@ -73,7 +64,7 @@ def target_of_pose(
     Returns:
         the target of one region, and the pose to start from, R (1, 3, 3) and t (1, 3).
     """
-    sensor = sensor_of([frame], R.device)
+    sensor = FrameBatch.of([frame], R.device)
     index = torch.tensor([object_index], device=R.device)
     boxes = ModelBoxes.of(models)
     box = project_boxes(boxes, index, R, t, sensor.K)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
+
+from self6d.scene.frame import Frame
 
 
 @dataclass
@@ -19,6 +24,18 @@ class FrameBatch:
     images: Tensor
     depth_m: Tensor | None
     K: Tensor
+
+    @classmethod
+    def of(cls, frames: Sequence[Frame], device: torch.device | str) -> FrameBatch:
+        """Frames of one size, all with depth or all without, on a device."""
+        rgb = torch.stack([torch.from_numpy(f.rgb).to(device).permute(2, 0, 1) for f in frames])
+        K = np.stack([f.camera.K for f in frames])
+        depth = [torch.from_numpy(f.depth_m) for f in frames if f.depth_m is not None]
+        return cls(
+            rgb.float() / 255,
+            torch.stack(depth).to(device) if depth else None,
+            torch.tensor(K, dtype=torch.float32, device=device),
+        )
 
 
 @dataclass

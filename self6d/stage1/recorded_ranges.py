@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from self6d.datasets import UnlabelledFrames, open_dataset
+from self6d.datasets.splits import default_split, some_frames
 from self6d.geometry import Camera
-from self6d.jobs.prepare import default_split, some_frames
 from self6d.scene import ObjectModel
 from self6d.synthesis import SynthesisConfig, ranges_from_depth
 

@@ -1,6 +1,6 @@
 """Stage-1 images: scenes, backgrounds and camera effects, made on the device that trains.
 
-Names load on first use, so that `self6d.scene.batch` and `config` stay cheap.
+Names load on first use, so that `config` stays cheap.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from self6d.scene.batch import LabelledBatch
     from self6d.synthesis.config import SynthesisConfig, default_camera, scaled_camera
     from self6d.synthesis.preview import gallery
     from self6d.synthesis.random_camera import augment
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from self6d.synthesis.scenes import SceneMaker
 
 __all__ = [
-    "LabelledBatch",
     "SceneMaker",
     "SynthesisConfig",
     "augment",
@@ -28,7 +26,6 @@ __all__ = [
 ]
 
 _HOME = {
-    "LabelledBatch": "batch",
     "SceneMaker": "scenes",
     "SynthesisConfig": "config",
     "augment": "random_camera",

@@ -47,8 +47,8 @@ class Networks:
             CheckpointError: that checkpoint is gone or damaged.
         """
         from self6d.evaluation.predictions import NetworkPredictor
-        from self6d.jobs.prepare import load_network
         from self6d.runs.folder import RunFolder
+        from self6d.runs.load_network import load_network
 
         best_one = RunFolder.open(run).best_checkpoint()
         checkpoint = best_one if step is None else checkpoint_file(Path(run), step)

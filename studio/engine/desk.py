@@ -200,7 +200,7 @@ class Desk:
         seed: int = 0,
     ) -> np.ndarray:
         """Images that stage 1 would train on, as one picture."""
-        from self6d.jobs.using import synthetic_sheet
+        from self6d.jobs import synthetic_sheet
 
         return synthetic_sheet(
             models,
@@ -229,7 +229,7 @@ class Desk:
 
     def export_run(self, run: str, to: str, onnx: bool) -> list[str]:
         """Weights and an example of their use; see `self6d-studio export`."""
-        from self6d.jobs import training as jobs
+        from self6d import jobs
 
         return [str(path) for path in jobs.export(run, to, onnx=onnx)]
 

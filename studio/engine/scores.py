@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from self6d import jobs
 from self6d.datasets import open_dataset
+from self6d.datasets.splits import default_split
 from self6d.evaluation.bop_results import write_bop_results
 from self6d.evaluation.html import write_html
 from self6d.evaluation.predictions import NetworkPredictor
 from self6d.evaluation.report import Report
 from self6d.events import Event, Progress
-from self6d.jobs import using
-from self6d.jobs.prepare import default_split, load_network
 from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import load_network
 from self6d.storage import atomic_write
 
 Told = Callable[[tuple[int, int]], None]
@@ -40,7 +41,7 @@ class Scores:
                 tell((done + event.step, event.total * len(runs)))
                 done += event.total if event.step == event.total else 0
 
-        found = using.evaluate(data, None, list(runs), split=split, listener=listen)
+        found = jobs.evaluate(data, None, list(runs), split=split, listener=listen)
         self._report = Report(tuple(found.results))
         self._key = (data, tuple(runs), split)
         return [result.to_dict() for result in found.results]

@@ -51,7 +51,7 @@ class ThreadJob(Job):
 
     def call(self, listener: Any, control: Control) -> None:
         """The job itself; runs in the worker thread."""
-        from self6d.jobs import training as jobs
+        from self6d import jobs
 
         spec = self.spec
         models = list(spec.models)
@@ -64,7 +64,7 @@ class ThreadJob(Job):
             if value is not None:
                 common[name] = value
         if spec.kind == "train":
-            jobs.train_synthetic(models, camera=spec.options.get("camera"), **common)
+            jobs.train(models, camera=spec.options.get("camera"), **common)
         elif spec.kind == "adapt":
             assert spec.data is not None
             assert spec.from_run is not None

@@ -7,11 +7,10 @@ import json
 import pytest
 import torch
 
-from self6d import cli
+from self6d import cli, jobs
 from self6d.benchmarks.adapt import bench_adapt
 from self6d.benchmarks.optimize import bench_optimize
 from self6d.benchmarks.timer import Stopwatch, Timer
-from self6d.jobs import training as jobs
 from self6d.paths import resource
 from self6d.sample.sample import make_sample
 

@@ -84,7 +84,7 @@ def test_the_folder_says_what_it_is(package):
 
 
 def test_package_predicts_what_the_network_does(run, package, image):
-    from self6d.jobs.prepare import load_network
+    from self6d.runs.load_network import load_network
 
     network = load_network(run).network
     camera = Camera.from_opencv(K, SIZE[1], SIZE[0])

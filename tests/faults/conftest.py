@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from self6d.jobs import training as jobs
+from self6d import jobs
 from self6d.sample.sample import make_sample
 
 TINY = {
@@ -35,7 +35,7 @@ def sample(tmp_path_factory) -> Path:
 def trained(sample, tmp_path_factory) -> Path:
     """A stage-1 run of two steps that was stopped before its third."""
     out = tmp_path_factory.mktemp("faults") / "run"
-    run = jobs.train_synthetic(
+    run = jobs.train(
         sample / "models", out, preset="tiny", camera=sample, steps=2, overrides=TINY, device="cpu"
     )
     run.update(status="stopped")

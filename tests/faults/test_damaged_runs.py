@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from self6d import cli
+from self6d import cli, jobs
 from self6d.errors import CheckpointError, Self6DError
-from self6d.jobs import training as jobs
-from self6d.jobs.prepare import load_network
 from self6d.runs import checkpoint
 from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import load_network
 
 Harm = Callable[[Path], object]
 
@@ -177,16 +176,14 @@ RESUMED: dict[str, Harm] = {
 def test_resuming_a_harmed_run(copy, sample, case):
     RESUMED[case](copy)
     with pytest.raises(Self6DError) as caught:
-        jobs.train_synthetic(sample / "models", copy, steps=3, resume=True, device="cpu")
+        jobs.train(sample / "models", copy, steps=3, resume=True, device="cpu")
     one_line(caught.value)
 
 
 def test_resuming_with_another_network_is_one_line(copy, sample):
     change = {"network.backbone": "resnet10-w16"}
     with pytest.raises(CheckpointError, match="does not fit"):
-        jobs.train_synthetic(
-            sample / "models", copy, steps=3, overrides=change, resume=True, device="cpu"
-        )
+        jobs.train(sample / "models", copy, steps=3, overrides=change, resume=True, device="cpu")
 
 
 @pytest.mark.parametrize("words", [["predict", "SAMPLE", "--from"], ["evaluate", "SAMPLE"],

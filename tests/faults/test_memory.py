@@ -11,11 +11,10 @@ import pytest
 import torch
 from toy_task import ToyTask
 
-from self6d import cli
+from self6d import cli, jobs
 from self6d.engine.loop import LoopConfig, run_task
 from self6d.errors import OutOfMemoryError
 from self6d.events import Note
-from self6d.jobs import training as jobs
 from self6d.memory import is_out_of_memory
 from self6d.runs.folder import RunFolder
 

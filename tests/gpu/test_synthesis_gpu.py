@@ -14,8 +14,9 @@ from self6d.geometry import Camera
 from self6d.network import NetworkConfig
 from self6d.rng import step_generator
 from self6d.scene import ObjectModel
+from self6d.scene.batch import LabelledBatch
 from self6d.stage1.task import SyntheticTask, TrainConfig
-from self6d.synthesis import LabelledBatch, SceneMaker, SynthesisConfig, default_camera
+from self6d.synthesis import SceneMaker, SynthesisConfig, default_camera
 from self6d.synthesis.layout import sample_layout
 
 pytestmark = pytest.mark.gpu

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from PySide6.QtCore import QTimer
 
-from self6d.jobs import training as jobs
+from self6d import jobs
 from self6d.runs.folder import RunFolder
 from self6d.sample.sample import make_sample
 
@@ -48,9 +48,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stage-1 run that has hardly learnt anything, but is one."""
     out = tmp_path_factory.mktemp("runs") / "stage1"
-    run = jobs.train_synthetic(
-        sample / "models", out, preset="tiny", camera=sample, steps=2, overrides=QUICK
-    )
+    run = jobs.train(sample / "models", out, preset="tiny", camera=sample, steps=2, overrides=QUICK)
     assert isinstance(run, RunFolder)
     return out
 

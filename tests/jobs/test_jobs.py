@@ -10,19 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from self6d import experiments
+from self6d import experiments, jobs
 from self6d.datasets import open_dataset
 from self6d.errors import CheckpointError, InputError
 from self6d.evaluation import predictions
 from self6d.events import Progress, Scalars
-from self6d.jobs import training as jobs
-from self6d.jobs import using
 from self6d.jobs.optimize import read_pose
-from self6d.jobs.prepare import load_network
 from self6d.jobs.slim import last_parts
 from self6d.refinement.refine import refine_detections
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import load_network
 from self6d.sample.sample import make_sample
 
 SMALL = {
@@ -65,7 +63,7 @@ def sample(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stage1(sample, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "stage1"
-    return jobs.train_synthetic(
+    return jobs.train(
         sample / "models", out, preset="tiny", camera=sample, steps=4, overrides=SMALL, device="cpu"
     )
 
@@ -98,11 +96,11 @@ def test_stage_1_resumes_bitwise(stage1, sample, tmp_path):
 
     out = tmp_path / "run"
     settings = {"preset": "tiny", "camera": sample, "steps": 4, "overrides": SMALL}
-    first = jobs.train_synthetic(
+    first = jobs.train(
         sample / "models", out, **settings, device="cpu", listener=listen, control=control
     )
     assert first.status == "stopped"
-    again = jobs.train_synthetic(sample / "models", out, **settings, device="cpu", resume=True)
+    again = jobs.train(sample / "models", out, **settings, device="cpu", resume=True)
     expected, found = (
         run.load_checkpoint(run.latest_checkpoint()).tensors for run in (stage1, again)
     )
@@ -205,7 +203,7 @@ def test_frames_refined_together_end_as_each_alone(stage2, sample, monkeypatch):
         frames_at_once.append(len(sensor.images))
         return refine_detections(sensor, *rest, **more)
 
-    monkeypatch.setattr(using, "refine_detections", counted)
+    monkeypatch.setattr("self6d.jobs.refiner.refine_detections", counted)
     rows = []
     for together in (1, 2):
         monkeypatch.setattr(predictions, "TOGETHER", together)

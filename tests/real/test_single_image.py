@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from self6d import jobs
 from self6d.datasets import open_dataset
 from self6d.geometry import Pose
-from self6d.jobs import training as jobs
 
 pytestmark = pytest.mark.real
 

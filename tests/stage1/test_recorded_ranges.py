@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import recordings as world
 
+from self6d import jobs
 from self6d.config import from_dict
 from self6d.datasets import Recording, load_models, open_dataset
 from self6d.events import Note
-from self6d.jobs import training as jobs
 from self6d.jobs.config import RunConfig
 from self6d.jobs.prepare import resolve_camera
 from self6d.sample.sample import make_sample
@@ -94,7 +94,7 @@ def test_a_run_tells_and_keeps_its_range(sample, models, tmp_path) -> None:
     heard: list[object] = []
     out = tmp_path / "run"
     settings = {"preset": "tiny", "overrides": STEP, "device": "cpu"}
-    run = jobs.train_synthetic(
+    run = jobs.train(
         sample / "models", out, camera=sample, steps=1, listener=heard.append, **settings
     )
     preset = replace(OPEN, apparent_min=0.2)
@@ -103,7 +103,7 @@ def test_a_run_tells_and_keeps_its_range(sample, models, tmp_path) -> None:
     assert distances(kept) == distances(expected) != (0, 0)
     assert run.info["provenance"]["ranges"] == line
     assert heard.count(Note("info", line)) == 1
-    again = jobs.train_synthetic(
+    again = jobs.train(
         sample / "models", out, camera=tmp_path / "gone", steps=2, resume=True, device="cpu"
     )
     assert again.info["step"] == 2

@@ -13,8 +13,8 @@ import torch
 
 from self6d.errors import InputError
 from self6d.network import NetworkConfig
+from self6d.scene.batch import LabelledBatch
 from self6d.stage1.task import SyntheticTask, TrainConfig
-from self6d.synthesis import LabelledBatch
 from self6d.synthesis.pbr import PbrScenes
 
 

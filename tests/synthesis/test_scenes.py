@@ -9,7 +9,8 @@ import torch
 
 from self6d.errors import InputError
 from self6d.render import pack_models, render
-from self6d.synthesis import LabelledBatch, SceneMaker, SynthesisConfig, default_camera
+from self6d.scene.batch import LabelledBatch
+from self6d.synthesis import SceneMaker, SynthesisConfig, default_camera
 from self6d.synthesis.config import scaled_camera
 
 

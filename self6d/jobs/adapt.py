@@ -1,0 +1,109 @@
+"""Stage 2 as a job: a network adapted to a recording without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from self6d.datasets import UnlabelledFrames, open_dataset
+from self6d.datasets.splits import default_split, some_frames
+from self6d.engine import distributed
+from self6d.events import Listener
+from self6d.jobs.config import build_config
+from self6d.jobs.prepare import (
+    Changes,
+    changes_of,
+    later_config,
+    open_run,
+    reopen_run,
+    resolve_device,
+)
+from self6d.jobs.ranks import run_ranks, wait_for_all
+from self6d.runs.control import Control
+from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import (
+    Paths,
+    load_network,
+)
+
+
+def adapt(
+    data: str | Path,
+    models: Paths | None,
+    from_run: str | Path,
+    out: str | Path,
+    *,
+    preset: str | Path = "self6d",
+    split: str | None = None,
+    share: float = 1.0,
+    steps: int | None = None,
+    overrides: Changes = None,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    take_lock: bool = False,
+    listener: Listener | None = None,
+    control: Control | None = None,
+) -> RunFolder:
+    """Stage 2: adapt a network to a recording without labels.
+
+    Args:
+        data: the recording. Its labels cannot be reached from here on.
+        models: CAD files; None: the earlier run's own copy.
+        from_run: run to start from (its best checkpoint).
+        out: run folder to make; with `resume`, the one to continue (made if it is not there).
+        split: named split; None: "adapt" if the recording has it, else all frames.
+        share: of those frames that are used, spread evenly.
+
+    Returns:
+        the run; `run.result` holds label-free health.
+
+    Raises:
+        Self6DError: see `run_task`; InputError for data, models, configuration.
+    """
+    from self6d.stage2.task import SelfSupTask
+
+    world = distributed.join(resolve_device(device))
+    changes = changes_of(overrides, {"adapt.steps": steps})
+    dataset = open_dataset(data)
+    chosen = default_split(dataset, split, "adapt")
+    frames = UnlabelledFrames(some_frames(dataset, chosen, share))
+    if world.rank == 0:
+        found = reopen_run(out, "selfsup", changes) if resume else None
+        if found is None:
+            before = RunFolder.open(from_run)
+            config = later_config(before, preset, changes)
+            start = load_network(before, models=models)
+            provenance = {
+                "preset": str(preset),
+                "data": str(Path(data).absolute()),
+                "split": chosen or "all",
+                "share": share,
+                "frames": len(frames),
+                "from_run": str(Path(from_run).absolute()),
+                "from_step": start.step,
+            }
+            run = open_run(out, "selfsup", config, provenance, seed=seed, models=start.models)
+        else:
+            run, config = found
+    wait_for_all(world)
+    if world.rank:
+        run = RunFolder.open(out)
+        config = build_config(None, base=run.config)
+    if run.status == "done" and not changes:
+        return run
+    began = run.latest_checkpoint() is not None
+    trained = load_network(
+        run if began else from_run, models=run.models_path, views=config.network.views
+    )
+    task = SelfSupTask(
+        trained.network,
+        trained.models,
+        frames,
+        config.adapt,
+        config.loss,
+        config.optimize,
+        config.synthesis,
+        seed=run.seed,
+        device=world.device,
+    )
+    return run_ranks(task, run, config, world, listener, control, take_lock)

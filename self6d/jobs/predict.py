@@ -1,0 +1,121 @@
+"""Poses in images, from RGB and K alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from self6d.datasets import Dataset, open_dataset
+from self6d.datasets.images import RGB_SUFFIXES, read_rgb
+from self6d.errors import InputError
+from self6d.evaluation.predictions import (
+    NetworkPredictor,
+    Prediction,
+    with_predictions,
+)
+from self6d.events import Listener, Progress
+from self6d.geometry import Camera, matrix_to_quaternion
+from self6d.jobs.pictures import draw_poses, write_picture
+from self6d.jobs.prepare import resolve_camera, resolve_device
+from self6d.jobs.refiner import depth_refiner
+from self6d.runs.load_network import (
+    load_network,
+)
+from self6d.scene import Frame
+
+
+def predict(
+    images: str | Path,
+    from_run: str | Path,
+    *,
+    camera: Camera | str | Path | None = None,
+    refine: bool = False,
+    score_threshold: float = 0.3,
+    views: int | None = None,
+    device: str = "auto",
+    overlay: Path | None = None,
+    listener: Listener | None = None,
+) -> list[dict[str, Any]]:
+    """Poses in images, from RGB and K alone.
+
+    Args:
+        images: recording, folder of images or one image.
+        camera: for images that come without one.
+        refine: optimise each pose on its frame, depth included.
+        views: boxes looked at per detection, see `NetworkConfig.views`; None: the run's own.
+        overlay: folder to make, for pictures with the poses drawn in.
+
+    Returns:
+        rows of {"image", "scene_id", "image_id", "object", "object_id", "score", "R_m2c",
+        "t_m2c" (metres), "quaternion_wxyz"}.
+    """
+    place = resolve_device(device)
+    trained = load_network(from_run, device=place, views=views)
+    predictor = NetworkPredictor(
+        trained.network,
+        place,
+        score_threshold=score_threshold,
+        refine=depth_refiner(trained, from_run, place) if refine else None,
+    )
+    names = {model.object_id: model.name for model in trained.models}
+    frames = _Frames(images, camera)
+    if overlay is not None and overlay.exists():
+        raise InputError("exists already", path=overlay, remedy="Name a new folder.")
+    rows = []
+    for index, (frame, found) in enumerate(with_predictions(frames, predictor)):
+        rows += [_row(frame.name, names, prediction) for prediction in found]
+        if overlay is not None:
+            picture = draw_poses(frame.rgb, frame.camera, found, trained.models)
+            name = f"{frame.scene_id:06d}_{frame.image_id:06d}.png"
+            write_picture(overlay / name, picture)
+        if listener is not None:
+            listener(Progress(index + 1, len(frames), None, "predict"))
+    return rows
+
+
+def _row(image: str, names: dict[int, str], p: Prediction) -> dict[str, Any]:
+    quaternion = matrix_to_quaternion(torch.from_numpy(np.asarray(p.R, np.float64)))
+    return {
+        "image": image,
+        "scene_id": p.scene_id,
+        "image_id": p.image_id,
+        "object": names[p.object_id],
+        "object_id": p.object_id,
+        "score": p.score,
+        "R_m2c": np.asarray(p.R).tolist(),
+        "t_m2c": np.asarray(p.t).tolist(),
+        "quaternion_wxyz": quaternion.tolist(),
+    }
+
+
+class _Frames(Sequence[Frame]):
+    """Frames read on demand: of a recording, or of bare images with a camera given apart."""
+
+    def __init__(self, images: str | Path, camera: Camera | str | Path | None) -> None:
+        self._camera = resolve_camera(camera)
+        path = Path(images)
+        self._files: list[Path] = []
+        self._dataset: Dataset | None = None
+        if self._camera is None:
+            self._dataset = open_dataset(path)
+            return
+        entries = sorted(path.iterdir()) if path.is_dir() else [path]
+        self._files = [p for p in entries if p.suffix.lower() in RGB_SUFFIXES]
+        if not self._files:
+            raise InputError("holds no colour images", path=path, remedy="Name a folder of images.")
+
+    def __len__(self) -> int:
+        return len(self._files) if self._dataset is None else len(self._dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        if self._dataset is not None:
+            return self._dataset.frame(index)
+        assert self._camera is not None
+        rgb = read_rgb(self._files[index])
+        h, w = rgb.shape[:2]
+        camera = self._camera if self._camera.size == (h, w) else self._camera.resized(w, h)
+        return Frame(rgb, None, camera, 0, index, self._files[index].name)

@@ -1,0 +1,44 @@
+"""One run on several processes: rank 0 leads the loop, the others follow its steps."""
+
+from __future__ import annotations
+
+import torch.distributed as dist
+
+from self6d.engine import distributed
+from self6d.engine.loop import run_task
+from self6d.engine.task import Task
+from self6d.events import Listener
+from self6d.jobs.config import RunConfig
+from self6d.runs.control import Control
+from self6d.runs.folder import RunFolder
+
+
+def run_ranks(
+    task: Task,
+    run: RunFolder,
+    config: RunConfig,
+    world: distributed.World,
+    listener: Listener | None,
+    control: Control | None,
+    take_lock: bool,
+) -> RunFolder:
+    """Rank 0 runs the loop; the others follow its steps from the same checkpoint."""
+    if world.rank == 0:
+        try:
+            run_task(task, run, config.loop, listener, control, take_lock=take_lock)
+        finally:
+            world.announce(None)
+        return run
+    checkpoint = run.latest_checkpoint()
+    if checkpoint is not None:
+        task.load_state_dict(run.load_checkpoint(checkpoint).state())
+    count = 1
+    while (step := world.heed(count)) is not None:
+        task.step(step)
+        count += 1
+    return run
+
+
+def wait_for_all(world: distributed.World) -> None:
+    if world.size > 1:
+        dist.barrier()

@@ -1,0 +1,123 @@
+"""Stage 1 as a job: a network trained on synthetic images of CAD models alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from self6d.engine import distributed
+from self6d.events import Listener, Note
+from self6d.geometry import Camera
+from self6d.jobs.config import build_config
+from self6d.jobs.prepare import (
+    Changes,
+    changes_of,
+    open_run,
+    reopen_run,
+    resolve_camera,
+    resolve_device,
+)
+from self6d.jobs.ranks import run_ranks, wait_for_all
+from self6d.runs.checkpoint import checkpoint_fits
+from self6d.runs.control import Control
+from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import (
+    Paths,
+    load_given_models,
+    run_models,
+    stored_camera,
+)
+from self6d.stage1.recorded_ranges import with_recorded_ranges
+
+
+def train(
+    models: Paths,
+    out: str | Path,
+    *,
+    preset: str | Path = "standard",
+    camera: Camera | str | Path | None = None,
+    steps: int | None = None,
+    overrides: Changes = None,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    take_lock: bool = False,
+    listener: Listener | None = None,
+    control: Control | None = None,
+) -> RunFolder:
+    """Stage 1: train a network on synthetic images of CAD models alone.
+
+    Args:
+        models: CAD files or a folder of them.
+        out: run folder to make; with `resume`, the one to continue (made if it is not there).
+        preset: name or .toml file.
+        camera: whose images the network will see; a recording, a camera file, or None. A
+            recording's depth also says how far objects are, see `with_recorded_ranges`.
+        steps: instead of the preset's.
+        overrides: {"train.batch": 4} or ["train.batch=4"].
+
+    Returns:
+        the run; `run.status` is "done" or "stopped", `run.result` holds synthetic recalls.
+
+    Raises:
+        Self6DError: see `run_task`; InputError for models, camera, configuration.
+    """
+    from self6d.stage1.task import SyntheticTask
+
+    place = resolve_device(device)
+    changes = changes_of(overrides, {"train.steps": steps})
+    world = distributed.join(place)
+    if world.rank == 0:
+        found = reopen_run(out, "synthetic", changes) if resume else None
+        if found is None:
+            config = build_config(preset, changes)
+            view = resolve_camera(camera)
+            objects = load_given_models(models)
+            config.synthesis, ranges = with_recorded_ranges(config.synthesis, camera, objects)
+            if ranges and listener is not None:
+                listener(Note("info", ranges))
+            provenance = {
+                "preset": str(preset),
+                "camera": _camera_source(camera),
+                "ranges": ranges or None,
+                **_models(models),
+            }
+            if view is not None:
+                provenance["K"] = view.K.tolist()
+                provenance["image_size"] = list(view.size)
+            run = open_run(out, "synthetic", config, provenance, seed=seed, models=objects)
+        else:
+            run, config = found
+    wait_for_all(world)
+    if world.rank:
+        run = RunFolder.open(out)
+        config = build_config(None, base=run.config)
+    if run.status == "done" and not changes:
+        return run
+    task = SyntheticTask(
+        run_models(run),
+        _stored_camera(run),
+        config.network,
+        config.synthesis,
+        config.train,
+        seed=run.seed,
+        device=world.device,
+    )
+    return run_ranks(task, run, config, world, listener, control, take_lock)
+
+
+def _models(models: Paths) -> dict[str, Any]:
+    paths = [models] if isinstance(models, str | Path) else list(models)
+    return {"models": [str(Path(p).absolute()) for p in paths]}
+
+
+def _camera_source(camera: Camera | str | Path | None) -> str | None:
+    return None if camera is None or isinstance(camera, Camera) else str(Path(camera).absolute())
+
+
+def _stored_camera(run: RunFolder) -> Camera | None:
+    stored = run.info["provenance"]
+    if "K" not in stored:
+        return None
+    with checkpoint_fits(run.path):
+        return stored_camera(stored["K"], stored["image_size"])

@@ -1,0 +1,127 @@
+"""A trained network read back from its run folder, with the models and the camera it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from self6d.config import from_dict
+from self6d.datasets import load_models
+from self6d.errors import CheckpointError, InputError
+from self6d.geometry import Camera
+from self6d.network import NetworkConfig, PoseNetwork
+from self6d.runs.checkpoint import checkpoint_fits, unpack
+from self6d.runs.folder import RunFolder
+from self6d.runs.models_copy import has_models
+from self6d.scene import ObjectModel
+
+Paths = str | Path | Sequence[str | Path]
+
+
+@dataclass
+class TrainedNetwork:
+    """A run's network, ready to use.
+
+    Attributes:
+        models: its objects, in the order of `object_index`.
+        camera: of the images it was trained on; None if unknown.
+        step: steps trained.
+    """
+
+    network: PoseNetwork
+    models: list[ObjectModel]
+    camera: Camera | None
+    step: int
+
+
+def load_network(
+    run: RunFolder | str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
+    models: Paths | None = None,
+    views: int | None = None,
+) -> TrainedNetwork:
+    """The network of a run, in evaluation mode.
+
+    Args:
+        checkpoint: which one; the best, else the newest.
+        models: CAD files to use instead of the run's copy; must have the same object numbers.
+        views: boxes looked at per detection, see `NetworkConfig.views`; None: as configured.
+
+    Raises:
+        CheckpointError: no intact checkpoint, or one without a network.
+        InputError: a model of the network is missing among `models`.
+    """
+    if not isinstance(run, RunFolder):
+        run = RunFolder.open(run)
+    state = run.load_checkpoint(checkpoint)
+    with checkpoint_fits(run.path):
+        tree = unpack(state.state())
+    parts = {"network": dict, "object_ids": list, "network_config": dict}
+    if not isinstance(tree, dict) or any(not isinstance(tree.get(k), v) for k, v in parts.items()):
+        raise CheckpointError(
+            "checkpoint holds no network", path=run.path, remedy="Name a train or adapt run."
+        )
+    given = run_models(run) if models is None else load_models(listed(models))
+    by_id = {model.object_id: model for model in given}
+    with checkpoint_fits(run.path):
+        missing = [i for i in tree["object_ids"] if i not in by_id]
+    if missing:
+        raise InputError(
+            f"no CAD model of object {missing[0]}, which the run's network knows",
+            path=run.path,
+            remedy="Give all of its models, or none to use the run's own copy.",
+        )
+    chosen = [by_id[i] for i in tree["object_ids"]]
+    with checkpoint_fits(run.path):
+        config = from_dict(NetworkConfig, tree["network_config"], prefix="network.")
+        config.weights = config.crop_weights = "none"  # the checkpoint has them
+        config = config if views is None else replace(config, views=views)
+        network = PoseNetwork(config, chosen)
+        network.load_state_dict(tree["network"])
+        stored = tree.get("camera")
+        camera = stored_camera(stored["K"], stored["size"]) if stored else None
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TrainedNetwork(network.eval(), chosen, camera, state.step)
+
+
+def run_models(run: RunFolder) -> list[ObjectModel]:
+    """The run's own copy of its models.
+
+    Raises:
+        CheckpointError: the copy is not complete.
+    """
+    if not has_models(run.models_path):
+        raise CheckpointError(
+            "run has no complete copy of its models",
+            path=run.path,
+            remedy="Its start was interrupted: delete it and start again.",
+        )
+    return load_models(run.models_path, unit="mm")
+
+
+def load_given_models(models: Paths) -> list[ObjectModel]:
+    """CAD models as the user names them: files, or one folder.
+
+    Raises:
+        InputError: none there, or one cannot be read.
+    """
+    return load_models(listed(models))
+
+
+def listed(models: Paths) -> str | Path | list[str | Path]:
+    """A single folder in a list is that folder."""
+    if isinstance(models, str | Path):
+        return models
+    files = list(models)
+    return files[0] if len(files) == 1 else files
+
+
+def stored_camera(K: list[list[float]], size: list[int]) -> Camera:
+    """The camera of a run's JSON: K row by row, size (height, width)."""
+    height, width = size
+    return Camera(K, width, height)  # type: ignore[arg-type]
