@@ -30,7 +30,7 @@ def bench_adapt(
     frames: int = 64,
     models: Paths | None = None,
     overrides: Changes = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> list[dict[str, Any]]:
     """Time whole steps of stage 2, with all terms of a preset; nothing is kept.
 
@@ -53,10 +53,10 @@ def bench_adapt(
         InputError: fewer frames with a detection than a batch takes, or unusable data.
         CheckpointError: no network in the run.
     """
-    place = resolve_device(device)
+    device = resolve_device(device)
     before = RunFolder.open(from_run)
-    kept = {k: v for k, v in before.config.items() if k in ("network", "synthesis", "train")}
-    config = build_config(preset, changes_of(overrides, {"adapt.batch": batch}), base=kept)
+    selected = {k: v for k, v in before.config.items() if k in ("network", "synthesis", "train")}
+    config = build_config(preset, changes_of(overrides, {"adapt.batch": batch}), base=selected)
     recording = open_dataset(data)
     chosen = some_frames(recording, default_split(recording, None, "adapt"))
     chosen = some_frames(chosen, None, min(1.0, frames / len(chosen)))
@@ -69,9 +69,9 @@ def bench_adapt(
         config.loss,
         config.optimize,
         config.synthesis,
-        device=place,
+        device=device,
     )
-    timer, size = Timer(place), task.batch_size
+    timer, size = Timer(device), task.batch_size
     refresh = timer.ms(lambda: task.step(0))
     objects = _objects(task, recording.root)
     for i in range(1, WARM):
@@ -86,7 +86,7 @@ def bench_adapt(
             "images_per_s": 1000 * (len(chosen) if stage == "refresh" else size) / max(ms, 1e-9),
             "batch": len(chosen) if stage == "refresh" else size,
             "objects": objects,
-            "device": device_name(place),
+            "device": device_name(device),
         }
         for stage, ms in stages.items()
     ]
@@ -98,8 +98,8 @@ def _objects(task: SelfSupTask, path: Path) -> float:
     Raises:
         InputError: they are fewer than a batch takes.
     """
-    numbers, kept = task.teacher.on_host()
-    frames = (numbers[kept] if kept.any() else numbers).unique()
+    numbers, selected = task.teacher.on_host()
+    frames = (numbers[selected] if selected.any() else numbers).unique()
     if len(frames) < task.batch_size:
         raise InputError(
             f"only {len(frames)} of {len(task.store)} frames have an object to learn from, "

@@ -35,7 +35,7 @@ def bench_optimize(
     repeats: int = 3,
     preset: str | Path = "self6d",
     overrides: Changes = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> list[dict[str, Any]]:
     """Time the optimiser alone: one object's pose in each frame, all frames as one batch.
 
@@ -57,20 +57,24 @@ def bench_optimize(
         InputError: no or different frames, or a setting that cannot be. CheckpointError: no network
             in the run.
     """
-    place = resolve_device(device)
+    device = resolve_device(device)
     built = build_config(preset, changes_of(overrides, {"optimize.steps": steps}))
-    config, objective = built.optimize, SelfSupervision(built.loss, place)
-    trained = load_network(from_run, device=place)
-    models = pack_models(trained.models, place)
-    sensor = _sensor(open_dataset(data), frames, place)
-    found = _best_of_each(trained.network, sensor)
-    target = observe_detections(sensor, found, models, objective, config.region, config.padding)
-    index = found.object_index
-    R, t, group = make_starts(found.R, found.t, index, models, config, step_generator(0, 0))
+    config, objective = built.optimize, SelfSupervision(built.loss, device)
+    trained = load_network(from_run, device=device)
+    models = pack_models(trained.models, device)
+    sensor = _sensor(open_dataset(data), frames, device)
+    detections = _best_of_each(trained.network, sensor)
+    target = observe_detections(
+        sensor, detections, models, objective, config.region, config.padding
+    )
+    index = detections.object_index
+    R, t, group = make_starts(
+        detections.R, detections.t, index, models, config, step_generator(0, 0)
+    )
     likely = plausible_starts(target, models, R, t, group, index, objective)
     R, t, group = R[likely], t[likely], group[likely]
     target, index = target[group], index[group]
-    timer = Timer(place)
+    timer = Timer(device)
     whole, first = [], []
     for _ in range(1 + repeats):
         optimiser = PoseOptimiser(target, models, index, R, t, objective, config, group=group)
@@ -95,7 +99,7 @@ def bench_optimize(
             "ms_per_step": 1000 * seconds / config.steps,
             "first_step_ms": statistics.median(first[1:]),
             "terms": " ".join(k for k, weight in objective.weights.items() if weight > 0),
-            "device": device_name(place),
+            "device": device_name(device),
         }
     ]
 
@@ -117,8 +121,8 @@ def _best_of_each(network: PoseNetwork, sensor: FrameBatch) -> Detections:
     parts = []
     for i in range(len(sensor.images)):
         here = slice(i, i + 1)
-        found = network.predict(
+        detections = network.predict(
             sensor.images[here], sensor.K[here], score_threshold=-1.0, max_per_image=1
         )
-        parts.append(replace(found, image_index=found.image_index + i))
+        parts.append(replace(detections, image_index=detections.image_index + i))
     return Detections.cat(parts)

@@ -27,7 +27,7 @@ WARM = 3  # predictions before timing
 def bench_predict(
     source: str | Path,
     *,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     size: tuple[int, int] = (480, 640),
     repeats: int = 30,
     views: int | None = None,
@@ -48,20 +48,20 @@ def bench_predict(
     Raises:
         CheckpointError, InputError: the network cannot be read.
     """
-    place = resolve_device(device)
-    network = _network(Path(source), place)
+    device = resolve_device(device)
+    network = _network(Path(source), device)
     if views is not None:
         network.config = replace(network.config, views=views)
     height, width = size
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     f = float(max(size))
     camera = Camera(np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1]]), width, height)
-    batch = FrameBatch.of([Frame(pixels, None, camera)], place)
+    batch = FrameBatch.of([Frame(pixels, None, camera)], device)
     images, K = batch.images, batch.K
     forms = {"eager": network.forward_export}
-    if place.type == "cuda":
+    if device.type == "cuda":
         forms["graph"] = CapturedForward(network)
-    timer = Timer(place)
+    timer = Timer(device)
     rows = []
     for form, forward in forms.items():
         with torch.no_grad():
@@ -78,7 +78,7 @@ def bench_predict(
                 "views": network.config.views,
                 "height": height,
                 "width": width,
-                "device": device_name(place),
+                "device": device_name(device),
             }
         )
     return rows

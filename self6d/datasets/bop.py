@@ -177,7 +177,7 @@ def _models_path(levels: Iterable[Path]) -> Path | None:
 
 
 @dataclass(frozen=True)
-class Target:
+class BopTarget:
     """One line of a BOP targets file: how many instances of an object an image holds."""
 
     scene_id: int
@@ -186,13 +186,13 @@ class Target:
     instances: int
 
 
-def read_targets(path: str | Path) -> list[Target]:
+def read_targets(path: str | Path) -> list[BopTarget]:
     """A BOP targets file, such as test_targets_bop19.json."""
     targets = []
     for entry in read_json(path, "targets file", list):
         try:
             targets.append(
-                Target(
+                BopTarget(
                     int(entry["scene_id"]),
                     int(entry["im_id"]),
                     int(entry.get("obj_id", 0)),

@@ -50,7 +50,7 @@ LAYOUTS = (
     Layout("linemod", linemod.recognise, linemod.LinemodRecording.open),
     Layout("ycb_video", ycb_video.recognise, ycb_video.YcbVideoRecording.open),
     Layout("tum", tum.recognise, tum.TumRecording.open),
-    Layout("single", single.recognise, single.SingleImage.open),
+    Layout("single", single.recognise, single.SingleFrame.open),
     Layout("folder", folder.recognise, folder.FolderRecording.open),
 )
 
@@ -99,7 +99,7 @@ def open_dataset(path: str | Path, kind: str = "auto") -> Recording:
 def _open_file(path: Path) -> Recording:
     suffix = path.suffix.lower()
     if suffix in RGB_SUFFIXES:
-        return single.SingleImage.open(path, reason="an image file: single image")
+        return single.SingleFrame.open(path, reason="an image file: single image")
     if suffix in MESH_SUFFIXES:
         what, remedy = "is a CAD model, not a recording", "Give it as --models."
     elif suffix in _FOREIGN:

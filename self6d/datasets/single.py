@@ -27,7 +27,7 @@ from self6d.scene.known import known_id
 _NUMBER = re.compile(r"(?:.*[-_])?obj_(\d+)$")
 
 
-class SingleImage(FolderRecording):
+class SingleFrame(FolderRecording):
     """A recording of one frame."""
 
     kind = "single"

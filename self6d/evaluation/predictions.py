@@ -87,50 +87,50 @@ class NetworkPredictor:
         from self6d.network.outputs import Detections
 
         began = time.perf_counter()
-        parts = [self._look(frame) for frame in frames]
+        parts = [self._detect(frame) for frame in frames]
         if self.refine is not None and any(len(part) for part in parts):
-            found = Detections.cat(
+            detections = Detections.cat(
                 [replace(p, image_index=p.image_index + i) for i, p in enumerate(parts)]
             )
-            refined = self.refine(frames, found)
-            rows = torch.arange(len(found), device=found.R.device)
+            refined = self.refine(frames, detections)
+            rows = torch.arange(len(detections), device=detections.R.device)
             parts = [refined[part] for part in rows.split([len(part) for part in parts])]
         poses = [(f.R.double().cpu().numpy(), f.t.double().cpu().numpy()) for f in parts]
         seconds = (time.perf_counter() - began) / len(frames)
         return [
-            self._records(frame, found, *pose, seconds)
-            for frame, found, pose in zip(frames, parts, poses, strict=True)
+            self._records(frame, detections, *pose, seconds)
+            for frame, detections, pose in zip(frames, parts, poses, strict=True)
         ]
 
-    def _look(self, frame: Frame) -> Detections:
+    def _detect(self, frame: Frame) -> Detections:
         from self6d.scene.batch import FrameBatch
 
         batch = FrameBatch.of([frame], self.device)
         return self._forward.predict(batch.images, batch.K, score_threshold=self.score_threshold)
 
     def _records(
-        self, frame: Frame, found: Detections, R: np.ndarray, t: np.ndarray, seconds: float
+        self, frame: Frame, detections: Detections, R: np.ndarray, t: np.ndarray, seconds: float
     ) -> list[Prediction]:
         from self6d.network import masks_in_regions
 
         visible = None
-        if self.masks and len(found):
+        if self.masks and len(detections):
             h, w = frame.camera.size
-            whole = found.box.new_tensor([0, 0, w, h]).expand(len(found), 4)
-            visible = (masks_in_regions(found, whole, size=(h, w))[:, 0] > 0.5).cpu().numpy()
+            whole = detections.box.new_tensor([0, 0, w, h]).expand(len(detections), 4)
+            visible = (masks_in_regions(detections, whole, size=(h, w))[:, 0] > 0.5).cpu().numpy()
         return [
             Prediction(
                 frame.scene_id,
                 frame.image_id,
-                self.network.object_ids[int(found.object_index[i])],
-                float(found.score[i]),
+                self.network.object_ids[int(detections.object_index[i])],
+                float(detections.score[i]),
                 R[i],
                 t[i],
                 None if visible is None else visible[i],
-                found.box[i].double().cpu().numpy(),
+                detections.box[i].double().cpu().numpy(),
                 seconds,
             )
-            for i in range(len(found))
+            for i in range(len(detections))
         ]
 
 

@@ -48,9 +48,9 @@ def run(setting: Setting, split: str | None = None, images: int = 100) -> str:
     for group in alike_frames((frames.frame(i) for i in missing), IMAGES_AT_ONCE):
         setting.check_stop()
         batch = dict(zip(missing[done : done + len(group)], group, strict=True))
-        found = _optimise(frames, batch, trained, packed, objective, config.optimize)
+        detections = _optimise(frames, batch, trained, packed, objective, config.optimize)
         (setting.out / "images").mkdir(exist_ok=True)
-        for index, curves in found.items():
+        for index, curves in detections.items():
             setting.write(files[index], json.dumps(curves))
         done += len(group)
         if setting.listener is not None:
@@ -79,9 +79,9 @@ def _optimise(
     chosen = list(batch)
     labels = {i: {t.object_id: t for t in frames.truth(i)} for i in chosen}
     sensor = FrameBatch.of(list(batch.values()), packed.device)
-    found = trained.network.predict(sensor.images, sensor.K)
-    image_of = [chosen[i] for i in found.image_index.tolist()]
-    object_of = [trained.models[i] for i in found.object_index.tolist()]
+    detections = trained.network.predict(sensor.images, sensor.K)
+    image_of = [chosen[i] for i in detections.image_index.tolist()]
+    object_of = [trained.models[i] for i in detections.object_index.tolist()]
     known = [
         row
         for row, (image, model) in enumerate(zip(image_of, object_of, strict=True))
@@ -90,9 +90,13 @@ def _optimise(
     rows: dict[int, list[dict[str, Any]]] = {i: [] for i in chosen}
     if not known:
         return rows
-    found = found[torch.tensor(known, device=packed.device)]
-    target = observe_detections(sensor, found, packed, objective, config.region, config.padding)
-    way = optimise_poses(target, packed, found.object_index, found.R, found.t, objective, config)
+    detections = detections[torch.tensor(known, device=packed.device)]
+    target = observe_detections(
+        sensor, detections, packed, objective, config.region, config.padding
+    )
+    way = optimise_poses(
+        target, packed, detections.object_index, detections.R, detections.t, objective, config
+    )
     for column, row in enumerate(known):
         image, model = image_of[row], object_of[row]
         angle, distance = pose_errors(

@@ -103,7 +103,7 @@ def _adapt(setting: Setting, name: str, changes: dict[str, Any], *, share: float
 
 def _upper_bound(setting: Setting, name: str) -> Path:
     def make(out: Path) -> RunFolder:
-        place = resolve_device(setting.device)
+        device = resolve_device(setting.device)
         changes = changes_of(setting.overrides, {"adapt.steps": setting.steps})
         found = reopen_run(out, "upper_bound", None)
         if found is None:
@@ -122,7 +122,7 @@ def _upper_bound(setting: Setting, name: str) -> Path:
         dataset = open_dataset(setting.data)
         frames = some_frames(dataset, default_split(dataset, None, "adapt"))
         task = UpperBoundTask(
-            trained.network, run_models(run), frames, config.adapt, seed=run.seed, device=place
+            trained.network, run_models(run), frames, config.adapt, seed=run.seed, device=device
         )
         run_task(task, run, config.loop, setting.listener, setting.control)
         return run

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from self6d.datasets import UnlabelledFrames, open_dataset
 from self6d.datasets.splits import default_split, some_frames
 from self6d.engine import distributed
@@ -38,7 +40,7 @@ def adapt(
     steps: int | None = None,
     overrides: Changes = None,
     seed: int = 0,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     resume: bool = False,
     take_lock: bool = False,
     listener: Listener | None = None,

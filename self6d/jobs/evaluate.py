@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from self6d.datasets import open_dataset
 from self6d.datasets.splits import default_split
 from self6d.errors import InputError
@@ -35,7 +37,7 @@ def evaluate(
     split: str | None = None,
     refine: bool = False,
     latest: bool = False,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     bop: bool = False,
     min_visible: float = 0.1,
     views: int | None = None,
@@ -68,19 +70,19 @@ def evaluate(
     for file in (html_path, bop_path):
         if file is not None and file.exists():
             raise InputError("exists already", path=file, remedy="Name a new file.")
-    place = resolve_device(device)
+    device = resolve_device(device)
     dataset = open_dataset(data)
     chosen = default_split(dataset, split, "eval")
     results: list[Results] = []
     report = Report(())
     for path in runs:
         newest = RunFolder.open(path).latest_checkpoint() if latest else None
-        trained = load_network(path, device=place, checkpoint=newest, models=models, views=views)
+        trained = load_network(path, device=device, checkpoint=newest, models=models, views=views)
         for refined in (False, True)[: 1 + refine]:
             predictor = NetworkPredictor(
                 trained.network,
-                place,
-                refine=depth_refiner(trained, path, place) if refined else None,
+                device,
+                refine=depth_refiner(trained, path, device) if refined else None,
             )
             result = score_predictions(
                 dataset,

@@ -48,7 +48,7 @@ def optimize(
     steps: int | None = None,
     overrides: Changes = None,
     seed: int = 0,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     listener: Listener | None = None,
     control: Control | None = None,
 ) -> dict[str, Any]:
@@ -72,14 +72,14 @@ def optimize(
     """
     if (from_run is None) == (init is None):
         raise InputError("one start is needed", remedy="Give either --from RUN or --init FILE.")
-    place = resolve_device(device)
+    device = resolve_device(device)
     config = build_config(preset, changes_of(overrides, {"optimize.steps": steps}))
     recording = open_dataset(data)
     index = recording.index(frame, scene)
     pixels = recording.frame(index)
     known = [t for t in recording.truth(index) if t.object_id == object_id]
-    objective = SelfSupervision(config.loss, place)
-    seen = (pixels, objective, config.optimize, place)
+    objective = SelfSupervision(config.loss, device)
+    seen = (pixels, objective, config.optimize, device)
     if from_run is not None:
         model, parts = _from_network(from_run, models, object_id, *seen)
     else:
@@ -154,23 +154,23 @@ def _from_network(
         )
     position = ids.index(object_id)
     sensor = FrameBatch.of([frame], device)
-    found = trained.network.predict(sensor.images, sensor.K, score_threshold=LOWEST_SCORE)
-    found = found[found.object_index == position]
-    if not len(found):
+    detections = trained.network.predict(sensor.images, sensor.K, score_threshold=LOWEST_SCORE)
+    detections = detections[detections.object_index == position]
+    if not len(detections):
         raise InputError(
             f"the network finds no object {object_id} in frame {frame.name or frame.image_id}",
             remedy="Give a start pose with --init instead.",
         )
-    found = found[found.score.argmax()[None]]
+    detections = detections[detections.score.argmax()[None]]
     packed = pack_models(trained.models, device=device)
-    target = target_of_detection(frame, found, packed, objective, config)
+    target = target_of_detection(frame, detections, packed, objective, config)
     return trained.models[position], (
         target,
         packed,
         position,
-        found.R,
-        found.t,
-        (found.R, found.t),
+        detections.R,
+        detections.t,
+        (detections.R, detections.t),
     )
 
 

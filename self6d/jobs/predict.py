@@ -36,7 +36,7 @@ def predict(
     refine: bool = False,
     score_threshold: float = 0.3,
     views: int | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     overlay: Path | None = None,
     listener: Listener | None = None,
 ) -> list[dict[str, Any]]:
@@ -53,23 +53,23 @@ def predict(
         rows of {"image", "scene_id", "image_id", "object", "object_id", "score", "R_m2c",
         "t_m2c" (metres), "quaternion_wxyz"}.
     """
-    place = resolve_device(device)
-    trained = load_network(from_run, device=place, views=views)
+    device = resolve_device(device)
+    trained = load_network(from_run, device=device, views=views)
     predictor = NetworkPredictor(
         trained.network,
-        place,
+        device,
         score_threshold=score_threshold,
-        refine=depth_refiner(trained, from_run, place) if refine else None,
+        refine=depth_refiner(trained, from_run, device) if refine else None,
     )
     names = {model.object_id: model.name for model in trained.models}
     frames = _Frames(images, camera)
     if overlay is not None and overlay.exists():
         raise InputError("exists already", path=overlay, remedy="Name a new folder.")
     rows = []
-    for index, (frame, found) in enumerate(with_predictions(frames, predictor)):
-        rows += [_row(frame.name, names, prediction) for prediction in found]
+    for index, (frame, detections) in enumerate(with_predictions(frames, predictor)):
+        rows += [_row(frame.name, names, prediction) for prediction in detections]
         if overlay is not None:
-            picture = draw_poses(frame.rgb, frame.camera, found, trained.models)
+            picture = draw_poses(frame.rgb, frame.camera, detections, trained.models)
             name = f"{frame.scene_id:06d}_{frame.image_id:06d}.png"
             write_picture(overlay / name, picture)
         if listener is not None:

@@ -30,10 +30,10 @@ def depth_refiner(trained: TrainedNetwork, run: str | Path, device: torch.device
     objective = SelfSupervision(config.loss, device)
     packed = pack_models(trained.models, device)
 
-    def refine(frames: Sequence[Frame], found: Detections) -> Detections:
+    def refine(frames: Sequence[Frame], detections: Detections) -> Detections:
         refined = refine_detections(
             FrameBatch.of(frames, device),
-            found,
+            detections,
             packed,
             trained.network.objects,
             objective,
@@ -41,6 +41,6 @@ def depth_refiner(trained: TrainedNetwork, run: str | Path, device: torch.device
             seed=frames[0].image_id,
             chunk=config.optimize.chunk,
         )
-        return replace(found, R=refined.R, t=refined.t)
+        return replace(detections, R=refined.R, t=refined.t)
 
     return refine

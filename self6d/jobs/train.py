@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from self6d.engine import distributed
 from self6d.events import Listener, Note
 from self6d.geometry import Camera
@@ -39,7 +41,7 @@ def train(
     steps: int | None = None,
     overrides: Changes = None,
     seed: int = 0,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     resume: bool = False,
     take_lock: bool = False,
     listener: Listener | None = None,
@@ -64,9 +66,9 @@ def train(
     """
     from self6d.stage1.task import SyntheticTask
 
-    place = resolve_device(device)
+    device = resolve_device(device)
     changes = changes_of(overrides, {"train.steps": steps})
-    world = distributed.join(place)
+    world = distributed.join(device)
     if world.rank == 0:
         found = reopen_run(out, "synthetic", changes) if resume else None
         if found is None:

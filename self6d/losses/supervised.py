@@ -48,7 +48,7 @@ def _product(sides: Tensor) -> Tensor:
     return sides[..., 0] * sides[..., 1]
 
 
-def mask_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def mask_bce(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Binary cross-entropy per pixel, mean over the pixels of weighted instances.
 
     Args:

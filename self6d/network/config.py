@@ -53,7 +53,7 @@ class NetworkConfig(Checked, section="network"):
     roi_samples: Annotated[int, Limits(1, 16)] = 2
     """ROI-Align samples per bin and axis (2 avoids aliasing where crops shrink the image)."""
     roi_padding: Annotated[float, Limits(1, 10)] = 1.5
-    """Regions of interest are boxes enlarged by this factor."""
+    """RegionBoxes of interest are boxes enlarged by this factor."""
     roi_square: bool = True
     """Make regions square in viewing-ray space (handles fx != fy); else keep the box's aspect."""
     head_channels: Annotated[int, Limits(1, 4096)] = 128

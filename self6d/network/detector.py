@@ -153,15 +153,15 @@ def assign(output: FCOSOutput, boxes: Tensor, image_index: Tensor) -> Targets:
     best.scatter_reduce_(0, image_index[:, None].expand(-1, count), keys, "amin")
     instance = torch.where(best == none, -1, best & ((1 << 20) - 1))
 
-    found = instance >= 0
+    detections = instance >= 0
     box = boxes.new_zeros(batch, count, 4)
     if len(boxes):
-        box = torch.where(found[..., None], boxes[instance.clamp_min(0)], box)
+        box = torch.where(detections[..., None], boxes[instance.clamp_min(0)], box)
     sides = torch.cat((output.locations - box[..., :2], box[..., 2:] - output.locations), dim=-1)
     low = torch.minimum(sides[..., :2], sides[..., 2:])
     high = torch.maximum(sides[..., :2], sides[..., 2:])
     ratio = (low / high.clamp_min(1e-6)).clamp(0, 1).prod(-1)
-    return Targets(instance, box, torch.where(found, ratio, 0.0).sqrt())
+    return Targets(instance, box, torch.where(detections, ratio, 0.0).sqrt())
 
 
 def detection_losses(
@@ -185,18 +185,18 @@ def detection_losses(
         scalars "class", "box", "centerness".
     """
     target = assign(output, boxes, image_index)
-    found = target.instance >= 0
-    positives = found.sum().clamp_min(1)
+    detections = target.instance >= 0
+    positives = detections.sum().clamp_min(1)
     logits = output.logits
     if known is not None:
         logits = torch.where(known[:, None], logits, ABSENT)
     labels = torch.zeros_like(logits)
     if len(boxes):
         classes = object_index[target.instance.clamp_min(0)]
-        labels.scatter_(2, classes[..., None], found[..., None].to(labels.dtype))
+        labels.scatter_(2, classes[..., None], detections[..., None].to(labels.dtype))
     overlap = giou_loss(output.boxes, target.box) * target.centerness
     centre = F.binary_cross_entropy_with_logits(
-        output.centerness, target.centerness, weight=found.float(), reduction="sum"
+        output.centerness, target.centerness, weight=detections.float(), reduction="sum"
     )
     return {
         "class": focal_loss(logits, labels) / positives,

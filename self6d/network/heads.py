@@ -73,7 +73,7 @@ class CropFeatures(nn.Module):
         return self.tower(x)
 
     def crops(self, images: Tensor, boxes: Tensor, image_index: Tensor | None) -> Tensor:
-        """Regions of the images as square crops; arguments as `roi_align` -> (N, 3, S, S)."""
+        """RegionBoxes of the images as square crops; arguments as `roi_align` -> (N, 3, S, S)."""
         return roi_align(images, boxes, image_index, (self.size, self.size), samples=self.samples)
 
 

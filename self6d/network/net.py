@@ -20,7 +20,7 @@ from self6d.network.detector import (
 from self6d.network.objects import ObjectTable
 from self6d.network.outputs import Detections
 from self6d.network.region_losses import Labelled, region_losses
-from self6d.network.regions import RegionNetwork, Regions
+from self6d.network.regions import RegionBoxes, RegionNetwork
 from self6d.network.roi import jitter_boxes, pose_regions
 from self6d.network.targets import choose_instances
 from self6d.network.views import average_poses, view_boxes
@@ -136,11 +136,11 @@ class PoseNetwork(nn.Module):
         object_index: Tensor,
         K: Tensor,
         per_image: int = 0,
-    ) -> Regions:
+    ) -> RegionBoxes:
         """The regions that belong to boxes (N, 4); K (B, 3, 3)."""
         K_of = K[image_index]
         region = pose_regions(box, K_of, self.config.roi_padding, self.config.roi_square)
-        return Regions(region, image_index, object_index, K_of, per_image)
+        return RegionBoxes(region, image_index, object_index, K_of, per_image)
 
     @torch.no_grad()
     def predict(

@@ -12,14 +12,14 @@ from self6d.geometry import egocentric_to_allocentric
 from self6d.losses import supervised
 from self6d.network.config import NetworkConfig
 from self6d.network.objects import ObjectTable
-from self6d.network.regions import RegionOutput, Regions
+from self6d.network.regions import RegionBoxes, RegionOutput
 from self6d.network.targets import coordinate_targets, mask_targets
 from self6d.network.translation import ENCODE
 from self6d.scene.batch import LabelledBatch
 
 
 class Labelled(NamedTuple):
-    """Regions with the instances they were made from.
+    """RegionBoxes with the instances they were made from.
 
     Attributes:
         batch: the labels. instance: (N,) int64, into the batch's instances.
@@ -29,7 +29,7 @@ class Labelled(NamedTuple):
     batch: LabelledBatch
     instance: Tensor
     weight: Tensor
-    regions: Regions
+    regions: RegionBoxes
 
 
 def region_losses(
@@ -54,7 +54,7 @@ def _mask_loss(out: RegionOutput, labelled: Labelled, amodal: bool) -> Tensor:
         out.mask_logits.shape[-1],
         amodal,
     )
-    return supervised.mask_loss(out.mask_logits, target, labelled.weight)
+    return supervised.mask_bce(out.mask_logits, target, labelled.weight)
 
 
 def _pose_losses(

@@ -22,7 +22,7 @@ from self6d.network.targets import cell_rays
 from self6d.network.translation import DECODE
 
 
-class Regions(NamedTuple):
+class RegionBoxes(NamedTuple):
     """N regions of B images, to look at.
 
     Attributes:
@@ -105,7 +105,7 @@ class RegionNetwork(nn.Module):
         self,
         images: Tensor,
         maps: Sequence[Tensor] | None,
-        regions: Regions,
+        regions: RegionBoxes,
         objects: ObjectTable,
     ) -> RegionOutput:
         """Images (B, 3, H, W), the detector's maps (for roi_input "features") and regions."""

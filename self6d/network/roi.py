@@ -1,4 +1,4 @@
-"""Regions of interest: ROI-Align by grid sampling, regions square in ray space, mask pasting.
+"""RegionBoxes of interest: ROI-Align by grid sampling, regions square in ray space, mask pasting.
 
 Convention: image coordinates are corner-based (see geometry.camera). A box (x0, y0, x1, y1)
 resampled to (h, w) has the centre of cell (column j, row i) at x0 + (j + 0.5) / w * (x1 - x0), and

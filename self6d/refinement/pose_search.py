@@ -10,7 +10,7 @@ from torch import Tensor
 from self6d.geometry import crop_intrinsics
 from self6d.losses.color import rgb_to_ab
 from self6d.refinement.pose_parameters import PoseParameters
-from self6d.refinement.regions import ModelBoxes, Regions
+from self6d.refinement.regions import ModelBoxes, RegionCrops
 from self6d.render import render
 from self6d.render.models import PackedModels
 
@@ -71,7 +71,7 @@ def agreement(
 
 @torch.no_grad()
 def search_around(
-    region: Regions,
+    region: RegionCrops,
     models: PackedModels,
     object_index: int,
     R: Tensor,

@@ -16,7 +16,13 @@ from self6d.network.roi import masks_in_regions
 from self6d.refinement.health import PoseHealth, judge_poses
 from self6d.refinement.hypotheses import choose_hypotheses, score_hypotheses
 from self6d.refinement.optimizer import OptimizeConfig, Trajectory, optimise_poses
-from self6d.refinement.regions import ModelBoxes, Regions, project_boxes, square_boxes, union_boxes
+from self6d.refinement.regions import (
+    ModelBoxes,
+    RegionCrops,
+    project_boxes,
+    square_boxes,
+    union_boxes,
+)
 from self6d.refinement.starts import make_starts, plausible_starts
 from self6d.render import render
 from self6d.render.models import PackedModels
@@ -27,7 +33,7 @@ ALIKE = 1.1  # starts whose scores differ by less cannot be told apart
 
 def observe_detections(
     sensor: FrameBatch,
-    found: Detections,
+    detections: Detections,
     models: PackedModels,
     objective: SelfSupervision,
     size: int,
@@ -41,18 +47,20 @@ def observe_detections(
         size: side of the regions, pixels. padding: against the longer side of those boxes.
     """
     boxes = ModelBoxes.of(models)
-    K = sensor.K[found.image_index]
+    K = sensor.K[detections.image_index]
     with torch.no_grad():
-        drawn = project_boxes(boxes, found.object_index, found.R, found.t, K)
+        drawn = project_boxes(boxes, detections.object_index, detections.R, detections.t, K)
         # a pose far off must not shrink the object to a few pixels of its region
-        side = (found.box[:, 2:] - found.box[:, :2]).amax(1, keepdim=True)
-        near = torch.cat((found.box[:, :2] - side, found.box[:, 2:] + side), 1)
+        side = (detections.box[:, 2:] - detections.box[:, :2]).amax(1, keepdim=True)
+        near = torch.cat((detections.box[:, :2] - side, detections.box[:, 2:] + side), 1)
         drawn = torch.minimum(
             torch.maximum(drawn, near[:, :2].repeat(1, 2)), near[:, 2:].repeat(1, 2)
         )
-        region = square_boxes(union_boxes(found.box, drawn), padding)
-        cut = Regions.cut(sensor.images, sensor.depth_m, sensor.K, region, found.image_index, size)
-        masks = masks_in_regions(found, region, (size, size))
+        region = square_boxes(union_boxes(detections.box, drawn), padding)
+        cut = RegionCrops.cut(
+            sensor.images, sensor.depth_m, sensor.K, region, detections.image_index, size
+        )
+        masks = masks_in_regions(detections, region, (size, size))
     return objective.observe(
         cut.rgb,
         cut.depth_m,
@@ -60,7 +68,7 @@ def observe_detections(
         cut.K,
         mask_amodal=masks[:, 1] if masks.shape[1] > 1 else None,
         observed=cut.observed,
-        diameter=boxes.diameter[found.object_index],
+        diameter=boxes.diameter[detections.object_index],
     )
 
 
@@ -85,7 +93,7 @@ class Refined:
 
 def refine_detections(
     sensor: FrameBatch,
-    found: Detections,
+    detections: Detections,
     models: PackedModels,
     objects: ObjectTable,
     objective: SelfSupervision,
@@ -97,7 +105,7 @@ def refine_detections(
     """Optimise the poses of detections on their frames, from several starts each.
 
     Args:
-        sensor: the frames. found: N detections in them, with poses and masks.
+        sensor: the frames. detections: N detections in them, with poses and masks.
         models: packed, and objects: geometry, both in the order of `object_index`.
         objective: L_self. config: `region`, `padding`, `flips`, `starts`, `steps`, ...
         chunk: starts optimised at a time, bounds the memory.
@@ -105,10 +113,14 @@ def refine_detections(
     parts = []
     starts = (4 if config.flips else 1) * config.starts
     per_chunk = max(1, chunk // starts)
-    for first in range(0, len(found), per_chunk):
-        rows = torch.arange(first, min(first + per_chunk, len(found)), device=found.R.device)
+    for first in range(0, len(detections), per_chunk):
+        rows = torch.arange(
+            first, min(first + per_chunk, len(detections)), device=detections.R.device
+        )
         generator = torch.Generator().manual_seed(seed * 1_000_003 + first)
-        parts.append(_refine(sensor, found[rows], models, objects, objective, config, generator))
+        parts.append(
+            _refine(sensor, detections[rows], models, objects, objective, config, generator)
+        )
     return Refined(
         torch.cat([p.R for p in parts]),
         torch.cat([p.t for p in parts]),
@@ -124,31 +136,38 @@ def refine_detections(
 
 def _refine(
     sensor: FrameBatch,
-    found: Detections,
+    detections: Detections,
     models: PackedModels,
     objects: ObjectTable,
     objective: SelfSupervision,
     config: OptimizeConfig,
     generator: torch.Generator,
 ) -> Refined:
-    n = len(found)
-    target = observe_detections(sensor, found, models, objective, config.region, config.padding)
-    R, t, group = make_starts(
-        found.R.detach(), found.t.detach(), found.object_index, models, config, generator
+    n = len(detections)
+    target = observe_detections(
+        sensor, detections, models, objective, config.region, config.padding
     )
-    likely = plausible_starts(target, models, R, t, group, found.object_index, objective)
+    R, t, group = make_starts(
+        detections.R.detach(),
+        detections.t.detach(),
+        detections.object_index,
+        models,
+        config,
+        generator,
+    )
+    likely = plausible_starts(target, models, R, t, group, detections.object_index, objective)
     R, t, group = R[likely], t[likely], group[likely]
-    index = found.object_index[group]
+    index = detections.object_index[group]
     trajectory = optimise_poses(target[group], models, index, R, t, objective, config, group=group)
     terms = trajectory.final()
     best = choose_hypotheses(terms, group, n)
     R, t = trajectory.R[-1, best], trajectory.t[-1, best]
     rendering = render(
         R, t, target.K, models, (config.region, config.region),
-        object_index=found.object_index, soft_mask=False,
+        object_index=detections.object_index, soft_mask=False,
     )  # fmt: skip
-    diameter = objects.diameter[found.object_index]
-    moved = _distance(found.R, found.t, R, t, objects, found.object_index) / diameter
+    diameter = objects.diameter[detections.object_index]
+    moved = _distance(detections.R, detections.t, R, t, objects, detections.object_index) / diameter
     return Refined(
         R,
         t,

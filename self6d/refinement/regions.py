@@ -122,7 +122,7 @@ def inside_image(box: Tensor, size: tuple[int, int], image_size: tuple[int, int]
 
 
 @dataclass
-class Regions:
+class RegionCrops:
     """What the sensor saw in N square regions.
 
     Attributes:
@@ -146,7 +146,7 @@ class Regions:
         box: Tensor,
         image_index: Tensor,
         size: int,
-    ) -> Regions:
+    ) -> RegionCrops:
         """Cut regions out of a batch of images.
 
         Args:

@@ -16,7 +16,7 @@ from self6d.refinement.hypotheses import choose_hypotheses
 from self6d.refinement.optimizer import OptimizeConfig, PoseOptimiser
 from self6d.refinement.pose_search import search_around
 from self6d.refinement.refine import observe_detections
-from self6d.refinement.regions import ModelBoxes, Regions, project_boxes, square_boxes
+from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, square_boxes
 from self6d.refinement.start_mask import mask_from_pose
 from self6d.refinement.starts import make_starts, plausible_starts
 from self6d.render import PackedModels, render
@@ -31,14 +31,14 @@ SEARCHED_M = 0.015  # and by so much once it was searched for
 
 def target_of_detection(
     frame: Frame,
-    found: Detections,
+    detections: Detections,
     models: PackedModels,
     objective: SelfSupervision,
     config: OptimizeConfig,
 ) -> Target:
     """What one detection (N = 1) is to explain: its region, with the network's mask."""
-    sensor = FrameBatch.of([frame], found.R.device)
-    return observe_detections(sensor, found, models, objective, config.region, config.padding)
+    sensor = FrameBatch.of([frame], detections.R.device)
+    return observe_detections(sensor, detections, models, objective, config.region, config.padding)
 
 
 def target_of_pose(
@@ -71,7 +71,7 @@ def target_of_pose(
     margin = ROUGH_M * float(sensor.K[0, 0, 0] / t[0, 2])
     box = square_boxes(box + box.new_tensor([-margin, -margin, margin, margin]), 1.0)
     size = config.region
-    region = Regions.cut(
+    region = RegionCrops.cut(
         sensor.images, sensor.depth_m, sensor.K, box, torch.zeros_like(index), size
     )
     reach = ROUGH_M

@@ -21,7 +21,7 @@ SHADOW_REACH = 0.62  # metres about the table centre that the shadow maps cover
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class SampleWorld:
     """An arrangement, packed for the shader (its argument names), and where the objects are.
 
     Attributes:
@@ -180,7 +180,7 @@ def arrange(
     resting: dict[int, list[np.ndarray]],
     rng: np.random.Generator,
     covering: int,
-) -> World:
+) -> SampleWorld:
     """A random arrangement of the table.
 
     Args:
@@ -221,7 +221,7 @@ def arrange(
         if where is not None:
             packer.add(thing, material, R, np.array([*where, -thing.vertices[:, 2].min()]))
     packed: dict[str, Any] = packer.arrays()
-    return World(
+    return SampleWorld(
         **packed, **_lamps(packed["corner"], rng), table_style=_table_style(rng, covering),
         object_pose=pose, object_faces=faces,
     )  # fmt: skip
@@ -277,7 +277,7 @@ def _lamps(corner: np.ndarray, rng: np.random.Generator) -> dict:
 
 
 def look_at(eye: np.ndarray, target: np.ndarray, roll: float) -> tuple[np.ndarray, np.ndarray]:
-    """World-to-camera R (3, 3), t (3,) of an OpenCV camera at `eye`."""
+    """SampleWorld-to-camera R (3, 3), t (3,) of an OpenCV camera at `eye`."""
     z = (target - eye) / np.linalg.norm(target - eye)
     x = np.cross(z, [0, 0, 1.0])
     x /= np.linalg.norm(x)
@@ -294,7 +294,7 @@ class CameraPath:
         self.start = rng.uniform(0, 2 * np.pi)
 
     def __call__(self, frame: float) -> tuple[np.ndarray, np.ndarray]:
-        """World-to-camera R (3, 3), t (3,) at a (fractional) frame number."""
+        """SampleWorld-to-camera R (3, 3), t (3,) at a (fractional) frame number."""
         waves = np.sin(2 * np.pi * self.rate * frame + self.phase) @ np.array([0.55, 0.35, 0.1])
         azimuth = self.start + 0.092 * frame + 0.25 * waves[0]
         elevation = np.radians(41 + 19 * waves[1])

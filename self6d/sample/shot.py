@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from self6d.sample.raster import rasterise, shade
-from self6d.sample.scene import World
+from self6d.sample.scene import SampleWorld
 from self6d.sample.sensor import measure_depth, photograph
 from self6d.sample.things import label_images
 
@@ -27,7 +27,7 @@ class Shot:
 
 
 def shoot(
-    world: World,
+    world: SampleWorld,
     view: tuple[np.ndarray, np.ndarray],
     K: np.ndarray,
     size: tuple[int, int],

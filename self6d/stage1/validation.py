@@ -20,7 +20,7 @@ def synthetic_recalls(network: PoseNetwork, batch: LabelledBatch) -> dict[str, f
     """Share of instances found, and found with a right pose.
 
     An instance visible by more than 30 % is found if a detection of its object overlaps its box by
-    more than half; its pose is right if `pose_errors` is below 10 % of the diameter. Of
+    more than half; its pose is right if `detection_errors` is below 10 % of the diameter. Of
     several such detections the best overlap counts.
 
     Args:
@@ -29,17 +29,17 @@ def synthetic_recalls(network: PoseNetwork, batch: LabelledBatch) -> dict[str, f
     Returns:
         "detection_recall", "add_recall", "mask_iou" (mean over the found), each in [0, 1].
     """
-    found = network.predict(batch.images, batch.K, one_per_object=False)
+    detections = network.predict(batch.images, batch.K, one_per_object=False)
     asked = (batch.visible_fraction > VISIBLE).nonzero()[:, 0]
-    if len(asked) == 0 or len(found) == 0:
+    if len(asked) == 0 or len(detections) == 0:
         return {"detection_recall": 0.0, "add_recall": 0.0, "mask_iou": 0.0}
     boxes = batch.box_visible if network.config.box == "visible" else batch.box_amodal
-    same = found.image_index == batch.image_index[asked, None]
-    same &= found.object_index == batch.object_index[asked, None]
-    overlap, best = torch.where(same, box_iou(boxes[asked], found.box), 0.0).max(1)
+    same = detections.image_index == batch.image_index[asked, None]
+    same &= detections.object_index == batch.object_index[asked, None]
+    overlap, best = torch.where(same, box_iou(boxes[asked], detections.box), 0.0).max(1)
     hit = overlap > IOU
-    instance, match = asked[hit], found[best[hit]]
-    right = pose_errors(network, match, batch, instance) < ADD_SHARE
+    instance, match = asked[hit], detections[best[hit]]
+    right = detection_errors(network, match, batch, instance) < ADD_SHARE
     return {
         "detection_recall": float(hit.float().mean()),
         "add_recall": float(right.sum() / len(asked)),
@@ -47,32 +47,39 @@ def synthetic_recalls(network: PoseNetwork, batch: LabelledBatch) -> dict[str, f
     }
 
 
-def pose_errors(
-    network: PoseNetwork, found: Detections, batch: LabelledBatch, instance: Tensor
+def detection_errors(
+    network: PoseNetwork, detections: Detections, batch: LabelledBatch, instance: Tensor
 ) -> Tensor:
     """(n,) ADD in diameters; for symmetric objects the least over their symmetries.
 
     That is stricter than ADD-S, and exact with few points.
 
     Args:
-        found: n detections. instance: (n,) int64, the instance each is compared with.
+        detections: n detections. instance: (n,) int64, the instance each is compared with.
     """
     objects, which = network.objects, batch.object_index[instance]
     points = objects.points[which]
     R, t = nearest_symmetric_pose(
-        found.R, found.t, batch.R[instance], batch.t[instance], points, objects.symmetries[which]
+        detections.R,
+        detections.t,
+        batch.R[instance],
+        batch.t[instance],
+        points,
+        objects.symmetries[which],
     )
-    distance = (transform(points, found.R, found.t) - transform(points, R, t)).norm(dim=-1)
+    distance = (transform(points, detections.R, detections.t) - transform(points, R, t)).norm(
+        dim=-1
+    )
     return distance.mean(-1) / objects.diameter[which]
 
 
-def mask_iou(found: Detections, batch: LabelledBatch, instance: Tensor) -> Tensor:
+def mask_iou(detections: Detections, batch: LabelledBatch, instance: Tensor) -> Tensor:
     """(n,) IoU of visible masks over the detections' regions."""
-    side = found.mask_logits.shape[-1]
+    side = detections.mask_logits.shape[-1]
     truth = batch.mask_visible(instance)[:, None].float()
     rows = torch.arange(len(instance), device=truth.device)
-    truth = roi_align(truth, found.roi_box, rows, (side, side))[:, 0] > 0.5
-    guess = found.mask_logits[:, 0] > 0
+    truth = roi_align(truth, detections.roi_box, rows, (side, side))[:, 0] > 0.5
+    guess = detections.mask_logits[:, 0] > 0
     union = (truth | guess).sum((1, 2))
     return (truth & guess).sum((1, 2)) / union.clamp_min(1)
 

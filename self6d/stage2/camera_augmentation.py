@@ -18,7 +18,7 @@ from self6d.scene.batch import FrameBatch
 
 
 @dataclass
-class Turn:
+class CameraAugmentation:
     """B cameras rolled by S and zoomed by s: a pixel x' shows what x did, x ~ K S^T K'^-1 x'.
 
     Attributes:
@@ -33,7 +33,7 @@ class Turn:
     @classmethod
     def draw(
         cls, K: Tensor, size: tuple[int, int], roll_deg: float, zoom: float, noise: torch.Generator
-    ) -> Turn:
+    ) -> CameraAugmentation:
         """Rolls within +-`roll_deg`, and zooms s between 1 / (1 + `zoom`) and 1 + `zoom`.
 
         Args:
@@ -44,7 +44,7 @@ class Turn:
         return cls.by(K, size, drawn[0] * math.radians(roll_deg), zooms)
 
     @classmethod
-    def by(cls, K: Tensor, size: tuple[int, int], roll: Tensor, zoom: Tensor) -> Turn:
+    def by(cls, K: Tensor, size: tuple[int, int], roll: Tensor, zoom: Tensor) -> CameraAugmentation:
         """Given rolls (B,), radians, and zooms (B,)."""
         zero = torch.zeros_like(roll)
         S = axis_angle_to_matrix(torch.stack((zero, zero, roll), -1))

@@ -51,9 +51,9 @@ class AdaptConfig(Checked, section="adapt"):
     augment: Annotated[float, Limits(0, 10)] = 0.0
     """Strength of the photometric augmentation that only the student sees."""
     roll_deg: Annotated[float, Limits(0, 180)] = 0.0
-    """Frames with kept poses are learned from as a camera rolled by up to this angle sees them."""
+    """Camera augmentation: frames with selected poses are rolled by up to this angle, degrees."""
     zoom: Annotated[float, Limits(0, 4)] = 0.0
-    """... and one with a focal length longer or shorter by up to this share."""
+    """Camera augmentation: focal lengths are longer or shorter by up to this share."""
     cover: Annotated[float, Limits(0, 1)] = 0.0
     """Share of those frames into which occluders are drawn, so that less of the objects is seen."""
     detection_score: Annotated[float, Limits(0, 1)] = 0.3
@@ -69,9 +69,9 @@ class AdaptConfig(Checked, section="adapt"):
     pseudo: bool = False
     """Refine the teacher's poses on their frames and learn from those that checks agree on."""
     pseudo_weight: Annotated[float, Limits(0)] = 10.0
-    """Weight of the point-matching loss to kept poses, metres (Self6D++)."""
+    """Weight of the point-matching loss to selected poses, metres (Self6D++)."""
     label_weight: Annotated[float, Limits(0)] = 0.0
-    """Weight of the network's own stage-1 losses on kept poses."""
+    """Weight of the network's own stage-1 losses on selected poses."""
     pseudo_steps: Annotated[int, Limits(1, 100_000)] = 60
     """Optimiser steps of a refinement; flips, starts and step sizes come from [optimize]."""
     pseudo_region: Annotated[int, Limits(16, 2048)] = 128
@@ -81,13 +81,13 @@ class AdaptConfig(Checked, section="adapt"):
     pseudo_chunk: Annotated[int, Limits(1, 4096)] = 64
     """Starts refined at once."""
     keep_iou: Annotated[float, Limits(0, 1)] = 0.7
-    """A refined pose is kept only if rendered and predicted mask overlap this much."""
+    """A refined pose is selected only if rendered and predicted mask overlap this much."""
     keep_inliers: Annotated[float, Limits(0, 1)] = 0.5
-    """... and this share of the depth under the mask is explained."""
+    """A refined pose is selected only if it explains this share of the depth under the mask."""
     keep_spread: Annotated[float, Limits(0)] = 0.1
-    """... and starts that arrived lie within this many diameters of it."""
+    """A refined pose is selected only if the starts judged as good lie within so many diameters."""
     keep_share: Annotated[float, Limits(0, 1)] = 0.8
-    """... and it is among this share of an object's most trusted poses. Below 1 doubtful ones are
+    """Share of an object's poses, the most trusted, that can be selected. Below 1 doubtful ones are
     dropped, but where one stretch of a recording is seen worse, so is all of that stretch."""
 
     synthetic: Annotated[float, Limits(0)] = 0.0

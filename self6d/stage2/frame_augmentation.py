@@ -13,13 +13,13 @@ from self6d.network import masks_in_regions
 from self6d.network.outputs import Detections
 from self6d.render.models import PackedModels
 from self6d.scene.batch import FrameBatch, LabelledBatch
-from self6d.stage2.camera_augmentation import Turn
+from self6d.stage2.camera_augmentation import CameraAugmentation
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.labelled import labelled_batch
 
-COVERS = 6
+OCCLUDERS = 6
 """Occluders put into a frame."""
-COVER_SIDES = (0.06, 0.24)
+OCCLUDER_SIDES = (0.06, 0.24)
 """Their shortest and longest side, shares of the image's height."""
 BLUR = 16
 """Pixels averaged in what they show, so that no object is left to recognise in it."""
@@ -37,7 +37,7 @@ def varied_batch(
     masks: Tensor | None = None,
     margin_m: float = 0.015,
 ) -> LabelledBatch:
-    """Frames with posed objects as labelled images of drawn cameras (`Turn`) and occluders.
+    """Frames with posed objects as labelled images of drawn cameras, with occluders.
 
     Args:
         sensor: B frames. models: packed models.
@@ -47,13 +47,13 @@ def varied_batch(
         margin_m: by how much an occluder is nearer, metres.
     """
     size = (sensor.images.shape[-2], sensor.images.shape[-1])
-    turn = Turn.draw(sensor.K, size, config.roll_deg, config.zoom, noise)
+    turn = CameraAugmentation.draw(sensor.K, size, config.roll_deg, config.zoom, noise)
     visible = turn.inside[image_index]
     if masks is not None:
         visible = visible & (turn.nearest(masks, image_index) >= 0.5)
     seen = turn.sensor(sensor)
     if config.cover > 0:
-        cover = covers(len(sensor.images), size, config.cover, noise)
+        cover = occluders(len(sensor.images), size, config.cover, noise)
         seen = replace(seen, images=torch.where(cover[:, None], blurred(seen.images), seen.images))
         visible = visible & ~cover[image_index]
     R, t = turn.poses(*poses, image_index)
@@ -62,9 +62,9 @@ def varied_batch(
     )
 
 
-def kept_batch(
+def selected_batch(
     sensor: FrameBatch,
-    found: Detections,
+    detections: Detections,
     poses: tuple[Tensor, Tensor],
     models: PackedModels,
     config: AdaptConfig,
@@ -72,11 +72,11 @@ def kept_batch(
     *,
     margin_m: float,
 ) -> tuple[LabelledBatch, Tensor]:
-    """Frames with the poses kept in them as a `varied_batch`, and which objects are labelled.
+    """Frames with the selected poses in them as a `varied_batch`, and which objects are labelled.
 
     Args:
         sensor: B frames; without depth the detections' masks say what can be seen.
-        found: N detections. poses: theirs, R (N, 3, 3) and t (N, 3), metres.
+        detections: N detections. poses: theirs, R (N, 3, 3) and t (N, 3), metres.
         models, config, noise, margin_m: as `varied_batch`.
 
     Returns:
@@ -84,23 +84,23 @@ def kept_batch(
     """
     masks, (h, w) = None, sensor.images.shape[-2:]
     if sensor.depth_m is None:
-        whole = sensor.images.new_tensor([0, 0, w, h]).expand(len(found), 4)
-        masks = masks_in_regions(found, whole, (h, w))[:, 0]
-    at = (found.image_index, found.object_index)
+        whole = sensor.images.new_tensor([0, 0, w, h]).expand(len(detections), 4)
+        masks = masks_in_regions(detections, whole, (h, w))[:, 0]
+    at = (detections.image_index, detections.object_index)
     batch = varied_batch(
         sensor, models, poses, *at, config, noise, masks=masks, margin_m=margin_m
     )  # fmt: skip
-    # each object is in a frame at most once: where a kept one is, it is nowhere else
+    # each object is in a frame at most once: where a selected one is, it is nowhere else
     known = torch.zeros(len(sensor.images), len(models.object_ids), device=noise.device).bool()
     known[at] = True
     return batch, known
 
 
-def covers(frames: int, size: tuple[int, int], share: float, noise: torch.Generator) -> Tensor:
+def occluders(frames: int, size: tuple[int, int], share: float, noise: torch.Generator) -> Tensor:
     """Rectangles of any direction in a `share` of the frames -> (frames, H, W) bool."""
     h, w = size
-    drawn = torch.rand(6, frames, COVERS, generator=noise, device=noise.device)[..., None, None]
-    least, most = (side * h / 2 for side in COVER_SIDES)
+    drawn = torch.rand(6, frames, OCCLUDERS, generator=noise, device=noise.device)[..., None, None]
+    least, most = (side * h / 2 for side in OCCLUDER_SIDES)
     half = least * (most / least) ** drawn[:2]
     y = torch.arange(h, device=noise.device)[:, None] + 0.5 - drawn[2] * h
     x = torch.arange(w, device=noise.device) + 0.5 - drawn[3] * w

@@ -74,8 +74,8 @@ class FrameStore:
         size = self.size[0] * self.size[1] * (5 if self.has_depth else 3) * len(frames)
         self._kept: Packed | None = None
         if size <= budget_mb * 2**20:
-            place = self.device if size <= _memory(self.device) / 4 else torch.device("cpu")
-            self._kept = _stacked([self._packed(i) for i in range(len(frames))], place)
+            device = self.device if size <= _memory(self.device) / 4 else torch.device("cpu")
+            self._kept = _stacked([self._packed(i) for i in range(len(frames))], device)
 
     def __len__(self) -> int:
         return len(self.frames)

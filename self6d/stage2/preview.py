@@ -18,20 +18,26 @@ MOST_POINTS = 4000
 
 @torch.no_grad()
 def adaptation_preview(
-    name: str, step: int, sensor: FrameBatch, found: Detections, models: PackedModels
+    name: str, step: int, sensor: FrameBatch, detections: Detections, models: PackedModels
 ) -> Preview:
     """Sensor image, rendering, masks and point clouds of one frame.
 
     Args:
-        sensor: one frame. found: its detections; their `image_index` is not used.
+        sensor: one frame. detections: its detections; their `image_index` is not used.
     """
     h, w = sensor.images.shape[-2:]
     rgb = _bytes(sensor.images[0].permute(1, 2, 0))
     arrays = {"rgb": rgb}
-    if len(found):
-        K = sensor.K.expand(len(found), 3, 3)
+    if len(detections):
+        K = sensor.K.expand(len(detections), 3, 3)
         view = render(
-            found.R, found.t, K, models, (h, w), object_index=found.object_index, soft_mask=False
+            detections.R,
+            detections.t,
+            K,
+            models,
+            (h, w),
+            object_index=detections.object_index,
+            soft_mask=False,
         )
         depth = torch.where(view.covered, view.depth_m, torch.inf)
         nearest, front = depth.min(0)
@@ -39,8 +45,8 @@ def adaptation_preview(
         picture = view.rgb.permute(0, 2, 3, 1).gather(0, front[None, ..., None].expand(1, h, w, 3))
         arrays["rendered"] = _bytes(picture[0])
         arrays["rendered_mask"] = _bytes(drawn.float())
-        whole = sensor.images.new_tensor([0, 0, w, h]).expand(len(found), 4)
-        mask = masks_in_regions(found, whole, (h, w))[:, 0].amax(0)
+        whole = sensor.images.new_tensor([0, 0, w, h]).expand(len(detections), 4)
+        mask = masks_in_regions(detections, whole, (h, w))[:, 0].amax(0)
         arrays["mask"] = _bytes(mask)
         arrays["model_points"] = _points(nearest, drawn, sensor.K[0])
         if sensor.depth_m is not None:
@@ -48,12 +54,12 @@ def adaptation_preview(
             arrays["sensor_points"] = _points(sensor.depth_m[0], seen, sensor.K[0])
     poses = [
         {
-            "object_id": models.object_ids[int(found.object_index[n])],
-            "R_m2c": found.R[n].tolist(),
-            "t_m2c": found.t[n].tolist(),
-            "score": float(found.score[n]),
+            "object_id": models.object_ids[int(detections.object_index[n])],
+            "R_m2c": detections.R[n].tolist(),
+            "t_m2c": detections.t[n].tolist(),
+            "score": float(detections.score[n]),
         }
-        for n in range(len(found))
+        for n in range(len(detections))
     ]
     return Preview(step, name, arrays, poses)
 

@@ -1,4 +1,4 @@
-"""What the teacher believes about the unlabelled frames, and pseudo-poses that checks agree on."""
+"""Pseudo-labels: what the teacher finds in unlabelled frames, and which of it is learned from."""
 
 from __future__ import annotations
 
@@ -18,65 +18,67 @@ from self6d.stage2.frame_store import FrameStore
 
 
 @dataclass
-class Beliefs:
-    """N objects believed to be in the frames.
+class PseudoLabels:
+    """N objects that the teacher finds in the frames.
 
     Attributes:
-        found: the teacher's detections; `image_index` is the frame's number in the store.
+        detections: the teacher's detections; `image_index` is the frame's number in the store.
         R: (N, 3, 3), t: (N, 3), metres: the best pose known, refined or the teacher's own.
         trust: (N,) in [0, 1], of that pose; 0 if it was never refined.
         sound: (N,) bool, the pose passed every check of its own.
-        kept: (N,) bool, it is learned from: sound, and among its object's most trusted.
+        selected: (N,) bool, it is learned from: sound, and among its object's most trusted.
     """
 
-    found: Detections
+    detections: Detections
     R: Tensor
     t: Tensor
     trust: Tensor
     sound: Tensor
-    kept: Tensor
+    selected: Tensor
 
     @classmethod
-    def of(cls, found: Detections) -> Beliefs:
+    def of(cls, detections: Detections) -> PseudoLabels:
         """Before any refinement."""
-        none = torch.zeros(len(found), dtype=torch.bool, device=found.R.device)
-        return cls(found, found.R, found.t, found.score * 0, none, none.clone())
+        none = torch.zeros(len(detections), dtype=torch.bool, device=detections.R.device)
+        return cls(detections, detections.R, detections.t, detections.score * 0, none, none.clone())
 
     def __len__(self) -> int:
-        return len(self.found)
+        return len(self.detections)
 
-    def __getitem__(self, index: Tensor) -> Beliefs:
+    def __getitem__(self, index: Tensor) -> PseudoLabels:
         rest = (getattr(self, f.name)[index] for f in fields(self)[1:])
-        return Beliefs(self.found[index], *rest)
+        return PseudoLabels(self.detections[index], *rest)
 
     @staticmethod
-    def cat(parts: Sequence[Beliefs]) -> Beliefs:
+    def cat(parts: Sequence[PseudoLabels]) -> PseudoLabels:
         """All of several."""
-        names = [f.name for f in fields(Beliefs)[1:]]
+        names = [f.name for f in fields(PseudoLabels)[1:]]
         rest = (torch.cat([getattr(p, name) for p in parts]) for name in names)
-        return Beliefs(Detections.cat([p.found for p in parts]), *rest)
+        return PseudoLabels(Detections.cat([p.detections for p in parts]), *rest)
 
-    def sorted(self) -> Beliefs:
+    def sorted(self) -> PseudoLabels:
         """By frame, then by object."""
-        return self[(self.found.image_index * 10_000 + self.found.object_index).argsort()]
+        return self[(self.detections.image_index * 10_000 + self.detections.object_index).argsort()]
 
     def state(self) -> dict[str, Tensor]:
         """Tensors by name, masks at half precision, for a checkpoint."""
-        found = {f"found.{f.name}": getattr(self.found, f.name) for f in fields(Detections)}
-        found["found.mask_logits"] = found["found.mask_logits"].half()
-        return found | {f.name: getattr(self, f.name) for f in fields(self)[1:]}
+        detections = {
+            f"detections.{f.name}": getattr(self.detections, f.name) for f in fields(Detections)
+        }
+        detections["detections.mask_logits"] = detections["detections.mask_logits"].half()
+        return detections | {f.name: getattr(self, f.name) for f in fields(self)[1:]}
 
     @classmethod
-    def from_state(cls, state: dict[str, Tensor], device: torch.device) -> Beliefs:
+    def from_state(cls, state: dict[str, Tensor], device: torch.device) -> PseudoLabels:
         """Inverse of `state`."""
         at = {name: value.to(device) for name, value in state.items()}
-        at["found.mask_logits"] = at["found.mask_logits"].float()
-        found = Detections(*(at[f"found.{f.name}"] for f in fields(Detections)))
-        return cls(found, *(at[f.name] for f in fields(cls)[1:]))
+        at["detections.mask_logits"] = at["detections.mask_logits"].float()
+        detections = Detections(*(at[f"detections.{f.name}"] for f in fields(Detections)))
+        return cls(detections, *(at[f.name] for f in fields(cls)[1:]))
 
 
 @torch.no_grad()
-def look(
+def detect(
     network: PoseNetwork,
     store: FrameStore,
     frames: Sequence[int],
@@ -96,12 +98,12 @@ def look(
     for first in range(0, len(frames), batch):
         chosen = list(frames[first : first + batch])
         sensor = store.batch(chosen)
-        found = network.predict(sensor.images, sensor.K, score_threshold=score)
-        number = torch.tensor(chosen, device=found.image_index.device)
-        found.image_index = number[found.image_index]
+        detections = network.predict(sensor.images, sensor.K, score_threshold=score)
+        number = torch.tensor(chosen, device=detections.image_index.device)
+        detections.image_index = number[detections.image_index]
         # a checkpoint holds them so, and a resumed run must see the same numbers
-        found.mask_logits = found.mask_logits.half().float()
-        parts.append(found)
+        detections.mask_logits = detections.mask_logits.half().float()
+        parts.append(detections)
     return Detections.cat(parts)
 
 
@@ -114,16 +116,16 @@ def sound_poses(refined: Refined, config: AdaptConfig, has_depth: bool) -> Tenso
     return sound
 
 
-def update(old: Beliefs, new: Beliefs, frames: Sequence[int]) -> Beliefs:
-    """Replace what is believed about `frames`; a better trusted older pose is carried over."""
-    looked = torch.zeros(
-        int(max([*frames, *old.found.image_index.tolist(), 0])) + 1,
+def update(old: PseudoLabels, new: PseudoLabels, frames: Sequence[int]) -> PseudoLabels:
+    """Replace the pseudo-labels of `frames`; a better trusted older pose is carried over."""
+    checked = torch.zeros(
+        int(max([*frames, *old.detections.image_index.tolist(), 0])) + 1,
         dtype=torch.bool,
         device=old.R.device,
     )
-    looked[torch.tensor(list(frames), device=old.R.device)] = True
-    same = (new.found.image_index[:, None] == old.found.image_index) & (
-        new.found.object_index[:, None] == old.found.object_index
+    checked[torch.tensor(list(frames), device=old.R.device)] = True
+    same = (new.detections.image_index[:, None] == old.detections.image_index) & (
+        new.detections.object_index[:, None] == old.detections.object_index
     )
     if len(old) and len(new):
         known, which = same.max(1)
@@ -132,34 +134,36 @@ def update(old: Beliefs, new: Beliefs, frames: Sequence[int]) -> Beliefs:
             now, before = getattr(new, name), getattr(old, name)[which]
             shape = (-1, *[1] * (now.ndim - 1))
             setattr(new, name, torch.where(better.view(shape), before, now))
-    rest = (~looked[old.found.image_index]).nonzero()[:, 0]
-    return Beliefs.cat([old[rest], new]).sorted()
+    rest = (~checked[old.detections.image_index]).nonzero()[:, 0]
+    return PseudoLabels.cat([old[rest], new]).sorted()
 
 
-def choose_kept(
-    beliefs: Beliefs, keys: Sequence[FrameKey], symmetries: Tensor, share: float
-) -> Beliefs:
+def select_poses(
+    pseudo_labels: PseudoLabels, keys: Sequence[FrameKey], symmetries: Tensor, share: float
+) -> PseudoLabels:
     """Mark the poses to learn from: sound, not flipped against neighbours, most trusted.
 
     Args:
         keys: of the store's frames. symmetries: (M, S, 4, 4) of the objects.
-        share: of each object's detections that may be kept.
+        share: of each object's detections that may be selected.
     """
-    scene = torch.tensor([k.scene_id for k in keys], device=beliefs.R.device)
-    image = torch.tensor([k.image_id for k in keys], device=beliefs.R.device)
-    kept = torch.zeros_like(beliefs.sound)
-    for index in beliefs.found.object_index.unique().tolist():
-        rows = (beliefs.found.object_index == index).nonzero()[:, 0]
-        frame = beliefs.found.image_index[rows]
+    scene = torch.tensor([k.scene_id for k in keys], device=pseudo_labels.R.device)
+    image = torch.tensor([k.image_id for k in keys], device=pseudo_labels.R.device)
+    selected = torch.zeros_like(pseudo_labels.sound)
+    for index in pseudo_labels.detections.object_index.unique().tolist():
+        rows = (pseudo_labels.detections.object_index == index).nonzero()[:, 0]
+        frame = pseudo_labels.detections.image_index[rows]
         place = torch.argsort(scene[frame] * 10_000_000 + image[frame])
         rows, frame = rows[place], frame[place]
         turned = flipped_against_neighbours(
-            beliefs.R[rows], scene[frame], image[frame], symmetries[index, :, :3, :3]
+            pseudo_labels.R[rows], scene[frame], image[frame], symmetries[index, :, :3, :3]
         )
-        good = beliefs.sound[rows] & ~turned
-        trust = torch.where(good, beliefs.trust[rows], torch.zeros_like(beliefs.trust[rows]))
+        good = pseudo_labels.sound[rows] & ~turned
+        trust = torch.where(
+            good, pseudo_labels.trust[rows], torch.zeros_like(pseudo_labels.trust[rows])
+        )
         most = max(1, int(share * len(rows)))
         floor = trust.topk(most).values[-1]
-        kept[rows] = good & (trust >= floor)
-    beliefs.kept = kept
-    return beliefs
+        selected[rows] = good & (trust >= floor)
+    pseudo_labels.selected = selected
+    return pseudo_labels

@@ -16,12 +16,12 @@ class Student(nn.Module):
     """All that a step asks of the network, in one call, as data-parallel training needs it.
 
     Args:
-        still: parameters that the poses pass no gradient to; losses with labels still do.
+        frozen_for_self_loss: parameters that the poses pass no gradient to; losses with labels do.
     """
 
-    def __init__(self, network: PoseNetwork, still: Sequence[Tensor]) -> None:
+    def __init__(self, network: PoseNetwork, frozen_for_self_loss: Sequence[Tensor]) -> None:
         super().__init__()
-        self.network, self.still = network, list(still)
+        self.network, self.frozen_for_self_loss = network, list(frozen_for_self_loss)
 
     def forward(
         self,
@@ -31,12 +31,12 @@ class Student(nn.Module):
         labelled: Sequence[tuple[LabelledBatch, Tensor | None]],
         noise: torch.Generator,
     ) -> tuple[Detections, list[Tensor]]:
-        for parameter in self.still:  # what they are when a graph is made decides where it leads
+        for parameter in self.frozen_for_self_loss:
             parameter.requires_grad_(False)
-        found = self.network.poses_for_boxes(images, K, *boxes)
-        for parameter in self.still:
+        detections = self.network.poses_for_boxes(images, K, *boxes)
+        for parameter in self.frozen_for_self_loss:
             parameter.requires_grad_(True)
         losses = [self.network.losses(batch, noise, known)["total"] for batch, known in labelled]
         unused = sum(p.sum() for p in self.network.parameters() if p.requires_grad)
-        found.t = found.t + 0.0 * unused
-        return found, losses
+        detections.t = detections.t + 0.0 * unused
+        return detections, losses

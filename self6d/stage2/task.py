@@ -31,10 +31,10 @@ from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
 from self6d.scene.batch import FrameBatch, LabelledBatch
 from self6d.stage2.config import AdaptConfig
-from self6d.stage2.frame_augmentation import kept_batch
+from self6d.stage2.frame_augmentation import selected_batch
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.preview import adaptation_preview
-from self6d.stage2.pseudo_labels import Beliefs
+from self6d.stage2.pseudo_labels import PseudoLabels
 from self6d.stage2.student import Student
 from self6d.stage2.teacher import Teacher
 from self6d.synthesis import SceneMaker, SynthesisConfig, augment
@@ -96,7 +96,7 @@ class SelfSupTask:
         self.network = network.to(self.device)
         self.parameters = self.network.stage2_parameters(config.scope)
         self.network.eval()  # batch norms keep the statistics of stage 1
-        self.student = self.world.wrap(Student(self.network, self._still()))
+        self.student = self.world.wrap(Student(self.network, self._frozen_for_self_loss()))
         self.models = pack_models(models, self.device)
         self.objects = self.network.objects
         self.objective = SelfSupervision(replace(loss or LossConfig()), self.device)
@@ -124,7 +124,7 @@ class SelfSupTask:
         self.guard = Guard(config.collapse, config.patience)
         self._step = 0
 
-    def _still(self) -> list[Tensor]:
+    def _frozen_for_self_loss(self) -> list[Tensor]:
         """Trained parameters that L_self leaves alone: all but the pose heads, or none."""
         wanted = self.config.self_scope
         if wanted == "scope" or (wanted == "auto" and not self.network.config.mask_prior):
@@ -139,36 +139,36 @@ class SelfSupTask:
         self.world.announce(step)
         config = self.config
         every = config.refresh_every
-        if self.teacher.beliefs is None or (every and step and step % every == 0):
+        if self.teacher.pseudo_labels is None or (every and step and step % every == 0):
             self.teacher.refresh(step)
         values = self._health(step)
         generator = step_generator(self.seed, step, self.world.rank)
-        believed, numbers, kept = self._draw(generator)
-        sensor, found = self.teacher.sensor_of(believed.found, numbers)
+        pseudo_labels, numbers, selected = self._draw(generator)
+        sensor, detections = self.teacher.sensor_of(pseudo_labels.detections, numbers)
         rate = learning_rate(step, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        terms, total = self._losses(sensor, found, believed, kept, generator, step)
+        terms, total = self._losses(sensor, detections, pseudo_labels, selected, generator, step)
         ok = finite_step(self.optimizer, self.parameters, total, config.clip)
         self.teacher.follow(step)
         self._step = step + 1
         values |= {f"loss/{name}": value for name, value in terms.items()}
         return values | {"loss/total": total.detach(), "lr": rate, SKIPPED: ~ok}
 
-    def _draw(self, generator: torch.Generator) -> tuple[Beliefs, Tensor, Tensor]:
-        """What is believed about the frames of a batch.
+    def _draw(self, generator: torch.Generator) -> tuple[PseudoLabels, Tensor, Tensor]:
+        """Pseudo-labels of a batch of frames.
 
-        They are drawn among those with a kept pose or, where none is kept, with a detection. All is
+        They are drawn among those with a selected pose or, where none is, with a detection. All is
         decided on the CPU, so that nothing waits for the device.
 
         Returns:
-            N beliefs; their frames' numbers (N,) int64 and the positions (M,) int64 of the kept
-            ones among them, both on the CPU.
+            N pseudo-labels; their frames' numbers (N,) int64 and the positions (M,) int64 of the
+            selected ones among them, both on the CPU.
         """
-        beliefs = self.teacher.beliefs
-        assert beliefs is not None
-        numbers, kept = self.teacher.on_host()
-        frames = numbers[kept].unique() if kept.any() else numbers.unique()
+        pseudo_labels = self.teacher.pseudo_labels
+        assert pseudo_labels is not None
+        numbers, selected = self.teacher.on_host()
+        frames = numbers[selected].unique() if selected.any() else numbers.unique()
         if len(frames) == 0:
             raise InputError(
                 "the network no longer finds any object in the frames",
@@ -179,44 +179,56 @@ class SelfSupTask:
         if len(rows) > self.config.max_objects:
             some = torch.randperm(len(rows), generator=generator)[: self.config.max_objects]
             rows = rows[some.sort().values]
-        drawn = beliefs[rows.to(self.device, non_blocking=True)]
-        return drawn, numbers[rows], kept[rows].nonzero()[:, 0]
+        drawn = pseudo_labels[rows.to(self.device, non_blocking=True)]
+        return drawn, numbers[rows], selected[rows].nonzero()[:, 0]
 
     def _losses(
         self,
         sensor: FrameBatch,
-        found: Detections,
-        believed: Beliefs,
-        kept_rows: Tensor,
+        detections: Detections,
+        pseudo_labels: PseudoLabels,
+        selected_rows: Tensor,
         generator: torch.Generator,
         step: int,
     ) -> tuple[dict[str, Tensor], Tensor]:
         config, rank = self.config, self.world.rank
         noise = step_generator(self.seed, step, rank, stream=1, device=self.device)
-        box = jitter_boxes(found.box, config.box_jitter, noise) if config.box_jitter else found.box
+        box = (
+            jitter_boxes(detections.box, config.box_jitter, noise)
+            if config.box_jitter
+            else detections.box
+        )
         images = augment(sensor.images, generator, config.augment)
-        labelled, weights = self._labelled(sensor, images, found, believed, kept_rows, noise, step)
+        labelled, weights = self._labelled(
+            sensor, images, detections, pseudo_labels, selected_rows, noise, step
+        )
         student, extra = self.student(
-            images, sensor.K, (box, found.image_index, found.object_index), labelled, noise
+            images,
+            sensor.K,
+            (box, detections.image_index, detections.object_index),
+            labelled,
+            noise,
         )
         scalars: dict[str, Tensor] = {}
-        total, kept = student.t.sum() * 0.0, believed.kept.float()
+        total, selected = student.t.sum() * 0.0, pseudo_labels.selected.float()
         if config.self_weight > 0:
             terms = self._compare(
-                sensor, found, student, float(torch.rand((), generator=generator))
+                sensor, detections, student, float(torch.rand((), generator=generator))
             )
-            # far from the truth L_self points anywhere: with pseudo-poses, only kept ones follow it
-            heard = kept if len(kept_rows) else torch.ones_like(kept)
+            # far from the truth L_self points anywhere: with pseudo-poses, only selected ones
+            heard = selected if len(selected_rows) else torch.ones_like(selected)
             terms = {k: (v * heard).sum() / heard.sum() for k, v in terms.items()}
             scalars |= {name: value.detach() for name, value in terms.items()}
             scalars["self"] = scalars.pop("total")
             total = total + config.self_weight * terms["total"]
         if config.pseudo and config.pseudo_weight > 0:
-            index = found.object_index
+            index = detections.object_index
             points, symmetries = self.objects.points[index], self.objects.symmetries[index]
-            distance = pose_loss(student.R, student.t, believed.R, believed.t, points, symmetries)
-            pull = (distance * kept).sum() / kept.sum().clamp_min(1)
-            scalars["pseudo"], scalars["kept"] = pull.detach(), kept.mean()
+            distance = pose_loss(
+                student.R, student.t, pseudo_labels.R, pseudo_labels.t, points, symmetries
+            )
+            pull = (distance * selected).sum() / selected.sum().clamp_min(1)
+            scalars["pseudo"], scalars["selected"] = pull.detach(), selected.mean()
             total = total + config.pseudo_weight * pull
         for (name, weight), loss in zip(weights, extra, strict=True):
             scalars[name] = loss.detach()
@@ -227,23 +239,23 @@ class SelfSupTask:
         self,
         sensor: FrameBatch,
         images: Tensor,
-        found: Detections,
-        believed: Beliefs,
-        kept: Tensor,
+        detections: Detections,
+        pseudo_labels: PseudoLabels,
+        selected: Tensor,
         noise: torch.Generator,
         step: int,
     ) -> tuple[list[tuple[LabelledBatch, Tensor | None]], list[tuple[str, float]]]:
-        """Batches with labels: kept poses in the frames at hand, and synthetic images."""
+        """Batches with labels: selected poses in the frames at hand, and synthetic images."""
         config = self.config
         batches: list[tuple[LabelledBatch, Tensor | None]] = []
         weights: list[tuple[str, float]] = []
-        kept = kept.to(self.device, non_blocking=True)
-        if config.pseudo and config.label_weight > 0 and len(kept):
+        selected = selected.to(self.device, non_blocking=True)
+        if config.pseudo and config.label_weight > 0 and len(selected):
             batches.append(
-                kept_batch(
+                selected_batch(
                     replace(sensor, images=images),
-                    found[kept],
-                    (believed.R[kept], believed.t[kept]),
+                    detections[selected],
+                    (pseudo_labels.R[selected], pseudo_labels.t[selected]),
                     self.models,
                     config,
                     noise,
@@ -258,17 +270,17 @@ class SelfSupTask:
         return batches, weights
 
     def _compare(
-        self, sensor: FrameBatch, found: Detections, student: Detections, jitter: float
+        self, sensor: FrameBatch, detections: Detections, student: Detections, jitter: float
     ) -> dict[str, Tensor]:
         """Terms of L_self for the student's poses, (N,) each."""
         size = self.config.region
-        looked = replace(found, R=student.R.detach(), t=student.t.detach())
+        checked = replace(detections, R=student.R.detach(), t=student.t.detach())
         target = observe_detections(
-            sensor, looked, self.models, self.objective, size, self.config.padding
+            sensor, checked, self.models, self.objective, size, self.config.padding
         )
         rendering = render(
             student.R, student.t, target.K, self.models, (size, size),
-            object_index=found.object_index,
+            object_index=detections.object_index,
         )  # fmt: skip
         return self.objective.compare(target, rendering, jitter=jitter)
 
@@ -288,13 +300,13 @@ class SelfSupTask:
         """The teacher's poses on up to three probe frames."""
         probes = self.teacher.probes
         chosen = sorted({probes[0], probes[len(probes) // 2], probes[-1]})
-        found = self.teacher.look(chosen)
+        detections = self.teacher.detect(chosen)
         return [
             adaptation_preview(
                 f"probe/{i}",
                 step,
                 self.store.batch([frame]),
-                found[(found.image_index == frame).nonzero()[:, 0]],
+                detections[(detections.image_index == frame).nonzero()[:, 0]],
                 self.models,
             )
             for i, frame in enumerate(chosen)

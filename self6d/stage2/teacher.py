@@ -25,7 +25,7 @@ from self6d.rng import mixed_seed
 from self6d.scene.batch import FrameBatch
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore
-from self6d.stage2.pseudo_labels import Beliefs, choose_kept, look, sound_poses, update
+from self6d.stage2.pseudo_labels import PseudoLabels, detect, select_poses, sound_poses, update
 
 SETTLED = 10**6  # it starts from a trained network: the average needs no quick start
 FRAMES_AT_ONCE = 8  # held as float images while poses are refined
@@ -41,7 +41,7 @@ class Teacher:
 
     Attributes:
         network: the averaged weights, the ones exported.
-        beliefs: what was found in all frames; None before the first `refresh`.
+        pseudo_labels: of all frames; None before the first `refresh`.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class Teacher:
             self.refiner = SelfSupervision(light, store.device)
         count = min(config.health_frames, len(store))
         self.probes: list[int] = np.linspace(0, len(store) - 1, count).round().astype(int).tolist()
-        self.beliefs: Beliefs | None = None
+        self.pseudo_labels: PseudoLabels | None = None
         self.expected: int | None = None
         # partial refreshes take frames in turn, each time spread over the recording
         self._order: list[int] = np.random.default_rng(seed).permutation(len(store)).tolist()
         self._turn = 0
         self._judged: tuple[int, dict[str, float]] | None = None
-        self._on_host: tuple[Beliefs, Tensor, Tensor] | None = None
+        self._on_host: tuple[PseudoLabels, Tensor, Tensor] | None = None
 
     @property
     def network(self) -> PoseNetwork:
@@ -81,9 +81,9 @@ class Teacher:
         """Move the average towards the student's weights."""
         self.average.update(step + SETTLED)
 
-    def look(self, frames: Sequence[int]) -> Detections:
+    def detect(self, frames: Sequence[int]) -> Detections:
         """Best detection of each object in frames; `image_index` is the frame's number."""
-        return look(self.network, self.store, frames, self.config.detection_score)
+        return detect(self.network, self.store, frames, self.config.detection_score)
 
     def refresh(self, step: int) -> None:
         """Look at frames again, all or the next in turn, and refine the poses found.
@@ -97,31 +97,35 @@ class Teacher:
         if 0 < count < total:
             chosen = sorted(self._order[(self._turn + i) % total] for i in range(count))
             self._turn = (self._turn + count) % total
-        frames = list(range(total)) if self.beliefs is None else chosen
-        found = self.look(frames)
-        if self.beliefs is None and len(found) == 0:
+        frames = list(range(total)) if self.pseudo_labels is None else chosen
+        detections = self.detect(frames)
+        if self.pseudo_labels is None and len(detections) == 0:
             raise InputError(
                 "the network finds none of its objects in the frames",
                 remedy="Check with `self6d-studio predict`, or lower adapt.detection_score.",
             )
-        fresh = Beliefs.of(found)
+        fresh = PseudoLabels.of(detections)
         if config.pseudo:
             fresh = self._refined(fresh, chosen, step)
-        self.beliefs = fresh if self.beliefs is None else update(self.beliefs, fresh, frames)
+        self.pseudo_labels = (
+            fresh if self.pseudo_labels is None else update(self.pseudo_labels, fresh, frames)
+        )
         if config.pseudo:
             symmetries = self.objects.symmetries
-            choose_kept(self.beliefs, self.store.keys, symmetries, config.keep_share)
+            select_poses(self.pseudo_labels, self.store.keys, symmetries, config.keep_share)
 
-    def _refined(self, beliefs: Beliefs, frames: Sequence[int], step: int) -> Beliefs:
+    def _refined(
+        self, pseudo_labels: PseudoLabels, frames: Sequence[int], step: int
+    ) -> PseudoLabels:
         """The same with the poses in some of the frames refined."""
-        config, found = self.config, beliefs.found
+        config, detections = self.config, pseudo_labels.detections
         quick = replace(self.optimize, steps=config.pseudo_steps, region=config.pseudo_region)
         asked = torch.isin(
-            found.image_index, torch.tensor(list(frames), device=found.image_index.device)
+            detections.image_index, torch.tensor(list(frames), device=detections.image_index.device)
         )
-        parts = [beliefs[(~asked).nonzero()[:, 0]]]
-        for rows in _by_frames(found.image_index, asked):
-            sensor, part = self.sensor_of(found[rows])
+        parts = [pseudo_labels[(~asked).nonzero()[:, 0]]]
+        for rows in _by_frames(detections.image_index, asked):
+            sensor, part = self.sensor_of(detections[rows])
             refined = refine_detections(
                 sensor,
                 part,
@@ -134,28 +138,33 @@ class Teacher:
             )
             sound = sound_poses(refined, config, self.store.has_depth)
             trust = refined.health.trust
-            parts.append(Beliefs(found[rows], refined.R, refined.t, trust, sound, sound.clone()))
-        return Beliefs.cat(parts).sorted()
+            parts.append(
+                PseudoLabels(detections[rows], refined.R, refined.t, trust, sound, sound.clone())
+            )
+        return PseudoLabels.cat(parts).sorted()
 
     def sensor_of(
-        self, found: Detections, numbers: Tensor | None = None
+        self, detections: Detections, numbers: Tensor | None = None
     ) -> tuple[FrameBatch, Detections]:
         """The frames of some detections, and the detections numbered by their place among them.
 
         Args:
             numbers: their `image_index`, on the CPU if it is at hand there: nothing waits then.
         """
-        numbers = found.image_index if numbers is None else numbers
+        numbers = detections.image_index if numbers is None else numbers
         frames, place = numbers.unique(return_inverse=True)
-        place = place.to(found.image_index.device, non_blocking=True)
-        return self.store.batch(frames.tolist()), replace(found, image_index=place)
+        place = place.to(detections.image_index.device, non_blocking=True)
+        return self.store.batch(frames.tolist()), replace(detections, image_index=place)
 
     def on_host(self) -> tuple[Tensor, Tensor]:
-        """Frame number (N,) int64 and `kept` (N,) bool of all beliefs, copied to the CPU once."""
-        assert self.beliefs is not None
-        if self._on_host is None or self._on_host[0] is not self.beliefs:
-            found, kept = self.beliefs.found.image_index.cpu(), self.beliefs.kept.cpu()
-            self._on_host = (self.beliefs, found, kept)
+        """Frame number (N,) int64 and `selected` (N,) bool of all pseudo-labels, on the CPU."""
+        assert self.pseudo_labels is not None
+        if self._on_host is None or self._on_host[0] is not self.pseudo_labels:
+            detections, selected = (
+                self.pseudo_labels.detections.image_index.cpu(),
+                self.pseudo_labels.selected.cpu(),
+            )
+            self._on_host = (self.pseudo_labels, detections, selected)
         return self._on_host[1:]
 
     @torch.no_grad()
@@ -167,10 +176,15 @@ class Teacher:
         """
         if self._judged is not None and self._judged[0] == step:
             return self._judged[1]
-        found = self.look(self.probes)
-        values = {"mask_iou": 0.0, "depth_inliers": 0.0, "trust": 0.0, "found": float(len(found))}
-        if len(found):
-            sensor, part = self.sensor_of(found)
+        detections = self.detect(self.probes)
+        values = {
+            "mask_iou": 0.0,
+            "depth_inliers": 0.0,
+            "trust": 0.0,
+            "found": float(len(detections)),
+        }
+        if len(detections):
+            sensor, part = self.sensor_of(detections)
             size = self.config.region
             target = observe_detections(
                 sensor, part, self.models, self.objective, size, self.config.padding
@@ -187,22 +201,24 @@ class Teacher:
             gap = float(depth_gaps(target, view).nanmedian())
             values |= {"depth_gap_m": gap} if math.isfinite(gap) else {}
         if self.expected is None:
-            self.expected = max(1, len(found))
-        values["trust"] /= max(self.expected, len(found))
-        if self.beliefs is not None and self.config.pseudo:
-            values["kept"] = float(self.beliefs.kept.float().mean())
+            self.expected = max(1, len(detections))
+        values["trust"] /= max(self.expected, len(detections))
+        if self.pseudo_labels is not None and self.config.pseudo:
+            values["selected"] = float(self.pseudo_labels.selected.float().mean())
         self._judged = (step, values)
         return values
 
     def state(self) -> dict[str, Any]:
         """All but the network, for `checkpoint.pack`."""
-        beliefs = None if self.beliefs is None else self.beliefs.state()
-        return {"beliefs": beliefs, "expected": self.expected, "turn": self._turn}
+        pseudo_labels = None if self.pseudo_labels is None else self.pseudo_labels.state()
+        return {"pseudo_labels": pseudo_labels, "expected": self.expected, "turn": self._turn}
 
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of `state`."""
-        beliefs = state["beliefs"]
-        self.beliefs = Beliefs.from_state(beliefs, self.store.device) if beliefs else None
+        pseudo_labels = state["pseudo_labels"]
+        self.pseudo_labels = (
+            PseudoLabels.from_state(pseudo_labels, self.store.device) if pseudo_labels else None
+        )
         self.expected, self._turn, self._judged = state["expected"], state["turn"], None
 
 

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from self6d.render import Shading
 from self6d.synthesis.config import SynthesisConfig
-from self6d.synthesis.layout import Layout
+from self6d.synthesis.layout import SceneLayout
 from self6d.synthesis.record import TensorRecord
 
 LIGHTS = 3  # key, fill, and bounce from below
@@ -31,7 +31,7 @@ class Light(TensorRecord):
     colors: Tensor
 
 
-def sample_light(layout: Layout, config: SynthesisConfig, generator: torch.Generator) -> Light:
+def sample_light(layout: SceneLayout, config: SynthesisConfig, generator: torch.Generator) -> Light:
     """A key light from above, a fill light from anywhere, a weak one from below, and ambience."""
     g, v = generator, config.light_variety
     b = len(layout.K)
@@ -108,7 +108,7 @@ class Paint(TensorRecord):
 
 
 def sample_paint(
-    layout: Layout,
+    layout: SceneLayout,
     radius: Tensor,
     primitive: Tensor,
     config: SynthesisConfig,

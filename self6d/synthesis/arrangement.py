@@ -9,7 +9,7 @@ from torch import Tensor
 
 from self6d.geometry import random_rotations
 from self6d.synthesis.config import SynthesisConfig
-from self6d.synthesis.measures import Setting, Things
+from self6d.synthesis.measures import SceneSetting, Things
 
 RESTING_ELEVATION = (15.0, 75.0)  # degrees, cameras above a table
 
@@ -26,7 +26,7 @@ def _distance_limits(distances: tuple[float, float], is_instance: Tensor) -> tup
     return near, far
 
 
-def floating(setting: Setting, things: Things, g: torch.Generator) -> tuple[Tensor, Tensor]:
+def floating(setting: SceneSetting, things: Things, g: torch.Generator) -> tuple[Tensor, Tensor]:
     """Rotations (B, n, 3, 3) and centres (B, n, 3), metres, of things in the air."""
     cfg, radius, used, K = setting.config, things.radius, things.used, things.K
     b, n = radius.shape
@@ -107,7 +107,7 @@ def _about(angle: Tensor, axis: int) -> Tensor:
 
 
 def resting_on_table(
-    setting: Setting, things: Things, g: torch.Generator
+    setting: SceneSetting, things: Things, g: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Things on a table.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from self6d.synthesis.appearance import Light
-from self6d.synthesis.layout import Layout
+from self6d.synthesis.layout import SceneLayout
 from self6d.synthesis.measures import Shapes
 from self6d.synthesis.record import TensorRecord
 
@@ -34,7 +34,7 @@ class Table(TensorRecord):
     texture: Tensor
 
 
-def sample_table(layout: Layout, generator: torch.Generator) -> Table:
+def sample_table(layout: SceneLayout, generator: torch.Generator) -> Table:
     """Tables that carry all their things, of random size and texture scale."""
     g, b = generator, len(layout.K)
     offset = layout.centre - layout.table_t[layout.image]
@@ -103,7 +103,7 @@ class Blockers(TensorRecord):
     c: Tensor
 
 
-def blockers(layout: Layout, shapes: Shapes) -> Blockers:
+def blockers(layout: SceneLayout, shapes: Shapes) -> Blockers:
     """Ellipsoids that fill the things' boxes."""
     b, slot = len(layout.K), layout.slot
     half = (shapes.half[layout.shape] * layout.scale[:, None]).clamp_min(1e-3)

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from self6d.synthesis.arrangement import floating, resting_on_table, uniform
-from self6d.synthesis.measures import Setting, Things
+from self6d.synthesis.measures import SceneSetting, Things
 
 DISTRACTOR_SIZE = (0.3, 1.3)  # diameters of primitives over the median object's
 
 
 @dataclass
-class Layout:
+class SceneLayout:
     """M things in B images, on the CPU; rows of one image are neighbours, instances come first.
 
     Attributes:
@@ -51,7 +51,7 @@ class Layout:
         return torch.arange(len(self.image)) - (count.cumsum(0) - count)[self.image]
 
 
-def sample_layout(setting: Setting, batch: int, generator: torch.Generator) -> Layout:
+def sample_layout(setting: SceneSetting, batch: int, generator: torch.Generator) -> SceneLayout:
     """Draw a batch of scenes."""
     shapes, g = setting.shapes, generator
     things = _choose_things(setting, batch, g)
@@ -66,7 +66,7 @@ def sample_layout(setting: Setting, batch: int, generator: torch.Generator) -> L
 
     n, used = len(things.instance), things.used
     image = torch.arange(batch)[:, None].expand(batch, n)
-    return Layout(
+    return SceneLayout(
         image=image[used],
         shape=things.shape[used],
         labelled=things.instance.expand(batch, n)[used],
@@ -81,7 +81,7 @@ def sample_layout(setting: Setting, batch: int, generator: torch.Generator) -> L
     )
 
 
-def _choose_things(setting: Setting, batch: int, g: torch.Generator) -> Things:
+def _choose_things(setting: SceneSetting, batch: int, g: torch.Generator) -> Things:
     """Which things are in each image, how large, and through which camera."""
     cfg, shapes = setting.config, setting.shapes
     instances, distractors = cfg.instances_max, cfg.distractors_max

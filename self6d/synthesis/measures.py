@@ -70,7 +70,7 @@ class Shapes:
 
 
 @dataclass(frozen=True)
-class Setting:
+class SceneSetting:
     """What all scenes of a maker have in common.
 
     Attributes:

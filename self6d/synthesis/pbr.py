@@ -40,7 +40,7 @@ OCCLUDED_M = 0.005  # something this much nearer than the rendered surface hides
 
 
 @dataclass(frozen=True)
-class Shot:
+class CameraShot:
     """One image of the set, at the size trained on.
 
     Attributes:
@@ -87,7 +87,7 @@ class PbrScenes:
         self.shapes = Shapes.of(models)
         self.packed = pack_models(models, device=self.device)
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="pbr")
-        self._ahead: OrderedDict[tuple[int, int, int], list[Future[Shot]]] = OrderedDict()
+        self._ahead: OrderedDict[tuple[int, int, int], list[Future[CameraShot]]] = OrderedDict()
         if not any(self._labels(i)[0] for i in range(min(len(self.dataset), 200))):
             raise InputError(
                 "data set shows none of the objects in its first frames, or has no truth",
@@ -137,7 +137,7 @@ class PbrScenes:
             [label.pose.t_m2c for label in known],
         )
 
-    def _read(self, row: int) -> Shot:
+    def _read(self, row: int) -> CameraShot:
         frame = self.dataset.frame(row)
         height, width = self.camera.size
         rgb, depth = frame.rgb, frame.depth_m
@@ -147,7 +147,7 @@ class PbrScenes:
             rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
             depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
         which, R, t = self._labels(row)
-        return Shot(
+        return CameraShot(
             rgb=rgb,
             depth_m=depth,
             K=frame.camera.resized(width, height).K,

@@ -19,8 +19,8 @@ from self6d.scene.batch import LabelledBatch
 from self6d.synthesis import appearance, ground
 from self6d.synthesis.backgrounds import Backgrounds, crop_grids
 from self6d.synthesis.config import SynthesisConfig
-from self6d.synthesis.layout import Layout, sample_layout
-from self6d.synthesis.measures import CUBE, Setting, Shapes
+from self6d.synthesis.layout import SceneLayout, sample_layout
+from self6d.synthesis.measures import CUBE, SceneSetting, Shapes
 from self6d.synthesis.random_camera import augment
 from self6d.synthesis.record import TensorRecord, upload
 from self6d.synthesis.shapes import distractor_shapes, simplified
@@ -86,7 +86,7 @@ class SceneMaker:
         given = [simplified(m, config.faces_max) for m in (*models, *distractors)]
         everything = [*given, *distractor_shapes(PRIMITIVES)]
         diameters = np.array([model.diameter for model in models])
-        self.setting = Setting(
+        self.setting = SceneSetting(
             shapes=Shapes.of(everything),
             labelled=len(models),
             true_size=len(given),
@@ -126,7 +126,9 @@ class SceneMaker:
             images = augment(images, g, self.config.camera_effects)
         return self._labelled(images, composite, layout)
 
-    def _render(self, layout: Layout, light: appearance.Light, g: torch.Generator) -> Composite:
+    def _render(
+        self, layout: SceneLayout, light: appearance.Light, g: torch.Generator
+    ) -> Composite:
         """Every thing in its window, then composited."""
         shapes = self.setting.shapes
         radius = shapes.radius[layout.shape] * layout.scale
@@ -177,7 +179,7 @@ class SceneMaker:
         return compositor.resolve()
 
     def _behind(
-        self, composite: Composite, layout: Layout, light: appearance.Light, g: torch.Generator
+        self, composite: Composite, layout: SceneLayout, light: appearance.Light, g: torch.Generator
     ) -> Tensor:
         """Put wall and table behind the things; fills the table's depth in."""
         b, size = len(layout.K), self.camera.size
@@ -207,7 +209,7 @@ class SceneMaker:
         images = torch.where(composite.thing[:, None] >= 0, composite.rgb, behind)
         return _smooth_edges(images.clamp(0, 1), region)
 
-    def _labelled(self, images: Tensor, composite: Composite, layout: Layout) -> LabelledBatch:
+    def _labelled(self, images: Tensor, composite: Composite, layout: SceneLayout) -> LabelledBatch:
         """Forget the distractors, number the instances."""
         number = torch.where(layout.labelled, layout.labelled.cumsum(0) - 1, -1)
         keep = layout.labelled.nonzero()[:, 0]

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from self6d.paths import user_state
 from studio.engine import Engine, Failure
 from studio.engine.recognise import Found
-from studio.engine.types import ModelInfo, RecordingInfo
+from studio.engine.types import ModelCard, RecordingInfo
 from studio.jobs.run_info import is_run
 from studio.model.project import FunctionEdit, Project, find_runs
 from studio.model.settings import Settings
@@ -93,7 +93,7 @@ class Opener(QObject):
     def load_models(self, paths: Sequence[Path], after: Callable[[], None] | None = None) -> None:
         """Replace the models; not undoable (it comes with opening something)."""
 
-        def arrived(models: list[ModelInfo]) -> None:
+        def arrived(models: list[ModelCard]) -> None:
             self.project.set_models(list(paths), models)
             self._remember()
             self.opened.emit("models")
@@ -108,7 +108,7 @@ class Opener(QObject):
         wanted = [*before, *(p for p in paths if p not in before)]
         infos_before = list(self.project.models)
 
-        def arrived(models: list[ModelInfo]) -> None:
+        def arrived(models: list[ModelCard]) -> None:
             project = self.project
             # several folders and files become files, as the command line wants them
             after = [Path(m.source) for m in models] if len(wanted) > 1 else wanted
@@ -174,7 +174,7 @@ class Opener(QObject):
         else:
             finish()
 
-    def _load(self, paths: Sequence[Path], done: Callable[[list[ModelInfo]], None]) -> None:
+    def _load(self, paths: Sequence[Path], done: Callable[[list[ModelCard]], None]) -> None:
         self.engine.request("load_models", [str(p) for p in paths], key="models", done=done,
                             failed=self.failed.emit)  # fmt: skip
 

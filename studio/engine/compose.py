@@ -7,7 +7,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from studio.engine.types import ModelInfo, PoseData
+from studio.engine.types import ModelCard, PoseData
 
 BOX_EDGES = (
     (0, 1), (1, 3), (3, 2), (2, 0), (4, 5), (5, 7), (7, 6), (6, 4), (0, 4), (1, 5), (2, 6), (3, 7),
@@ -89,7 +89,7 @@ def project(points: np.ndarray, pose: PoseData, K: np.ndarray) -> np.ndarray:
     return uv[:, :2]
 
 
-def box_corners(model: ModelInfo) -> np.ndarray:
+def box_corners(model: ModelCard) -> np.ndarray:
     """(8, 3) corners of the model's axis-aligned box, in the order of BOX_EDGES."""
     low, high = model.extents
     return np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1])

@@ -20,7 +20,7 @@ from studio.engine.types import (
     CloudData,
     FormField,
     FrameData,
-    ModelInfo,
+    ModelCard,
     PoseData,
     RecordingInfo,
     RenderData,
@@ -92,10 +92,10 @@ class Desk:
             size=first.rgb.shape[:2],
         )
 
-    def load_models(self, paths: Sequence[str]) -> list[ModelInfo]:
+    def load_models(self, paths: Sequence[str]) -> list[ModelCard]:
         """Load CAD files or folders."""
         return [
-            ModelInfo(
+            ModelCard(
                 object_id=m.object_id,
                 name=m.name,
                 source=str(m.source or ""),

@@ -40,7 +40,7 @@ class PoseData:
 
 
 @dataclass(frozen=True, eq=False)
-class ModelInfo:
+class ModelCard:
     """A CAD model as the window shows it. Lengths in metres."""
 
     object_id: int

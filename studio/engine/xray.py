@@ -21,7 +21,7 @@ from self6d.geometry import backproject
 from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.losses.target import Target
 from self6d.refinement.pose_parameters import PoseParameters
-from self6d.refinement.regions import ModelBoxes, Regions, project_boxes, square_boxes
+from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, square_boxes
 from self6d.refinement.start_mask import mask_from_pose
 from self6d.render import PackedModels, Rendering, render
 from self6d.scene import Frame
@@ -61,7 +61,7 @@ def examine(
     box = square_boxes(project_boxes(boxes, index, R, t, K), PADDING)
     rgb = torch.from_numpy(frame.rgb).permute(2, 0, 1)[None].float() / 255
     depth = None if frame.depth_m is None else torch.from_numpy(frame.depth_m)[None]
-    region = Regions.cut(rgb, depth, K, box, torch.tensor([0]), SIDE)
+    region = RegionCrops.cut(rgb, depth, K, box, torch.tensor([0]), SIDE)
     diameter = float(boxes.diameter[place])
     start = PoseParameters(R, t, boxes.centre[index])
 
@@ -75,7 +75,7 @@ def examine(
         visible = _mask(region, draw(zero), REACH * diameter)
     else:
         whole = torch.from_numpy(np.asarray(mask, np.float32))[None, None]
-        visible = Regions.cut(
+        visible = RegionCrops.cut(
             whole.expand(1, 3, -1, -1), None, K, box, torch.tensor([0]), SIDE
         ).rgb[:, 0]
     target = objective.observe(
@@ -107,7 +107,7 @@ def _terms(objective: SelfSupervision, target: Target, draw, unit: Tensor) -> di
         shown.face_id,
     )
     values = objective.compare(target, pixels)
-    found = {}
+    detections = {}
     for name, value in values.items():
         weight = 1.0 if name == "total" else objective.weights[name]
         images = (pixels.rgb, pixels.depth_m, pixels.soft_mask)
@@ -119,14 +119,14 @@ def _terms(objective: SelfSupervision, target: Target, draw, unit: Tensor) -> di
                                       upstream, retain_graph=True)  # fmt: skip
         pull = -pull.nan_to_num(0.0)
         share = _shares(upstream, pull, draw, unit)
-        found[name] = TermPull(
+        detections[name] = TermPull(
             value=float(value[0].detach()),
             weight=weight,
             rotation=pull[0, :3].numpy(),
             translation=pull[0, 3:].numpy(),
             share=share.numpy(),
         )
-    return found
+    return detections
 
 
 def _shares(upstream: list[Tensor], pull: Tensor, draw, unit: Tensor) -> Tensor:
@@ -146,17 +146,17 @@ def _shares(upstream: list[Tensor], pull: Tensor, draw, unit: Tensor) -> Tensor:
     return -(surface + edge)[0]
 
 
-def _mask(region: Regions, drawn: Rendering, reach_m: float) -> Tensor:
+def _mask(region: RegionCrops, drawn: Rendering, reach_m: float) -> Tensor:
     """(1, h, w) visible mask from depth and colour around the pose; no network."""
     K = region.K
     sensor = None
     if region.depth_m is not None:
         sensor = backproject(region.depth_m, K)[0].numpy()
-    found = mask_from_pose(
+    detections = mask_from_pose(
         (region.rgb[0].permute(1, 2, 0) * 255).byte().numpy(),
         sensor,
         backproject(drawn.depth_m, K)[0].numpy(),
         reach_m,
         float(K[0, 0, 0]),
     )
-    return torch.from_numpy(found)[None].float()
+    return torch.from_numpy(detections)[None].float()

@@ -14,7 +14,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
-from studio.engine.types import ModelInfo, PoseData, RecordingInfo
+from studio.engine.types import ModelCard, PoseData, RecordingInfo
 from studio.jobs.run_info import RunInfo, is_run, read_run
 
 PoseKey = tuple[int, int]  # frame index, object id
@@ -39,7 +39,7 @@ class Project(QObject):
         super().__init__(parent)
         self.undo = QUndoStack(self)
         self.recording: RecordingInfo | None = None
-        self.models: list[ModelInfo] = []
+        self.models: list[ModelCard] = []
         self.model_paths: list[Path] = []
         self.runs: list[RunInfo] = []
         self.frame_index = 0
@@ -59,7 +59,7 @@ class Project(QObject):
         """Paths as the helper process wants them."""
         return [str(path) for path in self.model_paths]
 
-    def model(self, object_id: int | None) -> ModelInfo | None:
+    def model(self, object_id: int | None) -> ModelCard | None:
         return next((m for m in self.models if m.object_id == object_id), None)
 
     def set_recording(self, info: RecordingInfo | None) -> None:
@@ -89,7 +89,7 @@ class Project(QObject):
         self.runsChanged.emit()
         self.select_step("data")
 
-    def set_models(self, paths: list[Path], models: list[ModelInfo]) -> None:
+    def set_models(self, paths: list[Path], models: list[ModelCard]) -> None:
         self.model_paths, self.models = paths, models
         known = {m.object_id for m in models}
         if self.object_id not in known:

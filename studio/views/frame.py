@@ -8,7 +8,7 @@ from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QSlider, QVBoxLayout, QWidget
 
 from studio.engine import compose
-from studio.engine.types import FrameData, ModelInfo, PoseData, RenderData, Xray
+from studio.engine.types import FrameData, ModelCard, PoseData, RenderData, Xray
 from studio.toolkit.theme import PREDICTED, START, TRUTH
 from studio.toolkit.widgets import ElidedLabel, IconButton, Segments, row
 from studio.views.canvas import DragTool, ImageCanvas, to_image
@@ -46,7 +46,7 @@ class FrameView(QWidget):
         ]  # fmt: skip
         self.canvas.hovered.connect(self._read_out)
         self.frame: FrameData | None = None
-        self.models: dict[int, ModelInfo] = {}
+        self.models: dict[int, ModelCard] = {}
         self.selected_object: int | None = None
         self._renderings: dict[str, RenderData] = {}
         self._pictures: dict[str, QImage] = {}

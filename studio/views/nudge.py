@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, QPointF, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent
 
 from studio.engine.compose import rotate_about
-from studio.engine.types import FrameData, ModelInfo, PoseData
+from studio.engine.types import FrameData, ModelCard, PoseData
 from studio.views.canvas import DragTool, ImageCanvas
 
 DEGREES_PER_PIXEL = 0.4
@@ -17,7 +17,7 @@ FINE_MM, COARSE_MM = 1.0, 10.0
 FINE_DEG, COARSE_DEG = 1.0, 10.0
 
 
-def centre_of(pose: PoseData, model: ModelInfo) -> np.ndarray:
+def centre_of(pose: PoseData, model: ModelCard) -> np.ndarray:
     """The middle of the model's box in the camera frame, metres."""
     return pose.R @ model.extents.mean(0) + pose.t
 
@@ -27,20 +27,20 @@ def shift(pose: PoseData, delta_m: np.ndarray) -> PoseData:
     return replace(pose, t=pose.t + np.asarray(delta_m), score=1.0)
 
 
-def shift_pixels(pose: PoseData, model: ModelInfo, K: np.ndarray, dx: float, dy: float) -> PoseData:
+def shift_pixels(pose: PoseData, model: ModelCard, K: np.ndarray, dx: float, dy: float) -> PoseData:
     """Move parallel to the image so that the object's centre moves by so many pixels."""
     z = centre_of(pose, model)[2]
     return shift(pose, np.array([dx * z / K[0, 0], dy * z / K[1, 1], 0.0]))
 
 
-def push(pose: PoseData, model: ModelInfo, metres: float) -> PoseData:
+def push(pose: PoseData, model: ModelCard, metres: float) -> PoseData:
     """Farther (or nearer) along the viewing ray: the object keeps its place in the image."""
     centre = centre_of(pose, model)
     moved = centre * max((centre[2] + metres) / centre[2], 0.05)
     return shift(pose, moved - centre)
 
 
-def turn(pose: PoseData, model: ModelInfo, axis: np.ndarray, degrees: float) -> PoseData:
+def turn(pose: PoseData, model: ModelCard, axis: np.ndarray, degrees: float) -> PoseData:
     """Turn about the object's own centre; the axis is in camera coordinates."""
     A = rotate_about(np.asarray(axis, float), degrees)
     centre = centre_of(pose, model)
@@ -48,7 +48,7 @@ def turn(pose: PoseData, model: ModelInfo, axis: np.ndarray, degrees: float) -> 
 
 
 def perturb(
-    pose: PoseData, model: ModelInfo, degrees: float, mm: float, generator: np.random.Generator
+    pose: PoseData, model: ModelCard, degrees: float, mm: float, generator: np.random.Generator
 ) -> PoseData:
     """A random turn and shift of exactly these sizes."""
     axis, way = generator.normal(size=3), generator.normal(size=3)
@@ -56,7 +56,7 @@ def perturb(
     return shift(moved, way / np.linalg.norm(way) * mm / 1000)
 
 
-def key_nudge(pose: PoseData, model: ModelInfo, event: QKeyEvent) -> tuple[PoseData, str] | None:
+def key_nudge(pose: PoseData, model: ModelCard, event: QKeyEvent) -> tuple[PoseData, str] | None:
     """Arrows move, with Shift they turn; Page keys change the distance, with Shift they roll.
 
     With Control the steps are ten times as large. None if the key means nothing here.
@@ -91,7 +91,7 @@ class PoseTool(QObject, DragTool):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.pose: PoseData | None = None
-        self.model: ModelInfo | None = None
+        self.model: ModelCard | None = None
         self.frame: FrameData | None = None
         self._last: QPointF | None = None
 

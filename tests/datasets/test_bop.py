@@ -11,7 +11,7 @@ import pytest
 import recordings as world
 
 from self6d.datasets import FrameKey, open_dataset, upper_bound_truth
-from self6d.datasets.bop import Target, read_targets
+from self6d.datasets.bop import BopTarget, read_targets
 from self6d.datasets.bop_writer import Corrections, write_bop
 from self6d.datasets.cropped import CroppedRecording
 from self6d.datasets.paper_splits import LMO_BOP200, OBJECTS
@@ -114,7 +114,7 @@ def test_targets(tmp_path: Path) -> None:
     root = world.bop(tmp_path)
     targets = [{"im_id": 2, "inst_count": 1, "obj_id": 1, "scene_id": 1}]
     path = world.dump(root / "test_targets_bop19.json", targets)
-    assert read_targets(path) == [Target(1, 2, 1, 1)]
+    assert read_targets(path) == [BopTarget(1, 2, 1, 1)]
     assert open_dataset(root).split("bop19").keys == (FrameKey(1, 2),)
     world.dump(path, [{"im_id": "x"}])
     with pytest.raises(InputError, match="no target"):

@@ -6,7 +6,7 @@ from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QKeyEvent
 
 from studio.engine import compose
-from studio.engine.types import ModelInfo, PoseData
+from studio.engine.types import ModelCard, PoseData
 from studio.views import nudge
 from studio.views.results import worst_instances
 from studio.views.xray_layer import compressed, heat_picture
@@ -14,8 +14,8 @@ from studio.views.xray_layer import compressed, heat_picture
 K = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]])
 
 
-def box_model(low=(-0.05, -0.04, -0.03), high=(0.05, 0.04, 0.03)) -> ModelInfo:
-    return ModelInfo(1, "box", "", 0.14, np.array([low, high]), 8, 12, False, True)
+def box_model(low=(-0.05, -0.04, -0.03), high=(0.05, 0.04, 0.03)) -> ModelCard:
+    return ModelCard(1, "box", "", 0.14, np.array([low, high]), 8, 12, False, True)
 
 
 @pytest.fixture

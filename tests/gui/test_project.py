@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studio.engine.types import ModelInfo, PoseData, RecordingInfo
+from studio.engine.types import ModelCard, PoseData, RecordingInfo
 from studio.model.project import Project
 from studio.model.settings import Settings
 
 pytestmark = pytest.mark.gui
 
 
-def model(number: int) -> ModelInfo:
-    return ModelInfo(number, f"m{number}", "", 0.1, np.zeros((2, 3)), 3, 1, False, True)
+def model(number: int) -> ModelCard:
+    return ModelCard(number, f"m{number}", "", 0.1, np.zeros((2, 3)), 3, 1, False, True)
 
 
 def pose(x: float, number: int = 1) -> PoseData:

@@ -53,9 +53,9 @@ def test_mask_loss_by_hand() -> None:
     logits = torch.zeros(2, 1, 2, 2)
     logits[1] = 30.0
     target = torch.ones(2, 1, 2, 2)
-    even = supervised.mask_loss(logits, target, torch.tensor([1.0, 1.0]))
+    even = supervised.mask_bce(logits, target, torch.tensor([1.0, 1.0]))
     assert even.item() == pytest.approx(math.log(2) / 2)
-    only_second = supervised.mask_loss(logits, target, torch.tensor([0.0, 1.0]))
+    only_second = supervised.mask_bce(logits, target, torch.tensor([0.0, 1.0]))
     assert only_second.item() == pytest.approx(0.0, abs=1e-6)
 
 

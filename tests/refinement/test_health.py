@@ -1,27 +1,21 @@
-"""Label-free measures: health of poses, flips among neighbours, the guard, kept pseudo-poses."""
+"""Label-free measures: health of poses, flips among neighbours."""
 
 import math
 
 import pytest
 import torch
 
-from self6d.datasets.base import FrameKey
 from self6d.errors import DivergenceError
 from self6d.geometry import axis_angle_to_matrix
 from self6d.losses.objective import LossConfig, SelfSupervision
-from self6d.network.outputs import Detections
 from self6d.refinement.health import (
     Guard,
-    PoseHealth,
     depth_gaps,
     depth_tolerance,
     flipped_against_neighbours,
     judge_poses,
 )
-from self6d.refinement.refine import Refined
 from self6d.render.rendering import Rendering
-from self6d.stage2.config import AdaptConfig
-from self6d.stage2.pseudo_labels import Beliefs, choose_kept, sound_poses, update
 
 OBJECTIVE = SelfSupervision(LossConfig(perceptual=0.0, ms_ssim=0.0))
 
@@ -136,56 +130,3 @@ class TestGuard:
         guard.check(0.4, 0)
         other.load(guard.state())
         assert other == guard
-
-
-def beliefs(trust, sound, frames=None, objects=None):
-    n = len(trust)
-    frames = torch.arange(n) if frames is None else torch.tensor(frames)
-    objects = torch.zeros(n, dtype=torch.long) if objects is None else torch.tensor(objects)
-    found = Detections(
-        frames, objects, torch.ones(n), torch.zeros(n, 4), torch.eye(3).repeat(n, 1, 1),
-        torch.tensor(trust)[:, None].repeat(1, 3), torch.zeros(n, 1, 2, 2), torch.zeros(n, 4),
-    )  # fmt: skip
-    flags = torch.tensor(sound)
-    return Beliefs(found, found.R, found.t, torch.tensor(trust), flags, torch.zeros_like(flags))
-
-
-KEYS = tuple(FrameKey(1, i) for i in range(10))
-
-
-class TestPseudoPoses:
-    def test_every_check_must_agree(self):
-        ok = torch.ones(4)
-        health = PoseHealth(torch.tensor([0.9, 0.5, 0.9, 0.9]), torch.tensor([0.9, 0.9, 0.2, 0.9]))
-        spread = torch.tensor([0.0, 0, 0, 0.4])
-        refined = Refined(torch.eye(3).repeat(4, 1, 1), ok[:, None], {}, health, spread, ok * 0)
-        assert sound_poses(refined, AdaptConfig(), True).tolist() == [True, False, False, False]
-        assert sound_poses(refined, AdaptConfig(), False).tolist() == [True, False, True, False]
-
-    def test_the_most_trusted_share_of_each_object_is_kept(self):
-        given = beliefs(
-            [0.9, 0.8, 0.7, 0.6, 0.3], [True, True, False, True, True],
-            frames=[0, 1, 2, 3, 0], objects=[0, 0, 0, 0, 1],
-        )  # fmt: skip
-        eye = torch.eye(4)[None, None].repeat(2, 1, 1, 1)
-        kept = choose_kept(given, KEYS, eye, share=0.5).kept
-        assert kept.tolist() == [True, True, False, False, True]
-
-    def test_a_new_look_keeps_a_better_trusted_pose(self):
-        old = beliefs([0.9, 0.2, 0.5], [True, True, True])
-        new = beliefs([0.4, 0.6], [True, True])
-        both = update(old, new, [0, 1])
-        assert both.found.image_index.tolist() == [0, 1, 2]
-        assert both.trust.tolist() == pytest.approx([0.9, 0.6, 0.5])
-        assert both.t[:, 0].tolist() == pytest.approx([0.9, 0.6, 0.5])
-
-    def test_what_is_no_longer_seen_is_forgotten(self):
-        both = update(beliefs([0.9, 0.2], [True, True]), beliefs([0.4], [True], frames=[1]), [0, 1])
-        assert both.found.image_index.tolist() == [1]
-
-    def test_state_survives_a_checkpoint(self):
-        given = beliefs([0.9, 0.2], [True, False])
-        again = Beliefs.from_state(given.state(), torch.device("cpu"))
-        assert torch.equal(again.t, given.t)
-        assert torch.equal(again.sound, given.sound)
-        assert again.found.mask_logits.dtype == torch.float32

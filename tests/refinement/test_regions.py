@@ -1,4 +1,4 @@
-"""Regions of images agree with renderings at the regions' camera."""
+"""RegionCrops of images agree with renderings at the regions' camera."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from block_shapes import block
 from self6d.geometry import axis_angle_to_matrix, crop_intrinsics
 from self6d.refinement.regions import (
     ModelBoxes,
-    Regions,
+    RegionCrops,
     crop_depth,
     crop_images,
     inside_image,
@@ -78,7 +78,7 @@ def test_depth_is_never_blended():
 def test_outside_the_image_is_black_unknown_and_said_so():
     images, depth = torch.ones(1, 3, 10, 10), torch.ones(1, 10, 10)
     box = torch.tensor([[-5.0, 0, 5, 10]])
-    region = Regions.cut(images, depth, K, box, torch.tensor([0]), 20)
+    region = RegionCrops.cut(images, depth, K, box, torch.tensor([0]), 20)
     assert not region.observed[0, :, :10].any()
     assert region.observed[0, :, 10:].all()
     assert (region.depth_m[0, :, :9] == 0).all()

@@ -15,7 +15,7 @@ from self6d.refinement.hypotheses import choose_hypotheses, may_win, score_hypot
 from self6d.refinement.optimizer import OptimizeConfig, optimise_poses
 from self6d.refinement.pose_parameters import PoseParameters
 from self6d.refinement.pose_search import SearchConfig, agreement, search_around
-from self6d.refinement.regions import ModelBoxes, Regions, project_boxes, square_boxes
+from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, square_boxes
 from self6d.refinement.start_mask import mask_from_pose, surface_distance
 from self6d.refinement.starts import half_turns, make_starts, plausible_starts
 from self6d.render import pack_models, render
@@ -279,7 +279,7 @@ class TestWithoutNetwork:
     def region(self):
         rgb, depth, _ = scene()
         observed = torch.ones(1, SIZE, SIZE, dtype=torch.bool)
-        return Regions(rgb, depth, observed, K, torch.tensor([[0.0, 0, SIZE, SIZE]]))
+        return RegionCrops(rgb, depth, observed, K, torch.tensor([[0.0, 0, SIZE, SIZE]]))
 
     def test_mask_from_a_pose_that_is_a_little_wrong(self):
         rgb, depth, mask = scene()

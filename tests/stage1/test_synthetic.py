@@ -221,14 +221,14 @@ def test_pose_errors_by_hand(task) -> None:
     rows = torch.arange(len(batch.t))
     shift = torch.tensor([0.0, 0.03, 0.04])
     moved = detections(batch, rows, batch.R, batch.t + shift)
-    error = validation.pose_errors(task.network, moved, batch, rows)
+    error = validation.detection_errors(task.network, moved, batch, rows)
     diameter = task.network.objects.diameter[batch.object_index]
     brick = batch.object_index == 0
     assert torch.allclose(error[brick], 0.05 / diameter[brick], rtol=1e-4)
     # half a turn about its axis does not matter to the ring, but it does to the brick
     turn = axis_angle_to_matrix(torch.tensor([0.0, 0.0, math.pi]))
     turned = detections(batch, rows, batch.R @ turn, batch.t)
-    error = validation.pose_errors(task.network, turned, batch, rows)
+    error = validation.detection_errors(task.network, turned, batch, rows)
     assert (error[brick] > 0.3).all()
     assert (error[~brick] < 0.002).all()
 

@@ -240,7 +240,7 @@ def test_the_detector_is_taught_kept_objects_alone(monkeypatch):
 
     monkeypatch.setattr(job.network, "losses", heard)
     job.step(0)
-    assert job.teacher.beliefs.kept.any()
+    assert job.teacher.pseudo_labels.selected.any()
     ((batch, known),) = seen
     assert known[batch.image_index, batch.object_index].all()
     assert known.sum() == len(batch.object_index)

@@ -8,7 +8,7 @@ import torch
 
 from self6d.render import pack_models, render
 from self6d.scene.batch import FrameBatch
-from self6d.stage2.camera_augmentation import Turn
+from self6d.stage2.camera_augmentation import CameraAugmentation
 
 SIZE = (stage2.HEIGHT, stage2.WIDTH)
 
@@ -25,7 +25,9 @@ def test_the_turned_frame_is_the_rendering_at_the_turned_pose(roll: float, zoom:
     K = stage2.K.expand(3, 3, 3).clone()
     K[:, 1, 1] *= 1.3  # pixels that are not square
     view = rendered(R, t, K)
-    turn = Turn.by(K, SIZE, torch.full((3,), math.radians(roll)), torch.full((3,), zoom))
+    turn = CameraAugmentation.by(
+        K, SIZE, torch.full((3,), math.radians(roll)), torch.full((3,), zoom)
+    )
     sensor = turn.sensor(FrameBatch(view.rgb, view.depth_m, K))
     again = rendered(*turn.poses(R, t, torch.arange(3)), turn.K)
     both = (sensor.depth_m > 0) & again.covered & turn.inside
@@ -37,7 +39,7 @@ def test_the_turned_frame_is_the_rendering_at_the_turned_pose(roll: float, zoom:
 
 
 def test_outside_the_frame_nothing_is_known() -> None:
-    turn = Turn.by(stage2.K[None], SIZE, torch.tensor([math.pi / 2]), torch.ones(1))
+    turn = CameraAugmentation.by(stage2.K[None], SIZE, torch.tensor([math.pi / 2]), torch.ones(1))
     seen = turn.nearest(torch.ones(1, *SIZE))
     assert torch.equal(seen[0] > 0, turn.inside[0])
     assert not turn.inside[0, :, 0].any()  # an upright frame is less high than wide
@@ -46,7 +48,7 @@ def test_outside_the_frame_nothing_is_known() -> None:
 
 def test_draws_stay_within_their_limits() -> None:
     K = stage2.K.expand(200, 3, 3)
-    turn = Turn.draw(K, SIZE, 30.0, 0.25, torch.Generator().manual_seed(0))
+    turn = CameraAugmentation.draw(K, SIZE, 30.0, 0.25, torch.Generator().manual_seed(0))
     angle = torch.atan2(turn.S[:, 1, 0], turn.S[:, 0, 0]).rad2deg()
     zoom = turn.K[:, 0, 0] / K[:, 0, 0]
     assert 25 < angle.abs().max() <= 30.001

@@ -7,7 +7,7 @@ import torch
 from self6d.render import pack_models, render
 from self6d.scene.batch import FrameBatch
 from self6d.stage2.config import AdaptConfig
-from self6d.stage2.frame_augmentation import COVER_SIDES, blurred, covers, varied_batch
+from self6d.stage2.frame_augmentation import OCCLUDER_SIDES, blurred, occluders, varied_batch
 
 SIZE = (stage2.HEIGHT, stage2.WIDTH)
 
@@ -44,12 +44,12 @@ def test_covered_pixels_are_hidden_and_show_something_else(frames) -> None:
 
 
 def test_covers_keep_to_their_share_and_sizes() -> None:
-    drawn = covers(400, (96, 128), 0.25, seeded())
+    drawn = occluders(400, (96, 128), 0.25, seeded())
     assert drawn.flatten(1).any(1).float().mean().item() == pytest.approx(0.25, abs=0.06)
     area = drawn.flatten(1).sum(1)
-    assert area.max() < 6 * (COVER_SIDES[1] * 96) ** 2
-    assert torch.equal(drawn, covers(400, (96, 128), 0.25, seeded()))
-    assert not covers(4, (96, 128), 0.0, seeded()).any()
+    assert area.max() < 6 * (OCCLUDER_SIDES[1] * 96) ** 2
+    assert torch.equal(drawn, occluders(400, (96, 128), 0.25, seeded()))
+    assert not occluders(4, (96, 128), 0.0, seeded()).any()
 
 
 def test_what_covers_show_is_another_frame_without_detail() -> None:
