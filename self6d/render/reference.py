@@ -86,7 +86,9 @@ def edge_planes(triangles: Tensor) -> tuple[Tensor, Tensor]:
     v0, v1, v2 = triangles.unbind(-2)
     cross = torch.linalg.cross
     planes = torch.stack((cross(v1, v2), cross(v2, v0), cross(v0, v1)), dim=-2)
-    return planes, (v0 * planes[:, 0]).sum(-1)
+    return planes, v0[..., 0] * planes[:, 0, 0] + v0[..., 1] * planes[:, 0, 1] + v0[
+        ..., 2
+    ] * planes[:, 0, 2]
 
 
 def intersect(triangles: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,7 +112,8 @@ def intersect(triangles: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
 def nearest_face(triangles: Tensor, rays: Tensor, near: float) -> Tensor:
     """(F, 3, 3), (P, 3) -> (P,) int64: face with the least depth beyond `near`, -1 if none.
 
-    Of faces at the same depth the one with the lowest number wins.
+    Of faces at the same depth the one with the lowest number wins. Sums are written out: a matrix
+    product may round equal faces differently, by the row that they stand in, and a tie is no tie.
     """
     best = torch.full((len(rays),), torch.inf, dtype=rays.dtype, device=rays.device)
     face_id = torch.full((len(rays),), -1, dtype=torch.int64, device=rays.device)
@@ -121,8 +124,10 @@ def nearest_face(triangles: Tensor, rays: Tensor, near: float) -> Tensor:
         e1, e2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
         normal = torch.linalg.cross(e1, e2)
         flat = (normal**2).sum(1) <= 1e-20 * (e1**2).sum(1) * (e2**2).sum(1)
-        e = (rays @ planes.view(-1, 3).T).view(len(rays), -1, 3)
-        total = e.sum(-1)
+        px, py, pz = planes.unbind(-1)
+        x, y, depth = (ray[:, None, None] for ray in rays.unbind(-1))
+        e = x * px + y * py + depth * pz
+        total = e[..., 0] + e[..., 1] + e[..., 2]
         z = det / total
         inside = (e * total[..., None] >= 0).all(-1) & (total != 0) & ~flat
         hit = inside & (z >= near)

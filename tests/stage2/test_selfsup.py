@@ -29,10 +29,10 @@ PLUS = replace(
 )  # fmt: skip
 
 
-def task(adapt=PAPER, loss=LOSS, recording=None, steps=None, seed=0):
+def task(adapt=PAPER, loss=LOSS, recording=None, steps=None, seed=0, network=None):
     adapt = replace(adapt, steps=steps or adapt.steps)
     return SelfSupTask(
-        stage2.network(),
+        network or stage2.network(),
         [stage2.MODEL],
         UnlabelledFrames(recording or stage2.Recording()),
         adapt,
@@ -55,16 +55,18 @@ def errors(network):
 @pytest.mark.slow
 @pytest.mark.parametrize(("adapt", "loss"), [(PAPER, LOSS), (PLUS, ROBUST)], ids=["paper", "plus"])
 def test_poses_improve_without_labels(adapt, loss):
-    job = task(adapt, loss)
-    before = errors(job.teacher.network)
-    health = job.teacher.health(-1)["trust"]
-    for step in range(job.total_steps):
-        values = job.step(step)
-        assert float(values["health/skipped"]) == 0
-    after = errors(job.teacher.network)
-    assert after[1] < 0.7 * before[1]
-    assert after[0] < max(before[0], 8.0)
-    assert job.score() > 1.5 * health
+    runs = []
+    for seed in (0, 1):
+        job = task(adapt, loss, seed=seed, network=stage2.far_off(0.08, seed))
+        before = (*errors(job.teacher.network), job.teacher.health(-1)["trust"])
+        for step in range(job.total_steps):
+            values = job.step(step)
+            assert float(values["health/skipped"]) == 0
+        runs.append((before, (*errors(job.teacher.network), job.score())))
+    before, after = torch.tensor(runs, dtype=torch.float64).mean(0).tolist()
+    assert after[1] < 0.5 * before[1]
+    assert after[0] < 12.0  # degrees: the way back costs some, on twelve networks up to 10
+    assert after[2] > 1.5 * before[2]
 
 
 def test_labels_cannot_reach_stage_2():
