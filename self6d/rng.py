@@ -22,11 +22,6 @@ def step_generator(
     return torch.Generator(device=device).manual_seed(mixed_seed(seed, step, rank, stream))
 
 
-def step_numpy(seed: int, step: int, rank: int = 0, *, stream: int = 0) -> np.random.Generator:
-    """The same for numpy."""
-    return np.random.default_rng([seed, step, rank, stream])
-
-
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Global torch generator seeded inside, restored after: for parameter initialisation."""

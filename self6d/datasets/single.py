@@ -69,13 +69,6 @@ class SingleFrame(FolderRecording):
         found = read_poses(path)
         return tuple(GroundTruth(number, pose) for number, pose in found if number is not None)
 
-    def start_poses(self) -> list[tuple[int | None, Pose]]:
-        """Estimated poses that came with the image (happypose's outputs), with object numbers."""
-        found: list[tuple[int | None, Pose]] = []
-        for path in sorted((self.root / "outputs").glob("*.json")):
-            found += read_poses(path)
-        return found
-
     def boxes(self) -> list[tuple[int | None, np.ndarray]]:
         """Object number and visible box (x0 y0 x1 y1, pixels) of each entry of object_data.json."""
         path = self.root / "object_data.json"

@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
+
+import self6d.network.torchvision_guard  # noqa: F401  (before torchvision)
+
+from torchvision.ops import box_iou  # isort: skip
 
 COCO_THRESHOLDS = tuple((np.arange(10) * 0.05 + 0.5).round(2).tolist())
 
@@ -28,14 +33,10 @@ def mask_f1(mask: ArrayLike, mask_true: ArrayLike) -> float:
     return float(2 * (a & b).sum() / total) if total else 0.0
 
 
-def box_iou(boxes: ArrayLike, boxes_true: ArrayLike) -> np.ndarray:
-    """IoU of every pair of boxes x0 y0 x1 y1: (E, 4) and (G, 4) -> (E, G)."""
-    a = np.asarray(boxes, np.float64).reshape(-1, 1, 4)
-    b = np.asarray(boxes_true, np.float64).reshape(1, -1, 4)
-    inter = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    inter = np.maximum(inter, 0).prod(-1)
-    area = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
-    return inter / np.maximum(area - inter, 1e-12)
+def pairwise_box_iou(boxes: ArrayLike, boxes_true: ArrayLike) -> np.ndarray:
+    """IoU of every pair of boxes x0 y0 x1 y1: (E, 4) and (G, 4) -> (E, G); 0 for empty boxes."""
+    a, b = (torch.as_tensor(np.asarray(x, np.float64)).view(-1, 4) for x in (boxes, boxes_true))
+    return box_iou(a, b).nan_to_num(0.0).numpy()
 
 
 def average_precision(correct: ArrayLike, scores: ArrayLike, targets: int) -> float:

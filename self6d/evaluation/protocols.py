@@ -13,7 +13,7 @@ import numpy as np
 from self6d.datasets.base import Dataset, FrameKey
 from self6d.errors import InputError
 from self6d.evaluation import metrics
-from self6d.evaluation.detection import COCO_THRESHOLDS, box_iou, detection_scores
+from self6d.evaluation.detection import COCO_THRESHOLDS, detection_scores, pairwise_box_iou
 from self6d.evaluation.masks import compare_masks, projected_box
 from self6d.evaluation.predictions import Prediction, Predictor, with_predictions
 from self6d.evaluation.recalls import Group, average_recall, match
@@ -194,7 +194,7 @@ def _overlaps(
     visible = [
         w if t.box_visible is None else t.box_visible for t, w in zip(truth, whole, strict=True)
     ]
-    return np.maximum(box_iou(boxes, whole), box_iou(boxes, visible))
+    return np.maximum(pairwise_box_iou(boxes, whole), pairwise_box_iou(boxes, visible))
 
 
 def _score(

@@ -9,9 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from self6d.losses.color import rgb_to_ab
-from self6d.losses.ms_ssim import ms_ssim_to, scale_statistics
-
 
 def mask_loss(
     mask: Tensor, rendered: Tensor, valid: Tensor | None = None, *, eps: float = 1e-6
@@ -58,23 +55,3 @@ def ab_loss(source_ab: Tensor, rendered_ab: Tensor, mask: Tensor) -> Tensor:
     count = (mask >= 0.5).sum((1, 2))
     total = (source_ab - rendered_ab).abs().sum((1, 2, 3)) / count.clamp_min(1)
     return torch.where(count > 0, total, torch.zeros_like(total))
-
-
-def ab_loss_rgb(source: Tensor, rendered: Tensor, mask: Tensor) -> Tensor:
-    """`ab_loss` from colours: (N, 3, H, W) sRGB in [0, 1] twice, (N, H, W) mask -> (N,)."""
-    return ab_loss(rgb_to_ab(source) * mask[:, None], rgb_to_ab(rendered), mask)
-
-
-def ms_ssim_loss(source: Tensor, rendered: Tensor) -> Tensor:
-    """1 - MS-SSIM(I_S M_P, I_R) on five scales, Self6D equation (6).
-
-    The window is 11 wide for sides over 160 pixels and as large as fits below.
-
-    Args:
-        source: (N, 3, H, W) float in [0, 1], I_S M_P.
-        rendered: (N, 3, H, W) float in [0, 1], I_R.
-
-    Returns:
-        (N,), 0 for equal images, at most 1.
-    """
-    return 1 - ms_ssim_to(scale_statistics(source), rendered)

@@ -66,12 +66,6 @@ class PoseNetwork(nn.Module):
             freeze_batch_norm(self)
         return self
 
-    def forward(
-        self, batch: LabelledBatch, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        """Same as `losses`, so that wrappers such as DistributedDataParallel see the call."""
-        return self.losses(batch, generator)
-
     def losses(
         self,
         batch: LabelledBatch,

@@ -35,20 +35,6 @@ class Shading:
     specular: Tensor
     shininess: Tensor
 
-    @classmethod
-    def headlight(
-        cls, batch: int, device: torch.device | str | None = None, ambient: float = 0.4
-    ) -> Shading:
-        """One white light at the camera."""
-        to_camera = torch.tensor([0.0, 0.0, -1.0], device=device)
-        return cls(
-            ambient=torch.full((batch, 3), ambient, device=device),
-            directions=to_camera.expand(batch, 1, 3),
-            colors=torch.full((batch, 1, 3), 1 - ambient, device=device),
-            specular=torch.zeros(batch, device=device),
-            shininess=torch.full((batch,), 16.0, device=device),
-        )
-
     def packed(self, batch: int, device: torch.device, dtype: torch.dtype) -> Tensor:
         """(B, 5 + 6 L): ambient, specular, shininess, then unit direction and colour per light.
 

@@ -128,11 +128,6 @@ def checkpoints(folder: Path) -> list[Path]:
     return [(folder / name).with_suffix(".safetensors") for _, name in found]
 
 
-def step_of(path: Path) -> int:
-    """Steps completed, from the file's name."""
-    return int(path.stem.removeprefix("step_"))
-
-
 def is_intact(path: Path) -> bool:
     """Whether both files are there and the checksum holds. Reads the file in chunks."""
     try:

@@ -48,7 +48,7 @@ class SyntheticTask:
         distractors: models that appear without a label.
 
     Under torchrun the same construction in every process trains one network: each rank makes its
-    own images, gradients are averaged, rank 0 validates and writes (`training.distributed`).
+    own images, gradients are averaged, rank 0 validates and writes (`engine.distributed`).
     """
 
     name = "train"

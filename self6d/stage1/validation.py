@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+import self6d.network.torchvision_guard  # noqa: F401  (before torchvision)
 from self6d.geometry import transform
 from self6d.losses.supervised import nearest_symmetric_pose
 from self6d.network import Detections, PoseNetwork, roi_align
 from self6d.scene.batch import LabelledBatch
+
+from torchvision.ops import box_iou  # isort: skip
 
 VISIBLE = 0.3  # instances less visible are not asked for
 IOU = 0.5
@@ -43,7 +46,7 @@ def synthetic_recalls(network: PoseNetwork, batch: LabelledBatch) -> dict[str, f
     return {
         "detection_recall": float(hit.float().mean()),
         "add_recall": float(right.sum() / len(asked)),
-        "mask_iou": float(mask_iou(match, batch, instance).mean()) if len(match) else 0.0,
+        "mask_iou": float(region_mask_iou(match, batch, instance).mean()) if len(match) else 0.0,
     }
 
 
@@ -73,7 +76,7 @@ def detection_errors(
     return distance.mean(-1) / objects.diameter[which]
 
 
-def mask_iou(detections: Detections, batch: LabelledBatch, instance: Tensor) -> Tensor:
+def region_mask_iou(detections: Detections, batch: LabelledBatch, instance: Tensor) -> Tensor:
     """(n,) IoU of visible masks over the detections' regions."""
     side = detections.mask_logits.shape[-1]
     truth = batch.mask_visible(instance)[:, None].float()
@@ -82,12 +85,3 @@ def mask_iou(detections: Detections, batch: LabelledBatch, instance: Tensor) -> 
     guess = detections.mask_logits[:, 0] > 0
     union = (truth | guess).sum((1, 2))
     return (truth & guess).sum((1, 2)) / union.clamp_min(1)
-
-
-def box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(n, 4) and (m, 4) boxes -> (n, m)."""
-    low = torch.maximum(a[:, None, :2], b[:, :2])
-    high = torch.minimum(a[:, None, 2:], b[:, 2:])
-    inter = (high - low).clamp_min(0).prod(-1)
-    area_a, area_b = (a[:, 2:] - a[:, :2]).prod(-1), (b[:, 2:] - b[:, :2]).prod(-1)
-    return inter / (area_a[:, None] + area_b - inter).clamp_min(1e-6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from pathlib import Path
 
 import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -198,8 +197,3 @@ def median_depth(frame: FrameData) -> float:
     middle = frame.depth_m[h // 4 : 3 * h // 4, w // 4 : 3 * w // 4]
     known = middle[middle > 0]
     return float(np.median(known)) if len(known) else 0.7
-
-
-def run_stem(recording: Path | None, kind: str) -> str:
-    """Begin of a new run folder's name."""
-    return f"{recording.name if recording else 'models'}-{kind}"

@@ -11,7 +11,6 @@ import contextlib
 import os
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import psutil
@@ -192,13 +191,3 @@ class ProcessJob(Job):
             text = ""
         self._log = None
         return text
-
-
-def wait_for_run(job: ProcessJob, seconds: float) -> bool:
-    """Block until the run folder exists; for scripts and measurements, not for the window."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if (job.run / "run.json").exists():
-            return True
-        time.sleep(0.05)
-    return False

@@ -8,7 +8,6 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QAction, QFont
 from PySide6.QtWidgets import QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
-from studio.jobs import Job
 from studio.jobs.queue import JobQueue
 from studio.model.project import Project
 from studio.panels.job_bar import STATE_WORDS
@@ -187,9 +186,3 @@ class ProjectTree(QWidget):
             menu = self.menu_for(Path(data[1]))
             menu.exec(self.tree.viewport().mapToGlobal(at))
             menu.deleteLater()
-
-
-def current_job(queue: JobQueue) -> Job | None:
-    """The job the bottom line follows: the running one, else the latest."""
-    active = queue.active
-    return active[0] if active else (queue.jobs[-1] if queue.jobs else None)

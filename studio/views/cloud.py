@@ -94,11 +94,6 @@ class CloudView(QWidget):
         if self._scene is not None and self.cloud is not None:
             self._scene.fit(np.concatenate((self.cloud.sensor, self.cloud.model)), whole=True)
 
-    def orbit(self, azimuth: float, elevation: float) -> None:
-        """Look from a direction, degrees; (0, 0) is the camera's own view."""
-        if self._scene is not None:
-            self._scene.turn(azimuth, elevation)
-
     def close_scene(self) -> None:
         """Free the GL context."""
         if self._scene is not None:

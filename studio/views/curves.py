@@ -110,10 +110,6 @@ class CurvesView(QWidget):
         self._ranged = False
         self.refresh()
 
-    def remove_run(self, run: str) -> None:
-        self.runs.pop(run, None)
-        self.refresh()
-
     def clear(self) -> None:
         self.runs.clear()
         self._ranged = False

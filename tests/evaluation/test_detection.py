@@ -5,10 +5,10 @@ import pytest
 
 from self6d.evaluation.detection import (
     average_precision,
-    box_iou,
     detection_scores,
     mask_f1,
     mask_iou,
+    pairwise_box_iou,
 )
 from self6d.evaluation.recalls import Group, average_recall, match
 
@@ -23,9 +23,9 @@ def test_masks():
 
 
 def test_boxes():
-    iou = box_iou([[0, 0, 2, 2]], [[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])
+    iou = pairwise_box_iou([[0, 0, 2, 2]], [[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6]])
     np.testing.assert_allclose(iou, [[1, 2 / 6, 0]])
-    assert box_iou([[0, 0, 1, 1]], []).shape == (1, 0)
+    assert pairwise_box_iou([[0, 0, 1, 1]], []).shape == (1, 0)
 
 
 def test_average_precision_by_hand():

@@ -10,7 +10,7 @@ import torch
 
 from self6d.benchmarks.render import bumpy_sphere
 from self6d.geometry import random_rotations
-from self6d.render import pack_models, render
+from self6d.render import Shading, pack_models, render
 from self6d.scene import ObjectModel
 
 
@@ -41,6 +41,17 @@ def poses(batch, seed=0, distance=0.35):
     g = torch.Generator().manual_seed(seed)
     t = torch.randn(batch, 3, generator=g) * 0.02 + torch.tensor([0, 0, distance])
     return random_rotations(batch, generator=g), t
+
+
+def headlight(batch, ambient=0.4):
+    """One white light at the camera."""
+    return Shading(
+        ambient=torch.full((batch, 3), ambient),
+        directions=torch.tensor([0.0, 0.0, -1.0]).expand(batch, 1, 3),
+        colors=torch.full((batch, 1, 3), 1 - ambient),
+        specular=torch.zeros(batch),
+        shininess=torch.full((batch,), 16.0),
+    )
 
 
 def leaves(R, t, K, models, dtype=torch.float32):
@@ -79,6 +90,7 @@ def kit():
         sphere=bumpy_sphere,
         camera=camera,
         poses=poses,
+        headlight=headlight,
         leaves=leaves,
         run=run,
         relative=relative,

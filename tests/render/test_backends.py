@@ -138,7 +138,7 @@ def test_headlight_is_brightest_where_it_hits_head_on(kit):
     t = torch.tensor([[0, 0, 0.4]])
     out = render(
         torch.eye(3)[None], t, kit.camera((64, 64)), models, (64, 64),
-        shading=Shading.headlight(1), colors=torch.ones_like(models.colors),
+        shading=kit.headlight(1), colors=torch.ones_like(models.colors),
     )  # fmt: skip
     bright = out.rgb[0, 0]
     rim = out.covered[0] & (bright > 0) & (bright < 0.6)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from self6d.errors import InputError
-from self6d.render import Shading, pack_models, render
+from self6d.render import pack_models, render
 
 SQUARE = ([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], [[0, 1, 2], [0, 2, 3]])
 # v upwards: the image's top row (y = -1) has v = 1
@@ -103,8 +103,8 @@ def test_textured_backends_agree(kit):
         assert kit.relative(fast_grads["rgb"][leaf], slow_grads["rgb"][leaf]) < 1e-3
 
 
-def test_shading_shapes_are_checked():
-    light = Shading.headlight(2)
+def test_shading_shapes_are_checked(kit):
+    light = kit.headlight(2)
     with pytest.raises(InputError, match=r"Shading\.ambient has shape"):
         light.packed(3, torch.device("cpu"), torch.float32)
 
