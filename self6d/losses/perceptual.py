@@ -154,7 +154,8 @@ class AlexNetFeatures(nn.Module):
             )
         if not path.is_file():
             raise InputError("perceptual weight file not found", path=path, remedy=REMEDY)
-        tensors = list(_read_weights(path, path.stat().st_mtime_ns))
+        self._published = _read_weights(path, path.stat().st_mtime_ns)
+        tensors = list(self._published)
         tensors[0] = pixel_unshuffle(pad(tensors[0], (0, 1, 0, 1)), CONVOLUTIONS[0][3])
         for index, tensor in enumerate(tensors):
             layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
@@ -183,6 +184,10 @@ class AlexNetFeatures(nn.Module):
             x = relu(conv2d(x, *self.kernel(index, x.dtype), padding=padding))
             found.append(x)
         return found
+
+    def tensors(self) -> list[Tensor]:
+        """Weight and bias of each convolution, as torchvision lays them out, on the CPU."""
+        return [tensor.clone() for tensor in self._published]
 
     def kernel(self, index: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Weight and bias of a convolution; the first one's is for blocks of 4x4 pixels."""

@@ -24,6 +24,7 @@ class Target:
         ab: (N, 2, h, w), rho(I_S) M_P, None if the term is off.
         features: AlexNet features of I_S M_P, None if the term is off.
         from_black: their distance to a black image's, on a CPU.
+        masked: (N, 3, h, w) float, I_S M_P, for the published packages; None on the fast paths.
     """
 
     mask: Tensor
@@ -36,6 +37,7 @@ class Target:
     ab: Tensor | None
     features: list[Tensor] | None
     from_black: list[Tensor] | None = None
+    masked: Tensor | None = None
 
     def __getitem__(self, index: Tensor) -> Target:
         """Regions `index` (M,) int64, repeated or reordered, as when one image has many starts."""
@@ -51,4 +53,5 @@ class Target:
             pick(self.ab),
             None if self.features is None else [f[index] for f in self.features],
             None if self.from_black is None else [f[index] for f in self.from_black],
+            pick(self.masked),
         )

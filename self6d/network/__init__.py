@@ -1,6 +1,6 @@
 """The pose network: FCOS detector, region features, masks, dense coordinates and poses.
 
-Names load on first use, so that `self6d.network.torchvision_guard` and `outputs` stay cheap.
+Names load on first use, so that `self6d.torchvision_guard` and `outputs` stay cheap.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-import self6d.network.torchvision_guard  # noqa: F401  (before torchvision)
+import self6d.torchvision_guard  # noqa: F401  (before torchvision)
 from self6d.errors import InputError, MissingDependencyError
 from self6d.network.pretrained import load_pretrained
 

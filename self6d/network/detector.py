@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import self6d.network.torchvision_guard  # noqa: F401  (before torchvision)
+import self6d.torchvision_guard  # noqa: F401  (before torchvision)
 from self6d.losses.supervised import focal_loss, giou_loss
 from self6d.network.backbone import Backbone, Pyramid
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-import self6d.network.torchvision_guard  # noqa: F401  (before torchvision)
+import self6d.torchvision_guard  # noqa: F401  (before torchvision)
 from self6d.errors import InputError, MissingDependencyError
 
 import torchvision  # isort: skip

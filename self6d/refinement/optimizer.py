@@ -207,8 +207,9 @@ class PoseOptimiser:
         config, on_gpu = self.config, self.pose.R.is_cuda
         if done and done == round(config.race * config.steps) and not on_gpu:
             self.race()
-        # two warm-up steps must not outrun the logs
-        if self._replay is None and config.graph and on_gpu and config.steps >= 10:
+        # two warm-up steps must not outrun the logs; the published losses copy constants
+        graph = config.graph and not self.objective.config.reference
+        if self._replay is None and graph and on_gpu and config.steps >= 10:
             self._replay = self.capture()
         (self._replay or self.step)()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-import self6d.network.torchvision_guard  # noqa: F401  (before torchvision)
+import self6d.torchvision_guard  # noqa: F401  (before torchvision)
 from self6d.geometry import random_rotations, transform
 from self6d.losses import supervised
 from self6d.scene import Symmetry
