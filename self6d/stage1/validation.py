@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-import self6d.network.torchvision_guard  # noqa: F401  (before torchvision)
+import self6d.torchvision_guard  # noqa: F401  (before torchvision)
 from self6d.geometry import transform
 from self6d.losses.supervised import nearest_symmetric_pose
 from self6d.network import Detections, PoseNetwork, roi_align
