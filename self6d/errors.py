@@ -27,7 +27,7 @@ class Self6DError(Exception):
         self.remedy = remedy
         super().__init__(self.one_line())
 
-    def __reduce__(self):  # keyword-only arguments must survive a trip between processes
+    def __reduce__(self) -> tuple:  # keyword-only arguments must survive a trip between processes
         return (_rebuild, (type(self), self.what, self.path, self.remedy))
 
     def one_line(self) -> str:

@@ -25,7 +25,7 @@ def test_light_imports_stay_light(code):
 
 
 def test_the_method_never_loads_qt():
-    code = "import self6d.jobs, self6d.evaluation, self6d.export, self6d.datasets"
+    code = "import self6d.jobs, self6d.evaluation, self6d.packaging, self6d.datasets"
     loaded = _loaded(code)
     assert "torch" in loaded
     assert loaded.isdisjoint(("PySide6", "shiboken6", "pyqtgraph", "vispy", "studio"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from self6d.export import load_package
+from self6d.packaging import load_package
 
 image = cv2.cvtColor(cv2.imread(sys.argv[1]), cv2.COLOR_BGR2RGB)
 fx, fy, cx, cy = map(float, sys.argv[2:6])

@@ -20,7 +20,7 @@ from self6d.network.outputs import Detections
 from self6d.refinement.optimizer import PoseOptimiser
 from self6d.refinement.refine import observe_detections
 from self6d.refinement.starts import make_starts, plausible_starts
-from self6d.render import pack_models
+from self6d.rendering import pack_models
 from self6d.rng import step_generator
 from self6d.runs.load_network import load_network
 from self6d.scene.batch import FrameBatch

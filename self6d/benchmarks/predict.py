@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from self6d.benchmarks.timer import Timer, device_name
-from self6d.export import load_package
 from self6d.geometry import Camera
 from self6d.jobs.prepare import resolve_device
 from self6d.network import PoseNetwork
 from self6d.network.captured import CapturedForward
+from self6d.packaging import load_package
 from self6d.runs.load_network import load_network
 from self6d.scene import Frame
 from self6d.scene.batch import FrameBatch

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from self6d.cuda_graph import capture
 from self6d.geometry import random_rotations
-from self6d.render.models import PackedModels, pack_models
-from self6d.render.renderer import get_backend, render
+from self6d.rendering.models import PackedModels, pack_models
+from self6d.rendering.renderer import get_backend, render
 from self6d.scene import ObjectModel
 
 if TYPE_CHECKING:

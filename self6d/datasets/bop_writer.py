@@ -157,7 +157,7 @@ class _Job:
         if infos:
             _dump(folder / "scene_gt_info.json", infos)
 
-    def _write_frame(self, index: int, key: FrameKey, folder: Path):
+    def _write_frame(self, index: int, key: FrameKey, folder: Path) -> tuple[dict, list, list]:
         """Images, masks; camera entry, label entries, info entries."""
         dataset = self.dataset
         if isinstance(dataset, BopRecording):

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from self6d.datasets.base import FrameKey
 from self6d.datasets.images import read_depth, read_rgb
@@ -182,7 +182,7 @@ def read_frame(key: FrameKey, source: FrameSource) -> Frame:
     return Frame(rgb, depth, camera, key.scene_id, key.image_id, source.name)
 
 
-def upper_bound_truth(dataset) -> Callable[[int], Truth]:
+def upper_bound_truth(dataset: Recording) -> Callable[[int], Truth]:
     """Labels for training the fully supervised upper bound, and for nothing else.
 
     The only way to `scene_gt_upper_bound_only.json`, where a BOP folder has it; any other dataset
@@ -232,13 +232,13 @@ def splits_file(folder: Path, keys: Sequence[FrameKey]) -> dict[str, list[FrameK
     return splits
 
 
-def _listed(value, name: str, path: Path) -> list:
+def _listed(value: Any, name: str, path: Path) -> list:
     if not isinstance(value, list):
         raise _bad_split(name, path)
     return value
 
 
-def _address(item, scenes_of: dict[int, list[int]], name: str, path: Path) -> list[FrameKey]:
+def _address(item: Any, scenes_of: dict[int, list[int]], name: str, path: Path) -> list[FrameKey]:
     try:
         if isinstance(item, str) and "/" in item:
             item = item.split("/")

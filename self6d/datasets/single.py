@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from self6d.datasets import depth_scale
+from self6d.datasets.base import FrameKey
 from self6d.datasets.folder import FolderRecording, Pair, image_folder, list_images, paired
 from self6d.datasets.images import read_depth_raw
 from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
@@ -62,7 +63,7 @@ class SingleFrame(FolderRecording):
             models_path=models_beside(folder, up=0),
         )
 
-    def _truth(self, key) -> Truth:
+    def _truth(self, key: FrameKey) -> Truth:
         path = self.root / "scene_gt.json"
         if not path.is_file():
             return ()

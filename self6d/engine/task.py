@@ -8,7 +8,7 @@ from self6d.events import Preview
 
 
 class Task(Protocol):
-    """One job. All randomness of a step comes from (seed, step), see `training.rng`.
+    """One job. All randomness of a step comes from (seed, step), see `self6d.rng`.
 
     A task may also have `score() -> float | None`: higher is better, judged without labels; the
     loop asks at each checkpoint and keeps the best one.

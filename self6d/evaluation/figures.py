@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,8 +15,12 @@ from self6d.datasets.base import Dataset, FrameKey
 from self6d.evaluation.predictions import Prediction
 from self6d.evaluation.report import Report
 from self6d.evaluation.results import Results
-from self6d.render import PackedModels, pack_models, render
+from self6d.rendering import PackedModels, pack_models, render
 from self6d.scene import Frame, ObjectModel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 # told apart by the colour-blind, too (Okabe and Ito)
 PALETTE = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -185,7 +190,7 @@ def _axes(count: int) -> tuple:
     return figure, axes
 
 
-def _as_png(figure) -> bytes:
+def _as_png(figure: Figure) -> bytes:
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()

@@ -11,7 +11,7 @@ import torch
 from self6d.evaluation.detection import mask_f1, mask_iou
 from self6d.evaluation.predictions import Prediction
 from self6d.geometry import Camera
-from self6d.render import PackedModels, render
+from self6d.rendering import PackedModels, render
 from self6d.scene import Frame, GroundTruth, ObjectModel
 
 DEPTH_TOLERANCE_M = 0.015  # how far behind the measured surface a visible one may lie

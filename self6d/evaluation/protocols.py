@@ -20,7 +20,7 @@ from self6d.evaluation.recalls import Group, average_recall, match
 from self6d.evaluation.results import InstanceResult, ObjectResult, Results, mean, median
 from self6d.evaluation.vsd import vsd
 from self6d.events import Listener, Progress
-from self6d.render import PackedModels, pack_models
+from self6d.rendering import PackedModels, pack_models
 from self6d.scene import Frame, GroundTruth, ObjectModel
 
 

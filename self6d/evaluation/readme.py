@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def _scores(of: dict[str, Any], columns: dict[str, str], scale: float = 1) -> di
     return {n: "" if v is None else f"{scale * v:.1f}" for n, v in values.items()}
 
 
-def _line(cells) -> str:
+def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -144,7 +145,7 @@ def mean(values: Sequence[float | None], weights: Sequence[int] | None = None) -
     return sum(v * w for v, w in known) / sum(w for _, w in known) if known else None
 
 
-def _finite(value):
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

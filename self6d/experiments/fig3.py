@@ -20,7 +20,7 @@ from self6d.losses.objective import SelfSupervision
 from self6d.refinement.optimizer import OptimizeConfig, optimise_poses
 from self6d.refinement.refine import observe_detections
 from self6d.refinement.task import pose_errors
-from self6d.render import PackedModels, pack_models
+from self6d.rendering import PackedModels, pack_models
 from self6d.runs.load_network import TrainedNetwork, load_network
 from self6d.scene import Frame, alike_frames
 from self6d.scene.batch import FrameBatch

@@ -14,7 +14,7 @@ def export(
     size: tuple[int, int] | None = None,
     views: int | None = None,
 ) -> list[Path]:
-    """Write a run's network to a folder that stands alone; see `self6d.export.export_run`."""
-    from self6d.export import export_run
+    """Write a run's network to a folder that stands alone; see `self6d.packaging.export_run`."""
+    from self6d.packaging import export_run
 
     return export_run(run, to, onnx=onnx, program=program, size=size, views=views)

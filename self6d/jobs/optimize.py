@@ -25,7 +25,7 @@ from self6d.refinement.task import (
     target_of_detection,
     target_of_pose,
 )
-from self6d.render import PackedModels, pack_models
+from self6d.rendering import PackedModels, pack_models
 from self6d.runs.control import Control
 from self6d.runs.load_network import Paths, listed, load_network
 from self6d.scene import Frame, GroundTruth, ObjectModel

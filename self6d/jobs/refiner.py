@@ -15,7 +15,7 @@ from self6d.jobs.config import build_config
 from self6d.losses.objective import SelfSupervision
 from self6d.network.outputs import Detections
 from self6d.refinement.refine import refine_detections
-from self6d.render import pack_models
+from self6d.rendering import pack_models
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (
     TrainedNetwork,

@@ -11,7 +11,7 @@ from torch import Tensor
 from self6d.errors import DivergenceError
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.target import Target
-from self6d.render.rendering import Rendering
+from self6d.rendering.result import Rendering
 
 DRIFT = 1.5  # a gap to the depth so many times the smallest, ...
 DRIFT_M = 0.005  # ... and so much wider, is more than sensor noise on a few probe frames

@@ -17,8 +17,8 @@ from self6d.losses.target import Target
 from self6d.refinement.hypotheses import may_win
 from self6d.refinement.pose_parameters import PoseParameters
 from self6d.refinement.regions import ModelBoxes
-from self6d.render import render
-from self6d.render.models import PackedModels
+from self6d.rendering import render
+from self6d.rendering.models import PackedModels
 
 RECENT = 5  # steps whose mean terms decide the race: the points compared change at each
 
@@ -94,7 +94,7 @@ class PoseOptimiser:
         models: packed models. object_index: (N,) int64.
         R: (N, 3, 3). t: (N, 3), metres. Start poses.
         objective: L_self. config: see `OptimizeConfig`.
-        backend: renderer, see `self6d.render.render`.
+        backend: renderer, see `self6d.rendering.render`.
         group: (N,) int64, which image each start belongs to; None: each to its own.
 
     Attributes:

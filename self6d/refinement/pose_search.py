@@ -11,8 +11,8 @@ from self6d.geometry import crop_intrinsics
 from self6d.losses.color import rgb_to_ab
 from self6d.refinement.pose_parameters import PoseParameters
 from self6d.refinement.regions import ModelBoxes, RegionCrops
-from self6d.render import render
-from self6d.render.models import PackedModels
+from self6d.rendering import render
+from self6d.rendering.models import PackedModels
 
 
 @dataclass

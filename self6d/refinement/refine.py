@@ -24,8 +24,8 @@ from self6d.refinement.regions import (
     union_boxes,
 )
 from self6d.refinement.starts import make_starts, plausible_starts
-from self6d.render import render
-from self6d.render.models import PackedModels
+from self6d.rendering import render
+from self6d.rendering.models import PackedModels
 from self6d.scene.batch import FrameBatch
 
 ALIKE = 1.1  # starts whose scores differ by less cannot be told apart

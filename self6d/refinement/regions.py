@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from self6d.geometry import crop_intrinsics, pixel_centres, project, transform
-from self6d.render.models import PackedModels
+from self6d.rendering.models import PackedModels
 
 
 @dataclass

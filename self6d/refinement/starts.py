@@ -11,8 +11,8 @@ from self6d.refinement.health import judge_poses
 from self6d.refinement.optimizer import OptimizeConfig
 from self6d.refinement.pose_parameters import PoseParameters
 from self6d.refinement.regions import ModelBoxes
-from self6d.render import render
-from self6d.render.models import PackedModels
+from self6d.rendering import render
+from self6d.rendering.models import PackedModels
 
 
 def half_turns(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:

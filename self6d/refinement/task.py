@@ -19,7 +19,7 @@ from self6d.refinement.refine import observe_detections
 from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, square_boxes
 from self6d.refinement.start_mask import mask_from_pose
 from self6d.refinement.starts import make_starts, plausible_starts
-from self6d.render import PackedModels, render
+from self6d.rendering import PackedModels, render
 from self6d.rng import step_generator
 from self6d.runs.checkpoint import pack, unpack
 from self6d.scene import Frame, GroundTruth, ObjectModel
@@ -105,7 +105,7 @@ def target_of_pose(
 
 
 class ImageTask:
-    """The task of single-image optimisation, run by `training.loop.run_task`.
+    """The task of single-image optimisation, run by `engine.loop.run_task`.
 
     Args:
         target: one region. models: packed. model: the object, at `object_index` in `models`.

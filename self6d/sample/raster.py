@@ -1,5 +1,7 @@
-"""Rasteriser and shader of the sample's world. They share no code with `self6d.render`: the sample
-must look unlike anything stage 1 can draw. SampleWorld frame: metres, z up, the table top is z = 0.
+"""Rasteriser and shader of the sample's world.
+
+They share no code with `self6d.rendering`: the sample must look unlike anything stage 1 can draw.
+World frame: metres, z up, the table top is z = 0.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -113,7 +114,7 @@ def _textured(surface: Surface, visual: TextureVisuals, path: Path) -> None:
         surface.has_color = True
 
 
-def _material(material) -> tuple[Image.Image | None, np.ndarray | None]:
+def _material(material: Any) -> tuple[Image.Image | None, np.ndarray | None]:
     """Texture image and flat sRGB colour of a material, None where it states none."""
     if isinstance(material, PBRMaterial):
         factor = material.baseColorFactor
@@ -132,7 +133,7 @@ def _material(material) -> tuple[Image.Image | None, np.ndarray | None]:
     return None, None
 
 
-def picture_of(material) -> Image.Image | None:
+def picture_of(material: Any) -> Image.Image | None:
     """The texture image of a material; None also for trimesh's 2x2 grey stand-in."""
     name = "baseColorTexture" if isinstance(material, PBRMaterial) else "image"
     image = getattr(material, name, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +123,7 @@ def _mesh_files(root: Path) -> list[Path]:
     return found
 
 
-def _one_per_stem(files) -> list[Path]:
+def _one_per_stem(files: Iterable[Path]) -> list[Path]:
     best: dict[str, Path] = {}
     for path in files:
         rival = best.get(path.stem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -115,7 +116,7 @@ def _items(entry: dict, key: str) -> list:
     return value if isinstance(value, list) else [value]
 
 
-def _numbers(value, count: int, object_id: int, path: Path) -> np.ndarray:
+def _numbers(value: Any, count: int, object_id: int, path: Path) -> np.ndarray:
     try:
         array = np.asarray(value, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError):

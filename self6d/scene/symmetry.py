@@ -97,7 +97,9 @@ def find_symmetry(
     return FoundSymmetry(_as_symmetry(found), _as_symmetry(looks))
 
 
-def _sample(model: ObjectModel, count: int, rng: np.random.Generator):
+def _sample(
+    model: ObjectModel, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     corners = model.vertices[model.faces].astype(np.float64)
     area = np.linalg.norm(
         np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1

@@ -37,7 +37,7 @@ __all__ = ["SyntheticTask", "TrainConfig", "learning_rate"]
 
 
 class SyntheticTask:
-    """The task of stage 1, run by `training.loop.run_task`.
+    """The task of stage 1, run by `engine.loop.run_task`.
 
     Args:
         models: the objects.

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from self6d.network import masks_in_regions
 from self6d.network.outputs import Detections
-from self6d.render.models import PackedModels
+from self6d.rendering.models import PackedModels
 from self6d.scene.batch import FrameBatch, LabelledBatch
 from self6d.stage2.camera_augmentation import CameraAugmentation
 from self6d.stage2.config import AdaptConfig

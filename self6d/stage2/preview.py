@@ -9,8 +9,8 @@ from self6d.events import Preview
 from self6d.geometry import backproject
 from self6d.network import masks_in_regions
 from self6d.network.outputs import Detections
-from self6d.render import render
-from self6d.render.models import PackedModels
+from self6d.rendering import render
+from self6d.rendering.models import PackedModels
 from self6d.scene.batch import FrameBatch
 
 MOST_POINTS = 4000

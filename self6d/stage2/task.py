@@ -25,7 +25,7 @@ from self6d.network.roi import jitter_boxes
 from self6d.refinement.health import Guard
 from self6d.refinement.optimizer import OptimizeConfig
 from self6d.refinement.refine import observe_detections
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 from self6d.rng import mixed_seed, step_generator
 from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
@@ -45,7 +45,7 @@ log = logging.getLogger("self6d")
 
 
 class SelfSupTask:
-    """The task of stage 2, run by `training.loop.run_task`.
+    """The task of stage 2, run by `engine.loop.run_task`.
 
     The teacher, an average of the student's weights, looks at clean frames and says where objects
     are and which pixels show them. The student's poses in those boxes are rendered, all in one

@@ -19,8 +19,8 @@ from self6d.network.outputs import Detections
 from self6d.refinement.health import depth_gaps, judge_poses
 from self6d.refinement.optimizer import OptimizeConfig
 from self6d.refinement.refine import observe_detections, refine_detections
-from self6d.render import render
-from self6d.render.models import PackedModels
+from self6d.rendering import render
+from self6d.rendering.models import PackedModels
 from self6d.rng import mixed_seed
 from self6d.scene.batch import FrameBatch
 from self6d.stage2.config import AdaptConfig

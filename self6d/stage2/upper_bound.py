@@ -19,7 +19,7 @@ from self6d.engine.schedule import learning_rate
 from self6d.errors import InputError
 from self6d.events import Preview
 from self6d.network import PoseNetwork
-from self6d.render import pack_models
+from self6d.rendering import pack_models
 from self6d.rng import step_generator
 from self6d.runs import checkpoint
 from self6d.scene import GroundTruth, ObjectModel

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from self6d.render import Shading
+from self6d.rendering import Shading
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.layout import SceneLayout
 from self6d.synthesis.record import TensorRecord

@@ -17,7 +17,7 @@ from self6d.datasets import open_dataset
 from self6d.datasets.base import Dataset
 from self6d.errors import InputError
 from self6d.geometry import Camera
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 from self6d.rng import step_generator
 from self6d.scene import ObjectModel
 from self6d.scene.batch import LabelledBatch

@@ -12,7 +12,7 @@ from torch.nn.functional import affine_grid, pad
 
 from self6d.errors import InputError
 from self6d.geometry import Camera
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 from self6d.rng import step_generator
 from self6d.scene import ObjectModel
 from self6d.scene.batch import LabelledBatch

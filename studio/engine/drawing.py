@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from self6d.render import PackedModels, render
+from self6d.rendering import PackedModels, render
 from self6d.scene import ObjectModel
 from studio.engine.compose import contours
 from studio.engine.types import PoseData, RenderData

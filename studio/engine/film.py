@@ -12,7 +12,7 @@ import torch
 from self6d.datasets import Dataset
 from self6d.errors import InputError, StorageError
 from self6d.evaluation.predictions import NetworkPredictor, Prediction
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 from self6d.runs.load_network import TrainedNetwork, load_network
 from self6d.scene import Frame
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from self6d.datasets import Dataset, open_dataset
-from self6d.render import PackedModels, pack_models
+from self6d.rendering import PackedModels, pack_models
 from self6d.scene import ObjectModel
 from self6d.scene.mesh_io import load_models
 

@@ -10,6 +10,7 @@ colour and depth count where both renderings show the same face, so the shares a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,11 @@ from self6d.losses.target import Target
 from self6d.refinement.pose_parameters import PoseParameters
 from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, square_boxes
 from self6d.refinement.start_mask import mask_from_pose
-from self6d.render import PackedModels, Rendering, render
+from self6d.rendering import PackedModels, Rendering, render
 from self6d.scene import Frame
 from studio.engine.types import PoseData, TermPull, Xray
+
+Draw = Callable[[Tensor], Rendering]
 
 SIDE = 160
 PADDING = 1.6
@@ -97,7 +100,9 @@ def examine(
     )
 
 
-def _terms(objective: SelfSupervision, target: Target, draw, unit: Tensor) -> dict[str, TermPull]:
+def _terms(
+    objective: SelfSupervision, target: Target, draw: Draw, unit: Tensor
+) -> dict[str, TermPull]:
     delta = torch.zeros(1, 6, requires_grad=True)
     shown = draw(delta * unit)
     pixels = Rendering(
@@ -129,7 +134,7 @@ def _terms(objective: SelfSupervision, target: Target, draw, unit: Tensor) -> di
     return detections
 
 
-def _shares(upstream: list[Tensor], pull: Tensor, draw, unit: Tensor) -> Tensor:
+def _shares(upstream: list[Tensor], pull: Tensor, draw: Draw, unit: Tensor) -> Tensor:
     """(h, w) share of each pixel in the descent along the unit pull."""
     length = pull.norm()
     if float(length) == 0.0:

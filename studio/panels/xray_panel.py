@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QShowEvent
+from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QShowEvent
 from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from studio.controllers.director import Director
-from studio.engine import Engine
+from studio.engine import Engine, Failure
 from studio.engine.types import TermPull, Xray
 from studio.model.project import Project
 from studio.toolkit.theme import small_font, theme
@@ -116,7 +116,7 @@ class XrayPanel(QWidget):
         elif self.xray is not None and index == self.project.frame_index:
             self.clear()
 
-    def _on_failure(self, failure) -> None:
+    def _on_failure(self, failure: Failure) -> None:
         self._dress()
         self.director.failed.emit(failure)
 
@@ -166,7 +166,7 @@ class TermRow(QWidget):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         self.chosen.emit(self.term)
 
-    def keyPressEvent(self, event) -> None:
+    def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Space, Qt.Key.Key_Return):
             self.chosen.emit(self.term)
         else:

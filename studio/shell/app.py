@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEvent, QObject, QTimer
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from studio.model.settings import Settings
 from studio.toolkit.theme import install_font, theme
@@ -36,7 +37,7 @@ def make_application(arguments: list[str] | None = None) -> QApplication:
 class FirstPaint(QObject):
     """Calls a function once, after a widget has been painted for the first time."""
 
-    def __init__(self, widget, then) -> None:
+    def __init__(self, widget: QWidget, then: Callable[[], object]) -> None:
         super().__init__(widget)
         self._widget, self._then = widget, then
         widget.installEventFilter(self)

@@ -108,7 +108,9 @@ class StudioWindow(QMainWindow):
         self._autosave.start()
         self.show_step(self.project.step)
 
-    def add_dock(self, name: str, title: str, widget: QWidget, area) -> QDockWidget:
+    def add_dock(
+        self, name: str, title: str, widget: QWidget, area: Qt.DockWidgetArea
+    ) -> QDockWidget:
         """A dock whose place and visibility are remembered by `name`."""
         dock = QDockWidget(title, self)
         dock.setObjectName(name)

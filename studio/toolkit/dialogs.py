@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QKeyEvent
 from PySide6.QtWidgets import QDialog, QFrame, QLabel, QPlainTextEdit, QWidget
 
 from studio.engine import Failure
@@ -85,14 +86,20 @@ class Banner(QFrame):
             self.details, margin=8,
         ))  # fmt: skip
         self.layout().itemAt(0).layout().setStretch(1, 1)  # type: ignore[union-attr]
-        self._on_click = lambda: None
+        self._on_click: Callable[[], object] = lambda: None
         self._copyable = ""
         self._timer = QTimer(self, singleShot=True, interval=BANNER_MS)
         self._timer.timeout.connect(self.dismiss)
         self.hide()
 
     def say(
-        self, level: str, text: str, *, details: str = "", action: str = "", on_action=None
+        self,
+        level: str,
+        text: str,
+        *,
+        details: str = "",
+        action: str = "",
+        on_action: Callable[[], object] | None = None,
     ) -> None:
         """Show a message; "good" ones leave by themselves.
 
@@ -120,7 +127,13 @@ class Banner(QFrame):
             self._timer.stop()
         self.show()
 
-    def say_failure(self, failure: Failure, *, action: str = "", on_action=None) -> None:
+    def say_failure(
+        self,
+        failure: Failure,
+        *,
+        action: str = "",
+        on_action: Callable[[], object] | None = None,
+    ) -> None:
         self.say("bad", failure.one_line(), details=failure.trace, action=action,
                  on_action=on_action)  # fmt: skip
 
@@ -139,7 +152,7 @@ class Banner(QFrame):
         self.hide()
         self._on_click()
 
-    def keyPressEvent(self, event) -> None:
+    def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:
             self.dismiss()
         else:

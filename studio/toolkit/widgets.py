@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
@@ -25,6 +26,7 @@ from PySide6.QtWidgets import (
 from studio.toolkit.theme import icon, theme
 
 GAP = 8
+BoxLayout = TypeVar("BoxLayout", QHBoxLayout, QVBoxLayout)
 
 
 def row(*items: QWidget | QLayout | int | None, margin: int = 0, gap: int = GAP) -> QHBoxLayout:
@@ -37,7 +39,7 @@ def column(*items: QWidget | QLayout | int | None, margin: int = 0, gap: int = G
     return _fill(QVBoxLayout(), items, margin, gap)
 
 
-def _fill(layout, items: Iterable, margin: int, gap: int):
+def _fill(layout: BoxLayout, items: Iterable, margin: int, gap: int) -> BoxLayout:
     layout.setContentsMargins(margin, margin, margin, margin)
     layout.setSpacing(gap)
     for item in items:

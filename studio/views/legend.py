@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QMouseEvent
+from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QLabel
 
 from studio.toolkit.theme import theme
@@ -31,6 +31,6 @@ class LegendEntry(QLabel):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         self.switched.emit(self._term, not self._shown)
 
-    def keyPressEvent(self, event) -> None:
+    def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Space, Qt.Key.Key_Return):
             self.switched.emit(self._term, not self._shown)

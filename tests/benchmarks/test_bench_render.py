@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from self6d.benchmarks.render import bench_render, bumpy_sphere, scene, table
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 
 pytestmark = pytest.mark.alone
 

@@ -14,7 +14,7 @@ from self6d.datasets.base import FrameKey
 from self6d.errors import InputError
 from self6d.evaluation import Prediction
 from self6d.geometry import Camera, Pose
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 from self6d.scene import Frame, GroundTruth, ObjectModel, Symmetry
 
 CAMERA = Camera(np.array([[120.0, 0, 64], [0, 120, 48], [0, 0, 1]]), 128, 96)

@@ -11,7 +11,7 @@ from self6d.evaluation import Prediction, evaluate
 from self6d.evaluation.cropped import evaluate_cropped
 from self6d.evaluation.masks import projected_box, visible_masks
 from self6d.geometry import Pose
-from self6d.render import pack_models
+from self6d.rendering import pack_models
 from self6d.scene import GroundTruth
 
 

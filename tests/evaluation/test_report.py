@@ -13,7 +13,7 @@ from self6d.errors import InputError
 from self6d.evaluation import Report, evaluate, read_bop_results, write_bop_results
 from self6d.evaluation.figures import PALETTE, curve_figure, overlay
 from self6d.evaluation.html import write_html
-from self6d.render import pack_models
+from self6d.rendering import pack_models
 
 
 @pytest.fixture

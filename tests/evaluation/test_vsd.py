@@ -5,7 +5,7 @@ import pytest
 
 from self6d.evaluation.vsd import vsd
 from self6d.geometry import Camera
-from self6d.render import pack_models
+from self6d.rendering import pack_models
 from self6d.scene import ObjectModel
 
 # a plate 0.2 m wide and high at 1 m with focal length 100 covers 20 x 20 pixels

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from self6d.benchmarks.render import bumpy_sphere
-from self6d.render import Shading, available_backends, pack_models, render
+from self6d.rendering import Shading, available_backends, pack_models, render
 
 spec = importlib.util.spec_from_file_location(
     "render_kit", Path(__file__).parent.parent / "render" / "conftest.py"
@@ -198,7 +198,7 @@ def test_memory_of_a_large_batch():
 def test_agrees_with_kaolin(monkeypatch):
     if (reason := available_backends()["kaolin"]) is not None:
         pytest.skip(reason)
-    from self6d.render import kaolin_backend
+    from self6d.rendering import kaolin_backend
 
     monkeypatch.setattr(kaolin_backend, "KNUM", 400)
     packed = pack_models([bumpy_sphere(1280), kit.random_mesh(40, 0)], "cuda")

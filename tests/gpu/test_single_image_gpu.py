@@ -7,7 +7,7 @@ from self6d.benchmarks.render import bumpy_sphere
 from self6d.geometry import axis_angle_to_matrix
 from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.refinement.optimizer import OptimizeConfig, optimise_poses
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 
 pytestmark = pytest.mark.gpu
 

@@ -12,7 +12,7 @@ from self6d.datasets.base import FrameKey
 from self6d.engine.finite import finite_step
 from self6d.geometry import Camera, axis_angle_to_matrix, random_rotations
 from self6d.network import NetworkConfig, PoseNetwork
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 from self6d.scene import Frame
 from self6d.scene.batch import FrameBatch
 from self6d.stage2.labelled import labelled_batch

@@ -9,7 +9,7 @@ import torch
 from self6d.geometry import axis_angle_to_matrix
 from self6d.losses.objective import TERMS, LossConfig, SelfSupervision
 from self6d.losses.perceptual import default_weights
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 from self6d.scene import ObjectModel
 
 SIZE = (40, 40)

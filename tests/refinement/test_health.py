@@ -15,7 +15,7 @@ from self6d.refinement.health import (
     flipped_against_neighbours,
     judge_poses,
 )
-from self6d.render.rendering import Rendering
+from self6d.rendering.result import Rendering
 
 OBJECTIVE = SelfSupervision(LossConfig(perceptual=0.0, ms_ssim=0.0))
 

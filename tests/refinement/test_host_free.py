@@ -19,8 +19,8 @@ from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.losses.perceptual import default_weights
 from self6d.refinement import optimizer as single_image
 from self6d.refinement.optimizer import OptimizeConfig, PoseOptimiser
-from self6d.render import pack_models
-from self6d.render.rendering import Rendering
+from self6d.rendering import pack_models
+from self6d.rendering.result import Rendering
 
 SIDE, STARTS = 64, 2
 PAPER = LossConfig(perceptual=0.15 if default_weights() is not None else 0.0, points=128)

@@ -16,7 +16,7 @@ from self6d.refinement.regions import (
     square_boxes,
     union_boxes,
 )
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 
 MODELS = pack_models([block()])
 K = torch.tensor([[[300.0, 0, 100], [0, 320.0, 80], [0, 0, 1]]])

@@ -18,7 +18,7 @@ from self6d.refinement.pose_search import SearchConfig, agreement, search_around
 from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, square_boxes
 from self6d.refinement.start_mask import mask_from_pose, surface_distance
 from self6d.refinement.starts import half_turns, make_starts, plausible_starts
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 
 SIZE = 64
 MODELS = pack_models([block()])

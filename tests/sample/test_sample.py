@@ -10,7 +10,7 @@ import torch
 
 from self6d.datasets import load_models, open_dataset, upper_bound_truth
 from self6d.errors import InputError
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 from self6d.sample.models import make_sample_models
 from self6d.sample.sample import make_sample, models_folder
 

@@ -6,7 +6,7 @@ import pytest
 import stage2_scene as stage2
 import torch
 
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 from self6d.scene.batch import FrameBatch
 from self6d.stage2.camera_augmentation import CameraAugmentation
 

@@ -4,7 +4,7 @@ import pytest
 import stage2_scene as stage2
 import torch
 
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 from self6d.scene.batch import FrameBatch
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_augmentation import OCCLUDER_SIDES, blurred, occluders, varied_batch

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from self6d.errors import InputError
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 from self6d.scene.batch import LabelledBatch
 from self6d.synthesis import SceneMaker, SynthesisConfig, default_camera
 from self6d.synthesis.config import scaled_camera

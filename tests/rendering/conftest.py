@@ -10,7 +10,7 @@ import torch
 
 from self6d.benchmarks.render import bumpy_sphere
 from self6d.geometry import random_rotations
-from self6d.render import Shading, pack_models, render
+from self6d.rendering import Shading, pack_models, render
 from self6d.scene import ObjectModel
 
 

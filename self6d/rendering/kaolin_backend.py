@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from self6d.errors import InputError
-from self6d.render.job import RenderJob
-from self6d.render.rendering import Rendering
+from self6d.rendering.job import RenderJob
+from self6d.rendering.result import Rendering
 
 KNUM = 30  # kaolin's own default
 

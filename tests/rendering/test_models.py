@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from self6d.errors import InputError
-from self6d.render import pack_models, render
+from self6d.rendering import pack_models, render
 
 SQUARE = ([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], [[0, 1, 2], [0, 2, 3]])
 # v upwards: the image's top row (y = -1) has v = 1

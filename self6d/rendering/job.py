@@ -7,8 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from self6d.render.models import PackedModels
-from self6d.render.rendering import Rendering
+from self6d.rendering.models import PackedModels
+from self6d.rendering.result import Rendering
 
 
 @dataclass(eq=False, slots=True)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from self6d.geometry import pixel_centres, transform
-from self6d.render.job import RenderJob
-from self6d.render.rendering import Rendering
-from self6d.render.shading import CREASE_COS
+from self6d.rendering.job import RenderJob
+from self6d.rendering.result import Rendering
+from self6d.rendering.shading import CREASE_COS
 
 PAIRS = 1 << 21  # pixel-face pairs held at once
 FLOOR = 1e-12  # least d2 * sigma_inv: log(1 - exp(-x)) and its gradient stay finite

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from self6d.errors import InputError
-from self6d.render.cuda.nvrtc import Arguments, Kernels
-from self6d.render.job import RenderJob
-from self6d.render.rendering import Rendering
+from self6d.rendering.cuda.nvrtc import Arguments, Kernels
+from self6d.rendering.job import RenderJob
+from self6d.rendering.result import Rendering
 
 BLOCK = 256  # as in the kernels
 NAMES = (
@@ -63,7 +63,7 @@ def render_cuda(job: RenderJob) -> Rendering:
 @cache
 def source() -> str:
     """The kernels' source text."""
-    folder = files("self6d.render.cuda") / "kernels"
+    folder = files("self6d.rendering.cuda") / "kernels"
     parts = ("geometry.cu", "visibility.cu", "shade.cu", "soft.cu", "backward.cu")
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in parts)
 

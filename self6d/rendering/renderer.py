@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from self6d.errors import InputError, MissingDependencyError
-from self6d.render.job import Backend, RenderJob
-from self6d.render.models import PackedModels
-from self6d.render.rendering import Rendering
-from self6d.render.shading import Shading
+from self6d.rendering.job import Backend, RenderJob
+from self6d.rendering.models import PackedModels
+from self6d.rendering.result import Rendering
+from self6d.rendering.shading import Shading
 
 # name -> (module, function); a module's `unavailable()` says in one line why it cannot be used
 BACKENDS = {
-    "reference": ("self6d.render.reference", "render_reference"),
-    "cpu": ("self6d.render.cpu.backend", "render_cpu"),
-    "cuda": ("self6d.render.cuda.backend", "render_cuda"),
-    "kaolin": ("self6d.render.kaolin_backend", "render_kaolin"),
+    "reference": ("self6d.rendering.reference", "render_reference"),
+    "cpu": ("self6d.rendering.cpu.backend", "render_cpu"),
+    "cuda": ("self6d.rendering.cuda.backend", "render_cuda"),
+    "kaolin": ("self6d.rendering.kaolin_backend", "render_kaolin"),
 }
 _loaded: dict[str, Backend] = {}
 

@@ -26,11 +26,11 @@ import torch
 from self6d import __version__
 from self6d.config import from_dict, to_dict
 from self6d.errors import CheckpointError, InputError, StorageError
-from self6d.export.program import export_program, require_onnx, save_onnx
 from self6d.files import read_bytes, read_json
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.network.captured import CapturedForward
+from self6d.packaging.program import export_program, require_onnx, save_onnx
 from self6d.paths import resource
 from self6d.runs.folder import RunFolder, versions
 from self6d.runs.load_network import TrainedNetwork, load_network

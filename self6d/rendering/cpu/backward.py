@@ -18,9 +18,9 @@ from __future__ import annotations
 import numpy as np
 
 from self6d.numba_tools import jit, u64
-from self6d.render.cpu.forward import face_normal, texture_level, trilinear_all
-from self6d.render.cpu.kernels import LANES, screen_barycentrics
-from self6d.render.cpu.soft import find_uncovered, soft_box, soften_backward
+from self6d.rendering.cpu.forward import face_normal, texture_level, trilinear_all
+from self6d.rendering.cpu.kernels import LANES, screen_barycentrics
+from self6d.rendering.cpu.soft import find_uncovered, soft_box, soften_backward
 
 SUMS = 12  # s (3), A (9, row-major)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from self6d.render import render
+from self6d.rendering import render
 
 EYE = torch.eye(3)[None]
 FAST = ("reference", "cpu")

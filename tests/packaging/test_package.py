@@ -16,10 +16,10 @@ import torch
 
 from self6d.datasets import load_models
 from self6d.errors import CheckpointError, InputError, MissingDependencyError
-from self6d.export import export_run, load_package, program
-from self6d.export.program import OUTPUTS
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
+from self6d.packaging import export_run, load_package, program
+from self6d.packaging.program import OUTPUTS
 from self6d.runs import checkpoint
 from self6d.runs.folder import RunFolder
 from self6d.runs.models_copy import save_models

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from self6d.geometry import backproject
-from self6d.render import render
-from self6d.render.reference import FLOOR
+from self6d.rendering import render
+from self6d.rendering.reference import FLOOR
 
 EYE = torch.eye(3)[None]
 

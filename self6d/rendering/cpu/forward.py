@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from self6d.numba_tools import jit, u64
-from self6d.render.cpu.kernels import LANES, rasterise, screen_barycentrics
-from self6d.render.cpu.soft import soften
-from self6d.render.shading import CREASE_COS
+from self6d.rendering.cpu.kernels import LANES, rasterise, screen_barycentrics
+from self6d.rendering.cpu.soft import soften
+from self6d.rendering.shading import CREASE_COS
 
 
 @jit

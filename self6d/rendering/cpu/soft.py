@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from self6d.numba_tools import jit, u64, vector
-from self6d.render.cpu.kernels import LANES
+from self6d.rendering.cpu.kernels import LANES
 
 f32 = np.float32
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from self6d.errors import InputError
-from self6d.render.cpu.backward import SUMS, backward_band
-from self6d.render.cpu.forward import forward_band
-from self6d.render.cpu.kernels import BAND, LANES, prepare
-from self6d.render.job import RenderJob
-from self6d.render.models import PackedModels
-from self6d.render.rendering import Rendering
+from self6d.rendering.cpu.backward import SUMS, backward_band
+from self6d.rendering.cpu.forward import forward_band
+from self6d.rendering.cpu.kernels import BAND, LANES, prepare
+from self6d.rendering.job import RenderJob
+from self6d.rendering.models import PackedModels
+from self6d.rendering.result import Rendering
 from self6d.workers import run_parallel
 
 GROUPS = 4  # buffers for gradients of vertices and colours: fixed, so sums are the same everywhere

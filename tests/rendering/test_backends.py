@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from self6d.errors import InputError, MissingDependencyError
-from self6d.render import Shading, available_backends, get_backend, render
+from self6d.rendering import Shading, available_backends, get_backend, render
 from self6d.workers import run_parallel
 
 CASES = {

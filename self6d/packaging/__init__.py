@@ -1,7 +1,7 @@
 """Trained networks for use elsewhere: a folder that stands alone, ONNX, torch.export."""
 
-from self6d.export.package import PoseEstimate, PosePredictor, export_run, load_package
-from self6d.export.program import export_program, save_onnx
+from self6d.packaging.package import PoseEstimate, PosePredictor, export_run, load_package
+from self6d.packaging.program import export_program, save_onnx
 
 __all__ = [
     "PoseEstimate",
