@@ -81,6 +81,10 @@ def open_dataset(path: str | Path, kind: str = "auto") -> Recording:
 
     Raises:
         InputError: nothing there, nothing recognised, or the recording is damaged.
+
+    >>> dataset = open_dataset(recording)
+    >>> dataset.kind, dataset.frame(0).rgb.shape
+    ('bop', (96, 128, 3))
     """
     path = Path(path)
     forget_notes()

@@ -61,6 +61,10 @@ def adapt(
 
     Raises:
         Self6DError: see `run_task`; InputError for data, models, configuration.
+
+    >>> run = adapt(recording, None, out / "stage1", out / "adapted", steps=1, overrides=small_2)
+    >>> run.status, "trust" in run.result
+    ('done', True)
     """
     from self6d.stage2.task import SelfSupTask
 

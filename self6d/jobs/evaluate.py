@@ -66,6 +66,10 @@ def evaluate(
     Raises:
         InputError: no labels, unknown split, unreadable data.
         CheckpointError: a run without an intact checkpoint.
+
+    >>> report = evaluate(recording, None, [out / "stage1", out / "adapted"])
+    >>> [result.label for result in report.results]
+    ['stage1', 'adapted']
     """
     for file in (html_path, bop_path):
         if file is not None and file.exists():

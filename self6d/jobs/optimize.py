@@ -69,6 +69,12 @@ def optimize(
 
     Raises:
         InputError: neither start is given, or the network does not find the object.
+
+    >>> found = optimize(
+    ...     recording, None, 0, 1, init=Pose(np.eye(3), [0, 0, 0.5]), steps=2, overrides=small_2
+    ... )
+    >>> len(found["t_m2c"]), len(found["trajectory"]["t_m2c"])  # before both steps, and at the end
+    (3, 3)
     """
     if (from_run is None) == (init is None):
         raise InputError("one start is needed", remedy="Give either --from RUN or --init FILE.")

@@ -52,6 +52,10 @@ def predict(
     Returns:
         rows of {"image", "scene_id", "image_id", "object", "object_id", "score", "R_m2c",
         "t_m2c" (metres), "quaternion_wxyz"}.
+
+    >>> rows = predict(recording, out / "adapted", score_threshold=0.0)
+    >>> len(rows[0]["t_m2c"]), len(rows[0]["quaternion_wxyz"])
+    (3, 4)
     """
     device = resolve_device(device)
     trained = load_network(from_run, device=device, views=views)

@@ -63,6 +63,10 @@ def train(
 
     Raises:
         Self6DError: see `run_task`; InputError for models, camera, configuration.
+
+    >>> run = train(recording / "models", out / "stage1", preset="tiny", steps=2, overrides=small)
+    >>> run.status
+    'done'
     """
     from self6d.stage1.task import SyntheticTask
 

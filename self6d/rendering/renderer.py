@@ -75,6 +75,12 @@ def render(
     Raises:
         InputError: shapes, dtypes or devices that do not fit.
         MissingDependencyError: the backend asked for cannot run here.
+
+    >>> models = pack_models(load_models(recording / "models"))
+    >>> K = torch.tensor([[100.0, 0, 40], [0, 100.0, 30], [0, 0, 1]])
+    >>> view = render(torch.eye(3)[None], torch.tensor([[0.0, 0, 0.5]]), K, models, (60, 80))
+    >>> view.rgb.shape, view.depth_m.shape
+    (torch.Size([1, 3, 60, 80]), torch.Size([1, 60, 80]))
     """
     job = _checked(
         R, t, K, models, size, object_index, shading, soft_mask, sigma_inv, box, near_m,

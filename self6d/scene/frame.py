@@ -22,6 +22,10 @@ class Frame:
         scene_id: BOP scene number; 0 for a plain folder.
         image_id: BOP image number, or the index in a plain folder.
         name: short text that identifies the frame to a person.
+
+    >>> camera = Camera([[100, 0, 40], [0, 100, 30], [0, 0, 1]], 80, 60)
+    >>> Frame(np.zeros((60, 80, 3), np.uint8), None, camera, name="dark").camera.size
+    (60, 80)
     """
 
     rgb: np.ndarray

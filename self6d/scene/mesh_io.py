@@ -85,6 +85,9 @@ def load_models(source: str | Path | Sequence[str | Path], unit: str = "auto") -
 
     Raises:
         InputError: no mesh there, or one that cannot be read.
+
+    >>> [model.object_id for model in load_models(recording / "models")]
+    [1, 2, 3]
     """
     if isinstance(source, (str, Path)):
         root = Path(source)
