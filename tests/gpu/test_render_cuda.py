@@ -11,7 +11,7 @@ from self6d.benchmarks.render import bumpy_sphere
 from self6d.rendering import Shading, available_backends, pack_models, render
 
 spec = importlib.util.spec_from_file_location(
-    "render_kit", Path(__file__).parent.parent / "render" / "conftest.py"
+    "render_kit", Path(__file__).parent.parent / "rendering" / "conftest.py"
 )
 kit = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(kit)

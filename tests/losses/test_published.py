@@ -12,7 +12,7 @@ from self6d.losses.ms_ssim import ms_ssim_to, scale_statistics
 from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.losses.perceptual import AlexNetFeatures, default_weights, perceptual_loss
 from self6d.losses.published import PublishedPerceptual, published_ms_ssim
-from self6d.render.rendering import Rendering
+from self6d.rendering.result import Rendering
 
 N, SIDE = 2, 96
 IMAGE_TERMS = LossConfig(mask=0.0, ab=0.0, geometry=0.0)
