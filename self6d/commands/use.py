@@ -123,7 +123,10 @@ def predict(
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
-    onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Also write ONNX.")] = True,
+    onnx: Annotated[
+        bool | None,
+        typer.Option("--onnx/--no-onnx", help="Also write ONNX (default: where it is installed)."),
+    ] = None,
     program: Annotated[
         bool, typer.Option("--program", help="Also write a torch.export program.")
     ] = False,
@@ -141,6 +144,14 @@ def export(
         typer.echo(str(jobs.slim(run, to).path))
         return
 
+    if onnx is None:
+        from self6d.export.program import missing_for_onnx
+
+        missing = missing_for_onnx()
+        onnx = not missing
+        if missing:
+            install = 'pip install "self6d-studio[onnx]"'
+            typer.echo(f"without model.onnx: {', '.join(missing)} missing ({install})", err=True)
     for path in jobs.export(run, to, onnx=onnx, program=program, views=views):
         typer.echo(str(path))
 
@@ -156,10 +167,11 @@ def launch(
 
     from self6d.errors import MissingDependencyError
 
-    missing = [n for n in ("studio", "PySide6", "pyqtgraph", "vispy") if not _found(n)]
+    missing = [n for n in ("studio", "PySide6", "pyqtgraph", "vispy", "lucide") if not _found(n)]
     if missing:
         raise MissingDependencyError(
-            f"the window needs {', '.join(missing)}", remedy="Install: pip install self6d-studio."
+            f"the window needs {', '.join(missing)}",
+            remedy='Install it: pip install "self6d-studio[studio]".',
         )
     sys.argv = ["self6d-studio launch", *([str(data)] if data else [])]
     runpy.run_module("studio", run_name="__main__", alter_sys=True)

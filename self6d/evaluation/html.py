@@ -64,6 +64,7 @@ def write_html(
         f"<h1>{escape(title)}</h1><p>{escape(report.caption())}</p>",
         f"<p><strong>{escape(report.change())}</strong></p>" if report.change() else "",
         _table(report),
+        *(f"<p>{escape(remark)}</p>" for remark in report.remarks()),
         "<p>Shares are per cent. ADD-S is used for symmetric objects. Medians count a miss as "
         "infinitely wrong.</p>",
         "<h2>Errors</h2>",

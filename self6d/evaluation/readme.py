@@ -55,7 +55,7 @@ def rows_of(report: dict[str, Any], labels: Sequence[str]) -> list[dict[str, Any
     Args:
         report: the parsed file. labels: what to call its runs, in order.
     """
-    runs = list(zip(labels, report["runs"], strict=True))
+    runs = [(_remarked(label, r), r) for label, r in zip(labels, report["runs"], strict=True)]
     count = len(runs[0][1]["objects"])
     rows = []
     for i in range(count + (count > 1)):
@@ -76,11 +76,21 @@ def wide_rows_of(report: dict[str, Any], labels: Sequence[str]) -> list[dict[str
         recalls = {o["name"]: f"{100 * o['recall_10']:.1f}" for o in run["objects"]}
         mean = run["mean"]
         rows.append(
-            {"ADD(-S) 10 %": label, **recalls, "mean": f"{100 * mean['recall_10']:.1f}"}
+            {
+                "ADD(-S) 10 %": _remarked(label, run),
+                **recalls,
+                "mean": f"{100 * mean['recall_10']:.1f}",
+            }
             | _scores(mean, dict(list(PERCENT.items())[1:]), 100)
             | _scores(mean, PLAIN)
         )
     return rows
+
+
+def _remarked(label: str, run: dict[str, Any]) -> str:
+    """A run's name and, where it has one, the first words of its remark."""
+    remark = str(run.get("remark", "")).partition(":")[0]
+    return f"{label} ({remark})" if remark else label
 
 
 def _scores(of: dict[str, Any], columns: dict[str, str], scale: float = 1) -> dict[str, str]:

@@ -113,6 +113,10 @@ class Report:
         text = f"mean ADD(-S) recall at 10 %: {100 * before:.1f} -> {100 * after:.1f}"
         return f"{text} ({100 * (after / before - 1):+.0f} % relative)" if before else text
 
+    def remarks(self) -> list[str]:
+        """A line for each run that has one."""
+        return [f"{r.label}: {r.remark}" for r in self.results if r.remark]
+
     def caption(self) -> str:
         """What was evaluated."""
         first = self.results[0]
@@ -129,7 +133,7 @@ class Report:
         """
         columns = [c for c in self.columns if c.name in _SCREEN]
         table = Table(title=self.caption(), title_justify="left", caption_justify="left")
-        table.caption = self.change() or None
+        table.caption = "\n".join(filter(None, (self.change(), *self.remarks()))) or None
         for title in ("object", "run"):
             table.add_column(title, no_wrap=width is None)
         for title in ("n", *(c.title for c in columns)):
@@ -154,9 +158,14 @@ class Report:
         """All scores in full; shares in [0, 1], medians in degrees and millimetres."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["object", "object_id", "run", "targets", *(c.name for c in self.columns)])
+        remarks = {r.label: r.remark for r in self.results} if self.remarks() else {}
+        last = ["remark"] if remarks else []
+        writer.writerow(
+            ["object", "object_id", "run", "targets", *(c.name for c in self.columns), *last]
+        )
         for name, label, row in self.rows():
             values = [getattr(row, c.name) for c in self.columns]
+            values += [remarks[label]] if remarks else []
             writer.writerow([name, row.object_id, label, row.targets, *values])
         for method, value in self.paper():
             writer.writerow(["mean", "", f"paper: {method}", "", round(value / 100, 6)])
@@ -181,7 +190,8 @@ class Report:
             shown = "" if name == previous else _tex(name)
             lines.append(" & ".join([shown, _tex(label), *cells]) + r" \\")
             previous = name
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+        notes = [r"\par\footnotesize " + _tex(remark) for remark in self.remarks()]
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"
 
     def to_dict(self) -> dict:
         """Plain data for JSON."""

@@ -98,6 +98,7 @@ class Results:
         instances: a record a target.
         seconds_per_image: mean time of the predictor; None if unknown.
         predictions: all of them, without their masks; not part of the plain data.
+        remark: what a reader of the scores must know, such as a term that was left out.
     """
 
     label: str
@@ -108,6 +109,7 @@ class Results:
     instances: tuple[InstanceResult, ...] = field(repr=False)
     seconds_per_image: float | None = None
     predictions: tuple[Prediction, ...] = field(default=(), repr=False)
+    remark: str = ""
 
     @property
     def mean(self) -> ObjectResult:

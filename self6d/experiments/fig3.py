@@ -14,6 +14,7 @@ from self6d.datasets.splits import default_split, some_frames
 from self6d.errors import InputError
 from self6d.events import Progress
 from self6d.experiments.common import Setting, new_figure, png
+from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import changes_of, resolve_device
 from self6d.losses.objective import SelfSupervision
@@ -33,9 +34,9 @@ LABELS = ("L_self / its start", "rotation error, degrees", "translation error, m
 def run(setting: Setting, split: str | None = None, images: int = 100) -> str:
     """See `self6d.experiments.run`. Each image's curves are kept as soon as they are known."""
     device = resolve_device(setting.device)
-    config = build_config(
-        setting.preset, changes_of(setting.overrides, {"optimize.steps": setting.steps})
-    )
+    changes = changes_of(setting.overrides, {"optimize.steps": setting.steps})
+    config = build_config(setting.preset, changes)
+    remark = leave_out_of_preset(config, setting.preset, changes, setting.listener)
     dataset = open_dataset(setting.data)
     frames = some_frames(dataset, default_split(dataset, split, "eval"))
     frames = some_frames(frames, None, min(1.0, images / len(frames)))
@@ -64,7 +65,7 @@ def run(setting: Setting, split: str | None = None, images: int = 100) -> str:
             path=setting.data,
             remedy="Name a labelled split with --split, or train stage 1 longer.",
         )
-    return _finish(setting, rows)
+    return _finish(setting, rows, remark)
 
 
 def _optimise(
@@ -115,7 +116,7 @@ def _optimise(
     return rows
 
 
-def _finish(setting: Setting, rows: list[dict[str, Any]]) -> str:
+def _finish(setting: Setting, rows: list[dict[str, Any]], remark: str) -> str:
     """Medians and quartiles over all objects, step by step."""
     quartiles = {}
     for name in CURVES:
@@ -135,9 +136,9 @@ def _finish(setting: Setting, rows: list[dict[str, Any]]) -> str:
     for name, label in zip(CURVES, LABELS, strict=True):
         middle = quartiles[name][1]
         lines.append(f"{label:<24} {middle[0]:8.3f} -> {middle[-1]:8.3f}")
-    text = "\n".join(lines) + "\n"
+    text = "\n".join([*lines, remark]).rstrip() + "\n"
     record = {name: q.tolist() for name, q in quartiles.items()}
-    setting.write("fig3.json", json.dumps({"quartiles": record, "objects": rows}))
+    setting.write("fig3.json", json.dumps({"quartiles": record, "objects": rows, "remark": remark}))
     setting.write("fig3.txt", text)
     setting.write("fig3.png", png(figure))
     return text

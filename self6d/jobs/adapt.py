@@ -9,7 +9,8 @@ import torch
 from self6d.datasets import UnlabelledFrames, open_dataset
 from self6d.datasets.splits import default_split, some_frames
 from self6d.engine import distributed
-from self6d.events import Listener
+from self6d.events import Listener, Note
+from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import (
     Changes,
@@ -78,6 +79,11 @@ def adapt(
         if found is None:
             before = RunFolder.open(from_run)
             config = later_config(before, preset, changes)
+            stage = config.adapt
+            remark = leave_out_of_preset(
+                config, preset, changes, listener,
+                used=stage.self_weight > 0 or (stage.pseudo and stage.pseudo_colour),
+            )  # fmt: skip
             start = load_network(before, models=models)
             provenance = {
                 "preset": str(preset),
@@ -89,8 +95,12 @@ def adapt(
                 "from_step": start.step,
             }
             run = open_run(out, "selfsup", config, provenance, seed=seed, models=start.models)
+            if remark:
+                run.update(remark=remark)
         else:
             run, config = found
+            if run.remark and listener is not None:
+                listener(Note("warning", run.remark))
     wait_for_all(world)
     if world.rank:
         run = RunFolder.open(out)

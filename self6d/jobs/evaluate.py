@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -83,11 +84,11 @@ def evaluate(
         newest = RunFolder.open(path).latest_checkpoint() if latest else None
         trained = load_network(path, device=device, checkpoint=newest, models=models, views=views)
         for refined in (False, True)[: 1 + refine]:
-            predictor = NetworkPredictor(
-                trained.network,
-                device,
-                refine=depth_refiner(trained, path, device) if refined else None,
-            )
+            refiner, remark = None, RunFolder.open(path).remark
+            if refined:
+                refiner, left_out = depth_refiner(trained, path, device, listener)
+                remark = remark or left_out
+            predictor = NetworkPredictor(trained.network, device, refine=refiner)
             result = score_predictions(
                 dataset,
                 trained.models,
@@ -98,7 +99,7 @@ def evaluate(
                 bop=bop,
                 listener=listener,
             )
-            results.append(result)
+            results.append(replace(result, remark=remark))
             report = Report(tuple(results))  # what is there stays if the rest is interrupted
             _write_tables(report, json_path, csv_path, latex_path)
     if html_path is not None:

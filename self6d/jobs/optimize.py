@@ -16,6 +16,7 @@ from self6d.errors import InputError
 from self6d.events import Listener
 from self6d.files import read_json
 from self6d.geometry import Pose
+from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import Changes, changes_of, open_run, resolve_device
 from self6d.losses.objective import SelfSupervision
@@ -79,7 +80,9 @@ def optimize(
     if (from_run is None) == (init is None):
         raise InputError("one start is needed", remedy="Give either --from RUN or --init FILE.")
     device = resolve_device(device)
-    config = build_config(preset, changes_of(overrides, {"optimize.steps": steps}))
+    changes = changes_of(overrides, {"optimize.steps": steps})
+    config = build_config(preset, changes)
+    remark = leave_out_of_preset(config, preset, changes, listener)
     recording = open_dataset(data)
     index = recording.index(frame, scene)
     pixels = recording.frame(index)
@@ -104,6 +107,8 @@ def optimize(
     with tempfile.TemporaryDirectory() as folder:
         place_out = Path(folder) / "run" if out is None else out
         run = open_run(place_out, "single_image", config, provenance, seed=seed, models=[model])
+        if remark:
+            run.update(remark=remark)
         return run_task(task, run, config.loop, listener, control)
 
 

@@ -63,7 +63,7 @@ def predict(
         trained.network,
         device,
         score_threshold=score_threshold,
-        refine=depth_refiner(trained, from_run, device) if refine else None,
+        refine=depth_refiner(trained, from_run, device, listener)[0] if refine else None,
     )
     names = {model.object_id: model.name for model in trained.models}
     frames = _Frames(images, camera)

@@ -11,6 +11,8 @@ import torch
 from self6d.evaluation.predictions import (
     Refiner,
 )
+from self6d.events import Listener
+from self6d.jobs.absent import leave_out
 from self6d.jobs.config import build_config
 from self6d.losses.objective import SelfSupervision
 from self6d.network.outputs import Detections
@@ -24,9 +26,19 @@ from self6d.scene import Frame
 from self6d.scene.batch import FrameBatch
 
 
-def depth_refiner(trained: TrainedNetwork, run: str | Path, device: torch.device) -> Refiner:
-    """Pulls detections onto their frames with the run's [loss] and [optimize]."""
+def depth_refiner(
+    trained: TrainedNetwork,
+    run: str | Path,
+    device: torch.device,
+    listener: Listener | None = None,
+) -> tuple[Refiner, str]:
+    """Pulls detections onto their frames with the run's [loss] and [optimize].
+
+    Returns:
+        the function, and a remark for its results where the perceptual term is left out.
+    """
     config = build_config(None, base=RunFolder.open(run).config)
+    remark = leave_out(config.loss, listener)
     objective = SelfSupervision(config.loss, device)
     packed = pack_models(trained.models, device)
 
@@ -43,4 +55,4 @@ def depth_refiner(trained: TrainedNetwork, run: str | Path, device: torch.device
         )
         return replace(detections, R=refined.R, t=refined.t)
 
-    return refine
+    return refine, remark

@@ -40,6 +40,8 @@ def slim(run: str | Path, to: str | Path) -> RunFolder:
     save_models(models, made.models_path)
     made.save_checkpoint(state.step, pack({k: tree[k] for k in KEPT if k in tree}), {"slim": True})
     made.update(status="done", step=state.step, total=state.step, result=source.result)
+    if source.remark:
+        made.update(remark=source.remark)
     return made
 
 

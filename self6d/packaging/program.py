@@ -78,13 +78,18 @@ def save_onnx(program: torch.export.ExportedProgram, path: Path) -> Path:
     return path
 
 
+def missing_for_onnx() -> list[str]:
+    """Packages that writing ONNX needs and that are not installed."""
+    return [n for n in ("onnx", "onnxscript") if importlib.util.find_spec(n) is None]
+
+
 def require_onnx() -> None:
     """Raise MissingDependencyError if ONNX cannot be written here."""
-    missing = [n for n in ("onnx", "onnxscript") if importlib.util.find_spec(n) is None]
+    missing = missing_for_onnx()
     if missing:
         raise MissingDependencyError(
             f"writing ONNX needs {' and '.join(missing)}",
-            remedy="Install them: pip install self6d-studio[onnx], or export without ONNX.",
+            remedy='Install them: pip install "self6d-studio[onnx]", or export without ONNX.',
         )
 
 

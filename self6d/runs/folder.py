@@ -167,6 +167,11 @@ class RunFolder:
         return result if isinstance(result, dict) else {}
 
     @property
+    def remark(self) -> str:
+        """What whoever reads its results must know, such as a term left out; mostly empty."""
+        return str(self.info.get("remark", ""))
+
+    @property
     def models_path(self) -> Path:
         return self.path / "models"
 

@@ -172,6 +172,7 @@ class Xray:
         box: (4,) x0 y0 x1 y1, pixels of the image, of the region examined.
         centre: (3,) metres, camera frame, the point the pulls act on. diameter: metres.
         mask: (h, w) float32, the mask the sensor's side was cut with.
+        remark: which term is left out since its features are not installed; mostly empty.
     """
 
     terms: dict[str, TermPull]
@@ -179,6 +180,7 @@ class Xray:
     centre: np.ndarray
     diameter: float
     mask: np.ndarray
+    remark: str = ""
 
 
 @dataclass(frozen=True)

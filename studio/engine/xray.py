@@ -19,6 +19,7 @@ from torch import Tensor
 
 from self6d.config import from_dict
 from self6d.geometry import backproject
+from self6d.jobs.absent import leave_out
 from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.losses.target import Target
 from self6d.refinement.pose_parameters import PoseParameters
@@ -55,6 +56,7 @@ def examine(
         mask: (H, W) float or bool visible mask of the image; None finds one from depth and colour.
     """
     config = from_dict(LossConfig, weights)
+    remark = "" if "perceptual" in weights else leave_out(config)
     objective = SelfSupervision(config)
     index = torch.tensor([place])
     boxes = ModelBoxes.of(models)
@@ -97,6 +99,7 @@ def examine(
         centre=start.position[0].numpy(),
         diameter=diameter,
         mask=visible[0].numpy(),
+        remark=remark,
     )
 
 

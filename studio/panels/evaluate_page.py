@@ -88,6 +88,8 @@ class EvaluatePage(QWidget):
         scores.head.addWidget(self.export)
         scores.body.addWidget(self.hint, 1)
         scores.body.addWidget(self.table, 3)
+        self.remarks = label("", "small", wrap=True)
+        scores.body.addWidget(self.remarks)
         frames = Panel("Worst frames")
         frames.body.addWidget(self.worst_title)
         frames.body.addWidget(self.worst, 1)
@@ -196,6 +198,9 @@ class EvaluatePage(QWidget):
         self.export.setEnabled(bool(self.results))
         self.hint.setVisible(not self.results)
         self.table.setVisible(bool(self.results))
+        remarks = [f"{r['label']}: {r['remark']}" for r in self.results if r.get("remark")]
+        self.remarks.setText("\n".join(remarks))
+        self.remarks.setVisible(bool(remarks))
 
     def _on_progress(self, done_total: tuple[int, int]) -> None:
         self.progress.setRange(0, done_total[1])

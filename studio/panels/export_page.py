@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class ExportPage(QWidget):
         self.facts = label("", "muted", wrap=True)
         self.problem = label("", "muted", wrap=True)
         self.onnx = QCheckBox("Also write ONNX")
-        self.onnx.setChecked(True)
+        self.onnx.setChecked(all(map(find_spec, ("onnx", "onnxscript"))))
         self.package = button("Export package…", self._on_package, "primary")
         self.copy_button = IconButton("terminal", "Copy as command", self._on_copy)
         self.report = button("Write report…", self._on_report)

@@ -123,8 +123,9 @@ class XrayPanel(QWidget):
     def _dress(self, *_: object) -> None:
         has_pose = self.project.pose() is not None
         self.examine.setEnabled(has_pose)
-        self.note.setText(EXPLAIN if has_pose else "Choose an object that has a pose on this "
-                          "frame: predict one, or place it by hand.")  # fmt: skip
+        explain = f"{EXPLAIN}\n\n{self.xray.remark}" if self.xray is not None else EXPLAIN
+        self.note.setText(explain.strip() if has_pose else "Choose an object that has a pose on "
+                          "this frame: predict one, or place it by hand.")  # fmt: skip
 
 
 def _length(pull: TermPull) -> float:

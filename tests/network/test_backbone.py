@@ -49,7 +49,7 @@ def test_names_that_do_not_work_are_explained(name: str) -> None:
 
 @pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")
 def test_timm_is_optional() -> None:
-    with pytest.raises(MissingDependencyError, match="pip install timm"):
+    with pytest.raises(MissingDependencyError, match=r"self6d-studio\[pretrained\]"):
         Backbone("timm/resnet18")
 
 
