@@ -53,7 +53,7 @@ class World:
             count = _store().add("announced", 1)
             _store().set(f"go/{count}", "end" if step is None else str(step))
 
-    def heed(self, count: int) -> int | None:
+    def wait_for_step(self, count: int) -> int | None:
         """Other ranks: wait for announcement `count` (from 1); the step, or None to end."""
         key = f"go/{count}"
         _store().wait([key], PAUSE_MAX)

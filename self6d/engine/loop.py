@@ -120,9 +120,12 @@ class _Runner:
             self.reporter.status("running", step=self.step, total=total, error=None)
             reason = self._loop()
             self._collect()
-            self._save(judge=True)  # a run that is stopped for good offers its best as well
+            # one stopped for good offers its best as well; one that goes on must end as if whole
+            self._save(judge=True, provisional=reason == "stopped")
             self._previews(always=True)
+            ended = getattr(self.task, "stop_reason", None) if reason == "done" else None
             result = {"reason": reason, "step": self.step, **self.task.result()}
+            result |= {} if ended is None else {"ended": ended}
             self.reporter.finish(Finished(self.step, reason, result), step=self.step)
             return result
         except BaseException as error:
@@ -134,7 +137,7 @@ class _Runner:
     def _loop(self) -> str:
         if self.step == 0 and hasattr(self.task, "score"):
             self._save(judge=True)  # the start may turn out to be the best
-        while self.step < self.task.total_steps:  # which a task may lower to end early
+        while self.step < self.task.total_steps:
             started = time.monotonic()
             if not self._obey():
                 return "stopped"
@@ -151,6 +154,10 @@ class _Runner:
             total = self.task.total_steps
             left = self.time_left.estimate(total - self.step)
             self.reporter.progress(Progress(self.step, total, left, self.task.name))
+            ended = getattr(self.task, "stop_reason", None)
+            if ended is not None:
+                self.reporter.emit(Note("info", f"ended at step {self.step}: {ended}", self.step))
+                break
         return "done"
 
     def _obey(self) -> bool:
@@ -235,8 +242,11 @@ class _Runner:
             self._collect()
             self._save(judge=True)
 
-    def _save(self, judge: bool = False) -> None:
-        """Write a checkpoint unless this step has one; `judge` whether it is the best so far."""
+    def _save(self, judge: bool = False, provisional: bool = False) -> None:
+        """Write a checkpoint unless this step has one; `judge` whether it is the best so far.
+
+        `provisional`: only until the run goes on, so that stops never change what comes out.
+        """
         if self.saved_step == self.step:
             return
         run, reporter = self.run_folder, self.reporter
@@ -247,7 +257,7 @@ class _Runner:
         best = judge and self._is_best()
         if best:
             score = float(self.task.score())  # type: ignore[attr-defined]
-            reporter.patiently(lambda: run.mark_best(path, score))
+            reporter.patiently(lambda: run.mark_best(path, score, provisional))
         run.prune(self.loop.keep_last)
         self.saved_step, self.saved_at = self.step, time.monotonic()
         reporter.emit(CheckpointSaved(self.step, str(path), best))
@@ -257,7 +267,8 @@ class _Runner:
         if score is None:
             return False
         best = self.run_folder.best_score()
-        return best is None or score >= best  # of equals the longer trained one
+        newest = getattr(self.task, "newest_is_best", False)
+        return newest or best is None or score >= best  # of equals the longer trained one
 
     def _previews_if_due(self) -> None:
         if self.step % self.loop.preview_every == 0 and time.monotonic() >= self.preview_not_before:
@@ -283,6 +294,7 @@ class _Runner:
         path = self.run_folder.latest_checkpoint()
         if path is None:
             return
+        self.run_folder.settle_best()
         checkpoint = self.run_folder.load_checkpoint(path)
         with checkpoint_fits(path):
             self.task.load_state_dict(checkpoint.state())

@@ -10,8 +10,11 @@ from self6d.events import Preview
 class Task(Protocol):
     """One job. All randomness of a step comes from (seed, step), see `self6d.rng`.
 
-    A task may also have `score() -> float | None`: higher is better, judged without labels; the
-    loop asks at each checkpoint and keeps the best one.
+    A task may also have
+
+    - `score() -> float | None`, asked at each checkpoint: higher is better, None is no candidate.
+      The highest is named best or, where the task says `newest_is_best`, the newest candidate.
+    - `stop_reason: str | None`, asked after each step: the loop ends the run with it.
     """
 
     name: str

@@ -120,14 +120,14 @@ def flipped_against_neighbours(
 
 
 @dataclass
-class Guard:
+class HealthMonitor:
     """Watches a run's health: stops what collapses, ends what no longer improves.
 
     Attributes:
         collapse: share of the best health so far below which a run has collapsed; likewise when
             the depth gap is `DRIFT` times the smallest so far, and more than sensor noise wider.
         patience: checks without a new best after which a run may end; 0: never.
-        strikes: checks in a row below the limit that count as a collapse.
+        strikes: checks in a row below the limit that count as a collapse; `low` counts them.
     """
 
     collapse: float = 0.5
@@ -139,8 +139,8 @@ class Guard:
     stale: int = 0
     history: list[float] = field(default_factory=list)
 
-    def check(self, health: float, step: int, gap_m: float = math.nan) -> bool:
-        """Take in a health value (higher is better); True: it no longer improves.
+    def check(self, health: float, step: int, gap_m: float = math.nan) -> str | None:
+        """Take in a health value (higher is better); a reason to end the run, or None.
 
         Args:
             gap_m: median of `depth_gaps`, metres; NaN is no evidence.
@@ -163,7 +163,9 @@ class Guard:
         self.stale = 0 if health > self.best else self.stale + 1
         self.best = max(self.best, health)
         self.nearest_m = min(self.nearest_m, gap_m)  # NaN is never less
-        return bool(self.patience) and self.stale >= self.patience
+        if self.patience and self.stale >= self.patience:
+            return f"health no longer improves ({self.stale} checks without a new best)"
+        return None
 
     def state(self) -> dict[str, object]:
         """For a checkpoint."""

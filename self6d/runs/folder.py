@@ -227,15 +227,33 @@ class RunFolder:
         }
         return ckpt.save_checkpoint(self.checkpoints_path, step, state, about)
 
-    def mark_best(self, checkpoint: Path, score: float) -> None:
-        """Name the best checkpoint so far; it is kept."""
-        record = {"file": checkpoint.name, "score": score}
-        atomic_write(self.checkpoints_path / "best.json", json.dumps(record).encode())
+    def mark_best(self, checkpoint: Path, score: float, provisional: bool = False) -> None:
+        """Name the best checkpoint so far; it is kept.
+
+        Args:
+            provisional: `settle_best` brings back the one named before, which is kept as well.
+        """
+        record: dict[str, Any] = {"file": checkpoint.name, "score": score}
+        if provisional:
+            record["before"] = self._record()
+        self._write_best(record)
+
+    def settle_best(self) -> None:
+        """Take back a provisional best."""
+        record = self._record()
+        if record is None or "before" not in record:
+            return
+        if record["before"] is None:
+            (self.checkpoints_path / "best.json").unlink(missing_ok=True)
+        else:
+            self._write_best(record["before"])
 
     def prune(self, keep_last: int) -> None:
         """Delete old checkpoints, the best never."""
-        best = self._best()
-        ckpt.prune(self.checkpoints_path, keep_last, {best[0]} if best else set())
+        record = self._record()
+        named = [record, record.get("before")] if record else []
+        kept = {best[0] for best in map(self._best, named) if best is not None}
+        ckpt.prune(self.checkpoints_path, keep_last, kept)
 
     def latest_checkpoint(self) -> Path | None:
         """The newest checkpoint that is intact."""
@@ -243,13 +261,13 @@ class RunFolder:
 
     def best_checkpoint(self) -> Path | None:
         """The checkpoint named best if it is intact, else the newest."""
-        best = self._best()
+        best = self._best(self._record())
         if best is not None and ckpt.is_intact(best[0]):
             return best[0]
         return self.latest_checkpoint()
 
     def best_score(self) -> float | None:
-        best = self._best()
+        best = self._best(self._record())
         return best[1] if best else None
 
     def load_checkpoint(
@@ -286,11 +304,22 @@ class RunFolder:
         """All scalars by name: steps and values; see `event_log.read_curves`."""
         return event_log.read_curves(self.events_path)
 
-    def _best(self) -> tuple[Path, float] | None:
+    def _record(self) -> dict[str, Any] | None:
+        """best.json; None where there is none, or it cannot be read."""
         try:
             record = json.loads((self.checkpoints_path / "best.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return record if isinstance(record, dict) else None
+
+    def _write_best(self, record: dict[str, Any]) -> None:
+        atomic_write(self.checkpoints_path / "best.json", json.dumps(record).encode())
+
+    def _best(self, record: Any) -> tuple[Path, float] | None:
+        """The checkpoint that a record names, and its score; None where it is not there."""
+        try:
             name, score = str(record["file"]), float(record["score"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return None
         path = self.checkpoints_path / Path(name).name  # never outside the folder
         return (path, score) if path.exists() else None

@@ -22,7 +22,7 @@ from self6d.losses.supervised import pose_loss
 from self6d.network import PoseNetwork
 from self6d.network.outputs import Detections
 from self6d.network.roi import jitter_boxes
-from self6d.refinement.health import Guard
+from self6d.refinement.health import HealthMonitor
 from self6d.refinement.optimizer import OptimizeConfig
 from self6d.refinement.refine import observe_detections
 from self6d.rendering import pack_models, render
@@ -62,6 +62,7 @@ class SelfSupTask:
     """
 
     name = "adapt"
+    newest_is_best = True
 
     def __init__(
         self,
@@ -121,7 +122,8 @@ class SelfSupTask:
             self.maker = SceneMaker(
                 models, camera, replace(small, height=camera.height), self.device
             )
-        self.guard = Guard(config.collapse, config.patience)
+        self.monitor = HealthMonitor(config.collapse, config.patience)
+        self.stop_reason: str | None = None
         self._step = 0
 
     def _frozen_for_self_loss(self) -> list[Tensor]:
@@ -288,13 +290,18 @@ class SelfSupTask:
         if self.world.rank or step % self.config.health_every:
             return {}
         values = self.teacher.health(step)
-        if self.guard.check(values["trust"], step, values.get("depth_gap_m", math.nan)):
-            self.total_steps = step + 1  # no longer improving
+        gap_m = values.get("depth_gap_m", math.nan)
+        self.stop_reason = self.monitor.check(values["trust"], step, gap_m)
+        values = {**values, "strikes": float(self.monitor.low)}
         return {f"health/{name}": value for name, value in values.items()}
 
-    def score(self) -> float:
-        """Trust of the teacher's poses: the best checkpoint is chosen by it, without labels."""
-        return self.teacher.health(self._step)["trust"]
+    def score(self) -> float | None:
+        """Trust of the teacher's poses; None, no candidate for the best checkpoint, where it fell.
+
+        Differences of trust say nothing about recall as long as nothing collapses (docs/results.md)
+        so the averaged weights of the newest candidate are taken, see `newest_is_best`.
+        """
+        return None if self.monitor.low else self.teacher.health(self._step)["trust"]
 
     def previews(self, step: int) -> list[Preview]:
         """The teacher's poses on up to three probe frames."""
@@ -321,7 +328,7 @@ class SelfSupTask:
                 "trained": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "teacher": self.teacher.state(),
-                "guard": self.guard.state(),
+                "monitor": self.monitor.state(),
                 "network_config": asdict(self.network.config),
                 "object_ids": list(self.network.object_ids),
                 "camera": camera,
@@ -337,7 +344,7 @@ class SelfSupTask:
         self.network.load_state_dict(tree["trained"])
         checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
         self.teacher.load(tree["teacher"])
-        self.guard.load(tree["guard"])
+        self.monitor.load(tree["monitor"])
         self.batch_size, self._step = tree["batch_size"], tree["step"]
 
     def result(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 
 from self6d.events import CheckpointSaved, Finished, Note, Preview
-from studio.controllers.guard import HealthWatch
+from studio.controllers.health_watch import HealthWatch
 from studio.engine import Engine, Failure
 from studio.engine.history import live_mark
 from studio.jobs import Job, JobSpec, JobState

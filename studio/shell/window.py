@@ -232,7 +232,9 @@ class StudioWindow(QMainWindow):
     def _on_ended(self, job: Job, ending: Finished) -> None:
         title = job.spec.title
         if ending.reason == "done":
-            self.banner.say("good", f"{title} is done: {job.run.name}")
+            ended = ending.result.get("ended")
+            why = f" ({ended})" if ended else ""
+            self.banner.say("good", f"{title} is done: {job.run.name}{why}")
         elif ending.reason == "stopped":
             self.banner.say("good", f"{title} stopped at step {ending.step}; it can be resumed.")
         else:

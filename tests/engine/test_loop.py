@@ -232,6 +232,52 @@ def test_best_checkpoint_is_kept(run):
     assert len(list(run.checkpoints_path.glob("*.safetensors"))) == 2
 
 
+def test_of_candidates_the_newest_is_best_where_the_task_says_so(run):
+    class Falling(ToyTask):
+        newest_is_best = True
+
+        def score(self) -> float | None:
+            return None if len(self.steps_done) == 30 else -float(len(self.steps_done))
+
+    run_task(Falling(30), run, LoopConfig(checkpoint_every=10))
+    assert run.best_checkpoint().stem == "step_00000020"  # the one at 30 is no candidate
+
+
+def test_a_stop_never_changes_which_checkpoint_is_best(run, tmp_path):
+    class Judged(ToyTask):
+        def score(self) -> float:
+            return -abs(len(self.steps_done) + self.before - 13)
+
+        before = 0
+
+    loop = LoopConfig(checkpoint_every=10, keep_last=1)
+    whole = RunFolder.create(tmp_path / "whole", "toy", {})
+    run_task(Judged(30), whole, loop)
+    control = Control()
+    first = Judged(30, before_step=lambda _, step: step == 12 and control.stop())
+    run_task(first, run, loop, control=control)
+    assert run.best_checkpoint().stem == "step_00000013"  # stopped for good, it offers this
+    second = Judged(30)
+    second.before = 13
+    run_task(second, RunFolder.open(run.path), loop)
+    assert RunFolder.open(run.path).best_checkpoint().stem == whole.best_checkpoint().stem
+
+
+def test_a_task_ends_its_run_with_a_reason(run):
+    class Content(ToyTask):
+        @property
+        def stop_reason(self) -> str | None:
+            return "good enough" if len(self.steps_done) == 7 else None
+
+    events = []
+    task = Content(20)
+    result = run_task(task, run, LOOP, events.append)
+    assert (result["reason"], result["step"], result["ended"]) == ("done", 7, "good enough")
+    assert task.total_steps == 20
+    assert [e.text for e in events if isinstance(e, Note)] == ["ended at step 7: good enough"]
+    assert run.latest_checkpoint().stem == "step_00000007"
+
+
 def test_two_at_once_is_refused(run):
     def second(task: ToyTask, step: int) -> None:
         if step == 2:

@@ -13,7 +13,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from self6d.events import Scalars
-from studio.controllers.guard import HEALTH, HealthWatch
+from studio.controllers.health_watch import GAP, STRIKES, TRUST, HealthWatch
 from studio.jobs import Job, JobSpec, JobState
 from studio.panels.help import HelpDialog
 from studio.shell.palette import CommandPalette
@@ -231,15 +231,16 @@ def test_falling_health_pauses_the_run_once_and_says_why(qtbot):
         def pause(self) -> None:
             self.pauses += 1
 
-    job = Watched(JobSpec("adapt", Path("/nowhere/run"), overrides={"adapt.collapse": 0.6}))
+    job = Watched(JobSpec("adapt", Path("/nowhere/run")))
     job.state = JobState.RUNNING
     watch, said = HealthWatch(), []
     watch.collapsed.connect(lambda about, text: said.append(text))
     watch.watch(job)
-    for step, health in ((0, 0.8), (50, 0.5), (100, 0.4), (150, 0.3)):
-        job.scalars.emit([Scalars(step, {HEALTH: health})])
+    for step, health, strikes in ((0, 0.8, 0), (50, 0.5, 0), (100, 0.4, 1), (150, 0.3, 2)):
+        values = {TRUST: health, STRIKES: float(strikes), GAP: 0.021}
+        job.scalars.emit([Scalars(step, values)])
     assert job.pauses == 1
-    assert "from 0.80 to 0.40 at step 100" in said[0]
+    assert "fell to 0.40, 21 mm between rendering and depth at step 100" in said[0]
     assert len(said) == 1
-    job.scalars.emit([Scalars(200, {HEALTH: 0.7}), Scalars(250, {HEALTH: 0.1})])
+    job.scalars.emit([Scalars(200, {STRIKES: 0.0}), Scalars(250, {STRIKES: 1.0})])
     assert job.pauses == 2  # it had recovered in between

@@ -9,7 +9,7 @@ from self6d.errors import DivergenceError
 from self6d.geometry import axis_angle_to_matrix
 from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.refinement.health import (
-    Guard,
+    HealthMonitor,
     depth_gaps,
     depth_tolerance,
     flipped_against_neighbours,
@@ -95,38 +95,39 @@ class TestFlips:
         assert self.flipped(self.turn(0, 180)) == [False, False]
 
 
-class TestGuard:
+class TestHealthMonitor:
     def test_collapse_needs_two_strikes(self):
-        guard = Guard(collapse=0.5)
-        assert not guard.check(0.8, 0)
-        assert not guard.check(0.1, 10)
-        assert not guard.check(0.7, 20)
-        assert not guard.check(0.1, 30)
+        monitor = HealthMonitor(collapse=0.5)
+        assert not monitor.check(0.8, 0)
+        assert not monitor.check(0.1, 10)
+        assert not monitor.check(0.7, 20)
+        assert not monitor.check(0.1, 30)
         with pytest.raises(DivergenceError, match=r"health fell from 0\.80 to 0\.20 by step 40"):
-            guard.check(0.2, 40)
+            monitor.check(0.2, 40)
 
     def test_a_fall_from_the_best_counts_though_the_start_was_low(self):
-        guard = Guard(collapse=0.5)
-        assert not any(guard.check(v, 0) for v in (0.1, 0.3, 0.14))
+        monitor = HealthMonitor(collapse=0.5)
+        assert not any(monitor.check(v, 0) for v in (0.1, 0.3, 0.14))
         with pytest.raises(DivergenceError, match=r"from 0\.30 to 0\.12"):
-            guard.check(0.12, 40)
+            monitor.check(0.12, 40)
 
     def test_depth_that_drifts_away_counts_as_a_collapse(self):
-        guard = Guard()
-        assert not any(guard.check(0.5, 0, gap) for gap in (0.012, 0.010, float("nan"), 0.02))
+        monitor = HealthMonitor()
+        assert not any(monitor.check(0.5, 0, gap) for gap in (0.012, 0.010, float("nan"), 0.02))
         with pytest.raises(DivergenceError, match="gap to the depth grew from 10 mm to 21 mm"):
-            guard.check(0.5, 40, 0.021)
-        near = Guard()
+            monitor.check(0.5, 40, 0.021)
+        near = HealthMonitor()
         assert not any(near.check(0.5, 0, gap) for gap in (0.002, 0.006, 0.006))
-        off = Guard(collapse=0.0)
+        off = HealthMonitor(collapse=0.0)
         assert not any(off.check(0.5, 0, gap) for gap in (0.01, 0.1, 0.1))
 
     def test_patience(self):
-        guard = Guard(patience=2)
-        assert [guard.check(v, 0) for v in (0.5, 0.6, 0.6, 0.59)] == [False, False, False, True]
+        monitor = HealthMonitor(patience=2)
+        said = [monitor.check(v, 0) for v in (0.5, 0.6, 0.6, 0.59)]
+        assert said == [None, None, None, "health no longer improves (2 checks without a new best)"]
 
     def test_state_goes_on(self):
-        guard, other = Guard(patience=3), Guard()
-        guard.check(0.4, 0)
-        other.load(guard.state())
-        assert other == guard
+        monitor, other = HealthMonitor(patience=3), HealthMonitor()
+        monitor.check(0.4, 0)
+        other.load(monitor.state())
+        assert other == monitor

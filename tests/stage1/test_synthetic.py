@@ -259,7 +259,7 @@ if task.world.rank == 0:
     task.world.announce(None)
 else:
     count = 1
-    while (step := task.world.heed(count)) is not None:
+    while (step := task.world.wait_for_step(count)) is not None:
         task.step(step)
         count += 1
 total = sum(p.double().abs().sum().item() for p in task.network.parameters())
