@@ -145,7 +145,7 @@ def export(
         return
 
     if onnx is None:
-        from self6d.export.program import missing_for_onnx
+        from self6d.packaging.program import missing_for_onnx
 
         missing = missing_for_onnx()
         onnx = not missing
