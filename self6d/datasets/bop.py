@@ -18,7 +18,14 @@ from self6d.datasets.cropped import CroppedRecording
 from self6d.datasets.images import read_mask
 from self6d.datasets.labels import box_from_bop, pose_from_bop
 from self6d.datasets.paper_splits import paper_splits
-from self6d.datasets.recording import FrameSource, Recording, Truth, read_frame, splits_file
+from self6d.datasets.recording import (
+    FrameSource,
+    Recording,
+    Truth,
+    pinhole_mask,
+    read_frame,
+    splits_file,
+)
 from self6d.errors import InputError
 from self6d.files import read_json
 from self6d.scene import GroundTruth
@@ -134,7 +141,7 @@ class BopRecording(Recording):
     def _instances(self, key: FrameKey, file_name: str) -> Truth:
         entries, infos = self.label_entries(key, file_name)
         folder = self.scene_folder(key.scene_id)
-        size = None
+        camera = None
         truths = []
         for number, entry in enumerate(entries):
             object_id, pose = pose_from_bop(entry, folder / file_name, str(key.image_id))
@@ -143,8 +150,9 @@ class BopRecording(Recording):
             mask_path = folder / "mask_visib" / f"{key.image_id:06d}_{number:06d}.png"
             mask = None
             if mask_path.is_file():
-                size = size or read_frame(key, self.source(key)).camera.size
-                mask = read_mask(mask_path, size)
+                source = self.source(key)
+                camera = camera or read_frame(key, source, checked=self.checked).camera
+                mask = pinhole_mask(source.intrinsics, camera, read_mask(mask_path, camera.size))
             truths.append(GroundTruth(object_id, pose, fraction, mask, box))
         return tuple(truths)
 

@@ -10,12 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
+from self6d.datasets.distortion import stated_distortion
 from self6d.datasets.images import DEPTH_SUFFIXES, RGB_SUFFIXES
-from self6d.datasets.intrinsics import Intrinsics, matrix, read_intrinsics
+from self6d.datasets.intrinsics import (
+    Intrinsics,
+    is_transposed,
+    matrix,
+    read_intrinsics,
+    stated_size,
+)
 from self6d.errors import InputError
 from self6d.files import note, read_json, read_text
 
 _ENTRY = re.compile(r'"(\d{1,15})"\s*:\s*(\{[^{}]*\})')
+_PLAIN = frozenset(("cam_K", "depth_scale", "cam_R_w2c", "cam_t_w2c", "view_level"))
 _SCENE_NAME = re.compile(r"(?:scene[_-]?)?(\d{1,9})$", re.IGNORECASE)
 
 
@@ -26,6 +34,7 @@ class Scene:
     Attributes:
         K: (N, 3, 3) float64, pixels, pixel centres at whole numbers, by `row`.
         mm_per_unit: (N,) float64, BOP's depth_scale.
+        stated: by row, what else a camera file says of some cameras: size, distortion.
     """
 
     folder: Path
@@ -35,6 +44,7 @@ class Scene:
     row: dict[int, int]
     K: np.ndarray
     mm_per_unit: np.ndarray
+    stated: dict[int, Intrinsics]
 
     @property
     def image_ids(self) -> list[int]:
@@ -48,7 +58,10 @@ class Scene:
         return None if name is None else self.folder / name
 
     def intrinsics(self, image_id: int) -> Intrinsics:
-        return Intrinsics(self.K[self.row[image_id]], source=self.folder / "scene_camera.json")
+        row = self.row[image_id]
+        return self.stated.get(row) or Intrinsics(
+            self.K[row], source=self.folder / "scene_camera.json"
+        )
 
     def metres_per_unit(self, image_id: int) -> float:
         return float(self.mm_per_unit[self.row[image_id]]) / 1000
@@ -101,7 +114,7 @@ def numbered_images(folder: Path, sub: str, suffixes: tuple[str, ...]) -> dict[i
 
 def _camera_table(
     folder: Path, rgb: dict[int, str]
-) -> tuple[dict[int, int], np.ndarray, np.ndarray]:
+) -> tuple[dict[int, int], np.ndarray, np.ndarray, dict[int, Intrinsics]]:
     path = folder / "scene_camera.json"
     if not path.is_file():
         return _one_camera(folder, rgb)
@@ -123,7 +136,19 @@ def _camera_table(
             path=path,
             remedy="State the millimetres of one depth unit, 1.0 for depth in millimetres.",
         )
-    return row, K, scale
+    turned = is_transposed(K)
+    if turned.any():
+        note(path, f"camera matrices of {turned.sum()} entries read as columns first")
+        K[turned] = K[turned].transpose(0, 2, 1)
+    more = ((n, entry) for n, entry in enumerate(entries) if not _PLAIN.issuperset(entry))
+    stated = {n: _stated(K[n], entry, path) for n, entry in more}
+    return row, K, scale, stated
+
+
+def _stated(K: np.ndarray, entry: dict, path: Path) -> Intrinsics:
+    return Intrinsics(
+        K, *stated_size(entry), source=path, distortion=stated_distortion([entry], path)
+    )
 
 
 def _distinct_entries(text: str) -> tuple[list[tuple[str, int]], list[dict]] | None:
@@ -165,7 +190,9 @@ def _first_fault(table: dict, path: Path) -> InputError:
     return InputError("camera matrices differ in shape", path=path, remedy=remedy)
 
 
-def _one_camera(folder: Path, rgb: dict[int, str]) -> tuple[dict[int, int], np.ndarray, np.ndarray]:
+def _one_camera(
+    folder: Path, rgb: dict[int, str]
+) -> tuple[dict[int, int], np.ndarray, np.ndarray, dict[int, Intrinsics]]:
     """The dataset's camera.json stands in for a missing scene_camera.json."""
     for parent in scene_levels(folder):
         sensor = folder.absolute().parent.name.rpartition("_")[2]  # test_kinect: camera_kinect.json
@@ -175,7 +202,7 @@ def _one_camera(folder: Path, rgb: dict[int, str]) -> tuple[dict[int, int], np.n
             intrinsics = read_intrinsics(path)
             note(folder, f"has no scene_camera.json; the dataset's {path.name} is used")
             scale = np.array([intrinsics.depth_scale or 1.0])
-            return dict.fromkeys(rgb, 0), intrinsics.K[None], scale
+            return dict.fromkeys(rgb, 0), intrinsics.K[None], scale, {0: intrinsics}
     raise InputError(
         "scene has no scene_camera.json, so its intrinsics are unknown",
         path=folder,

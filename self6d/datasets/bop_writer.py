@@ -162,6 +162,9 @@ class _Job:
         dataset = self.dataset
         if isinstance(dataset, BopRecording):
             entries, extra = dataset.label_entries(key)
+            if dataset.source(key).intrinsics.distortion is not None:  # a copy would not state it
+                camera = _encode_images(dataset.frame(index), folder)
+                return camera, *_encode_labels(dataset.truth(index), dataset.frame(index), folder)
             _copy_masks(dataset, key, folder, len(entries))
             if self.corrections.encode:
                 return _encode_images(dataset.frame(index), folder), entries, extra

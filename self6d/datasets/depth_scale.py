@@ -51,3 +51,17 @@ def from_values(samples: Iterable[np.ndarray], path: Path) -> float:
             return scale
     note(path, f"no depth scale stated; values of about {median:.0f} read as millimetres")
     return 1e-3
+
+
+def of_floats(scale: float, samples: Iterable[np.ndarray], path: Path) -> float:
+    """A stated scale, except where decimals are plainly metres and it would make them millimetres.
+
+    Writers of decimals in metres state 1.0, which elsewhere means one millimetre a unit.
+    """
+    valid = [a[np.isfinite(a) & (a > 0)].ravel()[::7] for a in samples if a.dtype.kind == "f"]
+    values = np.concatenate(valid) if valid else np.zeros(0)
+    median = float(np.median(values)) if values.size else 0.0
+    if _NEAR_M <= median <= _FAR_M and median * scale < 0.01:
+        note(path, f"depth is a decimal number of about {median:.2g}; read as metres")
+        return 1.0
+    return scale

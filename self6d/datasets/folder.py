@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
@@ -13,11 +15,21 @@ from self6d.datasets import depth_scale
 from self6d.datasets.base import FrameKey
 from self6d.datasets.images import (
     DEPTH_SUFFIXES,
+    FLOAT_SUFFIXES,
     RGB_SUFFIXES,
     read_depth_raw,
 )
-from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
+from self6d.datasets.intrinsics import (
+    CAMERA_SUFFIXES,
+    FILE_NAMES,
+    Intrinsics,
+    find_camera_file,
+    intrinsics_of,
+    read_intrinsics,
+)
+from self6d.datasets.pairing import Pair, natural, paired
 from self6d.datasets.recording import FrameSource, Recording, models_beside, splits_file
+from self6d.datasets.unknown_depth import unknown_value
 from self6d.errors import InputError
 from self6d.files import note
 
@@ -25,22 +37,16 @@ RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "rgb_images", "img",
 DEPTH_FOLDERS = ("depth", "depths", "depth_registered", "aligned_depth", "depth_images",
                  "depth_raw", "aligned_depth_to_color")  # fmt: skip
 _DEPTH_WORD = re.compile(r"(?:^|[^a-z])(?:aligned_)?depth(?=[^a-z]|$)", re.IGNORECASE)
-_ROLE = re.compile(
-    r"(?:^|(?<=[^a-z]))(?:aligned_depth|depth|rgb|colou?r|image|img|frame)(?=[^a-z]|$)",
-    re.IGNORECASE,
-)
-_MAX_APART_S = 0.02  # colour and depth of one instant
-
-
-class Pair(NamedTuple):
-    """Paths of one frame below the root; depth is empty without depth."""
-
-    rgb: str
-    depth: str
 
 
 class FolderRecording(Recording):
-    """RGB-D images of one camera whose intrinsics stand in one file."""
+    """RGB-D images of one camera whose intrinsics stand in one file, or in one for each image.
+
+    Attributes:
+        intrinsics: the one file's, else the first image's.
+        metres_per_unit: of depth.
+        camera_files: name of an image (stem) -> its own camera file below the root; may be empty.
+    """
 
     kind = "folder"
 
@@ -57,6 +63,7 @@ class FolderRecording(Recording):
         self._pairs = pairs
         self.intrinsics = intrinsics
         self.metres_per_unit = metres_per_unit
+        self.camera_files: dict[str, str] = {}
         keys = [FrameKey(0, image_id) for image_id in sorted(pairs)]
         super().__init__(root, keys, reason=reason, models_path=models_path)
         self._splits.update(splits_file(root, self.keys))
@@ -77,20 +84,20 @@ class FolderRecording(Recording):
                 path=path,
                 remedy=f"Put them into {path.name}/rgb, and depth into {path.name}/depth.",
             )
-        camera_file = find_camera_file(path)
-        if camera_file is None:
-            raise InputError(
-                "has no intrinsics file, so the camera is unknown",
-                path=path,
-                remedy='Add camera.json: {"fx": , "fy": , "cx": , "cy": , "width": , "height": }.',
-            )
-        intrinsics = read_intrinsics(camera_file)
         pairs = paired(rgb, depth, path)
-        if intrinsics.depth_scale is not None:
-            scale = depth_scale.from_statement(intrinsics.depth_scale, camera_file)
+        cameras = camera_files(path, [p.rgb for p in pairs.values()])
+        if cameras and find_camera_file(path) is None:
+            intrinsics = read_intrinsics(path / next(iter(cameras.values())))
         else:
+            intrinsics = intrinsics_of(path)
+        if intrinsics.depth_scale is None:
             scale = depth_scale.from_values(_samples(path, pairs), path)
-        return cls(
+        else:
+            file = intrinsics.source or path
+            scale = depth_scale.from_statement(intrinsics.depth_scale, file)
+            if any(p.depth.lower().endswith(FLOAT_SUFFIXES) for p in pairs.values()):
+                scale = depth_scale.of_floats(scale, _samples(path, pairs), file)
+        recording = cls(
             path,
             pairs,
             intrinsics,
@@ -98,12 +105,28 @@ class FolderRecording(Recording):
             reason=reason,
             models_path=models_beside(path, up=0),
         )
+        recording.camera_files = cameras
+        return recording
 
     def source(self, key: FrameKey) -> FrameSource:
         pair = self._pairs[key.image_id]
         rgb = self.root / pair.rgb
         depth = self.root / pair.depth if pair.depth else None
-        return FrameSource(rgb.stem, rgb, depth, self.metres_per_unit, self.intrinsics)
+        return FrameSource(rgb.stem, rgb, depth, self.metres_per_unit, self._camera(rgb.stem))
+
+    def _camera(self, stem: str) -> Intrinsics:
+        if not self.camera_files:
+            return self.intrinsics
+        if stem not in self.camera_files:
+            raise InputError(
+                f"image {stem} has no camera file, though others have",
+                path=self.root,
+                remedy="Add one with its name to the folder of the others.",
+            )
+        own = read_intrinsics(self.root / self.camera_files[stem])
+        if own.width is None:
+            own = replace(own, width=self.intrinsics.width, height=self.intrinsics.height)
+        return own
 
 
 def recognise(path: Path) -> str:
@@ -151,89 +174,23 @@ def _names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     return sorted(names, key=natural)
 
 
-def natural(name: str) -> list:
-    """Sort key: numbers inside names count as numbers."""
-    stem, dot, suffix = name.rpartition(".")
-    if stem.isdecimal():
-        return [(1, int(stem), stem), (0, 0, dot + suffix)]
-    parts = re.split(r"(\d+)", name)
-    return [(1, int(p), p) if p.isdecimal() else (0, 0, p) for p in parts if p]
+def camera_files(root: Path, rgb: Sequence[str]) -> dict[str, str]:
+    """Camera files of single images, by the stem of the image, below `root`.
 
-
-def _stem(name: str) -> str:
-    """What colour and depth file of one frame have in common in their names."""
-    stem = name[name.rfind("/") + 1 : name.rfind(".")]
-    if stem.isdecimal():
-        return stem
-    return re.sub(r"[-_. ]+", "-", _ROLE.sub("", stem)).strip("-")
-
-
-def paired(rgb: list[str], depth: list[str], root: Path) -> dict[int, Pair]:
-    """Colour and depth files of the same frame, by image number.
-
-    By name where names agree; else by nearest time stamp within 20 ms; else, if there are as many
-    of one as of the other, by order, with a note. Colour images without depth are left out, with
-    a note, unless no depth was recorded at all.
+    They lie in a folder named as camera files are, one for each image, with the image's name.
     """
-    stems = [_stem(r) for r in rgb]
-    match = {_stem(d): d for d in depth}
-    found = [match.get(stem, "") for stem in stems]
-    if depth and not any(found):
-        found = _by_time(rgb, depth) or _by_order(rgb, depth, root)
-    unpaired = found.count("") if depth else 0
-    if unpaired:
-        note(root, f"{unpaired} of {len(rgb)} colour images have no depth of theirs; left out")
-    spare = len(depth) - (len(found) - found.count(""))
-    if spare:
-        note(root, f"{spare} of {len(depth)} depth images have no colour image; left out")
-    kept = [(s, r, d) for s, r, d in zip(stems, rgb, found, strict=True) if d or not depth]
-    numeric = all(s.isdecimal() and len(s) < 16 for s, _, _ in kept)
-    ids = [int(s) for s, _, _ in kept] if numeric else list(range(len(kept)))
-    if len(set(ids)) < len(ids):
-        ids = list(range(len(kept)))
-    return {i: Pair(r, d) for i, (_, r, d) in zip(ids, kept, strict=True)}
-
-
-def _by_time(rgb: list[str], depth: list[str]) -> list[str] | None:
-    try:
-        at = np.array([float(_stem(r)) for r in rgb])
-        other = np.array([float(_stem(d)) for d in depth])
-    except ValueError:
-        return None
-    if not (("." in _stem(rgb[0])) or at[0] > 1e8):
-        return None
-    return [depth[j] if j >= 0 else "" for j in nearest_in_time(at, other, _MAX_APART_S)]
-
-
-def nearest_in_time(at: np.ndarray, other: np.ndarray, limit: float) -> list[int]:
-    """For each time in `at` the index of the nearest in `other`, each used once, -1 if none.
-
-    The greedy rule of TUM's associate.py: the closest pairs first.
-    """
-    order = other.argsort()
-    place = np.searchsorted(other[order], at)
-    candidates = []
-    for i, p in enumerate(place):
-        for q in (p - 1, p):
-            if 0 <= q < len(order) and abs(other[order[q]] - at[i]) <= limit:
-                candidates.append((abs(other[order[q]] - at[i]), i, int(order[q])))
-    result, used = [-1] * len(at), set()
-    for _, i, j in sorted(candidates):
-        if result[i] < 0 and j not in used:
-            result[i] = j
-            used.add(j)
-    return result
-
-
-def _by_order(rgb: list[str], depth: list[str], root: Path) -> list[str]:
-    if len(rgb) != len(depth):
-        raise InputError(
-            f"{len(rgb)} colour and {len(depth)} depth images share no names",
-            path=root,
-            remedy="Give the two images of a frame the same number.",
-        )
-    note(root, "colour and depth images share no names; they were paired by order")
-    return depth
+    stems = {name[name.rfind("/") + 1 : name.rfind(".")] for name in rgb}
+    named = {name.rpartition(".")[0].lower() for name in FILE_NAMES} | {"cameras", "camera_infos"}
+    for folder in sorted(p for p in root.iterdir() if p.name.lower() in named and p.is_dir()):
+        found = {
+            n.rpartition(".")[0]: f"{folder.name}/{n}"
+            for n in _names(folder, CAMERA_SUFFIXES)
+            if n.rpartition(".")[0] in stems
+        }
+        if found:
+            note(folder, "holds a K for each image, which is used")
+            return found
+    return {}
 
 
 def _samples(root: Path, pairs: dict[int, Pair]) -> list[np.ndarray]:
@@ -242,7 +199,8 @@ def _samples(root: Path, pairs: dict[int, Pair]) -> list[np.ndarray]:
     raw = []
     for path in paths[:: max(1, len(paths) // 3)][:3]:
         try:
-            raw.append(read_depth_raw(path))
+            values = read_depth_raw(path)
+            raw.append(values[values != unknown_value(values)])
         except InputError:
             continue  # reported when that frame is asked for
     return raw

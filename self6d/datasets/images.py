@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import io
+import os
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
+from self6d.datasets.unknown_depth import shown_unknown, unknown_value
 from self6d.errors import InputError
 from self6d.files import note, read_bytes
 
 RGB_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".exr", ".npy", ".dpt", ".pgm")
+FLOAT_SUFFIXES = (".npy", ".tif", ".tiff")  # may hold decimals
 MAX_DEPTH_M = 100.0  # beyond every depth camera
 
 _TRUNCATED = "Copy or record it again."
 
 
 def decode(path: Path, what: str) -> np.ndarray:
-    """The image as stored (any depth, any channels, cv2's BGR order)."""
-    data = read_bytes(path, what)
-    if not _complete(data):
+    """The image as stored (any depth, any channels, cv2's BGR order), not turned by its EXIF."""
+    return _decoded(read_bytes(path, what), path, what)
+
+
+def _decoded(data: bytes, path: Path, what: str) -> np.ndarray:
+    if not complete(data):
         raise InputError(f"{what} is truncated", path=path, remedy=_TRUNCATED)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -31,25 +40,73 @@ def decode(path: Path, what: str) -> np.ndarray:
     return image
 
 
-def _complete(data: bytes) -> bool:
-    """Whether a PNG or JPEG has its end mark; some decoders fill up what is missing in silence."""
+def complete(data: bytes) -> bool:
+    """Whether a PNG or JPEG has its end mark; some decoders fill up what is missing in silence.
+
+    Anything may follow the mark: phones and panorama tools append to their JPEG files.
+    """
     if data.startswith(b"\x89PNG"):
-        return b"IEND" in data[-4096:]
+        return b"IEND" in data[-4096:] or b"IEND\xaeB`\x82" in data
     if data.startswith(b"\xff\xd8"):
-        return b"\xff\xd9" in data[-4096:]
+        # the tables before the picture may hold a thumbnail with an end mark of its own
+        return data.find(b"\xff\xd9", _picture_start(data)) >= 0
     return True
 
 
-def read_rgb(path: str | Path) -> np.ndarray:
-    """Colour image as (H, W, 3) uint8, RGB.
+def _picture_start(jpeg: bytes) -> int:
+    """Where the first scan of a JPEG begins; its end if there is none."""
+    at = 2
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
+        marker = jpeg[at + 1]
+        if marker == 0xDA:
+            return at
+        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD7:
+            at += 1 if marker == 0xFF else 2  # filling, and marks without a table
+        else:
+            at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return len(jpeg)
 
-    Grey, RGBA and 16-bit colour images are converted, with a note.
+
+def _upright(image: np.ndarray, data: bytes, path: Path) -> np.ndarray:
+    """The image turned as its EXIF orientation says, which is how every viewer shows it."""
+    marks = (b"Exif\0\0", b"eXIf", b"EXIF")  # JPEG, PNG, WebP; cv2 turns TIFF by itself
+    if data[:2] in (b"II", b"MM") or not any(mark in data for mark in marks):
+        return image
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            orientation = picture.getexif().get(0x0112, 1)
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError):
+        return image
+    turn = _TURNS.get(orientation)
+    if turn is None:
+        return image
+    note(path, f"colour image turned upright, as its EXIF orientation ({orientation}) says")
+    return np.ascontiguousarray(turn(image))
+
+
+_TURNS = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a),
+}
+
+
+def read_rgb(path: str | Path) -> np.ndarray:
+    """Colour image as (H, W, 3) uint8, RGB, upright.
+
+    Grey, RGBA and 16-bit colour images are converted, and an EXIF orientation is followed, with a
+    note.
 
     Raises:
         InputError: missing, truncated, damaged, or in truth a depth image.
     """
     path = Path(path)
-    image = decode(path, "colour image")
+    data = read_bytes(path, "colour image")
+    image = _upright(_decoded(data, path, "colour image"), data, path)
     channels = 1 if image.ndim == 2 else image.shape[2]
     if image.dtype != np.uint8:
         if image.dtype != np.uint16 or channels < 3:
@@ -58,8 +115,7 @@ def read_rgb(path: str | Path) -> np.ndarray:
                 path=path,
                 remedy="Put 8-bit colour images here; colour and depth may be swapped.",
             )
-        note(path, "16-bit colour image reduced to 8 bits")
-        image = (image >> 8).astype(np.uint8)
+        image = _to_8_bits(image, path)
     if channels == 1:
         note(path, "grey image used as colour, so colour terms will be of little use")
         return cv2.cvtColor(image.reshape(image.shape[:2]), cv2.COLOR_GRAY2RGB)
@@ -71,6 +127,53 @@ def read_rgb(path: str | Path) -> np.ndarray:
     raise InputError(
         f"colour image has {channels} channels", path=path, remedy="Save it as 8-bit RGB."
     )
+
+
+def _to_8_bits(image: np.ndarray, path: Path) -> np.ndarray:
+    """Colour of 10, 12, 14 or 16 bits stored in 16, (H, W, C) uint16, as uint8."""
+    bits = max(_bits(image), _bits_in_folder(path.parent, path.suffix))
+    held = "" if bits == 16 else f", of which it uses {bits},"
+    note(path, f"16-bit colour image{held} reduced to 8 bits")
+    return (image >> (bits - 8)).astype(np.uint8)
+
+
+def _bits(image: np.ndarray) -> int:
+    top = int(image[..., :3].max(initial=0))
+    return next(bits for bits in (8, 10, 12, 14, 16) if top < 1 << bits)
+
+
+@lru_cache(maxsize=64)
+def _bits_in_folder(folder: Path, suffix: str) -> int:
+    """Bits that the 16-bit colour images of a folder use: one dark image does not say."""
+    bits = 8
+    for path in _some_files(folder, suffix):
+        try:
+            image = decode(path, "colour image")
+        except InputError:
+            continue  # reported when that frame is asked for
+        if image.dtype == np.uint16 and image.ndim == 3:
+            bits = max(bits, _bits(image))
+    return bits
+
+
+@lru_cache(maxsize=64)
+def _unknown_in_folder(folder: Path, suffix: str) -> frozenset[int]:
+    """Values that some depth files of a folder show as unknown."""
+    found = set()
+    for path in _some_files(folder, suffix):
+        try:
+            found.add(shown_unknown(read_depth_raw(path)))
+        except InputError:
+            continue  # reported when that frame is asked for
+    return frozenset(number for number in found if number is not None)
+
+
+def _some_files(folder: Path, suffix: str, most: int = 5) -> list[Path]:
+    try:
+        names = sorted(n for n in os.listdir(folder) if n.endswith(suffix) and n[0] != ".")
+    except OSError:
+        return []
+    return [folder / name for name in names[:: max(1, len(names) // most)][:most]]
 
 
 def read_depth_raw(path: str | Path) -> np.ndarray:
@@ -121,8 +224,12 @@ def to_metres(raw: np.ndarray, metres_per_unit: float, path: Path) -> np.ndarray
         metres_per_unit: for the values stored.
         path: the file, for notes.
     """
+    hole = unknown_value(raw, lambda: _unknown_in_folder(path.parent, path.suffix))
     with np.errstate(over="ignore", invalid="ignore"):
         depth = np.multiply(raw, np.float32(metres_per_unit), dtype=np.float32)
+    if hole is not None:
+        note(path, f"depth value {hole:g}, the highest there is, was read as unknown")
+        depth[raw == hole] = 0
     if raw.dtype != np.uint16:
         bad = ~np.isfinite(depth) | (depth < 0)
         if bad.any():
@@ -151,14 +258,37 @@ def fit_depth(depth_m: np.ndarray, size: tuple[int, int], path: Path) -> np.ndar
     if depth_m.shape == size:
         return depth_m
     (h, w), (height, width) = depth_m.shape, size
-    if abs(w * height / (h * width) - 1) > 0.01:
+    what = f"depth image is {w}x{h} and its colour image {width}x{height}"
+    if depth_m.shape == size[::-1]:
         raise InputError(
-            f"depth image is {w}x{h} and its colour image {width}x{height}",
+            f"{what}: one of them lies on its side",
             path=path,
-            remedy="Register depth to colour before recording; both must show the same view.",
+            remedy="Turn depth as the colour image is, whose EXIF orientation is followed.",
         )
-    note(path, f"depth of {w}x{h} was enlarged to its colour image's {width}x{height}")
+    if not same_view((w, h), (width, height)):
+        raise InputError(
+            f"{what}: they do not show the same view, so depth is not registered to colour",
+            path=path,
+            remedy="Register depth to colour (RealSense: align), or state the depth camera and "
+            "depth_to_color beside the colour camera's intrinsics.",
+        )
+    note(
+        path,
+        f"depth of {w}x{h} was enlarged to its colour image's {width}x{height}, "
+        "which is right only if it is registered to colour",
+    )
     return cv2.resize(depth_m, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def same_view(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Whether images of two sizes (width, height) can be one picture, resampled.
+
+    Their sides are in one ratio but for the rounding of the shorter ones to whole pixels.
+    """
+    (w, h), (width, height) = sorted((a, b))
+    if abs(w * height / (h * width) - 1) > 0.01:
+        return False
+    return abs(w * height / width - h) <= 0.75 or abs(h * width / height - w) <= 0.75
 
 
 def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray | None:

@@ -7,31 +7,44 @@ camera_info, OpenCV's FileStorage, Open3D. All of them put pixel centres at whol
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from self6d.datasets.camera_check import CAMERA_REMEDY, impossible, size_ratio
+from self6d.datasets.distortion import Distortion, distortion, plain_keys, stated_distortion
+from self6d.datasets.images import same_view
 from self6d.errors import InputError
 from self6d.files import note, read_json, read_text, read_yaml
 from self6d.geometry import Camera
 
-_SUFFIXES = (".json", ".yaml", ".yml", ".txt")
+CAMERA_SUFFIXES = (".json", ".yaml", ".yml", ".txt")
 FILE_NAMES = tuple(
     stem + suffix
     for stem in (
         "camera", "camera_data", "camera_info", "intrinsics", "intrinsic", "camera_intrinsic",
         "camera_intrinsics", "cam_K", "K", "calibration", "calib",
     )
-    for suffix in _SUFFIXES
+    for suffix in CAMERA_SUFFIXES
 )  # fmt: skip
 
 _MATRIX_KEYS = (
-    "cam_K", "K", "k", "camera_matrix", "intrinsic_matrix", "intrinsics", "intrinsic",
-    "camera_intrinsics", "depth_intrinsics", "color_intrinsics", "rgb", "color", "camera",
+    "camk", "k", "cameramatrix", "intrinsicmatrix", "mtx", "m1", "intrinsicsmatrix",
 )  # fmt: skip
-_REMEDY = 'Write {"fx": 600, "fy": 600, "cx": 320, "cy": 240, "width": 640, "height": 480}.'
+_TABLE_KEYS = (
+    "color", "colour", "rgb", "colorintrinsics", "colourintrinsics", "rgbintrinsics",
+    "intrinsiccolor", "intrinsicrgb", "intrinsicscolor", "intrinsicsrgb", "colorcamera",
+    "rgbcamera", "cameracolor", "camerargb", "colorcamerainfo", "rgbcamerainfo",
+    "colorstream", "intrinsics", "intrinsic", "cameraintrinsics", "cameraintrinsic", "camera",
+    "camerainfo", "calibration", "cam", "cam0", "cameras",
+)  # fmt: skip
+_OF_COLOUR = re.compile(r"(?:^|[^a-z])(?:colou?r|rgb)(?=[^a-z]|$)", re.IGNORECASE)
+_OF_DEPTH = re.compile(r"(?:^|[^a-z])(?:depth|ir|infra\w*)(?=[^a-z]|$)", re.IGNORECASE)
+_SAYS_CAMERA = re.compile(r"intrinsic|camera|calib", re.IGNORECASE)
+_SAYS_ALIGNED = re.compile(r"aligned|registered", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,8 @@ class Intrinsics:
         K: (3, 3) float64, pixels, pixel centres at whole numbers (OpenCV's convention).
         width, height: size it is valid for, pixels; None if not stated.
         depth_scale: the number stated for depth, as written; None if not stated.
+        source: the file.
+        distortion: how the lens bends the image; None where it does not.
     """
 
     K: np.ndarray
@@ -49,13 +64,20 @@ class Intrinsics:
     height: int | None = None
     depth_scale: float | None = None
     source: Path | None = None
+    distortion: Distortion | None = None
 
-    def camera(self, width: int, height: int) -> Camera:
+    def camera(self, width: int, height: int, *, checked: bool = True) -> Camera:
         """The camera of an image of this size; a K stated for another size is rescaled.
 
+        Args:
+            checked: refuse a K that no camera of such images has.
+
         Raises:
-            InputError: K is not a camera matrix, or was made for another aspect ratio.
+            InputError: K is not a camera matrix, is impossible, or was made for another aspect
+                ratio.
         """
+        if checked:
+            self.check(width, height)
         try:
             if self.width is None or self.height is None or (width, height) == (
                 self.width, self.height
@@ -64,11 +86,11 @@ class Intrinsics:
             camera = Camera.from_opencv(self.K, self.width, self.height)
         except InputError as error:
             raise InputError(error.what, path=self.source, remedy=error.remedy) from None
-        if abs(self.width * height / (self.height * width) - 1) > 0.01:
+        if not same_view((self.width, self.height), (width, height)):
             raise InputError(
                 f"camera file is for {self.width}x{self.height} images, these are {width}x{height}",
                 path=self.source,
-                remedy="Give the intrinsics of these images.",
+                remedy="Give the intrinsics of these images (turned as their EXIF says).",
             )
         note(
             self.source or "camera",
@@ -76,25 +98,70 @@ class Intrinsics:
         )
         return camera.resized(width, height)
 
+    def check(self, width: int, height: int) -> None:
+        """Raise InputError if no camera of images of this size has this K."""
+        w, h = (self.width, self.height) if self.width and self.height else (width, height)
+        fault, remedy = impossible(self.K, w, h)
+        if not fault and self.width is None:
+            ratio = size_ratio(self.K, width, height)
+            if ratio is not None:
+                fault = (
+                    f"K is for images of about {width * ratio:.0f}x{height * ratio:.0f}, "
+                    f"these are {width}x{height}"
+                )
+                remedy = "State the width and height of the images that K was made for, beside it."
+        if fault:
+            raise InputError(fault, path=self.source, remedy=remedy)
+
+
+def intrinsics_of(folder: Path) -> Intrinsics:
+    """The colour camera of a folder.
+
+    Raises:
+        InputError: no camera file, one of depth alone, or a damaged one.
+    """
+    file = find_camera_file(folder)
+    if file is None:
+        depth = [p for p in _files(folder) if _SAYS_CAMERA.search(p.name)]
+        if depth:
+            raise InputError(
+                f"states the depth camera alone ({depth[0].name}); colour's is unknown",
+                path=folder,
+                remedy='Add camera.json of the colour camera: {"fx": , "fy": , "cx": , "cy": , '
+                '"width": , "height": }.',
+            )
+        raise InputError(
+            "has no intrinsics file, so the camera is unknown",
+            path=folder,
+            remedy='Add camera.json: {"fx": , "fy": , "cx": , "cy": , "width": , "height": }.',
+        )
+    return read_intrinsics(file)
+
 
 def find_camera_file(folder: Path) -> Path | None:
-    """The camera file of a folder: a usual name, else any file whose name says intrinsics."""
+    """The colour camera's file of a folder: a usual name, else any whose name says intrinsics.
+
+    Colour's is never taken from a file that is depth's, except depth's that was aligned to colour.
+    """
     names = {p.name.lower(): p for p in _files(folder)}
     for name in FILE_NAMES:
         if name.lower() in names:
             return names[name.lower()]
-    for name, path in sorted(names.items()):
-        if "intrinsic" in name or "camera" in name:
-            return path
-    return None
+    files = [path for name, path in sorted(names.items()) if _SAYS_CAMERA.search(name)]
+    colour = [p for p in files if _OF_COLOUR.search(p.stem) and not _OF_DEPTH.search(p.stem)]
+    others = [p for p in files if not _OF_DEPTH.search(p.stem)]
+    aligned = [p for p in files if _OF_DEPTH.search(p.stem) and _SAYS_ALIGNED.search(p.stem)]
+    found = [*colour, *others, *aligned]
+    return found[0] if found else None
 
 
 def _files(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            return [Path(e.path) for e in entries if e.name.lower().endswith(_SUFFIXES)]
+            found = [Path(e.path) for e in entries if e.name.lower().endswith(CAMERA_SUFFIXES)]
     except OSError:
         return []
+    return [path for path in found if not path.name.startswith(".")]
 
 
 def read_intrinsics(path: str | Path) -> Intrinsics:
@@ -118,80 +185,126 @@ def read_intrinsics(path: str | Path) -> Intrinsics:
         ]  # fmt: skip
     except ValueError:
         raise InputError(
-            "camera file is not a table of numbers", path=path, remedy=_REMEDY
+            "camera file is not a table of numbers", path=path, remedy=CAMERA_REMEDY
         ) from None
-    return Intrinsics(matrix(numbers, path), source=path)
+    return Intrinsics(matrix(numbers, path), source=path, distortion=_distortion_beside(path))
+
+
+def _distortion_beside(path: Path) -> Distortion | None:
+    """What a table of numbers named dist... or D beside a K without it says."""
+    for file in sorted(_files(path.parent)):
+        if file.suffix == ".txt" and re.fullmatch(r"(?i)d|dist.*|.*distortion.*", file.stem):
+            try:
+                words = read_text(file, "distortion").replace(",", " ").split()
+                return distortion([float(w.strip("[]")) for w in words if w.strip("[]")], "", file)
+            except ValueError:
+                raise InputError(
+                    "distortion is not made of numbers", path=file, remedy="Write k1 k2 p1 p2 k3."
+                ) from None
+    return None
 
 
 def from_table(table: Any, path: Path) -> Intrinsics:
     """Intrinsics of parsed JSON or YAML."""
     if isinstance(table, list):
+        if table and isinstance(table[0], dict):
+            return from_table(table[0], path)
         return Intrinsics(matrix(table, path), source=path)
-    K = _find_matrix(table, path)
-    if K is None:
-        raise InputError("camera file states no intrinsics", path=path, remedy=_REMEDY)
-    width, height = _size(table)
-    return Intrinsics(K, width, height, _depth_scale(table), path)
+    found = _find_matrix(table, path)
+    if found is None:
+        raise InputError("camera file states no intrinsics", path=path, remedy=CAMERA_REMEDY)
+    K, holders = found
+    size = next((s for s in map(stated_size, holders) if s[0] is not None), (None, None))
+    scale = next((s for s in map(_depth_scale, holders) if s is not None), None)
+    return Intrinsics(K, *size, scale, path, stated_distortion(holders, path))
 
 
-def _find_matrix(table: dict, path: Path) -> np.ndarray | None:
-    if "fx" in table and ("cx" in table or "ppx" in table):
+def _find_matrix(table: dict, path: Path, depth: int = 4) -> tuple[np.ndarray, list[dict]] | None:
+    """K, and the tables it stands in, innermost first."""
+    flat = plain_keys(table)
+    if "flx" in flat and "fx" not in flat:  # nerfstudio
+        flat |= {"fx": flat["flx"], "fy": flat.get("fly", flat["flx"])}
+    if "fx" in flat and ("cx" in flat or "ppx" in flat):
         try:
-            fx, cx = float(table["fx"]), float(table.get("cx", table.get("ppx", "")))
-            fy = float(table.get("fy", fx))
-            cy = float(table.get("cy", table.get("ppy", "")))
+            fx, cx = float(flat["fx"]), float(flat.get("cx", flat.get("ppx", "")))
+            fy = float(flat.get("fy", fx))
+            cy = float(flat.get("cy", flat.get("ppy", "")))
         except (TypeError, ValueError, OverflowError):
             raise InputError(
-                "camera file states intrinsics that are not numbers", path=path, remedy=_REMEDY
+                "camera file states intrinsics that are not numbers",
+                path=path,
+                remedy=CAMERA_REMEDY,
             ) from None
-        return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
-    for key in _MATRIX_KEYS:
-        value = table.get(key)
-        if isinstance(value, dict):
-            inner = _find_matrix(value, path)
-            if inner is None and "data" in value:  # ROS calibration and OpenCV FileStorage
-                inner = matrix(value["data"], path)
-            if inner is None:
+        return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), [table]
+    for key in (*_MATRIX_KEYS, *_TABLE_KEYS, *(k for k in flat if k not in _TABLE_KEYS)):
+        value = flat.get(key)
+        named = key in _MATRIX_KEYS or key in _TABLE_KEYS
+        if isinstance(value, list) and len(value) and isinstance(value[0], dict):
+            value = value[0]
+        if isinstance(value, dict) and depth:
+            if not named and "depth" in key:
                 continue
-            return inner
-        if isinstance(value, list):
-            if key == "intrinsic_matrix" and len(value) == 9 and value[8] == 1 and value[2] == 0:
-                return matrix(value, path).T  # Open3D writes columns first
-            return matrix(value, path)
+            if named and "data" in value:  # ROS calibration and OpenCV FileStorage
+                return matrix(value["data"], path), [table]
+            inner = _find_matrix(value, path, depth - 1)
+            if inner is not None:
+                if not named:
+                    note(path, f"intrinsics of '{key}' are used")
+                return inner[0], [*inner[1], table]
+        elif isinstance(value, list) and named:
+            return matrix(value, path, columns_known=key == "intrinsicmatrix"), [table]
     return None
 
 
-def matrix(value: Any, path: Path | None) -> np.ndarray:
-    """A 3x3 camera matrix from nine numbers (or rows), twelve or sixteen, or fx fy cx cy."""
+def matrix(value: Any, path: Path | None, *, columns_known: bool = False) -> np.ndarray:
+    """A 3x3 camera matrix from nine numbers (or rows), twelve or sixteen, or fx fy cx cy.
+
+    Columns first (Open3D, ARKit) is recognised by the principal point in the last row.
+
+    Args:
+        columns_known: the format writes columns first, so that there is nothing to note.
+    """
     try:
         a = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise InputError(
-            "camera matrix is not made of numbers", path=path, remedy=_REMEDY
+            "camera matrix is not made of numbers", path=path, remedy=CAMERA_REMEDY
         ) from None
     flat = a.reshape(-1)
     if flat.size == 4:
         fx, fy, cx, cy = flat
         return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
-    if flat.size in (12, 16):
-        return flat.reshape(-1, 4)[:3, :3].copy()
-    if flat.size != 9:
+    if flat.size not in (9, 12, 16):
         raise InputError(
-            f"camera matrix has {flat.size} numbers instead of 9", path=path, remedy=_REMEDY
+            f"camera matrix has {flat.size} numbers instead of 9", path=path, remedy=CAMERA_REMEDY
         )
-    return flat.reshape(3, 3).copy()
+    if a.shape == (4, 3):
+        K = a[:3].copy()
+    else:
+        K = flat.reshape(3, -1)[:, :3].copy() if flat.size < 16 else flat.reshape(4, 4)[:3, :3]
+    if is_transposed(K):
+        if not columns_known:
+            note(path or "camera", "camera matrix read as columns first")
+        K = K.T
+    return K.copy()
 
 
-def _size(table: dict) -> tuple[int | None, int | None]:
+def is_transposed(K: np.ndarray) -> np.ndarray:
+    """Whether 3x3 matrices, (..., 3, 3), hold their principal point in the last row."""
+    last = np.abs(K[..., 2, :2]).max(-1)
+    return (np.abs(K[..., :2, 2]).max(-1) == 0) & (last > 1) & (np.abs(K[..., 2, 2] - 1) < 1e-6)
+
+
+def stated_size(table: dict) -> tuple[int | None, int | None]:
+    """Width and height, pixels, that a table states in any spelling; else None, None."""
     for w, h in (("width", "height"), ("image_width", "image_height"), ("w", "h")):
         if w in table and h in table:
             return _count(table[w]), _count(table[h])
-    resolution = table.get("resolution")  # happypose: rows, columns
+    resolution = table.get("resolution")
     if isinstance(resolution, list) and len(resolution) == 2:
-        return _count(resolution[1]), _count(resolution[0])
-    for key in _MATRIX_KEYS:
-        if isinstance(table.get(key), dict):
-            return _size(table[key])
+        if "camera_model" in table or "distortion_coeffs" in table:  # Kalibr: columns, rows
+            return _count(resolution[0]), _count(resolution[1])
+        return _count(resolution[1]), _count(resolution[0])  # happypose: rows, columns
     return None, None
 
 
@@ -208,7 +321,4 @@ def _depth_scale(table: dict) -> float | None:
         value = table.get(key)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
             return float(value)
-    for key in _MATRIX_KEYS:
-        if isinstance(table.get(key), dict):
-            return _depth_scale(table[key])
     return None

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from self6d.datasets.base import FrameKey
+from self6d.datasets.distortion import undistorted
 from self6d.datasets.images import read_depth, read_rgb
 from self6d.datasets.intrinsics import Intrinsics
 from self6d.errors import InputError
 from self6d.files import read_json
+from self6d.geometry import Camera
 from self6d.scene import Frame, GroundTruth
 
 Truth = tuple[GroundTruth, ...]
@@ -49,9 +53,11 @@ class Recording:
         keys: address of every frame, in order.
         reason: why this reader was chosen, one line.
         models_path: where the recording's CAD models lie, if they came with it.
+        checked: whether a frame whose K is impossible is refused; the doctor looks at them too.
     """
 
     kind = "recording"
+    checked = True
 
     def __init__(
         self,
@@ -83,7 +89,7 @@ class Recording:
     def frame(self, index: int) -> Frame:
         """Pixels and camera of a frame; never a label."""
         key = self.keys[index]
-        return read_frame(key, self.source(key))
+        return read_frame(key, self.source(key), checked=self.checked)
 
     def truth(self, index: int) -> Truth:
         """Labels of a frame, empty where there are none. Evaluation and upper bound only."""
@@ -171,15 +177,66 @@ class Recording:
         return ()
 
 
-def read_frame(key: FrameKey, source: FrameSource) -> Frame:
-    """Read a frame's images and fit its camera to their size."""
+def read_frame(key: FrameKey, source: FrameSource, *, checked: bool = True) -> Frame:
+    """Read a frame's images, fit its camera to their size and undo its lens's distortion.
+
+    Args:
+        checked: refuse an impossible K.
+    """
     rgb = read_rgb(source.rgb)
     h, w = rgb.shape[:2]
     depth = None
     if source.depth is not None:
         depth = read_depth(source.depth, source.metres_per_unit, (h, w))
-    camera = source.intrinsics.camera(w, h)
-    return Frame(rgb, depth, camera, key.scene_id, key.image_id, source.name)
+    return frame_of(key, source.name, rgb, depth, source.intrinsics, checked=checked)
+
+
+def frame_of(
+    key: FrameKey,
+    name: str,
+    rgb: np.ndarray,
+    depth_m: np.ndarray | None,
+    intrinsics: Intrinsics,
+    *,
+    checked: bool = True,
+) -> Frame:
+    """A frame from pixels as they were recorded: where every reader undoes the lens's distortion.
+
+    Args:
+        rgb: (H, W, 3) uint8. depth_m: (H, W) float32, metres, registered to colour, or None.
+        intrinsics: of colour, for this size or another of the same shape.
+        checked: refuse an impossible K.
+
+    Raises:
+        InputError: K or the distortion is impossible, or for images of another shape.
+    """
+    h, w = rgb.shape[:2]
+    camera = intrinsics.camera(w, h, checked=checked)
+    rgb, depth_m = pinhole_images(intrinsics, camera, rgb, depth_m)
+    return Frame(rgb, depth_m, camera, key.scene_id, key.image_id, name)
+
+
+def pinhole_images(
+    intrinsics: Intrinsics, camera: Camera, rgb: np.ndarray, depth_m: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colour and depth with the lens's distortion undone, where the intrinsics state one."""
+    bent = intrinsics.distortion
+    if bent is None:
+        return rgb, depth_m
+    path = intrinsics.source or Path("camera")
+    straight, depth_m = undistorted(bent, camera.K_opencv, path, rgb, depth_m)
+    assert straight is not None
+    return straight, depth_m
+
+
+def pinhole_mask(
+    intrinsics: Intrinsics, camera: Camera, mask: np.ndarray | None
+) -> np.ndarray | None:
+    """A mask drawn in the recorded image, (H, W) bool, as `pinhole_images` shows it."""
+    if intrinsics.distortion is None or mask is None:
+        return mask
+    path = intrinsics.source or Path("camera")
+    return undistorted(intrinsics.distortion, camera.K_opencv, path, mask)[0]
 
 
 def upper_bound_truth(dataset: Recording) -> Callable[[int], Truth]:

@@ -14,10 +14,11 @@ import numpy as np
 
 from self6d.datasets import depth_scale
 from self6d.datasets.base import FrameKey
-from self6d.datasets.folder import FolderRecording, Pair, image_folder, list_images, paired
+from self6d.datasets.folder import FolderRecording, image_folder, list_images
 from self6d.datasets.images import read_depth_raw
-from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
+from self6d.datasets.intrinsics import intrinsics_of
 from self6d.datasets.labels import checked_pose, pose_from_bop
+from self6d.datasets.pairing import Pair, paired
 from self6d.datasets.recording import Truth, models_beside
 from self6d.errors import InputError
 from self6d.files import read_json
@@ -48,7 +49,7 @@ class SingleFrame(FolderRecording):
                 remedy="Name the image itself.",
             )
         (pair,) = pairs.values()
-        intrinsics = _camera(folder)
+        intrinsics = intrinsics_of(folder)
         if intrinsics.depth_scale is not None:
             scale = depth_scale.from_statement(intrinsics.depth_scale, folder)
         else:
@@ -142,17 +143,6 @@ def _rotation(w: float, x: float, y: float, z: float) -> np.ndarray:
 def _object_number(label: Any) -> int | None:
     match = _NUMBER.match(str(label))
     return int(match.group(1)) if match else known_id(str(label))
-
-
-def _camera(folder: Path) -> Intrinsics:
-    file = find_camera_file(folder)
-    if file is None:
-        raise InputError(
-            "has no intrinsics file, so the camera is unknown",
-            path=folder,
-            remedy='Add camera.json: {"fx": , "fy": , "cx": , "cy": , "width": , "height": }.',
-        )
-    return read_intrinsics(file)
 
 
 def recognise(path: Path) -> str:

@@ -11,8 +11,9 @@ from typing import Self
 import numpy as np
 
 from self6d.datasets import depth_scale
-from self6d.datasets.folder import FolderRecording, Pair, nearest_in_time
+from self6d.datasets.folder import FolderRecording
 from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
+from self6d.datasets.pairing import Pair, in_seconds, nearest_in_time
 from self6d.datasets.recording import models_beside
 from self6d.errors import InputError
 from self6d.files import note, read_text
@@ -43,6 +44,11 @@ class TumRecording(FolderRecording):
         rgb_times, rgb = read_list(path / "rgb.txt")
         if (path / "depth.txt").is_file():
             depth_times, depth = read_list(path / "depth.txt")
+            rgb_times, depth_times, unit = in_seconds(rgb_times, depth_times) or (
+                rgb_times, depth_times, "s"
+            )  # fmt: skip
+            if unit != "s":
+                note(path / "rgb.txt", f"time stamps read as {unit}")
             nearest = nearest_in_time(rgb_times, depth_times, _MAX_APART_S)
             alone = nearest.count(-1)
             if alone == len(rgb):

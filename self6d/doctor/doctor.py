@@ -15,6 +15,7 @@ from self6d.datasets.recording import Recording
 from self6d.datasets.registry import open_dataset
 from self6d.doctor import frames as doctor_frames
 from self6d.doctor import models as doctor_models
+from self6d.doctor.cameras import examine_cameras
 from self6d.doctor.report import DoctorReport, Finding
 from self6d.errors import InputError
 from self6d.events import Listener, Progress
@@ -65,7 +66,7 @@ def examine(
         if dataset is not None:
             doctor_frames.examine_files(report, dataset, steps.at)
             frames = doctor_frames.sample(report, dataset, samples, steps.at)
-            doctor_frames.examine_cameras(report, dataset, frames)
+            examine_cameras(report, dataset, frames, steps.at)
             doctor_frames.examine_depth(report, dataset, frames, [m.diameter for m in loaded])
             doctor_frames.examine_labels(report, dataset, {m.object_id for m in loaded})
     report.sort()
@@ -101,8 +102,10 @@ def write_fixed(report: DoctorReport, out: str | Path, *, listener: Listener | N
         changes |= values
     corrections = Corrections(skip=frozenset(skip), symmetries=symmetries, **changes)
     steps = _Steps(listener)
+    dataset = open_dataset(report.path)
+    dataset.checked = False
     return write_bop(
-        open_dataset(report.path),
+        dataset,
         out,
         models=report.models_path,
         corrections=corrections,
@@ -150,6 +153,7 @@ def _open(report: DoctorReport) -> Recording | None:
     except InputError as error:
         report.findings.append(_of_error("recording", error))
         return None
+    dataset.checked = False  # an impossible K is a finding
     report.kind, report.reason = dataset.kind, dataset.reason
     report.frames = len(dataset)
     for name in dataset.split_names():

@@ -11,7 +11,7 @@ import numpy as np
 
 from self6d.datasets.base import FrameKey
 from self6d.datasets.depth_scale import from_values
-from self6d.datasets.images import read_depth_raw, to_metres
+from self6d.datasets.images import complete, read_depth_raw, to_metres
 from self6d.datasets.recording import Recording
 from self6d.doctor.extents import UNITS, check_scale
 from self6d.doctor.report import DoctorReport, Finding
@@ -22,9 +22,10 @@ from self6d.scene import Frame
 At = Callable[[int, int, str], None]
 
 _LOW_VALID = 0.3
+_ENDS = ((b"\x89PNG", b"IEND", "PNG"), (b"\xff\xd8", b"\xff\xd9", "JPEG"))
 _REPAIRS = ("grey image", "transparency", "16-bit colour", "equal channels", "negative, infinite",
-            "enlarged to")  # fmt: skip
-_RATIOS = (0.25, 1 / 3, 0.5, 2 / 3, 1.5, 2.0, 3.0, 4.0)  # K made for another image size
+            "enlarged to", "turned upright",
+            "read as unknown", "distortion")  # fmt: skip
 
 
 def is_repair(what: str) -> bool:
@@ -77,16 +78,16 @@ def _file_fault(path: Path) -> str:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 1024))
             tail = file.read()
+            if not size:
+                return "is empty"
+            if is_lfs_stub(head):
+                return "is a Git-LFS pointer"
+            for start, mark, name in _ENDS:
+                if head.startswith(start) and mark not in tail:
+                    file.seek(0)  # something may follow the end mark
+                    return "" if complete(file.read()) else f"{name} is truncated"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    if not size:
-        return "is empty"
-    if is_lfs_stub(head):
-        return "is a Git-LFS pointer"
-    if head.startswith(b"\x89PNG") and b"IEND" not in tail:
-        return "PNG is truncated"
-    if head.startswith(b"\xff\xd8") and b"\xff\xd9" not in tail:
-        return "JPEG is truncated"
     return ""
 
 
@@ -119,65 +120,6 @@ def sample(report: DoctorReport, dataset: Recording, count: int, at: At) -> list
     if frames:
         report.image_size = frames[0].camera.size
     return frames
-
-
-def examine_cameras(report: DoctorReport, dataset: Recording, frames: Sequence[Frame]) -> None:
-    """K against the images: principal point, field of view, size it was made for."""
-    if not frames:
-        return
-    camera = frames[0].camera
-    K = camera.K_opencv
-    report.camera = {"fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2]}
-    if len({f.camera.size for f in frames}) > 1:
-        report.findings.append(Finding("sizes", "info", "images are of several sizes"))
-    source = dataset.source(dataset.keys[0]).intrinsics.source
-    path = "" if source is None else str(source)
-    h, w = camera.size
-    off_x, off_y = camera.K[0, 2] / (w / 2), camera.K[1, 2] / (h / 2)
-    ratio = min(_RATIOS, key=lambda r: abs(off_x / r - 1) + abs(off_y / r - 1))
-    if abs(off_x / ratio - 1) < 0.12 and abs(off_y / ratio - 1) < 0.12:
-        report.findings.append(
-            Finding(
-                "intrinsics-size",
-                "error",
-                f"K is for images of about {w * ratio:.0f}x{h * ratio:.0f}, these are {w}x{h}",
-                path,
-                f"Divide fx, fy, cx and cy by {ratio:.3g}.",
-                {"k_factor": 1 / ratio},
-            )
-        )
-    elif not (0.6 < off_x < 1.4 and 0.6 < off_y < 1.4):
-        report.findings.append(
-            Finding(
-                "intrinsics-centre",
-                "warning",
-                f"principal point ({K[0, 2]:.0f}, {K[1, 2]:.0f}) is far from the middle of "
-                f"{w}x{h} images",
-                path,
-                "Check that K belongs to these images (cropped images keep such a K).",
-            )
-        )
-    view = 2 * np.degrees(np.arctan(w / 2 / K[0, 0]))
-    if not 8 < view < 130:
-        report.findings.append(
-            Finding(
-                "intrinsics-focal",
-                "error",
-                f"fx {K[0, 0]:.4g} gives a field of view of {view:.0f} degrees",
-                path,
-                "State fx and fy in pixels, not in millimetres.",
-            )
-        )
-    if abs(K[0, 0] / K[1, 1] - 1) > 0.1:
-        report.findings.append(
-            Finding(
-                "intrinsics-aspect",
-                "info",
-                f"fx {K[0, 0]:.1f} and fy {K[1, 1]:.1f} differ: pixels are not square",
-                path,
-                "Right if the images were stretched; else check K.",
-            )
-        )
 
 
 def examine_depth(

@@ -106,7 +106,6 @@ def test_depth_scale_from_values(median, dtype, metres, noted, tmp_path, caplog)
 
 def test_float_depth_arrays(tmp_path: Path) -> None:
     root = world.folder(tmp_path, depth=False)
-    (root / "camera.json").write_text(json.dumps(NAMED))
     (root / "depth").mkdir()
     for n in range(4):
         depth = world.shot(n).depth_mm / 1000

@@ -1,0 +1,184 @@
+"""Which depth image belongs to which colour image: by name, by time stamp, by order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from self6d.errors import InputError
+from self6d.files import note
+
+_ROLE = re.compile(
+    r"(?:^|(?<=[^a-z]))(?:aligned_depth|depth|rgb|colou?r|image|img|frame)(?=[^a-z]|$)",
+    re.IGNORECASE,
+)
+_MAX_APART_S = 0.02  # colour and depth of one instant
+_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_SINCE, _UNTIL = 9.4e8, 4.2e9  # seconds since 1970: the years 2000 to 2100
+_APART_S = (0.002, 3.0)  # from one colour image to the next
+
+
+class Pair(NamedTuple):
+    """Paths of one frame below the root; depth is empty without depth."""
+
+    rgb: str
+    depth: str
+
+
+def natural(name: str) -> list:
+    """Sort key: numbers inside names count as numbers."""
+    stem, dot, suffix = name.rpartition(".")
+    if stem.isdecimal():
+        return [(1, int(stem), stem), (0, 0, dot + suffix)]
+    parts = re.split(r"(\d+)", name)
+    return [(1, int(p), p) if p.isdecimal() else (0, 0, p) for p in parts if p]
+
+
+def paired(rgb: list[str], depth: list[str], root: Path) -> dict[int, Pair]:
+    """Colour and depth files of the same frame, by image number.
+
+    By name where names agree; else by nearest time stamp within 20 ms; else, if there are as many
+    of one as of the other, by order, with a note. Colour images without depth are left out, with
+    a note, unless no depth was recorded at all. Numbers that seem shifted are noted too.
+
+    Raises:
+        InputError: names agree neither as names nor as times nor in their count.
+    """
+    stems = [_stem(r) for r in rgb]
+    match = {_stem(d): d for d in depth}
+    found = [match.get(stem, "") for stem in stems]
+    if depth and not any(found):
+        found = _by_time(rgb, depth, root) or _by_order(rgb, depth, root)
+    elif depth:
+        if 2 * (len(found) - found.count("")) < min(len(rgb), len(depth)):
+            found = _by_time(rgb, depth, root) or found
+        _note_shift(stems, list(match), root)
+    unpaired = found.count("") if depth else 0
+    if unpaired:
+        note(root, f"{unpaired} of {len(rgb)} colour images have no depth of theirs; left out")
+    spare = len(depth) - (len(found) - found.count(""))
+    if spare:
+        note(root, f"{spare} of {len(depth)} depth images have no colour image; left out")
+    kept = [(s, r, d) for s, r, d in zip(stems, rgb, found, strict=True) if d or not depth]
+    numeric = all(s.isdecimal() and len(s) < 16 for s, _, _ in kept)
+    ids = [int(s) for s, _, _ in kept] if numeric else list(range(len(kept)))
+    if len(set(ids)) < len(ids):
+        ids = list(range(len(kept)))
+    return {i: Pair(r, d) for i, (_, r, d) in zip(ids, kept, strict=True)}
+
+
+def _stem(name: str) -> str:
+    """What colour and depth file of one frame have in common in their names."""
+    stem = name[name.rfind("/") + 1 : name.rfind(".")]
+    if stem.isdecimal():
+        return stem
+    return re.sub(r"[-_. ]+", "-", _ROLE.sub("", stem)).strip("-")
+
+
+def _note_shift(rgb: list[str], depth: list[str], root: Path) -> None:
+    """Say so if one list's numbers are the other's, all moved by the same."""
+    if len(rgb) != len(depth) or not all(s.isdecimal() for s in (*rgb, *depth)):
+        return
+    a, b = sorted(map(int, rgb)), sorted(map(int, depth))
+    shift = a[0] - b[0]
+    if shift and all(x - y == shift for x, y in zip(a, b, strict=True)):
+        note(
+            root,
+            f"colour is numbered {a[0]} to {a[-1]} and depth {b[0]} to {b[-1]}: the numbering may "
+            f"be shifted by {abs(shift)}, so that a pair is of two instants; files of equal number "
+            "were paired. Number them alike if they belong together in order",
+        )
+
+
+def _by_time(rgb: list[str], depth: list[str], root: Path) -> list[str] | None:
+    """Depth of each colour image by the time stamps in their names; None where there are none."""
+    at, other = _stamps(rgb), _stamps(depth)
+    times = None if at is None or other is None else in_seconds(at, other)
+    if times is None:
+        return None
+    at, other, unit = times
+    nearest = nearest_in_time(at, other, _MAX_APART_S)
+    if max(nearest) < 0:
+        apart = np.abs(other[:, None] - at[:1000]).min(0)
+        raise InputError(
+            f"file names read as time stamps in {_WORDS[unit]}: no depth image lies within 20 ms "
+            f"of a colour image, the nearest {1000 * np.median(apart):.4g} ms away",
+            path=root,
+            remedy="Give the two images of a frame the same name, or stamp both by one clock.",
+        )
+    if unit != "s":
+        note(root, f"file names read as time stamps in {_WORDS[unit]}; paired by the nearest")
+    return [depth[j] if j >= 0 else "" for j in nearest]
+
+
+def _stamps(names: Sequence[str]) -> np.ndarray | None:
+    """Times in file names, (N,) float64, counted from the first (so that nothing is rounded)."""
+    raw = [name[name.rfind("/") + 1 : name.rfind(".")] for name in names]
+    raw = [re.sub(r"^[-_. ]+|[-_. ]+$", "", _ROLE.sub("", stem)) for stem in raw]
+    if all(re.fullmatch(r"\d{9,10}[-_]\d{1,9}", stem) for stem in raw):  # seconds and a part
+        parts = [re.split(r"[-_]", stem) for stem in raw]
+        widths = {len(part) for _, part in parts}
+        digits = widths.pop() if len(widths) == 1 else 9  # not padded: nanoseconds, as ROS counts
+        return np.array([int(s) + int(part) / 10**digits for s, part in parts])
+    try:
+        return np.array([float(stem) for stem in raw])
+    except ValueError:
+        return None
+
+
+def in_seconds(rgb: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, str] | None:
+    """Times of colour (N,) and depth (M,) images in seconds, and the unit they are written in.
+
+    The unit is that in which they lie in this century; where none does (a clock that started with
+    the camera), that in which colour images follow one another as those of a camera do. None where
+    they are no times at all: small whole numbers count images.
+    """
+    together = np.concatenate((rgb, depth))
+    middle = float(np.median(together))
+    unit = next((u for u, s in _UNITS.items() if _SINCE < middle * s < _UNTIL), None)
+    if unit is None:
+        steps = np.diff(np.sort(rgb))
+        step = float(np.median(steps)) if steps.size else 0.0
+        whole = bool((together == np.round(together)).all())
+        fits = [u for u, s in _UNITS.items() if _APART_S[0] <= step * s <= _APART_S[1]]
+        if not fits or (whole and step < 1000):
+            return None
+        unit = fits[0]
+    start = together.min()
+    return (rgb - start) * _UNITS[unit], (depth - start) * _UNITS[unit], unit
+
+
+def nearest_in_time(at: np.ndarray, other: np.ndarray, limit: float) -> list[int]:
+    """For each time in `at` the index of the nearest in `other`, each used once, -1 if none.
+
+    The greedy rule of TUM's associate.py: the closest pairs first.
+    """
+    order = other.argsort()
+    place = np.searchsorted(other[order], at)
+    candidates = []
+    for i, p in enumerate(place):
+        for q in (p - 1, p):
+            if 0 <= q < len(order) and abs(other[order[q]] - at[i]) <= limit:
+                candidates.append((abs(other[order[q]] - at[i]), i, int(order[q])))
+    result, used = [-1] * len(at), set()
+    for _, i, j in sorted(candidates):
+        if result[i] < 0 and j not in used:
+            result[i] = j
+            used.add(j)
+    return result
+
+
+def _by_order(rgb: list[str], depth: list[str], root: Path) -> list[str]:
+    if len(rgb) != len(depth):
+        raise InputError(
+            f"{len(rgb)} colour and {len(depth)} depth images share no names",
+            path=root,
+            remedy="Give the two images of a frame the same number.",
+        )
+    note(root, "colour and depth images share no names; they were paired by order")
+    return depth
