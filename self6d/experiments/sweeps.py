@@ -16,7 +16,7 @@ from self6d.evaluation.report import Report
 from self6d.events import Note
 from self6d.experiments.common import Interrupted, Setting, new_figure, png
 from self6d.jobs.prepare import changes_of, later_config, open_run, reopen_run, resolve_device
-from self6d.losses.objective import TERMS
+from self6d.losses.terms import TERMS
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_network, run_models
 from self6d.stage2.upper_bound import UpperBoundTask

@@ -23,12 +23,11 @@ from self6d.losses.perceptual_window import (
 )
 from self6d.losses.published import PublishedPerceptual, published_ms_ssim
 from self6d.losses.target import Target
+from self6d.losses.terms import TERMS
 from self6d.losses.visual import ab_loss, mask_loss
 from self6d.rendering.result import Rendering
 
 SOFT_BAND = 0.02  # how far the renderer's soft mask reaches, two being the image's width
-TERMS = ("mask", "ab", "ms_ssim", "perceptual", "geometry")
-COLOUR_TERMS = ("ab", "ms_ssim", "perceptual")
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from self6d.losses.objective import COLOUR_TERMS
+from self6d.losses.terms import COLOUR_TERMS
 
 
 def score_hypotheses(

@@ -17,8 +17,9 @@ from self6d.engine.finite import SKIPPED, finite_step
 from self6d.engine.schedule import learning_rate
 from self6d.errors import InputError
 from self6d.events import Preview
-from self6d.losses.objective import TERMS, LossConfig, SelfSupervision
+from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.losses.supervised import pose_loss
+from self6d.losses.terms import TERMS
 from self6d.network import PoseNetwork
 from self6d.network.outputs import Detections
 from self6d.network.roi import jitter_boxes

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from self6d.losses.terms import as_markdown
 from self6d.paths import resource
 from studio.toolkit.widgets import column
 
@@ -53,4 +54,5 @@ class HelpDialog(QDialog):
 
     def _on_page(self, item: QListWidgetItem) -> None:
         name = item.data(Qt.ItemDataRole.UserRole)
-        self.text.setMarkdown(resource(f"help/{name}.md").read_text(encoding="utf-8"))
+        text = resource(f"help/{name}.md").read_text(encoding="utf-8")
+        self.text.setMarkdown(text.replace("{terms}", as_markdown()))

@@ -8,6 +8,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QWidget
 
+from self6d.losses.terms import LISTED, TERMS
 from studio.engine import Engine
 from studio.engine.types import FormField
 from studio.jobs import JobSpec
@@ -15,7 +16,7 @@ from studio.jobs.run_info import free_name
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.panels.form import SettingsForm
-from studio.panels.weights import ABLATION, TERMS, LossWeights
+from studio.panels.weights import LossWeights
 from studio.toolkit.dialogs import Question, copy_text
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
 
@@ -258,12 +259,13 @@ class RunPanel(QWidget):
         self._on_setting(f"loss.{term}", value)
 
     def _confirm_mute(self, term: str) -> bool:
-        if term not in ABLATION:
+        without = next(t.without for t in LISTED if t.name == term)
+        if not without:
             return True
         answer = Question.ask(
             self, f"Mute the {term} term?",
             f"In the paper's ablation on LineMOD the mean recall falls from 58.9 % to "
-            f"{ABLATION[term]} without it: the other terms cannot hold the pose alone.",
+            f"{without} without it: the other terms cannot hold the pose alone.",
             [("mute", f"Mute {term}", "danger"), ("keep", "Keep it", "primary")],
         )  # fmt: skip
         return answer == "mute"

@@ -9,6 +9,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QShowEvent
 from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
+from self6d.losses.terms import TERMS
 from studio.controllers.director import Director
 from studio.engine import Engine, Failure
 from studio.engine.types import TermPull, Xray
@@ -17,7 +18,7 @@ from studio.toolkit.theme import small_font, theme
 from studio.toolkit.widgets import button, column, label, row, scrolled
 from studio.views.xray_layer import arrow, compressed
 
-ORDER = ("total", "mask", "ab", "ms_ssim", "perceptual", "geometry")
+ORDER = ("total", *TERMS)
 SIDE = 56
 REFRESH_MS = 500
 EXPLAIN = (

@@ -9,6 +9,7 @@ from PySide6.QtGui import QColor, QMouseEvent
 from PySide6.QtWidgets import QComboBox, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from self6d.events import Scalars
+from self6d.losses.terms import TERMS
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import ElidedLabel, IconButton, row, short
 from studio.views.axis import ValueAxis
@@ -19,7 +20,7 @@ from studio.views.run_curves import RunCurves
 DASHES = (
     Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine,
 )  # fmt: skip
-TERM_ORDER = ("total", "mask", "ab", "ms_ssim", "perceptual", "geometry")
+TERM_ORDER = ("total", *TERMS)
 
 
 class CurvesView(QWidget):

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from self6d.geometry import axis_angle_to_matrix
-from self6d.losses.objective import TERMS, LossConfig, SelfSupervision
+from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.losses.perceptual import default_weights
+from self6d.losses.terms import TERMS
 from self6d.rendering import pack_models, render
 from self6d.scene import ObjectModel
 
