@@ -1,7 +1,8 @@
 """Typed errors. Each message is one line: what is wrong, with which file, and what to do.
 
-The command line maps every type to its `exit_code` (the README lists them); the window shows the
-same text in a panel. Anything that is not a `Self6DError` is a defect of this program.
+The command line maps every type to its `exit_code` (docs/troubleshooting.md lists them); the
+window shows the same text in a panel. Anything that is not a `Self6DError` is a defect of this
+program.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""What the README shows is what the results files hold."""
+"""What README and docs show is what the results files hold."""
 
 from pathlib import Path
 
 from self6d.evaluation.readme import (
     BLOCK,
+    PAGES,
     PERCENT,
     PLAIN,
     table,
@@ -13,13 +14,16 @@ from self6d.evaluation.readme import (
 from self6d.files import read_json
 from self6d.paths import resource
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
 
 
 def test_tables_are_up_to_date():
-    text = README.read_text()
-    assert len(BLOCK.findall(text)) >= 3
-    assert with_tables(text) == text
+    shown = set()
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        assert with_tables(text) == text
+        shown |= {name for _, name, _ in BLOCK.findall(text)}
+    assert shown == {path.stem for path in resource("results").glob("*.json")}
 
 
 def test_table_writes_missing_values_as_blanks():

@@ -1,4 +1,4 @@
-"""Results tables of the README, from resources/results (`python -m self6d.evaluation.readme`).
+"""Results tables of README and docs, from resources/results (`python -m self6d.evaluation.readme`).
 
 A table stands between `<!-- results: NAME -->` and `<!-- end -->`; NAME.json holds its title, the
 command or way that made the figures (`made`, a text, or a list that is folded away together with
@@ -28,6 +28,7 @@ PERCENT = {
     "of found": "mask_iou_found",
 }
 PLAIN = {"rotation °": "rotation_deg", "translation mm": "translation_mm"}
+PAGES = ("README.md", "docs/results.md")
 BLOCK = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -45,7 +46,7 @@ def table(name: str) -> str:
 
 
 def with_tables(text: str) -> str:
-    """A README's text with every results table written anew."""
+    """A page's text with every results table written anew."""
     return BLOCK.sub(lambda match: match[1] + table(match[2]) + match[3], text)
 
 
@@ -111,5 +112,5 @@ if __name__ == "__main__":
         file = resource(f"results/{name}.json")
         kept = read_json(file) | {"rows": make(read_json(Path(report)), labels)}
         file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
-    readme = Path("README.md")
-    readme.write_text(with_tables(readme.read_text()))
+    for page in map(Path, PAGES):
+        page.write_text(with_tables(page.read_text()))
