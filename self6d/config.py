@@ -34,6 +34,7 @@ C = TypeVar("C")
 __all__ = [
     "FieldInfo",
     "Limits",
+    "assignment",
     "describe",
     "field_docs",
     "from_dict",
@@ -186,6 +187,19 @@ def overrides(assignments: dict[str, Any] | list[str]) -> dict[str, Any]:
     return out
 
 
+def assignment(key: str, value: Any) -> str:
+    """KEY=VALUE as `--set` takes it; `overrides` reads the very value from it again.
+
+    Args:
+        value: number, bool, text, path, None, or a list of such.
+    """
+    if value is None or isinstance(value, str | Path):
+        plain = f"{key}={_plain(value)}"
+        if plain.isprintable() and _assignment(plain)[1] == _plain(value):
+            return plain
+    return f"{key}={_inline(value)}"
+
+
 def preset_names() -> list[str]:
     """Names that `load_preset` accepts."""
     return sorted(path.stem for path in resource("presets").glob("*.toml"))
@@ -230,6 +244,13 @@ def _assignment(text: str) -> tuple[str, Any]:
         return key, tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
         return key, value.strip()  # text without quotes
+
+
+def _inline(value: Any) -> str:
+    """TOML on one line."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_inline, value))}]"
+    return tomli_w.dumps({"value": _plain(value)}).strip().removeprefix("value = ")
 
 
 def _plain(value: Any) -> Any:

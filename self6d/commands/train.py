@@ -67,6 +67,9 @@ def adapt(
     split: Annotated[
         str | None, typer.Option(help="Named split of the recording (default: adapt, else all).")
     ] = None,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of those frames to use, spread evenly.")
+    ] = 1.0,
     steps: opt.Steps = None,
     seed: opt.Seed = 0,
     device: opt.Device = "auto",
@@ -87,6 +90,7 @@ def adapt(
             out,
             preset=preset,
             split=split,
+            share=share,
             steps=steps,
             seed=seed,
             device=device,

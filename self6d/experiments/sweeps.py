@@ -15,10 +15,18 @@ from self6d.engine.loop import run_task
 from self6d.evaluation.report import Report
 from self6d.events import Note
 from self6d.experiments.common import Interrupted, Setting, new_figure, png
-from self6d.jobs.prepare import changes_of, later_config, open_run, reopen_run, resolve_device
+from self6d.jobs.prepare import (
+    asked_for,
+    changes_of,
+    later_config,
+    open_run,
+    reopen_run,
+    resolve_device,
+)
 from self6d.losses.terms import TERMS
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_network, run_models
+from self6d.runs.provenance import Provenance, absolute
 from self6d.stage2.upper_bound import UpperBoundTask
 
 SHARES = (0.05, 0.15, 0.4, 1.0)
@@ -109,7 +117,12 @@ def _upper_bound(setting: Setting, name: str) -> Path:
         if found is None:
             config = later_config(RunFolder.open(setting.from_run), setting.preset, changes)
             start = load_network(setting.from_run, models=setting.models)
-            source = {"data": str(setting.data.absolute()), "from_run": str(setting.from_run)}
+            asked = asked_for(
+                setting.preset, setting.overrides, setting.models, setting.steps, setting.device
+            )
+            source = Provenance(
+                **asked, data=absolute(setting.data), from_run=absolute(setting.from_run)
+            )
             run = open_run(
                 out, "upper_bound", config, source, seed=setting.seed, models=start.models
             )

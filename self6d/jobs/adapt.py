@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from self6d.datasets import UnlabelledFrames, open_dataset
+from self6d.datasets import Recording, UnlabelledFrames, open_dataset
 from self6d.datasets.splits import default_split, some_frames
 from self6d.engine import distributed
 from self6d.events import Listener, Note
@@ -14,6 +14,7 @@ from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import (
     Changes,
+    asked_for,
     changes_of,
     later_config,
     open_run,
@@ -27,6 +28,7 @@ from self6d.runs.load_network import (
     Paths,
     load_network,
 )
+from self6d.runs.provenance import Provenance, absolute
 
 
 def adapt(
@@ -69,13 +71,13 @@ def adapt(
     """
     from self6d.stage2.task import SelfSupTask
 
+    asked = asked_for(preset, overrides, models, steps, device)
+    asked |= {"data": absolute(data), "split": split, "share": share}
     world = distributed.join(resolve_device(device))
     changes = changes_of(overrides, {"adapt.steps": steps})
     dataset = open_dataset(data)
-    chosen = default_split(dataset, split, "adapt")
-    frames = UnlabelledFrames(some_frames(dataset, chosen, share))
     if world.rank == 0:
-        found = reopen_run(out, "selfsup", changes) if resume else None
+        found = reopen_run(out, "selfsup", changes, asked) if resume else None
         if found is None:
             before = RunFolder.open(from_run)
             config = later_config(before, preset, changes)
@@ -85,15 +87,12 @@ def adapt(
                 used=stage.self_weight > 0 or (stage.pseudo and stage.pseudo_colour),
             )  # fmt: skip
             start = load_network(before, models=models)
-            provenance = {
-                "preset": str(preset),
-                "data": str(Path(data).absolute()),
-                "split": chosen or "all",
-                "share": share,
-                "frames": len(frames),
-                "from_run": str(Path(from_run).absolute()),
-                "from_step": start.step,
-            }
+            provenance = Provenance(
+                **asked,
+                frames=len(_frames(dataset, split, share)),
+                from_run=absolute(from_run),
+                from_step=start.step,
+            )
             run = open_run(out, "selfsup", config, provenance, seed=seed, models=start.models)
             if remark:
                 run.update(remark=remark)
@@ -107,6 +106,8 @@ def adapt(
         config = build_config(None, base=run.config)
     if run.status == "done" and not changes:
         return run
+    told = Provenance.from_dict(run.info["provenance"])  # resumed: what it began with
+    frames = _frames(dataset, told.split, told.share)
     began = run.latest_checkpoint() is not None
     trained = load_network(
         run if began else from_run, models=run.models_path, views=config.network.views
@@ -123,3 +124,7 @@ def adapt(
         device=world.device,
     )
     return run_ranks(task, run, config, world, listener, control, take_lock)
+
+
+def _frames(dataset: Recording, split: str | None, share: float) -> UnlabelledFrames:
+    return UnlabelledFrames(some_frames(dataset, default_split(dataset, split, "adapt"), share))

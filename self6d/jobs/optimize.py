@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from self6d.files import read_json
 from self6d.geometry import Pose
 from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.config import build_config
-from self6d.jobs.prepare import Changes, changes_of, open_run, resolve_device
+from self6d.jobs.prepare import Changes, asked_for, changes_of, open_run, resolve_device
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.target import Target
 from self6d.refinement.task import (
@@ -29,9 +30,12 @@ from self6d.refinement.task import (
 from self6d.rendering import PackedModels, pack_models
 from self6d.runs.control import Control
 from self6d.runs.load_network import Paths, listed, load_network
+from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import Frame, GroundTruth, ObjectModel
 from self6d.scene.batch import FrameBatch
+from self6d.storage import atomic_write
 
+INIT = "init.json"  # the start pose, in the run's own folder
 LOWEST_SCORE = 0.05  # the object is known to be there
 
 
@@ -79,6 +83,7 @@ def optimize(
     """
     if (from_run is None) == (init is None):
         raise InputError("one start is needed", remedy="Give either --from RUN or --init FILE.")
+    asked = asked_for(preset, overrides, models, steps, device)
     device = resolve_device(device)
     changes = changes_of(overrides, {"optimize.steps": steps})
     config = build_config(preset, changes)
@@ -102,14 +107,28 @@ def optimize(
         target, packed, model, position, R, t, objective, config.optimize, pixels,
         given=given, truth=truth, seed=seed,
     )  # fmt: skip
-    provenance = {"data": str(Path(data).absolute()), "frame": frame, "object_id": object_id}
-    provenance |= {"from_run": None if from_run is None else str(Path(from_run).absolute())}
+    provenance = Provenance(
+        **asked,
+        data=absolute(data),
+        from_run=absolute(from_run),
+        frame=frame,
+        scene=scene,
+        object_id=object_id,
+        init=None if init is None else INIT,
+    )
     with tempfile.TemporaryDirectory() as folder:
         place_out = Path(folder) / "run" if out is None else out
         run = open_run(place_out, "single_image", config, provenance, seed=seed, models=[model])
         if remark:
             run.update(remark=remark)
+        if init is not None:
+            atomic_write(run.path / INIT, json.dumps(_pose_dict(pose)).encode())
         return run_task(task, run, config.loop, listener, control)
+
+
+def _pose_dict(pose: Pose) -> dict[str, Any]:
+    """As `read_pose` reads it."""
+    return {"R_m2c": pose.R_m2c.tolist(), "t_m2c_m": pose.t_m2c.tolist()}
 
 
 def read_pose(path: str | Path, object_id: int | None = None) -> Pose:

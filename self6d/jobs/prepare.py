@@ -17,7 +17,9 @@ from self6d.geometry import Camera
 from self6d.jobs.config import RunConfig, build_config
 from self6d.network import NetworkConfig
 from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import Paths
 from self6d.runs.models_copy import save_models
+from self6d.runs.provenance import Provenance, absolute, dotted
 from self6d.scene import ObjectModel
 
 Changes = dict[str, Any] | list[str] | None
@@ -27,6 +29,25 @@ def changes_of(given: Changes, named: dict[str, Any]) -> dict[str, Any]:
     """Overrides as nested dicts, with those of named arguments that are not None on top."""
     own = {key: value for key, value in named.items() if value is not None}
     return merge(overrides(given or []), overrides(own))
+
+
+def asked_for(
+    preset: str | Path,
+    changes: Changes,
+    models: Paths | None,
+    steps: int | None,
+    device: str | torch.device,
+) -> dict[str, Any]:
+    """The fields of `Provenance` that every job's command has."""
+    named = [] if models is None else [models] if isinstance(models, str | Path) else list(models)
+    file = absolute(preset) if Path(preset).suffix == ".toml" else str(preset)
+    return {
+        "preset": file,
+        "overrides": dotted(overrides(changes or {})),
+        "models": tuple(str(Path(path).absolute()) for path in named),
+        "steps": steps,
+        "device": str(device),
+    }
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
@@ -78,7 +99,7 @@ def open_run(
     out: str | Path,
     kind: str,
     config: RunConfig,
-    provenance: dict[str, Any],
+    provenance: Provenance,
     *,
     seed: int,
     models: Sequence[ObjectModel],
@@ -89,7 +110,7 @@ def open_run(
         InputError: the folder is not empty, or cannot be made there.
         StorageError: the disk is full, read-only, or may not be written.
     """
-    run = RunFolder.create(out, kind, to_dict(config), provenance, seed=seed)
+    run = RunFolder.create(out, kind, to_dict(config), provenance.to_dict(), seed=seed)
     try:
         save_models(models, run.models_path)
     except OSError as error:
@@ -97,8 +118,13 @@ def open_run(
     return run
 
 
-def reopen_run(out: str | Path, kind: str, changes: Changes) -> tuple[RunFolder, RunConfig] | None:
+def reopen_run(
+    out: str | Path, kind: str, changes: Changes, asked: dict[str, Any] | None = None
+) -> tuple[RunFolder, RunConfig] | None:
     """The run that `--resume` continues and its configuration; None if there is none yet.
+
+    Args:
+        asked: what this command asks for, as fields of a Provenance; the run records it.
 
     Raises:
         CheckpointError: damaged, or a run of another kind.
@@ -119,11 +145,15 @@ def reopen_run(out: str | Path, kind: str, changes: Changes) -> tuple[RunFolder,
     config = build_config(None, changes, base=run.config)
     if kind != "synthetic":
         check_same_network(config.network, run)
-    if changes:
-        try:
+    stored = run.info["provenance"]
+    told = Provenance.from_dict(stored).resumed(kind, asked or {}).into(stored)
+    try:
+        if changes:
             run.replace_config(to_dict(config))
-        except OSError as error:
-            raise from_os_error(error, path) from error
+        if asked and told != stored:
+            run.update(provenance=told)
+    except OSError as error:
+        raise from_os_error(error, path) from error
     return run, config
 
 

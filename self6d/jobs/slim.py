@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -11,6 +12,7 @@ from self6d.runs.checkpoint import pack, unpack
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import run_models
 from self6d.runs.models_copy import save_models
+from self6d.runs.provenance import Provenance
 
 OWN_PATHS = (("synthesis", "backgrounds"), ("synthesis", "pbr"), ("loss", "perceptual_weights"))
 KEPT = ("network", "network_config", "object_ids", "camera")
@@ -35,7 +37,10 @@ def slim(run: str | Path, to: str | Path) -> RunFolder:
         for section, values in source.config.items()
     }
     models = run_models(source)
-    provenance = last_parts(source.info["provenance"])
+    told = Provenance.from_dict(source.info["provenance"])
+    own = {".".join(names) for names in OWN_PATHS}
+    told = replace(told, overrides={k: v for k, v in told.overrides.items() if k not in own})
+    provenance = last_parts(told.to_dict())
     made = RunFolder.create(to, source.kind, config, provenance, seed=source.seed)
     save_models(models, made.models_path)
     made.save_checkpoint(state.step, pack({k: tree[k] for k in KEPT if k in tree}), {"slim": True})

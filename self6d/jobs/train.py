@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,6 +12,7 @@ from self6d.geometry import Camera
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import (
     Changes,
+    asked_for,
     changes_of,
     open_run,
     reopen_run,
@@ -29,6 +29,7 @@ from self6d.runs.load_network import (
     run_models,
     stored_camera,
 )
+from self6d.runs.provenance import Provenance, absolute
 from self6d.stage1.recorded_ranges import with_recorded_ranges
 
 
@@ -70,11 +71,12 @@ def train(
     """
     from self6d.stage1.task import SyntheticTask
 
+    asked = asked_for(preset, overrides, models, steps, device)
     device = resolve_device(device)
     changes = changes_of(overrides, {"train.steps": steps})
     world = distributed.join(device)
     if world.rank == 0:
-        found = reopen_run(out, "synthetic", changes) if resume else None
+        found = reopen_run(out, "synthetic", changes, asked) if resume else None
         if found is None:
             config = build_config(preset, changes)
             view = resolve_camera(camera)
@@ -82,15 +84,13 @@ def train(
             config.synthesis, ranges = with_recorded_ranges(config.synthesis, camera, objects)
             if ranges and listener is not None:
                 listener(Note("info", ranges))
-            provenance = {
-                "preset": str(preset),
-                "camera": _camera_source(camera),
-                "ranges": ranges or None,
-                **_models(models),
-            }
-            if view is not None:
-                provenance["K"] = view.K.tolist()
-                provenance["image_size"] = list(view.size)
+            provenance = Provenance(
+                **asked,
+                camera=absolute(camera),
+                ranges=ranges or None,
+                K=None if view is None else view.K.tolist(),
+                image_size=None if view is None else list(view.size),
+            )
             run = open_run(out, "synthetic", config, provenance, seed=seed, models=objects)
         else:
             run, config = found
@@ -110,15 +110,6 @@ def train(
         device=world.device,
     )
     return run_ranks(task, run, config, world, listener, control, take_lock)
-
-
-def _models(models: Paths) -> dict[str, Any]:
-    paths = [models] if isinstance(models, str | Path) else list(models)
-    return {"models": [str(Path(p).absolute()) for p in paths]}
-
-
-def _camera_source(camera: Camera | str | Path | None) -> str | None:
-    return None if camera is None or isinstance(camera, Camera) else str(Path(camera).absolute())
 
 
 def _stored_camera(run: RunFolder) -> Camera | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from self6d.events import CheckpointSaved, Finished, Note, Preview
 from studio.controllers.health_watch import HealthWatch
 from studio.engine import Engine, Failure
 from studio.engine.history import live_mark
-from studio.jobs import Job, JobSpec, JobState
+from studio.jobs import Job, JobState
 from studio.jobs.queue import JobQueue
-from studio.jobs.run_info import RunInfo, is_run, read_run
+from studio.jobs.run_info import free_name, is_run, read_run
+from studio.jobs.spec import JobSpec, spec_from
 from studio.model.project import FunctionEdit, Project
 from studio.model.settings import Settings
 from studio.toolkit.dialogs import copy_text
@@ -144,7 +146,7 @@ class RunControl(QObject):
         elif action == "copy":
             spec = self.spec_of(run)
             if spec is not None:
-                copy_text(spec.shell())
+                copy_text(again(spec).shell())
         elif action == "folder":
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(run)))
         elif action == "forget":
@@ -159,18 +161,26 @@ class RunControl(QObject):
         spec = self.spec_of(run)
         if spec is None:
             return None
-        return self.submit(_resumed(spec))
+        if not spec.resumable:
+            what = f"a run of {spec.title} is not resumed"
+            self.failed.emit(Failure(what, path=str(run), remedy="Duplicate it instead."))
+            return None
+        return self.submit(replace(spec, resume=True))
 
     def spec_of(self, run: Path) -> JobSpec | None:
         """The run's settings, from the job that made it or from its own provenance."""
-        job = self.queue.find(run)
-        if job is not None and job.spec.preset is not None:
-            return job.spec
-        info = read_run(run)
-        if info is None:
+        job, info = self.queue.find(run), read_run(run)
+        spec = job.spec if job is not None else spec_from(info) if info is not None else None
+        if spec is None:
             self.failed.emit(Failure("not a run folder", path=str(run)))
             return None
-        return spec_from(info)
+        lacks = spec.lacks()
+        if lacks:
+            what = f"its run.json does not tell the whole command: {', '.join(lacks)} missing"
+            remedy = "Start it from the command that made it, or set up a new run."
+            self.failed.emit(Failure(what, path=str(run), remedy=remedy))
+            return None
+        return spec
 
     def _on_added(self, job: Job) -> None:
         job.scalars.connect(lambda batch: self._pass(job, self.scalarsArrived, job.run.name, batch))
@@ -213,25 +223,9 @@ class RunControl(QObject):
         self.ended.emit(job, ending)
 
 
-def _resumed(spec: JobSpec) -> JobSpec:
-    return replace(spec, resume=True)
-
-
-def spec_from(info: RunInfo) -> JobSpec:
-    """Settings of a run as its run.json tells them."""
-    about = info.provenance
-    path = lambda key: Path(about[key]) if about.get(key) else None  # noqa: E731
-    models = about.get("models") or []
-    return JobSpec(
-        kind=info.kind,
-        out=info.path,
-        data=path("data"),
-        models=tuple(Path(m) for m in ([models] if isinstance(models, str) else models)),
-        from_run=path("from_run"),
-        preset=about.get("preset"),
-        split=about.get("split"),
-        seed=info.seed or None,
-        device=about.get("device"),
-        steps=about.get("steps"),
-        overrides=dict(about.get("overrides") or {}),
-    )
+def again(spec: JobSpec) -> JobSpec:
+    """The same run once more, in a folder that is free."""
+    if not spec.out.exists():
+        return spec
+    stem = re.sub(r"-\d\d$", "", spec.out.name)
+    return replace(spec, out=free_name(spec.out.parent, stem), resume=False)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import enum
-import shlex
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
 from self6d.events import CheckpointSaved, Event, Finished, Note, Progress
 from studio.jobs.messages import Mailbox, Status
+from studio.jobs.spec import JobSpec
 
 
 class JobState(enum.Enum):
@@ -32,91 +29,6 @@ class JobState(enum.Enum):
     @property
     def active(self) -> bool:
         return not self.over and self is not JobState.QUEUED
-
-
-TITLES = {
-    "train": "Stage 1, synthetic",
-    "adapt": "Stage 2, self-supervision",
-    "optimize": "Single image",
-    "demo": "Demo",
-}
-
-
-@dataclass(frozen=True)
-class JobSpec:
-    """All that decides a run: exactly what the shell command says, so the two are the same run.
-
-    Attributes:
-        kind: "train", "adapt" or "optimize".
-        out: the run folder it makes.
-        models: CAD files or one folder.
-        overrides: dotted configuration keys to values that differ from the preset's.
-        options: further command line options, such as {"frame": 3, "object": 1}.
-    """
-
-    kind: str
-    out: Path
-    data: Path | None = None
-    models: tuple[Path, ...] = ()
-    from_run: Path | None = None
-    preset: str | None = None
-    split: str | None = None
-    seed: int | None = None
-    device: str | None = None
-    steps: int | None = None
-    resume: bool = False
-    overrides: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        return TITLES.get(self.kind, self.kind)
-
-    def arguments(self) -> list[str]:
-        """The command line after the program's name."""
-        words = [self.kind]
-        if self.data is not None:
-            words.append(str(self.data))
-        for model in self.models:
-            words += ["--models", str(model)]
-        for option, value in (
-            ("--from", self.from_run), ("--preset", self.preset), ("--split", self.split),
-            ("--seed", self.seed), ("--device", self.device), ("--steps", self.steps),
-        ):  # fmt: skip
-            if value is not None:
-                words += [option, str(value)]
-        for name, value in self.options.items():
-            if value is True:
-                words.append(f"--{name}")
-            elif value is not None and value is not False:
-                words += [f"--{name}", str(value)]
-        for key, value in self.overrides.items():
-            words += ["--set", f"{key}={_toml(value)}"]
-        words += ["--out", str(self.out)]
-        if self.resume:
-            words.append("--resume")
-        return words
-
-    def command(self) -> list[str]:
-        """What the process runner starts."""
-        return [sys.executable, "-m", "self6d.cli", *self.arguments()]
-
-    def shell(self) -> str:
-        """The same run for a terminal."""
-        return self.shell_line(self.arguments())
-
-    @staticmethod
-    def shell_line(words: list[str]) -> str:
-        """Any of the program's commands, quoted for a terminal."""
-        return shlex.join(["self6d-studio", *words])
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    return str(value)
 
 
 class Job(QObject):

@@ -20,8 +20,9 @@ from self6d.errors import Self6DError
 from self6d.events import Finished, Note
 from self6d.runs.control import Command, send
 from studio.jobs.follow import RunFollower
-from studio.jobs.job import Job, JobSpec, JobState
+from studio.jobs.job import Job, JobState
 from studio.jobs.run_info import checkpoint_steps, read_run
+from studio.jobs.spec import JobSpec
 
 LOWER_PRIORITY = 10
 STEER_RETRY_MS = 300
@@ -51,7 +52,7 @@ class ProcessJob(Job):
             job._known = None
         info = read_run(spec.out)
         paused = info is not None and info.status == "paused"
-        job._follow()
+        job._follow(job._written())
         job._enter(JobState.PAUSED if paused else JobState.RUNNING)
         return job
 
@@ -64,6 +65,7 @@ class ProcessJob(Job):
         return True
 
     def start(self) -> None:
+        history = self._written()
         handle, name = tempfile.mkstemp(prefix="self6d-studio-", suffix=".log")
         self._log = Path(name)
         self.spec.out.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,7 @@ class ProcessJob(Job):
             self._known.nice(LOWER_PRIORITY if os.name == "posix" else 0x4000)
         except psutil.Error:
             pass  # gone already; the follower will tell
-        self._follow()
+        self._follow(history)
         self._enter(JobState.STARTING)
 
     def pause(self) -> None:
@@ -135,11 +137,13 @@ class ProcessJob(Job):
         except psutil.Error as error:
             self.note.emit(Note("error", f"The process could not be ended: {error}"))
 
-    def _follow(self) -> None:
-        offset = 0
-        if self.spec.resume or self._process is None:
-            with contextlib.suppress(OSError):  # what is there already is history, not news
-                offset = (self.run / "events.jsonl").stat().st_size
+    def _written(self) -> int:
+        """How much events.jsonl holds already: history, not news."""
+        with contextlib.suppress(OSError):
+            return (self.run / "events.jsonl").stat().st_size
+        return 0
+
+    def _follow(self, offset: int) -> None:
         self._follower = RunFollower(
             self.run, self.mailbox, self._alive, self._ended.emit, offset=offset
         )
@@ -173,12 +177,12 @@ class ProcessJob(Job):
         if code is not None and code < 0:
             hint = " (often: out of memory)" if code == -9 else ""
             return f"the worker was killed by signal {-code}{hint}"
-        info = read_run(self.run)
-        if info is not None and info.error:
-            return str(info.error)
         lines = [line for line in output.splitlines() if line.strip()]
-        if code and lines:
+        if code and lines:  # newer than what run.json may hold of an earlier attempt
             return lines[-1].removeprefix("error: ")[:400]
+        info = read_run(self.run)
+        if info is not None and info.status == "failed" and info.error:
+            return str(info.error)
         return f"the worker ended with exit code {code}" if code else "the worker has gone"
 
     def _take_log(self) -> str:

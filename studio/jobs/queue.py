@@ -7,9 +7,10 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.jobs.job import Job, JobSpec, JobState
+from studio.jobs.job import Job, JobState
 from studio.jobs.process_runner import ProcessJob
 from studio.jobs.run_info import read_run
+from studio.jobs.spec import JobSpec, spec_from
 from studio.jobs.thread_runner import ThreadJob
 
 Maker = Callable[[JobSpec, QObject], Job]
@@ -56,7 +57,7 @@ class JobQueue(QObject):
             return known
         if info is None or info.pid is None:
             return None
-        job = ProcessJob.attach(JobSpec(info.kind, run), info.pid, self)
+        job = ProcessJob.attach(spec_from(info), info.pid, self)
         self._adopt(job)
         return job
 

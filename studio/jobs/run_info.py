@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from self6d.locks import is_held, read_owner
+from self6d.runs.provenance import COMMANDS, Provenance
 
-KINDS = {"synthetic": "train", "selfsup": "adapt", "single_image": "optimize"}
+RESUMABLE = ("train", "adapt")
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class RunInfo:
     """One run folder.
 
     Attributes:
-        kind: "train", "adapt" or "optimize".
+        kind: "train", "adapt" or "optimize"; another for what an experiment made.
         status: created, running, paused, stopped, done, failed, or interrupted (its process died).
         pid: the process that holds it, if one lives.
     """
@@ -31,12 +32,16 @@ class RunInfo:
     pid: int | None = None
     created: float = 0.0
     seed: int = 0
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
     result: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def can_resume(self) -> bool:
+        return self.status != "done" and self.kind in RESUMABLE
 
     @property
     def running(self) -> bool:
@@ -61,9 +66,10 @@ def read_run(path: Path) -> RunInfo | None:
         status = "interrupted"
     owner = read_owner(path) if held else None
     kind = str(info.get("kind", ""))
+    told = info.get("provenance")
     return RunInfo(
         path=path,
-        kind=KINDS.get(kind, kind),
+        kind=COMMANDS.get(kind, kind),
         status=status,
         step=int(info.get("step") or 0),
         total=int(info.get("total") or 0),
@@ -71,7 +77,7 @@ def read_run(path: Path) -> RunInfo | None:
         pid=int(owner["pid"]) if owner and "pid" in owner else None,
         created=float(info.get("created") or 0.0),
         seed=int(info.get("seed") or 0),
-        provenance=info.get("provenance") or {},
+        provenance=Provenance.from_dict(told if isinstance(told, dict) else {}),
         result=info.get("result") or {},
     )
 

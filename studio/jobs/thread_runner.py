@@ -10,8 +10,9 @@ from PySide6.QtCore import QObject, QThread, Signal
 from self6d.errors import Self6DError
 from self6d.events import Event, Finished, Progress
 from self6d.runs.control import Control
-from studio.jobs.job import Job, JobSpec, JobState
+from studio.jobs.job import Job, JobState
 from studio.jobs.messages import Status
+from studio.jobs.spec import JobSpec
 
 
 class _Worker(QThread):
@@ -54,7 +55,7 @@ class ThreadJob(Job):
         from self6d import jobs
 
         spec = self.spec
-        models = list(spec.models)
+        models = list(spec.models) or None
         common: dict[str, Any] = {
             "out": spec.out, "overrides": dict(spec.overrides), "resume": spec.resume,
             "listener": listener, "control": control,
@@ -64,11 +65,11 @@ class ThreadJob(Job):
             if value is not None:
                 common[name] = value
         if spec.kind == "train":
-            jobs.train(models, camera=spec.options.get("camera"), **common)
+            jobs.train(models or [], camera=spec.options.get("camera"), **common)
         elif spec.kind == "adapt":
             assert spec.data is not None
             assert spec.from_run is not None
-            jobs.adapt(spec.data, models, spec.from_run, split=spec.split, **common)
+            jobs.adapt(spec.data, models, spec.from_run, split=spec.split, **spec.options, **common)
         elif spec.kind == "optimize":
             assert spec.data is not None
             common.pop("resume")

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.engine import Engine, Failure
-from studio.jobs.job import JobSpec
+from studio.jobs import JobSpec
 from studio.jobs.run_info import read_run
 from studio.model import kept_scores
 from studio.model.project import Project

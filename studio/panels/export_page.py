@@ -11,7 +11,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QProgressBar, QWidget
 
 from studio.engine import Engine, Failure
-from studio.jobs.job import JobSpec
+from studio.jobs import JobSpec
 from studio.jobs.run_info import checkpoint_steps, free_name
 from studio.model.project import Project
 from studio.model.settings import Settings

@@ -121,7 +121,8 @@ class JobsPanel(QWidget):
         waits = job is not None and job.state is JobState.QUEUED
         self.show_button.setEnabled(job is not None and not waits)
         self.copy_button.setEnabled(job is not None)
-        self.resume_button.setEnabled(over and job.state is not JobState.DONE)  # type: ignore[union-attr]
+        cut = job is not None and job.state in (JobState.STOPPED, JobState.FAILED)
+        self.resume_button.setEnabled(cut and job.spec.resumable)  # type: ignore[union-attr]
         self.first_button.setEnabled(waits)
         self.drop_button.setEnabled(over or waits)
 

@@ -61,7 +61,12 @@ class PosePanel(QWidget):
             "Where the optimisation starts, and who says which pixels are the object"
         )
         self.predict = button("Predict", self._on_predict, "", "Poses on this frame from RGB alone")
-        self.steps = spin(10, 2000, 200)
+        self.run_choice.activated.connect(self.refresh)
+        self.steps = spin(0, 2000, 200)
+        self.steps.setSpecialValueText("as in the preset")
+        self._more: dict[str, Any] = {}
+        self.more = label("", "small", wrap=True)
+        self.drop_more = button("Leave them out", self._on_drop_more)
         self.starts = spin(1, 32, 1)
         self.starts.setToolTip("Random starts around the pose; the image decides among them")
         self.optimise = button(
@@ -91,7 +96,8 @@ class PosePanel(QWidget):
             self.title, self.origin, self.numbers, self.error,
             label("EDIT", "section"), self.edit, self.keys,
             row(self.perturb, self.degrees, self.shift), row(self.place, self.predict),
-            label("OPTIMISE ON THIS IMAGE", "section"), grid, row(self.optimise, self.copy_button),
+            label("OPTIMISE ON THIS IMAGE", "section"), grid, 
+            self.more, self.drop_more, row(self.optimise, self.copy_button),
             self.plot, self.replay, self.replay_note, 1, margin=12, gap=8,
         ))  # fmt: skip
         self.setLayout(column(scrolled(content)))
@@ -131,11 +137,16 @@ class PosePanel(QWidget):
         self.error.setText(self._error_text(pose))
         self.error.setVisible(bool(self.error.text()))
         self.place.setEnabled(ready)
-        for widget in (self.edit, self.perturb, self.optimise, self.copy_button):
+        for widget in (self.edit, self.perturb):
             widget.setEnabled(ready and pose is not None)
         if not self.edit.isEnabled():
             self.edit.setChecked(False)
         self._fill_runs()
+        self.optimise.setEnabled(self.spec_ready())
+        self.copy_button.setEnabled(self.spec_ready())
+        self.more.setText(_told(self._more))
+        self.more.setVisible(bool(self._more))
+        self.drop_more.setVisible(bool(self._more))
 
     def show_replay(self, key: PoseKey, rows: list[dict[str, Any]]) -> None:
         """Poses of an optimisation, a row a step.
@@ -158,24 +169,68 @@ class PosePanel(QWidget):
         ))  # fmt: skip
         self._describe_step(len(rows) - 1)
 
+    def spec_ready(self) -> bool:
+        """Whether there is an object on a frame and a start, be it a pose or a network's."""
+        known = self.frame is not None and self.project.model(self.project.object_id) is not None
+        return known and bool(self.project.pose() is not None or self.run_choice.currentData())
+
+    def load(self, spec: JobSpec) -> str:
+        """Take over frame, object, start and settings of another run, to change and run again.
+
+        Returns:
+            why not; mostly "".
+        """
+        project, options = self.project, spec.options
+        keys = project.recording.keys if project.recording is not None else []
+        scenes = lambda scene: options.get("scene") in (None, scene)  # noqa: E731
+        at = [
+            i
+            for i, (scene, image) in enumerate(keys)
+            if image == options["frame"] and scenes(scene)
+        ]
+        if project.recording_path != spec.data or not at:
+            return f"Open {spec.data} first: that run is about its frame {options['frame']}."
+        number = int(options["object"])
+        if project.model(number) is None:
+            return f"Open the CAD model of object {number} first."
+        try:
+            start = _read_start(number, options.get("init"))
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"The start pose of that run is gone: {options['init']}"
+        project.select_frame(at[0])
+        project.select_object(number)
+        if start is not None:
+            project.edit_pose(start, "Duplicate run")
+        overrides = dict(spec.overrides)
+        self.starts.setValue(int(overrides.pop("optimize.starts", 1)))
+        self.steps.setValue(spec.steps or 0)
+        more = {"preset": spec.preset, "seed": spec.seed, "device": spec.device,
+                "overrides": overrides}  # fmt: skip
+        self._more = {name: value for name, value in more.items() if value}
+        self._choose_run(str(spec.from_run) if spec.from_run else None)
+        self.refresh()
+        return ""
+
     def spec(self) -> JobSpec | None:
         """The optimisation as a job; its start pose goes into a file of its own."""
         project, pose = self.project, self.project.pose()
         recording = project.recording
-        if recording is None or pose is None:
+        if recording is None or not self.spec_ready():
             return None
         scene, image = recording.keys[project.frame_index]
         out = free_name(self.settings.runs_folder, f"{Path(recording.root).name}-pose")
         run = self.run_choice.currentData()
-        options: dict[str, Any] = {"frame": image, "object": pose.object_id}
+        options: dict[str, Any] = {"frame": image, "object": project.object_id}
         if not run:
+            assert pose is not None
             options["init"] = self._start_file(out.name, pose)
         if len({s for s, _ in recording.keys}) > 1:
             options["scene"] = scene
+        starts = {"optimize.starts": self.starts.value()} if self.starts.value() > 1 else {}
         return JobSpec(
             "optimize", out, data=Path(recording.root), models=tuple(project.model_paths),
-            from_run=Path(run) if run else None, steps=self.steps.value(), options=options,
-            overrides={"optimize.starts": self.starts.value()} if self.starts.value() > 1 else {},
+            from_run=Path(run) if run else None, steps=self.steps.value() or None, options=options,
+            **{**self._more, "overrides": {**self._more.get("overrides", {}), **starts}},
         )  # fmt: skip
 
     def _start_file(self, name: str, pose: PoseData) -> Path:
@@ -192,8 +247,17 @@ class PosePanel(QWidget):
         for run in reversed(self.project.runs):
             if run.kind in ("train", "adapt"):
                 self.run_choice.addItem(f"prediction of {run.name}", str(run.path))
-        self.run_choice.setCurrentIndex(max(self.run_choice.findData(chosen), 0) if chosen else 0)
+        self._choose_run(chosen)
         self.predict.setEnabled(self.frame is not None and self.run_choice.count() > 1)
+
+    def _choose_run(self, run: str | None) -> None:
+        if run is not None and self.run_choice.findData(run) < 0:
+            self.run_choice.addItem(f"prediction of {Path(run).name}", run)
+        self.run_choice.setCurrentIndex(max(self.run_choice.findData(run), 0) if run else 0)
+
+    def _on_drop_more(self) -> None:
+        self._more = {}
+        self.refresh()
 
     def _error_text(self, pose: PoseData | None) -> str:
         truth = self.truth()
@@ -253,6 +317,20 @@ class PosePanel(QWidget):
             text += f", off by {entry['degrees']:.1f}° and {entry['mm']:.1f} mm"
         self.replay_note.setText(f"{text}. Drag to replay.")
         self.plot.set_step(index)
+
+
+def _read_start(object_id: int, file: str | None) -> PoseData | None:
+    if file is None:
+        return None
+    told = json.loads(Path(file).read_text())
+    return PoseData(object_id, np.array(told["R_m2c"], float), np.array(told["t_m2c_m"], float))
+
+
+def _told(more: dict[str, Any]) -> str:
+    """Settings of a duplicated run that have no box here."""
+    words = [f"{name} {value}" for name, value in more.items() if name != "overrides"]
+    words += [f"{key} = {value}" for key, value in more.get("overrides", {}).items()]
+    return f"As in the run it was taken from: {', '.join(words)}." if words else ""
 
 
 def _numbers(pose: PoseData | None) -> str:

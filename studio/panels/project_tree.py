@@ -164,7 +164,7 @@ class ProjectTree(QWidget):
         entries: list[tuple[str, str, bool]] = [
             ("open", "Show", True),
             ("curves", "Overlay its curves", not active),
-            ("resume", "Resume", not active and info is not None and info.status != "done"),
+            ("resume", "Resume", not active and info is not None and info.can_resume),
             ("attach", "Attach", not active and info is not None and info.running),
             ("duplicate", "Duplicate with changes…", True),
             ("predict", "Predict on this frame", info is not None and info.kind != "optimize"),

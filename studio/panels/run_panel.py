@@ -22,6 +22,7 @@ from studio.toolkit.widgets import IconButton, button, column, label, row, scrol
 
 PRESETS = {"train": ("tiny", "standard", "pretrained", "paper"), "adapt": ("self6d", "self6d-plus")}
 RUN_TEXT = {"train": "Train on synthetic images", "adapt": "Run self-supervision"}
+OF_RECORDING, OF_PRESET = "recording", ""  # else a path: whose camera stage 1 renders for
 INTRO = {
     "train": "Stage 1 learns from rendered images of the CAD models alone.",
     "adapt": "Stage 2 adapts a trained run to this recording, without labels.",
@@ -67,14 +68,20 @@ class RunPanel(QWidget):
             lambda text: self._edit("device", None if text == "auto" else text, "Change device")
         )
         self.camera_like = short(QComboBox())
-        self.camera_like.addItems(["of the recording", "of the preset"])
         self.camera_like.setToolTip("Intrinsics of the rendered images")
+        self.camera_like.activated.connect(
+            lambda i: self._edit("camera", self.camera_like.itemData(i), "Change camera")
+        )
+        self.share = spin(1, 100, 100, " %")
+        self.share.setToolTip("Share of those frames to use, spread evenly")
+        self.share.editingFinished.connect(self._on_share)
         top = QFormLayout()
         top.setHorizontalSpacing(12)
         top.setVerticalSpacing(8)
         top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for caption, widget, kinds in (
             ("Start from", self.start, ("adapt",)), ("Frames", self.split, ("adapt",)),
+            ("Share of them", self.share, ("adapt",)),
             ("Preset", self.preset, ("train", "adapt")), ("Camera", self.camera_like, ("train",)),
             ("Steps", self.steps, ("train", "adapt")), ("Seed", self.seed, ("train", "adapt")),
             ("Device", self.device, ("train", "adapt")),
@@ -145,14 +152,20 @@ class RunPanel(QWidget):
         }  # fmt: skip
         if self.kind == "adapt":
             start = self.option("from") or self._default_start()
+            share = self.option("share")
             return JobSpec(data=project.recording_path, from_run=Path(start),
-                           split=self.option("split"), **common)  # fmt: skip
-        like_recording = self.camera_like.currentIndex() == 0 and project.recording_path
-        options = {"camera": project.recording_path} if like_recording else {}
-        return JobSpec(options=options, **common)
+                           split=self.option("split"),
+                           options={} if share is None else {"share": share}, **common)  # fmt: skip
+        chosen = self.option("camera", OF_RECORDING)
+        camera = project.recording_path if chosen == OF_RECORDING else chosen or None
+        return JobSpec(options={} if camera is None else {"camera": camera}, **common)
 
-    def load(self, spec: JobSpec) -> None:
-        """Take over the settings of another run, to change and run again."""
+    def load(self, spec: JobSpec) -> str:
+        """Take over the settings of another run, to change and run again.
+
+        Returns:
+            what the new run will not share with it, because the project holds another; mostly "".
+        """
         stack = self.project.undo
         stack.beginMacro("Duplicate run")
         for name in [k for k in self.project.options if k.startswith(f"{self.kind}:")]:
@@ -160,9 +173,25 @@ class RunPanel(QWidget):
         for name in ("preset", "seed", "device", "steps", "split"):
             self._edit(name, getattr(spec, name), "Duplicate run")
         self._edit("from", str(spec.from_run) if spec.from_run else None, "Duplicate run")
+        self._edit("share", spec.options.get("share"), "Duplicate run")
+        if self.kind == "train":
+            camera = spec.options.get("camera")
+            here = camera is not None and Path(camera) == self.project.recording_path
+            stored = OF_RECORDING if here else OF_PRESET if camera is None else str(camera)
+            self._edit("camera", stored, "Duplicate run")
         for key, value in spec.overrides.items():
             self._edit(f"set:{key}", value, "Duplicate run")
         stack.endMacro()
+        return self._differs(spec)
+
+    def _differs(self, spec: JobSpec) -> str:
+        project, other = self.project, []
+        if spec.data is not None and spec.data != project.recording_path:
+            other.append(f"recording {spec.data}")
+        models = ", ".join(map(str, spec.models))
+        if spec.models and spec.models != tuple(project.model_paths):
+            other.append(f"CAD models {models}")
+        return f"That run used {' and '.join(other)}." if other else ""
 
     def refresh(self) -> None:
         """Show what the project says."""
@@ -172,7 +201,12 @@ class RunPanel(QWidget):
         self.preset.setCurrentText(str(preset))
         self.seed.setValue(int(self.option("seed") or 0))
         self.steps.setText(str(self.option("steps") or ""))
-        self.device.setCurrentText(str(self.option("device") or "auto"))
+        device = str(self.option("device") or "auto")
+        if self.device.findText(device) < 0:
+            self.device.addItem(device)
+        self.device.setCurrentText(device)
+        self.share.setValue(max(round(100 * float(self.option("share") or 1)), 1))
+        self._fill_cameras()
         self._fill_runs()
         self._fill_splits()
         overrides = self.overrides()
@@ -197,7 +231,7 @@ class RunPanel(QWidget):
         if self.kind == "adapt":
             if self.project.recording is None:
                 return "Open a recording first (step 1)."
-            if not self._default_start():
+            if not (self.option("from") or self._default_start()):
                 return "Train stage 1 first (step 2), or open a run that was trained before."
         return ""
 
@@ -217,6 +251,15 @@ class RunPanel(QWidget):
             self.start.addItem(Path(chosen).name, chosen)
         self.start.setCurrentIndex(self.start.findData(chosen))
 
+    def _fill_cameras(self) -> None:
+        chosen = self.option("camera", OF_RECORDING)
+        self.camera_like.clear()
+        self.camera_like.addItem("of the recording", OF_RECORDING)
+        self.camera_like.addItem("of the preset", OF_PRESET)
+        if chosen not in (OF_RECORDING, OF_PRESET):
+            self.camera_like.addItem(f"of {Path(chosen).name}", chosen)
+        self.camera_like.setCurrentIndex(self.camera_like.findData(chosen))
+
     def _fill_splits(self) -> None:
         self.split.clear()
         info = self.project.recording
@@ -228,7 +271,10 @@ class RunPanel(QWidget):
         for name in names:
             if name != "adapt":
                 self.split.addItem(f"{name} ({len(info.splits[name])})", name)  # type: ignore[union-attr]
-        self.split.setCurrentIndex(max(self.split.findData(self.option("split")), 0))
+        chosen = self.option("split")
+        if chosen is not None and chosen not in names:
+            self.split.addItem(f"{chosen} (not of this recording)", chosen)
+        self.split.setCurrentIndex(max(self.split.findData(chosen), 0))
 
     def _show_weights(self, overrides: dict[str, Any]) -> None:
         known = {f.key: f.value for f in self._fields}
@@ -242,6 +288,11 @@ class RunPanel(QWidget):
 
     def _edit(self, name: str, value: Any, text: str) -> None:
         self.project.edit_option(f"{self.kind}:{name}", value, text)
+
+    def _on_share(self) -> None:
+        percent = self.share.value()
+        if percent != round(100 * float(self.option("share") or 1)):
+            self._edit("share", None if percent == 100 else percent / 100, "Change share")
 
     def _on_steps(self) -> None:
         text = self.steps.text().strip()

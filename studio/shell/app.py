@@ -95,7 +95,7 @@ def welcome_back(window: StudioWindow, state: dict[str, Any], running: list[str]
     left = set(state.get("jobs", ())) - {str(job.run) for job in window.queue.active}
     ended = [run for run in window.project.runs if str(run.path) in left]
     text += [f"{run.name} ended meanwhile: {run.status} at step {run.step}." for run in ended]
-    cut = next((run.path for run in ended if run.status == "interrupted"), None)
+    cut = next((r.path for r in ended if r.status == "interrupted" and r.can_resume), None)
     if cut is not None:
         window.banner.say("warn", " ".join(text), action="Resume from the last checkpoint",
                           on_action=lambda: window.runs.resume_run(cut))  # fmt: skip

@@ -225,4 +225,14 @@ class Workspace(QObject):
         panel = {"train": self.train_panel, "adapt": self.adapt_panel}.get(spec.kind)
         if panel is not None:
             self.window.show_step("synthetic" if spec.kind == "train" else "selfsup")
-            panel.load(spec)
+            differs = panel.load(spec)
+            if differs:
+                self.window.say("warn", f"The settings are there; recording and models stay those "
+                                f"that are open. {differs}")  # fmt: skip
+        elif spec.kind == "optimize":
+            why_not = self.pose_panel.load(spec)
+            if why_not:
+                self.window.say("warn", why_not)
+            elif self.window.project.step not in ("data", "selfsup"):
+                self.window.show_step("data")
+            self.inspector.setCurrentWidget(self.pose_panel)

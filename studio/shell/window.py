@@ -238,7 +238,7 @@ class StudioWindow(QMainWindow):
         elif ending.reason == "stopped":
             self.banner.say("good", f"{title} stopped at step {ending.step}; it can be resumed.")
         else:
-            can_resume = bool(checkpoint_steps(job.run)) and job.spec.kind != "optimize"
+            can_resume = bool(checkpoint_steps(job.run)) and job.spec.resumable
             self.banner.say(
                 "bad", f"{title} ended at step {ending.step}: {ending.reason}",
                 details=job.details,

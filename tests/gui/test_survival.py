@@ -41,7 +41,7 @@ started = []
 def look():
     if not started and window.built and window.project.models:
         window.project.select_frame(3)
-        pairs = dict(text.split("=") for text in overrides)
+        pairs = {key: int(value) for key, value in (text.split("=") for text in overrides)}
         started.append(window.runs.submit(JobSpec(
             "train", Path(out), models=(Path(sample) / "models",), preset="tiny", steps=100000,
             options={"camera": Path(sample)}, overrides=pairs)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from self6d.refinement.refine import refine_detections
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_network
+from self6d.runs.provenance import Provenance
 from self6d.sample.sample import make_sample
 
 SMALL = {
@@ -112,8 +114,11 @@ def test_stage_1_resumes_bitwise(stage1, sample, tmp_path):
 def test_stage_2_keeps_what_it_came_from(stage2, stage1):
     run = RunFolder.open(stage2.path)
     assert (run.kind, run.status) == ("selfsup", "done")
-    assert run.info["provenance"]["split"] == "adapt"
-    assert run.info["provenance"]["frames"] == 6
+    told = Provenance.from_dict(run.info["provenance"])
+    assert (told.split, told.frames) == (None, 6)  # of "adapt", as nothing else was asked for
+    assert (told.preset, told.steps, told.device) == ("self6d", 2, "cpu")
+    assert told.overrides == STAGE_2
+    assert told.from_run == str(stage1.path)
     assert run.config["network"] == stage1.config["network"]
     assert "trust" in run.result
 
@@ -267,6 +272,12 @@ def test_slim_run_tells_nobody_where_it_was_made(stage1, sample, tmp_path):
     texts = [p.read_text() for p in slim.path.rglob("*") if p.suffix in (".json", ".toml")]
     assert len(texts) >= 4
     assert not [text for text in texts if str(tmp_path.parent) in text or str(sample) in text]
+    run = RunFolder.open(shutil.copytree(stage1.path, tmp_path / "own"))
+    told = Provenance(overrides={"synthesis.backgrounds": "photos/secret", "train.batch": 2})
+    run.update(provenance=told.to_dict())
+    assert jobs.slim(run.path, tmp_path / "other").info["provenance"] == {
+        "overrides": {"train.batch": 2}
+    }
     told = {"camera": "/home/ann/rig", "models": ["C:\\cad\\mug.ply", "mug.ply", "a/b"], "K": [1.0]}
     assert last_parts(told) == {
         "camera": "rig",

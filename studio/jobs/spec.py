@@ -1,0 +1,141 @@
+"""A run's whole command: what the panels collect, the runners start and run.json tells again."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studio.jobs.run_info import RESUMABLE, RunInfo
+
+TITLES = {
+    "train": "Stage 1, synthetic",
+    "adapt": "Stage 2, self-supervision",
+    "optimize": "Single image",
+    "demo": "Demo",
+}
+
+
+NEEDS = {
+    "train": ("--models",),
+    "adapt": ("the recording", "--from"),
+    "optimize": ("the recording", "--frame", "--object", "--from or --init"),
+}
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """All that decides a run: exactly what the shell command says, so the two are the same run.
+
+    Attributes:
+        kind: "train", "adapt" or "optimize".
+        out: the run folder it makes.
+        models: CAD files or one folder.
+        overrides: dotted configuration keys to values that differ from the preset's.
+        options: further command line options, such as {"frame": 3, "object": 1}.
+    """
+
+    kind: str
+    out: Path
+    data: Path | None = None
+    models: tuple[Path, ...] = ()
+    from_run: Path | None = None
+    preset: str | None = None
+    split: str | None = None
+    seed: int | None = None
+    device: str | None = None
+    steps: int | None = None
+    resume: bool = False
+    overrides: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def lacks(self) -> list[str]:
+        """What its command cannot do without and is not there."""
+        there = {
+            "--models": self.models, "the recording": self.data, "--from": self.from_run,
+            "--frame": self.options.get("frame") is not None,
+            "--object": self.options.get("object") is not None,
+            "--from or --init": self.from_run or self.options.get("init"),
+        }  # fmt: skip
+        if self.kind not in NEEDS:
+            return [f"a command that makes runs of kind {self.kind!r}"]
+        return [name for name in NEEDS[self.kind] if not there[name]]
+
+    @property
+    def resumable(self) -> bool:
+        """Whether its command knows --resume; a single image is quicker done again."""
+        return self.kind in RESUMABLE
+
+    @property
+    def title(self) -> str:
+        return TITLES.get(self.kind, self.kind)
+
+    def arguments(self) -> list[str]:
+        """The command line after the program's name."""
+        from self6d.config import assignment  # not before the first paint
+
+        words = [self.kind]
+        if self.data is not None:
+            words.append(str(self.data))
+        for model in self.models:
+            words += ["--models", str(model)]
+        for option, value in (
+            ("--from", self.from_run), ("--preset", self.preset), ("--split", self.split),
+            ("--seed", self.seed), ("--device", self.device), ("--steps", self.steps),
+        ):  # fmt: skip
+            if value is not None:
+                words += [option, str(value)]
+        for name, value in self.options.items():
+            if value is True:
+                words.append(f"--{name}")
+            elif value is not None and value is not False:
+                words += [f"--{name}", str(value)]
+        for key, value in self.overrides.items():
+            words += ["--set", assignment(key, value)]
+        words += ["--out", str(self.out)]
+        if self.resume:
+            words.append("--resume")
+        return words
+
+    def command(self) -> list[str]:
+        """What the process runner starts."""
+        return [sys.executable, "-m", "self6d.cli", *self.arguments()]
+
+    def shell(self) -> str:
+        """The same run for a terminal."""
+        return self.shell_line(self.arguments())
+
+    @staticmethod
+    def shell_line(words: list[str]) -> str:
+        """Any of the program's commands, quoted for a terminal."""
+        return shlex.join(["self6d-studio", *words])
+
+
+def spec_from(info: RunInfo) -> JobSpec:
+    """The whole command of a run, as its run.json tells it."""
+    about = info.provenance
+    path = lambda text: None if text is None else Path(text)  # noqa: E731
+    options = {
+        "camera": about.camera,
+        "share": None if about.share == 1 else about.share,
+        "frame": about.frame,
+        "scene": about.scene,
+        "object": about.object_id,
+        "init": None if about.init is None else str(info.path / about.init),
+    }
+    return JobSpec(
+        kind=info.kind,
+        out=info.path,
+        data=path(about.data),
+        models=tuple(Path(model) for model in about.models),
+        from_run=path(about.from_run),
+        preset=about.preset,
+        split=about.split,
+        seed=info.seed or None,
+        device=None if about.device == "auto" else about.device,
+        steps=about.steps,
+        overrides=about.overrides,
+        options={name: value for name, value in options.items() if value is not None},
+    )

@@ -1,0 +1,162 @@
+"""Resume, Duplicate and Copy as command from run.json alone: the command they give, really run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from self6d import cli, jobs
+from self6d.datasets import open_dataset
+from self6d.events import Scalars
+from self6d.runs.control import Control
+from self6d.runs.folder import RunFolder
+from studio.controllers.runs import again
+from studio.jobs.queue import JobQueue
+from studio.jobs.run_info import read_run
+from studio.jobs.spec import JobSpec, spec_from
+
+pytestmark = pytest.mark.gui
+
+STAGE_2 = {
+    "adapt.batch": 2,
+    "adapt.region": 48,
+    "adapt.max_objects": 3,
+    "adapt.detection_score": 0.0,
+    "adapt.health_frames": 2,
+    "adapt.collapse": 0.0,
+    "loss.perceptual": 0.0,
+    "loss.points": 64,
+    "optimize.region": 48,
+    "optimize.flips": False,
+    "optimize.steps": 5,
+    "loop.preview_every": 1000,
+}
+
+
+def said(run: Path) -> tuple:
+    """All that decides a run, as its folder tells it."""
+    folder = RunFolder.open(run)
+    return folder.kind, folder.status, folder.seed, folder.config, folder.info["provenance"]
+
+
+@pytest.fixture(scope="module")
+def made(sample, trained, quick, tmp_path_factory):
+    """One run of each kind, made by the command line with settings of every sort."""
+    root = tmp_path_factory.mktemp("made runs")
+    preset = root / "my preset.toml"
+    preset.write_text("[adapt]\nema = 0.9\n")
+    label = open_dataset(sample).split("eval").truth(0)[0]
+    start = root / "start.json"
+    pose = {"R_m2c": label.pose.R_m2c.tolist(), "t_m2c_m": label.pose.t_m2c.tolist()}
+    start.write_text(json.dumps(pose))
+    (root / "1").mkdir()  # a path that TOML would take for a number
+    specs = {
+        "train": JobSpec(
+            "train", root / "train-01", models=(sample / "models",), preset="tiny", seed=5,
+            device="cpu", steps=2, options={"camera": sample},
+            overrides={**quick, "train.lr": 1e-05, "network.backbone": "resnet10-w8"},
+        ),
+        "adapt": JobSpec(
+            "adapt", root / "adapt-01", data=sample, from_run=trained, preset=str(preset),
+            split="eval", seed=3, steps=1, options={"share": 0.5}, overrides=STAGE_2,
+        ),
+        "optimize": JobSpec(
+            "optimize", root / "pose-01", data=sample, seed=2, steps=3, preset="self6d-plus",
+            options={"frame": open_dataset(sample).split("eval").keys[0].image_id,
+                     "object": label.object_id, "init": start},
+            overrides=STAGE_2 | {"optimize.starts": 2},
+        ),
+    }  # fmt: skip
+    for spec in specs.values():
+        assert cli.run([*spec.arguments(), "--quiet"]) == 0
+    start.unlink()  # the run has its own
+    return {kind: spec.out for kind, spec in specs.items()}
+
+
+@pytest.mark.parametrize("kind", ["train", "adapt", "optimize"])
+def test_copied_command_makes_the_same_run(made, kind):
+    spec = again(spec_from(read_run(made[kind])))
+    assert spec.out == made[kind].with_name(made[kind].name.replace("-01", "-02"))
+    assert cli.run([*spec.arguments(), "--quiet"]) == 0
+    assert said(spec.out) == said(made[kind])
+
+
+def test_resumed_command_goes_on_with_the_same_run(made, sample, trained, tmp_path):
+    spec = replace(spec_from(read_run(made["adapt"])), out=tmp_path / "run")
+    whole = replace(spec, steps=3, out=tmp_path / "whole")
+    control = Control()
+
+    def stop(event: object) -> None:
+        if isinstance(event, Scalars):
+            control.stop()
+
+    first = jobs.adapt(
+        spec.data, None, spec.from_run, spec.out, preset=spec.preset, split=spec.split, steps=3,
+        seed=3, overrides=spec.overrides, listener=stop, control=control, **spec.options,
+    )  # fmt: skip
+    assert first.status == "stopped"
+    before = first.config
+    told = spec_from(read_run(spec.out))
+    assert cli.run([*replace(told, resume=True).arguments(), "--quiet"]) == 0
+    assert cli.run([*whole.arguments(), "--quiet"]) == 0
+    assert RunFolder.open(spec.out).config == before
+    assert said(spec.out) == said(whole.out)
+    shell = ["adapt", str(sample), "--from", str(trained), "--out", str(spec.out), "--resume"]
+    assert cli.run([*shell, "--steps", "4", "--quiet"]) == 0  # a shell that names no share or split
+    longer = spec_from(read_run(spec.out))
+    assert longer == replace(told, steps=4)
+    assert RunFolder.open(spec.out).info["step"] == 4
+
+
+def test_duplicated_settings_are_those_of_the_run(opened, made, sample, wait):
+    space = opened.workspace
+    for kind, panel in (
+        ("train", space.train_panel), ("adapt", space.adapt_panel), ("optimize", space.pose_panel),
+    ):  # fmt: skip
+        told = spec_from(read_run(made[kind]))
+        opened.runs.act("duplicate", made[kind])
+        wait(lambda: opened.director.frame is not None)
+        spec = panel.spec()
+        given = replace(spec, out=told.out, models=(), options={})
+        assert given == replace(told, models=(), options={})
+        assert spec.models == (sample / "models",)
+        options = {name: str(value) for name, value in spec.options.items()}
+        expected = {name: str(value) for name, value in told.options.items()}
+        if kind == "optimize":
+            start, own = (json.loads(Path(o.pop("init")).read_text()) for o in (options, expected))
+            assert start == own
+        assert options == expected
+        assert not opened.banner.isVisible()
+
+
+def test_what_a_run_cannot_tell_is_said(opened, made, tmp_path):
+    odd = RunFolder.create(tmp_path / "bound", "upper_bound", {})
+    opened.runs.act("copy", odd.path)
+    assert "'upper_bound'" in opened.banner.text.text()
+    old = RunFolder.create(tmp_path / "old", "selfsup", {}, {"data": "/d", "split": "all"})
+    opened.runs.act("resume", old.path)
+    assert "--from missing" in opened.banner.text.text()
+    assert not opened.queue.jobs
+    opened.runs.act("resume", made["optimize"])
+    assert "not resumed" in opened.banner.text.text()
+    assert not opened.queue.jobs
+
+
+def test_newest_failure_is_shown_not_an_older_one(qapp, sample, tmp_path, wait):
+    run = RunFolder.create(tmp_path / "run", "synthetic", {})
+    run.update(status="failed", error="the disk was full that day")
+    (run.path / "events.jsonl").write_text('{"type": "finished", "step": 4, "reason": "done"}\n')
+    queue = JobQueue()
+    for spec in (
+        JobSpec("train", run.path, models=(sample / "models",), overrides={"train.bacth": 2},
+                resume=True),
+        JobSpec("train", run.path, models=(sample / "models",)),
+    ):  # fmt: skip
+        job = queue.submit(spec)
+        wait(lambda job=job: job.state.over)
+        assert "that day" not in job.ending.reason
+        assert ("train.bacth" if spec.resume else "is not empty") in job.ending.reason
+    queue.close()
