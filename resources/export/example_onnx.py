@@ -1,4 +1,4 @@
-"""python example_onnx.py IMAGE FX FY CX CY: the same without torch; needs onnxruntime."""
+"""python example_onnx.py IMAGE FX FY CX CY [K1 K2 P1 P2 ...]: without torch; needs onnxruntime."""
 
 import json
 import sys
@@ -9,17 +9,27 @@ import numpy as np
 import onnxruntime
 
 here = Path(__file__).parent
-names = {o["id"]: o["name"] for o in json.loads((here / "model.json").read_text())["objects"]}
-session = onnxruntime.InferenceSession(here / "model.onnx", providers=["CPUExecutionProvider"])
+try:
+    fx, fy, cx, cy, *distortion = map(float, sys.argv[2:])
+    image = cv2.cvtColor(cv2.imread(sys.argv[1]), cv2.COLOR_BGR2RGB)  # turned as EXIF says
+    names = {o["id"]: o["name"] for o in json.loads((here / "model.json").read_text())["objects"]}
+    session = onnxruntime.InferenceSession(here / "model.onnx", providers=["CPUExecutionProvider"])
+except (ValueError, IndexError):
+    sys.exit("error: give IMAGE FX FY CX CY, and K1 K2 P1 P2 if the lens distorts")
+except cv2.error:
+    sys.exit(f"error: {sys.argv[1]}: is missing or no image. Check the path.")
+except Exception as error:
+    sys.exit(f"error: {here}: {' '.join(str(error).split())}. Export the run again.")
 height, width = session.get_inputs()[0].shape[2:]
-
-image = cv2.cvtColor(cv2.imread(sys.argv[1]), cv2.COLOR_BGR2RGB)
 if image.shape[:2] != (height, width):
-    sys.exit(f"the network takes images of {width}x{height}: resize the image, and K with it")
-fx, fy, cx, cy = map(float, sys.argv[2:6])
-K = np.array([[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]], np.float32)
+    sys.exit(f"error: the network takes images of {width}x{height}: resize this one, and K with it")
+if fx < 20 or fy < 20:
+    sys.exit(f"error: fx {fx:g} and fy {fy:g} are no focal lengths in pixels")
+K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+if distortion:
+    image = cv2.undistort(image, K, np.array(distortion))
 pixels = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
-_, scores, classes, R, t = session.run(None, {"image": pixels, "K": K})
+_, scores, classes, R, t = session.run(None, {"image": pixels, "K": K[None].astype(np.float32)})
 for i in np.argsort(-scores):
     if scores[i] > 0.3:
         print(f"{names[int(classes[i])]}  score {scores[i]:.2f}")

@@ -43,6 +43,11 @@ def doctor(
         with JobConsole("copying", quiet=quiet) as console:
             doctoring.write_fixed(report, fix, listener=console)
         typer.echo(f"corrected copy: {fix}")
+        lacks = doctoring.shortcomings(report, fix)
+        for text in lacks:
+            typer.echo(f"  {text}")
+        if lacks:
+            raise typer.Exit(2)
 
 
 def _one(models: list[Path] | None) -> Path | None:

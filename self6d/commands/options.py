@@ -27,6 +27,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --ou
 TakeLock = Annotated[
     bool, typer.Option("--take-lock", help="Take over a lock whose owner is surely gone.")
 ]
+Check = Annotated[
+    bool,
+    typer.Option("--check/--no-check", help="Look the recording over first; stop on errors."),
+]
 Views = Annotated[
     int | None,
     typer.Option(

@@ -34,6 +34,7 @@ def train(
     assignments: opt.Set = None,
     resume: opt.Resume = False,
     take_lock: opt.TakeLock = False,
+    check: opt.Check = True,
     quiet: opt.Quiet = False,
 ) -> None:
     """Stage 1: train on synthetic images of CAD models."""
@@ -52,6 +53,7 @@ def train(
             overrides=assignments,
             resume=resume,
             take_lock=take_lock,
+            check=check,
             listener=console,
             control=control,
         )
@@ -76,6 +78,7 @@ def adapt(
     assignments: opt.Set = None,
     resume: opt.Resume = False,
     take_lock: opt.TakeLock = False,
+    check: opt.Check = True,
     quiet: opt.Quiet = False,
 ) -> None:
     """Stage 2: adapt to a recording without labels."""
@@ -97,6 +100,7 @@ def adapt(
             overrides=assignments,
             resume=resume,
             take_lock=take_lock,
+            check=check,
             listener=console,
             control=control,
         )

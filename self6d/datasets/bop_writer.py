@@ -70,7 +70,7 @@ def write_bop(
         `out`.
 
     Raises:
-        InputError: `out` exists and is not empty.
+        InputError: `out` exists and is not empty, or no frame can be written.
         StorageError: it cannot be written.
     """
     out = Path(out)
@@ -118,9 +118,19 @@ class _Job:
                 scenes.setdefault(key.scene_id, []).append(index)
         for scene_id, indices in scenes.items():
             self._write_scene(indices, root / split / f"{scene_id:06d}")
+        if not self.written:
+            raise InputError(
+                "no frame can be written, so no copy was made",
+                path=dataset.root,
+                remedy="Mend what the doctor says of its frames first.",
+            )
         splits = {}
         for name in dataset.split_names():
-            keys = [k for k in dataset.split_keys(name) if k in self.written]
+            try:
+                keys = [k for k in dataset.split_keys(name) if k in self.written]
+            except InputError:
+                note(dataset.root / name, "is not part of the copy, a folder of its own")
+                continue
             if keys:
                 splits[name] = _by_scene(keys)
         if splits:

@@ -129,6 +129,10 @@ class Recording:
         """Names `split` accepts."""
         return tuple(sorted(self._splits))
 
+    def splits_of_these_frames(self) -> tuple[str, ...]:
+        """Those of `split_names` that are parts of this recording, not folders beside it."""
+        return tuple(sorted(self._splits))
+
     def split_keys(self, name: str) -> list[FrameKey]:
         """Frames of this recording that a named split holds, in order.
 

@@ -6,8 +6,9 @@ Nothing is changed on disk; `write_fixed` makes a corrected copy.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from self6d.datasets.bop_writer import Corrections, write_bop
@@ -16,30 +17,37 @@ from self6d.datasets.registry import open_dataset
 from self6d.doctor import frames as doctor_frames
 from self6d.doctor import models as doctor_models
 from self6d.doctor.cameras import examine_cameras
+from self6d.doctor.frames import spread
 from self6d.doctor.report import DoctorReport, Finding
 from self6d.errors import InputError
 from self6d.events import Listener, Progress
 from self6d.files import log
-from self6d.scene.mesh import Symmetry
+from self6d.scene.mesh import ObjectModel, Symmetry
 from self6d.scene.mesh_io import load_models
 
-__all__ = ["DoctorReport", "Finding", "examine", "write_fixed"]
+__all__ = ["DoctorReport", "Finding", "examine", "shortcomings", "write_fixed"]
+
+QUICK_FILES = 200
 
 
 def examine(
     path: str | Path,
-    models: str | Path | None = None,
+    models: str | Path | Sequence[ObjectModel] | None = None,
     *,
     listener: Listener | None = None,
     samples: int = 16,
+    quick: bool = False,
 ) -> DoctorReport:
     """Look a recording and its CAD models over.
 
     Args:
         path: of the recording.
-        models: folder or file of the CAD models; those that came with the recording by default.
+        models: folder or file of the CAD models, or what was read from them; those that came with
+            the recording by default.
         listener: receives `Progress`.
         samples: frames that are read whole; of all others only the file's ends are looked at.
+        quick: what a job can afford before it starts: files of `QUICK_FILES` frames, a quarter of
+            the samples, and no search for symmetry.
 
     Returns:
         A report; faults that keep the recording from being opened are findings, not exceptions.
@@ -48,29 +56,69 @@ def examine(
     steps = _Steps(listener)
     with _noted(report):
         dataset = _open(report)
-        models_path = Path(models) if models else (dataset.models_path if dataset else None)
-        report.models_path = models_path
-        loaded = []
-        if models_path is not None:
-            try:
-                loaded = load_models(models_path)
-            except InputError as error:
-                report.findings.append(_of_error("model", error))
-        elif dataset is not None:
-            report.findings.append(
-                Finding("no-models", "info", "no CAD models given", remedy="Name them: --models.")
-            )
-        for index, model in enumerate(loaded):
-            steps.at(index, len(loaded), "models")
-            doctor_models.examine_model(report, model)
+        loaded = _models(report, dataset, models)
+        if not quick:
+            for index, model in enumerate(loaded):
+                steps.at(index, len(loaded), "models")
+                doctor_models.examine_model(report, model)
         if dataset is not None:
-            doctor_frames.examine_files(report, dataset, steps.at)
+            some = None
+            if quick:
+                samples = max(1, samples // 4)
+                some = spread(len(dataset), QUICK_FILES)
+            doctor_frames.examine_files(report, dataset, steps.at, some)
             frames = doctor_frames.sample(report, dataset, samples, steps.at)
-            examine_cameras(report, dataset, frames, steps.at)
+            examine_cameras(report, dataset, frames, steps.at, some)
             doctor_frames.examine_depth(report, dataset, frames, [m.diameter for m in loaded])
             doctor_frames.examine_labels(report, dataset, {m.object_id for m in loaded})
+            report.unchecked += _unchecked(dataset, len(frames), loaded, some)
     report.sort()
     return report
+
+
+def _models(
+    report: DoctorReport,
+    dataset: Recording | None,
+    models: str | Path | Sequence[ObjectModel] | None,
+) -> list[ObjectModel]:
+    if models is not None and not isinstance(models, str | Path):
+        return list(models)
+    models_path = Path(models) if models else (dataset.models_path if dataset else None)
+    report.models_path = models_path
+    if models_path is not None:
+        try:
+            return load_models(models_path)
+        except InputError as error:
+            report.findings.append(_of_error("model", error))
+    elif dataset is not None:
+        report.findings.append(
+            Finding("no-models", "info", "no CAD models given", remedy="Name them: --models.")
+        )
+    return []
+
+
+def _unchecked(
+    dataset: Recording, read: int, models: Sequence[ObjectModel], some: list[int] | None
+) -> list[str]:
+    """What this look leaves open, so that nobody takes silence for an all-clear."""
+    total = len(dataset)
+    texts = []
+    if some is not None and len(some) < total:
+        texts.append(f"files and K of {total - len(some)} of {total} frames")
+    if read < total:
+        texts.append(f"pixels of {total - read} of {total} frames (files seen at both ends only)")
+    if total > doctor_frames.LABELLED_FRAMES:
+        texts.append(f"labels of {total - doctor_frames.LABELLED_FRAMES} of {total} frames")
+    if not models:
+        texts.append("CAD models, and the depth scale against their size")
+    source = dataset.source(dataset.keys[0])
+    if source.depth is not None:
+        texts.append("whether depth is registered to colour and of the same instant")
+    if source.intrinsics.distortion is None:
+        texts.append("whether the lens distorts: no coefficients are stated")
+    if some is not None:
+        texts.append("models' symmetries")
+    return texts
 
 
 def write_fixed(report: DoctorReport, out: str | Path, *, listener: Listener | None = None) -> Path:
@@ -82,7 +130,8 @@ def write_fixed(report: DoctorReport, out: str | Path, *, listener: Listener | N
         listener: receives `Progress`.
 
     Raises:
-        InputError: nothing to correct, the recording cannot be opened, or `out` is not empty.
+        InputError: nothing to correct, the recording cannot be opened, more than half of its frames
+            would be left out, or `out` is not empty.
         StorageError: `out` cannot be written.
     """
     if not report.fixable:
@@ -104,6 +153,13 @@ def write_fixed(report: DoctorReport, out: str | Path, *, listener: Listener | N
     steps = _Steps(listener)
     dataset = open_dataset(report.path)
     dataset.checked = False
+    lost = sum((key.scene_id, key.image_id) in skip for key in dataset.keys)
+    if 2 * lost > len(dataset):
+        raise InputError(
+            f"{lost} of {len(dataset)} frames would be left out of a corrected copy",
+            path=report.path,
+            remedy="Mend what the report says of them first.",
+        )
     return write_bop(
         dataset,
         out,
@@ -111,6 +167,28 @@ def write_fixed(report: DoctorReport, out: str | Path, *, listener: Listener | N
         corrections=corrections,
         on_frame=lambda i, n: steps.at(i, n, "frames"),
     )
+
+
+def shortcomings(report: DoctorReport, copy: str | Path) -> list[str]:
+    """What a corrected copy lacks beside the frames that the report said it would leave out."""
+    original, made = open_dataset(report.path), open_dataset(copy)
+    original.checked = made.checked = False
+    told = {tuple(key) for finding in report.findings for key in finding.correction.get("skip", [])}
+    lost = [
+        key
+        for key in {(k.scene_id, k.image_id) for k in original.keys}
+        - {(k.scene_id, k.image_id) for k in made.keys}
+        if key not in told
+    ]
+    texts = [f"{len(lost)} of {len(original)} frames are not in it"] if lost else []
+    whole = set(original.split_names()) - set(original.splits_of_these_frames())
+    texts += [f"folder '{name}' is not in it: correct it by itself" for name in sorted(whole)]
+    texts += [
+        f"still wrong: {finding.what}"
+        for finding in report.findings
+        if finding.severity == "error" and not finding.fixable
+    ]
+    return texts
 
 
 class _Steps:
@@ -132,9 +210,7 @@ def _noted(report: DoctorReport) -> Iterator[None]:
             if not what:
                 place, what = "", record.getMessage()
             repair = {"encode": True} if doctor_frames.is_repair(what) else {}
-            finding = Finding("note", "warning", what, place, correction=repair)
-            if not any(f.what == what for f in report.findings):
-                report.findings.append(finding)
+            report.findings.append(Finding("note", "warning", what, place, correction=repair))
 
     catcher = Catcher(logging.WARNING)
     propagate = log.propagate
@@ -157,7 +233,12 @@ def _open(report: DoctorReport) -> Recording | None:
     report.kind, report.reason = dataset.kind, dataset.reason
     report.frames = len(dataset)
     for name in dataset.split_names():
-        report.splits[name] = len(dataset.split(name))
+        try:
+            report.splits[name] = len(dataset.split(name))
+        except InputError as error:
+            found = _of_error("split", error)
+            what = f"split '{name}' cannot be opened: {error.what}"
+            report.findings.append(replace(found, severity="warning", what=what))
     return dataset
 
 

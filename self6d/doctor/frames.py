@@ -21,6 +21,7 @@ from self6d.scene import Frame
 
 At = Callable[[int, int, str], None]
 
+LABELLED_FRAMES = 50  # whose labels are read
 _LOW_VALID = 0.3
 _ENDS = ((b"\x89PNG", b"IEND", "PNG"), (b"\xff\xd8", b"\xff\xd9", "JPEG"))
 _REPAIRS = ("grey image", "transparency", "16-bit colour", "equal channels", "negative, infinite",
@@ -33,13 +34,26 @@ def is_repair(what: str) -> bool:
     return any(words in what for words in _REPAIRS)
 
 
-def examine_files(report: DoctorReport, dataset: Recording, at: At) -> None:
-    """Look at both ends of every image file: missing, empty, truncated, Git-LFS pointers."""
+def spread(total: int, count: int) -> list[int]:
+    """Up to `count` indices spread over `total`."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(int)).tolist()
+
+
+def examine_files(
+    report: DoctorReport, dataset: Recording, at: At, indices: Sequence[int] | None = None
+) -> None:
+    """Look at both ends of image files: missing, empty, truncated, Git-LFS pointers.
+
+    Args:
+        indices: of the frames to look at; None: all.
+    """
     faults: dict[str, list] = {}
     depthless = 0
-    for index, key in enumerate(dataset.keys):
-        if index % 500 == 0:
-            at(index, len(dataset), "files")
+    chosen = range(len(dataset)) if indices is None else indices
+    for number, index in enumerate(chosen):
+        key = dataset.keys[index]
+        if number % 500 == 0:
+            at(number, len(chosen), "files")
         try:
             source = dataset.source(key)
         except InputError as error:
@@ -60,7 +74,7 @@ def examine_files(report: DoctorReport, dataset: Recording, at: At) -> None:
         report.findings.append(
             Finding("files", "error", text, str(cases[0][1]), remedy, correction)
         )
-    if depthless == len(dataset):
+    if depthless == len(chosen):
         report.findings.append(
             Finding(
                 "no-depth",
@@ -93,7 +107,7 @@ def _file_fault(path: Path) -> str:
 
 def sample(report: DoctorReport, dataset: Recording, count: int, at: At) -> list[Frame]:
     """Read some frames spread over the recording; those that fail become findings."""
-    indices = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int))
+    indices = spread(len(dataset), count)
     frames = []
     known = {f.path for f in report.findings if f.code == "files"}
     for number, index in enumerate(indices):
@@ -234,8 +248,11 @@ def _unit(metres_per_unit: float) -> str:
 def examine_labels(report: DoctorReport, dataset: Recording, object_ids: set[int]) -> None:
     """Whether labels can be read and name objects there are models of."""
     labelled, unknown = 0, set()
-    indices = np.unique(np.linspace(0, len(dataset) - 1, min(50, len(dataset))).astype(int))
-    for index in indices:
+    skip = {tuple(key) for f in report.findings for key in f.correction.get("skip", [])}
+    for index in spread(len(dataset), LABELLED_FRAMES):
+        key = dataset.keys[index]
+        if (key.scene_id, key.image_id) in skip:
+            continue  # its fault is told already
         try:
             truth = dataset.truth(int(index))
         except InputError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +36,17 @@ class Finding:
         return bool(self.correction)
 
 
+def _together(found: list[Finding]) -> Finding:
+    """One finding for several that say the same of different files."""
+    if len(found) == 1:
+        return found[0]
+    correction: dict[str, Any] = {}
+    for finding in found:
+        skip = [*correction.get("skip", []), *finding.correction.get("skip", [])]
+        correction |= finding.correction | ({"skip": skip} if skip else {})
+    return replace(found[0], what=f"{len(found)} times: {found[0].what}", correction=correction)
+
+
 @dataclass
 class DoctorReport:
     """What a recording is and what is wrong with it.
@@ -51,6 +62,7 @@ class DoctorReport:
         depth: "valid" share of pixels, "median_m", "near_m", "far_m"; empty without depth.
         models: one table an object.
         findings: gravest first.
+        unchecked: what was not looked at, one line each.
     """
 
     path: Path
@@ -64,6 +76,7 @@ class DoctorReport:
     models: list[dict[str, Any]] = field(default_factory=list)
     models_path: Path | None = None
     findings: list[Finding] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -76,7 +89,11 @@ class DoctorReport:
         return any(f.fixable for f in self.findings)
 
     def sort(self) -> None:
-        """Gravest findings first, else in the order they were met."""
+        """Each finding once, with its count; gravest first, else in the order they were met."""
+        same: dict[tuple[str, str, str], list[Finding]] = {}
+        for finding in self.findings:
+            same.setdefault((finding.code, finding.severity, finding.what), []).append(finding)
+        self.findings = [_together(found) for found in same.values()]
         self.findings.sort(key=lambda f: _ORDER[f.severity])
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,11 +119,12 @@ class DoctorReport:
         count = sum(f.severity != "info" for f in self.findings)
         fixable = sum(f.fixable for f in self.findings)
         if not count:
-            lines.append("  nothing wrong was found")
+            lines.append("  nothing wrong was found in what was checked")
         elif fixable:
             lines.append(f"  {count} finding(s); --fix DIR writes a copy with {fixable} corrected")
         else:
             lines.append(f"  {count} finding(s)")
+        lines += [f"  not checked: {text}" for text in self.unchecked]
         return "\n".join(lines)
 
     def _summary(self) -> list[str]:

@@ -11,6 +11,7 @@ from self6d.datasets.splits import default_split, some_frames
 from self6d.engine import distributed
 from self6d.events import Listener, Note
 from self6d.jobs.absent import leave_out_of_preset
+from self6d.jobs.check import check_recording
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import (
     Changes,
@@ -46,6 +47,7 @@ def adapt(
     device: str | torch.device = "auto",
     resume: bool = False,
     take_lock: bool = False,
+    check: bool = True,
     listener: Listener | None = None,
     control: Control | None = None,
 ) -> RunFolder:
@@ -58,6 +60,7 @@ def adapt(
         out: run folder to make; with `resume`, the one to continue (made if it is not there).
         split: named split; None: "adapt" if the recording has it, else all frames.
         share: of those frames that are used, spread evenly.
+        check: stop if the doctor's fast checks find an error in the recording.
 
     Returns:
         the run; `run.result` holds label-free health.
@@ -87,6 +90,8 @@ def adapt(
                 used=stage.self_weight > 0 or (stage.pseudo and stage.pseudo_colour),
             )  # fmt: skip
             start = load_network(before, models=models)
+            if check:
+                check_recording(data, start.models, listener)
             provenance = Provenance(
                 **asked,
                 frames=len(_frames(dataset, split, share)),

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from self6d.datasets import Dataset, open_dataset
+from self6d.datasets import Dataset, FrameKey, open_dataset
 from self6d.datasets.images import RGB_SUFFIXES, read_rgb
+from self6d.datasets.recording import frame_of
 from self6d.errors import InputError
 from self6d.evaluation.predictions import (
     NetworkPredictor,
@@ -20,7 +21,7 @@ from self6d.evaluation.predictions import (
 from self6d.events import Listener, Progress
 from self6d.geometry import Camera, matrix_to_quaternion
 from self6d.jobs.pictures import draw_poses, write_picture
-from self6d.jobs.prepare import resolve_camera, resolve_device
+from self6d.jobs.prepare import resolve_device, resolve_intrinsics
 from self6d.jobs.refiner import depth_refiner
 from self6d.runs.load_network import (
     load_network,
@@ -100,7 +101,7 @@ class _Frames(Sequence[Frame]):
     """Frames read on demand: of a recording, or of bare images with a camera given apart."""
 
     def __init__(self, images: str | Path, camera: Camera | str | Path | None) -> None:
-        self._camera = resolve_camera(camera)
+        self._camera = None if camera is None else resolve_intrinsics(camera)
         path = Path(images)
         self._files: list[Path] = []
         self._dataset: Dataset | None = None
@@ -108,7 +109,9 @@ class _Frames(Sequence[Frame]):
             self._dataset = open_dataset(path)
             return
         entries = sorted(path.iterdir()) if path.is_dir() else [path]
-        self._files = [p for p in entries if p.suffix.lower() in RGB_SUFFIXES]
+        self._files = [
+            p for p in entries if p.suffix.lower() in RGB_SUFFIXES and not p.name.startswith(".")
+        ]
         if not self._files:
             raise InputError("holds no colour images", path=path, remedy="Name a folder of images.")
 
@@ -119,7 +122,5 @@ class _Frames(Sequence[Frame]):
         if self._dataset is not None:
             return self._dataset.frame(index)
         assert self._camera is not None
-        rgb = read_rgb(self._files[index])
-        h, w = rgb.shape[:2]
-        camera = self._camera if self._camera.size == (h, w) else self._camera.resized(w, h)
-        return Frame(rgb, None, camera, 0, index, self._files[index].name)
+        path = self._files[index]
+        return frame_of(FrameKey(0, index), path.name, read_rgb(path), None, self._camera)

@@ -11,7 +11,7 @@ import torch
 
 from self6d.config import from_dict, merge, overrides, to_dict
 from self6d.datasets import open_dataset
-from self6d.datasets.intrinsics import read_intrinsics
+from self6d.datasets.intrinsics import Intrinsics, read_intrinsics
 from self6d.errors import CheckpointError, InputError, from_os_error
 from self6d.geometry import Camera
 from self6d.jobs.config import RunConfig, build_config
@@ -93,6 +93,28 @@ def resolve_camera(camera: Camera | str | Path | None) -> Camera | None:
             remedy='Add "width" and "height" in pixels.',
         )
     return stated.camera(stated.width, stated.height)
+
+
+def resolve_intrinsics(camera: Camera | str | Path) -> Intrinsics:
+    """What is known of the camera of images that come without one, their distortion included.
+
+    Args:
+        camera: as `resolve_camera`; a recording gives what its first frame's files state.
+
+    Raises:
+        InputError: neither.
+    """
+    if isinstance(camera, Camera):
+        return Intrinsics(camera.K_opencv, camera.width, camera.height)
+    path = Path(camera)
+    if not path.is_dir():
+        return read_intrinsics(path)
+    dataset = open_dataset(path)
+    view = dataset.frame(0).camera
+    stated = dataset.source(dataset.keys[0]).intrinsics
+    return Intrinsics(
+        view.K_opencv, view.width, view.height, source=path, distortion=stated.distortion
+    )
 
 
 def open_run(

@@ -9,6 +9,7 @@ import torch
 from self6d.engine import distributed
 from self6d.events import Listener, Note
 from self6d.geometry import Camera
+from self6d.jobs.check import check_recording
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import (
     Changes,
@@ -45,6 +46,7 @@ def train(
     device: str | torch.device = "auto",
     resume: bool = False,
     take_lock: bool = False,
+    check: bool = True,
     listener: Listener | None = None,
     control: Control | None = None,
 ) -> RunFolder:
@@ -57,6 +59,7 @@ def train(
         camera: whose images the network will see; a recording, a camera file, or None. A
             recording's depth also says how far objects are, see `with_recorded_ranges`.
         steps: instead of the preset's.
+        check: stop if the doctor's fast checks find an error in the recording of `camera`.
         overrides: {"train.batch": 4} or ["train.batch=4"].
 
     Returns:
@@ -81,6 +84,8 @@ def train(
             config = build_config(preset, changes)
             view = resolve_camera(camera)
             objects = load_given_models(models)
+            if check and isinstance(camera, str | Path) and Path(camera).is_dir():
+                check_recording(camera, objects, listener)
             config.synthesis, ranges = with_recorded_ranges(config.synthesis, camera, objects)
             if ranges and listener is not None:
                 listener(Note("info", ranges))

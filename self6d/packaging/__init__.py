@@ -1,6 +1,7 @@
 """Trained networks for use elsewhere: a folder that stands alone, ONNX, torch.export."""
 
 from self6d.packaging.package import PoseEstimate, PosePredictor, export_run, load_package
+from self6d.packaging.photograph import photograph
 from self6d.packaging.program import export_program, save_onnx
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     "export_program",
     "export_run",
     "load_package",
+    "photograph",
     "save_onnx",
 ]

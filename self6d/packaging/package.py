@@ -14,6 +14,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ import torch
 
 from self6d import __version__
 from self6d.config import from_dict, to_dict
+from self6d.datasets.distortion import distortion as distortion_of
+from self6d.datasets.intrinsics import Intrinsics
+from self6d.datasets.recording import pinhole_images
 from self6d.errors import CheckpointError, InputError, StorageError
 from self6d.files import read_bytes, read_json
-from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.network.captured import CapturedForward
 from self6d.packaging.program import export_program, require_onnx, save_onnx
@@ -73,7 +76,13 @@ class PosePredictor:
         self._forward = CapturedForward(network)
 
     def __call__(
-        self, image: np.ndarray, K: np.ndarray, *, score_threshold: float = 0.3
+        self,
+        image: np.ndarray,
+        K: np.ndarray,
+        *,
+        score_threshold: float = 0.3,
+        distortion: Sequence[float] = (),
+        distortion_model: str = "",
     ) -> list[PoseEstimate]:
         """Poses of the objects in an image, best score first.
 
@@ -81,6 +90,12 @@ class PosePredictor:
             image: (H, W, 3) uint8 RGB.
             K: (3, 3), pixels, pixel centres at whole numbers, as OpenCV calibrates it.
             score_threshold: estimates below are left out.
+            distortion: the lens's coefficients in OpenCV's order, which are undone; none: the image
+                is free of it, as `photograph` gives it.
+            distortion_model: their model, such as "fisheye"; OpenCV's polynomial by default.
+
+        Raises:
+            InputError: another kind of array, an impossible K or distortion.
         """
         image = np.asarray(image)
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -88,7 +103,10 @@ class PosePredictor:
                 f"image is {image.dtype} of shape {image.shape}",
                 remedy="Give (H, W, 3) uint8, RGB order.",
             )
-        camera = Camera.from_opencv(K, image.shape[1], image.shape[0])
+        K = np.asarray(K, dtype=np.float64).reshape(3, 3)
+        stated = Intrinsics(K, distortion=distortion_of(distortion, distortion_model))
+        camera = stated.camera(image.shape[1], image.shape[0])
+        image, _ = pinhole_images(stated, camera, image, None)
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
         found = self._forward.predict(
             pixels.permute(2, 0, 1)[None].float() / 255,

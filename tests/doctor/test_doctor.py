@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 import recordings as world
 
+from self6d import cli
 from self6d.datasets import open_dataset
 from self6d.doctor import doctor
 from self6d.doctor.extents import check_scale, extents
 from self6d.errors import InputError
+from self6d.files import forget_notes
 from self6d.geometry import Camera
 from self6d.scene import Frame
 
@@ -202,3 +205,96 @@ def test_extents_do_not_depend_on_the_scale() -> None:
 def test_too_little_to_go_by_leaves_the_scale() -> None:
     frame = Frame(np.zeros((240, 320, 3), np.uint8), np.ones((240, 320), np.float32), CAMERA)
     assert check_scale([frame] * 5, [0.1], 1e-3).metres_per_unit == 1e-3
+
+
+def test_it_says_what_it_did_not_check(tmp_path: Path) -> None:
+    report = doctor.examine(world.folder(tmp_path, range(20)))
+    text = report.text()
+    assert "nothing wrong was found in what was checked" in text
+    assert "not checked: pixels of 4 of 20 frames" in text
+    assert "not checked: whether depth is registered" in text
+    assert "not checked: CAD models" in text
+    assert report.to_dict()["unchecked"] == report.unchecked
+
+
+def test_k_of_every_frame_is_looked_at(tmp_path: Path) -> None:
+    root = world.bop(tmp_path, range(60))
+    path = root / "test" / "000001" / "scene_camera.json"
+    table = json.loads(path.read_text())
+    for n in (7, 8):  # not among those whose pixels are read
+        table[str(n)]["cam_K"] = [0.9, 0, 0.5, 0, 1.2, 0.5, 0, 0, 1]
+    world.dump(path, table)
+    (finding,) = [f for f in doctor.examine(root).findings if f.code == "intrinsics"]
+    assert finding.severity == "error"
+    assert finding.what.startswith("2 of 60 frames, such as 7: K is not in pixels")
+
+
+def test_a_broken_part_does_not_hide_the_rest(tmp_path: Path, without_symmetry) -> None:
+    root = world.bop(tmp_path)
+    world.bop_scene(root / "train_pbr" / "000000")
+    for path in (root / "train_pbr" / "000000" / "rgb").iterdir():
+        path.unlink()
+    report = doctor.examine(root)
+    assert (report.kind, report.frames, report.image_size) == ("bop", 4, (48, 64))
+    (finding,) = [f for f in report.findings if f.code == "split"]
+    assert "train_pbr" in finding.what
+    assert "no images" in finding.what
+
+
+def test_a_finding_is_said_once_with_its_count(tmp_path: Path) -> None:
+    root = world.folder(tmp_path)
+    for n in range(4):
+        world.save(root / "depth" / f"{n:04d}.png", np.full((48, 48), 900, np.uint16))
+    found = [f for f in doctor.examine(root).findings if f.severity == "error"]
+    assert [f.what.split(":")[0] for f in found] == ["4 times"]
+
+
+def test_no_copy_without_frames(tmp_path: Path) -> None:
+    root = world.folder(tmp_path / "data")
+    for n in range(4):
+        world.save(root / "depth" / f"{n:04d}.png", np.full((48, 48), 900, np.uint16))
+    report = doctor.examine(root)
+    with pytest.raises(InputError, match="4 of 4 frames would be left out"):
+        doctor.write_fixed(report, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    assert cli.run(["doctor", str(root), "--fix", str(tmp_path / "copy"), "--quiet"]) == 2
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_copy_that_lacks_something_is_no_success(tmp_path, without_symmetry, capsys) -> None:
+    root = world.bop(tmp_path / "data")
+    world.bop_scene(root / "train_real" / "000002")
+    scene = root / "test" / "000001"
+    (scene / "rgb" / "000002.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    copy = tmp_path / "copy"
+    assert cli.run(["doctor", str(root), "--fix", str(copy), "--quiet"]) == 2
+    assert "'train_real' is not in it" in capsys.readouterr().out
+    assert [k.image_id for k in open_dataset(copy).keys] == [0, 1, 3]
+    shutil.rmtree(root / "train_real")
+    assert cli.run(["doctor", str(root), "--fix", str(tmp_path / "two"), "--quiet"]) == 0
+
+
+def test_a_distorted_recording_is_copied_without_distortion(tmp_path, without_symmetry) -> None:
+    root = world.bop(tmp_path / "data")
+    path = root / "test" / "000001" / "scene_camera.json"
+    table = json.loads(path.read_text())
+    for entry in table.values():
+        entry["dist_coeffs"] = [-0.1, 0.02, 0, 0, 0]
+    world.dump(path, table)
+    copy = doctor.write_fixed(doctor.examine(root), tmp_path / "copy")
+    forget_notes()
+    report = doctor.examine(copy)
+    assert not any("distortion" in f.what for f in report.findings)
+    before, after = open_dataset(root), open_dataset(copy)
+    np.testing.assert_array_equal(after.frame(1).rgb, before.frame(1).rgb)
+    np.testing.assert_allclose(after.frame(1).depth_m, before.frame(1).depth_m, atol=1e-4)
+    np.testing.assert_array_equal(after.truth(1)[0].mask_visible, before.truth(1)[0].mask_visible)
+
+
+def test_quick_looks_at_less(tmp_path: Path) -> None:
+    root = world.folder(tmp_path, range(20))
+    report = doctor.examine(root, quick=True)
+    assert report.ok
+    assert "pixels of 16 of 20 frames (files seen at both ends only)" in report.unchecked
+    (root / "rgb" / "0007.png").write_bytes(b"")
+    assert not doctor.examine(root, quick=True).ok

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from PIL import Image
 
 from self6d.datasets import open_dataset
+from self6d.files import forget_notes
 from self6d.sample.sample import make_sample
 
 
@@ -33,12 +36,17 @@ class Shots:
 
 def sample_shots(folder: Path, count: int = 3, size: tuple[int, int] = (96, 128)) -> Shots:
     """Some frames of a sample made in `folder`."""
-    dataset = open_dataset(make_sample(folder / "sample", 7, count, 1, size))
+    return shots_of(make_sample(folder / "sample", 7, count, 1, size), count)
+
+
+def shots_of(sample: Path, count: int = 3) -> Shots:
+    """The first frames of a sample."""
+    dataset = open_dataset(sample)
     frames = [dataset.frame(i) for i in range(count)]
     depth = np.stack([np.round(f.depth_m * 1000).astype(np.uint16) for f in frames])
     # smooth, so that resampling and JPEG keep it nearly
     rgb = np.stack([cv2.GaussianBlur(f.rgb, (0, 0), 2.0) for f in frames])
-    return Shots(rgb, depth, frames[0].camera.K_opencv, folder / "sample" / "models")
+    return Shots(rgb, depth, frames[0].camera.K_opencv, sample / "models")
 
 
 @dataclass
@@ -164,3 +172,30 @@ def camera_table(shots: Shots, **more: object) -> str:
     K, (h, w) = shots.K, shots.size
     table = {"fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2], "width": w, "height": h}
     return json.dumps({**table, "depth_scale": 1.0, **more})
+
+
+NAMES = ("000220", "000222", "000224")
+
+
+def plain(shots: Shots, **changes: object) -> Way:
+    way = {"rgb_names": NAMES, "depth_names": NAMES, "camera": {"camera.json": camera_table(shots)}}
+    return Way(**{**way, **changes})  # type: ignore[arg-type]
+
+
+def read(root: Path, caplog: pytest.LogCaptureFixture):
+    """Every frame, and all notes as one text."""
+    forget_notes()
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "self6d"):
+        dataset = open_dataset(root)
+        frames = [dataset.frame(i) for i in range(len(dataset))]
+    return frames, caplog.text
+
+
+def same(frames: list, shots: Shots, *, colour: float = 1.0, depth_mm: float = 0.6) -> None:
+    """Colours, metres and K are those of the shots."""
+    assert len(frames) == len(shots.rgb)
+    for frame, rgb, depth in zip(frames, shots.rgb, shots.depth_mm, strict=True):
+        assert np.abs(frame.rgb.astype(float) - rgb).mean() <= colour
+        np.testing.assert_allclose(frame.depth_m * 1000, depth, atol=depth_mm)
+        np.testing.assert_allclose(frame.camera.K_opencv, shots.K, atol=1e-6)

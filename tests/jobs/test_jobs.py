@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_runs import SMALL, STAGE_2
 
 from self6d import experiments, jobs
 from self6d.datasets import open_dataset
@@ -24,37 +25,6 @@ from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_network
 from self6d.runs.provenance import Provenance
 from self6d.sample.sample import make_sample
-
-SMALL = {
-    "network.backbone": "resnet10-w8",
-    "network.crop_backbone": "resnet10-w8",
-    "network.crop_size": 32,
-    "network.head_channels": 32,
-    "network.rois_per_image": 1,
-    "synthesis.height": 96,
-    "synthesis.background_pool": 4,
-    "synthesis.instances_max": 3,
-    "synthesis.faces_max": 300,
-    "train.batch": 2,
-    "train.validate_every": 0,
-    "train.validation_images": 2,
-    "loop.checkpoint_every": 2,
-    "loop.preview_every": 1000,
-}
-STAGE_2 = {
-    "adapt.batch": 2,
-    "adapt.region": 48,
-    "adapt.max_objects": 3,
-    "adapt.detection_score": 0.0,
-    "adapt.health_frames": 2,
-    "adapt.collapse": 0.0,
-    "loss.perceptual": 0.0,
-    "loss.points": 64,
-    "optimize.region": 48,
-    "optimize.flips": False,
-    "optimize.steps": 5,
-    "loop.preview_every": 1000,
-}
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -13,12 +14,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from variations import Way, bend, colour_file
 
 from self6d.datasets import load_models
+from self6d.datasets.images import read_rgb
 from self6d.errors import CheckpointError, InputError, MissingDependencyError
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
-from self6d.packaging import export_run, load_package, program
+from self6d.packaging import export_run, load_package, photograph, program
 from self6d.packaging.program import OUTPUTS
 from self6d.runs import checkpoint
 from self6d.runs.folder import RunFolder
@@ -138,6 +141,57 @@ def test_examples_run(package, image, tmp_path, name):
     assert len((package / "example.py").read_text().splitlines()) <= 20
 
 
+WRONG = {
+    "no arguments": [],
+    "no camera": ["IMAGE"],
+    "no image": ["gone.png", "K"],
+    "no numbers": ["IMAGE", "fx", "fy", "cx", "cy"],
+    "three numbers": ["IMAGE", "100", "100", "50"],
+    "normalised": ["IMAGE", "0.9", "1.2", "0.5", "0.5"],
+}
+
+
+@pytest.mark.parametrize("name", ["example.py", "example_onnx.py"])
+def test_examples_give_errors_of_one_line(package, image, tmp_path, name, capsys, monkeypatch):
+    picture = tmp_path / "image.png"
+    cv2.imwrite(str(picture), image[..., ::-1])
+    numbers = [str(v) for v in (K[0, 0], K[1, 1], K[0, 2], K[1, 2])]
+    for case, words in WRONG.items():
+        given = {"IMAGE": [str(picture)], "K": numbers}
+        arguments = [v for word in words for v in given.get(word, [word])]
+        monkeypatch.setattr(sys, "argv", [str(package / name), *arguments])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(package / name), run_name="__main__")
+        said = capsys.readouterr()
+        text = said.err or f"{stop.value.code}\n"
+        assert text.startswith("error: "), (case, text)
+        assert text.count("\n") == 1, (case, text)
+        assert stop.value.code not in (0, None)
+        assert not said.out
+
+
+def test_images_are_read_as_recordings_are(package, tmp_path, capsys, monkeypatch):
+    """A turned and bent photograph gives the poses of the straight one, from each door."""
+    smooth = cv2.GaussianBlur(np.random.default_rng(3).uniform(0, 255, (*SIZE, 3)), (0, 0), 3.0)
+    smooth = smooth.astype(np.uint8)
+    D = [-0.2, 0.05, 0.001, 0.0]
+    bent, _ = bend(smooth, np.zeros(SIZE), K, D, "")
+    picture = tmp_path / "bent.jpg"
+    picture.write_bytes(colour_file(bent, Way([], [], {}, suffix=".jpg", exif=6)))
+    numbers = [str(v) for v in (K[0, 0], K[1, 1], K[0, 2], K[1, 2], *D)]
+    straight, same_K = photograph(picture, *numbers)
+    np.testing.assert_allclose(same_K, K)
+    inner = (slice(4, -4), slice(4, -4))
+    assert np.abs(straight[inner].astype(float) - smooth[inner]).mean() < 4
+    predictor = load_package(package)
+    expected = predictor(straight, K, score_threshold=0.0)
+    given = predictor(read_rgb(picture), K, score_threshold=0.0, distortion=D)
+    np.testing.assert_allclose(given[0].t, expected[0].t, atol=1e-6)
+    camera = tmp_path / "camera.json"
+    camera.write_text(json.dumps({"K": K.tolist(), "D": D}))
+    np.testing.assert_array_equal(photograph(picture, str(camera))[0], straight)
+
+
 def test_nothing_is_overwritten_and_nothing_half_written_stays(run, tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
@@ -170,5 +224,5 @@ def test_a_wrong_image_is_refused(run, tmp_path, image):
     predict = load_package(tmp_path / "out")
     with pytest.raises(InputError, match="float32"):
         predict(image.astype(np.float32), K)
-    with pytest.raises(InputError, match="focal"):
+    with pytest.raises(InputError, match="camera matrix is not"):
         predict(image, np.zeros((3, 3)))

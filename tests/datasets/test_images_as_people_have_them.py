@@ -1,0 +1,114 @@
+"""Images and file names as people have them: each reads right, or says in a line why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from variations import NAMES, Shots, plain, read, same, sample_shots, write
+
+from self6d.datasets import open_dataset
+from self6d.datasets.images import read_rgb
+from self6d.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Shots:
+    return sample_shots(tmp_path_factory.mktemp("shots"))
+
+
+# --- images ---------------------------------------------------------------------------------------
+def test_bytes_behind_a_jpegs_end(tmp_path: Path, shots: Shots, caplog) -> None:
+    frames, _ = read(write(tmp_path, shots, plain(shots, suffix=".jpg", tail=9000)), caplog)
+    same(frames, shots, colour=2.0)
+
+
+def test_a_jpeg_cut_short_behind_its_thumbnail(tmp_path: Path, shots: Shots) -> None:
+    root = write(tmp_path, shots, plain(shots, suffix=".jpg"))
+    path = root / "rgb" / f"{NAMES[0]}.jpg"
+    data = path.read_bytes()
+    thumb = b"\xff\xe2" + (6).to_bytes(2, "big") + b"\xff\xd9ab"  # a table that holds an end mark
+    path.write_bytes(data[:2] + thumb + data[2:])
+    open_dataset(root).frame(0)
+    path.write_bytes((data[:2] + thumb + data[2:])[:-300])
+    with pytest.raises(InputError, match="truncated"):
+        open_dataset(root).frame(0)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4, 5, 6, 7, 8])
+def test_exif_orientation_is_followed(tmp_path, shots, caplog, orientation: int) -> None:
+    way = plain(shots, suffix=".jpg", exif=orientation)
+    frames, notes = read(write(tmp_path, shots, way), caplog)
+    same(frames, shots, colour=2.0)
+    assert f"EXIF orientation ({orientation})" in notes
+    path = tmp_path / "rgb" / f"{NAMES[0]}.jpg"
+    viewer = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)  # turns as viewers do
+    np.testing.assert_array_equal(read_rgb(path), viewer)
+
+
+def test_depth_on_its_side_names_exif(tmp_path: Path, shots: Shots) -> None:
+    lying = np.ascontiguousarray(shots.depth_mm.transpose(0, 2, 1))
+    root = write(tmp_path, shots, plain(shots, suffix=".jpg", exif=6))
+    for name, depth in zip(NAMES, lying, strict=True):
+        cv2.imwrite(str(root / "depth" / f"{name}.png"), depth)
+    with pytest.raises(InputError, match=r"lies on its side.*EXIF"):
+        open_dataset(root).frame(0)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_colour_of_more_bits(tmp_path: Path, shots: Shots, caplog, bits: int) -> None:
+    bright = shots.rgb.copy()
+    bright[:, :2] = 255
+    bright[1] //= 9  # a dark frame among them
+    lit = Shots(bright, shots.depth_mm, shots.K, shots.models)
+    frames, notes = read(write(tmp_path, lit, plain(lit, bits=bits)), caplog)
+    same(frames, lit)
+    assert "16-bit colour" in notes
+    assert (f"uses {bits}" in notes) == (bits < 16)
+
+
+@pytest.mark.parametrize("extra", ["grey", "alpha"])
+def test_grey_and_alpha(tmp_path: Path, shots: Shots, caplog, extra: str) -> None:
+    frames, notes = read(write(tmp_path, shots, plain(shots, extra=extra)), caplog)
+    rgb = shots.rgb
+    if extra == "grey":
+        rgb = np.stack([cv2.cvtColor(cv2.cvtColor(i, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+                        for i in rgb])  # fmt: skip
+    same(frames, Shots(rgb, shots.depth_mm, shots.K, shots.models))
+    assert ("grey" if extra == "grey" else "transparency") in notes
+
+
+def test_macos_forks_are_no_images(tmp_path: Path, shots: Shots, caplog) -> None:
+    frames, notes = read(write(tmp_path, shots, plain(shots, macos=True)), caplog)
+    same(frames, shots)
+    assert not notes
+
+
+# --- names ----------------------------------------------------------------------------------------
+TIMES = {"s": lambda t: f"{t / 1e9:.6f}", "ms": lambda t: str(t // 10**6),
+         "us": lambda t: str(t // 10**3), "ns": str,
+         "s_ns": lambda t: f"{t // 10**9}_{t % 10**9:09d}"}  # fmt: skip
+START = 1663251800013000000
+
+
+@pytest.mark.parametrize("unit", TIMES)
+@pytest.mark.parametrize("start", [START, 83_013_000_000])
+def test_time_stamps(tmp_path: Path, shots: Shots, caplog, unit: str, start: int) -> None:
+    if start < START and unit in ("ms", "s_ns"):
+        pytest.skip("a number of so few digits counts images as well")
+    spell: Callable[[int], str] = TIMES[unit]
+    rgb = [spell(start + i * 33_333_333) for i in range(3)]
+    depth = [spell(start + i * 33_333_333 + 4_711_003) for i in range(3)]
+    frames, _ = read(write(tmp_path, shots, plain(shots, rgb_names=rgb, depth_names=depth)), caplog)
+    same(frames, shots)
+
+
+def test_time_stamps_of_two_clocks(tmp_path: Path, shots: Shots) -> None:
+    rgb = [str(START + i * 33_333_333) for i in range(3)]
+    depth = [str(START + i * 33_333_333 + 5_000_000_000) for i in range(3)]
+    write(tmp_path, shots, plain(shots, rgb_names=rgb, depth_names=depth))
+    with pytest.raises(InputError, match="nanoseconds: no depth image lies within 20 ms"):
+        open_dataset(tmp_path)

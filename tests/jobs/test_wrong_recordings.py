@@ -1,0 +1,68 @@
+"""Jobs on recordings that are odd or wrong: read alike from every door, or stopped at the start."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from small_runs import SMALL, STAGE_2
+from variations import Way, camera_table, shots_of, write
+
+from self6d import jobs
+from self6d.errors import InputError
+from self6d.sample.sample import make_sample
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    return make_sample(tmp_path_factory.mktemp("data") / "sample", 7, 4, 1, size=(96, 128))
+
+
+@pytest.fixture(scope="module")
+def stage1(sample, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "stage1"
+    return jobs.train(
+        sample / "models", out, preset="tiny", camera=sample, steps=1, overrides=SMALL, device="cpu"
+    )
+
+
+def test_bare_images_are_read_as_a_recordings_are(stage1, sample, tmp_path):
+    """Turned by EXIF, bent by the lens, among macOS's forks: the same poses by either way."""
+    shots, D = shots_of(sample), [-0.2, 0.05, 0.001, 0.0]
+    names = ["000001", "000002", "000003"]
+    camera = {"camera.json": camera_table(shots, D=D)}
+    way = Way(names, names, camera, suffix=".jpg", exif=6, distortion=D, macos=True)
+    root = write(tmp_path / "bent", shots, way)
+    rows = jobs.predict(root, stage1.path, score_threshold=0.0, device="cpu")
+    bare = jobs.predict(
+        root / "rgb", stage1.path, camera=root / "camera.json", score_threshold=0.0, device="cpu"
+    )
+    assert len(bare) == len(rows) > 0
+    assert np.allclose([r["t_m2c"] for r in bare], [r["t_m2c"] for r in rows], atol=1e-5)
+
+
+def test_a_wrong_recording_stops_a_job_at_its_start(stage1, sample, tmp_path):
+    root = tmp_path / "wrong"
+    shutil.copytree(sample, root)
+    (path,) = root.glob("test/*/scene_camera.json")
+    table = json.loads(path.read_text())
+    for entry in table.values():
+        entry["cam_K"][0] = 4.2  # millimetres
+    path.write_text(json.dumps(table))
+    for start in (
+        lambda: jobs.adapt(root, None, stage1.path, tmp_path / "run", device="cpu"),
+        lambda: jobs.train(root / "models", tmp_path / "run", camera=root, device="cpu"),
+    ):
+        with pytest.raises(InputError, match="millimetres"):
+            start()
+        assert not (tmp_path / "run").exists()
+    shutil.copytree(sample, tmp_path / "broken")
+    last = sorted((tmp_path / "broken").glob("test/*/rgb/*"))[-1]  # a frame that adapt leaves alone
+    last.write_bytes(b"")
+    start = {"steps": 1, "overrides": STAGE_2, "device": "cpu"}
+    with pytest.raises(InputError, match=r"is empty.*--no-check"):
+        jobs.adapt(tmp_path / "broken", None, stage1.path, tmp_path / "run", **start)
+    run = jobs.adapt(tmp_path / "broken", None, stage1.path, tmp_path / "run", check=False, **start)
+    assert run.status == "done"
