@@ -200,19 +200,40 @@ def assignment(key: str, value: Any) -> str:
     return f"{key}={_inline(value)}"
 
 
-def preset_names() -> list[str]:
-    """Names that `load_preset` accepts."""
-    return sorted(path.stem for path in resource("presets").glob("*.toml"))
+def preset_names(stage: int | None = None) -> list[str]:
+    """Names that `load_preset` accepts.
+
+    Args:
+        stage: only presets that say they are for this one; None: all.
+    """
+    names = sorted(path.stem for path in resource("presets").glob("*.toml"))
+    return names if stage is None else [n for n in names if _preset(n).get("stage") == stage]
 
 
-def load_preset(name: str | Path) -> dict[str, Any]:
+def load_preset(name: str | Path, stage: int | None = None) -> dict[str, Any]:
     """A preset by name, or a TOML file by path, as nested dicts.
 
-    A file may start from another preset: `extends = "standard"`.
+    A file may start from another preset: `extends = "standard"`, and says with `stage = 1` or
+    `stage = 2` what it is for; one that says nothing is for either.
+
+    Args:
+        stage: what it is wanted for; None: whatever.
 
     Raises:
-        InputError: no such preset; lists those there are.
+        InputError: no such preset, or one of the other stage; lists those there are.
     """
+    data = _preset(name)
+    stated = data.pop("stage", None)
+    if stage is not None and stated not in (None, stage):
+        raise InputError(
+            f"preset {str(name)!r} is for stage {stated}, not for stage {stage}",
+            remedy=f"Choose one of {', '.join(preset_names(stage))}, or give a .toml file.",
+        )
+    return data
+
+
+def _preset(name: str | Path) -> dict[str, Any]:
+    """`load_preset`, with the stage it states."""
     text = str(name)
     if text.endswith(".toml"):
         data = read_toml(text)
@@ -232,7 +253,7 @@ def load_preset(name: str | Path) -> dict[str, Any]:
             path=Path(text),
             remedy=f"Choose one of {', '.join(preset_names())}.",
         )
-    return merge(load_preset(parent), data)
+    return merge(_preset(parent), data)
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -185,6 +185,22 @@ def test_preset_can_extend_another(tmp_path):
     assert mine["network"] == tiny["network"]
 
 
+def test_a_preset_says_its_stage(tmp_path):
+    first, second = config.preset_names(1), config.preset_names(2)
+    assert {"tiny", "standard", "pretrained", "paper"} <= set(first)
+    assert {"self6d", "self6d-plus"} <= set(second)
+    assert not set(first) & set(second)
+    assert "stage" not in config.load_preset("tiny", 1)
+    with pytest.raises(InputError, match=r"is for stage 2, not for stage 1\. .*tiny"):
+        config.load_preset("self6d", 1)
+    mine = tmp_path / "mine.toml"
+    mine.write_text('extends = "pretrained"')
+    with pytest.raises(InputError, match="is for stage 1, not for stage 2"):
+        config.load_preset(mine, 2)
+    mine.write_text("[train]\nsteps = 7\n")  # says nothing
+    assert config.load_preset(mine, 2) == config.load_preset(mine, 1) == {"train": {"steps": 7}}
+
+
 @pytest.mark.parametrize("name", ["tyni", "../presets/tiny", "", "extends.toml"])
 def test_unknown_preset_is_one_line(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from self6d.commands import options as opt
+from self6d.config import preset_names
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +23,7 @@ def train(
     models: opt.Models,
     out: opt.Out,
     preset: Annotated[
-        str, typer.Option(help="tiny, standard, paper, or a .toml file.")
+        str, typer.Option(help=f"{', '.join(preset_names(1))}, or a .toml file.")
     ] = "standard",
     camera: Annotated[
         Path | None,
@@ -65,7 +66,9 @@ def adapt(
     from_run: Annotated[Path, typer.Option("--from", help="Run to start from.")],
     out: opt.Out,
     models: opt.OptionalModels = None,
-    preset: Annotated[str, typer.Option(help="self6d, self6d-plus, or a .toml file.")] = "self6d",
+    preset: Annotated[
+        str, typer.Option(help=f"{', '.join(preset_names(2))}, or a .toml file.")
+    ] = "self6d",
     split: Annotated[
         str | None, typer.Option(help="Named split of the recording (default: adapt, else all).")
     ] = None,

@@ -35,7 +35,7 @@ def run(setting: Setting, split: str | None = None, images: int = 100) -> str:
     """See `self6d.experiments.run`. Each image's curves are kept as soon as they are known."""
     device = resolve_device(setting.device)
     changes = changes_of(setting.overrides, {"optimize.steps": setting.steps})
-    config = build_config(setting.preset, changes)
+    config = build_config(setting.preset, changes, stage=2)
     remark = leave_out_of_preset(config, setting.preset, changes, setting.listener)
     dataset = open_dataset(setting.data)
     frames = some_frames(dataset, default_split(dataset, split, "eval"))

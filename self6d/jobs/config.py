@@ -40,15 +40,18 @@ def build_config(
     preset: str | Path | None,
     changes: dict[str, Any] | list[str] | None = None,
     base: dict[str, Any] | None = None,
+    *,
+    stage: int | None = None,
 ) -> RunConfig:
     """A configuration from a base (such as an earlier run's), a preset and changes, in this order.
 
     Args:
         preset: name or .toml file; None: none.
         changes: {"loss.mask": 0}, or ["loss.mask=0", ...] as `--set` gives them.
+        stage: what the preset must be for, see `load_preset`.
 
     Raises:
-        InputError: unknown preset or key, wrong value.
+        InputError: unknown preset or key, wrong value, preset of the other stage.
     """
-    layers = [base or {}, load_preset(preset) if preset is not None else {}]
+    layers = [base or {}, load_preset(preset, stage) if preset is not None else {}]
     return from_dict(RunConfig, merge(*layers, overrides(changes or [])))

@@ -86,7 +86,7 @@ def optimize(
     asked = asked_for(preset, overrides, models, steps, device)
     device = resolve_device(device)
     changes = changes_of(overrides, {"optimize.steps": steps})
-    config = build_config(preset, changes)
+    config = build_config(preset, changes, stage=2)
     remark = leave_out_of_preset(config, preset, changes, listener)
     recording = open_dataset(data)
     index = recording.index(frame, scene)

@@ -186,7 +186,7 @@ def later_config(before: RunFolder, preset: str | Path, changes: dict[str, Any])
         InputError: unknown preset or key, wrong value, another network.
     """
     kept = {k: v for k, v in before.config.items() if k in ("network", "synthesis", "train")}
-    config = build_config(preset, changes, base=kept)
+    config = build_config(preset, changes, base=kept, stage=2)
     check_same_network(config.network, before)
     return config
 

@@ -61,7 +61,9 @@ def synthetic_sheet(
     from self6d.synthesis import SceneMaker, gallery, scaled_camera
 
     objects = load_given_models(models)
-    config, _ = with_recorded_ranges(build_config(preset, overrides).synthesis, camera, objects)
+    config, _ = with_recorded_ranges(
+        build_config(preset, overrides, stage=1).synthesis, camera, objects
+    )
     view = scaled_camera(resolve_camera(camera), config.height)
     maker = SceneMaker(objects, view, config, resolve_device(device))
     return gallery(maker.make(images, seed, 0), columns=columns, images=images)

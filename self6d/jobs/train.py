@@ -81,7 +81,7 @@ def train(
     if world.rank == 0:
         found = reopen_run(out, "synthetic", changes, asked) if resume else None
         if found is None:
-            config = build_config(preset, changes)
+            config = build_config(preset, changes, stage=1)
             view = resolve_camera(camera)
             objects = load_given_models(models)
             if check and isinstance(camera, str | Path) and Path(camera).is_dir():

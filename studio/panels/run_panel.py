@@ -8,6 +8,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QWidget
 
+from self6d.config import preset_names
 from self6d.losses.terms import LISTED, TERMS
 from studio.engine import Engine
 from studio.engine.types import FormField
@@ -20,7 +21,8 @@ from studio.panels.weights import LossWeights
 from studio.toolkit.dialogs import Question, copy_text
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
 
-PRESETS = {"train": ("tiny", "standard", "pretrained", "paper"), "adapt": ("self6d", "self6d-plus")}
+STAGE = {"train": 1, "adapt": 2}
+USUAL_PRESET = {"train": "tiny", "adapt": "self6d"}
 RUN_TEXT = {"train": "Train on synthetic images", "adapt": "Run self-supervision"}
 OF_RECORDING, OF_PRESET = "recording", ""  # else a path: whose camera stage 1 renders for
 INTRO = {
@@ -43,7 +45,7 @@ class RunPanel(QWidget):
         self.live = False
 
         self.preset = short(QComboBox())
-        self.preset.addItems(PRESETS[kind])
+        self.preset.addItems(preset_names(STAGE[kind]))
         self.preset.textActivated.connect(lambda text: self._edit("preset", text, "Change preset"))
         self.start = short(QComboBox())
         self.start.setToolTip("The trained run to adapt")
@@ -127,7 +129,7 @@ class RunPanel(QWidget):
 
     def describe(self) -> None:
         """Ask for the form's fields if the preset changed; needs torch, so it is asked for late."""
-        preset = self.option("preset", PRESETS[self.kind][0])
+        preset = self.option("preset", USUAL_PRESET[self.kind])
         if preset == self._described:
             return
         self._described = preset
@@ -146,7 +148,7 @@ class RunPanel(QWidget):
         out = free_name(self.settings.runs_folder, f"{stem}-{self.kind}")
         common: dict[str, Any] = {
             "kind": self.kind, "out": out, "models": tuple(project.model_paths),
-            "preset": self.option("preset", PRESETS[self.kind][0]), "seed": self.option("seed"),
+            "preset": self.option("preset", USUAL_PRESET[self.kind]), "seed": self.option("seed"),
             "device": self.option("device"), "steps": self.option("steps"),
             "overrides": self.overrides(),
         }  # fmt: skip
@@ -195,7 +197,7 @@ class RunPanel(QWidget):
 
     def refresh(self) -> None:
         """Show what the project says."""
-        preset = self.option("preset", PRESETS[self.kind][0])
+        preset = self.option("preset", USUAL_PRESET[self.kind])
         if self.preset.findText(str(preset)) < 0:
             self.preset.addItem(str(preset))
         self.preset.setCurrentText(str(preset))
