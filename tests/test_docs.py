@@ -300,3 +300,18 @@ def test_the_citation_names_this_version_and_licence():
     assert cited["license"] == project["license"] == "Apache-2.0"
     assert "Apache License" in text_of("LICENSE")
     assert cited["title"] == project["name"]
+
+
+def test_the_package_says_what_it_is():
+    project = tomllib.loads(text_of("pyproject.toml"))["project"]
+    low, high = re.findall(r"3\.(\d+)", project["requires-python"])
+    python = "Programming Language :: Python :: 3."
+    stated = {c.removeprefix(python) for c in project["classifiers"] if c.startswith(python)}
+    assert stated == {str(minor) for minor in range(int(low), int(high))}
+    assert "Typing :: Typed" in project["classifiers"]
+    assert (ROOT / "self6d" / "py.typed").is_file()
+    assert (ROOT / project["readme"]).is_file()
+    assert all((ROOT / name).is_file() for name in project["license-files"])
+    cited = yaml.safe_load(text_of("CITATION.cff"))
+    assert project["authors"] == cited["authors"]
+    assert project["urls"]["Paper"] == cited["references"][0]["url"]
