@@ -29,6 +29,7 @@ from self6d.datasets.intrinsics import (
 )
 from self6d.datasets.pairing import Pair, natural, paired
 from self6d.datasets.recording import FrameSource, Recording, models_beside, splits_file
+from self6d.datasets.registration import DepthCamera, find_depth_camera
 from self6d.datasets.unknown_depth import unknown_value
 from self6d.errors import InputError
 from self6d.files import note
@@ -46,6 +47,7 @@ class FolderRecording(Recording):
         intrinsics: the one file's, else the first image's.
         metres_per_unit: of depth.
         camera_files: name of an image (stem) -> its own camera file below the root; may be empty.
+        depth_camera: depth's own, where the files state it and how it stands to colour's.
     """
 
     kind = "folder"
@@ -64,6 +66,10 @@ class FolderRecording(Recording):
         self.intrinsics = intrinsics
         self.metres_per_unit = metres_per_unit
         self.camera_files: dict[str, str] = {}
+        first_depth = next((p.depth for p in pairs.values() if p.depth), "")
+        self.depth_camera: DepthCamera | None = None
+        if first_depth:
+            self.depth_camera = find_depth_camera(Path(root), intrinsics, first_depth)
         keys = [FrameKey(0, image_id) for image_id in sorted(pairs)]
         super().__init__(root, keys, reason=reason, models_path=models_path)
         self._splits.update(splits_file(root, self.keys))
@@ -112,7 +118,8 @@ class FolderRecording(Recording):
         pair = self._pairs[key.image_id]
         rgb = self.root / pair.rgb
         depth = self.root / pair.depth if pair.depth else None
-        return FrameSource(rgb.stem, rgb, depth, self.metres_per_unit, self._camera(rgb.stem))
+        camera = self._camera(rgb.stem)
+        return FrameSource(rgb.stem, rgb, depth, self.metres_per_unit, camera, self.depth_camera)
 
     def _camera(self, stem: str) -> Intrinsics:
         if not self.camera_files:

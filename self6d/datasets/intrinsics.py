@@ -43,7 +43,7 @@ _TABLE_KEYS = (
 )  # fmt: skip
 _OF_COLOUR = re.compile(r"(?:^|[^a-z])(?:colou?r|rgb)(?=[^a-z]|$)", re.IGNORECASE)
 _OF_DEPTH = re.compile(r"(?:^|[^a-z])(?:depth|ir|infra\w*)(?=[^a-z]|$)", re.IGNORECASE)
-_SAYS_CAMERA = re.compile(r"intrinsic|camera|calib", re.IGNORECASE)
+_SAYS_CAMERA = re.compile(r"^(?!.*extrinsic).*(?:intrinsic|camera|calib)", re.IGNORECASE)
 _SAYS_ALIGNED = re.compile(r"aligned|registered", re.IGNORECASE)
 
 
@@ -122,7 +122,7 @@ def intrinsics_of(folder: Path) -> Intrinsics:
     """
     file = find_camera_file(folder)
     if file is None:
-        depth = [p for p in _files(folder) if _SAYS_CAMERA.search(p.name)]
+        depth = [p for p in files_of(folder) if _SAYS_CAMERA.search(p.name)]
         if depth:
             raise InputError(
                 f"states the depth camera alone ({depth[0].name}); colour's is unknown",
@@ -143,7 +143,7 @@ def find_camera_file(folder: Path) -> Path | None:
 
     Colour's is never taken from a file that is depth's, except depth's that was aligned to colour.
     """
-    names = {p.name.lower(): p for p in _files(folder)}
+    names = {p.name.lower(): p for p in files_of(folder)}
     for name in FILE_NAMES:
         if name.lower() in names:
             return names[name.lower()]
@@ -155,7 +155,27 @@ def find_camera_file(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _files(folder: Path) -> list[Path]:
+def depth_camera_file(folder: Path) -> Path | None:
+    """The depth camera's own file of a folder."""
+    files = [p for p in files_of(folder) if _SAYS_CAMERA.search(p.name)]
+    return next(
+        (p for p in sorted(files)
+         if _OF_DEPTH.search(p.stem) and not _SAYS_ALIGNED.search(p.stem)
+         and not _OF_COLOUR.search(p.stem)), None,
+    )  # fmt: skip
+
+
+def camera_tables(path: Path) -> list[dict]:
+    """The table of a camera file of JSON or YAML, in a list; an empty one of another kind."""
+    suffix = path.suffix.lower()
+    if suffix not in CAMERA_SUFFIXES or suffix == ".txt" or not path.is_file():
+        return []
+    table = (read_json if suffix == ".json" else read_yaml)(path, "camera file", (dict, list))
+    return [table] if isinstance(table, dict) else []
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Files of a folder that may tell of a camera, hidden ones left out."""
     try:
         with os.scandir(folder) as entries:
             found = [Path(e.path) for e in entries if e.name.lower().endswith(CAMERA_SUFFIXES)]
@@ -192,7 +212,7 @@ def read_intrinsics(path: str | Path) -> Intrinsics:
 
 def _distortion_beside(path: Path) -> Distortion | None:
     """What a table of numbers named dist... or D beside a K without it says."""
-    for file in sorted(_files(path.parent)):
+    for file in sorted(files_of(path.parent)):
         if file.suffix == ".txt" and re.fullmatch(r"(?i)d|dist.*|.*distortion.*", file.stem):
             try:
                 words = read_text(file, "distortion").replace(",", " ").split()

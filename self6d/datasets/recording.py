@@ -12,8 +12,9 @@ import numpy as np
 
 from self6d.datasets.base import FrameKey
 from self6d.datasets.distortion import undistorted
-from self6d.datasets.images import read_depth, read_rgb
+from self6d.datasets.images import read_depth, read_depth_raw, read_rgb, to_metres
 from self6d.datasets.intrinsics import Intrinsics
+from self6d.datasets.registration import DepthCamera, registered
 from self6d.errors import InputError
 from self6d.files import read_json
 from self6d.geometry import Camera
@@ -33,6 +34,7 @@ class FrameSource:
         rgb, depth: image files; depth is None without depth.
         metres_per_unit: of the depth file's values.
         intrinsics: of the colour image.
+        depth_camera: the depth image's own, where it is not registered to colour.
     """
 
     name: str
@@ -40,6 +42,7 @@ class FrameSource:
     depth: Path | None
     metres_per_unit: float
     intrinsics: Intrinsics
+    depth_camera: DepthCamera | None = None
 
 
 class Recording:
@@ -190,6 +193,12 @@ def read_frame(key: FrameKey, source: FrameSource, *, checked: bool = True) -> F
     rgb = read_rgb(source.rgb)
     h, w = rgb.shape[:2]
     depth = None
+    if source.depth is not None and source.depth_camera is not None:
+        camera = source.intrinsics.camera(w, h, checked=checked)
+        rgb, _ = pinhole_images(source.intrinsics, camera, rgb, None)
+        raw = to_metres(read_depth_raw(source.depth), source.metres_per_unit, source.depth)
+        depth = registered(raw, source.depth_camera, camera, source.depth)
+        return Frame(rgb, depth, camera, key.scene_id, key.image_id, source.name)
     if source.depth is not None:
         depth = read_depth(source.depth, source.metres_per_unit, (h, w))
     return frame_of(key, source.name, rgb, depth, source.intrinsics, checked=checked)
