@@ -7,9 +7,10 @@ The public names load on first use, so that `import self6d` stays light:
     >>> camera.size
     (480, 640)
 
-Jobs are functions that take a listener for events and raise `self6d.errors` only: `train` (stage
-1), `adapt` (stage 2), `optimize` (one image), `predict`, `evaluate`, `export`. What they read:
-`open_dataset`, `load_models`. What they draw with: `pack_models`, `render`.
+Jobs are functions that take a listener for `self6d.events` and a `Control`, and raise
+`self6d.errors` only: `train` (stage 1), `adapt` (stage 2), `optimize` (one image), `predict`,
+`evaluate`, `export`. What they read: `open_dataset`, `load_models`. What they draw with:
+`pack_models`, `render`.
 """
 
 from importlib import import_module
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from self6d.geometry import Camera, Pose
     from self6d.jobs import adapt, evaluate, export, optimize, predict, train
     from self6d.rendering import pack_models, render
+    from self6d.runs.control import Control
     from self6d.scene import Frame, ObjectModel
     from self6d.scene.mesh_io import load_models
 
@@ -27,6 +29,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Camera": "geometry",
+    "Control": "runs.control",
     "Frame": "scene",
     "ObjectModel": "scene",
     "Pose": "geometry",
@@ -44,6 +47,7 @@ _HOME = {
 
 __all__ = [
     "Camera",
+    "Control",
     "Frame",
     "ObjectModel",
     "Pose",

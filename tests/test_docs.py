@@ -315,3 +315,8 @@ def test_the_package_says_what_it_is():
     cited = yaml.safe_load(text_of("CITATION.cff"))
     assert project["authors"] == cited["authors"]
     assert project["urls"]["Paper"] == cited["references"][0]["url"]
+
+
+def test_the_public_names_are_listed():
+    door = text_of("docs/architecture.md").partition("## The arrows")[0]
+    assert set(self6d.__all__) <= set(re.findall(r"`(\w+)`", door))

@@ -33,8 +33,8 @@ SMALL_2 = {
     "optimize.flips": False,
 }
 STORY = (
-    "Camera", "Pose", "Frame", "ObjectModel", "open_dataset", "load_models", "pack_models",
-    "render", "train", "adapt", "predict", "evaluate", "export", "optimize",
+    "Camera", "Control", "Pose", "Frame", "ObjectModel", "open_dataset", "load_models",
+    "pack_models", "render", "train", "adapt", "predict", "evaluate", "export", "optimize",
 )  # fmt: skip
 
 

@@ -19,7 +19,14 @@ _FILE = "control.jsonl"
 
 
 class Control:
-    """Thread-safe requests to a job. The job looks at them between steps."""
+    """Thread-safe requests to a job. The job looks at them between steps.
+
+    >>> control = Control()
+    >>> control.set_live({"loss.mask": 0.5})
+    >>> control.stop()
+    >>> control.stopping
+    True
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
