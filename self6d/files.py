@@ -12,8 +12,6 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from self6d.errors import InputError, StorageError
 from self6d.storage import atomic_write
 
@@ -106,6 +104,8 @@ def read_json(path: str | Path, what: str = "file", kind: type | tuple = dict) -
 
 def read_yaml(path: str | Path, what: str = "file", kind: type | tuple = dict) -> Any:
     """Parsed YAML (plain data only) whose top level is of type `kind`."""
+    import yaml  # the command line starts without it
+
     text = read_text(path, what)
     if text.startswith("%YAML:1.0"):  # OpenCV's FileStorage writes a header that is not YAML
         text = text.split("\n", 1)[-1].replace("!!opencv-matrix", "")

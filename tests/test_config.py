@@ -16,6 +16,7 @@ from self6d.config import Limits
 from self6d.config_fields import Checked
 from self6d.errors import InputError
 from self6d.jobs.config import RunConfig
+from self6d.paths import resource
 
 
 @dataclass
@@ -199,6 +200,11 @@ def test_a_preset_says_its_stage(tmp_path):
         config.load_preset(mine, 2)
     mine.write_text("[train]\nsteps = 7\n")  # says nothing
     assert config.load_preset(mine, 2) == config.load_preset(mine, 1) == {"train": {"steps": 7}}
+
+
+def test_the_help_names_every_preset_of_stage_1():
+    page = resource("help/synthetic.md").read_text(encoding="utf-8")
+    assert [name for name in config.preset_names(1) if f"*{name}*" not in page] == []
 
 
 @pytest.mark.parametrize("name", ["tyni", "../presets/tiny", "", "extends.toml"])

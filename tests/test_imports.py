@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import graphlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "numpy", "cv2", "trimesh", "numba", "scipy", "matplotlib", "PySide6")
 
 
@@ -29,3 +32,34 @@ def test_the_method_never_loads_qt():
     loaded = _loaded(code)
     assert "torch" in loaded
     assert loaded.isdisjoint(("PySide6", "shiboken6", "pyqtgraph", "vispy", "studio"))
+
+
+def test_no_import_runs_in_a_circle():
+    """Imports for types count too; only the public door `self6d` stands beside the house."""
+    grimp = pytest.importorskip("grimp")
+    graph = grimp.build_graph("self6d", "studio", exclude_type_checking_imports=False)
+    arrows = {
+        module: graph.find_modules_directly_imported_by(module) - {"self6d"}
+        for module in graph.modules - {"self6d"}
+    }
+    assert "studio.shell.window" in arrows["studio.shell.layout"]
+    graphlib.TopologicalSorter(arrows).prepare()  # a circle is an error that names it
+
+
+# a reader is a file, and there may be more of them: one a layout of the registry; BOP's train_pbr
+READERS = {"datasets": 8, "synthesis": 1}
+
+
+def test_rooms_and_files_stay_small():
+    """At most 16 files a folder beside kernels and readers, at most 400 lines a file."""
+    python = [p for room in ("self6d", "studio") for p in (ROOT / room).rglob("*.py")]
+    assert len(python) > 300
+    long = [str(p.relative_to(ROOT)) for p in python if len(p.read_text().splitlines()) > 400]
+    assert long == []
+    full = {}
+    for folder in {p.parent for p in python if p.is_relative_to(ROOT / "self6d")}:
+        count = sum(p.suffix == ".py" and p.name != "__init__.py" for p in folder.iterdir())
+        count -= READERS.get(folder.name, 0)
+        if count > 16 and folder != ROOT / "self6d":
+            full[str(folder.relative_to(ROOT))] = count
+    assert full == {}

@@ -9,7 +9,6 @@ where to look, and no label leaves the reader with the frame.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -47,13 +46,6 @@ class CroppedRecording(Recording):
         self._window, self._size = window, size
         self._place = {key: i for i, key in enumerate(whole.keys) if key.scene_id in objects}
         super().__init__(whole.root, self._place, reason=reason, models_path=whole.models_path)
-
-    @classmethod
-    def open(cls, path: Path, *, reason: str = "") -> CroppedRecording:
-        """Cut the crops of a LineMOD folder in BOP's layout."""
-        from self6d.datasets.bop import BopRecording
-
-        return cls(BopRecording.open(path), reason=reason)
 
     def source(self, key: FrameKey) -> FrameSource:
         return self._whole.source(key)
@@ -95,11 +87,6 @@ class CroppedRecording(Recording):
         x = int(np.clip(round(u / w) - half, 0, max(0, camera.width - self._window)))
         y = int(np.clip(round(v / w) - half, 0, max(0, camera.height - self._window)))
         return x, y
-
-
-def recognise(path: Path) -> str:
-    """Never by itself: the folder is LineMOD's, and opens as that unless crops are asked for."""
-    return ""
 
 
 def _cut(image: np.ndarray, x: int, y: int, window: int) -> np.ndarray:

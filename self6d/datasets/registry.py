@@ -38,6 +38,11 @@ class Layout:
     open: Callable[..., Recording]
 
 
+def _open_cropped(path: Path, *, reason: str = "") -> Recording:
+    """The crops of a LineMOD folder in BOP's layout."""
+    return cropped.CroppedRecording(bop.BopRecording.open(path), reason=reason)
+
+
 # The first that recognises a folder reads it: the most particular layouts come first.
 LAYOUTS = (
     Layout("bop", bop.recognise, bop.BopRecording.open),
@@ -46,7 +51,8 @@ LAYOUTS = (
         linemod_preprocessed.recognise,
         linemod_preprocessed.PreprocessedLinemod.open,
     ),
-    Layout("cropped_linemod", cropped.recognise, cropped.CroppedRecording.open),
+    # never by itself: the folder is LineMOD's, and opens as that unless crops are asked for
+    Layout("cropped_linemod", lambda path: "", _open_cropped),
     Layout("linemod", linemod.recognise, linemod.LinemodRecording.open),
     Layout("ycb_video", ycb_video.recognise, ycb_video.YcbVideoRecording.open),
     Layout("tum", tum.recognise, tum.TumRecording.open),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QObject
@@ -11,11 +10,11 @@ from PySide6.QtCore import QObject
 from studio.engine import Failure
 from studio.engine.history import RunHistory
 from studio.engine.types import PoseData
+from studio.panels.run_panel import RunPanel
+from studio.panels.stage import Stage
+from studio.shell.window import StudioWindow
+from studio.views.curves import CurvesView
 from studio.views.run_curves import RunCurves
-
-if TYPE_CHECKING:
-    from studio.shell.layout import Workspace
-    from studio.shell.window import StudioWindow
 
 SHEET_IMAGES = 12
 
@@ -23,13 +22,21 @@ SHEET_IMAGES = 12
 class Answers(QObject):
     """Asks the second helper process, so that frames never wait behind a network."""
 
-    def __init__(self, window: StudioWindow, space: Workspace) -> None:
-        super().__init__(space)
-        self.window, self.space = window, space
+    def __init__(
+        self,
+        window: StudioWindow,
+        curves: CurvesView,
+        stage: Stage,
+        train_panel: RunPanel,
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self.window, self.curves, self.stage = window, curves, stage
+        self.train_panel = train_panel
         window.runs.historyReady.connect(self._on_history)
         window.runs.predictWanted.connect(self.predict)
-        space.curves.checkpointClicked.connect(self._on_checkpoint)
-        space.stage.previewWanted.connect(self.synthetic_sheet)
+        curves.checkpointClicked.connect(self._on_checkpoint)
+        stage.previewWanted.connect(self.synthetic_sheet)
 
     def predict(self, run: Path, step: int | None = None) -> None:
         """Put the poses of a run's network on the selected frame.
@@ -58,9 +65,9 @@ class Answers(QObject):
 
     def synthetic_sheet(self) -> None:
         """A sheet of what stage 1 would train on with the settings as they stand."""
-        spec, stage = self.space.train_panel.spec(), self.space.stage
+        spec, stage = self.train_panel.spec(), self.stage
         if spec is None:
-            self.window.say("warn", self.space.train_panel.problem.text())
+            self.window.say("warn", self.train_panel.problem.text())
             return
         stage.preview_button.setEnabled(False)
         stage.gallery_note.setText("Rendering…")
@@ -85,7 +92,7 @@ class Answers(QObject):
         """A checkpoint on the curves was clicked: look through it at the selected frame."""
         path = next((r.path for r in self.window.project.runs if r.name == run), None)
         if path is not None:
-            self.space.stage.show_page("frames")
+            self.stage.show_page("frames")
             self.predict(path, step)
 
     def _on_history(self, history: RunHistory, overlay: bool) -> None:
@@ -95,10 +102,10 @@ class Answers(QObject):
         for key, (steps, values) in history.curves.items():
             curves.extend(key, steps, values)
         if not overlay:
-            self.space.curves.clear()
-            self.space.stage.probes.clear()
+            self.curves.clear()
+            self.stage.probes.clear()
             for preview in history.first:
-                self.space.stage.add_preview(preview, first=True)
+                self.stage.add_preview(preview, first=True)
             for preview in history.newest:
-                self.space.stage.add_preview(preview)
-        self.space.curves.show_run(curves)
+                self.stage.add_preview(preview)
+        self.curves.show_run(curves)

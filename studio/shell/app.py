@@ -15,6 +15,7 @@ from studio.model.settings import Settings
 from studio.toolkit.theme import install_font, theme
 
 if TYPE_CHECKING:
+    from studio.shell.layout import Workspace
     from studio.shell.window import StudioWindow
 
 _STARTED = time.perf_counter()
@@ -49,14 +50,33 @@ class FirstPaint(QObject):
         return False
 
 
+def furnish(window: StudioWindow) -> Workspace:
+    """Views, panels and their actions."""
+    from studio.shell.layout import Workspace
+    from studio.shell.view_menus import register_view_actions
+
+    space = Workspace(window)
+    register_view_actions(window, space)
+    return space
+
+
+def make_window(settings: Settings) -> StudioWindow:
+    """The window with its menus; views and panels come with its `build`."""
+    from studio.shell.menus import register_actions
+    from studio.shell.window import StudioWindow
+
+    window = StudioWindow(settings, furnish)
+    register_actions(window)
+    window.actions_registry.fill(window.menuBar())
+    return window
+
+
 def open_window(
     settings: Settings, data: Path | None = None, *, restore: bool = True
 ) -> StudioWindow:
     """Show the window; views are built and data is opened once it is on the screen."""
-    from studio.shell.window import StudioWindow
-
     theme.apply(settings.theme)
-    window = StudioWindow(settings)
+    window = make_window(settings)
 
     def afterwards() -> None:
         window.first_paint_s = time.perf_counter() - _STARTED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QTabWidget, QWidget
@@ -22,12 +21,9 @@ from studio.panels.xray_panel import XrayPanel
 from studio.shell.answers import Answers
 from studio.shell.pose_editing import PoseEditing
 from studio.shell.single_image import SingleImage
+from studio.shell.window import StudioWindow
 from studio.toolkit.widgets import GAP
 from studio.views.curves import CurvesView
-
-if TYPE_CHECKING:
-    from studio.shell.window import StudioWindow
-
 
 STAGE_PAGES = {
     "data": ("frames",),
@@ -101,7 +97,7 @@ class Workspace(QObject):
         self.pose_editing = PoseEditing(
             project, window.director, self.stage, self.pose_panel, self.xray_panel, self
         )
-        self.answers = Answers(window, self)
+        self.answers = Answers(window, self.curves, self.stage, self.train_panel, self)
         self.pose_panel.runRequested.connect(self._on_run)
         self.pose_panel.predictRequested.connect(self.answers.predict)
         runs.scalarsArrived.connect(self.curves.add_scalars)
@@ -109,6 +105,7 @@ class Workspace(QObject):
         runs.checkpointArrived.connect(self.curves.add_checkpoint)
         runs.marked.connect(self.curves.add_mark)
         runs.noted.connect(self.log.add)
+        window.noted.connect(lambda level, text: self.log.add(level, text))
         runs.followed.connect(self._on_followed)
         runs.duplicateWanted.connect(self._on_duplicate)
         window.queue.changed.connect(self._on_job_changed)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from PySide6.QtCore import QEvent, Qt, QTimer
+from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
     QDockWidget,
@@ -30,7 +32,6 @@ from studio.panels.job_bar import JobBar
 from studio.panels.welcome import WelcomePage
 from studio.shell.actions import Actions
 from studio.shell.choosing import Choosers
-from studio.shell.menus import register_actions, register_view_actions
 from studio.shell.palette import CommandPalette
 from studio.toolkit.dialogs import Banner, Question
 from studio.toolkit.theme import theme
@@ -39,10 +40,32 @@ from studio.toolkit.widgets import GAP, Panel, column, scrolled
 SAVE_EVERY_MS = 5000
 
 
-class StudioWindow(QMainWindow):
-    """Shows the welcome page at once; `build` adds the rest once the first paint is done."""
+class Space(Protocol):
+    """What the window asks of its furniture; see `studio.shell.layout.Workspace`."""
 
-    def __init__(self, settings: Settings) -> None:
+    placed: bool
+    docks: list[QDockWidget]
+
+    def show_step(self, step: str) -> None: ...
+    def show_docks(self, shown: bool) -> None: ...
+    def default_layout(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class StudioWindow(QMainWindow):
+    """Shows the welcome page at once; `build` adds the rest once the first paint is done.
+
+    Signals:
+        noted: (level, text) for the log.
+    """
+
+    noted = Signal(str, str)
+
+    def __init__(self, settings: Settings, furnish: Callable[[StudioWindow], Space]) -> None:
+        """
+        Args:
+            furnish: makes the views and panels, and their actions.
+        """
         super().__init__()
         self.setWindowTitle("self6d studio")
         self.setObjectName("studio")
@@ -61,6 +84,7 @@ class StudioWindow(QMainWindow):
         self.runs = RunControl(self.project, settings, self.queue, self.engine, self)
         self.director = Director(self.project, self.engine, self)
         self.built = False
+        self._furnish = furnish
 
         self.header = StepHeader()
         bar = QToolBar("Steps")
@@ -84,8 +108,6 @@ class StudioWindow(QMainWindow):
         status.addWidget(self.job_bar, 1)
         self.drop = DropOverlay(self)
         self.actions_registry = Actions(self)
-        register_actions(self)
-        self.actions_registry.fill(self.menuBar())
         self._connect()
         self.welcome.set_recent(settings.recent())
         self._autosave = QTimer(self, interval=SAVE_EVERY_MS)
@@ -95,11 +117,8 @@ class StudioWindow(QMainWindow):
         """Make views and panels; they import numpy, pyqtgraph and vispy."""
         if self.built:
             return
-        from studio.shell.layout import Workspace
-
         self.built = True
-        self.workspace = Workspace(self)
-        register_view_actions(self)
+        self.workspace = self._furnish(self)
         kept = self.settings.layout()
         if kept is not None:
             self.workspace.placed = True
@@ -145,8 +164,7 @@ class StudioWindow(QMainWindow):
 
     def show_error(self, failure: Failure) -> None:
         self.banner.say_failure(failure)
-        if self.built:
-            self.workspace.log.add("error", failure.one_line())
+        self.noted.emit("error", failure.one_line())
 
     def say(self, level: str, text: str) -> None:
         self.banner.say(level, text)
