@@ -23,6 +23,13 @@ Set = Annotated[
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same result (on one device).")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Instead of the preset's.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes", min=0,
+        help="End after so many minutes at the latest, the learning rate at zero by then.",
+    ),
+]  # fmt: skip
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
 TakeLock = Annotated[
     bool, typer.Option("--take-lock", help="Take over a lock whose owner is surely gone.")

@@ -47,18 +47,23 @@ class World:
         for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
             tensor.copy_(mean.view(tensor.shape))
 
-    def announce(self, step: int | None) -> None:
-        """Rank 0: tell the others to do a step; None: to end."""
+    def announce(self, step: int | None, time_share: float = 0.0) -> None:
+        """Rank 0: tell the others to do a step, and its `Clock.share`; None: to end."""
         if self.size > 1 and self.rank == 0:
             count = _store().add("announced", 1)
-            _store().set(f"go/{count}", "end" if step is None else str(step))
+            text = "end" if step is None else f"{step} {time_share!r}"
+            _store().set(f"go/{count}", text)
 
-    def wait_for_step(self, count: int) -> int | None:
-        """Other ranks: wait for announcement `count` (from 1); the step, or None to end."""
+    def wait_for_step(self, count: int) -> tuple[int, float] | None:
+        """Other ranks: wait for announcement `count` (from 1); the step and the share of the time
+        at its start, or None to end."""
         key = f"go/{count}"
         _store().wait([key], PAUSE_MAX)
         text = _store().get(key).decode()
-        return None if text == "end" else int(text)
+        if text == "end":
+            return None
+        step, share = text.split()
+        return int(step), float(share)
 
 
 def join(device: torch.device | str) -> World:

@@ -123,7 +123,7 @@ class _Runner:
             # one stopped for good offers its best as well; one that goes on must end as if whole
             self._save(judge=True, provisional=reason == "stopped")
             self._previews(always=True)
-            ended = getattr(self.task, "stop_reason", None) if reason == "done" else None
+            ended = self._stop_reason() if reason == "done" else None
             result = {"reason": reason, "step": self.step, **self.task.result()}
             result |= {} if ended is None else {"ended": ended}
             self.reporter.finish(Finished(self.step, reason, result), step=self.step)
@@ -137,11 +137,13 @@ class _Runner:
     def _loop(self) -> str:
         if self.step == 0 and hasattr(self.task, "score"):
             self._save(judge=True)  # the start may turn out to be the best
-        while self.step < self.task.total_steps:
+        clock = self.task.clock
+        while self.step < self.task.total_steps and not clock.over:
             started = time.monotonic()
             if not self._obey():
                 return "stopped"
             paused = time.monotonic() - started
+            clock.begin()
             self._previews_if_due()
             values = self._try_step()
             self._collect()
@@ -152,13 +154,22 @@ class _Runner:
             self._save_if_due()
             self.time_left.add(time.monotonic() - started - paused)
             total = self.task.total_steps
+            clock.end()
             left = self.time_left.estimate(total - self.step)
+            left = None if left is None else min(left, clock.left_s)
             self.reporter.progress(Progress(self.step, total, left, self.task.name))
-            ended = getattr(self.task, "stop_reason", None)
-            if ended is not None:
-                self.reporter.emit(Note("info", f"ended at step {self.step}: {ended}", self.step))
+            if getattr(self.task, "stop_reason", None) is not None:
                 break
+        if (ended := self._stop_reason()) is not None:
+            self.reporter.emit(Note("info", f"ended at step {self.step}: {ended}", self.step))
         return "done"
+
+    def _stop_reason(self) -> str | None:
+        """Why a run that is done made no more steps; None: it made them all."""
+        reason: str | None = getattr(self.task, "stop_reason", None)
+        if reason is None and self.step < self.task.total_steps and self.task.clock.over:
+            return f"its time is up ({self.task.clock.limit_s / 60:g} minutes)"
+        return reason
 
     def _obey(self) -> bool:
         """Follow requests; wait while paused. False: stop."""
@@ -252,7 +263,8 @@ class _Runner:
         run, reporter = self.run_folder, self.reporter
         reporter.flush()  # curves up to here belong to it
         state = self.task.state_dict()
-        about = {"skipped": self.skipped, "live": self.live}
+        elapsed = self.task.clock.elapsed_s
+        about = {"skipped": self.skipped, "live": self.live, "elapsed_s": elapsed}
         path = reporter.patiently(lambda: run.save_checkpoint(self.step, state, about))
         best = judge and self._is_best()
         if best:
@@ -298,6 +310,7 @@ class _Runner:
         checkpoint = self.run_folder.load_checkpoint(path)
         with checkpoint_fits(path):
             self.task.load_state_dict(checkpoint.state())
+            self.task.clock.elapsed_s = float(checkpoint.info.get("elapsed_s", 0.0))
             self.skipped = int(checkpoint.info.get("skipped", 0))
             self.live = {str(k): float(v) for k, v in checkpoint.info.get("live", {}).items()}
         self.step = self.saved_step = checkpoint.step

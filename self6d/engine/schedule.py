@@ -16,6 +16,10 @@ class TrainConfig(Checked, section="train"):
     steps: Annotated[int, Limits(1, 10**9)] = 8000
     """Optimiser steps."""
 
+    minutes: Annotated[float, Limits(0, 10**6)] = 0.0
+    """The run ends after so many minutes of work at the latest, pauses not counted, its learning
+    rate falling to zero by then as it would by the last step; 0: steps alone decide."""
+
     batch: Annotated[int, Limits(1, 4096)] = 32
     """Images a step (and a GPU)."""
 
@@ -63,10 +67,16 @@ class Schedule(Protocol):
     flat: float
 
 
-def learning_rate(step: int, config: Schedule) -> float:
-    """Linear warm-up, flat, then a cosine from `flat` of the steps down to zero."""
-    rise = min(1.0, (step + 1) / max(config.warmup, 1))
+def learning_rate(step: int, config: Schedule, time_share: float = 0.0) -> float:
+    """Linear warm-up, flat, then a cosine from `flat` of the steps down to zero.
+
+    Args:
+        step: steps made. time_share: share of the run's time that has passed, in [0, 1]; whichever
+            of both is further along counts.
+    """
+    at = max(float(step), time_share * config.steps)
+    rise = min(1.0, (at + 1) / max(config.warmup, 1))
     start = config.flat * config.steps
     left = max(config.steps - start, 1e-9)
-    fall = 0.5 * (1 + math.cos(math.pi * min(max((step - start) / left, 0.0), 1.0)))
+    fall = 0.5 * (1 + math.cos(math.pi * min(max((at - start) / left, 0.0), 1.0)))
     return config.lr * rise * fall

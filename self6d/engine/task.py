@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from self6d.engine.clock import Clock
 from self6d.events import Preview
 
 
@@ -15,10 +16,14 @@ class Task(Protocol):
     - `score() -> float | None`, asked at each checkpoint: higher is better, None is no candidate.
       The highest is named best or, where the task says `newest_is_best`, the newest candidate.
     - `stop_reason: str | None`, asked after each step: the loop ends the run with it.
+
+    Attributes:
+        clock: the loop runs it while the task works, and ends the run when it is over.
     """
 
     name: str
     total_steps: int
+    clock: Clock
 
     def step(self, step: int) -> dict[str, Any]:
         """Do one optimiser step; give its scalars.

@@ -42,6 +42,7 @@ def adapt(
     split: str | None = None,
     share: float = 1.0,
     steps: int | None = None,
+    minutes: float | None = None,
     overrides: Changes = None,
     seed: int = 0,
     device: str | torch.device = "auto",
@@ -60,6 +61,8 @@ def adapt(
         out: run folder to make; with `resume`, the one to continue (made if it is not there).
         split: named split; None: "adapt" if the recording has it, else all frames.
         share: of those frames that are used, spread evenly.
+        steps: instead of the preset's.
+        minutes: the run ends by then at the latest, its learning rate at zero; pauses do not count.
         check: stop if the doctor's fast checks find an error in the recording.
 
     Returns:
@@ -74,10 +77,10 @@ def adapt(
     """
     from self6d.stage2.task import SelfSupTask
 
-    asked = asked_for(preset, overrides, models, steps, device)
+    asked = asked_for(preset, overrides, models, steps, device, minutes)
     asked |= {"data": absolute(data), "split": split, "share": share}
     world = distributed.join(resolve_device(device))
-    changes = changes_of(overrides, {"adapt.steps": steps})
+    changes = changes_of(overrides, {"adapt.steps": steps, "adapt.minutes": minutes})
     dataset = open_dataset(data)
     if world.rank == 0:
         found = reopen_run(out, "selfsup", changes, asked) if resume else None

@@ -37,6 +37,7 @@ def asked_for(
     models: Paths | None,
     steps: int | None,
     device: str | torch.device,
+    minutes: float | None = None,
 ) -> dict[str, Any]:
     """The fields of `Provenance` that every job's command has."""
     named = [] if models is None else [models] if isinstance(models, str | Path) else list(models)
@@ -46,6 +47,7 @@ def asked_for(
         "overrides": dotted(overrides(changes or {})),
         "models": tuple(str(Path(path).absolute()) for path in named),
         "steps": steps,
+        "minutes": minutes,
         "device": str(device),
     }
 

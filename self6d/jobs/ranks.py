@@ -33,7 +33,9 @@ def run_ranks(
     if checkpoint is not None:
         task.load_state_dict(run.load_checkpoint(checkpoint).state())
     count = 1
-    while (step := world.wait_for_step(count)) is not None:
+    while (told := world.wait_for_step(count)) is not None:
+        step, share = told
+        task.clock.follow(share)
         task.step(step)
         count += 1
     return run

@@ -41,6 +41,7 @@ def train(
     preset: str | Path = "standard",
     camera: Camera | str | Path | None = None,
     steps: int | None = None,
+    minutes: float | None = None,
     overrides: Changes = None,
     seed: int = 0,
     device: str | torch.device = "auto",
@@ -59,6 +60,7 @@ def train(
         camera: whose images the network will see; a recording, a camera file, or None. A
             recording's depth also says how far objects are, see `with_recorded_ranges`.
         steps: instead of the preset's.
+        minutes: the run ends by then at the latest, its learning rate at zero; pauses do not count.
         check: stop if the doctor's fast checks find an error in the recording of `camera`.
         overrides: {"train.batch": 4} or ["train.batch=4"].
 
@@ -74,9 +76,9 @@ def train(
     """
     from self6d.stage1.task import SyntheticTask
 
-    asked = asked_for(preset, overrides, models, steps, device)
+    asked = asked_for(preset, overrides, models, steps, device, minutes)
     device = resolve_device(device)
-    changes = changes_of(overrides, {"train.steps": steps})
+    changes = changes_of(overrides, {"train.steps": steps, "train.minutes": minutes})
     world = distributed.join(device)
     if world.rank == 0:
         found = reopen_run(out, "synthetic", changes, asked) if resume else None

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from self6d.engine.clock import Clock
 from self6d.events import Preview
 from self6d.geometry import backproject, rotation_angle
 from self6d.losses.objective import SelfSupervision
@@ -136,6 +137,7 @@ class ImageTask:
     ) -> None:
         self.target, self.given = target, (R, t) if given is None else given
         self.total_steps = config.steps
+        self.clock = Clock()
         self.model, self.models, self.frame, self.truth = model, models, frame, truth
         self.object_index, self.objective, self.config = object_index, objective, config
         generator = step_generator(seed, 0)

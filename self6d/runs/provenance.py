@@ -21,7 +21,7 @@ class Provenance:
         data: the recording. camera: recording or camera file that lends stage 1 its intrinsics.
         from_run: the run that this one starts from.
         split: named split asked for; None: the usual one where the recording has it, else all.
-        share: of the split's frames. steps: instead of the preset's.
+        share: of the split's frames. steps, minutes: instead of the preset's.
         device: as asked for, such as "auto".
         overrides: dotted keys to values, as `--set` gives them.
         frame, scene, object_id, init: of a single image: which object where, and the file of its
@@ -39,6 +39,7 @@ class Provenance:
     split: str | None = None
     share: float = 1.0
     steps: int | None = None
+    minutes: float | None = None
     device: str = "auto"
     overrides: dict[str, Any] = field(default_factory=dict)
     frame: int | None = None
@@ -81,11 +82,12 @@ class Provenance:
         told = {k: v for k, v in asked.items() if k not in own and v != getattr(open_, k)}
         given = asked.get("overrides", {})
         told["overrides"] = {**self.overrides, **given}
-        key = f"{COMMANDS.get(kind, kind)}.steps"
-        if told.get("steps") is not None:
-            told["overrides"].pop(key, None)
-        elif key in given:
-            told["steps"] = None
+        for name in ("steps", "minutes"):
+            key = f"{COMMANDS.get(kind, kind)}.{name}"
+            if told.get(name) is not None:
+                told["overrides"].pop(key, None)
+            elif key in given:
+                told[name] = None
         return replace(self, **told)
 
     def into(self, stored: dict[str, Any]) -> dict[str, Any]:
@@ -110,6 +112,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("steps", "frame", "scene", "object_id", "frames", "from_step"), _is(int)),
     "models": _listed,
     "share": lambda value: type(value) in (int, float) and 0 <= value <= 1,
+    "minutes": lambda value: type(value) in (int, float) and 0 <= value <= 1e6,
     "overrides": _is(dict),
     "ranges": _is(str),
     **dict.fromkeys(("K", "image_size"), lambda value: True),  # whoever needs a camera checks it

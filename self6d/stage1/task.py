@@ -14,6 +14,7 @@ from torch import Tensor
 
 from self6d.engine import distributed
 from self6d.engine.averaging import MovingAverage
+from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, BatchStatistics, finite_update
 from self6d.engine.schedule import TrainConfig, learning_rate
 from self6d.errors import InputError
@@ -68,6 +69,7 @@ class SyntheticTask:
         self.config = replace(train or TrainConfig())
         self.synthesis = synthesis or SynthesisConfig()
         self.seed, self.total_steps = seed, self.config.steps
+        self.clock = Clock(self.config.minutes)
         self.world = distributed.join(device)
         self.device = self.world.device
         self.cuda = self.device.type == "cuda"
@@ -127,7 +129,7 @@ class SyntheticTask:
 
     def step(self, step: int) -> dict[str, float | Tensor]:
         """One optimiser step on a fresh batch."""
-        self.world.announce(step)
+        self.world.announce(step, self.clock.share)
         values = self._health(step)
         batch = self.batches.take(step, self.batch_size)
         seed = mixed_seed(self.seed, step, self.world.rank, LOSS_STREAM)
@@ -137,7 +139,7 @@ class SyntheticTask:
         self.optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()
         terms = {name: value.detach() for name, value in terms.items()}
-        rate = learning_rate(step, self.config)
+        rate = learning_rate(step, self.config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # with the loss, so that all ranks find the same step finite

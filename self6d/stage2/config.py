@@ -14,6 +14,9 @@ class AdaptConfig(Checked, section="adapt"):
 
     steps: Annotated[int, Limits(1, 10**9)] = 600
     """Optimiser steps."""
+    minutes: Annotated[float, Limits(0, 10**6)] = 0.0
+    """The run ends after so many minutes of work at the latest, pauses not counted, its learning
+    rate falling to zero by then as it would by the last step; 0: steps alone decide."""
     batch: Annotated[int, Limits(1, 1024)] = 6
     """Frames a step (and a GPU)."""
     max_objects: Annotated[int, Limits(1, 4096)] = 32

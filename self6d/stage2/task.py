@@ -13,6 +13,7 @@ from torch import Tensor
 
 from self6d.datasets.base import UnlabelledFrames
 from self6d.engine import distributed
+from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
 from self6d.engine.schedule import learning_rate
 from self6d.errors import InputError
@@ -81,6 +82,7 @@ class SelfSupTask:
         self.config = replace(adapt or AdaptConfig())
         config = self.config
         self.seed, self.total_steps, self.batch_size = seed, config.steps, config.batch
+        self.clock = Clock(config.minutes)
         self.world = distributed.join(device)
         self.device = self.world.device
         self.store = FrameStore(
@@ -139,7 +141,7 @@ class SelfSupTask:
 
     def step(self, step: int) -> dict[str, Any]:
         """One optimiser step on frames drawn at random."""
-        self.world.announce(step)
+        self.world.announce(step, self.clock.share)
         config = self.config
         every = config.refresh_every
         if self.teacher.pseudo_labels is None or (every and step and step % every == 0):
@@ -148,7 +150,7 @@ class SelfSupTask:
         generator = step_generator(self.seed, step, self.world.rank)
         pseudo_labels, numbers, selected = self._draw(generator)
         sensor, detections = self.teacher.sensor_of(pseudo_labels.detections, numbers)
-        rate = learning_rate(step, config)
+        rate = learning_rate(step, config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         terms, total = self._losses(sensor, detections, pseudo_labels, selected, generator, step)

@@ -14,6 +14,7 @@ import torch
 
 from self6d.datasets import Recording, UnlabelledFrames, upper_bound_truth
 from self6d.engine.averaging import MovingAverage
+from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
 from self6d.engine.schedule import learning_rate
 from self6d.errors import InputError
@@ -60,6 +61,7 @@ class UpperBoundTask:
     ) -> None:
         self.config, self.seed = replace(adapt), seed
         self.total_steps, self.batch_size = adapt.steps, adapt.batch
+        self.clock = Clock(adapt.minutes)
         self.device = torch.device(device)
         self.store = FrameStore(
             UnlabelledFrames(dataset),
@@ -97,7 +99,7 @@ class UpperBoundTask:
         noise = step_generator(self.seed, step, stream=1, device=self.device)
         batch = self._batch([frames[i] for i in chosen.tolist()], noise)
         batch = replace(batch, images=augment(batch.images, generator, self.config.augment))
-        rate = learning_rate(step, self.config)
+        rate = learning_rate(step, self.config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         terms = self.network.losses(batch, noise)

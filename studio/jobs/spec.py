@@ -47,6 +47,7 @@ class JobSpec:
     seed: int | None = None
     device: str | None = None
     steps: int | None = None
+    minutes: float | None = None
     resume: bool = False
     overrides: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class JobSpec:
         for option, value in (
             ("--from", self.from_run), ("--preset", self.preset), ("--split", self.split),
             ("--seed", self.seed), ("--device", self.device), ("--steps", self.steps),
+            ("--minutes", self.minutes),
         ):  # fmt: skip
             if value is not None:
                 words += [option, str(value)]
@@ -136,6 +138,7 @@ def spec_from(info: RunInfo) -> JobSpec:
         seed=info.seed or None,
         device=None if about.device == "auto" else about.device,
         steps=about.steps,
+        minutes=about.minutes,
         overrides=about.overrides,
         options={name: value for name, value in options.items() if value is not None},
     )

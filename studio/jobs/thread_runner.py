@@ -60,7 +60,7 @@ class ThreadJob(Job):
             "out": spec.out, "overrides": dict(spec.overrides), "resume": spec.resume,
             "listener": listener, "control": control,
         }  # fmt: skip
-        for name in ("preset", "seed", "device", "steps"):
+        for name in ("preset", "seed", "device", "steps", "minutes"):
             value = getattr(spec, name)
             if value is not None:
                 common[name] = value

@@ -60,6 +60,10 @@ class RunPanel(QWidget):
         self.steps = QLineEdit()
         self.steps.setPlaceholderText("as in the preset")
         self.steps.editingFinished.connect(self._on_steps)
+        self.minutes = QLineEdit()
+        self.minutes.setPlaceholderText("as in the preset")
+        self.minutes.setToolTip("The run ends by then, its learning rate at zero")
+        self.minutes.editingFinished.connect(self._on_minutes)
         self.seed = spin(0, 2**31 - 1, 0)
         self.seed.editingFinished.connect(
             lambda: self._edit("seed", self.seed.value() or None, "Change seed")
@@ -85,7 +89,8 @@ class RunPanel(QWidget):
             ("Start from", self.start, ("adapt",)), ("Frames", self.split, ("adapt",)),
             ("Share of them", self.share, ("adapt",)),
             ("Preset", self.preset, ("train", "adapt")), ("Camera", self.camera_like, ("train",)),
-            ("Steps", self.steps, ("train", "adapt")), ("Seed", self.seed, ("train", "adapt")),
+            ("Steps", self.steps, ("train", "adapt")),
+            ("Minutes", self.minutes, ("train", "adapt")), ("Seed", self.seed, ("train", "adapt")),
             ("Device", self.device, ("train", "adapt")),
         ):  # fmt: skip
             if kind in kinds:
@@ -150,7 +155,7 @@ class RunPanel(QWidget):
             "kind": self.kind, "out": out, "models": tuple(project.model_paths),
             "preset": self.option("preset", USUAL_PRESET[self.kind]), "seed": self.option("seed"),
             "device": self.option("device"), "steps": self.option("steps"),
-            "overrides": self.overrides(),
+            "minutes": self.option("minutes"), "overrides": self.overrides(),
         }  # fmt: skip
         if self.kind == "adapt":
             start = self.option("from") or self._default_start()
@@ -172,7 +177,7 @@ class RunPanel(QWidget):
         stack.beginMacro("Duplicate run")
         for name in [k for k in self.project.options if k.startswith(f"{self.kind}:")]:
             self.project.edit_option(name, None, "Duplicate run")
-        for name in ("preset", "seed", "device", "steps", "split"):
+        for name in ("preset", "seed", "device", "steps", "minutes", "split"):
             self._edit(name, getattr(spec, name), "Duplicate run")
         self._edit("from", str(spec.from_run) if spec.from_run else None, "Duplicate run")
         self._edit("share", spec.options.get("share"), "Duplicate run")
@@ -203,6 +208,8 @@ class RunPanel(QWidget):
         self.preset.setCurrentText(str(preset))
         self.seed.setValue(int(self.option("seed") or 0))
         self.steps.setText(str(self.option("steps") or ""))
+        minutes = self.option("minutes")
+        self.minutes.setText("" if minutes is None else f"{minutes:g}")
         device = str(self.option("device") or "auto")
         if self.device.findText(device) < 0:
             self.device.addItem(device)
@@ -301,6 +308,12 @@ class RunPanel(QWidget):
         value = int(text) if text.isdigit() and int(text) > 0 else None
         self.steps.setText(str(value or ""))
         self._edit("steps", value, "Change steps")
+
+    def _on_minutes(self) -> None:
+        text = self.minutes.text().strip()
+        value = float(text) if text.replace(".", "", 1).isdecimal() else None
+        self.minutes.setText("" if value is None else f"{value:g}")
+        self._edit("minutes", value, "Change minutes")
 
     def _on_setting(self, key: str, value: Any) -> None:
         preset = next(f.value for f in self._fields if f.key == key)

@@ -61,7 +61,7 @@ def made(sample, trained, quick, tmp_path_factory):
         ),
         "adapt": JobSpec(
             "adapt", root / "adapt-01", data=sample, from_run=trained, preset=str(preset),
-            split="eval", seed=3, steps=1, options={"share": 0.5}, overrides=STAGE_2,
+            split="eval", seed=3, steps=1, minutes=90.0, options={"share": 0.5}, overrides=STAGE_2,
         ),
         "optimize": JobSpec(
             "optimize", root / "pose-01", data=sample, seed=2, steps=3, preset="self6d-plus",
@@ -95,7 +95,8 @@ def test_resumed_command_goes_on_with_the_same_run(made, sample, trained, tmp_pa
 
     first = jobs.adapt(
         spec.data, None, spec.from_run, spec.out, preset=spec.preset, split=spec.split, steps=3,
-        seed=3, overrides=spec.overrides, listener=stop, control=control, **spec.options,
+        minutes=spec.minutes, seed=3, overrides=spec.overrides, listener=stop,
+        control=control, **spec.options,
     )  # fmt: skip
     assert first.status == "stopped"
     before = first.config

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
 from self6d.events import Preview
 from self6d.rng import seeded, step_generator
@@ -28,6 +29,7 @@ class ToyTask:
         before_step: Callable[[ToyTask, int], None] | None = None,
     ) -> None:
         self.total_steps = total_steps
+        self.clock = Clock()
         self.width = width
         with seeded(1):
             self.net = torch.nn.Linear(width, width)

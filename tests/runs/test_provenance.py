@@ -9,8 +9,9 @@ from self6d.runs.provenance import Provenance, dotted
 
 WHOLE = Provenance(
     preset="tiny", models=("/cad/mug.ply",), data="/d", from_run="/r", split="adapt", share=0.4,
-    steps=3, device="cpu", overrides={"loss.mask": 0.5, "network.backbone": "resnet10-w8"},
-    frames=6, from_step=4, K=[[1.0, 0.0, 2.0]], image_size=[96, 128],
+    steps=3, minutes=2.5, device="cpu", frames=6, from_step=4,
+    overrides={"loss.mask": 0.5, "network.backbone": "resnet10-w8"},
+    K=[[1.0, 0.0, 2.0]], image_size=[96, 128],
 )  # fmt: skip
 
 
@@ -31,8 +32,8 @@ def test_older_runs_are_read():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("preset", 3), ("steps", "x"), ("steps", True), ("share", 7), ("overrides", [1]),
-     ("models", 5), ("models", [1]), ("device", None)],
+    [("preset", 3), ("steps", "x"), ("steps", True), ("minutes", "1"), ("minutes", -1),
+     ("share", 7), ("overrides", [1]), ("models", 5), ("models", [1]), ("device", None)],
 )  # fmt: skip
 def test_what_is_damaged_is_left_open(name, value):
     assert Provenance.from_dict({"split": "eval", name: value}) == Provenance(split="eval")
@@ -47,6 +48,8 @@ def test_a_resume_changes_what_it_asks_for_and_nothing_else():
     assert (named.steps, named.overrides["adapt.steps"]) == (None, 12)
     again = named.resumed("selfsup", {**open_, "overrides": {}, "steps": 20})
     assert (again.steps, "adapt.steps" in again.overrides) == (20, False)
+    timed = WHOLE.resumed("selfsup", {**open_, "overrides": {"adapt.minutes": 4.0}})
+    assert (timed.steps, timed.minutes, timed.overrides["adapt.minutes"]) == (3, None, 4.0)
     other = WHOLE.resumed("selfsup", {**open_, "overrides": {"optimize.steps": 5}})
     assert (other.steps, other.overrides["optimize.steps"]) == (3, 5)
     stored = {**WHOLE.to_dict(), "steps": 3, "told elsewhere": 1}

@@ -139,6 +139,12 @@ def test_a_short_training_learns(task) -> None:
     assert task.result()["images"] == 4 * SMALL["train"].steps
 
 
+def test_the_learning_rate_follows_the_clock(task) -> None:
+    task.clock.follow(0.9)
+    assert float(task.step(0)["lr"]) == learning_rate(0, task.config, 0.9)
+    assert learning_rate(0, task.config, 0.9) != learning_rate(0, task.config)
+
+
 def test_resuming_is_exact(models) -> None:
     straight = SyntheticTask(models, **SMALL)
     for step in range(3):
@@ -259,8 +265,8 @@ if task.world.rank == 0:
     task.world.announce(None)
 else:
     count = 1
-    while (step := task.world.wait_for_step(count)) is not None:
-        task.step(step)
+    while (told := task.world.wait_for_step(count)) is not None:
+        task.step(told[0])
         count += 1
 total = sum(p.double().abs().sum().item() for p in task.network.parameters())
 first = task.batches.make(0, 4).images.double().sum().item()

@@ -177,6 +177,12 @@ def test_previews_and_result():
     assert job.result()["found"] == 8
 
 
+def test_learning_rate_follows_the_clock():
+    job = task(steps=30)
+    job.clock.follow(0.9)
+    assert job.step(0)["lr"] == learning_rate(0, job.config, 0.9) < learning_rate(10, job.config)
+
+
 def test_learning_rate_shape():
     config = AdaptConfig(steps=100, warmup=10, flat=0.5, lr=1.0)
     rates = [learning_rate(step, config) for step in range(101)]
