@@ -213,3 +213,50 @@ def test_logs_are_bounded(monkeypatch):
     sizes = [f.stat().st_size for f in file.parent.glob("self6d.log*")]
     assert len(sizes) <= 5
     assert sum(sizes) <= 5 * 2000
+
+
+WRONG_PATHS = {
+    "optimize pose": ["optimize", "DATA", "--frame", "0", "--object", "1", "--init", "gone.json"],
+    "adapt data": ["adapt", "gone", "--from", "RUN", "--out", "NEW"],
+    "adapt run": ["adapt", "DATA", "--from", "gone", "--out", "NEW"],
+    "train models": ["train", "--models", "gone.ply", "--out", "NEW"],
+    "train preset": ["train", "--models", "DATA", "--out", "NEW", "--preset", "gone"],
+    "predict run": ["predict", "DATA", "--from", "gone"],
+    "predict camera": ["predict", "DATA", "--from", "RUN", "--camera", "gone.json"],
+    "evaluate run": ["evaluate", "DATA", "gone"],
+    "export run": ["export", "gone", "--to", "NEW"],
+    "fig3 run": ["experiment", "fig3", "DATA", "--from", "gone", "--out", "NEW"],
+    "doctor models": ["doctor", "DATA", "--models", "gone"],
+}
+
+
+@pytest.mark.parametrize("case", WRONG_PATHS)
+def test_an_error_that_needs_no_network_loads_none(case, tmp_path, capsys, monkeypatch):
+    """Torch alone takes seconds; a wrong path is told before."""
+    monkeypatch.setitem(sys.modules, "self6d.jobs", None)  # importing it would fail
+    monkeypatch.setitem(sys.modules, "self6d.doctor", None)
+    monkeypatch.setitem(sys.modules, "self6d.experiments", None)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    (run / "config.toml").write_text("")
+    places = {"DATA": str(tmp_path), "RUN": str(run), "NEW": str(tmp_path / "new")}
+    assert cli.run([places.get(word, word) for word in WRONG_PATHS[case]]) in (2, 4)
+    assert "gone" in error_line(capsys)
+
+
+def test_an_error_that_needs_no_network_is_quick(tmp_path):
+    import resource
+
+    words = ["optimize", str(tmp_path), "--frame", "0", "--object", "1", "--init", "gone.json"]
+    spent = []
+    for _ in range(3):  # processor time: the machine may be busy with other things
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [sys.executable, "-m", "self6d.cli", *words], capture_output=True, text=True
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert done.returncode == 2
+        assert done.stderr == "error: gone.json: pose file is missing. Check the path.\n"
+    assert min(spent) < 0.7

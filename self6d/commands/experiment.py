@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from self6d.commands import early
 from self6d.commands import options as opt
 
 From = Annotated[Path, typer.Option("--from", help="Stage-1 run to start from.")]
@@ -118,6 +119,10 @@ def _run(
     quiet: bool,
     **settings: Any,
 ) -> None:
+    early.look(
+        data=data, models=models, runs=[from_run], preset=settings.get("preset"),
+        assignments=settings.get("overrides"),
+    )  # fmt: skip
     from self6d.console import JobConsole, steering
     from self6d.experiments import run
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from self6d.commands import early
 from self6d.commands import options as opt
 from self6d.config import preset_names
 
@@ -40,6 +41,10 @@ def train(
     quiet: opt.Quiet = False,
 ) -> None:
     """Stage 1: train on synthetic images of CAD models."""
+    early.look(
+        models=models, camera=camera, out=None if resume else out, preset=preset, stage=1,
+        assignments=assignments,
+    )  # fmt: skip
     from self6d import jobs
     from self6d.console import JobConsole, steering
 
@@ -88,6 +93,10 @@ def adapt(
     quiet: opt.Quiet = False,
 ) -> None:
     """Stage 2: adapt to a recording without labels."""
+    early.look(
+        data=data, models=models, runs=[from_run], out=None if resume else out, preset=preset,
+        stage=2, assignments=assignments,
+    )  # fmt: skip
     from self6d import jobs
     from self6d.console import JobConsole, steering
 
@@ -137,6 +146,10 @@ def optimize(
     quiet: opt.Quiet = False,
 ) -> None:
     """Optimise one pose on one image by render-and-compare."""
+    early.look(
+        data=data, models=models, runs=[from_run], init=init, out=out, preset=preset, stage=2,
+        assignments=assignments,
+    )  # fmt: skip
     from self6d import jobs
     from self6d.commands.output import print_table, write_json
     from self6d.console import JobConsole, steering

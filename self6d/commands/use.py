@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from self6d.commands import early
 from self6d.commands import options as opt
 
 
@@ -47,6 +48,7 @@ def evaluate(
     quiet: opt.Quiet = False,
 ) -> None:
     """Score runs on a recording: a table per object and mean."""
+    early.look(data=data, models=models, runs=runs)
     from self6d import jobs
     from self6d.console import JobConsole
 
@@ -90,6 +92,7 @@ def predict(
     quiet: opt.Quiet = False,
 ) -> None:
     """Poses in images, from RGB alone."""
+    early.look(data=images, runs=[from_run], camera=camera)
     from self6d import jobs
     from self6d.commands.output import print_table, write_json
     from self6d.console import JobConsole
@@ -136,6 +139,7 @@ def export(
     views: opt.Views = None,
 ) -> None:
     """Weights and an inference example that needs RGB alone."""
+    early.look(runs=[run])
     from self6d import jobs
 
     if slim and views is not None:

@@ -22,6 +22,7 @@ from self6d.datasets.recording import (
     FrameSource,
     Recording,
     Truth,
+    meshes_in,
     pinhole_mask,
     read_frame,
     splits_file,
@@ -69,7 +70,7 @@ class BopRecording(Recording):
             path,
             scenes,
             reason=reason,
-            models_path=_models_path(levels),
+            models_path=_models_path(levels) or meshes_in(path),
             folders={name: path / name for name in groups if name != chosen},
         )
         for folder in dict.fromkeys(f.absolute() for f in reversed(levels)):  # outer ones win

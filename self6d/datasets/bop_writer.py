@@ -136,7 +136,7 @@ class _Job:
         if splits:
             _dump(root / "splits.json", splits)
         if models is not None and models.is_dir():
-            shutil.copytree(models, root / "models")
+            _copy_models(models, root / "models", dataset)
             _state_symmetries(root / "models", self.corrections.symmetries)
 
     def _write_scene(self, indices: Sequence[int], folder: Path) -> None:
@@ -194,6 +194,23 @@ class _Job:
             K[:2, 2] -= 0.5
             entry = {**entry, "cam_K": [float(v) for v in K.reshape(-1)]}
         return entry
+
+
+def _copy_models(models: Path, to: Path, dataset: Recording) -> None:
+    """Copy the models' folder; of the recording's own, what is no frame of it."""
+    if models.absolute() != dataset.root.absolute():
+        shutil.copytree(models, to)
+        return
+    frames = {path for key in dataset.keys for path in _files(dataset, key)}
+    to.mkdir()
+    for path in sorted(dataset.root.iterdir()):
+        if path.is_file() and path not in frames:
+            shutil.copyfile(path, to / path.name)
+
+
+def _files(dataset: Recording, key: FrameKey) -> tuple[Path | None, ...]:
+    source = dataset.source(key)
+    return source.rgb, source.depth
 
 
 def _state_symmetries(models: Path, symmetries: Mapping[int, Symmetry]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,10 @@ from self6d.datasets.images import read_depth, read_depth_raw, read_rgb, to_metr
 from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.registration import DepthCamera, registered
 from self6d.errors import InputError
-from self6d.files import read_json
+from self6d.files import note, read_json
 from self6d.geometry import Camera
 from self6d.scene import Frame, GroundTruth
+from self6d.scene.mesh_io import MESH_SUFFIXES
 
 Truth = tuple[GroundTruth, ...]
 
@@ -268,13 +270,32 @@ def upper_bound_truth(dataset: Recording) -> Callable[[int], Truth]:
 
 
 def models_beside(path: Path, up: int = 2) -> Path | None:
-    """The models/ (or meshes/) folder of a recording, in its folder or up to `up` levels above."""
+    """The models/ (or meshes/) folder of a recording, in its folder or up to `up` levels above.
+
+    Where there is none, CAD files that lie in the recording's own folder are its models, with a
+    note; the folder itself is then given.
+    """
     here = path.absolute()
     for folder in (here, *here.parents[:up]):
         for name in ("models", "meshes", "models_eval"):
             if (folder / name).is_dir():
                 return folder / name
-    return None
+    return meshes_in(here)
+
+
+def meshes_in(folder: Path) -> Path | None:
+    """A folder, with a note, if CAD files lie in it beside other things; else None."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if e.name.lower().endswith(MESH_SUFFIXES)]
+    except OSError:
+        return None
+    names = sorted(name for name in names if not name.startswith("."))
+    if not names:
+        return None
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    note(folder / names[0], f"CAD files beside the images are used: {names[0]}{more}")
+    return folder
 
 
 def splits_file(folder: Path, keys: Sequence[FrameKey]) -> dict[str, list[FrameKey]]:

@@ -298,3 +298,17 @@ def test_quick_looks_at_less(tmp_path: Path) -> None:
     assert "pixels of 16 of 20 frames (files seen at both ends only)" in report.unchecked
     (root / "rgb" / "0007.png").write_bytes(b"")
     assert not doctor.examine(root, quick=True).ok
+
+
+def test_cad_files_beside_the_images_are_used(tmp_path: Path, without_symmetry, caplog) -> None:
+    for root in (world.folder(tmp_path / "plain"), world.single(tmp_path / "single")):
+        world.cube(root / "part.ply", 0.6)
+        forget_notes()
+        report = doctor.examine(root)
+        assert [m["name"] for m in report.models] == ["part"]
+        assert any("beside the images are used: part.ply" in f.what for f in report.findings)
+    rgba = cv2.cvtColor(world.shot(0).rgb, cv2.COLOR_RGB2BGRA)
+    world.save(tmp_path / "plain" / "rgb" / "0000.png", rgba)
+    copy = doctor.write_fixed(doctor.examine(tmp_path / "plain"), tmp_path / "copy")
+    assert (copy / "models" / "part.ply").is_file()
+    assert not list((copy / "models").glob("*.png"))

@@ -1,0 +1,77 @@
+"""What can be said of a command's arguments before torch is loaded, which takes seconds.
+
+The jobs say the same of the same faults; here a wrong path answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from self6d.errors import CheckpointError, InputError
+
+
+def look(
+    *,
+    data: Path | None = None,
+    models: Sequence[Path] | None = None,
+    runs: Sequence[Path | None] = (),
+    camera: Path | None = None,
+    init: Path | None = None,
+    out: Path | None = None,
+    preset: str | None = None,
+    stage: int | None = None,
+    assignments: Sequence[str] | None = None,
+) -> None:
+    """Check what the files and texts named in a command say by themselves.
+
+    Args:
+        data, camera: must be there. models: each must be there. runs: each must hold a run.
+        init: must be there and hold JSON. out: must be new or empty.
+        preset: must exist, and be for `stage`. assignments: must be KEY=VALUE.
+
+    Raises:
+        InputError, CheckpointError: as the job would.
+    """
+    for path, what in ((data, "there is no such folder"), (camera, "camera file is missing")):
+        if path is not None and not _is_there(path):
+            raise InputError(what, path=path, remedy="Check the path.")
+    for path in models or ():
+        if not _is_there(path):
+            raise InputError(
+                "there is no such CAD file or folder", path=path, remedy="Check the path."
+            )
+    for run in runs:
+        if run is not None and not all(
+            _is_there(run / name) for name in ("run.json", "config.toml")
+        ):
+            raise CheckpointError(
+                "not a run folder (no run.json and config.toml)",
+                path=run,
+                remedy="Name a folder that train, adapt or optimize wrote with --out.",
+            )
+    if init is not None:
+        from self6d.files import read_json
+
+        read_json(init, "pose file", (dict, list))
+    if out is not None and _is_there(out) and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            "exists already and is not empty",
+            path=out,
+            remedy="Name a new folder, or continue this run with --resume.",
+        )
+    if preset is not None:
+        from self6d.config import load_preset
+
+        load_preset(preset, stage)
+    if assignments:
+        from self6d.config import overrides
+
+        overrides(list(assignments))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
