@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from self6d.datasets.base import FrameKey
-from self6d.datasets.bop_scene import Scene, open_scene, scene_groups, scene_levels
+from self6d.datasets.bop_scene import (
+    Scene,
+    open_scene,
+    scene_groups,
+    scene_levels,
+    sensors_of,
+)
 from self6d.datasets.cropped import CroppedRecording
 from self6d.datasets.images import read_mask
 from self6d.datasets.labels import box_from_bop, pose_from_bop
@@ -43,12 +49,17 @@ class BopRecording(Recording):
         self._scenes = {scene.scene_id: scene for scene in scenes}
         self._labels: OrderedDict[tuple[int, str], dict] = OrderedDict()
         self._folders: dict[str, Path] = options.pop("folders", {})
+        self._sensors: tuple[str, ...] = options.pop("sensors", ())
         keys = [FrameKey(s.scene_id, i) for s in scenes for i in s.image_ids]
         super().__init__(root, keys, **options)
 
     @classmethod
-    def open(cls, path: Path, *, reason: str = "") -> Self:
+    def open(cls, path: Path, *, reason: str = "", sensor: str = "") -> Self:
         """List the frames of a BOP folder.
+
+        Args:
+            sensor: of a set with several cameras in each scene; by default its first with colour
+                and depth. The others are splits.
 
         Raises:
             InputError: no scene in it, or a scene without images or camera.
@@ -61,7 +72,20 @@ class BopRecording(Recording):
                 remedy="A scene folder has a number as its name and a scene_camera.json in it.",
             )
         chosen = min(groups, key=_preference)
-        scenes = sorted((open_scene(f) for f in groups[chosen]), key=lambda s: s.scene_id)
+        sensors = (
+            []
+            if (groups[chosen][0] / "scene_camera.json").is_file()
+            else sensors_of(groups[chosen][0])
+        )
+        if sensors and not sensor:
+            sensor = sensors[0]
+            others = ", ".join(sensors[1:]) or "none"
+            reason = f"{reason}; frames of camera '{sensor}' (also there, as splits: {others})"
+        elif sensor and sensor not in sensors:
+            raise InputError(
+                f"has no camera '{sensor}'", path=path, remedy=f"Its cameras: {sensors}."
+            )
+        scenes = sorted((open_scene(f, sensor) for f in groups[chosen]), key=lambda s: s.scene_id)
         if len(groups) > 1:
             others = ", ".join(sorted(g for g in groups if g != chosen))
             reason = f"{reason}; frames of '{chosen}' (also there, as splits: {others})"
@@ -72,6 +96,7 @@ class BopRecording(Recording):
             reason=reason,
             models_path=_models_path(levels) or meshes_in(path),
             folders={name: path / name for name in groups if name != chosen},
+            sensors=tuple(s for s in sensors if s != sensor),
         )
         for folder in dict.fromkeys(f.absolute() for f in reversed(levels)):  # outer ones win
             found = paper_splits(folder, recording.keys, recording.models_path)
@@ -80,18 +105,21 @@ class BopRecording(Recording):
         return recording
 
     def split_names(self) -> tuple[str, ...]:
-        return tuple(sorted({*self._splits, *self._folders}))
+        return tuple(sorted({*self._splits, *self._folders, *self._sensors}))
 
     def split(self, name: str) -> Recording:
         if name.startswith("lmcrop11-") and name in self._splits:
             return CroppedRecording(super().split(name), reason=f"split '{name}'")
         if name in self._folders and name not in self._splits:
             return type(self).open(self._folders[name], reason=f"folder '{name}' of {self.root}")
+        if name in self._sensors and name not in self._splits:
+            why = f"camera '{name}' of {self.root}"
+            return type(self).open(self.root, reason=why, sensor=name)
         return super().split(name)
 
-    def scene_folder(self, scene_id: int) -> Path:
-        """Folder of a scene."""
-        return self._scenes[scene_id].folder
+    def scene_part(self, scene_id: int, name: str) -> Path:
+        """A file or folder of a scene by its plain name, such as mask_visib."""
+        return self._scenes[scene_id].part(name)
 
     def source(self, key: FrameKey) -> FrameSource:
         scene = self._scenes[key.scene_id]
@@ -134,21 +162,21 @@ class BopRecording(Recording):
         if not isinstance(entries, list) or not isinstance(infos, list):
             raise InputError(
                 f"labels of image {image} are not a list",
-                path=self.scene_folder(key.scene_id) / file_name,
+                path=self.scene_part(key.scene_id, file_name),
                 remedy="Write one list a frame, as BOP does.",
             )
         return entries, infos
 
     def _instances(self, key: FrameKey, file_name: str) -> Truth:
         entries, infos = self.label_entries(key, file_name)
-        folder = self.scene_folder(key.scene_id)
+        scene = self._scenes[key.scene_id]
         camera = None
         truths = []
         for number, entry in enumerate(entries):
-            object_id, pose = pose_from_bop(entry, folder / file_name, str(key.image_id))
+            object_id, pose = pose_from_bop(entry, scene.part(file_name), str(key.image_id))
             info = infos[number] if len(infos) == len(entries) else {}
-            fraction, box = box_from_bop(info, folder / "scene_gt_info.json")
-            mask_path = folder / "mask_visib" / f"{key.image_id:06d}_{number:06d}.png"
+            fraction, box = box_from_bop(info, scene.part("scene_gt_info.json"))
+            mask_path = scene.part("mask_visib") / f"{key.image_id:06d}_{number:06d}.png"
             mask = None
             if mask_path.is_file():
                 source = self.source(key)
@@ -160,7 +188,7 @@ class BopRecording(Recording):
     def _table(self, scene_id: int, file_name: str) -> dict:
         address = (scene_id, file_name)
         if address not in self._labels:
-            path = self._scenes[scene_id].folder / file_name
+            path = self._scenes[scene_id].part(file_name)
             self._labels[address] = read_json(path, "label file") if path.is_file() else {}
             while len(self._labels) > 3 * _LABEL_SCENES:
                 self._labels.popitem(last=False)

@@ -24,6 +24,7 @@ from self6d.files import note, read_json, read_text
 
 _ENTRY = re.compile(r'"(\d{1,15})"\s*:\s*(\{[^{}]*\})')
 _PLAIN = frozenset(("cam_K", "depth_scale", "cam_R_w2c", "cam_t_w2c", "view_level"))
+_SENSOR_CAMERA = re.compile(r"scene_camera_(\w+)\.json")
 _SCENE_NAME = re.compile(r"(?:scene[_-]?)?(\d{1,9})$", re.IGNORECASE)
 
 
@@ -32,6 +33,7 @@ class Scene:
     """One scene folder: file names by image id and the table of its cameras.
 
     Attributes:
+        sensor: which of several cameras, "" where there is one.
         K: (N, 3, 3) float64, pixels, pixel centres at whole numbers, by `row`.
         mm_per_unit: (N,) float64, BOP's depth_scale.
         stated: by row, what else a camera file says of some cameras: size, distortion.
@@ -45,6 +47,11 @@ class Scene:
     K: np.ndarray
     mm_per_unit: np.ndarray
     stated: dict[int, Intrinsics]
+    sensor: str = ""
+
+    def part(self, name: str) -> Path:
+        """A file or folder of the scene by its plain name, such as depth or scene_gt.json."""
+        return self.folder / of_sensor(name, self.sensor)
 
     @property
     def image_ids(self) -> list[int]:
@@ -60,32 +67,49 @@ class Scene:
     def intrinsics(self, image_id: int) -> Intrinsics:
         row = self.row[image_id]
         return self.stated.get(row) or Intrinsics(
-            self.K[row], source=self.folder / "scene_camera.json"
+            self.K[row], source=self.part("scene_camera.json")
         )
 
     def metres_per_unit(self, image_id: int) -> float:
         return float(self.mm_per_unit[self.row[image_id]]) / 1000
 
 
-def open_scene(folder: Path) -> Scene:
+def of_sensor(name: str, sensor: str) -> str:
+    """What a multi-sensor set calls a part of a scene: depth_cam1, scene_gt_cam1.json."""
+    stem, dot, suffix = name.partition(".")
+    return f"{stem}_{sensor}{dot}{suffix}" if sensor else name
+
+
+def sensors_of(folder: Path) -> list[str]:
+    """Cameras of a scene whose parts bear their names, those with colour and depth first."""
+    try:
+        names = {entry.name for entry in os.scandir(folder)}
+    except OSError:
+        return []
+    cameras = [m.group(1) for name in names if (m := _SENSOR_CAMERA.fullmatch(name))]
+    cameras = [c for c in cameras if {f"rgb_{c}", f"gray_{c}"} & names]
+    return sorted(cameras, key=lambda c: (f"rgb_{c}" not in names, f"depth_{c}" not in names, c))
+
+
+def open_scene(folder: Path, sensor: str = "") -> Scene:
     """List a scene folder without opening its images."""
     match = _SCENE_NAME.match(folder.name)
     scene_id = int(match.group(1)) if match else 0
-    rgb = numbered_images(folder, "rgb", RGB_SUFFIXES)
+    rgb = numbered_images(folder, of_sensor("rgb", sensor), RGB_SUFFIXES)
     if not rgb:
-        rgb = numbered_images(folder, "gray", RGB_SUFFIXES)
+        rgb = numbered_images(folder, of_sensor("gray", sensor), RGB_SUFFIXES)
     if not rgb:
         raise InputError(
             "scene has no images", path=folder, remedy="Put them into rgb/ as 000000.png or .jpg."
         )
-    depth = numbered_images(folder, "depth", DEPTH_SUFFIXES)
-    scene = Scene(folder, scene_id, rgb, depth, *_camera_table(folder, rgb))
+    depth = numbered_images(folder, of_sensor("depth", sensor), DEPTH_SUFFIXES)
+    scene = Scene(folder, scene_id, rgb, depth, *_camera_table(folder, rgb, sensor), sensor)
     _note_pairs(scene)
     return scene
 
 
 def _note_pairs(scene: Scene) -> None:
-    path = scene.folder / "scene_camera.json"
+    path = scene.part("scene_camera.json")
     cameraless = len(scene.rgb.keys() - scene.row.keys())
     if cameraless:
         note(path, f"states no camera for {cameraless} of {len(scene.rgb)} images; left out")
@@ -94,7 +118,7 @@ def _note_pairs(scene: Scene) -> None:
         note(path, f"names {imageless} images that are not there; left out")
     depthless = len(scene.rgb.keys() - scene.depth.keys())
     if scene.depth and depthless:
-        note(scene.folder / "depth", f"{depthless} of {len(scene.rgb)} frames have no depth")
+        note(scene.part("depth"), f"{depthless} of {len(scene.rgb)} frames have no depth")
 
 
 def numbered_images(folder: Path, sub: str, suffixes: tuple[str, ...]) -> dict[int, str]:
@@ -113,9 +137,9 @@ def numbered_images(folder: Path, sub: str, suffixes: tuple[str, ...]) -> dict[i
 
 
 def _camera_table(
-    folder: Path, rgb: dict[int, str]
+    folder: Path, rgb: dict[int, str], sensor: str
 ) -> tuple[dict[int, int], np.ndarray, np.ndarray, dict[int, Intrinsics]]:
-    path = folder / "scene_camera.json"
+    path = folder / of_sensor("scene_camera.json", sensor)
     if not path.is_file():
         return _one_camera(folder, rgb)
     text = read_text(path, "scene camera file")
@@ -230,9 +254,9 @@ def _is_scene(folder: Path) -> bool:
     """scene_gt.json alone also accompanies single images, so it counts beside an image folder."""
     if (folder / "scene_camera.json").is_file():
         return True
-    return (folder / "scene_gt.json").is_file() and any(
-        (folder / name).is_dir() for name in ("rgb", "gray")
-    )
+    if (folder / "scene_gt.json").is_file():
+        return any((folder / name).is_dir() for name in ("rgb", "gray"))
+    return bool(_SCENE_NAME.match(folder.name) and sensors_of(folder))
 
 
 def _folders(path: Path) -> list[Path]:

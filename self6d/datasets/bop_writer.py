@@ -245,17 +245,16 @@ def _copy_images(dataset: BopRecording, key: FrameKey, folder: Path) -> dict[str
     source = dataset.source(key)
     for path in (source.rgb, source.depth):
         if path is not None:
-            target = folder / path.parent.name / path.name
+            target = folder / path.parent.name.split("_")[0] / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
     return dataset.camera_entry(key)
 
 
 def _copy_masks(dataset: BopRecording, key: FrameKey, folder: Path, count: int) -> None:
-    scene = dataset.scene_folder(key.scene_id)
     for name in ("mask", "mask_visib"):
         for number in range(count):
-            path = scene / name / f"{key.image_id:06d}_{number:06d}.png"
+            path = dataset.scene_part(key.scene_id, name) / f"{key.image_id:06d}_{number:06d}.png"
             if path.is_file():
                 (folder / name).mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, folder / name / path.name)

@@ -182,6 +182,11 @@ class Recording:
         """Where a frame's pixels lie and how they are to be read."""
         raise NotImplementedError
 
+    def raw_depth(self, key: FrameKey) -> np.ndarray | None:
+        """Depth of a frame as it is stored, (H, W); None without depth."""
+        path = self.source(key).depth
+        return None if path is None else read_depth_raw(path)
+
     def _truth(self, key: FrameKey) -> Truth:
         return ()
 

@@ -12,7 +12,10 @@ from self6d.datasets import (
     folder,
     linemod,
     linemod_preprocessed,
+    record3d,
+    scannet,
     single,
+    stray,
     tum,
     ycb_video,
 )
@@ -55,6 +58,9 @@ LAYOUTS = (
     Layout("cropped_linemod", lambda path: "", _open_cropped),
     Layout("linemod", linemod.recognise, linemod.LinemodRecording.open),
     Layout("ycb_video", ycb_video.recognise, ycb_video.YcbVideoRecording.open),
+    Layout("scannet", scannet.recognise, scannet.ScanNetRecording.open),
+    Layout("record3d", record3d.recognise, record3d.Record3DRecording.open),
+    Layout("stray", stray.recognise, stray.StrayRecording.open),
     Layout("tum", tum.recognise, tum.TumRecording.open),
     Layout("single", single.recognise, single.SingleFrame.open),
     Layout("folder", folder.recognise, folder.FolderRecording.open),
@@ -68,6 +74,9 @@ _FOREIGN = {
     ".mcap": "Export its image topics to rgb/ and depth/ with `rosbags`, and add camera.json.",
     ".mkv": "Export it to rgb/ and registered depth/ with Azure Kinect's `k4arecorder` tools or "
     "Open3D's `azure_kinect_mkv_reader`, and add camera.json.",
+    ".sens": "Unpack it with ScanNet's SensReader: `python reader.py --filename FILE "
+    "--output_path DIR --export_color_images --export_depth_images --export_intrinsics`.",
+    ".r3d": "Export the take from Record3D as RGB images and depth.",
     ".zip": "Unpack it first.",
     ".tar": "Unpack it first.",
     ".gz": "Unpack it first.",

@@ -11,7 +11,7 @@ import numpy as np
 
 from self6d.datasets.base import FrameKey
 from self6d.datasets.depth_scale import from_values
-from self6d.datasets.images import complete, read_depth_raw, to_metres
+from self6d.datasets.images import complete, to_metres
 from self6d.datasets.recording import Recording
 from self6d.doctor.extents import UNITS, check_scale
 from self6d.doctor.report import DoctorReport, Finding
@@ -187,8 +187,8 @@ def examine_depth(
 
 def _reread(dataset: Recording, frames: Sequence[Frame]) -> tuple[float | None, list[Frame]]:
     """Frames read at a guessed scale, where the stated one puts everything out of range."""
-    paths = [dataset.source(FrameKey(f.scene_id, f.image_id)).depth for f in frames]
-    raw = [read_depth_raw(path) for path in paths if path is not None]
+    stored = (dataset.raw_depth(FrameKey(f.scene_id, f.image_id)) for f in frames)
+    raw = [depth for depth in stored if depth is not None]
     if not any(r.any() for r in raw):
         return None, []
     unit = from_values(raw, dataset.root)

@@ -70,10 +70,9 @@ class Desk:
         dataset = open_dataset(path)
         self._store.keep(path, dataset)
         positions = {key: index for index, key in enumerate(dataset.keys)}
-        splits = {
-            name: tuple(positions[key] for key in dataset.split(name).keys if key in positions)
-            for name in dataset.split_names()
-        }
+        splits: dict[str, tuple[int, ...]] = dict.fromkeys(dataset.split_names(), ())
+        for name in dataset.splits_of_these_frames():  # others number frames of their own
+            splits[name] = tuple(positions[key] for key in dataset.split_keys(name))
         first = dataset.frame(0)
         probes = {
             *_spread(len(dataset), 5),
