@@ -33,7 +33,7 @@ def fused_distance(
 
     Args:
         t: (N, 3), metres, camera frame, of the pose head. R: (N, 3, 3), model to camera.
-        coordinates: (N, 3, S, S), metres, model frame.
+        coordinates: (N, 3, S, S), metres, model's axes, about the point that t places.
         visible, whole: (N, S, S), probabilities of the visible part and the silhouette.
         rays: (N, 2, S, S), X/Z and Y/Z of the cells. diameter: (N,), metres.
 

@@ -216,6 +216,7 @@ class PoseNetwork(nn.Module):
             out.t.unflatten(0, (-1, views)),
             self.objects.points[object_index],
             self.objects.symmetries[object_index],
+            self.objects.centre[object_index],
         )
         return R, t, out.mask_logits[::views], regions.box[::views]
 

@@ -14,7 +14,7 @@ from self6d.network.config import NetworkConfig
 from self6d.network.objects import ObjectTable
 from self6d.network.regions import RegionBoxes, RegionOutput
 from self6d.network.targets import coordinate_targets, mask_targets
-from self6d.network.translation import ENCODE
+from self6d.network.translation import ENCODE, position_of
 from self6d.scene.batch import LabelledBatch
 
 
@@ -69,23 +69,26 @@ def _pose_losses(
     batch, instance, weight, regions = labelled
     index = regions.object_index
     points, diameter = objects.points[index], objects.diameter[index]
+    centre = objects.centre[index]
     R, t = supervised.nearest_symmetric_pose(
         out.R, out.t, batch.R[instance], batch.t[instance], points, objects.symmetries[index]
     )
     if not config.disentangled:
         distance = supervised.point_distance(out.R, out.t, R, t, points) / diameter
         return {"pose": config.pose_weight * supervised.weighted_mean(distance, weight)}
-    rotation = egocentric_to_allocentric(R, t) if config.rotation == "allocentric6d" else R
-    origin = torch.zeros_like(t)
-    distance = supervised.point_distance(out.rotation, origin, rotation, origin, points)
-    code = ENCODE[config.translation](t, regions.box, regions.K, diameter)
+    position = position_of(R, t, centre)
+    rotation = egocentric_to_allocentric(R, position) if config.rotation == "allocentric6d" else R
+    zero = torch.zeros_like(t)
+    about_centre = points - centre[:, None]
+    distance = supervised.point_distance(out.rotation, zero, rotation, zero, about_centre)
+    code = ENCODE[config.translation](position, regions.box, regions.K, diameter)
     off = (out.translation - code).abs().sum(-1)
     terms = {
         "pose": config.pose_weight * supervised.weighted_mean(distance / diameter, weight),
         "translation": config.translation_weight * supervised.weighted_mean(off, weight),
     }
     if out.coordinates is not None and config.fused_distance:
-        ratio = (out.t[:, 2] / t[:, 2]).clamp_min(1e-3).log().abs()
+        ratio = (out.position[:, 2] / position[:, 2]).clamp_min(1e-3).log().abs()
         terms["distance"] = config.distance_weight * supervised.weighted_mean(ratio, weight)
     return terms
 

@@ -19,7 +19,7 @@ from self6d.network.fused_distance import fused_distance
 from self6d.network.heads import CropFeatures, DenseBranch, FusedFeatures, MaskBranch, VectorBranch
 from self6d.network.objects import ObjectTable
 from self6d.network.targets import cell_rays
-from self6d.network.translation import DECODE
+from self6d.network.translation import DECODE, origin_of
 
 
 class RegionBoxes(NamedTuple):
@@ -52,8 +52,10 @@ class RegionOutput(NamedTuple):
     Attributes:
         mask_logits: (N, 1 or 2, M, M).
         rotation: (N, 3, 3) as put out, allocentric or egocentric. translation: (N, 3) code.
-        R: (N, 3, 3) and t: (N, 3), metres, the pose; t differs from the decoded code by
-            `fused_distance`, where the configuration asks for it.
+        R: (N, 3, 3) and t: (N, 3), metres, the pose in the model's own frame.
+        position: (N, 3), metres, camera frame, of the middle of the model's box, from which t
+            follows. It is the decoded code, changed by `fused_distance` where the configuration
+            asks for it.
         coordinates: (N, 3, S, S), metres, and region_logits: (N, K, S, S), or None.
     """
 
@@ -62,6 +64,7 @@ class RegionOutput(NamedTuple):
     translation: Tensor
     R: Tensor
     t: Tensor
+    position: Tensor
     coordinates: Tensor | None
     region_logits: Tensor | None
 
@@ -117,18 +120,19 @@ class RegionNetwork(nn.Module):
             assert maps is not None
             features = self.features(maps, images, boxes, image_index)
         mask_logits = self.mask(features, regions.object_index)
-        coordinates = region_logits = None
+        coordinates = about_centre = region_logits = None
         correspondences = features
+        centre = objects.centre[regions.object_index]
         if self.dense is not None:
             normalised, region_logits = self.dense(features, regions.object_index)
             half = objects.half_extent[regions.object_index][..., None, None]
-            centre = objects.centre[regions.object_index][..., None, None]
-            coordinates = centre + normalised * half
+            about_centre = normalised * half
+            coordinates = centre[..., None, None] + about_centre
             masks = F.avg_pool2d(mask_logits.sigmoid(), self.config.mask_upsample)
             seen = masks[:, :1]
             rays = cell_rays(regions.box, regions.K, self.features.side)
             diameter = objects.diameter[regions.object_index][:, None, None, None]
-            parts = [_correspondences(coordinates / diameter, seen, rays)]
+            parts = [_correspondences(about_centre / diameter, seen, rays)]
             if self.config.regions:
                 parts.append(region_logits.softmax(1) * seen)
             if self.condense is not None:
@@ -143,16 +147,19 @@ class RegionNetwork(nn.Module):
                 translation = translation + _site_of_mask(mask_logits[:, -1])
             decode = DECODE[self.config.translation]
             diameter = objects.diameter[regions.object_index]
-            t = decode(translation, regions.box, regions.K, diameter)
+            position = decode(translation, regions.box, regions.K, diameter)
             if self.config.rotation == "allocentric6d":
                 rotation = rotation6d_to_matrix(raw)
-                R = allocentric_to_egocentric(rotation, t)
+                R = allocentric_to_egocentric(rotation, position)
             else:
                 rotation = R = quaternion_to_matrix(raw)
-            if coordinates is not None and self.config.fused_distance:
+            if about_centre is not None and self.config.fused_distance:
                 visible, whole = masks[:, 0], masks[:, -1]
-                t = fused_distance(t, R, coordinates, visible, whole, rays, diameter)
-        return RegionOutput(mask_logits, rotation, translation, R, t, coordinates, region_logits)
+                position = fused_distance(position, R, about_centre, visible, whole, rays, diameter)
+            t = origin_of(R, position, centre)
+        return RegionOutput(
+            mask_logits, rotation, translation, R, t, position, coordinates, region_logits
+        )
 
 
 def _site_of_mask(logits: Tensor) -> Tensor:
@@ -182,7 +189,8 @@ def _correspondences(scaled: Tensor, seen: Tensor, rays: Tensor) -> Tensor:
     In units of the diameter this is a geometric problem of its own, the same for every object.
 
     Args:
-        scaled: (N, 3, S, S), object coordinates in diameters. seen: (N, 1, S, S) in [0, 1].
+        scaled: (N, 3, S, S), object coordinates about the box's middle, in diameters.
+        seen: (N, 1, S, S) in [0, 1].
         rays: (N, 2, S, S), of the cells.
 
     Returns:

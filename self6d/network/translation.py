@@ -1,6 +1,8 @@
 """Translation as the network puts it out: relative to a region (SITE), or as projected centroid.
 
-Both are invertible functions of (t, region, K); the network learns the encoded form.
+Both are invertible functions of (t, region, K); the network learns the encoded form. Its t is the
+position of the middle of the model's box, so that it matters nowhere where a CAD file has its
+origin, which may lie far from the mesh and behind the camera.
 """
 
 from __future__ import annotations
@@ -23,6 +25,24 @@ def _translation(offset: Tensor, z: Tensor, region: Tensor, K: Tensor) -> Tensor
     y = (pixel[:, 1] - K[:, 1, 2]) / K[:, 1, 1]
     x = (pixel[:, 0] - K[:, 0, 2] - K[:, 0, 1] * y) / K[:, 0, 0]
     return torch.stack((x, y, torch.ones_like(x)), dim=-1) * z[:, None]
+
+
+def position_of(R: Tensor, t: Tensor, centre: Tensor) -> Tensor:
+    """Where a point of the model is, R c + t.
+
+    Args:
+        R: (..., 3, 3). t: (..., 3), metres, of the model's origin. centre: (..., 3), metres, model
+            frame.
+
+    Returns:
+        (..., 3), metres, camera frame.
+    """
+    return t + (R @ centre[..., None])[..., 0]
+
+
+def origin_of(R: Tensor, position: Tensor, centre: Tensor) -> Tensor:
+    """Inverse of `position_of`: t (..., 3), metres."""
+    return position - (R @ centre[..., None])[..., 0]
 
 
 def region_angle(region: Tensor, K: Tensor) -> Tensor:

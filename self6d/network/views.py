@@ -14,6 +14,7 @@ from torch import Tensor
 from self6d.geometry import rotation6d_to_matrix
 from self6d.losses.supervised import nearest_symmetric_pose
 from self6d.network.roi import moved_boxes
+from self6d.network.translation import origin_of, position_of
 
 SHIFT = 0.1
 """How far the other boxes' centres lie from the first's, shares of its sides."""
@@ -40,7 +41,7 @@ def view_boxes(box: Tensor, views: int) -> Tensor:
 
 
 def average_poses(
-    R: Tensor, t: Tensor, points: Tensor, symmetries: Tensor
+    R: Tensor, t: Tensor, points: Tensor, symmetries: Tensor, centre: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Mean pose of several views of each object.
 
@@ -49,8 +50,9 @@ def average_poses(
     those nearest to the first view's that look the same.
 
     Args:
-        R: (N, V, 3, 3). t: (N, V, 3), metres, in front of the camera.
+        R: (N, V, 3, 3). t: (N, V, 3), metres.
         points: (N, P, 3), metres, and symmetries: (N, S, 4, 4), as in `nearest_symmetric_pose`.
+        centre: (N, 3), metres, model frame, of the box; it lies in front of the camera.
 
     Returns:
         R (N, 3, 3) and t (N, 3), metres.
@@ -62,7 +64,8 @@ def average_poses(
         points[first], symmetries[first],
     )  # fmt: skip
     R, t = (part.unflatten(0, (n, v)) for part in near)
-    z = t[..., 2].log().mean(1).exp()
-    ray = (t / t[..., 2:]).mean(1)
-    columns = R[..., :2].mean(1)
-    return rotation6d_to_matrix(columns.mT.flatten(1)), ray * z[:, None]
+    position = position_of(R, t, centre[:, None])
+    z = position[..., 2].log().mean(1).exp()
+    ray = (position / position[..., 2:]).mean(1)
+    mean = rotation6d_to_matrix(R[..., :2].mean(1).mT.flatten(1))
+    return mean, origin_of(mean, ray * z[:, None], centre)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from self6d.engine.clock import Clock
 from self6d.events import Preview
-from self6d.geometry import backproject, rotation_angle
+from self6d.geometry import backproject, rotation_angle, transform
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.target import Target
 from self6d.network.outputs import Detections
@@ -69,7 +69,8 @@ def target_of_pose(
     index = torch.tensor([object_index], device=R.device)
     boxes = ModelBoxes.of(models)
     box = project_boxes(boxes, index, R, t, sensor.K)
-    margin = ROUGH_M * float(sensor.K[0, 0, 0] / t[0, 2])
+    z = transform(boxes.centre[index][:, None], R, t)[0, 0, 2].clamp_min(0.01)
+    margin = ROUGH_M * float(sensor.K[0, 0, 0] / z)
     box = square_boxes(box + box.new_tensor([-margin, -margin, margin, margin]), 1.0)
     size = config.region
     region = RegionCrops.cut(

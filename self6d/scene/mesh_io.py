@@ -288,9 +288,14 @@ def _clean(surface: Surface, path: Path) -> Surface:
     surface.faces = faces[good]
     if surface.uv is not None:
         surface.uv = surface.uv[good]
-    if not finite.all():
-        index = np.cumsum(finite) - 1
-        surface.vertices, surface.colors = surface.vertices[finite], surface.colors[finite]
+    used = np.zeros(len(finite), dtype=bool)
+    used[faces] = True
+    if stray := int((finite & ~used).sum()):
+        note(path, f"{stray} vertices that no face uses were left out")
+    kept = finite & used
+    if not kept.all():
+        index = np.cumsum(kept) - 1
+        surface.vertices, surface.colors = surface.vertices[kept], surface.colors[kept]
         surface.faces = index[surface.faces]
     return _merge_soup(surface)
 

@@ -26,7 +26,10 @@ def draw(
         packed: `models`, packed. K: (3, 3), pixels. size: (height, width).
     """
     place = {m.object_id: i for i, m in enumerate(models)}
-    known = tuple(p for p in poses if p.object_id in place and p.t[2] > 0)
+    middle = {m.object_id: m.extents.mean(0) for m in models}
+    known = tuple(
+        p for p in poses if p.object_id in place and (p.R @ middle[p.object_id] + p.t)[2] > 0
+    )
     h, w = size
     rgb = np.zeros((h, w, 3), np.uint8)
     depth = np.full((h, w), np.inf, np.float32)

@@ -147,3 +147,20 @@ def test_worst_instances_put_misses_first():
     run = {"instances": [instance(1, 0.01), instance(1, None), instance(2, 0.5), instance(1, 0.03)]}
     assert [i["add_m"] for i in worst_instances(run, 1)] == [None, 0.03, 0.01]
     assert len(worst_instances(run, None)) == 4
+
+
+def test_a_model_is_drawn_wherever_its_origin_is():
+    from block_shapes import block
+
+    from self6d.rendering import pack_models
+    from studio.engine.drawing import draw
+
+    shift = np.array([1.1, -0.9, 1.5], np.float32)
+    small = np.array([[60.0, 0, 24], [0, 60, 24], [0, 0, 1]])
+    pictures = []
+    for centre in (0 * shift, shift):
+        models = [block(centre=centre)]
+        pose = PoseData(models[0].object_id, np.eye(3), np.array([0, 0, 0.6]) - centre)
+        pictures.append(draw(models, pack_models(models), [pose], small, (48, 48)))
+    assert (pictures[0].owner == 0).sum() > 20
+    assert ((pictures[1].owner == 0) != (pictures[0].owner == 0)).sum() <= 2

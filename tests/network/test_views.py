@@ -37,7 +37,7 @@ def test_opposite_errors_cancel() -> None:
     near = R[:, None] @ axis_angle_to_matrix(off)[None]
     t = torch.tensor([0.1, -0.05, 0.8]) * torch.tensor([0.9, 1 / 0.9, 0.8, 1.25])[:, None]
     points = torch.rand(1, 20, 3)
-    mean, centre = average_poses(near, t[None], points, STILL[None])
+    mean, centre = average_poses(near, t[None], points, STILL[None], torch.zeros(1, 3))
     torch.testing.assert_close(mean, R, atol=1e-5, rtol=0)
     torch.testing.assert_close(centre, torch.tensor([[0.1, -0.05, 0.8]]))
 
@@ -51,7 +51,7 @@ def test_symmetric_poses_are_brought_together_first() -> None:
     t = torch.tensor([[0.1, -0.05, 0.8]])
     flipped = R @ turned[:3, :3], t + (R @ turned[:3, 3])
     views = torch.stack((R, flipped[0], flipped[0]), 1), torch.stack((t, flipped[1], flipped[1]), 1)
-    mean, centre = average_poses(*views, torch.rand(1, 20, 3), symmetries)
+    mean, centre = average_poses(*views, torch.rand(1, 20, 3), symmetries, torch.zeros(1, 3))
     torch.testing.assert_close(mean, R, atol=1e-5, rtol=0)
     torch.testing.assert_close(centre, t)
 
@@ -80,6 +80,7 @@ def test_a_network_averages_what_it_says_of_each_box(roi_input) -> None:
         torch.stack([p.t for p in parts], 1),
         network.objects.points[index],
         network.objects.symmetries[index],
+        network.objects.centre[index],
     )
     assert (many.t - one.t).abs().max() > 1e-5
     torch.testing.assert_close(many.R, R, atol=1e-5, rtol=0)

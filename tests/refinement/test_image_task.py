@@ -12,7 +12,8 @@ from block_shapes import block
 from self6d.geometry import Camera, Pose
 from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.refinement.optimizer import OptimizeConfig
-from self6d.refinement.task import ImageTask
+from self6d.refinement.task import ImageTask, target_of_pose
+from self6d.rendering import pack_models
 from self6d.scene import Frame, GroundTruth
 
 from .test_single_image import MODELS, R0, SIZE, T0, K, perturbed, scene
@@ -64,3 +65,22 @@ def test_going_on_is_the_same_as_not_stopping(stop: int) -> None:
     assert torch.equal(part.optimiser.rows, whole.optimiser.rows)
     assert found["t_m2c"] == expected["t_m2c"]
     assert found["trajectory"] == expected["trajectory"]
+
+
+def test_a_pose_given_in_a_far_frame_starts_from_the_same_target() -> None:
+    """The file's origin lies 1.75 m off and behind the camera: what is looked at stays."""
+    shift = torch.tensor([1.1, -0.9, 1.0])
+    near, far = block(), block(centre=shift.numpy())
+    rgb, depth, _ = scene()
+    picture = (rgb[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    frame = Frame(picture, depth[0].numpy(), Camera(K[0].numpy(), SIZE, SIZE))
+    config = OptimizeConfig(region=SIZE)
+    t = T0 - R0 @ shift
+    assert t[0, 2] < 0
+    objective = SelfSupervision(LossConfig(perceptual=0.0, points=128))
+    packed = pack_models([far])
+    one, R, at = target_of_pose(frame, R0, T0, 0, near, MODELS, objective, config)
+    other, R_far, t_far = target_of_pose(frame, R0, t, 0, far, packed, objective, config)
+    torch.testing.assert_close(other.K, one.K, rtol=0, atol=0.01)
+    torch.testing.assert_close(R_far, R, rtol=0, atol=0.01)
+    torch.testing.assert_close(t_far + (R_far @ shift), at, rtol=0, atol=0.001)

@@ -89,6 +89,21 @@ class TestManifold:
 
 
 class TestOptimise:
+    def test_a_far_origin_ends_at_the_same_pose(self):
+        """The pose is that of the file: t is where its origin is, 1.75 m from the block."""
+        shift = torch.tensor([1.1, -0.9, 1.0])
+        models = pack_models([block(centre=shift.numpy())])
+        R, t = perturbed(2)
+        objective = SelfSupervision(LOSS)
+        target = objective.observe(*scene(), K)[torch.zeros(2, dtype=torch.long)]
+        config = OptimizeConfig(steps=15, region=SIZE)
+        near = optimise_poses(target, MODELS, INDEX.expand(2), R, t, objective, config)
+        far = optimise_poses(target, models, INDEX.expand(2), R, t - R @ shift, objective, config)
+        back = far.t[-1] + far.R[-1] @ shift
+        assert (far.R[-1] - near.R[-1]).abs().max() < 0.01
+        assert (back - near.t[-1]).norm(dim=1).max() < 0.001
+        assert (near.t[-1] - t).norm(dim=1).min() > 0.003
+
     def test_every_start_ends_below_its_start_and_near_the_truth(self):
         way = optimise(3)
         assert way.R.shape == (41, 3, 3, 3)
