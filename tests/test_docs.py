@@ -320,3 +320,12 @@ def test_the_package_says_what_it_is():
 def test_the_public_names_are_listed():
     door = text_of("docs/architecture.md").partition("## The arrows")[0]
     assert set(self6d.__all__) <= set(re.findall(r"`(\w+)`", door))
+
+
+def test_the_readme_names_the_layouts():
+    from self6d.datasets.registry import LAYOUTS
+
+    told = text_of("README.md").partition("`DATA` is a")[2].partition("\n\n")[0].lower()
+    by_asking_alone = "cropped_linemod"
+    for name in {layout.name for layout in LAYOUTS} - {by_asking_alone}:
+        assert name.split("_")[0] in told, name
