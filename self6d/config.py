@@ -12,7 +12,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tomli_w
 
@@ -30,6 +30,8 @@ from self6d.files import read_text
 from self6d.paths import resource
 
 C = TypeVar("C")
+Stage = Literal[1, 2, "refiner"]
+"""What a preset is for: training on synthetic images, adapting, training the RGB refiner."""
 
 __all__ = [
     "FieldInfo",
@@ -200,7 +202,7 @@ def assignment(key: str, value: Any) -> str:
     return f"{key}={_inline(value)}"
 
 
-def preset_names(stage: int | None = None) -> list[str]:
+def preset_names(stage: Stage | None = None) -> list[str]:
     """Names that `load_preset` accepts.
 
     Args:
@@ -210,26 +212,30 @@ def preset_names(stage: int | None = None) -> list[str]:
     return names if stage is None else [n for n in names if _preset(n).get("stage") == stage]
 
 
-def load_preset(name: str | Path, stage: int | None = None) -> dict[str, Any]:
+def load_preset(name: str | Path, stage: Stage | None = None) -> dict[str, Any]:
     """A preset by name, or a TOML file by path, as nested dicts.
 
-    A file may start from another preset: `extends = "standard"`, and says with `stage = 1` or
-    `stage = 2` what it is for; one that says nothing is for either.
+    A file may start from another preset: `extends = "standard"`, and says with `stage = 1`,
+    `stage = 2` or `stage = "refiner"` what it is for; one that says nothing is for all of them.
 
     Args:
         stage: what it is wanted for; None: whatever.
 
     Raises:
-        InputError: no such preset, or one of the other stage; lists those there are.
+        InputError: no such preset, or one of another stage; lists those there are.
     """
     data = _preset(name)
     stated = data.pop("stage", None)
     if stage is not None and stated not in (None, stage):
         raise InputError(
-            f"preset {str(name)!r} is for stage {stated}, not for stage {stage}",
+            f"preset {str(name)!r} is for {_called(stated)}, not for {_called(stage)}",
             remedy=f"Choose one of {', '.join(preset_names(stage))}, or give a .toml file.",
         )
     return data
+
+
+def _called(stage: Stage) -> str:
+    return f"stage {stage}" if isinstance(stage, int) else f"the {stage}"
 
 
 def _preset(name: str | Path) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from self6d.runs.control import Control, ControlFile
 from self6d.runs.folder import RunFolder
 
 COMMANDS = [
-    "train", "adapt", "optimize", "demo", "evaluate", "predict", "export", "launch", "doctor",
-    "sample", "synth", "synth preview", "experiment", "experiment fig3", "experiment ablation",
-    "experiment data-share", "experiment bounds", "bench", "bench render", "bench train",
-    "bench adapt", "bench optimize", "bench predict", "bench gui", "ctl", "report-bug",
+    "train", "train-refiner", "adapt", "optimize", "demo", "evaluate", "predict", "export",
+    "launch", "doctor", "sample", "synth", "synth preview", "experiment", "experiment fig3",
+    "experiment ablation", "experiment data-share", "experiment bounds", "bench", "bench render",
+    "bench train", "bench adapt", "bench optimize", "bench predict", "bench gui", "ctl",
+    "report-bug",
 ]  # fmt: skip
 
 

@@ -134,9 +134,10 @@ def test_commands_have_the_options_that_are_shown():
 def test_the_readme_lists_the_presets_with_their_stage():
     from self6d.config import preset_names
 
-    rows = re.findall(r"^\| (`.+?`) \| ([12]) \|", text_of("README.md"), re.MULTILINE)
-    listed = {name: int(stage) for cell, stage in rows for name in re.findall(r"`(.+?)`", cell)}
-    assert listed == {name: stage for stage in (1, 2) for name in preset_names(stage)}
+    rows = re.findall(r"^\| (`.+?`) \| ([12]|refiner) \|", text_of("README.md"), re.MULTILINE)
+    listed = {name: stage for cell, stage in rows for name in re.findall(r"`(.+?)`", cell)}
+    stages = (1, 2, "refiner")
+    assert listed == {name: str(stage) for stage in stages for name in preset_names(stage)}
 
 
 def test_settings_that_are_shown_exist():

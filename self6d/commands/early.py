@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from self6d.config import Stage
 from self6d.errors import CheckpointError, InputError
 
 
@@ -20,7 +21,7 @@ def look(
     init: Path | None = None,
     out: Path | None = None,
     preset: str | None = None,
-    stage: int | None = None,
+    stage: Stage | None = None,
     assignments: Sequence[str] | None = None,
 ) -> None:
     """Check what the files and texts named in a command say by themselves.

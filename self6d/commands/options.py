@@ -45,5 +45,9 @@ Views = Annotated[
         help="Average poses over so many boxes: 9 are steadier, slower (default: the run's).",
     ),
 ]  # fmt: skip
+Refiner = Annotated[
+    Path | None,
+    typer.Option("--refiner", help="Run of train-refiner, for --refine rgb."),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")]

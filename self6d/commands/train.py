@@ -15,6 +15,7 @@ from self6d.config import preset_names
 
 def register(app: typer.Typer) -> None:
     app.command()(train)
+    app.command()(train_refiner)
     app.command()(adapt)
     app.command()(optimize)
     app.command()(demo)
@@ -62,6 +63,62 @@ def train(
             resume=resume,
             take_lock=take_lock,
             check=check,
+            listener=console,
+            control=control,
+        )
+    _say_end(run)
+
+
+def train_refiner(
+    out: opt.Out,
+    models: Annotated[
+        list[Path] | None,
+        typer.Option("--models", help="CAD files or a folder of them (default: generated shapes)."),
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Refiner to go on from: run folder or file.")
+    ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(preset_names('refiner'))} (for every object), or a .toml file."
+        ),
+    ] = "refiner",
+    camera: Annotated[
+        Path | None,
+        typer.Option(help="Recording or camera file whose intrinsics the images shall have."),
+    ] = None,
+    steps: opt.Steps = None,
+    minutes: opt.Minutes = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+    resume: opt.Resume = False,
+    take_lock: opt.TakeLock = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Train the RGB refiner, which moves poses."""
+    early.look(
+        models=models, camera=camera, out=None if resume else out, preset=preset, stage="refiner",
+        assignments=assignments,
+    )  # fmt: skip
+    from self6d import jobs
+    from self6d.console import JobConsole, steering
+
+    with JobConsole("training", quiet=quiet) as console, steering(console) as control:
+        run = jobs.train_refiner(
+            models,
+            out,
+            start=start,
+            preset=preset,
+            camera=camera,
+            steps=steps,
+            minutes=minutes,
+            seed=seed,
+            device=device,
+            overrides=assignments,
+            resume=resume,
+            take_lock=take_lock,
             listener=console,
             control=control,
         )

@@ -26,8 +26,10 @@ def evaluate(
         str | None, typer.Option(help="Named split of the recording (default: eval, else all).")
     ] = None,
     refine: Annotated[
-        bool, typer.Option("--refine", help="Add a row a run with depth refinement on top.")
-    ] = False,
+        list[str] | None,
+        typer.Option("--refine", help="A row a run more, refined: depth or rgb; may be repeated."),
+    ] = None,
+    refiner: opt.Refiner = None,
     bop: Annotated[
         bool, typer.Option("--average-recall", help="Also VSD, MSSD, MSPD and BOP's recalls.")
     ] = False,
@@ -58,7 +60,8 @@ def evaluate(
             models,
             runs,
             split=split,
-            refine=refine,
+            refine=tuple(refine or ()),  # type: ignore[arg-type]
+            refiner=refiner,
             bop=bop,
             min_visible=min_visible,
             views=views,
@@ -80,8 +83,13 @@ def predict(
         Path | None, typer.Option(help="Camera file, where the images come without one.")
     ] = None,
     refine: Annotated[
-        bool, typer.Option("--refine", help="Optimise each pose on the frame's depth as well.")
-    ] = False,
+        str,
+        typer.Option(
+            "--refine",
+            help="none, depth (optimise each pose on its frame) or rgb (move it by --refiner).",
+        ),
+    ] = "none",
+    refiner: opt.Refiner = None,
     score: Annotated[float, typer.Option(min=0, max=1, help="Lowest score reported.")] = 0.3,
     views: opt.Views = None,
     device: opt.Device = "auto",
@@ -102,7 +110,8 @@ def predict(
             images,
             from_run,
             camera=camera,
-            refine=refine,
+            refine=refine,  # type: ignore[arg-type]
+            refiner=refiner,
             score_threshold=score,
             views=views,
             device=device,

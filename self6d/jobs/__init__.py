@@ -13,6 +13,7 @@ from self6d.jobs.predict import predict
 from self6d.jobs.preview import synth_preview, synthetic_sheet
 from self6d.jobs.slim import slim
 from self6d.jobs.train import train
+from self6d.jobs.train_refiner import train_refiner
 
 __all__ = [
     "adapt",
@@ -24,4 +25,5 @@ __all__ = [
     "synth_preview",
     "synthetic_sheet",
     "train",
+    "train_refiner",
 ]

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from self6d.config import from_dict, load_preset, merge, overrides
+from self6d.config import Stage, from_dict, load_preset, merge, overrides
 from self6d.engine.loop import LoopConfig
 from self6d.engine.schedule import TrainConfig
 from self6d.losses.objective import LossConfig
 from self6d.network import NetworkConfig
 from self6d.refinement.optimizer import OptimizeConfig
+from self6d.refinement.rgb.config import RefinerConfig
 from self6d.stage2.config import AdaptConfig
 from self6d.synthesis import SynthesisConfig
 
@@ -32,6 +33,8 @@ class RunConfig:
     """Stage 2."""
     optimize: OptimizeConfig = field(default_factory=OptimizeConfig)
     """Single image."""
+    refiner: RefinerConfig = field(default_factory=RefinerConfig)
+    """RGB refiner."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """Curves, previews, checkpoints."""
 
@@ -41,7 +44,7 @@ def build_config(
     changes: dict[str, Any] | list[str] | None = None,
     base: dict[str, Any] | None = None,
     *,
-    stage: int | None = None,
+    stage: Stage | None = None,
 ) -> RunConfig:
     """A configuration from a base (such as an earlier run's), a preset and changes, in this order.
 
@@ -51,7 +54,7 @@ def build_config(
         stage: what the preset must be for, see `load_preset`.
 
     Raises:
-        InputError: unknown preset or key, wrong value, preset of the other stage.
+        InputError: unknown preset or key, wrong value, preset of another stage.
     """
     layers = [base or {}, load_preset(preset, stage) if preset is not None else {}]
     return from_dict(RunConfig, merge(*layers, overrides(changes or [])))

@@ -22,7 +22,7 @@ from self6d.evaluation.results import Results
 from self6d.events import Listener
 from self6d.files import write_file
 from self6d.jobs.prepare import resolve_device
-from self6d.jobs.refiner import depth_refiner
+from self6d.jobs.refiner import Refine, pose_refiner
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (
     Paths,
@@ -36,7 +36,8 @@ def evaluate(
     runs: Sequence[str | Path],
     *,
     split: str | None = None,
-    refine: bool = False,
+    refine: Sequence[Refine] = (),
+    refiner: str | Path | None = None,
     latest: bool = False,
     device: str | torch.device = "auto",
     bop: bool = False,
@@ -55,7 +56,8 @@ def evaluate(
         models: CAD files; None: each run's own copy.
         runs: run folders.
         split: named split; None: "eval" if the recording has it, else every labelled frame.
-        refine: a row more for each run, its poses optimised on the frames' depth as well.
+        refine: a row more for each run and kind: "depth", poses optimised on the frames' depth as
+            well; "rgb", poses moved by a trained refiner. refiner: its run folder or file.
         latest: take each run's newest checkpoint instead of its best.
         bop: also VSD, MSSD, MSPD and average recalls.
         min_visible: instances less visible than this share are no targets.
@@ -83,18 +85,18 @@ def evaluate(
     for path in runs:
         newest = RunFolder.open(path).latest_checkpoint() if latest else None
         trained = load_network(path, device=device, checkpoint=newest, models=models, views=views)
-        for refined in (False, True)[: 1 + refine]:
-            refiner, remark = None, RunFolder.open(path).remark
-            if refined:
-                refiner, left_out = depth_refiner(trained, path, device, listener)
-                remark = remark or left_out
-            predictor = NetworkPredictor(trained.network, device, refine=refiner)
+        for kind in ("none", *refine):
+            improve, left_out = pose_refiner(
+                kind, trained, path, device, refiner=refiner, listener=listener
+            )
+            remark = RunFolder.open(path).remark or left_out
+            predictor = NetworkPredictor(trained.network, device, refine=improve)
             result = score_predictions(
                 dataset,
                 trained.models,
                 predictor,
                 chosen,
-                label=Path(path).name + (" + depth" if refined else ""),
+                label=Path(path).name + ("" if kind == "none" else f" + {kind}"),
                 min_visible=min_visible,
                 bop=bop,
                 listener=listener,

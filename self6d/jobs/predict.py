@@ -22,7 +22,7 @@ from self6d.events import Listener, Progress
 from self6d.geometry import Camera, matrix_to_quaternion
 from self6d.jobs.pictures import draw_poses, write_picture
 from self6d.jobs.prepare import resolve_device, resolve_intrinsics
-from self6d.jobs.refiner import depth_refiner
+from self6d.jobs.refiner import Refine, pose_refiner
 from self6d.runs.load_network import (
     load_network,
 )
@@ -34,14 +34,15 @@ def predict(
     from_run: str | Path,
     *,
     camera: Camera | str | Path | None = None,
-    refine: bool = False,
+    refine: Refine = "none",
+    refiner: str | Path | None = None,
     score_threshold: float = 0.3,
     views: int | None = None,
     device: str | torch.device = "auto",
     overlay: Path | None = None,
     listener: Listener | None = None,
 ) -> list[dict[str, Any]]:
-    """Poses in images, from RGB and K alone.
+    """Poses in images, from RGB and K alone unless `refine` says otherwise.
 
     Args:
         images: recording, folder of images or one image.
@@ -60,11 +61,12 @@ def predict(
     """
     device = resolve_device(device)
     trained = load_network(from_run, device=device, views=views)
+    improve, _ = pose_refiner(refine, trained, from_run, device, refiner=refiner, listener=listener)
     predictor = NetworkPredictor(
         trained.network,
         device,
         score_threshold=score_threshold,
-        refine=depth_refiner(trained, from_run, device, listener)[0] if refine else None,
+        refine=improve,
     )
     names = {model.object_id: model.name for model in trained.models}
     frames = _Frames(images, camera)

@@ -1,29 +1,94 @@
-"""Poses of a network pulled onto the frames' depth, as evaluation and prediction ask for it."""
+"""Poses of a network refined, as evaluation and prediction ask for it: on depth, or on colours."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from self6d.evaluation.predictions import (
-    Refiner,
-)
+from self6d.errors import InputError
+from self6d.evaluation.predictions import Refiner
 from self6d.events import Listener
 from self6d.jobs.absent import leave_out
 from self6d.jobs.config import build_config
 from self6d.losses.objective import SelfSupervision
 from self6d.network.outputs import Detections
 from self6d.refinement.refine import refine_detections
+from self6d.refinement.rgb.refine import RgbRefiner
+from self6d.refinement.rgb.weights import load_refiner
 from self6d.rendering import pack_models
 from self6d.runs.folder import RunFolder
-from self6d.runs.load_network import (
-    TrainedNetwork,
-)
+from self6d.runs.load_network import TrainedNetwork
 from self6d.scene import Frame
 from self6d.scene.batch import FrameBatch
+
+Refine = Literal["none", "depth", "rgb"]
+
+
+def pose_refiner(
+    kind: Refine,
+    trained: TrainedNetwork,
+    run: str | Path,
+    device: torch.device,
+    *,
+    refiner: str | Path | None = None,
+    listener: Listener | None = None,
+) -> tuple[Refiner | None, str]:
+    """What refines a run's detections.
+
+    Args:
+        kind: "depth": on the frames' depth, with the run's own [loss] and [optimize]; "rgb": by a
+            trained refiner, from colours alone; "none".
+        refiner: run folder or file of the trained refiner, for "rgb".
+
+    Returns:
+        the function, None for "none"; and a remark for its results, empty if there is none.
+
+    Raises:
+        InputError: no such kind, no refiner given, or one that does not know an object.
+    """
+    if kind == "none":
+        return None, ""
+    if kind == "depth":
+        return depth_refiner(trained, run, device, listener)
+    if kind == "rgb":
+        return rgb_refiner(trained, refiner, device), ""
+    raise InputError(f"there is no refinement {kind!r}", remedy="Use none, depth or rgb.")
+
+
+def rgb_refiner(
+    trained: TrainedNetwork, source: str | Path | None, device: torch.device
+) -> Refiner:
+    """Moves detections look by look until image and rendering agree; colours alone."""
+    if source is None:
+        raise InputError(
+            "refining on colours needs a trained refiner",
+            remedy="Train one: self6d-studio train-refiner --models MODELS --out RUN; "
+            "then name it with --refiner RUN.",
+        )
+    network, ids = load_refiner(source)
+    missing = [i for i in trained.network.object_ids if ids and i not in ids]
+    if missing:
+        raise InputError(
+            f"refiner does not know object {missing[0]}",
+            path=Path(source),
+            remedy="Name one trained on all objects of the run, or on none (refiner-any).",
+        )
+    outputs = [ids.index(i) for i in trained.network.object_ids] if ids else None
+    refiner = RgbRefiner(network, trained.models, device, outputs=outputs)
+
+    def refine(frames: Sequence[Frame], detections: Detections) -> Detections:
+        batch = FrameBatch.of(frames, device)
+        refined = refiner.refine(
+            batch.images, batch.K, detections.image_index, detections.object_index,
+            detections.R, detections.t,
+        )  # fmt: skip
+        return replace(detections, R=refined.R, t=refined.t)
+
+    return refine
 
 
 def depth_refiner(

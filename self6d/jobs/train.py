@@ -21,14 +21,13 @@ from self6d.jobs.prepare import (
     resolve_device,
 )
 from self6d.jobs.ranks import run_ranks, wait_for_all
-from self6d.runs.checkpoint import checkpoint_fits
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (
     Paths,
     load_given_models,
+    run_camera,
     run_models,
-    stored_camera,
 )
 from self6d.runs.provenance import Provenance, absolute
 from self6d.stage1.recorded_ranges import with_recorded_ranges
@@ -109,7 +108,7 @@ def train(
         return run
     task = SyntheticTask(
         run_models(run),
-        _stored_camera(run),
+        run_camera(run),
         config.network,
         config.synthesis,
         config.train,
@@ -117,11 +116,3 @@ def train(
         device=world.device,
     )
     return run_ranks(task, run, config, world, listener, control, take_lock)
-
-
-def _stored_camera(run: RunFolder) -> Camera | None:
-    stored = run.info["provenance"]
-    if "K" not in stored:
-        return None
-    with checkpoint_fits(run.path):
-        return stored_camera(stored["K"], stored["image_size"])

@@ -104,6 +104,15 @@ def run_models(run: RunFolder) -> list[ObjectModel]:
     return load_models(run.models_path, unit="mm")
 
 
+def run_camera(run: RunFolder) -> Camera | None:
+    """The camera whose images a run makes; None: the common one."""
+    stored = run.info["provenance"]
+    if "K" not in stored:
+        return None
+    with checkpoint_fits(run.path):
+        return stored_camera(stored["K"], stored["image_size"])
+
+
 def load_given_models(models: Paths) -> list[ObjectModel]:
     """CAD models as the user names them: files, or one folder.
 

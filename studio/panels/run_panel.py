@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QWidget
 
-from self6d.config import preset_names
+from self6d.config import Stage, preset_names
 from self6d.losses.terms import LISTED, TERMS
 from studio.engine import Engine
 from studio.engine.types import FormField
@@ -21,7 +21,7 @@ from studio.panels.weights import LossWeights
 from studio.toolkit.dialogs import Question, copy_text
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
 
-STAGE = {"train": 1, "adapt": 2}
+STAGE: dict[str, Stage] = {"train": 1, "adapt": 2}
 USUAL_PRESET = {"train": "tiny", "adapt": "self6d"}
 RUN_TEXT = {"train": "Train on synthetic images", "adapt": "Run self-supervision"}
 OF_RECORDING, OF_PRESET = "recording", ""  # else a path: whose camera stage 1 renders for

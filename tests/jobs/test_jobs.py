@@ -182,7 +182,7 @@ def test_frames_refined_together_end_as_each_alone(stage2, sample, monkeypatch):
     rows = []
     for together in (1, 2):
         monkeypatch.setattr(predictions, "TOGETHER", together)
-        report = jobs.evaluate(sample, None, [stage2.path], refine=True, device="cpu")
+        report = jobs.evaluate(sample, None, [stage2.path], refine=["depth"], device="cpu")
         rows.append(report.results)
     assert frames_at_once == [1, 1, 1, 2, 1]
     assert [result.label for result in rows[0]] == ["stage2", "stage2 + depth"]
@@ -198,7 +198,9 @@ def test_frames_refined_together_end_as_each_alone(stage2, sample, monkeypatch):
 
 
 def test_nothing_found_is_nothing_to_refine(stage1, sample):
-    assert jobs.predict(sample, stage1.path, score_threshold=2.0, refine=True, device="cpu") == []
+    assert (
+        jobs.predict(sample, stage1.path, score_threshold=2.0, refine="depth", device="cpu") == []
+    )
 
 
 @pytest.mark.parametrize("start", ["run", "file"])

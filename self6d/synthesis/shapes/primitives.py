@@ -21,10 +21,9 @@ def distractor_shapes(count: int, seed: int = 0) -> list[ObjectModel]:
         models with `object_id` 0, light grey, at most about 650 faces each.
     """
     rng = np.random.default_rng((seed, 0x5EED))
-    makers = (_box, _cylinder, _blob, _box, _cone, _ring, _blob, _plate)
     models = []
     for i in range(count):
-        mesh = makers[i % len(makers)](rng)
+        mesh = MAKERS[i % len(MAKERS)](rng)
         vertices = np.asarray(mesh.vertices) - np.mean(mesh.bounds, axis=0)
         vertices /= 2 * np.linalg.norm(vertices, axis=1).max()
         models.append(
@@ -72,6 +71,10 @@ def _blob(rng: np.random.Generator) -> trimesh.Trimesh:
     bump = np.sin(mesh.vertices @ waves.T + phase).mean(axis=1)
     mesh.vertices = mesh.vertices * (1 + 0.6 * bump[:, None]) * rng.uniform(0.4, 1.0, 3)
     return mesh
+
+
+MAKERS = (_box, _cylinder, _blob, _box, _cone, _ring, _blob, _plate)
+"""Each makes a mesh about the origin from a random generator."""
 
 
 def simplified(model: ObjectModel, faces_max: int) -> ObjectModel:

@@ -1,0 +1,115 @@
+"""Poses refined on colour images alone, look by look, with a confidence each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from self6d.refinement.rgb.look import RefinerScene, diameters, take_look
+from self6d.refinement.rgb.network import RefinerNetwork
+from self6d.rendering import pack_models
+from self6d.scene import ObjectModel
+
+NEAR_M = 0.01  # poses nearer to the camera, or behind it, are left as they are
+
+
+@dataclass(frozen=True)
+class RgbRefined:
+    """N refined poses.
+
+    Attributes:
+        R: (N, 3, 3). t: (N, 3), metres.
+        confidence: (N,), probability that the pose is within a tenth of the diameter, as learned
+            on synthetic images; 0 where nothing could be rendered.
+        last_move: (N,), diameters that the last look still moved the object's middle; a pose that
+            keeps moving is not yet right.
+    """
+
+    R: Tensor
+    t: Tensor
+    confidence: Tensor
+    last_move: Tensor
+
+
+class RgbRefiner:
+    """A trained refiner with the models it renders.
+
+    Args:
+        network: trained; put into evaluation mode.
+        models: of the objects, in the order of `object_index`.
+        outputs: the network's output layer of each model; None: all share one.
+        chunk: instances compared at a time, bounds the memory.
+    """
+
+    def __init__(
+        self,
+        network: RefinerNetwork,
+        models: Sequence[ObjectModel],
+        device: torch.device | str = "cpu",
+        *,
+        outputs: Sequence[int] | None = None,
+        chunk: int = 64,
+    ) -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.packed = pack_models(models, self.device)
+        self.diameter = diameters(models, self.device)
+        self.outputs = torch.tensor(outputs or [0] * len(models), device=self.device)
+        self.chunk = chunk
+
+    @torch.no_grad()
+    def refine(
+        self,
+        images: Tensor,
+        K: Tensor,
+        image_index: Tensor,
+        object_index: Tensor,
+        R: Tensor,
+        t: Tensor,
+        looks: int | None = None,
+    ) -> RgbRefined:
+        """Refine N poses.
+
+        Args:
+            images: (B, 3, H, W) float32 in [0, 1], RGB. K: (B, 3, 3), pixels.
+            image_index, object_index: (N,) int64. R: (N, 3, 3). t: (N, 3), metres.
+            looks: how often; None: as configured.
+        """
+        if len(R) == 0:
+            return RgbRefined(R, t, R.new_zeros(0), R.new_zeros(0))
+        looks = self.network.config.looks if looks is None else looks
+        rows = torch.arange(len(R), device=self.device).split(self.chunk)
+        parts = [
+            self._refine(images, K, image_index[part], object_index[part], R[part], t[part], looks)
+            for part in rows
+        ]
+        fields = zip(*parts, strict=True)
+        return RgbRefined(*(torch.cat(values) for values in fields))
+
+    def _refine(
+        self, images: Tensor, K: Tensor, image_index: Tensor, index: Tensor, R: Tensor, t: Tensor,
+        looks: int,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+        scene = RefinerScene(
+            images, K[image_index], image_index, self.packed, self.diameter, index,
+            self.outputs[index],
+        )  # fmt: skip
+        cuda = self.device.type == "cuda"
+        confidence = move = R.new_zeros(len(R))
+        middle = (R @ scene.centre[..., None])[..., 0] + t
+        ahead = middle[:, 2] > NEAR_M
+        for _ in range(looks):
+            with torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext():
+                look = take_look(self.network, scene, R, t)
+            sound = ahead & torch.isfinite(look.t).all(1) & torch.isfinite(look.R).all((1, 2))
+            R = torch.where(sound[:, None, None], look.R, R)
+            t = torch.where(sound[:, None], look.t, t)
+            confidence = torch.where(sound, look.change.confidence.sigmoid(), 0.0)
+            now = (R @ scene.centre[..., None])[..., 0] + t
+            move = (now - middle).norm(dim=1) / self.diameter[index]
+            middle = now
+        return R, t, confidence, move

@@ -1,0 +1,150 @@
+"""Train the RGB refiner on the images of stage 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from self6d.events import Preview
+from self6d.geometry import Camera
+from self6d.losses.supervised import nearest_symmetric_pose
+from self6d.network.objects import ObjectTable
+from self6d.network.targets import choose_instances, mask_targets
+from self6d.refinement.rgb.config import RefinerConfig
+from self6d.refinement.rgb.look import RefinerScene, diameters, position_of, take_look
+from self6d.refinement.rgb.losses import Truth, look_losses, pose_errors
+from self6d.refinement.rgb.network import RefinerNetwork
+from self6d.refinement.rgb.starts import disturbed
+from self6d.rng import mixed_seed
+from self6d.scene import ObjectModel
+from self6d.scene.batch import LabelledBatch
+from self6d.stage1.training import SyntheticTraining, TrainConfig
+from self6d.synthesis import SynthesisConfig, gallery
+
+POINTS = 128  # of each model, in the losses
+TURNS = 32  # samples of a continuous symmetry
+JUDGE_SEED = 11
+RIGHT = 0.1  # diameters
+
+
+class RefinerTask(SyntheticTraining[RefinerNetwork]):
+    """A task of `engine.loop.run_task`, see `SyntheticTraining` for what is not said here.
+
+    Args:
+        models: what to train on: the user's objects, generated ones, or both.
+        refiner: configuration.
+        start: weights to go on from, such as the shipped refiner's; None: anew.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[ObjectModel],
+        camera: Camera | None = None,
+        refiner: RefinerConfig | None = None,
+        synthesis: SynthesisConfig | None = None,
+        train: TrainConfig | None = None,
+        *,
+        start: dict[str, Tensor] | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.refiner = replace(refiner or RefinerConfig())
+        self._start = start
+        self.object_ids = [model.object_id for model in models]
+        super().__init__(models, camera, synthesis, train, seed=seed, device=device)
+        self.objects = ObjectTable(models, POINTS, 0, TURNS).to(self.device)
+        self.diameter = diameters(models, self.device)
+
+    def make_network(self, models: Sequence[ObjectModel]) -> RefinerNetwork:
+        network = RefinerNetwork(self.refiner, len(models) if self.refiner.per_object else 1)
+        if self._start is not None:
+            network.start_from(self._start)
+        return network
+
+    def compiled_parts(self) -> Sequence[nn.Module]:
+        return (self.network.backbone,)
+
+    def _scene(self, batch: LabelledBatch, instance: Tensor, slots: int) -> RefinerScene:
+        images = torch.arange(len(batch.images), device=self.device).repeat_interleave(slots)
+        index = batch.object_index[instance]
+        return RefinerScene(
+            batch.images, batch.K[images], None, self.maker.packed, self.diameter, index,
+            index if self.refiner.per_object else torch.zeros_like(index),
+        )  # fmt: skip
+
+    def losses(self, batch: LabelledBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        config, slots = self.refiner, self.refiner.instances
+        eligible = batch.visible_fraction >= config.min_visible
+        instance, used = choose_instances(
+            batch.image_index, eligible, len(batch.images), slots, generator
+        )
+        instance = instance.flatten()
+        scene = self._scene(batch, instance, slots)
+        R_true, t_true = batch.R[instance], batch.t[instance]
+        diameter = self.diameter[scene.object_index]
+        R, t = disturbed(R_true, t_true, scene.centre, diameter, config, generator)
+        images = torch.arange(len(batch.images), device=self.device).repeat_interleave(slots)
+        total: dict[str, Tensor] = {}
+        for _ in range(config.train_looks):
+            before = position_of(R, t, scene.centre)
+            look = take_look(self.network, scene, R, t)
+            side = look.change.mask.shape[-1]
+            mask = mask_targets(batch, instance, images, look.region, side, False, samples=1)[:, 0]
+            truth = Truth(R_true, t_true, mask, used.flatten().float())
+            with torch.autocast(self.device.type, enabled=False):
+                terms = look_losses(look, before, scene, truth, self.objects, config)
+            for name, value in terms.items():
+                total[name] = total.get(name, 0) + value / config.train_looks
+            R, t = look.R.detach(), look.t.detach()
+        total["total"] = torch.stack(list(total.values())).sum()
+        return total
+
+    @torch.no_grad()
+    def judge(self, network: RefinerNetwork, batch: LabelledBatch) -> dict[str, float]:
+        """Share of poses within a tenth of the diameter before and after `looks`, and how well the
+        confidence is calibrated: mean of (confidence - right)^2, the Brier score."""
+        config, slots = self.refiner, self.refiner.instances
+        eligible = batch.visible_fraction >= config.min_visible
+        instance, used = choose_instances(
+            batch.image_index, eligible, len(batch.images), slots, None
+        )
+        rows = used.flatten()
+        instance = instance.flatten()
+        scene = self._scene(batch, instance, slots)
+        g = torch.Generator(device=self.device).manual_seed(JUDGE_SEED)
+        index, R_true, t_true = scene.object_index, batch.R[instance], batch.t[instance]
+        R, t = disturbed(R_true, t_true, scene.centre, self.diameter[index], config, g)
+        points, symmetries = self.objects.points[index], self.objects.symmetries[index]
+
+        def right(R: Tensor, t: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, enabled=False):
+                near = nearest_symmetric_pose(R, t, R_true, t_true, points, symmetries)
+                error = pose_errors(R, t, *near, points) / self.diameter[index]
+            return (error < RIGHT)[rows].float()
+
+        before = right(R, t)
+        for _ in range(config.looks):
+            look = take_look(network, scene, R, t)
+            R, t = look.R, look.t
+        after, sure = right(R, t), look.change.confidence.sigmoid()[rows]
+        return {
+            "start_recall": float(before.mean()),
+            "add_recall": float(after.mean()),
+            "brier": float((sure - after).square().mean()),
+        }
+
+    def about_network(self) -> dict[str, Any]:
+        ids = self.object_ids if self.refiner.per_object else []
+        return {"refiner_config": asdict(self.refiner), "object_ids": ids}
+
+    def weighted_config(self, section: str) -> Any:
+        return self.refiner if section == "refiner" else None
+
+    def previews(self, step: int) -> list[Preview]:
+        """Training images with their labels."""
+        batch = self.maker.make(min(8, self.batch_size), mixed_seed(self.seed, 1, 1), step)
+        return [Preview(step, "train/gallery", {"gallery": gallery(batch, columns=4, images=8)})]

@@ -1,0 +1,253 @@
+"""Training on synthetic images, whatever the network: its average, its images, its state."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from self6d.engine import distributed
+from self6d.engine.averaging import MovingAverage
+from self6d.engine.clock import Clock
+from self6d.engine.finite import SKIPPED, BatchStatistics, finite_update
+from self6d.engine.schedule import TrainConfig, learning_rate
+from self6d.errors import InputError
+from self6d.geometry import Camera
+from self6d.rng import mixed_seed, seeded
+from self6d.runs import checkpoint
+from self6d.scene import ObjectModel
+from self6d.scene.batch import LabelledBatch
+from self6d.stage1.batches import Batches
+from self6d.synthesis import SceneMaker, SynthesisConfig, scaled_camera
+from self6d.synthesis.pbr import PbrScenes
+
+LOSS_STREAM = 1  # random numbers of the losses
+VALIDATION_STREAM = 7  # keeps validation images apart from all training images
+
+N = TypeVar("N", bound=nn.Module)
+
+
+class SyntheticTraining(ABC, Generic[N]):
+    """What every training on synthetic images shares; a task of `engine.loop.run_task`.
+
+    Args:
+        models: the objects.
+        camera: whose images the network will see; scaled to `synthesis.height`. None: a common one.
+        synthesis, train: configurations.
+        seed: decides initial weights and every image.
+        device: "cpu", "cuda", "cuda:1", ...
+        distractors: models that appear without a label.
+
+    Under torchrun the same construction in every process trains one network: each rank makes its
+    own images, gradients are averaged, rank 0 validates and writes (`engine.distributed`).
+    """
+
+    name = "train"
+
+    def __init__(
+        self,
+        models: Sequence[ObjectModel],
+        camera: Camera | None = None,
+        synthesis: SynthesisConfig | None = None,
+        train: TrainConfig | None = None,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        distractors: Sequence[ObjectModel] = (),
+    ) -> None:
+        self.config = replace(train or TrainConfig())
+        self.synthesis = synthesis or SynthesisConfig()
+        self.seed, self.total_steps = seed, self.config.steps
+        self.clock = Clock(self.config.minutes)
+        self.world = distributed.join(device)
+        self.device = self.world.device
+        self.cuda = self.device.type == "cuda"
+        self.batch_size = self.config.batch
+        self.images_made = 0
+        self.camera = scaled_camera(camera, self.synthesis.height)
+        with seeded(mixed_seed(seed, 0)):
+            self.network = self.make_network(models)
+        self.network.to(self.device)
+        if self.config.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.statistics = BatchStatistics(self.network)
+        self.average = MovingAverage(self.network, self.config.ema)
+        if self._compiles():
+            for part in self.compiled_parts():
+                part.compile()
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            _groups(self.parameters, self.config.weight_decay),
+            lr=self.config.lr,
+            fused=True,
+        )
+        self.maker = SceneMaker(
+            models, self.camera, self.synthesis, self.device, distractors=distractors
+        )
+        pbr: PbrScenes | None = None
+        if self.synthesis.pbr:
+            pbr = PbrScenes(self.synthesis.pbr, models, self.camera, self.synthesis, self.device)
+        self.batches = Batches(
+            self.maker,
+            pbr,
+            self.synthesis.pbr_share,
+            self.total_steps,
+            seed,
+            own_seed=mixed_seed(seed, self.world.rank),
+        )
+        self._validation: LabelledBatch | None = None
+        self._judged: tuple[int, dict[str, float]] | None = None
+        self._step = 0
+
+    @abstractmethod
+    def make_network(self, models: Sequence[ObjectModel]) -> N:
+        """The network before training."""
+
+    @abstractmethod
+    def compiled_parts(self) -> Sequence[nn.Module]:
+        """What torch.compile is worth its time for."""
+
+    @abstractmethod
+    def losses(self, batch: LabelledBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Weighted scalars of a batch and their sum "total"; the generator is on the device."""
+
+    @abstractmethod
+    def judge(self, network: N, batch: LabelledBatch) -> dict[str, float]:
+        """Recalls of a network on labelled images."""
+
+    @abstractmethod
+    def about_network(self) -> dict[str, Any]:
+        """What a checkpoint says of the network, as JSON can hold it."""
+
+    def _compiles(self) -> bool:
+        wanted = self.config.compile
+        if wanted == "auto":
+            return self.cuda and any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+        return wanted == "on"
+
+    def autocast(self) -> AbstractContextManager:
+        """bfloat16 where the configuration says so."""
+        amp = self.config.amp
+        if amp == "off" or (amp == "auto" and not self.cuda):
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def step(self, step: int) -> dict[str, float | Tensor]:
+        """One optimiser step on a fresh batch."""
+        self.world.announce(step, self.clock.share)
+        values = self._health(step)
+        batch = self.batches.take(step, self.batch_size)
+        seed = mixed_seed(self.seed, step, self.world.rank, LOSS_STREAM)
+        with self.autocast():
+            terms = self.losses(batch, torch.Generator(device=self.device).manual_seed(seed))
+        # from here on the interpreter is mostly free: backward runs without it
+        self.batches.start(step + 1, self.batch_size)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms["total"].backward()
+        terms = {name: value.detach() for name, value in terms.items()}
+        rate = learning_rate(step, self.config, self.clock.share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        # with the loss, so that all ranks find the same step finite
+        self.world.average(
+            [terms["total"], *(p.grad for p in self.parameters if p.grad is not None)]
+        )
+        ok = finite_update(self.optimizer, self.parameters, terms["total"], self.config.clip)
+        self.statistics.settle(ok)
+        self.average.update(step)
+        self._step = step + 1
+        self.images_made += self.batch_size * self.world.size
+        values |= {f"loss/{name}": value for name, value in terms.items()}
+        return values | {"lr": rate, SKIPPED: ~ok}
+
+    def _health(self, step: int) -> dict[str, float | Tensor]:
+        every = self.config.validate_every
+        if self.world.rank or not every or step == 0 or step % every:
+            return {}
+        return {f"health/{name}": value for name, value in self.validate(step).items()}
+
+    def validate(self, step: int) -> dict[str, float]:
+        """Recalls of the averaged weights on a fixed batch of synthetic images."""
+        if self._judged is None or self._judged[0] != step:
+            if self._validation is None:
+                seed, n = mixed_seed(self.seed, VALIDATION_STREAM), self.config.validation_images
+                self._validation = self.maker.make(n, seed, 0)
+            with self.autocast():
+                self._judged = (step, self.judge(self.average.network, self._validation))
+        return self._judged[1]
+
+    def score(self) -> float:
+        """Recall of right poses, with detection recall to break early ties."""
+        health = self.validate(self._step)
+        return health["add_recall"] + 0.01 * health.get("detection_recall", 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averaged weights under "network", to be used; the rest is for going on."""
+        camera = {"K": self.camera.K.tolist(), "size": list(self.camera.size)}
+        return checkpoint.pack(
+            {
+                "network": self.average.network.state_dict(),
+                "trained": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "camera": camera,
+                "batch_size": self.batch_size,
+                "images_made": self.images_made,
+                "step": self._step,
+                **self.about_network(),
+            }
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from a state of `state_dict`."""
+        tree = checkpoint.unpack(state)
+        self.average.network.load_state_dict(tree["network"])
+        self.network.load_state_dict(tree["trained"])
+        self.statistics.keep()
+        checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
+        self.batch_size = tree["batch_size"]
+        self.images_made = tree["images_made"]
+        self._step = tree["step"]
+        self._judged = None
+
+    def result(self) -> dict[str, Any]:
+        """Images seen, and the recalls of the averaged weights on synthetic images."""
+        return {"images": self.images_made, **self.validate(self._step)}
+
+    def set_live(self, values: dict[str, float]) -> None:
+        """Change "train.lr", "train.clip" or a weight such as "network.pose_weight"."""
+        for key, value in values.items():
+            section, _, name = key.partition(".")
+            if section == "train" and name in ("lr", "clip"):
+                setattr(self.config, name, value)
+            elif name.endswith("_weight"):
+                config = self.weighted_config(section)
+                if config is None:
+                    continue
+                if not hasattr(config, name):
+                    raise InputError(f"there is no {key} to change")
+                setattr(config, name, value)
+
+    @abstractmethod
+    def weighted_config(self, section: str) -> Any:
+        """The configuration whose weights count, for its section; None for others."""
+
+    def halve_batch(self) -> bool:
+        """Half as many images a step from now on; not under torchrun, where ranks must agree."""
+        if self.batch_size < 2 or self.world.size > 1:
+            return False
+        self.batch_size //= 2
+        return True
+
+
+def _groups(parameters: Sequence[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """Weights decay, vectors (biases, norms) do not."""
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]

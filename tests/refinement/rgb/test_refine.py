@@ -1,0 +1,106 @@
+"""A refiner on poses: looks that count, poses that cannot be seen, files and runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from self6d.errors import InputError
+from self6d.geometry import random_rotations
+from self6d.refinement.rgb.config import RefinerConfig
+from self6d.refinement.rgb.network import RefinerNetwork
+from self6d.refinement.rgb.refine import RgbRefiner
+from self6d.refinement.rgb.weights import load_refiner, save_refiner
+from self6d.synthesis.shapes.generated import generated_models
+
+CONFIG = RefinerConfig(backbone="resnet18-w8", size=64, head_channels=8, looks=2)
+K = torch.tensor([[[300.0, 0, 160], [0, 300, 120], [0, 0, 1]]])
+
+
+def network(objects: int = 1) -> RefinerNetwork:
+    torch.manual_seed(0)
+    made = RefinerNetwork(CONFIG, objects)
+    torch.nn.init.normal_(made.out.weight, std=0.05)  # it moves what it sees
+    return made
+
+
+@pytest.fixture(scope="module")
+def models() -> list:
+    return generated_models(2, seed=3)
+
+
+def poses(n: int) -> tuple:
+    g = torch.Generator().manual_seed(1)
+    t = torch.tensor([0.0, 0, 0.8]) + 0.1 * torch.randn(n, 3, generator=g)
+    index = torch.arange(n)
+    return torch.rand(2, 3, 240, 320), K.expand(2, 3, 3), index % 2, index // 2 % 2, \
+        random_rotations(n, generator=g), t  # fmt: skip
+
+
+def test_looks_follow_each_other_and_chunks_change_nothing(models: list) -> None:
+    *seen, R, t = poses(5)
+    refiner = RgbRefiner(network(), models)
+    once = refiner.refine(*seen, R, t, looks=1)
+    twice = refiner.refine(*seen, once.R, once.t, looks=1)
+    both = refiner.refine(*seen, R, t)
+    torch.testing.assert_close(both.R, twice.R)
+    torch.testing.assert_close(both.t, twice.t)
+    torch.testing.assert_close(both.confidence, twice.confidence)
+    assert (once.t - t).norm(dim=1).min() > 1e-4
+    assert ((both.confidence > 0) & (both.confidence < 1)).all()
+    small = RgbRefiner(network(), models, chunk=2).refine(*seen, R, t)
+    torch.testing.assert_close(small.t, both.t, atol=1e-5, rtol=0)
+
+
+def test_a_pose_behind_the_camera_stays_and_is_not_trusted(models: list) -> None:
+    *seen, R, t = poses(3)
+    t[1, 2] = -0.5
+    refined = RgbRefiner(network(), models).refine(*seen, R, t)
+    torch.testing.assert_close(refined.R[1], R[1])
+    torch.testing.assert_close(refined.t[1], t[1])
+    assert refined.confidence[1] == 0
+    assert torch.isfinite(refined.t).all()
+    assert (refined.t[0] - t[0]).norm() > 1e-4
+
+
+def test_no_poses(models: list) -> None:
+    *seen, R, t = poses(0)
+    assert len(RgbRefiner(network(), models).refine(*seen, R, t).confidence) == 0
+
+
+def test_each_object_reads_its_own_output(models: list) -> None:
+    own = network(2)
+    with torch.no_grad():
+        own.out.bias[1, 6] += 0.2
+    *seen, R, t = poses(4)
+    straight = RgbRefiner(own, models, outputs=[0, 1]).refine(*seen, R, t, looks=1)
+    swapped = RgbRefiner(own, models, outputs=[1, 0]).refine(*seen, R, t, looks=1)
+    same = RgbRefiner(own, models, outputs=[0, 0]).refine(*seen, R, t, looks=1)
+    first = torch.tensor([True, True, False, False])  # of object 0
+    torch.testing.assert_close(straight.t[first], same.t[first])
+    assert (straight.t[~first] - same.t[~first]).norm(dim=1).min() > 1e-3
+    assert (swapped.t[first] - same.t[first]).norm(dim=1).min() > 1e-3
+
+
+def test_a_file_brings_it_back(tmp_path: Path, models: list) -> None:
+    made = network(2)
+    save_refiner(tmp_path / "a.safetensors", made, [7, 9])
+    back, ids = load_refiner(tmp_path / "a.safetensors")
+    assert ids == [7, 9]
+    assert back.config.size == CONFIG.size
+    *seen, R, t = poses(4)
+    outputs = [0, 1]
+    before = RgbRefiner(made, models, outputs=outputs).refine(*seen, R, t, looks=1)
+    after = RgbRefiner(back, models, outputs=outputs).refine(*seen, R, t, looks=1)
+    torch.testing.assert_close(after.t, before.t, atol=2e-3, rtol=0)  # half precision
+
+
+def test_what_is_no_refiner_is_said_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"no")
+    with pytest.raises(InputError, match="is not a refiner"):
+        load_refiner(path)
+    with pytest.raises(InputError, match="is not a refiner"):
+        load_refiner(tmp_path / "absent.safetensors")
