@@ -64,16 +64,18 @@ class ThreadJob(Job):
             value = getattr(spec, name)
             if value is not None:
                 common[name] = value
+        options = {key.replace("-", "_"): value for key, value in spec.options.items()}
+        if spec.kind in ("train", "adapt"):
+            common["check"] = not options.pop("no_check", False)
         if spec.kind == "train":
-            jobs.train(models or [], camera=spec.options.get("camera"), **common)
+            jobs.train(models or [], camera=options.get("camera"), **common)
         elif spec.kind == "adapt":
             assert spec.data is not None
             assert spec.from_run is not None
-            jobs.adapt(spec.data, models, spec.from_run, split=spec.split, **spec.options, **common)
+            jobs.adapt(spec.data, models, spec.from_run, split=spec.split, **options, **common)
         elif spec.kind == "optimize":
             assert spec.data is not None
             common.pop("resume")
-            options = {key.replace("-", "_"): value for key, value in spec.options.items()}
             frame, number = options.pop("frame"), options.pop("object")
             jobs.optimize(
                 spec.data, models, frame, number, from_run=spec.from_run, **options, **common

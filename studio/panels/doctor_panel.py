@@ -134,7 +134,7 @@ class DoctorPanel(QWidget):
         elif warned:
             text, state = f"Usable, {warned} warning{'s' * (warned > 1)}", "warn"
         else:
-            text, state = "Nothing wrong was found", "ok"
+            text, state = "Nothing wrong was found in what was checked", "ok"
         self.verdict.setText(text)
         clear(self.facts)
         for line, (name, value) in enumerate(facts(report)):
@@ -194,4 +194,5 @@ def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         about = f"{1000 * model['diameter_m']:.0f} mm, {model['color']}"
         symmetry = model["symmetry"]
         found.append((model["name"], f"{about}, {symmetry}" if symmetry else about))
+    found += [("Not checked", text) for text in report.get("unchecked", [])]
     return found

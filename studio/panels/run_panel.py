@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QWidget
 
 from self6d.config import Stage, preset_names
 from self6d.losses.terms import LISTED, TERMS
@@ -81,6 +81,11 @@ class RunPanel(QWidget):
         self.share = spin(1, 100, 100, " %")
         self.share.setToolTip("Share of those frames to use, spread evenly")
         self.share.editingFinished.connect(self._on_share)
+        self.no_check = QCheckBox("start whatever it finds")
+        self.no_check.setToolTip("A run looks its recording over first, and stops on errors")
+        self.no_check.clicked.connect(
+            lambda on: self._edit("no-check", on or None, "Change the doctor's say")
+        )
         top = QFormLayout()
         top.setHorizontalSpacing(12)
         top.setVerticalSpacing(8)
@@ -92,6 +97,7 @@ class RunPanel(QWidget):
             ("Steps", self.steps, ("train", "adapt")),
             ("Minutes", self.minutes, ("train", "adapt")), ("Seed", self.seed, ("train", "adapt")),
             ("Device", self.device, ("train", "adapt")),
+            ("Doctor", self.no_check, ("train", "adapt")),
         ):  # fmt: skip
             if kind in kinds:
                 top.addRow(label(caption, "muted"), widget)
@@ -159,13 +165,15 @@ class RunPanel(QWidget):
         }  # fmt: skip
         if self.kind == "adapt":
             start = self.option("from") or self._default_start()
-            share = self.option("share")
-            return JobSpec(data=project.recording_path, from_run=Path(start),
-                           split=self.option("split"),
-                           options={} if share is None else {"share": share}, **common)  # fmt: skip
+            options = {"share": self.option("share"), "no-check": self.option("no-check")}
+            return JobSpec(
+                data=project.recording_path, from_run=Path(start), split=self.option("split"),
+                options=_given(options), **common,
+            )  # fmt: skip
         chosen = self.option("camera", OF_RECORDING)
         camera = project.recording_path if chosen == OF_RECORDING else chosen or None
-        return JobSpec(options={} if camera is None else {"camera": camera}, **common)
+        options = {"camera": camera, "no-check": self.option("no-check")}
+        return JobSpec(options=_given(options), **common)
 
     def load(self, spec: JobSpec) -> str:
         """Take over the settings of another run, to change and run again.
@@ -181,6 +189,7 @@ class RunPanel(QWidget):
             self._edit(name, getattr(spec, name), "Duplicate run")
         self._edit("from", str(spec.from_run) if spec.from_run else None, "Duplicate run")
         self._edit("share", spec.options.get("share"), "Duplicate run")
+        self._edit("no-check", spec.options.get("no-check"), "Duplicate run")
         if self.kind == "train":
             camera = spec.options.get("camera")
             here = camera is not None and Path(camera) == self.project.recording_path
@@ -214,6 +223,7 @@ class RunPanel(QWidget):
         if self.device.findText(device) < 0:
             self.device.addItem(device)
         self.device.setCurrentText(device)
+        self.no_check.setChecked(bool(self.option("no-check")))
         self.share.setValue(max(round(100 * float(self.option("share") or 1)), 1))
         self._fill_cameras()
         self._fill_runs()
@@ -345,3 +355,7 @@ class RunPanel(QWidget):
         spec = self.spec()
         if spec is not None:
             copy_text(spec.shell())
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

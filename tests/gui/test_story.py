@@ -67,6 +67,10 @@ def test_from_the_sample_to_an_export_and_back(
         fill(panel.form.filter, key.split(".")[1])
         fill(panel.form.editor(key).box, text)
     assert panel.overrides()["adapt.batch"] == 2
+    assert ("--no-check" in panel.spec().arguments()) is False
+    panel.no_check.click()
+    assert "--no-check" in panel.spec().arguments()
+    panel.no_check.click()
 
     # run; curves grow
     click(panel.run_button)

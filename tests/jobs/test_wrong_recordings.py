@@ -11,7 +11,9 @@ from small_runs import SMALL, STAGE_2
 from variations import Way, camera_table, shots_of, write
 
 from self6d import jobs
+from self6d.datasets import open_dataset
 from self6d.errors import InputError
+from self6d.geometry import Pose
 from self6d.sample.sample import make_sample
 
 
@@ -66,3 +68,20 @@ def test_a_wrong_recording_stops_a_job_at_its_start(stage1, sample, tmp_path):
         jobs.adapt(tmp_path / "broken", None, stage1.path, tmp_path / "run", **start)
     run = jobs.adapt(tmp_path / "broken", None, stage1.path, tmp_path / "run", check=False, **start)
     assert run.status == "done"
+
+
+def test_holes_of_any_kind_give_the_same_pose(sample, tmp_path):
+    """A recording whose unknown depth is 65535, or 4095 << 4, ends where one of zeros does."""
+    shots, names = shots_of(sample), ["000001", "000002", "000003"]
+    (label, *_) = open_dataset(sample).split("eval").truth(0)
+    start = Pose(label.pose.R_m2c, label.pose.t_m2c + np.array([0.004, -0.003, 0.01]))
+    settings = {"steps": 4, "overrides": STAGE_2, "device": "cpu", "init": start}
+    ends = []
+    for hole in (0, 65535, 4095 << 4):
+        camera = {"camera.json": camera_table(shots)}
+        root = write(tmp_path / str(hole), shots, Way(names, names, camera, hole=hole))
+        found = jobs.optimize(root, shots.models, 1, label.object_id, **settings)
+        ends.append(np.array(found["t_m2c"]))
+    assert np.linalg.norm(ends[0] - start.t_m2c) > 1e-4  # it moved
+    for end in ends[1:]:
+        assert np.linalg.norm(end - ends[0]) < 0.0002
