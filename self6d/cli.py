@@ -35,7 +35,7 @@ def run(arguments: list[str] | None = None) -> int:
 
     file = start_logging(arguments)
     try:
-        code = app(args=arguments, standalone_mode=False, prog_name="self6d-studio")
+        code = app(args=arguments, standalone_mode=False, prog_name="self6d-studio", obj=arguments)
         return code if isinstance(code, int) else 0
     except BaseException as error:
         if os.environ.get("SELF6D_DEBUG") == "1":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -113,7 +114,10 @@ class JobConsole:
 
 @contextmanager
 def steering(console: JobConsole | None = None) -> Iterator[Control]:
-    """A control that Ctrl+C and SIGTERM turn into save-and-stop; a second Ctrl+C interrupts."""
+    """A control that Ctrl+C and SIGTERM turn into save-and-stop; a second Ctrl+C interrupts.
+
+    Of several processes the first obeys, and the others end when it says so.
+    """
     from self6d.runs.control import Control
 
     control = Control()
@@ -121,9 +125,20 @@ def steering(console: JobConsole | None = None) -> Iterator[Control]:
         yield control
         return
 
+    follows = os.environ.get("RANK", "0") != "0"
+    # torchrun sends on what the terminal has sent to all: the same Ctrl+C comes twice
+    twice_s = 2.0 if "WORLD_SIZE" in os.environ else 0.0
+    asked = 0.0
+
     def ask(number: int, frame: object) -> None:
-        if control.stopping and number == signal.SIGINT:
-            raise KeyboardInterrupt
+        nonlocal asked
+        if follows:
+            return
+        if control.stopping:
+            if number == signal.SIGINT and time.monotonic() - asked >= twice_s:
+                raise KeyboardInterrupt
+            return
+        asked = time.monotonic()
         control.stop()
         text = "saving and stopping after this step (Ctrl+C again to stop at once)"
         if console is not None:

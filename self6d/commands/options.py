@@ -30,6 +30,9 @@ Minutes = Annotated[
         help="End after so many minutes at the latest, the learning rate at zero by then.",
     ),
 ]  # fmt: skip
+Gpus = Annotated[
+    int, typer.Option("--gpus", min=1, help="GPUs of this machine to use, one process each.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
 TakeLock = Annotated[
     bool, typer.Option("--take-lock", help="Take over a lock whose owner is surely gone.")

@@ -10,6 +10,7 @@ import typer
 
 from self6d.commands import early
 from self6d.commands import options as opt
+from self6d.commands.processes import share_out
 from self6d.config import preset_names
 
 
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    ctx: typer.Context,
     models: opt.Models,
     out: opt.Out,
     preset: Annotated[
@@ -35,6 +37,7 @@ def train(
     minutes: opt.Minutes = None,
     seed: opt.Seed = 0,
     device: opt.Device = "auto",
+    gpus: opt.Gpus = 1,
     assignments: opt.Set = None,
     resume: opt.Resume = False,
     take_lock: opt.TakeLock = False,
@@ -46,10 +49,12 @@ def train(
         models=models, camera=camera, out=None if resume else out, preset=preset, stage=1,
         assignments=assignments,
     )  # fmt: skip
-    from self6d import jobs
     from self6d.console import JobConsole, steering
 
+    share_out(ctx, gpus, device)
     with JobConsole("training", quiet=quiet) as console, steering(console) as control:
+        from self6d import jobs  # seconds in which Ctrl+C is heard already
+
         run = jobs.train(
             models,
             out,
@@ -126,6 +131,7 @@ def train_refiner(
 
 
 def adapt(
+    ctx: typer.Context,
     data: opt.Data,
     from_run: Annotated[Path, typer.Option("--from", help="Run to start from.")],
     out: opt.Out,
@@ -143,6 +149,7 @@ def adapt(
     minutes: opt.Minutes = None,
     seed: opt.Seed = 0,
     device: opt.Device = "auto",
+    gpus: opt.Gpus = 1,
     assignments: opt.Set = None,
     resume: opt.Resume = False,
     take_lock: opt.TakeLock = False,
@@ -154,10 +161,12 @@ def adapt(
         data=data, models=models, runs=[from_run], out=None if resume else out, preset=preset,
         stage=2, assignments=assignments,
     )  # fmt: skip
-    from self6d import jobs
     from self6d.console import JobConsole, steering
 
+    share_out(ctx, gpus, device)
     with JobConsole("adapting", quiet=quiet) as console, steering(console) as control:
+        from self6d import jobs  # seconds in which Ctrl+C is heard already
+
         run = jobs.adapt(
             data,
             models,

@@ -7,6 +7,7 @@ import torch.distributed as dist
 from self6d.engine import distributed
 from self6d.engine.loop import run_task
 from self6d.engine.task import Task
+from self6d.errors import Self6DError
 from self6d.events import Listener
 from self6d.jobs.config import RunConfig
 from self6d.runs.control import Control
@@ -42,5 +43,17 @@ def run_ranks(
 
 
 def wait_for_all(world: distributed.World) -> None:
-    if world.size > 1:
+    """Until every process is here.
+
+    Raises:
+        Self6DError: one has ended.
+    """
+    if world.size == 1:
+        return
+    try:
         dist.barrier()
+    except RuntimeError as error:
+        raise Self6DError(
+            "another process of this run has ended, or cannot be reached",
+            remedy="Its own message says why.",
+        ) from error
