@@ -152,9 +152,7 @@ def image_folder(path: Path) -> str | None:
 
 def list_images(root: Path) -> tuple[list[str], list[str]]:
     """Colour and depth files below `root`, as relative paths in natural order."""
-    subs = {p.name.lower(): p.name for p in root.iterdir() if p.is_dir()}
-    rgb_dir = image_folder(root)
-    depth_dir = next((subs[n] for n in DEPTH_FOLDERS if n in subs), None)
+    rgb_dir, depth_dir = image_folder(root), depth_folder(root)
     flat = _names(root, RGB_SUFFIXES + DEPTH_SUFFIXES) if rgb_dir is None else []
     if rgb_dir is not None:
         rgb = [f"{rgb_dir}/{n}" for n in _names(root / rgb_dir, RGB_SUFFIXES)]
@@ -166,6 +164,26 @@ def list_images(root: Path) -> tuple[list[str], list[str]]:
     else:
         depth = [n for n in flat if _is_depth(n) and n.lower().endswith(DEPTH_SUFFIXES)]
     return rgb, depth
+
+
+def depth_folder(root: Path) -> str | None:
+    """Name of the sub-folder that holds depth: of several, the one aligned to colour."""
+    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    usual = [n for n in names if n.lower() in DEPTH_FOLDERS]
+    found = usual or [n for n in names if "depth" in n.lower()]
+    holding = [n for n in found if _names(root / n, DEPTH_SUFFIXES)]
+    if found and not holding:
+        note(
+            root / found[0],
+            f"holds no depth image of a kind that is read ({', '.join(DEPTH_SUFFIXES)}); "
+            "the recording is used without depth",
+        )
+    aligned = [n for n in holding if re.search(r"aligned|registered", n, re.IGNORECASE)]
+    chosen = next(iter(aligned or holding), None)
+    if chosen is not None and len(holding) > 1:
+        others = ", ".join(n for n in holding if n != chosen)
+        note(root / chosen, f"is used as depth, not {others}")
+    return chosen
 
 
 def _is_depth(name: str) -> bool:

@@ -130,12 +130,32 @@ def intrinsics_of(folder: Path) -> Intrinsics:
                 remedy='Add camera.json of the colour camera: {"fx": , "fy": , "cx": , "cy": , '
                 '"width": , "height": }.',
             )
+        other = _of_another_name(folder)
+        if other is not None:
+            return other
         raise InputError(
             "has no intrinsics file, so the camera is unknown",
             path=folder,
             remedy='Add camera.json: {"fx": , "fy": , "cx": , "cy": , "width": , "height": }.',
         )
     return read_intrinsics(file)
+
+
+def _of_another_name(folder: Path) -> Intrinsics | None:
+    """Intrinsics of the only small file of a folder that states some, such as 105322251564.yaml."""
+    found = []
+    files = [p for p in sorted(files_of(folder)) if p.stat().st_size < 100_000]
+    for file in files if len(files) <= 20 else ():
+        if _OF_DEPTH.search(file.stem) or re.search(r"extrinsic|scene_gt|split", file.stem):
+            continue
+        try:
+            found.append(read_intrinsics(file))
+        except InputError:
+            continue  # a file of another purpose
+    if len(found) != 1:
+        return None
+    note(found[0].source or folder, "holds the only intrinsics there are, which are used")
+    return found[0]
 
 
 def find_camera_file(folder: Path) -> Path | None:

@@ -138,19 +138,25 @@ def in_seconds(rgb: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarr
     the camera), that in which colour images follow one another as those of a camera do. None where
     they are no times at all: small whole numbers count images.
     """
-    together = np.concatenate((rgb, depth))
-    middle = float(np.median(together))
-    unit = next((u for u, s in _UNITS.items() if _SINCE < middle * s < _UNTIL), None)
-    if unit is None:
+    of_rgb, of_depth = _calendar_unit(rgb), _calendar_unit(depth)
+    if of_rgb is None or of_depth is None:
         steps = np.diff(np.sort(rgb))
         step = float(np.median(steps)) if steps.size else 0.0
-        whole = bool((together == np.round(together)).all())
+        whole = all(bool((times == np.round(times)).all()) for times in (rgb, depth))
         fits = [u for u, s in _UNITS.items() if _APART_S[0] <= step * s <= _APART_S[1]]
         if not fits or (whole and step < 1000):
             return None
-        unit = fits[0]
-    start = together.min()
-    return (rgb - start) * _UNITS[unit], (depth - start) * _UNITS[unit], unit
+        of_rgb = of_depth = fits[0]
+    if of_rgb == of_depth:
+        start = min(rgb.min(), depth.min())  # differences are small numbers, which are not rounded
+        return (rgb - start) * _UNITS[of_rgb], (depth - start) * _UNITS[of_rgb], of_rgb
+    return rgb * _UNITS[of_rgb], depth * _UNITS[of_depth], of_rgb
+
+
+def _calendar_unit(times: np.ndarray) -> str | None:
+    """The unit in which times lie in this century."""
+    middle = float(np.median(times))
+    return next((u for u, s in _UNITS.items() if _SINCE < middle * s < _UNTIL), None)
 
 
 def nearest_in_time(at: np.ndarray, other: np.ndarray, limit: float) -> list[int]:

@@ -106,6 +106,25 @@ def test_time_stamps(tmp_path: Path, shots: Shots, caplog, unit: str, start: int
     same(frames, shots)
 
 
+def test_time_stamps_of_two_units(tmp_path: Path, shots: Shots, caplog) -> None:
+    rgb = [f"{(START + i * 33_333_333) / 1e9:.6f}" for i in range(3)]
+    depth = [str(START + i * 33_333_333 + 4_711_003) for i in range(3)]
+    frames, _ = read(write(tmp_path, shots, plain(shots, rgb_names=rgb, depth_names=depth)), caplog)
+    same(frames, shots)
+
+
+def test_tum_lists_in_nanoseconds(tmp_path: Path, shots: Shots, caplog) -> None:
+    way = plain(shots, unit_mm=0.2)
+    for name, shift in (("rgb", 0), ("depth", 4_711_003)):
+        times = [START + i * 33_333_333 + shift for i in range(3)]
+        lines = [f"{t} {name}/{n}.png" for t, n in zip(times, NAMES, strict=True)]
+        way.camera[f"{name}.txt"] = "\n".join(lines)
+    way.camera["camera.json"] = way.camera["camera.json"].replace('"depth_scale": 1.0', '"z": 1.0')
+    frames, notes = read(write(tmp_path, shots, way), caplog)
+    same(frames, shots)
+    assert "time stamps read as ns" in notes
+
+
 def test_time_stamps_of_two_clocks(tmp_path: Path, shots: Shots) -> None:
     rgb = [str(START + i * 33_333_333) for i in range(3)]
     depth = [str(START + i * 33_333_333 + 5_000_000_000) for i in range(3)]

@@ -56,6 +56,14 @@ def test_colours_intrinsics_of_one_file(tmp_path, shots, caplog, order, inside) 
     same(frames, shots)
 
 
+def test_a_camera_file_of_another_name(tmp_path: Path, shots: Shots, caplog) -> None:
+    files = {"105322251564.yaml": realsense(shots, [0.0] * 5, "brown_conrady"),
+             "notes.json": '{"operator": "A"}'}  # fmt: skip
+    frames, notes = read(write(tmp_path, shots, plain(shots, camera=files)), caplog)
+    assert frames[0].camera.K_opencv[0, 0] == pytest.approx(shots.K[0, 0])
+    assert "the only intrinsics there are" in notes
+
+
 def test_depths_intrinsics_alone_are_refused(tmp_path: Path, shots: Shots) -> None:
     files = {"depth_intrinsics.json": json.dumps(other_camera(shots))}
     write(tmp_path, shots, plain(shots, camera=files))
@@ -308,6 +316,30 @@ def test_depth_of_another_view_is_refused(tmp_path: Path, shots: Shots) -> None:
 def test_enlarged_depth_says_what_it_takes(tmp_path: Path, shots: Shots, caplog) -> None:
     _, notes = read(write(tmp_path, shots, plain(shots, half_depth=True)), caplog)
     assert "only if it is registered" in notes
+
+
+def test_aligned_depth_is_preferred(tmp_path: Path, shots: Shots, caplog) -> None:
+    write(tmp_path, shots, plain(shots, depth_folder="aligned_depth_to_color"))
+    other = Shots(shots.rgb, shots.depth_mm + 300, shots.K, shots.models)
+    write(tmp_path, other, plain(shots))
+    frames, notes = read(tmp_path, caplog)
+    same(frames, shots)
+    assert "is used as depth, not depth" in notes
+
+
+@pytest.mark.parametrize("name", ["Depth_Maps", "raw_depth", "depthPNG"])
+def test_depth_folders_of_other_names(tmp_path: Path, shots: Shots, caplog, name: str) -> None:
+    frames, _ = read(write(tmp_path, shots, plain(shots, depth_folder=name)), caplog)
+    same(frames, shots)
+
+
+def test_depth_of_a_kind_that_is_not_read_is_said(tmp_path: Path, shots: Shots, caplog) -> None:
+    root = write(tmp_path, shots, plain(shots))
+    for path in (root / "depth").iterdir():
+        path.rename(path.with_suffix(".jpg"))
+    frames, notes = read(root, caplog)
+    assert frames[0].depth_m is None
+    assert "without depth" in notes
 
 
 def test_shifted_numbers_are_noticed(tmp_path: Path, shots: Shots, caplog) -> None:
