@@ -18,9 +18,9 @@ from self6d.runs.folder import RunFolder
 COMMANDS = [
     "train", "train-refiner", "adapt", "optimize", "demo", "evaluate", "predict", "export",
     "launch", "doctor", "sample", "synth", "synth preview", "experiment", "experiment fig3",
-    "experiment ablation", "experiment data-share", "experiment bounds", "bench", "bench render",
-    "bench train", "bench adapt", "bench optimize", "bench predict", "bench gui", "ctl",
-    "report-bug",
+    "experiment ablation", "experiment data-share", "experiment bounds", "experiment repeat",
+    "bench", "bench render", "bench train", "bench adapt", "bench optimize", "bench predict",
+    "bench gui", "ctl", "report-bug",
 ]  # fmt: skip
 
 

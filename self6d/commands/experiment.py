@@ -25,6 +25,10 @@ def register(app: typer.Typer) -> None:
     group.command("ablation")(ablation)
     group.command("data-share")(data_share)
     group.command("bounds")(bounds)
+    group.command(
+        "repeat",
+        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    )(repeat)
     app.add_typer(group, name="experiment")
 
 
@@ -107,6 +111,27 @@ def bounds(
         "bounds", data, models, from_run, out, preset=preset, steps=steps, seed=seed,
         device=device, overrides=assignments, quiet=quiet,
     )  # fmt: skip
+
+
+def repeat(
+    count: Annotated[int, typer.Argument(min=1, help="How many seeds.")],
+    out: Annotated[Path, typer.Argument(help="Folder of results; goes on where it stopped.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="COMMAND...",
+            help="Such as: demo --seed {seed} --out {out}; several with the word then between. "
+            "The last leaves its table at {out}/table.json.",
+        ),
+    ],
+) -> None:
+    """Any commands with several seeds: mean, deviation, range."""
+    from self6d.console import JobConsole, steering
+    from self6d.experiments.repeat import repeat as run_repeat
+
+    with JobConsole("repeat") as console, steering(console) as control:
+        text = run_repeat(count, words, out, listener=console, control=control)
+    typer.echo(text)
 
 
 def _run(
