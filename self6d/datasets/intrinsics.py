@@ -85,6 +85,7 @@ class Intrinsics:
                 return Camera.from_opencv(self.K, width, height)
             camera = Camera.from_opencv(self.K, self.width, self.height)
         except InputError as error:
+            self.check(width, height)  # may say more
             raise InputError(error.what, path=self.source, remedy=error.remedy) from None
         if not same_view((self.width, self.height), (width, height)):
             raise InputError(

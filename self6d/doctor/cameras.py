@@ -104,7 +104,8 @@ def _faults(stated: Intrinsics, height: int, width: int) -> list[_Fault]:
                 "intrinsics-size",
                 "error",
                 f"K is for images of about {w * ratio:.0f}x{h * ratio:.0f}, these are {w}x{h}",
-                f"Divide fx, fy, cx and cy by {ratio:.3g}.",
+                f"Divide fx, fy, cx and cy by {ratio:.3g}, or state beside K the width and height "
+                "of the images that it was made for.",
                 ratio,
             )
         )

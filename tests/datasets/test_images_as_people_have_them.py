@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from variations import NAMES, Shots, plain, read, same, sample_shots, write
 
 from self6d.datasets import open_dataset
@@ -47,6 +48,15 @@ def test_exif_orientation_is_followed(tmp_path, shots, caplog, orientation: int)
     path = tmp_path / "rgb" / f"{NAMES[0]}.jpg"
     viewer = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)  # turns as viewers do
     np.testing.assert_array_equal(read_rgb(path), viewer)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_exif_orientation_of_other_files(tmp_path: Path, shots: Shots, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = np.ascontiguousarray(np.rot90(shots.rgb[0]))
+    Image.fromarray(lying).save(tmp_path / f"a{suffix}", exif=exif, lossless=True)
+    np.testing.assert_array_equal(read_rgb(tmp_path / f"a{suffix}"), shots.rgb[0])
 
 
 def test_depth_on_its_side_names_exif(tmp_path: Path, shots: Shots) -> None:

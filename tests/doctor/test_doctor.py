@@ -231,6 +231,14 @@ def test_k_of_every_frame_is_looked_at(tmp_path: Path) -> None:
     assert finding.what.startswith("2 of 60 frames, such as 7: K is not in pixels")
 
 
+def test_an_impossible_k_is_named_as_such(tmp_path: Path) -> None:
+    root = world.folder(tmp_path)
+    K = [[0.962, 0, -0.5], [0, -1.2865, -0.5], [0, 0, -1]]
+    world.dump(root / "camera.json", {"K": K, "width": 64, "height": 48})
+    (finding,) = [f for f in doctor.examine(root).findings if f.severity == "error"]
+    assert "not in pixels but in parts of the image's size" in finding.what
+
+
 def test_a_broken_part_does_not_hide_the_rest(tmp_path: Path, without_symmetry) -> None:
     root = world.bop(tmp_path)
     world.bop_scene(root / "train_pbr" / "000000")
