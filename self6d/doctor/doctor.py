@@ -47,7 +47,7 @@ def examine(
         listener: receives `Progress`.
         samples: frames that are read whole; of all others only the file's ends are looked at.
         quick: what a job can afford before it starts: files of `QUICK_FILES` frames, a quarter of
-            the samples, and no search for symmetry.
+            the samples, no search for symmetry, and neither labels nor folders beside the frames.
 
     Returns:
         A report; faults that keep the recording from being opened are findings, not exceptions.
@@ -55,7 +55,7 @@ def examine(
     report = DoctorReport(Path(path))
     steps = _Steps(listener)
     with _noted(report):
-        dataset = _open(report)
+        dataset = _open(report, quick)
         loaded = _models(report, dataset, models)
         if not quick:
             for index, model in enumerate(loaded):
@@ -70,7 +70,8 @@ def examine(
             frames = doctor_frames.sample(report, dataset, samples, steps.at)
             examine_cameras(report, dataset, frames, steps.at, some)
             doctor_frames.examine_depth(report, dataset, frames, [m.diameter for m in loaded])
-            doctor_frames.examine_labels(report, dataset, {m.object_id for m in loaded})
+            if not quick:
+                doctor_frames.examine_labels(report, dataset, {m.object_id for m in loaded})
             report.unchecked += _unchecked(dataset, len(frames), loaded, some)
     report.sort()
     return report
@@ -107,17 +108,20 @@ def _unchecked(
         texts.append(f"files and K of {total - len(some)} of {total} frames")
     if read < total:
         texts.append(f"pixels of {total - read} of {total} frames (files seen at both ends only)")
-    if total > doctor_frames.LABELLED_FRAMES:
+    if some is None and total > doctor_frames.LABELLED_FRAMES:
         texts.append(f"labels of {total - doctor_frames.LABELLED_FRAMES} of {total} frames")
     if not models:
         texts.append("CAD models, and the depth scale against their size")
-    source = dataset.source(dataset.keys[0])
+    try:
+        source = dataset.source(dataset.keys[0])
+    except InputError:
+        return texts  # a finding of the first frame's
     if source.depth is not None:
         texts.append("whether depth is registered to colour and of the same instant")
     if source.intrinsics.distortion is None:
         texts.append("whether the lens distorts: no coefficients are stated")
     if some is not None:
-        texts.append("models' symmetries")
+        texts.append("labels, and models' symmetries")
     return texts
 
 
@@ -223,7 +227,7 @@ def _noted(report: DoctorReport) -> Iterator[None]:
         log.handlers, log.propagate = handlers, propagate
 
 
-def _open(report: DoctorReport) -> Recording | None:
+def _open(report: DoctorReport, quick: bool = False) -> Recording | None:
     try:
         dataset = open_dataset(report.path)
     except InputError as error:
@@ -232,7 +236,7 @@ def _open(report: DoctorReport) -> Recording | None:
     dataset.checked = False  # an impossible K is a finding
     report.kind, report.reason = dataset.kind, dataset.reason
     report.frames = len(dataset)
-    for name in dataset.split_names():
+    for name in dataset.splits_of_these_frames() if quick else dataset.split_names():
         try:
             report.splits[name] = len(dataset.split(name))
         except InputError as error:

@@ -14,6 +14,7 @@ import recordings as world
 
 from self6d import cli
 from self6d.datasets import open_dataset
+from self6d.datasets.bop import BopRecording
 from self6d.doctor import doctor
 from self6d.doctor.extents import check_scale, extents
 from self6d.errors import InputError
@@ -308,6 +309,16 @@ def test_quick_looks_at_less(tmp_path: Path) -> None:
     assert "pixels of 16 of 20 frames (files seen at both ends only)" in report.unchecked
     (root / "rgb" / "0007.png").write_bytes(b"")
     assert not doctor.examine(root, quick=True).ok
+
+
+def test_quick_reads_no_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(self, key):
+        raise AssertionError("a label was read")
+
+    monkeypatch.setattr(BopRecording, "_truth", read)
+    assert doctor.examine(world.bop(tmp_path), quick=True).ok
+    with pytest.raises(AssertionError, match="a label was read"):
+        doctor.examine(tmp_path)
 
 
 def test_cad_files_beside_the_images_are_used(tmp_path: Path, without_symmetry, caplog) -> None:
