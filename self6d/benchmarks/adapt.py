@@ -60,7 +60,7 @@ def bench_adapt(
     recording = open_dataset(data)
     chosen = some_frames(recording, default_split(recording, None, "adapt"))
     chosen = some_frames(chosen, None, min(1.0, frames / len(chosen)))
-    trained = load_network(before, models=models)
+    trained = load_network(before, models=models, unit=config.models.unit)
     task = SelfSupTask(
         trained.network,
         trained.models,

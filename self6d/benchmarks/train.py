@@ -48,7 +48,10 @@ def bench_train(
     for section, values in (overrides or {}).items():
         config[section] = {**config.get(section, {}), **values}
     task = SyntheticTask(
-        load_models(models if models is not None else resource("sample/models")),
+        load_models(
+            models if models is not None else resource("sample/models"),
+            config.get("models", {}).get("unit", "auto"),
+        ),
         None,
         from_dict(NetworkConfig, config.get("network", {})),
         from_dict(SynthesisConfig, config.get("synthesis", {})),

@@ -59,6 +59,7 @@ def render(
 
 def train(
     models: opt.OptionalModels = None,
+    unit: opt.Unit = None,
     preset: Annotated[str, typer.Option(help="Preset.")] = "tiny",
     device: opt.Device = "auto",
     steps: Annotated[int, typer.Option(min=1, help="Steps timed.")] = 20,
@@ -73,7 +74,7 @@ def train(
 
     given = listed(models) if models else None
     place = str(resolve_device(device))
-    changes = overrides(assignments or [])
+    changes = overrides(opt.with_unit(assignments, unit) or [])
     rows = bench_train(given, preset=preset, device=place, steps=steps, overrides=changes)
     _report(rows, json_path)
 
@@ -82,6 +83,7 @@ def adapt(
     data: opt.Data,
     from_run: From,
     models: opt.OptionalModels = None,
+    unit: opt.Unit = None,
     preset: Annotated[str, typer.Option(help="Preset of stage 2.")] = "self6d",
     batch: Annotated[
         int | None, typer.Option(min=1, help="Frames a step, instead of the preset's.")
@@ -103,7 +105,7 @@ def adapt(
         steps=steps,
         frames=frames,
         models=models,
-        overrides=assignments,
+        overrides=opt.with_unit(assignments, unit),
         device=device,
     )
     _report(rows, json_path)

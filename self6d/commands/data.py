@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
 def doctor(
     data: opt.Data,
     models: opt.OptionalModels = None,
+    unit: opt.Unit = None,
     fix: Annotated[
         Path | None, typer.Option("--fix", help="Write a corrected copy into this new folder.")
     ] = None,
@@ -36,7 +37,7 @@ def doctor(
     from self6d.doctor import doctor as doctoring
 
     with JobConsole("examining", quiet=quiet) as console:
-        report = doctoring.examine(data, _one(models), listener=console)
+        report = doctoring.examine(data, _one(models), unit=unit or "auto", listener=console)
     typer.echo(report.text())
     write_json(json_path, report.to_dict())
     if fix is None and not report.ok:
@@ -82,6 +83,7 @@ def sample(
 def synth_preview(
     models: opt.Models,
     out: Annotated[Path, typer.Option(help="PNG to write.")],
+    unit: opt.Unit = None,
     preset: Annotated[str, typer.Option(help="Preset of synthesis.")] = "standard",
     camera: Annotated[
         Path | None, typer.Option(help="Recording or camera file whose intrinsics to use.")
@@ -103,6 +105,6 @@ def synth_preview(
         images=images,
         seed=seed,
         device=device,
-        overrides=assignments,
+        overrides=opt.with_unit(assignments, unit),
     )
     typer.echo(f"done: {out}")

@@ -37,6 +37,7 @@ def fig3(
     from_run: From,
     out: Folder,
     models: opt.OptionalModels = None,
+    unit: opt.Unit = None,
     split: str | None = None,
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = 100,
     preset: Preset = "self6d",
@@ -49,7 +50,7 @@ def fig3(
     """Fig. 3: L_self and pose errors over 200 steps on single images."""
     _run(
         "fig3", data, models, from_run, out, split=split, images=images, preset=preset, steps=steps,
-        seed=seed, device=device, overrides=assignments, quiet=quiet,
+        seed=seed, device=device, overrides=opt.with_unit(assignments, unit), quiet=quiet,
     )  # fmt: skip
 
 
@@ -58,6 +59,7 @@ def ablation(
     from_run: From,
     out: Folder,
     models: opt.OptionalModels = None,
+    unit: opt.Unit = None,
     preset: Preset = "self6d",
     steps: opt.Steps = None,
     seed: opt.Seed = 0,
@@ -68,7 +70,7 @@ def ablation(
     """Table 1: stage 2 with each term of L_self switched off."""
     _run(
         "ablation", data, models, from_run, out, preset=preset, steps=steps, seed=seed,
-        device=device, overrides=assignments, quiet=quiet,
+        device=device, overrides=opt.with_unit(assignments, unit), quiet=quiet,
     )  # fmt: skip
 
 
@@ -77,6 +79,7 @@ def data_share(
     from_run: From,
     out: Folder,
     models: opt.OptionalModels = None,
+    unit: opt.Unit = None,
     shares: Annotated[
         list[float] | None, typer.Option("--share", help="Share of the frames; repeatable.")
     ] = None,
@@ -90,7 +93,7 @@ def data_share(
     """Fig. 4, right: recall against the share of unlabelled frames."""
     _run(
         "data-share", data, models, from_run, out, shares=shares, preset=preset, steps=steps,
-        seed=seed, device=device, overrides=assignments, quiet=quiet,
+        seed=seed, device=device, overrides=opt.with_unit(assignments, unit), quiet=quiet,
     )  # fmt: skip
 
 
@@ -99,6 +102,7 @@ def bounds(
     from_run: From,
     out: Folder,
     models: opt.OptionalModels = None,
+    unit: opt.Unit = None,
     preset: Preset = "self6d",
     steps: opt.Steps = None,
     seed: opt.Seed = 0,
@@ -109,7 +113,7 @@ def bounds(
     """Lower bound (stage 1), adapted, and upper bound (supervised on the same frames)."""
     _run(
         "bounds", data, models, from_run, out, preset=preset, steps=steps, seed=seed,
-        device=device, overrides=assignments, quiet=quiet,
+        device=device, overrides=opt.with_unit(assignments, unit), quiet=quiet,
     )  # fmt: skip
 
 

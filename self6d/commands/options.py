@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,23 @@ Models = Annotated[
 OptionalModels = Annotated[
     list[Path] | None,
     typer.Option("--models", help="CAD files or a folder of them (default: the run's own copy)."),
+]
+
+
+class MeshUnit(StrEnum):
+    """What `--unit` takes."""
+
+    m = "m"
+    cm = "cm"
+    mm = "mm"
+    inch = "inch"
+
+
+Unit = Annotated[
+    MeshUnit | None,
+    typer.Option(
+        "--unit", help="Unit of the CAD files (default: as stated, else guessed, with a note)."
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Run folder to make; never overwritten.")]
 Set = Annotated[
@@ -54,3 +72,8 @@ Refiner = Annotated[
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")]
+
+
+def with_unit(assignments: list[str] | None, unit: MeshUnit | None) -> list[str] | None:
+    """`--set` with what `--unit` means: models.unit."""
+    return assignments if unit is None else [*(assignments or []), f"models.unit={unit}"]

@@ -26,6 +26,7 @@ def train(
     ctx: typer.Context,
     models: opt.Models,
     out: opt.Out,
+    unit: opt.Unit = None,
     preset: Annotated[
         str, typer.Option(help=f"{', '.join(preset_names(1))}, or a .toml file.")
     ] = "standard",
@@ -64,7 +65,7 @@ def train(
             minutes=minutes,
             seed=seed,
             device=device,
-            overrides=assignments,
+            overrides=opt.with_unit(assignments, unit),
             resume=resume,
             take_lock=take_lock,
             check=check,
@@ -80,6 +81,7 @@ def train_refiner(
         list[Path] | None,
         typer.Option("--models", help="CAD files or a folder of them (default: generated shapes)."),
     ] = None,
+    unit: opt.Unit = None,
     start: Annotated[
         Path | None, typer.Option("--from", help="Refiner to go on from: run folder or file.")
     ] = None,
@@ -121,7 +123,7 @@ def train_refiner(
             minutes=minutes,
             seed=seed,
             device=device,
-            overrides=assignments,
+            overrides=opt.with_unit(assignments, unit),
             resume=resume,
             take_lock=take_lock,
             listener=console,
@@ -136,6 +138,7 @@ def adapt(
     from_run: Annotated[Path, typer.Option("--from", help="Run to start from.")],
     out: opt.Out,
     models: opt.OptionalModels = None,
+    unit: opt.Unit = None,
     preset: Annotated[
         str, typer.Option(help=f"{', '.join(preset_names(2))}, or a .toml file.")
     ] = "self6d",
@@ -179,7 +182,7 @@ def adapt(
             minutes=minutes,
             seed=seed,
             device=device,
-            overrides=assignments,
+            overrides=opt.with_unit(assignments, unit),
             resume=resume,
             take_lock=take_lock,
             check=check,
@@ -194,6 +197,7 @@ def optimize(
     frame: Annotated[int, typer.Option(min=0, help="Image number (BOP) or index in the folder.")],
     object_id: Annotated[int, typer.Option("--object", help="Object number.")],
     models: opt.OptionalModels = None,
+    unit: opt.Unit = None,
     scene: Annotated[int | None, typer.Option(help="Scene number, if there are several.")] = None,
     from_run: Annotated[
         Path | None, typer.Option("--from", help="Run whose network gives start pose and mask.")
@@ -234,7 +238,7 @@ def optimize(
             steps=steps,
             seed=seed,
             device=device,
-            overrides=assignments,
+            overrides=opt.with_unit(assignments, unit),
             listener=console,
             control=control,
         )

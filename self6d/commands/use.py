@@ -22,6 +22,7 @@ def evaluate(
     data: opt.Data,
     runs: Annotated[list[Path], typer.Argument(help="Runs to compare, such as before and after.")],
     models: opt.OptionalModels = None,
+    unit: opt.Unit = None,
     split: Annotated[
         str | None, typer.Option(help="Named split of the recording (default: eval, else all).")
     ] = None,
@@ -65,6 +66,7 @@ def evaluate(
             bop=bop,
             min_visible=min_visible,
             views=views,
+            unit=unit or "auto",
             device=device,
             json_path=json_path,
             csv_path=csv_path,

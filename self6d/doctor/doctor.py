@@ -34,6 +34,7 @@ def examine(
     path: str | Path,
     models: str | Path | Sequence[ObjectModel] | None = None,
     *,
+    unit: str = "auto",
     listener: Listener | None = None,
     samples: int = 16,
     quick: bool = False,
@@ -44,6 +45,7 @@ def examine(
         path: of the recording.
         models: folder or file of the CAD models, or what was read from them; those that came with
             the recording by default.
+        unit: of the CAD files, see `load_models`.
         listener: receives `Progress`.
         samples: frames that are read whole; of all others only the file's ends are looked at.
         quick: what a job can afford before it starts: files of `QUICK_FILES` frames, a quarter of
@@ -55,8 +57,9 @@ def examine(
     report = DoctorReport(Path(path))
     steps = _Steps(listener)
     with _noted(report):
-        dataset = _open(report, quick)
-        loaded = _models(report, dataset, models)
+            doctor_frames.examine_depth(report, dataset, frames, loaded, labels=not quick)
+            if not quick:
+                doctor_frames.examine_labels(report, dataset, {m.object_id for m in loaded})
         if not quick:
             for index, model in enumerate(loaded):
                 steps.at(index, len(loaded), "models")
@@ -69,7 +72,7 @@ def examine(
             doctor_frames.examine_files(report, dataset, steps.at, some)
             frames = doctor_frames.sample(report, dataset, samples, steps.at)
             examine_cameras(report, dataset, frames, steps.at, some)
-            doctor_frames.examine_depth(report, dataset, frames, [m.diameter for m in loaded])
+            doctor_frames.examine_depth(report, dataset, frames, loaded, labels=not quick)
             if not quick:
                 doctor_frames.examine_labels(report, dataset, {m.object_id for m in loaded})
             report.unchecked += _unchecked(dataset, len(frames), loaded, some)
@@ -81,6 +84,7 @@ def _models(
     report: DoctorReport,
     dataset: Recording | None,
     models: str | Path | Sequence[ObjectModel] | None,
+    unit: str,
 ) -> list[ObjectModel]:
     if models is not None and not isinstance(models, str | Path):
         return list(models)
@@ -88,7 +92,7 @@ def _models(
     report.models_path = models_path
     if models_path is not None:
         try:
-            return load_models(models_path)
+            return load_models(models_path, unit)
         except InputError as error:
             report.findings.append(_of_error("model", error))
     elif dataset is not None:

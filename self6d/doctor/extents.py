@@ -1,4 +1,4 @@
-"""Is the depth scale right? Sizes of things standing free in the depth images against CAD sizes.
+"""Is the depth scale right, is the CAD's unit? Sizes of things standing free against CAD sizes.
 
 Label-free: every tolerance is relative to the depth, so a wrong scale changes only the sizes, all
 by one factor. A factor is believed when many frames show something of the CAD models' size at
@@ -7,7 +7,7 @@ that factor, and next to none at the stated scale.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -33,16 +33,24 @@ class ScaleCheck:
         share: of the frames, that show something of a CAD model's size at the stated scale.
         best_share: the same at `metres_per_unit`.
         frames: how many frames had anything standing free.
+        mesh_unit, mesh_share: the CAD's unit that explains the sizes as well at the stated scale,
+            and the share then; "" and 0 if none does.
     """
 
     metres_per_unit: float
     share: float
     best_share: float
     frames: int
+    mesh_unit: str = ""
+    mesh_share: float = 0.0
 
 
 def check_scale(
-    frames: Sequence[Frame], diameters_m: Sequence[float], stated: float, seed: int = 0
+    frames: Sequence[Frame],
+    diameters_m: Sequence[float],
+    stated: float,
+    seed: int = 0,
+    mesh_units: Mapping[str, float] | None = None,
 ) -> ScaleCheck:
     """Compare the extent of free-standing things with the diameters of the CAD models.
 
@@ -53,6 +61,7 @@ def check_scale(
         diameters_m: of the models, metres.
         stated: metres per depth unit the frames were read with.
         seed: of the plane search.
+        mesh_units: other units the CAD may be in, each with the factor on `diameters_m`.
     """
     rng = np.random.default_rng(seed)
     sizes = [extents(f, rng) for f in frames]
@@ -68,9 +77,16 @@ def check_scale(
     now = share(1.0)
     others = {unit: share(unit / stated) for unit in UNITS if not 0.4 < unit / stated < 2.5}
     best = max(others, key=lambda unit: others[unit], default=stated)
-    if others.get(best, 0.0) >= 0.6 and now <= 0.35 and others[best] - now >= 0.35:
-        return ScaleCheck(best, now, others[best], len(sizes))
-    return ScaleCheck(stated, now, now, len(sizes))
+
+    def better(other: float) -> bool:
+        return other >= 0.6 and now <= 0.35 and other - now >= 0.35
+
+    meshes = {u: share(1 / f) for u, f in (mesh_units or {}).items() if not 0.4 < f < 2.5}
+    unit = max(meshes, key=lambda u: meshes[u], default="")
+    unit, mesh_share = (unit, meshes[unit]) if unit and better(meshes[unit]) else ("", 0.0)
+    if better(others.get(best, 0.0)):
+        return ScaleCheck(best, now, others[best], len(sizes), unit, mesh_share)
+    return ScaleCheck(stated, now, now, len(sizes), unit, mesh_share)
 
 
 def extents(frame: Frame, rng: np.random.Generator) -> np.ndarray:

@@ -13,11 +13,12 @@ from self6d.datasets.base import FrameKey
 from self6d.datasets.depth_scale import from_values
 from self6d.datasets.images import complete, to_metres
 from self6d.datasets.recording import Recording
-from self6d.doctor.extents import UNITS, check_scale
+from self6d.doctor.extents import check_scale
 from self6d.doctor.report import DoctorReport, Finding
+from self6d.doctor.scales import add_scale, weigh_scale
 from self6d.errors import InputError
 from self6d.files import is_lfs_stub
-from self6d.scene import Frame
+from self6d.scene import Frame, ObjectModel
 
 At = Callable[[int, int, str], None]
 
@@ -137,9 +138,15 @@ def sample(report: DoctorReport, dataset: Recording, count: int, at: At) -> list
 
 
 def examine_depth(
-    report: DoctorReport, dataset: Recording, frames: Sequence[Frame], diameters_m: Sequence[float]
+    report: DoctorReport,
+    dataset: Recording,
+    frames: Sequence[Frame],
+    models: Sequence[ObjectModel],
+    *,
+    labels: bool = True,
 ) -> None:
     """Valid share, range, quantisation, and the scale against the CAD models' size."""
+    diameters_m = [model.diameter for model in models]
     with_depth = [f for f in frames if f.depth_m is not None]
     if not with_depth:
         return
@@ -156,7 +163,7 @@ def examine_depth(
             )
         else:
             unit = check_scale(with_depth, diameters_m, unit).metres_per_unit
-            _add_scale(report, path, stated, unit, "as it stands, nothing lies within 100 m")
+            add_scale(report, path, stated, unit, "as it stands, nothing lies within 100 m")
         return
     near, middle, far = (float(v) for v in np.percentile(together, (1, 50, 99)))
     report.depth = {
@@ -182,7 +189,7 @@ def examine_depth(
                 "Record 16-bit depth; this looks like 8-bit depth stretched.",
             )
         )
-    _scale(report, stated, with_depth, diameters_m, middle, path)
+    weigh_scale(report, dataset, stated, with_depth, models, middle, path, labels=labels)
 
 
 def _reread(dataset: Recording, frames: Sequence[Frame]) -> tuple[float | None, list[Frame]]:
@@ -194,55 +201,6 @@ def _reread(dataset: Recording, frames: Sequence[Frame]) -> tuple[float | None, 
     unit = from_values(raw, dataset.root)
     depths = (to_metres(r, unit, dataset.root) for r in raw)
     return unit, [replace(f, depth_m=d) for f, d in zip(frames, depths, strict=True)]
-
-
-def _scale(
-    report: DoctorReport,
-    stated: float,
-    frames: Sequence[Frame],
-    diameters_m: Sequence[float],
-    middle: float,
-    path: str,
-) -> None:
-    if diameters_m:
-        check = check_scale(frames, diameters_m, stated)
-        if check.metres_per_unit != stated:
-            why = (
-                f"{100 * check.best_share:.0f} % of the frames then show things of the CAD models' "
-                f"size, {100 * check.share:.0f} % as it stands"
-            )
-            _add_scale(report, path, stated, check.metres_per_unit, why)
-            return
-    if not 0.1 < middle < 10:
-        report.findings.append(
-            Finding(
-                "depth-scale",
-                "warning",
-                f"median depth is {middle:.3g} m, implausible for a depth camera",
-                path,
-                "Correct depth_scale in the camera file; with --models the doctor can tell it.",
-            )
-        )
-
-
-def _add_scale(report: DoctorReport, path: str, stated: float, unit: float, why: str) -> None:
-    report.findings.append(
-        Finding(
-            "depth-scale",
-            "error",
-            f"depth is read as {_unit(stated)} but looks like {_unit(unit)}: {why}",
-            path,
-            "Correct depth_scale in the camera file.",
-            {"depth_factor": unit / stated},
-        )
-    )
-
-
-def _unit(metres_per_unit: float) -> str:
-    for unit, name in UNITS.items():
-        if abs(metres_per_unit / unit - 1) < 1e-6:
-            return name
-    return f"{1000 * metres_per_unit:g} mm"
 
 
 def examine_labels(report: DoctorReport, dataset: Recording, object_ids: set[int]) -> None:

@@ -40,7 +40,8 @@ def run(setting: Setting, split: str | None = None, images: int = 100) -> str:
     dataset = open_dataset(setting.data)
     frames = some_frames(dataset, default_split(dataset, split, "eval"))
     frames = some_frames(frames, None, min(1.0, images / len(frames)))
-    trained = load_network(setting.from_run, device=device, models=setting.models)
+    unit = config.models.unit
+    trained = load_network(setting.from_run, device=device, models=setting.models, unit=unit)
     objective = SelfSupervision(config.loss, device)
     packed = pack_models(trained.models, device)
     files = [f"images/{key.scene_id:06d}_{key.image_id:06d}.json" for key in frames.keys]

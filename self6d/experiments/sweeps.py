@@ -116,7 +116,7 @@ def _upper_bound(setting: Setting, name: str) -> Path:
         found = reopen_run(out, "upper_bound", None)
         if found is None:
             config = later_config(RunFolder.open(setting.from_run), setting.preset, changes)
-            start = load_network(setting.from_run, models=setting.models)
+            start = load_network(setting.from_run, models=setting.models, unit=config.models.unit)
             asked = asked_for(
                 setting.preset, setting.overrides, setting.models, setting.steps, setting.device
             )
@@ -158,11 +158,13 @@ def _run(setting: Setting, name: str, make: Callable[[Path], RunFolder]) -> Path
 
 def _report(setting: Setting, runs: Sequence[tuple[str, Path]], *, latest: bool = False) -> Report:
     setting.check_stop()
+    unit = overrides(setting.overrides or []).get("models", {}).get("unit", "auto")
     report = jobs.evaluate(
         setting.data,
         setting.models,
         [path for _, path in runs],
         latest=latest,
+        unit=unit,
         device=setting.device,
         listener=setting.listener,
     )

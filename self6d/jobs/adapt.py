@@ -92,7 +92,7 @@ def adapt(
                 config, preset, changes, listener,
                 used=stage.self_weight > 0 or (stage.pseudo and stage.pseudo_colour),
             )  # fmt: skip
-            start = load_network(before, models=models)
+            start = load_network(before, models=models, unit=config.models.unit)
             if check:
                 check_recording(data, start.models, listener)
             provenance = Provenance(

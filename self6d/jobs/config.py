@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from self6d.config import Stage, from_dict, load_preset, merge, overrides
+from self6d.config_fields import Checked
 from self6d.engine.loop import LoopConfig
 from self6d.engine.schedule import TrainConfig
 from self6d.losses.objective import LossConfig
@@ -18,9 +19,20 @@ from self6d.synthesis import SynthesisConfig
 
 
 @dataclass
+class ModelsConfig(Checked, section="models"):
+    """How CAD files are read."""
+
+    unit: Literal["auto", "m", "cm", "mm", "inch"] = "auto"
+    """Unit that the CAD files were modelled in; "auto" takes what models_info.json states, else
+    what gives a plausible size, and says so. A run's own copy is in millimetres."""
+
+
+@dataclass
 class RunConfig:
     """Everything that a run can be told."""
 
+    models: ModelsConfig = field(default_factory=ModelsConfig)
+    """The CAD files."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """The pose network."""
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)

@@ -43,6 +43,7 @@ def evaluate(
     bop: bool = False,
     min_visible: float = 0.1,
     views: int | None = None,
+    unit: str = "auto",
     json_path: Path | None = None,
     csv_path: Path | None = None,
     latex_path: Path | None = None,
@@ -62,6 +63,7 @@ def evaluate(
         bop: also VSD, MSSD, MSPD and average recalls.
         min_visible: instances less visible than this share are no targets.
         views: boxes looked at per detection, see `NetworkConfig.views`; None: each run's own.
+        unit: of the CAD files in `models`, see `load_models`.
         json_path, csv_path, latex_path, html_path: also write the table there; all but the page
             anew after each run.
         bop_path: folder for BOP results files, one a run.
@@ -84,7 +86,9 @@ def evaluate(
     report = Report(())
     for path in runs:
         newest = RunFolder.open(path).latest_checkpoint() if latest else None
-        trained = load_network(path, device=device, checkpoint=newest, models=models, views=views)
+        trained = load_network(
+            path, device=device, checkpoint=newest, models=models, unit=unit, views=views
+        )
         for kind in ("none", *refine):
             improve, left_out = pose_refiner(
                 kind, trained, path, device, refiner=refiner, listener=listener

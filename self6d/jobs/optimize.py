@@ -94,13 +94,14 @@ def optimize(
     known = [t for t in recording.truth(index) if t.object_id == object_id]
     objective = SelfSupervision(config.loss, device)
     seen = (pixels, objective, config.optimize, device)
+    unit = config.models.unit
     if from_run is not None:
-        model, parts = _from_network(from_run, models, object_id, *seen)
+        model, parts = _from_network(from_run, models, unit, object_id, *seen)
     else:
         assert init is not None
         pose = init if isinstance(init, Pose) else read_pose(init, object_id)
         source = models if models is not None else recording.models_path
-        model, parts = _from_pose(pose, source, object_id, seed, *seen)
+        model, parts = _from_pose(pose, source, unit, object_id, seed, *seen)
     target, packed, position, R, t, given = parts
     truth = _nearest(known, t)
     task = ImageTask(
@@ -170,13 +171,14 @@ Parts = tuple[Target, PackedModels, int, Tensor, Tensor, tuple[Tensor, Tensor]]
 def _from_network(
     from_run: str | Path,
     models: Paths | None,
+    unit: str,
     object_id: int,
     frame: Frame,
     objective: SelfSupervision,
     config: Any,
     device: torch.device,
 ) -> tuple[ObjectModel, Parts]:
-    trained = load_network(from_run, device=device, models=models)
+    trained = load_network(from_run, device=device, models=models, unit=unit)
     ids = [model.object_id for model in trained.models]
     if object_id not in ids:
         raise InputError(
@@ -207,6 +209,7 @@ def _from_network(
 def _from_pose(
     pose: Pose,
     models: Paths | None,
+    unit: str,
     object_id: int,
     seed: int,
     frame: Frame,
@@ -216,7 +219,7 @@ def _from_pose(
 ) -> tuple[ObjectModel, Parts]:
     if models is None:
         raise InputError("the recording brings no CAD models", remedy="Name them with --models.")
-    given = load_models(listed(models))
+    given = load_models(listed(models), unit)
     chosen = [model for model in given if model.object_id == object_id]
     if not chosen and len(given) == 1:  # one CAD file is meant, whatever its number
         chosen = given

@@ -60,10 +60,9 @@ def synthetic_sheet(
     """
     from self6d.synthesis import SceneMaker, gallery, scaled_camera
 
-    objects = load_given_models(models)
-    config, _ = with_recorded_ranges(
-        build_config(preset, overrides, stage=1).synthesis, camera, objects
-    )
+    asked = build_config(preset, overrides, stage=1)
+    objects = load_given_models(models, asked.models.unit)
+    config, _ = with_recorded_ranges(asked.synthesis, camera, objects)
     view = scaled_camera(resolve_camera(camera), config.height)
     maker = SceneMaker(objects, view, config, resolve_device(device))
     return gallery(maker.make(images, seed, 0), columns=columns, images=images)

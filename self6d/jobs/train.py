@@ -84,7 +84,7 @@ def train(
         if found is None:
             config = build_config(preset, changes, stage=1)
             view = resolve_camera(camera)
-            objects = load_given_models(models)
+            objects = load_given_models(models, config.models.unit)
             if check and isinstance(camera, str | Path) and Path(camera).is_dir():
                 check_recording(camera, objects, listener)
             config.synthesis, ranges = with_recorded_ranges(config.synthesis, camera, objects)

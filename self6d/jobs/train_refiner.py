@@ -75,7 +75,7 @@ def train_refiner(
         found = reopen_run(out, KIND, changes, asked) if resume else None
         if found is None:
             config = build_config(preset, changes, stage="refiner")
-            objects = [] if models is None else load_given_models(models)
+            objects = [] if models is None else load_given_models(models, config.models.unit)
             if not objects and not config.refiner.generated:
                 raise InputError(
                     "no object models", remedy="Give CAD models, or set refiner.generated."

@@ -43,6 +43,7 @@ def load_network(
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
     models: Paths | None = None,
+    unit: str = "auto",
     views: int | None = None,
 ) -> TrainedNetwork:
     """The network of a run, in evaluation mode.
@@ -50,6 +51,7 @@ def load_network(
     Args:
         checkpoint: which one; the best, else the newest.
         models: CAD files to use instead of the run's copy; must have the same object numbers.
+        unit: of those files, see `load_models`.
         views: boxes looked at per detection, see `NetworkConfig.views`; None: as configured.
 
     Raises:
@@ -66,7 +68,7 @@ def load_network(
         raise CheckpointError(
             "checkpoint holds no network", path=run.path, remedy="Name a train or adapt run."
         )
-    given = run_models(run) if models is None else load_models(listed(models))
+    given = run_models(run) if models is None else load_models(listed(models), unit)
     by_id = {model.object_id: model for model in given}
     with checkpoint_fits(run.path):
         missing = [i for i in tree["object_ids"] if i not in by_id]
@@ -113,13 +115,13 @@ def run_camera(run: RunFolder) -> Camera | None:
         return stored_camera(stored["K"], stored["image_size"])
 
 
-def load_given_models(models: Paths) -> list[ObjectModel]:
+def load_given_models(models: Paths, unit: str = "auto") -> list[ObjectModel]:
     """CAD models as the user names them: files, or one folder.
 
     Raises:
         InputError: none there, or one cannot be read.
     """
-    return load_models(listed(models))
+    return load_models(listed(models), unit)
 
 
 def listed(models: Paths) -> str | Path | list[str | Path]:

@@ -61,6 +61,7 @@ class ObjectModel:
         texture: (Th, Tw, 3) uint8 sRGB, first row on top; None without texture.
         has_color: False where the file had neither colours nor texture (colour terms are no use).
         source: the file it came from.
+        guessed_unit: the unit its file was taken to be in, where nothing stated one; else None.
     """
 
     object_id: int
@@ -74,6 +75,7 @@ class ObjectModel:
     texture: np.ndarray | None = None
     has_color: bool = True
     source: Path | None = None
+    guessed_unit: str | None = None
 
     def __post_init__(self) -> None:
         if self.vertices.ndim != 2 or self.vertices.shape[1] != 3 or len(self.vertices) < 3:

@@ -19,7 +19,7 @@ from self6d.scene.appearance import Surface, joined, picture_of, surface_of
 from self6d.scene.known import known_id, linemod_name
 from self6d.scene.mesh import ObjectModel
 from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
-from self6d.scene.units import diameter, metres_per_unit
+from self6d.scene.units import diameter, metres_per_unit, metres_per_units
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")  # most likely textured first
 _BOP_NAME = re.compile(r"(?:.*[-_])?obj_(\d+)$")
@@ -40,7 +40,7 @@ def load_mesh(
         path: PLY, OBJ, GLB, glTF, STL or OFF.
         object_id: BOP object number, the class label.
         unit: unit of the file, "m", "cm", "mm" or "inch"; "auto" decides from `info`'s diameter,
-            else from what gives an object between 1 cm and 2 m, and notes a doubtful choice.
+            else from what is plausible, and notes a doubtful choice; see `metres_per_units`.
         name: name shown to people; the file's stem by default.
         info: what a models_info file states about it (diameter, symmetries).
 
@@ -54,8 +54,23 @@ def load_mesh(
     surface = _clean(_read(path), path)
     size = diameter(surface.vertices)
     declared = None if info is None else info.diameter_mm
-    scale = metres_per_unit(size, unit, path, declared_mm=declared)
+    scale, guessed = metres_per_unit(size, unit, path, declared_mm=declared)
+    return _model(path, surface, size, scale, guessed, object_id, name, info)
+
+
+def _model(
+    path: Path,
+    surface: Surface,
+    size: float,
+    scale: float,
+    guessed: str | None,
+    object_id: int,
+    name: str | None,
+    info: ModelInfo | None,
+) -> ObjectModel:
+    """Args: size: diameter, file's unit. scale: metres per unit, `guessed` if it names one."""
     size *= scale
+    declared = None if info is None else info.diameter_mm
     if declared is not None and abs(declared / 1000 / size - 1) < 0.1:
         size = declared / 1000  # the published diameter is what published thresholds use
     model = ObjectModel(
@@ -69,6 +84,7 @@ def load_mesh(
         texture=surface.texture,
         has_color=surface.has_color,
         source=path,
+        guessed_unit=guessed,
         **({} if info is None else {"symmetry": info.symmetry}),
     )
     if not model.has_color:
@@ -82,6 +98,9 @@ def load_models(source: str | Path | Sequence[str | Path], unit: str = "auto") -
     A BOP folder (obj_000001.ply beside models_info.json or .yml) gives ids, diameters and
     symmetries; the original YCB-Video and LineMOD folders give those sets' numbers; in any other
     folder ids count from 1 in the order of the file names.
+
+    Args:
+        unit: of the files, see `load_mesh`; where it is guessed, together for all of them.
 
     Raises:
         InputError: no mesh there, or one that cannot be read.
@@ -104,26 +123,39 @@ def load_models(source: str | Path | Sequence[str | Path], unit: str = "auto") -
             remedy=f"Name a folder or files ({', '.join(s[1:] for s in MESH_SUFFIXES)}).",
         )
     infos = {folder: read_models_info(folder) for folder in {f.parent for f in files}}
-    models = []
+    read = []
     for object_id, file in _numbered(files):
         info = infos[file.parent].get(object_id) or read_distance(file.parent)
         name = _name(file)
         if info is not None:
             name = info.name or linemod_name(object_id, info.diameter_mm) or name
-        models.append(load_mesh(file, object_id, unit, name=name, info=info))
-    return models
+        surface = _clean(_read(file), file)
+        read.append((file, surface, diameter(surface.vertices), object_id, name, info))
+    stated = [
+        (f, size, None if info is None else info.diameter_mm) for f, _, size, _, _, info in read
+    ]
+    units = metres_per_units(stated, unit)
+    return [
+        _model(file, surface, size, scale, guessed, object_id, name, info)
+        for (file, surface, size, object_id, name, info), (scale, guessed) in zip(read, units)
+    ]
 
 
 def _mesh_files(root: Path) -> list[Path]:
     """Meshes of a folder, one a stem; else one of each sub-folder (YCB: NAME/textured.obj)."""
-    found = _one_per_stem(p for p in sorted(root.iterdir()) if p.suffix.lower() in MESH_SUFFIXES)
+    found = _one_per_stem(sorted(p for p in root.iterdir() if is_mesh(p)))
     if found:
         return found
     for folder in sorted(p for p in root.iterdir() if p.is_dir()):
-        inside = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in MESH_SUFFIXES]
+        inside = sorted(p for p in folder.iterdir() if is_mesh(p))
         inside.sort(key=lambda p: (not p.stem.startswith("textured"), p.stem == "OLDmesh", p.name))
         found += inside[:1]
     return found
+
+
+def is_mesh(path: Path) -> bool:
+    """Whether a file's name says CAD; ._name is what macOS keeps beside a file, no mesh."""
+    return path.suffix.lower() in MESH_SUFFIXES and not path.name.startswith("._")
 
 
 def _one_per_stem(files: Iterable[Path]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,13 @@ from self6d.files import note
 
 METRES_PER_UNIT = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254}
 PLAUSIBLE_M = (0.01, 2.0)  # objects a hand or a table can hold
+_USUAL_M = 0.15
+_UNUSUAL = {  # factors of e in size that speak against a unit, by what programs write
+    "stl": {"mm": 0.0, "m": 0.0, "inch": 1.0, "cm": 1.2},
+    "other": {"mm": 0.0, "m": 0.0, "cm": 1.2, "inch": 2.3},
+    "gltf": {"mm": 0.0, "m": 0.0, "cm": 1.2, "inch": 2.3},
+}
+_CLEAR = 1.5
 
 
 def diameter(points: np.ndarray) -> float:
@@ -51,14 +59,34 @@ def _hull(points: np.ndarray) -> np.ndarray:
 
 def metres_per_unit(
     size: float, unit: str, path: Path, *, declared_mm: float | None = None
-) -> float:
-    """Metres per unit of a mesh file.
+) -> tuple[float, str | None]:
+    """Metres per unit of a mesh file by itself, see `metres_per_units`.
 
     Args:
         size: diameter in the file's unit.
-        unit: "auto", "m", "cm", "mm" or "inch".
-        path: the mesh file, for messages and for its format (glTF is in metres by definition).
         declared_mm: the diameter a models_info file beside it states, millimetres.
+
+    Returns:
+        metres per unit, and the unit where it was guessed, else None.
+    """
+    return metres_per_units([(path, size, declared_mm)], unit)[0]
+
+
+def metres_per_units(
+    meshes: Sequence[tuple[Path, float, float | None]], unit: str = "auto"
+) -> list[tuple[float, str | None]]:
+    """Metres per unit of mesh files that belong together, and so were likely written alike.
+
+    Where nothing states the unit, it is the one that brings the sizes nearest to what a hand holds,
+    with what is usual for the format in its favour; a doubtful choice is noted.
+
+    Args:
+        meshes: file, diameter in its unit, and the diameter that a models_info file beside it
+            states (millimetres) or None.
+        unit: "auto", "m", "cm", "mm" or "inch".
+
+    Returns:
+        for each file metres per unit, and the unit where it was guessed, else None.
 
     Raises:
         InputError: unknown unit, or no unit gives an object between 1 cm and 2 m.
@@ -67,36 +95,86 @@ def metres_per_unit(
         if unit not in METRES_PER_UNIT:
             names = ", ".join(["auto", *METRES_PER_UNIT])
             raise InputError(f"unit '{unit}' is unknown", remedy=f"Use one of {names}.")
-        return METRES_PER_UNIT[unit]
-    if not np.isfinite(size) or size <= 0:
-        raise InputError("mesh has no extent", path=path, remedy="Export it again.")
-    if declared_mm is not None:
-        return _declared(size, declared_mm, path)
+        return [(METRES_PER_UNIT[unit], None)] * len(meshes)
+    found: list[tuple[float, str | None]] = [(1.0, None)] * len(meshes)
+    alike: dict[str, list[int]] = {}
+    for i, (path, size, declared_mm) in enumerate(meshes):
+        if not np.isfinite(size) or size <= 0:
+            raise InputError("mesh has no extent", path=path, remedy="Export it again.")
+        if declared_mm is not None:
+            found[i] = (_declared(size, declared_mm, path), None)
+        else:
+            alike.setdefault(_habit(path), []).append(i)
+    for habit, rows in alike.items():
+        alone = not _fitting([meshes[i][1] for i in rows])  # not written alike
+        for group in [[i] for i in rows] if alone else [rows]:
+            scale, guessed = _guess([meshes[i][:2] for i in group], habit)
+            for i in group:
+                found[i] = (scale, guessed)
+    return found
+
+
+def other_units(unit: str, size_m: float) -> dict[str, float]:
+    """Units that give a plausible size as well, each with the factor it differs by.
+
+    Args:
+        unit: the one taken. size_m: diameter it gives, metres.
+    """
     low, high = PLAUSIBLE_M
-    first = "m" if path.suffix.lower() in (".glb", ".gltf") else "mm"
-    fits = [u for u in METRES_PER_UNIT if low <= size * METRES_PER_UNIT[u] <= high]
-    order = [u for u in (first, "mm", "m", "cm") if u in fits]
-    if not order:
+    factors = {u: m / METRES_PER_UNIT[unit] for u, m in METRES_PER_UNIT.items() if u != unit}
+    return {u: factor for u, factor in factors.items() if low <= factor * size_m <= high}
+
+
+def _habit(path: Path) -> str:
+    suffix = path.suffix.lower()
+    return "gltf" if suffix in (".glb", ".gltf") else "stl" if suffix == ".stl" else "other"
+
+
+def _fitting(sizes: Sequence[float]) -> list[str]:
+    low, high = PLAUSIBLE_M
+    return [u for u, m in METRES_PER_UNIT.items() if all(low <= s * m <= high for s in sizes)]
+
+
+def _guess(meshes: Sequence[tuple[Path, float]], habit: str) -> tuple[float, str | None]:
+    path, size = meshes[0]
+    fits = _fitting([s for _, s in meshes])
+    if not fits:
         raise InputError(
             f"mesh of diameter {size:.4g} is implausible in metres and in millimetres",
             path=path,
-            remedy="Name the unit it was modelled in (m, cm, mm or inch).",
+            remedy="Name the unit it was modelled in: --unit m, cm, mm or inch.",
         )
-    chosen = order[0]
-    if chosen == "cm" or (chosen == "m" and "cm" in fits) or (first == "m" and chosen != "m"):
+    middle = float(np.exp(np.mean([np.log(s) for _, s in meshes])))
+    cost = {
+        u: abs(np.log(middle * METRES_PER_UNIT[u] / _USUAL_M)) + _UNUSUAL[habit][u] for u in fits
+    }
+    if habit == "gltf" and "m" in fits:  # glTF is in metres by definition
+        return 1.0, None
+    first, *rest = sorted(fits, key=lambda u: cost[u])
+    doubtful = [u for u in rest if cost[u] - cost[first] < _CLEAR]
+    if doubtful or first not in ("mm", "m") or habit == "gltf":
+        sizes = "; ".join(
+            f"{u}: {', '.join(f'{100 * s * METRES_PER_UNIT[u]:.3g}' for _, s in meshes[:3])} cm"
+            for u in (doubtful or rest)
+        )
+        taken = f"{100 * size * METRES_PER_UNIT[first]:.3g} cm"
         note(
             path,
-            f"unit is ambiguous (diameter {size:.4g}): taken as {chosen}, so the object measures "
-            f"{100 * size * METRES_PER_UNIT[chosen]:.3g} cm; name the unit if that is wrong",
+            f"unit is ambiguous (diameter {size:.4g}): taken as {first}, so the object measures "
+            + taken
+            + (f" ({sizes})" if sizes else "")
+            + ("" if len(meshes) == 1 else f", and so for the {len(meshes)} files there")
+            + "; if that is wrong, name it: --unit, or models.unit",
         )
-    return METRES_PER_UNIT[chosen]
+    return METRES_PER_UNIT[first], first
 
 
 def _declared(size: float, declared_mm: float, path: Path) -> float:
     for scale in METRES_PER_UNIT.values():
         if abs(size * scale * 1000 / declared_mm - 1) < 0.1:
             if scale != 0.001:
-                note(path, "mesh is not in millimetres; its models_info diameter gave the unit")
+                name = next(u for u, m in METRES_PER_UNIT.items() if m == scale)
+                note(path, f"mesh is in {name}, not in mm; its models_info diameter gave the unit")
             return scale
     note(
         path,

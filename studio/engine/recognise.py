@@ -23,10 +23,10 @@ class Found:
 
 def recognise(path: str, open_recording: Callable[[str], Any]) -> Found:
     """Tell runs, recordings and CAD apart; a folder of CAD files counts as models."""
-    from self6d.scene.mesh_io import MESH_SUFFIXES
+    from self6d.scene.mesh_io import is_mesh
 
     place = Path(path)
-    if place.is_file() and place.suffix.lower() in MESH_SUFFIXES:
+    if place.is_file() and is_mesh(place):
         return Found(path, "model")
     if (place / "run.json").is_file():
         return Found(path, "run")
@@ -34,6 +34,6 @@ def recognise(path: str, open_recording: Callable[[str], Any]) -> Found:
         open_recording(path)
         return Found(path, "recording")
     except Self6DError as error:
-        if place.is_dir() and any(f.suffix.lower() in MESH_SUFFIXES for f in place.iterdir()):
+        if place.is_dir() and any(map(is_mesh, place.iterdir())):
             return Found(path, "model")
         return Found(path, "refused", error.one_line())

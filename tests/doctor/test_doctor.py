@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import recordings as world
+import trimesh
 
 from self6d import cli
 from self6d.datasets import open_dataset
@@ -333,3 +334,78 @@ def test_cad_files_beside_the_images_are_used(tmp_path: Path, without_symmetry, 
     copy = doctor.write_fixed(doctor.examine(tmp_path / "plain"), tmp_path / "copy")
     assert (copy / "models" / "part.ply").is_file()
     assert not list((copy / "models").glob("*.png"))
+
+
+def cube_in(root: Path, unit: str, per_mm: float) -> Path:
+    """A recording with right depth whose 104 mm cube is in another unit."""
+    recording(root)
+    shutil.rmtree(root / "models")
+    mesh = trimesh.Trimesh(0.6 * per_mm * world.CUBE, world.CUBE_FACES)
+    (root / "cad").mkdir()
+    mesh.export(root / "cad" / f"{unit}{'.ply' if unit == 'cm' else '.stl'}")
+    return root
+
+
+@pytest.mark.parametrize(("unit", "per_mm"), [("cm", 0.1), ("inch", 1 / 25.4), ("m", 0.001)])
+def test_right_depth_is_never_blamed_for_the_cad_unit(
+    tmp_path: Path, without_symmetry, unit, per_mm
+) -> None:
+    root = cube_in(tmp_path / "data", unit, per_mm)
+    for named in ("auto", unit):
+        report = doctor.examine(root, root / "cad", unit=named)
+        assert codes(report) <= {"no-colour", "note"}
+        assert report.models[0]["diameter_m"] == pytest.approx(0.104, abs=1e-3)
+    wrong = doctor.examine(root, root / "cad", unit="m" if unit != "m" else "inch")
+    assert "depth-scale" not in codes(wrong)
+    assert not wrong.fixable
+
+
+def test_a_wrong_guess_of_the_cad_unit_is_found(tmp_path: Path, without_symmetry) -> None:
+    """260 mm things in inches: 10.2 units, which by themselves look like centimetres."""
+    root = cube_in(tmp_path / "data", "inch", 1 / 25.4)
+    for n in range(6):
+        raw = np.round(tabletop(n, side=0.15) * 2500).astype(np.uint16)
+        world.save(root / "test" / "000001" / "depth" / f"{n:06d}.png", raw)
+    mesh = trimesh.load(root / "cad" / "inch.stl").apply_scale(2.5)
+    mesh.export(root / "cad" / "inch.ply")
+    (root / "cad" / "inch.stl").unlink()
+    report = doctor.examine(root, root / "cad")
+    assert report.models[0]["diameter_m"] == pytest.approx(0.102, abs=1e-3)
+    (finding,) = [f for f in report.findings if f.code == "mesh-unit"]
+    assert finding.severity == "error"
+    assert "--unit inch" in finding.remedy
+    assert not report.fixable
+    assert "mesh-unit" not in codes(doctor.examine(root, root / "cad", unit="inch"))
+
+
+def test_a_depth_scale_that_labels_support_is_never_blamed(tmp_path, without_symmetry) -> None:
+    """models_info states a tenth of the size: the labels say that depth is right."""
+    root = recording(tmp_path / "data")
+    world.cube(root / "models" / "obj_000001.ply", 0.06)
+    world.dump(root / "models" / "models_info.json", {"1": {"diameter": 6 * 3**0.5}})
+    truth = {}
+    for n in range(6):
+        depth = tabletop(n)
+        column = int(np.argmin(depth[120]))
+        z = float(depth[120, column])
+        x = (column + 0.5 - 160) / 280 * z
+        label = {"obj_id": 1, "cam_R_m2c": np.eye(3).reshape(-1).tolist(),
+                 "cam_t_m2c": [1000 * x, 1.8 * z, 1000 * z]}  # fmt: skip
+        truth[str(n)] = [label]
+    world.dump(root / "test" / "000001" / "scene_gt.json", truth)
+    report = doctor.examine(root)
+    assert "depth-scale" not in codes(report)
+    assert "mesh-unit" in codes(report)
+    assert not report.fixable
+
+
+def test_the_unit_is_named_on_the_command_line(tmp_path: Path) -> None:
+    root = cube_in(tmp_path / "data", "inch", 1 / 25.4)
+    for unit, diameter in (("inch", 0.104), ("cm", 0.0409)):
+        file = tmp_path / f"{unit}.json"
+        cli.run(["doctor", str(root), "--models", str(root / "cad"), "--unit", unit,
+                 "--json", str(file), "--quiet"])  # fmt: skip
+        table = json.loads(file.read_text())
+        assert table["models"][0]["diameter_m"] == pytest.approx(diameter, abs=1e-3)
+    command = ["doctor", str(root), "--models", str(root / "cad"), "--unit", "ell"]
+    assert cli.run(command) != 0

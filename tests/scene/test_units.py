@@ -52,7 +52,7 @@ def _fresh_notes() -> None:
     [
         (1.0, 0.1, False),  # 173 mm
         (10.0, 1.0, False),  # 1.7 m in mm
-        (0.1, 0.01, False),  # 17 mm
+        (0.1, 0.1, True),  # 17: centimetres, since a thing of 17 mm is rare
         (0.001, 0.1, False),  # 0.17 m
         (0.0003, 0.03, False),  # 5 cm in m
         (0.02, 0.02, True),  # 3.5: cm, the only plausible reading but unusual
