@@ -57,9 +57,8 @@ def examine(
     report = DoctorReport(Path(path))
     steps = _Steps(listener)
     with _noted(report):
-            doctor_frames.examine_depth(report, dataset, frames, loaded, labels=not quick)
-            if not quick:
-                doctor_frames.examine_labels(report, dataset, {m.object_id for m in loaded})
+        dataset = _open(report, quick)
+        loaded = _models(report, dataset, models, unit)
         if not quick:
             for index, model in enumerate(loaded):
                 steps.at(index, len(loaded), "models")
