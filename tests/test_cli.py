@@ -261,3 +261,16 @@ def test_an_error_that_needs_no_network_is_quick(tmp_path):
         assert done.returncode == 2
         assert done.stderr == "error: gone.json: pose file is missing. Check the path.\n"
     assert min(spent) < 0.7
+
+
+@pytest.mark.parametrize("words", [["launch"], ["bench", "gui"]])
+def test_without_a_screen_the_window_says_so_in_one_line(words):
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    environment = {k: v for k, v in os.environ.items() if k not in hidden}
+    done = subprocess.run(
+        [sys.executable, "-m", "self6d.cli", *words], env=environment, capture_output=True,
+        text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: there is no screen here")
+    assert len(done.stderr.splitlines()) == 1

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "numpy", "cv2", "trimesh", "numba", "scipy", "matplotlib", "PySide6")
+HEAVY = ("torch", "torchvision", "numpy", "cv2", "trimesh", "numba", "scipy", "matplotlib", "PIL",
+         "PySide6")  # fmt: skip
 
 
 def _loaded(code: str) -> set[str]:
@@ -22,7 +23,15 @@ def _loaded(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("code", ["import self6d", "import self6d.cli", "import self6d.config"])
+HELP = "from self6d import cli; assert cli.run(['--help']) == 0"
+HELP_OF_ADAPT = "from self6d import cli; assert cli.run(['adapt', '--help']) == 0"
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import self6d", "import self6d.cli", "import self6d.config", HELP, HELP_OF_ADAPT],
+    ids=["self6d", "cli", "config", "help", "help of adapt"],
+)
 def test_light_imports_stay_light(code):
     assert _loaded(code).isdisjoint(HEAVY)
 

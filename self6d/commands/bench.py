@@ -160,6 +160,9 @@ def gui(
     """Measure the window while a job trains: first paint, event-loop delay, redraw times."""
     import runpy
 
+    from self6d.commands.use import need_window
+
+    need_window()
     arguments = ["--seconds", str(seconds)] + (["--json", str(json_path)] if json_path else [])
     sys.argv = ["self6d-studio bench gui", *arguments]
     runpy.run_module("studio.bench", run_name="__main__", alter_sys=True)

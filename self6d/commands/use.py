@@ -180,6 +180,13 @@ def launch(
     import runpy
     import sys
 
+    need_window()
+    sys.argv = ["self6d-studio launch", *([str(data)] if data else [])]
+    runpy.run_module("studio", run_name="__main__", alter_sys=True)
+
+
+def need_window() -> None:
+    """Raises MissingDependencyError: something that the window needs is not installed."""
     from self6d.errors import MissingDependencyError
 
     missing = [n for n in ("studio", "PySide6", "pyqtgraph", "vispy", "lucide") if not _found(n)]
@@ -188,8 +195,6 @@ def launch(
             f"the window needs {', '.join(missing)}",
             remedy='Install it: pip install "self6d-studio[studio]".',
         )
-    sys.argv = ["self6d-studio launch", *([str(data)] if data else [])]
-    runpy.run_module("studio", run_name="__main__", alter_sys=True)
 
 
 def _found(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QEvent, QObject, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
 
+from self6d.errors import MissingDependencyError
 from studio.model.settings import Settings
 from studio.toolkit.theme import install_font, theme
 
@@ -22,7 +24,17 @@ _STARTED = time.perf_counter()
 
 
 def make_application(arguments: list[str] | None = None) -> QApplication:
-    """The QApplication with fonts and look."""
+    """The QApplication with fonts and look.
+
+    Raises:
+        MissingDependencyError: there is no screen, where Qt itself would abort the process.
+    """
+    screens = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    if sys.platform.startswith("linux") and not any(os.environ.get(name) for name in screens):
+        raise MissingDependencyError(
+            "there is no screen here (neither DISPLAY nor WAYLAND_DISPLAY is set)",
+            remedy="Start it in a desktop session, or under: xvfb-run -a.",
+        )
     existing = QApplication.instance()
     if isinstance(existing, QApplication):
         app = existing
