@@ -18,8 +18,8 @@ from self6d.losses.objective import SelfSupervision
 from self6d.network import PoseNetwork
 from self6d.network.outputs import Detections
 from self6d.refinement.optimizer import PoseOptimiser
-from self6d.refinement.refine import observe_detections
-from self6d.refinement.starts import make_starts, plausible_starts
+from self6d.refinement.refine import problem_of_detections
+from self6d.refinement.starts import with_starts
 from self6d.rendering import pack_models
 from self6d.rng import step_generator
 from self6d.runs.load_network import load_network
@@ -64,20 +64,12 @@ def bench_optimize(
     models = pack_models(trained.models, device)
     sensor = _sensor(open_dataset(data), frames, device)
     detections = _best_of_each(trained.network, sensor)
-    target = observe_detections(
-        sensor, detections, models, objective, config.region, config.padding
-    )
-    index = detections.object_index
-    R, t, group = make_starts(
-        detections.R, detections.t, index, models, config, step_generator(0, 0)
-    )
-    likely = plausible_starts(target, models, R, t, group, index, objective)
-    R, t, group = R[likely], t[likely], group[likely]
-    target, index = target[group], index[group]
+    problem = problem_of_detections(sensor, detections, models, objective, config)
+    tried = with_starts(problem, step_generator(0, 0))
     timer = Timer(device)
     whole, first = [], []
     for _ in range(1 + repeats):
-        optimiser = PoseOptimiser(target, models, index, R, t, objective, config, group=group)
+        optimiser = PoseOptimiser(tried)
         marks = [timer.now()]
 
         def mark(done: int, marks: list[float] = marks) -> bool:
@@ -92,7 +84,7 @@ def bench_optimize(
     return [
         {
             "frames": frames,
-            "starts": len(R),
+            "starts": len(tried),
             "steps": config.steps,
             "seconds": seconds,
             "s_per_frame": seconds / frames,

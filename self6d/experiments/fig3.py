@@ -18,8 +18,9 @@ from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import changes_of, resolve_device
 from self6d.losses.objective import SelfSupervision
-from self6d.refinement.optimizer import OptimizeConfig, optimise_poses
-from self6d.refinement.refine import observe_detections
+from self6d.refinement.config import OptimizeConfig
+from self6d.refinement.optimizer import optimise_poses
+from self6d.refinement.refine import problem_of_detections
 from self6d.refinement.task import pose_errors
 from self6d.rendering import PackedModels, pack_models
 from self6d.runs.load_network import TrainedNetwork, load_network
@@ -93,12 +94,7 @@ def _optimise(
     if not known:
         return rows
     detections = detections[torch.tensor(known, device=packed.device)]
-    target = observe_detections(
-        sensor, detections, packed, objective, config.region, config.padding
-    )
-    way = optimise_poses(
-        target, packed, detections.object_index, detections.R, detections.t, objective, config
-    )
+    way = optimise_poses(problem_of_detections(sensor, detections, packed, objective, config))
     for column, row in enumerate(known):
         image, model = image_of[row], object_of[row]
         angle, distance = pose_errors(

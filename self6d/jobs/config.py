@@ -12,7 +12,7 @@ from self6d.engine.loop import LoopConfig
 from self6d.engine.schedule import TrainConfig
 from self6d.losses.objective import LossConfig
 from self6d.network import NetworkConfig
-from self6d.refinement.optimizer import OptimizeConfig
+from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.rgb.config import RefinerConfig
 from self6d.stage2.config import AdaptConfig
 from self6d.synthesis import SynthesisConfig

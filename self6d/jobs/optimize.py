@@ -21,13 +21,11 @@ from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import Changes, asked_for, changes_of, open_run, resolve_device
 from self6d.losses.objective import SelfSupervision
-from self6d.losses.target import Target
-from self6d.refinement.task import (
-    ImageTask,
-    target_of_detection,
-    target_of_pose,
-)
-from self6d.rendering import PackedModels, pack_models
+from self6d.refinement.config import OptimizeConfig
+from self6d.refinement.problem import PoseProblem
+from self6d.refinement.refine import problem_of_detections
+from self6d.refinement.task import ImageTask, problem_of_pose
+from self6d.rendering import pack_models
 from self6d.runs.control import Control
 from self6d.runs.load_network import Paths, listed, load_network
 from self6d.runs.provenance import Provenance, absolute
@@ -96,18 +94,15 @@ def optimize(
     seen = (pixels, objective, config.optimize, device)
     unit = config.models.unit
     if from_run is not None:
-        model, parts = _from_network(from_run, models, unit, object_id, *seen)
+        model, problem = _from_network(from_run, models, unit, object_id, *seen)
+        given = problem.R, problem.t
     else:
         assert init is not None
         pose = init if isinstance(init, Pose) else read_pose(init, object_id)
         source = models if models is not None else recording.models_path
-        model, parts = _from_pose(pose, source, unit, object_id, seed, *seen)
-    target, packed, position, R, t, given = parts
-    truth = _nearest(known, t)
-    task = ImageTask(
-        target, packed, model, position, R, t, objective, config.optimize, pixels,
-        given=given, truth=truth, seed=seed,
-    )  # fmt: skip
+        model, problem, given = _from_pose(pose, source, unit, object_id, seed, *seen)
+    truth = _nearest(known, problem.t)
+    task = ImageTask(problem, model, pixels, given=given, truth=truth, seed=seed)
     provenance = Provenance(
         **asked,
         data=absolute(data),
@@ -165,7 +160,6 @@ def read_pose(path: str | Path, object_id: int | None = None) -> Pose:
 
 
 _SHAPE = 'Write {"R_m2c": [[..],[..],[..]], "t_m2c_mm": [x, y, z]}.'
-Parts = tuple[Target, PackedModels, int, Tensor, Tensor, tuple[Tensor, Tensor]]
 
 
 def _from_network(
@@ -175,9 +169,9 @@ def _from_network(
     object_id: int,
     frame: Frame,
     objective: SelfSupervision,
-    config: Any,
+    config: OptimizeConfig,
     device: torch.device,
-) -> tuple[ObjectModel, Parts]:
+) -> tuple[ObjectModel, PoseProblem]:
     trained = load_network(from_run, device=device, models=models, unit=unit)
     ids = [model.object_id for model in trained.models]
     if object_id not in ids:
@@ -195,15 +189,8 @@ def _from_network(
         )
     detections = detections[detections.score.argmax()[None]]
     packed = pack_models(trained.models, device=device)
-    target = target_of_detection(frame, detections, packed, objective, config)
-    return trained.models[position], (
-        target,
-        packed,
-        position,
-        detections.R,
-        detections.t,
-        (detections.R, detections.t),
-    )
+    problem = problem_of_detections(sensor, detections, packed, objective, config)
+    return trained.models[position], problem
 
 
 def _from_pose(
@@ -214,9 +201,9 @@ def _from_pose(
     seed: int,
     frame: Frame,
     objective: SelfSupervision,
-    config: Any,
+    config: OptimizeConfig,
     device: torch.device,
-) -> tuple[ObjectModel, Parts]:
+) -> tuple[ObjectModel, PoseProblem, tuple[Tensor, Tensor]]:
     if models is None:
         raise InputError("the recording brings no CAD models", remedy="Name them with --models.")
     given = load_models(listed(models), unit)
@@ -226,13 +213,10 @@ def _from_pose(
     if not chosen:
         ids = [model.object_id for model in given]
         raise InputError(f"no CAD model of object {object_id}", remedy=f"There are {ids}.")
-    packed = pack_models(chosen, device=device)
     R = torch.tensor(pose.R_m2c, dtype=torch.float32, device=device)[None]
     t = torch.tensor(pose.t_m2c, dtype=torch.float32, device=device)[None]
-    target, R_found, t_found = target_of_pose(
-        frame, R, t, 0, chosen[0], packed, objective, config, seed=seed
-    )
-    return chosen[0], (target, packed, 0, R_found, t_found, (R, t))
+    problem = problem_of_pose(frame, R, t, chosen[0], objective, config, seed=seed)
+    return chosen[0], problem, (R, t)
 
 
 def _nearest(known: list[GroundTruth], t: Tensor) -> GroundTruth | None:

@@ -5,56 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from self6d.config_fields import Checked, Limits
 from self6d.cuda_graph import capture
-from self6d.losses.objective import SelfSupervision
-from self6d.losses.target import Target
 from self6d.refinement.hypotheses import may_win
 from self6d.refinement.pose_parameters import PoseParameters
+from self6d.refinement.problem import PoseProblem
 from self6d.refinement.regions import ModelBoxes
 from self6d.rendering import render
-from self6d.rendering.models import PackedModels
 
 RECENT = 5  # steps whose mean terms decide the race: the points compared change at each
-
-
-@dataclass
-class OptimizeConfig(Checked, section="optimize"):
-    """How a pose is optimised on one image."""
-
-    steps: Annotated[int, Limits(1, 100_000)] = 200
-    """Adam steps."""
-    rotation_step: Annotated[float, Limits(0, 10)] = 0.02
-    """First step size of the rotation, radians; falls to zero along a cosine."""
-    translation_step: Annotated[float, Limits(0, 10)] = 0.02
-    """First step size of the translation, in diameters of the object (4 mm for 20 cm)."""
-    mask_end: Annotated[float, Limits(0, 1)] = 1.0
-    """What is left of the mask term's weight at the last step, falling with the step sizes. The
-    mask finds the object from afar; close by, its edge is coarser than depth and colour."""
-    region: Annotated[int, Limits(16, 2048)] = 256
-    """Side of the square image region that is rendered and compared, pixels."""
-    padding: Annotated[float, Limits(0.1, 10)] = 1.4
-    """Side of the region against the longer side of the object's box."""
-    flips: bool = True
-    """Also start from half turns about the model's three axes; the colour terms choose."""
-    starts: Annotated[int, Limits(1, 4096)] = 1
-    """Starts per pose (and per flip), the first one unperturbed."""
-    start_angle: Annotated[float, Limits(0, 10)] = 0.15
-    """Standard deviation of the perturbed starts' rotation, radians."""
-    start_shift: Annotated[float, Limits(0, 10)] = 0.03
-    """Standard deviation of the perturbed starts' translation, diameters."""
-    race: Annotated[float, Limits(0, 1)] = 0.15
-    """On a CPU: share of the steps after which only the starts of an image that may still win go
-    on; 1: all of them go on."""
-    chunk: Annotated[int, Limits(1, 4096)] = 64
-    """Starts optimised at once where the detections of many frames are refined."""
-    graph: bool = True
-    """Capture the step as one CUDA graph on a GPU."""
 
 
 @dataclass
@@ -90,37 +52,23 @@ class PoseOptimiser:
     """Adam on N poses; nothing in `step` waits for the device, so a GPU runs it as one graph.
 
     Args:
-        target: N regions.
-        models: packed models. object_index: (N,) int64.
-        R: (N, 3, 3). t: (N, 3), metres. Start poses.
-        objective: L_self. config: see `OptimizeConfig`.
-        backend: renderer, see `self6d.rendering.render`.
-        group: (N,) int64, which image each start belongs to; None: each to its own.
+        problem: N start poses. backend: renderer, see `self6d.rendering.render`.
 
     Attributes:
         rows: (M,) int64, which of the N starts still go on; `pose` and the moments are theirs.
         R_log, t_log, term_log: by step, of all N; of a start that stopped, its last values.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        models: PackedModels,
-        object_index: Tensor,
-        R: Tensor,
-        t: Tensor,
-        objective: SelfSupervision,
-        config: OptimizeConfig,
-        backend: str = "auto",
-        group: Tensor | None = None,
-    ) -> None:
-        boxes = ModelBoxes.of(models)
-        self.target, self.models, self.object_index = target, models, object_index
-        self.objective, self.config, self.backend = objective, config, backend
-        self.pose = PoseParameters(R, t, boxes.centre[object_index])
+    def __init__(self, problem: PoseProblem, backend: str = "auto") -> None:
+        boxes, R = ModelBoxes.of(problem.models), problem.R
+        self.target, self.models = problem.target, problem.models
+        self.object_index = object_index = problem.object_index
+        self.objective, self.config, self.backend = problem.objective, problem.config, backend
+        config = problem.config
+        self.pose = PoseParameters(R, problem.t, boxes.centre[object_index])
         n, steps = len(R), config.steps
         self.rows = torch.arange(n, device=R.device)
-        self.group = self.rows if group is None else group
+        self.group = problem.group
         turn = R.new_full((n, 3), config.rotation_step)
         shift = (config.translation_step * boxes.diameter[object_index]).to(R.dtype)
         self.scale = torch.cat((turn, shift[:, None].expand(n, 3)), 1)
@@ -261,31 +209,18 @@ class PoseOptimiser:
 
 
 def optimise_poses(
-    target: Target,
-    models: PackedModels,
-    object_index: Tensor,
-    R: Tensor,
-    t: Tensor,
-    objective: SelfSupervision,
-    config: OptimizeConfig,
+    problem: PoseProblem,
     *,
-    group: Tensor | None = None,
     backend: str = "auto",
     progress: Callable[[int], bool] | None = None,
 ) -> Trajectory:
     """Pull N start poses to where their renderings explain N image regions.
 
     Args:
-        target: N regions from `SelfSupervision.observe`; index it to give one image many starts.
-        models: packed models. object_index: (N,) int64, position in `models`.
-        R: (N, 3, 3). t: (N, 3), metres. Start poses, model to camera.
-        objective: L_self with its weights.
-        config: steps and step sizes.
-        group: (N,) int64, which image each start belongs to, if several share one.
+        problem: the start poses and their regions.
         progress: called with the number of finished steps; return False to stop early.
 
     Returns:
         Trajectory with S + 1 rows. Starts of different images do not influence one another.
     """
-    optimiser = PoseOptimiser(target, models, object_index, R, t, objective, config, backend, group)
-    return optimiser.run(progress)
+    return PoseOptimiser(problem, backend).run(progress)

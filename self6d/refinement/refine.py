@@ -13,9 +13,11 @@ from self6d.losses.target import Target
 from self6d.network.objects import ObjectTable
 from self6d.network.outputs import Detections
 from self6d.network.roi import masks_in_regions
+from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.health import PoseHealth, judge_poses
 from self6d.refinement.hypotheses import choose_hypotheses, score_hypotheses
-from self6d.refinement.optimizer import OptimizeConfig, Trajectory, optimise_poses
+from self6d.refinement.optimizer import Trajectory, optimise_poses
+from self6d.refinement.problem import PoseProblem
 from self6d.refinement.regions import (
     ModelBoxes,
     RegionCrops,
@@ -23,7 +25,7 @@ from self6d.refinement.regions import (
     square_boxes,
     union_boxes,
 )
-from self6d.refinement.starts import make_starts, plausible_starts
+from self6d.refinement.starts import with_starts
 from self6d.rendering import render
 from self6d.rendering.models import PackedModels
 from self6d.scene.batch import FrameBatch
@@ -70,6 +72,21 @@ def observe_detections(
         observed=cut.observed,
         diameter=boxes.diameter[detections.object_index],
     )
+
+
+def problem_of_detections(
+    sensor: FrameBatch,
+    detections: Detections,
+    models: PackedModels,
+    objective: SelfSupervision,
+    config: OptimizeConfig,
+) -> PoseProblem:
+    """N detections' poses, and what they are to explain: their regions, with their masks."""
+    target = observe_detections(
+        sensor, detections, models, objective, config.region, config.padding
+    )
+    R, t = detections.R.detach(), detections.t.detach()
+    return PoseProblem(target, models, detections.object_index, R, t, objective, config)
 
 
 @dataclass
@@ -143,37 +160,22 @@ def _refine(
     config: OptimizeConfig,
     generator: torch.Generator,
 ) -> Refined:
-    n = len(detections)
-    target = observe_detections(
-        sensor, detections, models, objective, config.region, config.padding
-    )
-    R, t, group = make_starts(
-        detections.R.detach(),
-        detections.t.detach(),
-        detections.object_index,
-        models,
-        config,
-        generator,
-    )
-    likely = plausible_starts(target, models, R, t, group, detections.object_index, objective)
-    R, t, group = R[likely], t[likely], group[likely]
-    index = detections.object_index[group]
-    trajectory = optimise_poses(target[group], models, index, R, t, objective, config, group=group)
+    problem = problem_of_detections(sensor, detections, models, objective, config)
+    tried = with_starts(problem, generator)
+    trajectory = optimise_poses(tried)
     terms = trajectory.final()
-    best = choose_hypotheses(terms, group, n)
+    best = choose_hypotheses(terms, tried.group, len(problem))
     R, t = trajectory.R[-1, best], trajectory.t[-1, best]
-    rendering = render(
-        R, t, target.K, models, (config.region, config.region),
-        object_index=detections.object_index, soft_mask=False,
-    )  # fmt: skip
-    diameter = objects.diameter[detections.object_index]
-    moved = _distance(detections.R, detections.t, R, t, objects, detections.object_index) / diameter
+    target, index = problem.target, problem.object_index
+    rendering = render(R, t, target.K, models, problem.size, object_index=index, soft_mask=False)
+    diameter = objects.diameter[index]
+    moved = _distance(problem.R, problem.t, R, t, objects, index) / diameter
     return Refined(
         R,
         t,
         {name: value[best] for name, value in terms.items()},
         judge_poses(objective, target, rendering, diameter),
-        _spread(trajectory, terms, group, best, objects, index),
+        _spread(trajectory, terms, tried, best, objects),
         moved,
     )
 
@@ -190,12 +192,12 @@ def _distance(
 def _spread(
     trajectory: Trajectory,
     terms: dict[str, Tensor],
-    group: Tensor,
+    tried: PoseProblem,
     best: Tensor,
     objects: ObjectTable,
-    index: Tensor,
 ) -> Tensor:
     """(G,), diameters: mean distance to the chosen pose of the starts judged about as good."""
+    group, index = tried.group, tried.object_index
     chosen = best[group]
     R, t = trajectory.R[-1], trajectory.t[-1]
     away = _distance(R, t, R[chosen], t[chosen], objects, index) / objects.diameter[index]

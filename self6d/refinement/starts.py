@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from self6d.losses.objective import SelfSupervision
-from self6d.losses.target import Target
+from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.health import judge_poses
-from self6d.refinement.optimizer import OptimizeConfig
 from self6d.refinement.pose_parameters import PoseParameters
+from self6d.refinement.problem import PoseProblem
 from self6d.refinement.regions import ModelBoxes
 from self6d.rendering import render
 from self6d.rendering.models import PackedModels
@@ -54,33 +55,36 @@ def make_starts(
     return pose.R, pose.translation(pose.R, pose.position), group
 
 
-def plausible_starts(
-    target: Target,
-    models: PackedModels,
-    R: Tensor,
-    t: Tensor,
-    group: Tensor,
-    object_index: Tensor,
-    objective: SelfSupervision,
-    share: float = 0.75,
-) -> Tensor:
+def plausible_starts(problem: PoseProblem, share: float = 0.75) -> Tensor:
     """Starts worth optimising: a group's first, and those that fill its mask about as well.
 
     Most half turns of most objects do not.
 
     Args:
-        target: one region a group. R: (N, 3, 3). t: (N, 3), metres. group: (N,) int64, sorted.
-        object_index: (G,) int64. objective: decides what an occluder hides.
+        problem: N starts, their groups 0, 1, 2, ... in order.
         share: of the mask IoU of the group's first start.
 
     Returns:
         (M,) int64, positions in N.
     """
-    size = (target.mask.shape[-2], target.mask.shape[-1])
-    many = target[group]
-    index = object_index[group]
-    rendering = render(R, t, many.K, models, size, object_index=index, soft_mask=False)
-    iou = judge_poses(objective, many, rendering, torch.ones_like(t[:, 0])).mask_iou
+    p, group = problem, problem.group
+    rendering = render(
+        p.R, p.t, p.target.K, p.models, p.size, object_index=p.object_index, soft_mask=False
+    )
+    iou = judge_poses(p.objective, p.target, rendering, torch.ones_like(p.t[:, 0])).mask_iou
     first = torch.ones_like(group, dtype=torch.bool)
     first[1:] = group[1:] != group[:-1]
     return (first | (iou >= share * iou[first][group])).nonzero()[:, 0]
+
+
+def with_starts(problem: PoseProblem, generator: torch.Generator) -> PoseProblem:
+    """Every pose of a problem from all its starts that are worth optimising.
+
+    Args:
+        problem: N poses, each its own group. generator: as `make_starts` takes it.
+    """
+    R, t, group = make_starts(
+        problem.R, problem.t, problem.object_index, problem.models, problem.config, generator
+    )
+    tried = replace(problem[group], R=R, t=t)
+    return tried[plausible_starts(tried)]

@@ -11,16 +11,15 @@ from self6d.engine.clock import Clock
 from self6d.events import Preview
 from self6d.geometry import backproject, rotation_angle, transform
 from self6d.losses.objective import SelfSupervision
-from self6d.losses.target import Target
-from self6d.network.outputs import Detections
+from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.hypotheses import choose_hypotheses
-from self6d.refinement.optimizer import OptimizeConfig, PoseOptimiser
+from self6d.refinement.optimizer import PoseOptimiser
 from self6d.refinement.pose_search import search_around
-from self6d.refinement.refine import observe_detections
+from self6d.refinement.problem import PoseProblem
 from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, square_boxes
 from self6d.refinement.start_mask import mask_from_pose
-from self6d.refinement.starts import make_starts, plausible_starts
-from self6d.rendering import PackedModels, render
+from self6d.refinement.starts import with_starts
+from self6d.rendering import pack_models, render
 from self6d.rng import step_generator
 from self6d.runs.checkpoint import pack, unpack
 from self6d.scene import Frame, GroundTruth, ObjectModel
@@ -30,31 +29,17 @@ ROUGH_M = 0.05  # a pose given by hand may be off by about so much
 SEARCHED_M = 0.015  # and by so much once it was searched for
 
 
-def target_of_detection(
-    frame: Frame,
-    detections: Detections,
-    models: PackedModels,
-    objective: SelfSupervision,
-    config: OptimizeConfig,
-) -> Target:
-    """What one detection (N = 1) is to explain: its region, with the network's mask."""
-    sensor = FrameBatch.of([frame], detections.R.device)
-    return observe_detections(sensor, detections, models, objective, config.region, config.padding)
-
-
-def target_of_pose(
+def problem_of_pose(
     frame: Frame,
     R: Tensor,
     t: Tensor,
-    object_index: int,
     model: ObjectModel,
-    models: PackedModels,
     objective: SelfSupervision,
     config: OptimizeConfig,
     *,
     seed: int = 0,
-) -> tuple[Target, Tensor, Tensor]:
-    """What a rough pose is to explain, its mask found without a network.
+) -> PoseProblem:
+    """A rough pose and what it is to explain, its mask found without a network.
 
     With depth, a coarse search around the pose comes first; the mask is then the sensor surface
     near the found one, settled by colour.
@@ -63,10 +48,11 @@ def target_of_pose(
         R: (1, 3, 3). t: (1, 3), metres.
 
     Returns:
-        the target of one region, and the pose to start from, R (1, 3, 3) and t (1, 3).
+        one region, and the pose to start from.
     """
+    models = pack_models([model], device=R.device)
     sensor = FrameBatch.of([frame], R.device)
-    index = torch.tensor([object_index], device=R.device)
+    index = torch.zeros(1, dtype=torch.long, device=R.device)
     boxes = ModelBoxes.of(models)
     box = project_boxes(boxes, index, R, t, sensor.K)
     z = transform(boxes.centre[index][:, None], R, t)[0, 0, 2].clamp_min(0.01)
@@ -80,7 +66,7 @@ def target_of_pose(
     if region.depth_m is not None:
         generator = step_generator(seed, 0, stream=1)
         R_found, t_found, _ = search_around(
-            region, models, object_index, R[0], t[0], generator, use_color=model.has_color
+            region, models, 0, R[0], t[0], generator, use_color=model.has_color
         )
         R, t, reach = R_found[None], t_found[None], SEARCHED_M
     view = render(R, t, region.K, models, (size, size), object_index=index, soft_mask=False)
@@ -103,16 +89,14 @@ def target_of_pose(
         observed=region.observed,
         diameter=boxes.diameter[index],
     )
-    return target, R, t
+    return PoseProblem(target, models, index, R, t, objective, config)
 
 
 class ImageTask:
     """The task of single-image optimisation, run by `engine.loop.run_task`.
 
     Args:
-        target: one region. models: packed. model: the object, at `object_index` in `models`.
-        R: (1, 3, 3). t: (1, 3), metres. Start pose.
-        objective: L_self. config: steps, starts, flips.
+        problem: one start pose and its region. model: its object.
         given: the pose asked about, R and t, where a search moved it to the start pose.
         truth: for the error curves only, where it is known.
         frame: for previews.
@@ -122,33 +106,19 @@ class ImageTask:
 
     def __init__(
         self,
-        target: Target,
-        models: PackedModels,
+        problem: PoseProblem,
         model: ObjectModel,
-        object_index: int,
-        R: Tensor,
-        t: Tensor,
-        objective: SelfSupervision,
-        config: OptimizeConfig,
         frame: Frame,
         *,
         given: tuple[Tensor, Tensor] | None = None,
         truth: GroundTruth | None = None,
         seed: int = 0,
     ) -> None:
-        self.target, self.given = target, (R, t) if given is None else given
-        self.total_steps = config.steps
+        self.problem, self.given = problem, (problem.R, problem.t) if given is None else given
+        self.total_steps = problem.config.steps
         self.clock = Clock()
-        self.model, self.models, self.frame, self.truth = model, models, frame, truth
-        self.object_index, self.objective, self.config = object_index, objective, config
-        generator = step_generator(seed, 0)
-        index = torch.tensor([object_index], device=R.device)
-        R, t, group = make_starts(R, t, index, models, config, generator)
-        likely = plausible_starts(target, models, R, t, group, index, objective)
-        R, t, group = R[likely], t[likely], group[likely]
-        self.optimiser = PoseOptimiser(
-            target[group], models, index[group], R, t, objective, config, group=group
-        )
+        self.model, self.frame, self.truth = model, frame, truth
+        self.optimiser = PoseOptimiser(with_starts(problem, step_generator(seed, 0)))
 
     def step(self, step: int) -> dict[str, float | Tensor]:
         """One Adam step of every start; scalars of the one with the lowest loss before it."""
@@ -168,10 +138,9 @@ class ImageTask:
         """The frame with the pose of the lowest loss drawn in."""
         R, t = self._best_now(step)
         K = torch.tensor(self.frame.camera.K, dtype=R.dtype, device=R.device)[None]
-        index = torch.tensor([self.object_index], device=R.device)
         view = render(
-            R[None], t[None], K, self.models, self.frame.camera.size, object_index=index,
-            soft_mask=False,
+            R[None], t[None], K, self.problem.models, self.frame.camera.size,
+            object_index=self.problem.object_index, soft_mask=False,
         )  # fmt: skip
         drawn = (view.rgb[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8)
         arrays = {
@@ -240,8 +209,8 @@ class ImageTask:
         """Change weights such as {"loss.mask": 0.5}; a captured graph keeps the old ones."""
         for key, value in values.items():
             section, _, name = key.partition(".")
-            if section == "loss" and name in self.objective.weights:
-                self.objective.weights[name] = value
+            if section == "loss" and name in self.problem.objective.weights:
+                self.problem.objective.weights[name] = value
 
     def halve_batch(self) -> bool:
         return False
@@ -249,10 +218,9 @@ class ImageTask:
     @torch.no_grad()
     def _terms(self, R: Tensor, t: Tensor) -> dict[str, Tensor]:
         """Terms (1,) at one pose, R (1, 3, 3) and t (1, 3)."""
-        index = torch.tensor([self.object_index], device=R.device)
-        size = (self.config.region, self.config.region)
-        view = render(R, t, self.target.K, self.models, size, object_index=index)
-        return self.objective.compare(self.target, view)
+        p = self.problem
+        view = render(R, t, p.target.K, p.models, p.size, object_index=p.object_index)
+        return p.objective.compare(p.target, view)
 
     def _best_now(self, step: int) -> tuple[Tensor, Tensor]:
         o = self.optimiser

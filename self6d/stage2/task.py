@@ -24,8 +24,8 @@ from self6d.losses.terms import TERMS
 from self6d.network import PoseNetwork
 from self6d.network.outputs import Detections
 from self6d.network.roi import jitter_boxes
+from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.health import HealthMonitor
-from self6d.refinement.optimizer import OptimizeConfig
 from self6d.refinement.refine import observe_detections
 from self6d.rendering import pack_models, render
 from self6d.rng import mixed_seed, step_generator

@@ -16,8 +16,8 @@ from self6d.errors import InputError
 from self6d.losses.objective import SelfSupervision
 from self6d.network import PoseNetwork
 from self6d.network.outputs import Detections
+from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.health import depth_gaps, judge_poses
-from self6d.refinement.optimizer import OptimizeConfig
 from self6d.refinement.refine import observe_detections, refine_detections
 from self6d.rendering import render
 from self6d.rendering.models import PackedModels

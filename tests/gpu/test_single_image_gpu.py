@@ -6,7 +6,9 @@ import torch
 from self6d.benchmarks.render import bumpy_sphere
 from self6d.geometry import axis_angle_to_matrix
 from self6d.losses.objective import LossConfig, SelfSupervision
-from self6d.refinement.optimizer import OptimizeConfig, optimise_poses
+from self6d.refinement.config import OptimizeConfig
+from self6d.refinement.optimizer import optimise_poses
+from self6d.refinement.problem import PoseProblem
 from self6d.rendering import pack_models, render
 
 pytestmark = pytest.mark.gpu
@@ -26,10 +28,10 @@ def test_captured_optimisation_equals_the_eager_one(mask_end: float) -> None:
     index = torch.zeros(1, dtype=torch.long, device="cuda")
     start = t + torch.tensor([[0.004, -0.003, 0.006]], device="cuda")
     eager, captured = (
-        optimise_poses(
+        optimise_poses(PoseProblem(
             target, models, index, R, start, objective,
             OptimizeConfig(steps=12, region=64, mask_end=mask_end, graph=graph),
-        )
+        ))
         for graph in (False, True)
     )  # fmt: skip
     torch.testing.assert_close(captured.t, eager.t, rtol=0, atol=2e-4)

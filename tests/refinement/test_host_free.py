@@ -18,7 +18,9 @@ from torch.utils._pytree import tree_leaves
 from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.losses.perceptual import default_weights
 from self6d.refinement import optimizer as single_image
-from self6d.refinement.optimizer import OptimizeConfig, PoseOptimiser
+from self6d.refinement.config import OptimizeConfig
+from self6d.refinement.optimizer import PoseOptimiser
+from self6d.refinement.problem import PoseProblem
 from self6d.rendering import pack_models
 from self6d.rendering.result import Rendering
 
@@ -57,10 +59,10 @@ def test_one_optimisation_step(loss: LossConfig, monkeypatch: pytest.MonkeyPatch
     K = torch.empty(STARTS, 3, 3, **like)
     target = objective.observe(image, torch.empty(map_, **like), torch.empty(map_, **like), K)
     index = torch.zeros(STARTS, dtype=torch.long, **like)
-    optimiser = PoseOptimiser(
+    optimiser = PoseOptimiser(PoseProblem(
         target, pack_models([block()], device="meta"), index, torch.empty(STARTS, 3, 3, **like),
         torch.empty(STARTS, 3, **like), objective, OptimizeConfig(steps=4, region=SIDE),
-    )  # fmt: skip
+    ))  # fmt: skip
     optimiser.step()  # constants are made once, before a graph is recorded
     with OnDeviceOnly():
         optimiser.step()

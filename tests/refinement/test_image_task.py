@@ -11,9 +11,9 @@ from block_shapes import block
 
 from self6d.geometry import Camera, Pose
 from self6d.losses.objective import LossConfig, SelfSupervision
-from self6d.refinement.optimizer import OptimizeConfig
-from self6d.refinement.task import ImageTask, target_of_pose
-from self6d.rendering import pack_models
+from self6d.refinement.config import OptimizeConfig
+from self6d.refinement.problem import PoseProblem
+from self6d.refinement.task import ImageTask, problem_of_pose
 from self6d.scene import Frame, GroundTruth
 
 from .test_single_image import MODELS, R0, SIZE, T0, K, perturbed, scene
@@ -30,10 +30,9 @@ def task() -> ImageTask:
     config = OptimizeConfig(steps=STEPS, region=SIZE)
     target = objective.observe(rgb, depth, mask, K)
     given = perturbed(1, degrees=15.0, metres=0.02, seed=5)
-    return ImageTask(
-        target, MODELS, block(), 0, *perturbed(1), objective, config, frame, given=given,
-        truth=truth,
-    )  # fmt: skip
+    index = torch.zeros(1, dtype=torch.long)
+    problem = PoseProblem(target, MODELS, index, *perturbed(1), objective, config)
+    return ImageTask(problem, block(), frame, given=given, truth=truth)
 
 
 def test_the_summary_begins_at_the_pose_given() -> None:
@@ -78,9 +77,8 @@ def test_a_pose_given_in_a_far_frame_starts_from_the_same_target() -> None:
     t = T0 - R0 @ shift
     assert t[0, 2] < 0
     objective = SelfSupervision(LossConfig(perceptual=0.0, points=128))
-    packed = pack_models([far])
-    one, R, at = target_of_pose(frame, R0, T0, 0, near, MODELS, objective, config)
-    other, R_far, t_far = target_of_pose(frame, R0, t, 0, far, packed, objective, config)
-    torch.testing.assert_close(other.K, one.K, rtol=0, atol=0.01)
-    torch.testing.assert_close(R_far, R, rtol=0, atol=0.01)
-    torch.testing.assert_close(t_far + (R_far @ shift), at, rtol=0, atol=0.001)
+    one = problem_of_pose(frame, R0, T0, near, objective, config)
+    other = problem_of_pose(frame, R0, t, far, objective, config)
+    torch.testing.assert_close(other.target.K, one.target.K, rtol=0, atol=0.01)
+    torch.testing.assert_close(other.R, one.R, rtol=0, atol=0.01)
+    torch.testing.assert_close(other.t + (other.R @ shift), one.t, rtol=0, atol=0.001)

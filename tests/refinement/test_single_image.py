@@ -11,10 +11,12 @@ from torch.nn.functional import max_pool2d
 
 from self6d.geometry import axis_angle_to_matrix, backproject, random_rotations, rotation_angle
 from self6d.losses.objective import LossConfig, SelfSupervision
+from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.hypotheses import choose_hypotheses, may_win, score_hypotheses
-from self6d.refinement.optimizer import OptimizeConfig, optimise_poses
+from self6d.refinement.optimizer import optimise_poses
 from self6d.refinement.pose_parameters import PoseParameters
 from self6d.refinement.pose_search import SearchConfig, agreement, search_around
+from self6d.refinement.problem import PoseProblem
 from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, square_boxes
 from self6d.refinement.start_mask import mask_from_pose, surface_distance
 from self6d.refinement.starts import half_turns, make_starts, plausible_starts
@@ -56,7 +58,7 @@ def optimise(n, loss=LOSS, steps=40, scene_=None, start=None, **settings):
     target = objective.observe(*(scene_ or scene()), K)[torch.zeros(n, dtype=torch.long)]
     R, t = start or perturbed(n)
     config = OptimizeConfig(steps=steps, region=SIZE, **settings)
-    return optimise_poses(target, MODELS, INDEX.expand(n), R, t, objective, config)
+    return optimise_poses(PoseProblem(target, MODELS, INDEX.expand(n), R, t, objective, config))
 
 
 class TestManifold:
@@ -97,8 +99,9 @@ class TestOptimise:
         objective = SelfSupervision(LOSS)
         target = objective.observe(*scene(), K)[torch.zeros(2, dtype=torch.long)]
         config = OptimizeConfig(steps=15, region=SIZE)
-        near = optimise_poses(target, MODELS, INDEX.expand(2), R, t, objective, config)
-        far = optimise_poses(target, models, INDEX.expand(2), R, t - R @ shift, objective, config)
+        asked = PoseProblem(target, MODELS, INDEX.expand(2), R, t, objective, config)
+        near = optimise_poses(asked)
+        far = optimise_poses(replace(asked, models=models, t=t - R @ shift))
         back = far.t[-1] + far.R[-1] @ shift
         assert (far.R[-1] - near.R[-1]).abs().max() < 0.01
         assert (back - near.t[-1]).norm(dim=1).max() < 0.001
@@ -147,10 +150,11 @@ class TestOptimise:
     def test_progress_may_end_it_early(self):
         objective = SelfSupervision(LOSS)
         target = objective.observe(*scene(), K)
+        config = OptimizeConfig(steps=30)
         way = optimise_poses(
-            target, MODELS, INDEX, *perturbed(1), objective, OptimizeConfig(steps=30),
+            PoseProblem(target, MODELS, INDEX, *perturbed(1), objective, config),
             progress=lambda done: done < 3,
-        )  # fmt: skip
+        )
         assert len(way.R) == 4
 
     def test_occlusion_moves_the_paper_form_more(self):
@@ -171,7 +175,7 @@ class TestOptimise:
         objective = SelfSupervision(replace(LOSS, ms_ssim=0.0))
         target = objective.observe(rgb, depth, mask, K)
         config = OptimizeConfig(steps=10, region=SIZE, translation_step=0.5)
-        way = optimise_poses(target, MODELS, INDEX, R0, T0, objective, config)
+        way = optimise_poses(PoseProblem(target, MODELS, INDEX, R0, T0, objective, config))
         total = way.terms["total"][:, 0]
         assert total[-2] > total[0]
         assert total[-1] <= total[0]
@@ -250,8 +254,8 @@ class TestRace:
         objective = SelfSupervision(LOSS)
         target = objective.observe(*scene(), K)[group]
         config = OptimizeConfig(steps=12, region=SIZE, race=race)
-        index = INDEX[group]
-        return optimise_poses(target, MODELS, index, R, t, objective, config, group=group)
+        problem = PoseProblem(target, MODELS, INDEX[group], R, t, objective, config, group)
+        return optimise_poses(problem)
 
     def test_the_winner_is_untouched_and_the_others_stand_still(self):
         all_go_on, raced = self.optimise(1.0), self.optimise(0.25)
@@ -283,10 +287,12 @@ class TestRace:
     def test_half_turns_that_do_not_fill_the_mask_are_not_tried(self):
         R, t, group = self.starts()
         objective = SelfSupervision(LOSS)
-        target = objective.observe(*scene(), K)
+        target = objective.observe(*scene(), K)[group[:2]]
         tilted = axis_angle_to_matrix(torch.tensor([[0.0, 0.8, 0.0]])) @ R[1:2]
         R = torch.cat((R[:1], tilted))
-        likely = plausible_starts(target, MODELS, R, t[:2], group[:2], INDEX, objective, share=0.9)
+        index, config = INDEX[group[:2]], OptimizeConfig()
+        problem = PoseProblem(target, MODELS, index, R, t[:2], objective, config, group[:2])
+        likely = plausible_starts(problem, share=0.9)
         assert likely.tolist() == [0]
 
 

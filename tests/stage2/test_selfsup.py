@@ -11,7 +11,7 @@ from self6d.engine.schedule import learning_rate
 from self6d.errors import DivergenceError, InputError
 from self6d.geometry import rotation_angle
 from self6d.losses.objective import LossConfig
-from self6d.refinement.optimizer import OptimizeConfig
+from self6d.refinement.config import OptimizeConfig
 from self6d.scene import Frame
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore, resize_frame
