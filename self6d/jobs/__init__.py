@@ -6,7 +6,7 @@ only.
 """
 
 from self6d.jobs.adapt import adapt
-from self6d.jobs.evaluate import evaluate
+from self6d.jobs.evaluate import EvaluateOptions, evaluate
 from self6d.jobs.export import export
 from self6d.jobs.optimize import optimize
 from self6d.jobs.predict import predict
@@ -16,6 +16,7 @@ from self6d.jobs.train import train
 from self6d.jobs.train_refiner import train_refiner
 
 __all__ = [
+    "EvaluateOptions",
     "adapt",
     "evaluate",
     "export",

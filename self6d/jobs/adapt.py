@@ -100,6 +100,7 @@ def adapt(
                 frames=len(_frames(dataset, split, share)),
                 from_run=absolute(from_run),
                 from_step=start.step,
+                no_check=not check,
             )
             run = open_run(out, "selfsup", config, provenance, seed=seed, models=start.models)
             if remark:

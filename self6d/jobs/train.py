@@ -94,6 +94,7 @@ def train(
                 **asked,
                 camera=absolute(camera),
                 ranges=ranges or None,
+                no_check=not check,
                 K=None if view is None else view.K.tolist(),
                 image_size=None if view is None else list(view.size),
             )

@@ -26,6 +26,7 @@ class Provenance:
         overrides: dotted keys to values, as `--set` gives them.
         frame, scene, object_id, init: of a single image: which object where, and the file of its
             start pose.
+        no_check: whatever the doctor found in the recording.
         frames: how many there were to learn from. from_step: of the earlier run's checkpoint.
         ranges: what the recording's depth said about distances, one line.
         K: (3, 3), pixels, and image_size: (height, width): of the images trained on.
@@ -46,6 +47,7 @@ class Provenance:
     scene: int | None = None
     object_id: int | None = None
     init: str | None = None
+    no_check: bool = False
     frames: int | None = None
     from_step: int | None = None
     ranges: str | None = None
@@ -114,6 +116,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "share": lambda value: type(value) in (int, float) and 0 <= value <= 1,
     "minutes": lambda value: type(value) in (int, float) and 0 <= value <= 1e6,
     "overrides": _is(dict),
+    "no_check": _is(bool),
     "ranges": _is(str),
     **dict.fromkeys(("K", "image_size"), lambda value: True),  # whoever needs a camera checks it
 }

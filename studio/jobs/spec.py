@@ -121,6 +121,7 @@ def spec_from(info: RunInfo) -> JobSpec:
     path = lambda text: None if text is None else Path(text)  # noqa: E731
     options = {
         "camera": about.camera,
+        "no-check": about.no_check or None,
         "share": None if about.share == 1 else about.share,
         "frame": about.frame,
         "scene": about.scene,

@@ -132,6 +132,16 @@ def test_evaluate_compares_runs(stage1, stage2, sample, tmp_path):
     assert any(isinstance(event, Progress) for event in seen)
 
 
+def test_options_of_evaluate_are_one_object_or_names(stage1, sample, tmp_path):
+    options = jobs.EvaluateOptions(split="adapt", device="cpu", json_path=tmp_path / "a.json")
+    report = jobs.evaluate(sample, None, [stage1.path], options, split="eval", min_visible=0.0)
+    assert report.results[0].split == "eval"
+    assert options.split == "adapt"
+    assert len(json.loads((tmp_path / "a.json").read_text())["runs"]) == 1
+    with pytest.raises(TypeError, match="splt"):
+        jobs.evaluate(sample, None, [stage1.path], splt="eval")
+
+
 def test_rows_made_before_a_fault_are_on_disk(stage1, sample, tmp_path):
     file, missing = tmp_path / "a.json", tmp_path / "missing"
     with pytest.raises(CheckpointError, match="missing"):
