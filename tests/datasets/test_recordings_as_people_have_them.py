@@ -212,6 +212,7 @@ DISTORTED = {
     "opencv": ("calibration.yml", opencv_yaml, D5, "", ""),
     "message": ("camera_info.json", message, D5, "plumb_bob", ""),
     "ho-cap": ("camera.yaml", realsense, D5, "brown_conrady", ""),
+    "realsense": ("camera.yaml", realsense, D5, "distortion.inverse_brown_conrady", "inverse"),
     "kalibr": ("camera.yaml", kalibr, [-0.3, 0.1, 0.002, -0.001], "radtan", ""),
     "named": ("camera.json", named, D5, "", ""),
 }  # fmt: skip

@@ -163,6 +163,8 @@ def bend(
         criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-9)
         found = cv2.undistortPoints(grid, K, np.array(D, float), R=None, P=K, criteria=criteria)
     x, y = found.reshape(h, w, 2).astype(np.float32).transpose(2, 0, 1)
+    if model == "inverse":  # the polynomial leads from the image to the pinhole
+        x, y = cv2.initUndistortRectifyMap(K, np.array(D, float), None, K, (w, h), cv2.CV_32FC1)
     bent = cv2.remap(rgb, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return bent, cv2.remap(depth, x, y, cv2.INTER_NEAREST, borderValue=0)
 
