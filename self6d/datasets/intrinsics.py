@@ -217,10 +217,14 @@ def read_intrinsics(path: str | Path) -> Intrinsics:
         return from_table(read_json(path, "camera file", (dict, list)), path)
     if suffix in (".yaml", ".yml"):
         return from_table(read_yaml(path, "camera file", (dict, list)), path)
+    text = read_text(path, "camera file")
+    named = re.findall(r"(?m)(?:^|[\s,;{])\"?([A-Za-z]\w*)\"?\s*[:=]\s*([-+.\deE]+)", text)
+    if named:  # fx: 600, or fx = 600
+        return from_table({key: _number(value) for key, value in named}, path)
     try:
         numbers = [
             float(word)
-            for line in read_text(path, "camera file").splitlines()
+            for line in text.splitlines()
             for word in line.split("#")[0].replace(",", " ").replace("[", " ").replace("]", " ")
             .replace(";", " ").split()
         ]  # fmt: skip
@@ -229,6 +233,13 @@ def read_intrinsics(path: str | Path) -> Intrinsics:
             "camera file is not a table of numbers", path=path, remedy=CAMERA_REMEDY
         ) from None
     return Intrinsics(matrix(numbers, path), source=path, distortion=_distortion_beside(path))
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _distortion_beside(path: Path) -> Distortion | None:
@@ -249,7 +260,7 @@ def from_table(table: Any, path: Path) -> Intrinsics:
     """Intrinsics of parsed JSON or YAML."""
     if isinstance(table, list):
         if table and isinstance(table[0], dict):
-            return from_table(table[0], path)
+            return from_table(_colours(table), path)
         return Intrinsics(matrix(table, path), source=path)
     found = _find_matrix(table, path)
     if found is None:
@@ -258,6 +269,18 @@ def from_table(table: Any, path: Path) -> Intrinsics:
     size = next((s for s in map(stated_size, holders) if s[0] is not None), (None, None))
     scale = next((s for s in map(_depth_scale, holders) if s is not None), None)
     return Intrinsics(K, *size, scale, path, stated_distortion(holders, path))
+
+
+def _colours(tables: list) -> dict:
+    """Of a list of cameras the colour one, by the names that its entries have; else the first."""
+    cameras = [table for table in tables if isinstance(table, dict)]
+
+    def says(table: dict, what: re.Pattern) -> bool:
+        return any(isinstance(v, str) and what.search(v) for v in table.values())
+
+    colour = [t for t in cameras if says(t, _OF_COLOUR) and not says(t, _OF_DEPTH)]
+    others = [t for t in cameras if not says(t, _OF_DEPTH)]
+    return (colour or others or cameras)[0]
 
 
 def _find_matrix(table: dict, path: Path, depth: int = 4) -> tuple[np.ndarray, list[dict]] | None:
@@ -281,7 +304,7 @@ def _find_matrix(table: dict, path: Path, depth: int = 4) -> tuple[np.ndarray, l
         value = flat.get(key)
         named = key in _MATRIX_KEYS or key in _TABLE_KEYS
         if isinstance(value, list) and len(value) and isinstance(value[0], dict):
-            value = value[0]
+            value = _colours(value)
         if isinstance(value, dict) and depth:
             if not named and "depth" in key:
                 continue

@@ -56,6 +56,23 @@ def test_colours_intrinsics_of_one_file(tmp_path, shots, caplog, order, inside) 
     same(frames, shots)
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_colours_camera_of_a_list(tmp_path: Path, shots: Shots, caplog, inside: bool) -> None:
+    cameras = [{"id": "depth", **other_camera(shots)},
+               {"id": "color", **json.loads(camera_table(shots))}]  # fmt: skip
+    files = {"camera.json": json.dumps({"cameras": cameras} if inside else cameras)}
+    frames, _ = read(write(tmp_path, shots, plain(shots, camera=files)), caplog)
+    same(frames, shots)
+
+
+@pytest.mark.parametrize("text", ["fx: {}\nfy: {}\ncx: {}\ncy: {}\n", "fx={} fy={} cx={} cy={}"])
+def test_names_and_numbers_as_text(tmp_path: Path, shots: Shots, caplog, text: str) -> None:
+    K = shots.K
+    files = {"intrinsics.txt": text.format(K[0, 0], K[1, 1], K[0, 2], K[1, 2])}
+    frames, _ = read(write(tmp_path, shots, plain(shots, camera=files)), caplog)
+    same(frames, shots)
+
+
 def test_a_camera_file_of_another_name(tmp_path: Path, shots: Shots, caplog) -> None:
     files = {"105322251564.yaml": realsense(shots, [0.0] * 5, "brown_conrady"),
              "notes.json": '{"operator": "A"}'}  # fmt: skip
