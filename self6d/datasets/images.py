@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,10 +26,11 @@ _TRUNCATED = "Copy or record it again."
 
 def decode(path: Path, what: str) -> np.ndarray:
     """The image as stored (any depth, any channels, cv2's BGR order), not turned by its EXIF."""
-    return _decoded(read_bytes(path, what), path, what)
+    return decode_bytes(read_bytes(path, what), path, what)
 
 
-def _decoded(data: bytes, path: Path, what: str) -> np.ndarray:
+def decode_bytes(data: bytes, path: Path, what: str) -> np.ndarray:
+    """`decode` of an encoded image in memory; `path` is where it came from."""
     if not complete(data):
         raise InputError(f"{what} is truncated", path=path, remedy=_TRUNCATED)
     try:
@@ -105,8 +107,12 @@ def read_rgb(path: str | Path) -> np.ndarray:
         InputError: missing, truncated, damaged, or in truth a depth image.
     """
     path = Path(path)
-    data = read_bytes(path, "colour image")
-    image = _upright(_decoded(data, path, "colour image"), data, path)
+    return rgb_of_bytes(read_bytes(path, "colour image"), path)
+
+
+def rgb_of_bytes(data: bytes, path: Path) -> np.ndarray:
+    """`read_rgb` of an encoded image in memory; `path` is where it came from."""
+    image = _upright(decode_bytes(data, path, "colour image"), data, path)
     channels = 1 if image.ndim == 2 else image.shape[2]
     if image.dtype != np.uint8:
         if image.dtype != np.uint16 or channels < 3:
@@ -145,6 +151,8 @@ def _bits(image: np.ndarray) -> int:
 @lru_cache(maxsize=64)
 def _bits_in_folder(folder: Path, suffix: str) -> int:
     """Bits that the 16-bit colour images of a folder use: one dark image does not say."""
+    if suffix.lower() not in RGB_SUFFIXES:
+        return 16
     bits = 8
     for path in _some_files(folder, suffix):
         try:
@@ -159,6 +167,8 @@ def _bits_in_folder(folder: Path, suffix: str) -> int:
 @lru_cache(maxsize=64)
 def _unknown_in_folder(folder: Path, suffix: str) -> frozenset[int]:
     """Values that some depth files of a folder show as unknown."""
+    if suffix.lower() not in DEPTH_SUFFIXES:
+        return frozenset()
     found = set()
     for path in _some_files(folder, suffix):
         try:
@@ -216,15 +226,22 @@ def read_depth_raw(path: str | Path) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def to_metres(raw: np.ndarray, metres_per_unit: float, path: Path) -> np.ndarray:
+def to_metres(
+    raw: np.ndarray,
+    metres_per_unit: float,
+    path: Path,
+    others: Callable[[], frozenset[int]] | None = None,
+) -> np.ndarray:
     """Depth in metres, (H, W) float32, 0 where invalid; repairs are noted.
 
     Args:
         raw: from `read_depth_raw`.
         metres_per_unit: for the values stored.
         path: the file, for notes.
+        others: gives values that other images of the recording show as unknown; by default of the
+            files beside this one.
     """
-    hole = unknown_value(raw, lambda: _unknown_in_folder(path.parent, path.suffix))
+    hole = unknown_value(raw, others or (lambda: _unknown_in_folder(path.parent, path.suffix)))
     with np.errstate(over="ignore", invalid="ignore"):
         depth = np.multiply(raw, np.float32(metres_per_unit), dtype=np.float32)
     if hole is not None:

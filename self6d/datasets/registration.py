@@ -22,6 +22,7 @@ from self6d.datasets.intrinsics import (
 from self6d.errors import InputError
 from self6d.files import note, read_json, read_text, read_yaml
 from self6d.geometry import Camera
+from self6d.numba_tools import jit
 
 _FORWARD = r"(?:t|rt|extrinsics?)?(?:depth(?:to|2)(?:color|colour|rgb))(?:extrinsics?)?"
 _BACKWARD = r"(?:t|rt|extrinsics?)?(?:(?:color|colour|rgb)(?:to|2)depth)(?:extrinsics?)?"
@@ -58,26 +59,46 @@ def registered(depth_m: np.ndarray, own: DepthCamera, colour: Camera, path: Path
     if own.intrinsics.distortion is not None:
         straight = undistorted(own.intrinsics.distortion, K, own.intrinsics.source or path, depth_m)
         depth_m = straight[0]  # type: ignore[assignment]
-    finer = int(np.ceil(max(Kc[0, 0] / K[0, 0], Kc[1, 1] / K[1, 1], 1.0)))
-    rows, columns = np.nonzero(depth_m > 0)
-    z = depth_m[rows, columns].astype(np.float64)
-    found = np.full(colour.height * colour.width, np.inf, np.float32)
-    steps = (np.arange(finer) + 0.5) / finer - 0.5
-    for dy in steps:
-        for dx in steps:
-            rays = ((columns + dx - K[0, 2]) / K[0, 0], (rows + dy - K[1, 2]) / K[1, 1], 1.0)
-            points = np.stack([ray * z for ray in rays])
-            x, y, far = own.R @ points + own.t[:, None]
-            ahead = far > 1e-6
-            x, y, far = x[ahead], y[ahead], far[ahead]
-            u = np.rint(Kc[0, 0] * x / far + Kc[0, 2]).astype(np.int64)
-            v = np.rint(Kc[1, 1] * y / far + Kc[1, 2]).astype(np.int64)
-            inside = (u >= 0) & (u < colour.width) & (v >= 0) & (v < colour.height)
-            place = v[inside] * colour.width + u[inside]
-            np.minimum.at(found, place, far[inside].astype(np.float32))
-    found[~np.isfinite(found)] = 0
+    half = 0.5 * Kc[0, 0] / K[0, 0], 0.5 * Kc[1, 1] / K[1, 1]  # of a pixel's square in colour
+    A, b = Kc @ own.R @ np.linalg.inv(K), Kc @ own.t  # colour's pixel = A (u, v, 1) z + b
+    found = _spread(np.ascontiguousarray(depth_m), A, b, half, colour.height, colour.width)
     note(path, "depth of its own camera was registered to colour by the stated extrinsics")
-    return found.reshape(colour.height, colour.width)
+    return found
+
+
+@jit
+def _spread(
+    depth: np.ndarray,
+    A: np.ndarray,
+    b: np.ndarray,
+    half: tuple[float, float],
+    height: int,
+    width: int,
+) -> np.ndarray:
+    """Depth (h, w) float32 drawn as squares about A (u, v, 1) z + b, the nearest seen.
+
+    A loop, as numpy takes 80 ms for a frame of 640x480.
+    """
+    found = np.zeros((height, width), np.float32)
+    for v in range(depth.shape[0]):
+        for u in range(depth.shape[1]):
+            z = depth[v, u]
+            if not z > 0:
+                continue
+            far = (A[2, 0] * u + A[2, 1] * v + A[2, 2]) * z + b[2]
+            if far <= 1e-6:
+                continue
+            x = ((A[0, 0] * u + A[0, 1] * v + A[0, 2]) * z + b[0]) / far
+            y = ((A[1, 0] * u + A[1, 1] * v + A[1, 2]) * z + b[1]) / far
+            rx, ry = max(0.5, half[0] * z / far), max(0.5, half[1] * z / far)
+            if not (-rx < x < width + rx and -ry < y < height + ry):
+                continue
+            for row in range(max(0, int(np.ceil(y - ry))), min(height, int(np.ceil(y + ry)))):
+                for column in range(max(0, int(np.ceil(x - rx))), min(width, int(np.ceil(x + rx)))):
+                    before = found[row, column]
+                    if before == 0 or far < before:
+                        found[row, column] = far
+    return found
 
 
 def find_depth_camera(folder: Path, colour: Intrinsics, depth_name: str) -> DepthCamera | None:

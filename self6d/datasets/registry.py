@@ -19,6 +19,8 @@ from self6d.datasets import (
     tum,
     ycb_video,
 )
+from self6d.datasets.bags import recording as bag
+from self6d.datasets.bags.file import BAG_SUFFIXES
 from self6d.datasets.images import RGB_SUFFIXES
 from self6d.datasets.recording import Recording
 from self6d.errors import InputError
@@ -64,14 +66,11 @@ LAYOUTS = (
     Layout("tum", tum.recognise, tum.TumRecording.open),
     Layout("single", single.recognise, single.SingleFrame.open),
     Layout("folder", folder.recognise, folder.FolderRecording.open),
+    Layout("bag", bag.recognise, bag.BagRecording.open),
 )
 
 # What people also point at, and how to turn it into something read here.
 _FOREIGN = {
-    ".bag": "Export it to rgb/ and depth/ images (ROS: `rosbag` or `rosbags`; RealSense: "
-    "`rs-convert -i FILE -p DIR`) and add camera.json.",
-    ".db3": "Export its image topics to rgb/ and depth/ with `rosbags`, and add camera.json.",
-    ".mcap": "Export its image topics to rgb/ and depth/ with `rosbags`, and add camera.json.",
     ".mkv": "Export it to rgb/ and registered depth/ with Azure Kinect's `k4arecorder` tools or "
     "Open3D's `azure_kinect_mkv_reader`, and add camera.json.",
     ".sens": "Unpack it with ScanNet's SensReader: `python reader.py --filename FILE "
@@ -84,11 +83,17 @@ _FOREIGN = {
 }
 
 
+def is_recording(path: str | Path) -> bool:
+    """Whether a path can be a recording rather than a camera file: a folder or a bag."""
+    path = Path(path)
+    return path.is_dir() or path.suffix.lower() in BAG_SUFFIXES
+
+
 def open_dataset(path: str | Path, kind: str = "auto") -> Recording:
     """Open a recording, its layout found from what lies there.
 
     Args:
-        path: folder, or the colour image of a single frame.
+        path: folder, bag, or the colour image of a single frame.
         kind: name of a layout to use instead of finding it.
 
     Returns:
@@ -117,6 +122,8 @@ def open_dataset(path: str | Path, kind: str = "auto") -> Recording:
 
 def _open_file(path: Path) -> Recording:
     suffix = path.suffix.lower()
+    if suffix in BAG_SUFFIXES:
+        return bag.BagRecording.open(path, reason=bag.recognise(path))
     if suffix in RGB_SUFFIXES:
         return single.SingleFrame.open(path, reason="an image file: single image")
     if suffix in MESH_SUFFIXES:
@@ -140,6 +147,11 @@ def _open(path: Path, kind: str) -> Recording:
         reason = layout.recognise(path)
         if reason or kind != "auto":
             return layout.open(path, reason=reason or f"opened as {kind}, as asked")
+    bags = sorted(p.name for p in path.iterdir() if p.suffix.lower() in BAG_SUFFIXES)
+    if bags:
+        raise InputError(
+            f"holds {len(bags)} bags", path=path, remedy=f"Name one of them, such as {bags[0]}."
+        )
     for entry in sorted(path.iterdir()):
         if entry.suffix.lower() in _FOREIGN:
             return _open_file(entry)

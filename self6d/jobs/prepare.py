@@ -12,6 +12,7 @@ import torch
 from self6d.config import from_dict, merge, overrides, to_dict
 from self6d.datasets import open_dataset
 from self6d.datasets.intrinsics import Intrinsics, read_intrinsics
+from self6d.datasets.registry import is_recording
 from self6d.errors import CheckpointError, InputError, from_os_error
 from self6d.geometry import Camera
 from self6d.jobs.config import RunConfig, build_config
@@ -85,7 +86,7 @@ def resolve_camera(camera: Camera | str | Path | None) -> Camera | None:
     if camera is None or isinstance(camera, Camera):
         return camera
     path = Path(camera)
-    if path.is_dir():
+    if is_recording(path):
         return open_dataset(path).frame(0).camera
     stated = read_intrinsics(path)
     if stated.width is None or stated.height is None:
@@ -109,7 +110,7 @@ def resolve_intrinsics(camera: Camera | str | Path) -> Intrinsics:
     if isinstance(camera, Camera):
         return Intrinsics(camera.K_opencv, camera.width, camera.height)
     path = Path(camera)
-    if not path.is_dir():
+    if not is_recording(path):
         return read_intrinsics(path)
     dataset = open_dataset(path)
     view = dataset.frame(0).camera

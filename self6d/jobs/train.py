@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from self6d.datasets.registry import is_recording
 from self6d.engine import distributed
 from self6d.events import Listener, Note
 from self6d.geometry import Camera
@@ -85,7 +86,7 @@ def train(
             config = build_config(preset, changes, stage=1)
             view = resolve_camera(camera)
             objects = load_given_models(models, config.models.unit)
-            if check and isinstance(camera, str | Path) and Path(camera).is_dir():
+            if check and isinstance(camera, str | Path) and is_recording(camera):
                 check_recording(camera, objects, listener)
             config.synthesis, ranges = with_recorded_ranges(config.synthesis, camera, objects)
             if ranges and listener is not None:

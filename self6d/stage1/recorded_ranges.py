@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from self6d.datasets import UnlabelledFrames, open_dataset
+from self6d.datasets.registry import is_recording
 from self6d.datasets.splits import default_split, some_frames
 from self6d.geometry import Camera
 from self6d.scene import ObjectModel
@@ -41,7 +42,7 @@ def with_recorded_ranges(
     is_set = config.distance_near_m > 0 or config.distance_far_m > 0
     if config.ranges == "size" or is_set or source is None or isinstance(source, Camera):
         return config, ""
-    if not Path(source).is_dir():
+    if not is_recording(source):
         return config, ""
     dataset = open_dataset(source)
     chosen = some_frames(dataset, default_split(dataset, None, "adapt"))

@@ -18,6 +18,7 @@ from studio.model.settings import Settings
 
 MESHES = (".ply", ".obj", ".glb", ".gltf", ".stl", ".off")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+BAGS = (".bag", ".db3", ".mcap")
 
 
 def glance(path: Path) -> str:
@@ -31,7 +32,7 @@ def glance(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in MESHES:
         return "model"
-    return "recording" if suffix in IMAGES else ""
+    return "recording" if suffix in (*IMAGES, *BAGS) else ""
 
 
 class Opener(QObject):

@@ -136,7 +136,7 @@ def test_depth_without_a_common_name_or_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("take.bag", "rosbags"), ("take.mcap", "rosbags"), ("take.mkv", "Azure"),
+        ("take.bag", "reindex"), ("take.mcap", "reindex"), ("take.mkv", "Azure"),
         ("data.zip", "Unpack"), ("part.stl", "--models"), ("what.xyz", "folder"),
     ],
 )  # fmt: skip

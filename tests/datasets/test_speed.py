@@ -8,6 +8,7 @@ import resource
 import time
 from pathlib import Path
 
+import bags
 import cv2
 import numpy as np
 import pytest
@@ -100,3 +101,34 @@ def test_random_access(tmp_path: Path) -> None:
     dataset = open_dataset(root)
     dataset.frame(0)
     assert seconds(lambda: [dataset.frame(i) for i in (3, 0, 5, 1)]) / 4 <= SLACK * 0.015
+
+
+@pytest.mark.parametrize("form", bags.FORMS)
+def test_random_access_in_a_bag(tmp_path: Path, form: str) -> None:
+    """640x480 without compression, as cameras stream it; RealSense's depth is registered too."""
+    shots = [world.shot(n, 480, 640) for n in range(3)]
+    K = world.K * [[10], [10], [1]]
+    rgb, depth = [s.rgb for s in shots] * 7, [s.depth_mm for s in shots] * 7
+    dataset = open_dataset(bags.write(tmp_path / "take", form, rgb, depth, K))
+    dataset.frame(0)
+    order = (20, 3, 11, 0, 15, 7)
+    assert seconds(lambda: [dataset.frame(i) for i in order]) / len(order) <= SLACK * 0.030
+
+
+@pytest.mark.parametrize("form", ["ros1", "db3", "mcap"])
+def test_a_long_bag_is_opened_anywhere_in_flat_memory(tmp_path: Path, form: str) -> None:
+    count = 3000  # the figures are for 10 000
+    shots = [world.shot(n, 24, 32) for n in range(5)]
+    K = world.K * [[0.5], [0.5], [1]]
+    rgb, depth = [s.rgb for s in shots] * 600, [s.depth_mm for s in shots] * 600
+    path = bags.write(tmp_path / "take", form, rgb, depth, K)
+    dataset = open_dataset(path)
+    assert len(dataset) == count
+    rng = np.random.default_rng(0)
+    places = [int(i) for i in rng.integers(0, count, 600)]
+    for i in places[:200]:
+        np.testing.assert_array_equal(dataset.frame(i).rgb, shots[i % 5].rgb)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    each = seconds(lambda: [dataset.frame(i) for i in places[200:]]) / 400
+    assert each <= SLACK * 0.030
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kB

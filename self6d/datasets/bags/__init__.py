@@ -1,0 +1,1 @@
+"""Bags of ROS and RealSense: their files, topics, images and the reader."""
