@@ -15,9 +15,14 @@ from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
 from self6d.files import note
+from self6d.scene.obj import MISSING
 
 GREY = 0.6
 _STAND_IN = 100  # grey value of the texture trimesh makes up where a file's own is missing
+_COLOUR_NAMES = (
+    ("red", "green", "blue"), ("r", "g", "b"),
+    ("diffuse_red", "diffuse_green", "diffuse_blue"),
+)  # fmt: skip
 _PAD = 2  # texels of margin round each texture of an atlas, so that filtering does not bleed
 
 
@@ -39,8 +44,14 @@ def surface_of(mesh: trimesh.Trimesh, path: Path) -> Surface:
     faces = np.asarray(mesh.faces, dtype=np.int64).reshape(-1, 3)
     surface = Surface(vertices, faces, np.full(vertices.shape, GREY, np.float32), has_color=False)
     visual = mesh.visual
+    stated = None if isinstance(visual, TextureVisuals) else ply_colours(mesh)
     if isinstance(visual, TextureVisuals):
         _textured(surface, visual, path)
+    elif stated is not None:
+        if len(stated) == len(vertices):
+            surface.colors, surface.has_color = stated, True
+        else:
+            _face_coloured(surface, np.round(255 * stated))
     elif isinstance(visual, ColorVisuals) and visual.kind == "face":
         _face_coloured(surface, np.asarray(visual.face_colors)[:, :3])
     elif isinstance(visual, ColorVisuals) and visual.kind == "vertex":
@@ -128,6 +139,8 @@ def _material(material: Any) -> tuple[Image.Image | None, np.ndarray | None]:
         stated = not np.array_equal(material.diffuse, SimpleMaterial().diffuse)
         factor = np.asarray(material.diffuse, dtype=np.float64)[:3] / 255 if stated else None
         image = picture_of(material)
+        if MISSING in material.kwargs:
+            return None, None
         # exporters write the diffuse colour beside a texture, unmultiplied
         return image, None if image is not None else factor
     return None, None
@@ -143,10 +156,57 @@ def picture_of(material: Any) -> Image.Image | None:
 
 
 def _rgb(image: Image.Image, factor: np.ndarray | None) -> np.ndarray:
-    pixels = np.array(image.convert("RGB"), dtype=np.uint8)
+    pixels = np.array(_eight_bit(image).convert("RGB"), dtype=np.uint8)
     if factor is not None and not np.allclose(factor, 1):
         pixels = np.round(pixels * factor).astype(np.uint8)
     return pixels
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey images of 16 bits or of decimals in 8, which Pillow would clip."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    grey = np.asarray(image, dtype=np.float64)
+    full = 1.0 if image.mode == "F" and grey.max() <= 1 else 255.0 if grey.max() <= 255 else 65535.0
+    if image.mode.startswith("I;16"):
+        full = 65535.0
+    return Image.fromarray(np.round(255 * (grey / full).clip(0, 1)).astype(np.uint8))
+
+
+def ply_colours(mesh: trimesh.Trimesh) -> np.ndarray | None:
+    """Colours of a PLY's vertices or faces, under any of the names that programs give them.
+
+    Returns:
+        (V, 3) of the vertices or (F, 3) of the faces, float32 in [0, 1], whichever varies, vertices
+        first; None where the file is no PLY or has none.
+    """
+    raw = mesh.metadata.get("_ply_raw", {})
+    parts = {"vertex": len(mesh.vertices), "face": len(mesh.faces)}
+    found = [
+        colours
+        for name, count in parts.items()
+        if (colours := _element_colours(raw.get(name))) is not None and len(colours) == count
+    ]
+    varying = [c for c in found if np.ptp(c, axis=0).max() > 0]
+    return next(iter(varying or found), None)
+
+
+def _element_colours(element: Any) -> np.ndarray | None:
+    if not element:
+        return None
+    names = {str(n).lower(): n for n in element["properties"]}
+    for three in _COLOUR_NAMES:
+        if all(n in names for n in three):
+            columns = [np.asarray(element["data"][names[n]]) for n in three]
+            values = np.column_stack(columns).astype(np.float64)
+            highest = float(np.nanmax(values, initial=0.0))
+            kind, size = columns[0].dtype.kind, columns[0].dtype.itemsize
+            full = 255.0 if (kind in "iu" and size == 1) or 1 < highest <= 255 else 65535.0
+            full = 1.0 if kind == "f" and highest <= 1 else full
+            if kind in "iu" and highest <= 255:
+                full = 255.0
+            return (np.nan_to_num(values) / full).clip(0, 1).astype(np.float32)
+    return None
 
 
 def _first_tile(uv: np.ndarray, path: Path) -> np.ndarray:

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import trimesh
@@ -19,6 +20,7 @@ from self6d.scene.appearance import Surface, joined, picture_of, surface_of
 from self6d.scene.known import known_id, linemod_name
 from self6d.scene.mesh import ObjectModel
 from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
+from self6d.scene.obj import prepared_obj
 from self6d.scene.units import diameter, metres_per_unit, metres_per_units
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")  # most likely textured first
@@ -190,14 +192,43 @@ def _numbered(files: list[Path]) -> list[tuple[int, Path]]:
 
 
 class _InsideFolder(FilePathResolver):
-    """Textures and materials beside the mesh; a name that leads out of its folder is refused."""
+    """Textures and materials beside the mesh; a name that leads out of its folder is refused.
+
+    Names are as people's programs write them: with backslashes, percent escapes, another case, or
+    the path of the machine they came from, of which the last part is looked for beside the mesh.
+    """
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self.texts: dict[str, bytes] = {}
 
     def get(self, name: str) -> bytes:
+        if name in self.texts:
+            return self.texts[name]
         root = Path(self.parent).resolve()
-        target = (root / name).resolve()
-        if not target.is_relative_to(root):
+        plain = name.strip().replace("\\", "/")
+        inside = False
+        for form in (name, plain, unquote(plain), plain.rpartition("/")[2]):
+            target = (root / form).resolve()
+            if not target.is_relative_to(root) or "\0" in form:
+                continue
+            inside = True
+            if target.is_file() or (target := _any_case(root, form)).is_file():
+                return read_bytes(target, "texture or material")
+        if not inside:
             raise ValueError(f"{name} lies outside the mesh's folder")
-        return read_bytes(target, "texture or material")
+        return read_bytes(root / plain.rpartition("/")[2], "texture or material")
+
+
+def _any_case(root: Path, name: str) -> Path:
+    """The file of that name whatever its case, a step at a time."""
+    at = root
+    for part in Path(name).parts:
+        if part == ".." or not at.is_dir():
+            return at / part
+        same = [p for p in sorted(at.iterdir()) if p.name.lower() == part.lower()]
+        at = same[0] if same else at / part
+    return at
 
 
 def _read(path: Path) -> Surface:
@@ -230,6 +261,8 @@ def _parse(data: bytes, path: Path) -> list[trimesh.Trimesh]:
     level = quiet.level
     quiet.setLevel(logging.CRITICAL)  # it logs tracebacks of what is reported here in one line
     try:
+        if path.suffix.lower() == ".obj":
+            data = prepared_obj(data, resolver, path)
         loaded = trimesh.load(
             io.BytesIO(data), file_type=path.suffix[1:].lower(), resolver=resolver, process=False
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
 from self6d.datasets import load_mesh, load_models
 from self6d.files import forget_notes
@@ -109,3 +110,127 @@ def test_what_macos_keeps_beside_files(tmp_path: Path) -> None:
     assert model.object_id == 2
     assert 1000 * model.diameter == pytest.approx(143.8, abs=0.1)
     assert not is_mesh(tmp_path / "._part.stl")
+
+
+def ramp(mesh: trimesh.Trimesh) -> np.ndarray:
+    """(V, 3) uint8 that vary over the mesh."""
+    low, high = mesh.bounds
+    return np.round(40 + 200 * (mesh.vertices - low) / (high - low)).astype(np.uint8)
+
+
+def write_ply(path: Path, names, kind: str, vertex=None, face=None) -> Path:
+    """The brick as ASCII PLY with colour properties of those names."""
+    mesh = brick()
+    head = ["ply", "format ascii 1.0", f"element vertex {len(mesh.vertices)}"]
+    head += [f"property float {n}" for n in "xyz"]
+    head += [f"property {kind} {n}" for n in names if vertex is not None]
+    head += [f"element face {len(mesh.faces)}", "property list uchar int vertex_indices"]
+    head += [f"property {kind} {n}" for n in names if face is not None]
+    rows = [[*v, *([] if vertex is None else vertex[i])] for i, v in enumerate(mesh.vertices)]
+    rows += [[3, *f, *([] if face is None else face[i])] for i, f in enumerate(mesh.faces)]
+    lines = head + ["end_header"] + [" ".join(map(str, row)) for row in rows]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "full"),
+    [("r g b", "uchar", 255), ("diffuse_red diffuse_green diffuse_blue", "uchar", 255),
+     ("Red Green Blue", "uchar", 255), ("red green blue", "float", 255),
+     ("red green blue", "double", 1), ("red green blue", "ushort", 65535)],
+)  # fmt: skip
+def test_ply_colours_under_other_names_and_types(tmp_path: Path, names, kind, full) -> None:
+    colours = ramp(brick())
+    values = colours.astype(float) * full / 255
+    values = np.round(values).astype(int) if kind in ("uchar", "ushort") else values
+    model = load_mesh(write_ply(tmp_path / "p.ply", names.split(), kind, values))
+    assert model.has_color
+    np.testing.assert_allclose(model.colors, colours / 255, atol=2e-3)
+
+
+def test_of_vertex_and_face_colours_those_that_vary(tmp_path: Path) -> None:
+    mesh, names = brick(), ("red", "green", "blue")
+    vertex, white = ramp(mesh), np.full((len(mesh.faces), 3), 255)
+    of_vertices = load_mesh(write_ply(tmp_path / "v.ply", names, "uchar", vertex, white))
+    np.testing.assert_allclose(of_vertices.colors, vertex / 255, atol=2e-3)
+    faces = vertex[mesh.faces].mean(1).astype(int)
+    white = np.full((len(mesh.vertices), 3), 255)
+    model = load_mesh(write_ply(tmp_path / "f.ply", names, "uchar", white, faces))
+    np.testing.assert_allclose(model.colors[model.faces].mean(1), faces / 255, atol=2e-3)
+
+
+def write_obj(folder: Path, mtl: str | None, *, colours=None, name="part", use="m") -> Path:
+    """The brick with texture coordinates, CRLF line ends."""
+    mesh = brick()
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [] if mtl is None else [f"mtllib {name}.mtl"]
+    rows = mesh.vertices if colours is None else np.hstack((mesh.vertices, colours))
+    lines += ["v " + " ".join(f"{x:.5f}" for x in row) for row in rows]
+    uv = (mesh.vertices[:, :2] / [120, 80] + 0.5).clip(0.01, 0.99)
+    lines += [f"vt {u:.5f} {v:.5f}" for u, v in uv]
+    lines += [f"usemtl {use}"] if use else []
+    lines += ["f " + " ".join(f"{i + 1}/{i + 1}" for i in face) for face in mesh.faces]
+    if mtl is not None:
+        (folder / f"{name}.mtl").write_text(mtl.replace("\n", "\r\n"))
+    path = folder / f"{name}.obj"
+    path.write_text("\r\n".join(lines) + "\r\n")
+    return path
+
+
+def picture(path: Path) -> np.ndarray:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:, :4], pixels[:, 4:] = (200, 60, 20), (20, 120, 220)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("stated", "there"),
+    [("t.png", "t.png"), (r"textures\my tex.png", "textures/my tex.png"),
+     (r"C:\Users\cad\Desktop\t.png", "t.png"), ("/home/cad/t.png", "t.png"),
+     ("my%20tex.png", "my tex.png"), ("T.PNG", "t.png"), ('"t.png"', "t.png"),
+     ("-s 1 1 1 -o 0 0 0 -bm 0.5 my t.png", "my t.png"), ("-clamp on t.png", "t.png")],
+)  # fmt: skip
+def test_the_texture_is_found_as_programs_name_it(tmp_path: Path, stated, there) -> None:
+    pixels = picture(tmp_path / there)
+    obj = write_obj(tmp_path, f"newmtl m\nKd 0.8 0.8 0.8\nmap_Kd {stated}\n", name="my part")
+    model = load_mesh(obj)
+    assert model.has_color
+    np.testing.assert_array_equal(model.texture, pixels)
+
+
+def test_a_missing_texture_is_said_and_no_colour(tmp_path: Path, caplog) -> None:
+    with caplog.at_level(logging.WARNING, "self6d"):
+        model = load_mesh(write_obj(tmp_path, "newmtl m\nKd 0.8 0.8 0.8\nmap_Kd t.png\n"))
+    assert not model.has_color
+    assert "texture is missing (t.png)" in caplog.text
+    with caplog.at_level(logging.WARNING, "self6d"):
+        obj = write_obj(tmp_path / "x", "newmtl m\n")
+        (tmp_path / "x" / "part.mtl").unlink()
+        assert not load_mesh(obj).has_color
+    assert "materials are missing (part.mtl)" in caplog.text
+
+
+def test_an_obj_that_uses_no_material_takes_the_only_one(tmp_path: Path, caplog) -> None:
+    pixels = picture(tmp_path / "t.png")
+    with caplog.at_level(logging.WARNING, "self6d"):
+        model = load_mesh(write_obj(tmp_path, "newmtl m\nmap_Kd t.png\n", use=""))
+    np.testing.assert_array_equal(model.texture, pixels)
+    assert "uses no material" in caplog.text
+
+
+@pytest.mark.parametrize("full", [1, 255])
+def test_vertex_colours_win_over_a_plain_material(tmp_path: Path, full) -> None:
+    colours = ramp(brick()) / 255
+    obj = write_obj(tmp_path, "newmtl Material\nKd 0.8 0.8 0.8\n", colours=colours * full,
+                    use="Material")  # fmt: skip
+    model = load_mesh(obj)
+    assert model.has_color
+    np.testing.assert_allclose(model.colors, colours, atol=3e-3)
+
+
+def test_a_grey_texture_of_16_bits(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 32896, np.uint16)).save(tmp_path / "t.png")
+    model = load_mesh(write_obj(tmp_path, "newmtl m\nmap_Kd t.png\n"))
+    np.testing.assert_array_equal(model.texture, 128)
