@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 
+import bags
 import numpy as np
 import psutil
 import pytest
+import recordings as world
 
+from studio.controllers.opening import glance
 from studio.engine import Engine
 from studio.engine.types import PoseData
 
@@ -149,3 +152,23 @@ app.exec()
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.ini")],
                           capture_output=True, text=True, timeout=90)  # fmt: skip
     assert done.stdout.split() == ["False", "False"], done.stderr
+
+
+def test_a_dropped_bag_is_a_recording(engine, tmp_path, wait):
+    shots = [world.shot(n) for n in range(3)]
+    path = bags.write(
+        tmp_path / "take", "ros1", [s.rgb for s in shots], [s.depth_mm for s in shots], world.K
+    )
+    assert glance(path) == "recording"
+    got = {}
+    engine.request("recognise", [str(path)], done=lambda v: got.update(found=v))
+    wait(lambda: "found" in got)
+    assert [found.kind for found in got["found"]] == ["recording"]
+    engine.request("open_recording", str(path), done=lambda v: got.update(info=v))
+    wait(lambda: "info" in got)
+    assert len(got["info"]) == 3
+    assert got["info"].has_depth
+    assert bags.DEPTH in got["info"].reason  # the choice of topics is shown
+    engine.request("frame", str(path), 2, done=lambda v: got.update(frame=v))
+    wait(lambda: "frame" in got)
+    np.testing.assert_array_equal(got["frame"].rgb, shots[2].rgb)
