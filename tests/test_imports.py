@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "numpy", "cv2", "trimesh", "numba", "scipy", "matplotlib", "PIL",
-         "PySide6")  # fmt: skip
+         "psutil", "PySide6")  # fmt: skip
 
 
 def _loaded(code: str) -> set[str]:

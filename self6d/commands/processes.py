@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Sequence
 
-import psutil
 import typer
 
 from self6d.errors import InputError
@@ -37,6 +36,7 @@ def run_processes(count: int, arguments: Sequence[str]) -> int:
     torchrun alone answers Ctrl+C and SIGTERM by ending its processes and raising. This passes them
     on, so that process 0 saves and stops, and then all end by themselves.
     """
+    import psutil
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
