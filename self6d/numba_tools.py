@@ -25,5 +25,10 @@ def jit(function: Callable) -> Any:
 
 
 def vector(function: Callable) -> Any:
-    """Compile with sums in any order (vector lanes); NaN and infinity keep their meaning."""
-    return compiled(function, fastmath={"reassoc", "contract", "nsz"})
+    """Compile with fused multiply-adds, as vector loops like them; NaN and infinity keep theirs.
+
+    Sums stay in the order written: with "reassoc" the same source gave other last digits where it
+    was compiled than where it was loaded from the cache, and other ones on wider vectors. A sum
+    that shall run in lanes says so, see `rendering.cpu.soft.soften_backward`.
+    """
+    return compiled(function, fastmath={"contract", "nsz"})

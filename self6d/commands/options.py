@@ -38,7 +38,12 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE of the configuration, such as loss.mask=0; repeatable."),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same result (on one device).")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed", min=0, help="Same seed, same result, on one machine and number of threads."
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Instead of the preset's.")]
 Minutes = Annotated[

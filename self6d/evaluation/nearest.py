@@ -64,7 +64,7 @@ def _build(points, depth):
     return order, boxes, ranges
 
 
-@njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
+@njit(cache=True, fastmath={"contract", "nsz"})
 def _box_distance2(boxes, k, x, y, z):
     dx = max(boxes[k, 0, 0] - x, x - boxes[k, 1, 0], 0.0)
     dy = max(boxes[k, 0, 1] - y, y - boxes[k, 1, 1], 0.0)
@@ -72,7 +72,7 @@ def _box_distance2(boxes, k, x, y, z):
     return dx * dx + dy * dy + dz * dz
 
 
-@njit(cache=True, parallel=True, fastmath={"contract", "reassoc", "nsz"})
+@njit(cache=True, parallel=True, fastmath={"contract", "nsz"})
 def _mean_nearest(points, boxes, ranges, A, b):
     out = np.empty(len(A))
     first_leaf = len(boxes) // 2

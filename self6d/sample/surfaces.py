@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-FAST: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": True}
+FAST: dict[str, Any] = {
+    "cache": True, "nogil": True, "error_model": "numpy",
+    "fastmath": {"contract", "nsz"},  # as `numba_tools.vector`
+}  # fmt: skip
 TABLE_HALF = (0.85, 0.62)  # metres, half sides of the table top
 FLOOR_Z = -0.74
 ROOM_HALF = 2.3

@@ -246,7 +246,7 @@ def similarity_plane(x, mean_x, variance_x, y, gauss, last, c1, c2, slopes):
         np.empty(columns, np.float32),
         np.float32(2),
     )
-    total = np.float64(height * width - (bottom - top) * columns)  # black windows are alike
+    totals = np.zeros(columns)  # of columns: their order does not hang on the vector's width
     for i in range(top, bottom):
         blurred_row(x, y, gauss, i, left, rows, out)
         r = u64(i)
@@ -270,8 +270,10 @@ def similarity_plane(x, mean_x, variance_x, y, gauss, last, c1, c2, slopes):
                 slopes[0, r, c] = luminance * slopes[0, r, c] + slope
                 slopes[1, r, c] *= luminance
                 slopes[2, r, c] *= luminance
-        total += np.float64(line.sum())
-    return total / (height * width)
+        for j in range(columns):
+            totals[u64(j)] += line[u64(j)]
+    alike = np.float64(height * width - (bottom - top) * columns)  # black windows
+    return (alike + totals.sum()) / (height * width)
 
 
 @vector

@@ -185,6 +185,7 @@ def uncovered_pixels(
     seed = np.zeros((rows, width + LANES), np.float32)
     seed[:, :width] = g_mask[row0:row1]
     spared = free[row0:row1]
+    lanes = np.empty((6, LANES), np.float32)
     for n in range(len(entries)):
         f = u64(entries[n])
         i, j, k = u64(faces[f, 0]), u64(faces[f, 1]), u64(faces[f, 2])
@@ -195,7 +196,7 @@ def uncovered_pixels(
             continue
         soften_backward(
             pix, i, j, k, left, right, top, bottom, row0, sx, sy, sigma_inv, after, before, spared,
-            seed, g,
+            seed, g, lanes,
         )  # fmt: skip
         for corner in range(3):
             if g[2 * corner] != 0 or g[2 * corner + 1] != 0:

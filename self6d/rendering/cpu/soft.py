@@ -150,7 +150,24 @@ def soften(pix, faces, entries, sigma_inv, box_x, box_y, row0, row1, height, wid
 
 @vector
 def soften_backward(
-    pix, i, j, k, left, right, top, bottom, row0, sx, sy, sigma_inv, after, before, free, seed, g
+    pix,
+    i,
+    j,
+    k,
+    left,
+    right,
+    top,
+    bottom,
+    row0,
+    sx,
+    sy,
+    sigma_inv,
+    after,
+    before,
+    free,
+    seed,
+    g,
+    sums,
 ):
     """Gradient of `soften` for one face: d loss / d (corner x, y), per pixel, into g (6,) float32.
 
@@ -158,42 +175,51 @@ def soften_backward(
 
     Args:
         after, before: from `find_uncovered`. free, seed: (rows, W + LANES), the product and the
-            incoming gradient; 0 in the padding.
+            incoming gradient; 0 in the padding. sums: (6, LANES) float32, scratch.
     """
     x1, y1, x2, y2, u, v, w = outline(pix, i, j, k, sx, sy)
     sharp, step, one, zero = f32(sigma_inv), f32(sx), f32(1), f32(0)
-    g0x, g0y, g1x, g1y, g2x, g2y = zero, zero, zero, zero, zero, zero
+    sums[:] = 0
     for row in range(top, bottom + 1):
         r = u64(row - row0)
         low = after[r, u64(left)]
         if low > right:
             continue
-        count, first = before[r, u64(right)] - low + 1, u64(low)
+        count = before[r, u64(right)] - low + 1
         px, py = f32((low + 0.5 - pix[i, 0]) * sx), f32((row + 0.5 - pix[i, 1]) * sy)
-        for lane in range((count + LANES - 1) & -LANES):
-            x, at = px + f32(lane) * step, first + u64(lane)
-            s, dx, dy = nearest_on(x, py, x1, y1, u)
-            t, bx, by = nearest_on(x - x1, py - y1, x2 - x1, y2 - y1, v)
-            q, cx, cy = nearest_on(x, py, x2, y2, w)
-            d, db, dc = dx * dx + dy * dy, bx * bx + by * by, cx * cx + cy * cy
-            # w1, w2: how much the nearest point hangs on the corners 1 and 2
-            w1, w2 = s, zero
-            closer = db < d
-            w1, w2 = (one - t if closer else w1), (t if closer else w2)
-            dx, dy, d = (bx if closer else dx), (by if closer else dy), (db if closer else d)
-            closer = dc < d
-            w1, w2 = (zero if closer else w1), (q if closer else w2)
-            dx, dy, d = (cx if closer else dx), (cy if closer else dy), (dc if closer else d)
-            d *= sharp
-            p = negative_exp(d)
-            scale = seed[r, at] * p * (free[r, at] / miss_of(d, p))  # free is 0 where covered
-            scale = scale if (d > f32(1e-12)) & (lane < count) else zero
-            gx, gy = scale * dx, scale * dy
-            w0 = one - w1 - w2
-            g0x, g0y = g0x + gx * w0, g0y + gy * w0
-            g1x, g1y = g1x + gx * w1, g1y + gy * w1
-            g2x, g2y = g2x + gx * w2, g2y + gy * w2
+        for start in range(0, count, LANES):
+            first = u64(low + start)
+            for lane in range(sums.shape[1]):  # a constant would be unrolled, not vectorised
+                x, n = px + f32(start + lane) * step, u64(lane)
+                at = first + n
+                s, dx, dy = nearest_on(x, py, x1, y1, u)
+                t, bx, by = nearest_on(x - x1, py - y1, x2 - x1, y2 - y1, v)
+                q, cx, cy = nearest_on(x, py, x2, y2, w)
+                d, db, dc = dx * dx + dy * dy, bx * bx + by * by, cx * cx + cy * cy
+                # w1, w2: how much the nearest point hangs on the corners 1 and 2
+                w1, w2 = s, zero
+                closer = db < d
+                w1, w2 = (one - t if closer else w1), (t if closer else w2)
+                dx, dy, d = (bx if closer else dx), (by if closer else dy), (db if closer else d)
+                closer = dc < d
+                w1, w2 = (zero if closer else w1), (q if closer else w2)
+                dx, dy, d = (cx if closer else dx), (cy if closer else dy), (dc if closer else d)
+                d *= sharp
+                p = negative_exp(d)
+                scale = seed[r, at] * p * (free[r, at] / miss_of(d, p))  # free: 0 where covered
+                scale = scale if (d > f32(1e-12)) & (start + lane < count) else zero
+                gx, gy = scale * dx, scale * dy
+                w0 = one - w1 - w2
+                sums[0, n] += gx * w0
+                sums[1, n] += gy * w0
+                sums[2, n] += gx * w1
+                sums[3, n] += gy * w1
+                sums[4, n] += gx * w2
+                sums[5, n] += gy * w2
     fx, fy = 2.0 * sigma_inv * sx, 2.0 * sigma_inv * sy
-    g[0], g[1] = g0x * fx, g0y * fy
-    g[2], g[3] = g1x * fx, g1y * fy
-    g[4], g[5] = g2x * fx, g2y * fy
+    for corner in range(3):
+        gx, gy = zero, zero
+        for lane in range(LANES):
+            gx += sums[2 * corner, lane]
+            gy += sums[2 * corner + 1, lane]
+        g[2 * corner], g[2 * corner + 1] = gx * fx, gy * fy
