@@ -15,6 +15,7 @@ from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
 from self6d.files import note
+from self6d.scene.gltf import GltfColour, moved_coordinates, to_srgb, vertex_colours
 from self6d.scene.obj import MISSING
 
 GREY = 0.6
@@ -38,7 +39,7 @@ class Surface:
     has_color: bool = True
 
 
-def surface_of(mesh: trimesh.Trimesh, path: Path) -> Surface:
+def surface_of(mesh: trimesh.Trimesh, path: Path, gltf: GltfColour | None = None) -> Surface:
     """Geometry and colour of a trimesh mesh, every way of colouring brought to ours."""
     vertices = np.asarray(mesh.vertices, dtype=np.float64)
     faces = np.asarray(mesh.faces, dtype=np.int64).reshape(-1, 3)
@@ -46,7 +47,8 @@ def surface_of(mesh: trimesh.Trimesh, path: Path) -> Surface:
     visual = mesh.visual
     stated = None if isinstance(visual, TextureVisuals) else ply_colours(mesh)
     if isinstance(visual, TextureVisuals):
-        _textured(surface, visual, path)
+        stored = mesh.metadata.get("COLOR_0")
+        _textured(surface, visual, path, gltf or GltfColour(), stored)
     elif stated is not None:
         if len(stated) == len(vertices):
             surface.colors, surface.has_color = stated, True
@@ -110,15 +112,28 @@ def _atlas(parts: Sequence[Surface]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(corners).astype(np.float32), texture
 
 
-def _textured(surface: Surface, visual: TextureVisuals, path: Path) -> None:
+def _textured(
+    surface: Surface,
+    visual: TextureVisuals,
+    path: Path,
+    gltf: GltfColour,
+    stored: np.ndarray | None,
+) -> None:
     image, factor = _material(visual.material)
     uv = visual.uv
+    transform = gltf.transforms.get(str(getattr(visual.material, "name", "")))
+    if uv is not None and transform is not None:
+        uv = moved_coordinates(np.asarray(uv, np.float64), transform)
     if image is not None and uv is not None and len(uv) == len(surface.vertices):
         surface.texture = _rgb(image, factor)
         surface.uv = _first_tile(np.asarray(uv, np.float64)[surface.faces], path)
         at_vertex = np.zeros((len(surface.vertices), 2))
         at_vertex[surface.faces.reshape(-1)] = surface.uv.reshape(-1, 2)
         surface.colors = texels(surface.texture, at_vertex)  # for uses that know no texture
+        surface.has_color = True
+    elif stored is not None and len(stored) == len(surface.vertices):
+        colours = vertex_colours(np.asarray(stored), gltf.linear)
+        surface.colors = colours if factor is None else (colours * factor).astype(np.float32)
         surface.has_color = True
     elif factor is not None:
         surface.colors = np.tile(factor, (len(surface.vertices), 1)).astype(np.float32)
@@ -131,9 +146,7 @@ def _material(material: Any) -> tuple[Image.Image | None, np.ndarray | None]:
         factor = material.baseColorFactor
         if factor is not None:  # linear light by glTF's definition, 8 bits in trimesh
             linear = np.asarray(factor, dtype=np.float64)[:3] / 255
-            factor = np.where(
-                linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
-            )
+            factor = to_srgb(linear)
         return picture_of(material), factor
     if isinstance(material, SimpleMaterial):
         stated = not np.array_equal(material.diffuse, SimpleMaterial().diffuse)

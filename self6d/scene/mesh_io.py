@@ -17,6 +17,7 @@ from trimesh.visual.texture import TextureVisuals
 from self6d.errors import InputError
 from self6d.files import log, note, read_bytes, unreadable
 from self6d.scene.appearance import Surface, joined, picture_of, surface_of
+from self6d.scene.gltf import keep_colours, prepared_gltf
 from self6d.scene.known import known_id, linemod_name
 from self6d.scene.mesh import ObjectModel
 from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
@@ -242,11 +243,14 @@ def _read(path: Path) -> Surface:
     data = read_bytes(path, "mesh")
     if suffix == ".ply":
         _check_ply_counts(data, path)
+    gltf = None
+    if suffix in (".glb", ".gltf"):
+        data, gltf = prepared_gltf(data, path)
     parts = _parse(data, path)
     if suffix == ".ply" and _lacks_image(parts[0]):
         note(path, "its texture is missing; vertex colours are used where it has them")
         parts = _parse(_without_coordinates(data), path)
-    return joined([surface_of(part, path) for part in parts], path)
+    return joined([surface_of(part, path, gltf) for part in parts], path)
 
 
 def _lacks_image(mesh: trimesh.Trimesh) -> bool:
@@ -266,6 +270,7 @@ def _parse(data: bytes, path: Path) -> list[trimesh.Trimesh]:
         loaded = trimesh.load(
             io.BytesIO(data), file_type=path.suffix[1:].lower(), resolver=resolver, process=False
         )
+        keep_colours(loaded)
         pieces = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
         parts = [p for p in pieces if isinstance(p, trimesh.Trimesh) and len(p.faces)]
     except Exception as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
+import struct
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import trimesh
 from PIL import Image
 
 from self6d.datasets import load_mesh, load_models
+from self6d.errors import InputError
 from self6d.files import forget_notes
 from self6d.paths import resource
 from self6d.scene.mesh_io import is_mesh
@@ -234,3 +238,79 @@ def test_a_grey_texture_of_16_bits(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 32896, np.uint16)).save(tmp_path / "t.png")
     model = load_mesh(write_obj(tmp_path, "newmtl m\nmap_Kd t.png\n"))
     np.testing.assert_array_equal(model.texture, 128)
+
+
+def write_glb(path: Path, attributes, material=None, generator="", **more) -> Path:
+    """The brick in metres; `attributes` are (N, C) arrays, `material` a table with image 0."""
+    mesh = brick()
+    image = BytesIO()
+    picture_at = np.zeros((8, 8, 3), np.uint8)
+    picture_at[:, :4], picture_at[:, 4:] = (200, 60, 20), (20, 120, 220)
+    Image.fromarray(picture_at).save(image, "PNG")
+    arrays = {"POSITION": (mesh.vertices / 1000).astype(np.float32), **attributes,
+              "indices": mesh.faces.astype(np.uint32).reshape(-1, 1)}  # fmt: skip
+    kinds = {"f": 5126, "u": {1: 5121, 2: 5123, 4: 5125}}
+    blob, views, accessors = b"", [], []
+    for name, a in arrays.items():
+        code = kinds["f"] if a.dtype.kind == "f" else kinds["u"][a.dtype.itemsize]
+        views.append({"buffer": 0, "byteOffset": len(blob), "byteLength": a.nbytes})
+        kind = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}[a.shape[1]]
+        accessors.append({
+            "bufferView": len(accessors), "componentType": code, "count": len(a), "type": kind,
+            "normalized": name == "COLOR_0" and code != 5126,
+        })  # fmt: skip
+        blob += a.tobytes() + b"\0" * (-a.nbytes % 4)
+    views.append({"buffer": 0, "byteOffset": len(blob), "byteLength": len(image.getvalue())})
+    blob += image.getvalue() + b"\0" * (-len(image.getvalue()) % 4)
+    places = {name: i for i, name in enumerate(arrays) if name != "indices"}
+    primitive = {"attributes": places, "indices": len(arrays) - 1}
+    tree = {"asset": {"version": "2.0", "generator": generator}, "scenes": [{"nodes": [0]}],
+            "scene": 0, "nodes": [{"mesh": 0}], "meshes": [{"primitives": [primitive]}],
+            "accessors": accessors, "bufferViews": views, "buffers": [{"byteLength": len(blob)}],
+            "images": [{"bufferView": len(arrays), "mimeType": "image/png"}],
+            "textures": [{"source": 0}], **more}  # fmt: skip
+    if material is not None:
+        primitive["material"], tree["materials"] = 0, [material]
+    text = json.dumps(tree).encode()
+    text += b" " * (-len(text) % 4)
+    head = struct.pack("<4sIIII", b"glTF", 2, 28 + len(text) + len(blob), len(text), 0x4E4F534A)
+    path.write_bytes(head + text + struct.pack("<II", len(blob), 0x004E4942) + blob)
+    return path
+
+
+def linear_light(srgb: np.ndarray) -> np.ndarray:
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("material", [None, {"pbrMetallicRoughness": {"metallicFactor": 0}}])
+@pytest.mark.parametrize("kind", [np.float32, np.uint16])
+def test_gltf_vertex_colours_are_linear(tmp_path: Path, kind, material) -> None:
+    colours = ramp(brick()) / 255
+    stored = linear_light(colours)
+    stored = np.round(stored * 65535) if kind == np.uint16 else stored
+    stored = np.column_stack((stored, np.ones(len(stored)))).astype(kind)
+    model = load_mesh(write_glb(tmp_path / "p.glb", {"COLOR_0": stored}, material))
+    assert model.has_color
+    np.testing.assert_allclose(model.colors, colours, atol=3e-3)
+
+
+def test_gltf_texture_transform_and_second_coordinates(tmp_path: Path) -> None:
+    uv = (brick().vertices[:, :2] / [120, 80] + 0.5).clip(0.01, 0.99).astype(np.float32)
+    table = lambda **more: {  # noqa: E731
+        "pbrMetallicRoughness": {"baseColorTexture": {"index": 0, **more}}
+    }
+    plain = load_mesh(write_glb(tmp_path / "a.glb", {"TEXCOORD_0": uv}, table()))
+    second = {"TEXCOORD_0": np.zeros_like(uv), "TEXCOORD_1": uv}
+    other = load_mesh(write_glb(tmp_path / "b.glb", second, table(texCoord=1)))
+    np.testing.assert_allclose(other.uv, plain.uv, atol=1e-6)
+    moved = {"KHR_texture_transform": {"scale": [2, 1], "offset": [0.1, 0]}}
+    half = ((uv - [0.1, 0]) / [2, 1]).astype(np.float32)
+    scaled = write_glb(tmp_path / "c.glb", {"TEXCOORD_0": half}, table(extensions=moved))
+    np.testing.assert_allclose(load_mesh(scaled).uv, plain.uv, atol=1e-6)
+
+
+def test_compressed_gltf_is_refused_by_name(tmp_path: Path) -> None:
+    extension = "KHR_draco_mesh_compression"
+    path = write_glb(tmp_path / "p.glb", {}, extensionsRequired=[extension])
+    with pytest.raises(InputError, match="compressed \\(Draco\\)"):
+        load_mesh(path)
