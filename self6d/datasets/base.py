@@ -60,10 +60,11 @@ class Dataset(Protocol):
 
 
 class UnlabelledFrames:
-    """All that stage 2 may see of a dataset: frames, by index. It has no way to reach a label.
+    """All that stage 2 may see of a dataset: frames, by index.
 
-    The dataset is captured in a closure, not in an attribute, so that training code cannot
-    walk back to `truth`.
+    It promises that no attribute, method or argument of it leads to a label, so that none is used
+    by mistake. It does not guard against intent: the dataset lies in a closure, and Python lets
+    anyone open the closure's cell.
     """
 
     __slots__ = ("_frame", "keys")

@@ -18,12 +18,17 @@ class FrameBatch:
 
     Attributes:
         images: (B, 3, H, W) float in [0, 1]. depth_m: (B, H, W), metres, 0 unknown; None without.
+            NaN, infinite and negative values become 0: nothing was measured there.
         K: (B, 3, 3), pixels.
     """
 
     images: Tensor
     depth_m: Tensor | None
     K: Tensor
+
+    def __post_init__(self) -> None:
+        if self.depth_m is not None:
+            self.depth_m = self.depth_m.nan_to_num(nan=0, posinf=0, neginf=0).clamp(min=0)
 
     @classmethod
     def of(cls, frames: Sequence[Frame], device: torch.device | str) -> FrameBatch:

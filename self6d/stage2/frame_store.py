@@ -32,7 +32,7 @@ def resize_frame(frame: Frame, height: int) -> Frame:
     return Frame(rgb, depth, camera, frame.scene_id, frame.image_id, frame.name)
 
 
-Packed = tuple[Tensor, Tensor | None, Tensor]  # colours, depth counts, K; of one frame or of many
+Packed = tuple[Tensor, Tensor | None, Tensor]  # colours, depth, K; of one frame or of many
 
 
 class FrameStore:
@@ -43,7 +43,7 @@ class FrameStore:
         device: where batches go.
         use_depth: False drops depth.
         height: frames are resampled to it, pixels; 0 keeps theirs.
-        budget_mb: frames stay in memory (8-bit colour, depth in 0.1 mm) if all fit; on the device
+        budget_mb: frames stay in memory (8-bit colour, float32 depth) if all fit; on the device
             if they take no more than a quarter of it.
 
     Raises:
@@ -71,7 +71,7 @@ class FrameStore:
         self.keys = frames.keys
         self.has_depth = use_depth and first.depth_m is not None
         self.camera: Camera = first.camera
-        size = self.size[0] * self.size[1] * (5 if self.has_depth else 3) * len(frames)
+        size = self.size[0] * self.size[1] * (7 if self.has_depth else 3) * len(frames)
         self._kept: Packed | None = None
         if size <= budget_mb * 2**20:
             device = self.device if size <= _memory(self.device) / 4 else torch.device("cpu")
@@ -92,33 +92,31 @@ class FrameStore:
         return frame
 
     def _packed(self, index: int) -> Packed:
-        """Colours (H, W, 3) uint8, depth (H, W) in 0.1 mm as the bits of a uint16, K."""
+        """Colours (H, W, 3) uint8, depth (H, W) float32 in metres, K."""
         frame = self.frame(index)
         depth = None
         if self.has_depth:
-            metres = frame.depth_m if frame.depth_m is not None else np.zeros(self.size, np.float32)
-            counts = np.clip(np.rint(metres * 1e4), 0, 65535).astype(np.uint16)
-            depth = torch.from_numpy(counts.view(np.int16))
+            metres = frame.depth_m if frame.depth_m is not None else np.zeros(self.size)
+            depth = torch.from_numpy(np.ascontiguousarray(metres, np.float32))
         K = torch.from_numpy(frame.camera.K.astype(np.float32))
         return torch.from_numpy(frame.rgb), depth, K
 
     def batch(self, indices: Sequence[int]) -> FrameBatch:
         """Frames by index: images (B, 3, H, W) float32 in [0, 1], depth and K."""
         if self._kept is None:
-            rgb, counts, K = _stacked([self._packed(i) for i in indices], self.device)
+            rgb, depth, K = _stacked([self._packed(i) for i in indices], self.device)
         else:
-            rgb, counts, K = self._kept
+            rgb, depth, K = self._kept
             at = torch.tensor(list(indices)).to(rgb.device, non_blocking=True)
             rgb, K = rgb[at].to(self.device), K[at].to(self.device)
-            counts = None if counts is None else counts[at].to(self.device)
-        depth = None if counts is None else (counts.int() & 0xFFFF).float() / 1e4
+            depth = None if depth is None else depth[at].to(self.device)
         return FrameBatch(rgb.permute(0, 3, 1, 2).float() / 255, depth, K)
 
 
 def _stacked(frames: Sequence[Packed], device: torch.device) -> Packed:
-    rgb, counts, K = zip(*frames, strict=True)
-    depth = None if counts[0] is None else torch.stack(counts).to(device)
-    return torch.stack(rgb).to(device), depth, torch.stack(K).to(device)
+    rgb, depth, K = zip(*frames, strict=True)
+    stacked = None if depth[0] is None else torch.stack(depth).to(device)
+    return torch.stack(rgb).to(device), stacked, torch.stack(K).to(device)
 
 
 def _memory(device: torch.device) -> float:

@@ -1,5 +1,6 @@
 """Stage 2 on a small recording: poses improve, no label is seen, resuming is exact."""
 
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -191,12 +192,48 @@ def test_learning_rate_shape():
     assert rates[100] == pytest.approx(0.0, abs=1e-9)
 
 
+class Written(stage2.Recording):
+    """The recording with some values over the first pixels' depth, or over the whole of it."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = values
+
+    def frame(self, index):
+        frame = super().frame(index)
+        depth = frame.depth_m.copy()
+        depth.ravel()[: len(self.values)] = self.values
+        return replace(frame, depth_m=depth)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_depth_that_is_no_number_trains_as_unknown_depth(value):
+    ends = []
+    for hole in (value, 0.0):
+        h, w = stage2.Recording().frame(0).camera.size
+        holes = torch.full((h * w // 2,), hole)
+        job = task(recording=Written(holes), steps=2)
+        losses = [job.step(step) for step in range(2)]
+        ends.append((losses, [p.detach().clone() for p in job.network.parameters()]))
+    assert all(torch.isfinite(p).all() for p in ends[0][1])
+    assert all(torch.equal(a, b) for a, b in zip(ends[0][1], ends[1][1], strict=True))
+
+
 class TestFrameStore:
     def test_batches_are_the_frames(self):
         store = FrameStore(UnlabelledFrames(stage2.Recording()), "cpu")
         batch, seen = store.batch([2, 5]), stage2.sensor(real=True)
         assert torch.allclose(batch.images, seen.images[[2, 5]], atol=0.51 / 255)
-        assert torch.allclose(batch.depth_m, seen.depth_m[[2, 5]], atol=0.6e-4)
+        assert torch.equal(batch.depth_m, seen.depth_m[[2, 5]])
+
+    @pytest.mark.parametrize("budget_mb", [4096, 0])
+    def test_depth_stays_or_is_unknown(self, budget_mb):
+        """Far depth is kept as it is; what is no distance becomes 0, unknown."""
+        given = torch.tensor([6.6, 9.87654, 25.0, math.nan, math.inf, -math.inf, -1.0])
+        frames = UnlabelledFrames(Written(given))
+        depth = FrameStore(frames, "cpu", budget_mb=budget_mb).batch([1]).depth_m
+        expected = torch.tensor([6.6, 9.87654, 25.0, 0, 0, 0, 0])
+        assert torch.equal(depth[0, 0, :7], expected)
 
     def test_frames_that_do_not_fit_are_read_again(self):
         frames = UnlabelledFrames(stage2.Recording())
