@@ -214,3 +214,29 @@ def test_target_repeats_one_image_for_many_starts(objective):
         many = objective.compare(target, draw(torch.cat((AWAY, -AWAY))))
         one = objective(rgb, depth, mask, draw(-AWAY), K)
     assert torch.allclose(many["total"][1], one["total"][0])
+
+
+def test_a_binary_mask_is_the_papers_form():
+    """Unsure pixels count wholly or not at all; sure ones are as they are."""
+    rgb, depth, mask = sensor()
+    soft = 0.15 + 0.6 * mask  # 0.75 on the object, 0.15 beside it
+    binary = SelfSupervision(replace(PAPER, binary_mask=True)).double()
+    paper = SelfSupervision(PAPER).double()
+    with torch.no_grad():
+        rendering = draw(AWAY)
+        hard = paper(rgb, depth, mask, rendering, K)
+        for told in (mask, soft):
+            terms = binary(rgb, depth, told, rendering, K)
+            for name, value in hard.items():
+                torch.testing.assert_close(terms[name], value, msg=name)
+        unsure = paper(rgb, depth, soft, rendering, K)
+    assert unsure["mask"] < 0.9 * hard["mask"]
+    assert abs(unsure["ab"] - hard["ab"]) > 0.05 * hard["ab"]
+
+
+def test_a_binary_mask_of_nothing_leaves_the_terms_at_nothing():
+    rgb, depth, mask = sensor()
+    binary = SelfSupervision(replace(PAPER, binary_mask=True)).double()
+    with torch.no_grad():
+        terms = binary(rgb, depth, 0.4 * mask, draw(AWAY), K)
+    assert all(terms[name] == 0 for name in terms if name in ("ms_ssim", "perceptual", "geometry"))
