@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from self6d.config import from_dict, load_preset
 from self6d.config_fields import Checked, Limits
@@ -67,6 +67,9 @@ class NetworkConfig(Checked, section="network"):
     mask_prior: bool = True
     """Let the pose head correct a first guess of the translation from the predicted mask's centroid
     and area, with translation "site"."""
+    about_centre: bool = True
+    """Learn the position of the middle of the model's box, so that a CAD file's origin may lie
+    anywhere; False: of the origin itself, as networks trained by earlier versions do."""
     pose_head: Literal["dense", "direct"] = "dense"
     """Rotation from dense object coordinates by a learned PnP, or directly from features."""
     translation_from: Literal["correspondences", "features"] = "correspondences"
@@ -130,6 +133,11 @@ class NetworkConfig(Checked, section="network"):
                     f"network.{name}: {value} is not a multiple of {unit}",
                     remedy=f"Use {value // unit * unit or unit}.",
                 )
+
+    @classmethod
+    def of_checkpoint(cls, stored: dict[str, Any]) -> NetworkConfig:
+        """What a checkpoint or package says of its network, those of earlier versions included."""
+        return from_dict(cls, {"about_centre": False, **stored}, prefix="network.")
 
     @classmethod
     def preset(cls, name: str) -> NetworkConfig:

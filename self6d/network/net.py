@@ -44,7 +44,11 @@ class PoseNetwork(nn.Module):
         self.config = config
         self.object_ids = [model.object_id for model in models]
         self.objects = ObjectTable(
-            models, config.loss_points, config.regions, config.symmetry_steps
+            models,
+            config.loss_points,
+            config.regions,
+            config.symmetry_steps,
+            config.about_centre,
         )
         count = len(models)
         self.detector = Detector(
@@ -216,7 +220,7 @@ class PoseNetwork(nn.Module):
             out.t.unflatten(0, (-1, views)),
             self.objects.points[object_index],
             self.objects.symmetries[object_index],
-            self.objects.centre[object_index],
+            self.objects.pivot[object_index],
         )
         return R, t, out.mask_logits[::views], regions.box[::views]
 

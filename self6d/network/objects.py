@@ -18,6 +18,7 @@ class ObjectTable(nn.Module):
     Attributes:
         points: (M, P, 3), metres, spread evenly over the surface.
         centre, half_extent: (M, 3), metres, of the axis-aligned box. diameter: (M,), metres.
+        pivot: (M, 3), metres, the point whose position poses are learned by.
         symmetries: (M, S, 4, 4), identity first, filled up with identities.
         regions: (M, K, 3), metres, centres of the surface regions.
     """
@@ -25,12 +26,18 @@ class ObjectTable(nn.Module):
     points: Tensor
     centre: Tensor
     half_extent: Tensor
+    pivot: Tensor
     diameter: Tensor
     symmetries: Tensor
     regions: Tensor
 
     def __init__(
-        self, models: Sequence[ObjectModel], points: int, regions: int, symmetry_steps: int
+        self,
+        models: Sequence[ObjectModel],
+        points: int,
+        regions: int,
+        symmetry_steps: int,
+        about_centre: bool = True,
     ) -> None:
         super().__init__()
         if not models:
@@ -43,6 +50,7 @@ class ObjectTable(nn.Module):
         arrays = {
             "points": np.stack([s[:points] for s in surface]),
             "centre": boxes.mean(1),
+            "pivot": boxes.mean(1) * about_centre,
             "half_extent": np.maximum((boxes[:, 1] - boxes[:, 0]) / 2, 1e-4),
             "diameter": np.array([model.diameter for model in models]),
             "symmetries": np.stack(filled),

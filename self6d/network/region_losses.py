@@ -69,18 +69,18 @@ def _pose_losses(
     batch, instance, weight, regions = labelled
     index = regions.object_index
     points, diameter = objects.points[index], objects.diameter[index]
-    centre = objects.centre[index]
+    pivot = objects.pivot[index]
     R, t = supervised.nearest_symmetric_pose(
         out.R, out.t, batch.R[instance], batch.t[instance], points, objects.symmetries[index]
     )
     if not config.disentangled:
         distance = supervised.point_distance(out.R, out.t, R, t, points) / diameter
         return {"pose": config.pose_weight * supervised.weighted_mean(distance, weight)}
-    position = position_of(R, t, centre)
+    position = position_of(R, t, pivot)
     rotation = egocentric_to_allocentric(R, position) if config.rotation == "allocentric6d" else R
     zero = torch.zeros_like(t)
-    about_centre = points - centre[:, None]
-    distance = supervised.point_distance(out.rotation, zero, rotation, zero, about_centre)
+    about_pivot = points - pivot[:, None]
+    distance = supervised.point_distance(out.rotation, zero, rotation, zero, about_pivot)
     code = ENCODE[config.translation](position, regions.box, regions.K, diameter)
     off = (out.translation - code).abs().sum(-1)
     terms = {

@@ -53,7 +53,7 @@ class RegionOutput(NamedTuple):
         mask_logits: (N, 1 or 2, M, M).
         rotation: (N, 3, 3) as put out, allocentric or egocentric. translation: (N, 3) code.
         R: (N, 3, 3) and t: (N, 3), metres, the pose in the model's own frame.
-        position: (N, 3), metres, camera frame, of the middle of the model's box, from which t
+        position: (N, 3), metres, camera frame, of `ObjectTable.pivot`, from which t
             follows. It is the decoded code, changed by `fused_distance` where the configuration
             asks for it.
         coordinates: (N, 3, S, S), metres, and region_logits: (N, K, S, S), or None.
@@ -120,19 +120,20 @@ class RegionNetwork(nn.Module):
             assert maps is not None
             features = self.features(maps, images, boxes, image_index)
         mask_logits = self.mask(features, regions.object_index)
-        coordinates = about_centre = region_logits = None
+        coordinates = about_pivot = region_logits = None
         correspondences = features
-        centre = objects.centre[regions.object_index]
+        pivot = objects.pivot[regions.object_index]
         if self.dense is not None:
             normalised, region_logits = self.dense(features, regions.object_index)
             half = objects.half_extent[regions.object_index][..., None, None]
-            about_centre = normalised * half
-            coordinates = centre[..., None, None] + about_centre
+            off = (objects.centre[regions.object_index] - pivot)[..., None, None]
+            about_pivot = normalised * half + off
+            coordinates = about_pivot + pivot[..., None, None]
             masks = F.avg_pool2d(mask_logits.sigmoid(), self.config.mask_upsample)
             seen = masks[:, :1]
             rays = cell_rays(regions.box, regions.K, self.features.side)
             diameter = objects.diameter[regions.object_index][:, None, None, None]
-            parts = [_correspondences(about_centre / diameter, seen, rays)]
+            parts = [_correspondences(about_pivot / diameter, seen, rays)]
             if self.config.regions:
                 parts.append(region_logits.softmax(1) * seen)
             if self.condense is not None:
@@ -153,10 +154,10 @@ class RegionNetwork(nn.Module):
                 R = allocentric_to_egocentric(rotation, position)
             else:
                 rotation = R = quaternion_to_matrix(raw)
-            if about_centre is not None and self.config.fused_distance:
+            if about_pivot is not None and self.config.fused_distance:
                 visible, whole = masks[:, 0], masks[:, -1]
-                position = fused_distance(position, R, about_centre, visible, whole, rays, diameter)
-            t = origin_of(R, position, centre)
+                position = fused_distance(position, R, about_pivot, visible, whole, rays, diameter)
+            t = origin_of(R, position, pivot)
         return RegionOutput(
             mask_logits, rotation, translation, R, t, position, coordinates, region_logits
         )

@@ -25,7 +25,7 @@ import safetensors.torch
 import torch
 
 from self6d import __version__
-from self6d.config import from_dict, to_dict
+from self6d.config import to_dict
 from self6d.datasets.distortion import distortion as distortion_of
 from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.recording import pinhole_images
@@ -243,7 +243,7 @@ def load_package(folder: str | Path, device: torch.device | str = "cpu") -> Pose
             path=folder / "models",
             remedy="Export the run again.",
         )
-    config = from_dict(NetworkConfig, info["network"], prefix="network.")
+    config = NetworkConfig.of_checkpoint(info["network"])
     config.weights = config.crop_weights = "none"  # they are in the file
     network = PoseNetwork(config, [by_id[i] for i in names])
     try:

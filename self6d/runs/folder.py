@@ -142,6 +142,8 @@ class RunFolder:
                 path=path,
                 remedy="Copy run.json again, or choose another run.",
             )
+        if isinstance(network := config.get("network"), dict):
+            network.setdefault("about_centre", False)  # earlier versions learned poses so
         return cls(path, info, config)
 
     @property

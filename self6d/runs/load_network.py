@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from self6d.config import from_dict
 from self6d.datasets import load_models
 from self6d.errors import CheckpointError, InputError
 from self6d.geometry import Camera
@@ -80,7 +79,7 @@ def load_network(
         )
     chosen = [by_id[i] for i in tree["object_ids"]]
     with checkpoint_fits(run.path):
-        config = from_dict(NetworkConfig, tree["network_config"], prefix="network.")
+        config = NetworkConfig.of_checkpoint(tree["network_config"])
         config.weights = config.crop_weights = "none"  # the checkpoint has them
         config = config if views is None else replace(config, views=views)
         network = PoseNetwork(config, chosen)

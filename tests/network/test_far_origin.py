@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -78,3 +78,28 @@ def test_poses_are_averaged_about_the_centre() -> None:
     torch.testing.assert_close(
         t_far + (mean_far @ centre[..., None])[..., 0], at, rtol=0, atol=1e-6
     )
+
+
+def test_networks_of_earlier_versions_keep_their_meaning(boxes) -> None:
+    """They learned where the origin is: what they put out is its position, not the middle's."""
+    model = boxes.model(1, (0.06, 0.1, 0.14))
+    off = replace(model, vertices=model.vertices + np.array([0.05, 0.02, 0], np.float32))
+    stored = asdict(replace(SMALL, views=1))
+    del stored["about_centre"]
+    torch.manual_seed(0)
+    earlier = PoseNetwork(NetworkConfig.of_checkpoint(stored), [off])
+    torch.manual_seed(0)
+    today = PoseNetwork(replace(SMALL, views=1), [off])
+    assert not earlier.config.about_centre
+    assert today.config.about_centre
+    batch = boxes.batch([off], 2)
+    t = {}
+    for name, network in (("earlier", earlier), ("today", today)):
+        region = network._look_at(batch.box_visible, batch.image_index, batch.object_index, batch.K)
+        out = network.regions(batch.images, None, region, network.objects)
+        t[name] = out.t
+        middle = out.position - out.t
+        turned = (out.R @ network.objects.centre[batch.object_index][..., None])[..., 0]
+        expected = turned if name == "today" else torch.zeros_like(turned)
+        torch.testing.assert_close(middle, expected, atol=1e-5, rtol=0)
+    assert (t["earlier"] - t["today"]).norm(dim=1).min() > 1e-3

@@ -212,3 +212,13 @@ def test_leftovers_of_a_killed_writer_go(run_path):
     leftover.write_bytes(b"half")
     run.lock()
     assert not leftover.exists()
+
+
+def test_a_run_of_an_earlier_version_says_where_its_poses_are_learned(tmp_path):
+    """Without the setting it is the origin; a run of today has it."""
+    old = RunFolder.create(tmp_path / "old", "synthetic", {"network": {"views": 1}}, {}, seed=0)
+    assert "about_centre" not in old.config["network"]
+    assert RunFolder.open(old.path).config["network"] == {"views": 1, "about_centre": False}
+    new = {"network": {"about_centre": True}}
+    RunFolder.create(tmp_path / "new", "synthetic", new, {}, seed=0)
+    assert RunFolder.open(tmp_path / "new").config == new
