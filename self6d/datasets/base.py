@@ -38,8 +38,8 @@ class Dataset(Protocol):
 
     def __len__(self) -> int: ...
 
-    def frame(self, index: int) -> Frame:
-        """Pixels and camera of a frame; never a label."""
+    def frame(self, index: int, *, depth: bool = True) -> Frame:
+        """Pixels and camera of a frame; never a label. Without `depth` no depth is decoded."""
         ...
 
     def truth(self, index: int) -> tuple[GroundTruth, ...]:
@@ -71,16 +71,20 @@ class UnlabelledFrames:
 
     def __init__(self, dataset: Dataset) -> None:
         frame = dataset.frame
-        self._frame = lambda index: frame(index)
+        self._frame = lambda index, **how: frame(index, **how)
         self.keys: tuple[FrameKey, ...] = tuple(dataset.keys)
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __getitem__(self, index: int) -> Frame:
+        return self.read(index)
+
+    def read(self, index: int, *, depth: bool = True) -> Frame:
+        """A frame; without `depth` its depth is None and not decoded."""
         if not 0 <= index < len(self.keys):
             raise IndexError(index)
-        return self._frame(index)
+        return self._frame(index) if depth else self._frame(index, depth=False)
 
     def __iter__(self) -> Iterator[Frame]:
         return (self[i] for i in range(len(self)))

@@ -50,21 +50,21 @@ class CroppedRecording(Recording):
     def source(self, key: FrameKey) -> FrameSource:
         return self._whole.source(key)
 
-    def frame(self, index: int) -> Frame:
+    def frame(self, index: int, *, depth: bool = True) -> Frame:
         key = self.keys[index]
-        whole = self._whole.frame(self._place[key])
+        whole = self._whole.frame(self._place[key], depth=depth)
         x, y = self._corner(key, whole.camera)
         rgb = _cut(whole.rgb, x, y, self._window)
         size = (self._size, self._size)
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        depth = None
+        metres = None
         if whole.depth_m is not None:
-            depth = _cut(whole.depth_m, x, y, self._window)
-            depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
+            metres = _cut(whole.depth_m, x, y, self._window)
+            metres = cv2.resize(metres, size, interpolation=cv2.INTER_NEAREST_EXACT)
         scale = self._size / self._window
         shift = np.array([[scale, 0, -scale * x], [0, scale, -scale * y], [0, 0, 1.0]])
         camera = Camera(shift @ whole.camera.K, self._size, self._size)
-        return Frame(rgb, depth, camera, key.scene_id, key.image_id, whole.name)
+        return Frame(rgb, metres, camera, key.scene_id, key.image_id, whole.name)
 
     def _truth(self, key: FrameKey) -> Truth:
         instance = self._instance(key)

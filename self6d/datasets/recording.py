@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -91,10 +91,13 @@ class Recording:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.root)!r}, {len(self)} frames)"
 
-    def frame(self, index: int) -> Frame:
-        """Pixels and camera of a frame; never a label."""
+    def frame(self, index: int, *, depth: bool = True) -> Frame:
+        """Pixels and camera of a frame; never a label. Without `depth` no depth is decoded."""
         key = self.keys[index]
-        return read_frame(key, self.source(key), checked=self.checked)
+        source = self.source(key)
+        if not depth:
+            source = replace(source, depth=None)
+        return read_frame(key, source, checked=self.checked)
 
     def truth(self, index: int) -> Truth:
         """Labels of a frame, empty where there are none. Evaluation and upper bound only."""

@@ -74,15 +74,15 @@ class StrayRecording(Recording):
             self.intrinsics,
         )
 
-    def frame(self, index: int) -> Frame:
+    def frame(self, index: int, *, depth: bool = True) -> Frame:
         key = self.keys[index]
         source = self.source(key)
         rgb = self._film.picture(key.image_id)
-        depth = None
-        if source.depth is not None:
-            depth = to_metres(read_depth_raw(source.depth), _UNIT_M, source.depth)
-            depth = fit_depth(self._trusted(depth, key), rgb.shape[:2], source.depth)
-        return frame_of(key, source.name, rgb, depth, self.intrinsics, checked=self.checked)
+        metres = None
+        if depth and source.depth is not None:
+            metres = to_metres(read_depth_raw(source.depth), _UNIT_M, source.depth)
+            metres = fit_depth(self._trusted(metres, key), rgb.shape[:2], source.depth)
+        return frame_of(key, source.name, rgb, metres, self.intrinsics, checked=self.checked)
 
     def _trusted(self, depth: np.ndarray, key: FrameKey) -> np.ndarray:
         """Depth without the pixels of low confidence, 0 of 0, 1, 2."""

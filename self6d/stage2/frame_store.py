@@ -41,7 +41,7 @@ class FrameStore:
     Args:
         frames: the recording, without labels.
         device: where batches go.
-        use_depth: False drops depth.
+        use_depth: False: depth is not even decoded.
         height: frames are resampled to it, pixels; 0 keeps theirs.
         budget_mb: frames stay in memory (8-bit colour, float32 depth) if all fit; on the device
             if they take no more than a quarter of it.
@@ -66,7 +66,7 @@ class FrameStore:
             raise InputError("there are no frames to adapt to", remedy="Name another split.")
         self.frames, self.device = frames, torch.device(device)
         self.use_depth, self.height = use_depth, height
-        first = resize_frame(frames[0], height)
+        first = resize_frame(frames.read(0, depth=use_depth), height)
         self.size = first.camera.size
         self.keys = frames.keys
         self.has_depth = use_depth and first.depth_m is not None
@@ -82,7 +82,7 @@ class FrameStore:
 
     def frame(self, index: int) -> Frame:
         """A frame at the store's size, read again from the recording."""
-        frame = resize_frame(self.frames[index], self.height)
+        frame = resize_frame(self.frames.read(index, depth=self.use_depth), self.height)
         if frame.camera.size != self.size:
             raise InputError(
                 f"frame {frame.name or frame.image_id} is {frame.camera.size[::-1]} pixels large, "

@@ -66,12 +66,12 @@ class Recording:
     def __len__(self):
         return FRAMES
 
-    def frame(self, index):
+    def frame(self, index, *, depth=True):
         seen = sensor(real=True)
         rgb = (seen.images[index].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-        depth = seen.depth_m[index].numpy() if self.with_depth else None
+        metres = seen.depth_m[index].numpy() if self.with_depth and depth else None
         camera = Camera(K.numpy(), WIDTH, HEIGHT)
-        return Frame(rgb, depth, camera, 1, index, f"frame {index}")
+        return Frame(rgb, metres, camera, 1, index, f"frame {index}")
 
     def truth(self, index):
         raise AssertionError("a label was asked for")

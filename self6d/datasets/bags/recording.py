@@ -117,21 +117,21 @@ class BagRecording(Recording):
             self._depth_camera,
         )
 
-    def frame(self, index: int) -> Frame:
+    def frame(self, index: int, *, depth: bool = True) -> Frame:
         key, path = self.keys[index], self._bag.path
         rgb = bag_images.colour_image(self._bag.message(self.topics.colour, key.image_id), path)
         h, w = rgb.shape[:2]
         own, name = self._intrinsics(key.image_id), f"{key.image_id:06d}"
-        raw, depth = self.raw_depth(key), None
+        raw, metres = self.raw_depth(key) if depth else None, None
         if raw is not None:
-            depth = to_metres(raw, self.metres_per_unit, path, self._shown_unknown)
+            metres = to_metres(raw, self.metres_per_unit, path, self._shown_unknown)
             if self._depth_camera is not None:
                 camera = own.camera(w, h, checked=self.checked)
                 rgb, _ = pinhole_images(own, camera, rgb, None)
-                depth = registered(depth, self._depth_camera, camera, path)
-                return Frame(rgb, depth, camera, key.scene_id, key.image_id, name)
-            depth = fit_depth(depth, (h, w), path)
-        return frame_of(key, name, rgb, depth, own, checked=self.checked)
+                metres = registered(metres, self._depth_camera, camera, path)
+                return Frame(rgb, metres, camera, key.scene_id, key.image_id, name)
+            metres = fit_depth(metres, (h, w), path)
+        return frame_of(key, name, rgb, metres, own, checked=self.checked)
 
     def raw_depth(self, key: FrameKey) -> np.ndarray | None:
         number = self._depth_of[key.image_id]
