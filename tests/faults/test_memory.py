@@ -99,6 +99,7 @@ def test_commands_without_a_loop_end_with_the_code_of_memory(monkeypatch, tmp_pa
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 TiB.")
 
     monkeypatch.setattr(jobs, "predict", explode)
-    code = cli.run(["predict", str(tmp_path), "--from", str(tmp_path)])
+    run = RunFolder.create(tmp_path / "run", "synthetic", {}, {}, seed=0)
+    code = cli.run(["predict", str(tmp_path), "--from", str(run.path)])
     assert code == OutOfMemoryError.exit_code
     assert capsys.readouterr().err.startswith("error: out of memory. Free memory")
