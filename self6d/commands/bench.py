@@ -42,8 +42,8 @@ def render(
     from self6d.events import Progress
     from self6d.jobs.prepare import resolve_device
 
-    place = resolve_device(device).type
-    total = len(CASES[place]) * (1 if peer is None else 2)
+    kind = resolve_device(device).type
+    total = len(CASES[kind]) * (1 if peer is None else 2)
     done = 0
     with JobConsole("timing", quiet=quiet) as console:
 
@@ -52,7 +52,7 @@ def render(
             done += 1
             console(Progress(done, total, None, "bench"))
 
-        rows = bench_render(place, peer, repeats=5 if quick else 30, listener=count)
+        rows = bench_render(kind, peer, repeats=5 if quick else 30, listener=count)
     Console(width=None if sys.stdout.isatty() else 120).print(table(rows))
     write_json(json_path, rows)
 
@@ -73,9 +73,9 @@ def train(
     from self6d.runs.load_network import listed
 
     given = listed(models) if models else None
-    place = str(resolve_device(device))
+    kind = str(resolve_device(device))
     changes = overrides(opt.with_unit(assignments, unit) or [])
-    rows = bench_train(given, preset=preset, device=place, steps=steps, overrides=changes)
+    rows = bench_train(given, preset=preset, device=kind, steps=steps, overrides=changes)
     _report(rows, json_path)
 
 

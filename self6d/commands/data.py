@@ -31,7 +31,7 @@ def doctor(
     quiet: opt.Quiet = False,
 ) -> None:
     """Say what a recording is and what is wrong with it."""
-    early.look(models=models)
+    early.check(models=models)
     from self6d.commands.output import write_json
     from self6d.console import JobConsole
     from self6d.doctor import doctor as doctoring
@@ -94,7 +94,7 @@ def synth_preview(
     assignments: opt.Set = None,
 ) -> None:
     """A contact sheet of the images that stage 1 would train on."""
-    early.look(models=models, camera=camera, preset=preset, assignments=assignments)
+    early.check(models=models, camera=camera, preset=preset, assignments=assignments)
     from self6d import jobs
 
     jobs.synth_preview(

@@ -12,7 +12,7 @@ from self6d.config import Stage
 from self6d.errors import CheckpointError, InputError
 
 
-def look(
+def check(
     *,
     data: Path | None = None,
     models: Sequence[Path] | None = None,

@@ -148,7 +148,7 @@ def _run(
     quiet: bool,
     **settings: Any,
 ) -> None:
-    early.look(
+    early.check(
         data=data, models=models, runs=[from_run], preset=settings.get("preset"),
         assignments=settings.get("overrides"),
     )  # fmt: skip

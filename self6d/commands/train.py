@@ -46,7 +46,7 @@ def train(
     quiet: opt.Quiet = False,
 ) -> None:
     """Stage 1: train on synthetic images of CAD models."""
-    early.look(
+    early.check(
         models=models, camera=camera, out=None if resume else out, preset=preset, stage=1,
         assignments=assignments,
     )  # fmt: skip
@@ -105,7 +105,7 @@ def train_refiner(
     quiet: opt.Quiet = False,
 ) -> None:
     """Train the RGB refiner, which moves poses."""
-    early.look(
+    early.check(
         models=models, camera=camera, out=None if resume else out, preset=preset, stage="refiner",
         assignments=assignments,
     )  # fmt: skip
@@ -160,7 +160,7 @@ def adapt(
     quiet: opt.Quiet = False,
 ) -> None:
     """Stage 2: adapt to a recording without labels."""
-    early.look(
+    early.check(
         data=data, models=models, runs=[from_run], out=None if resume else out, preset=preset,
         stage=2, assignments=assignments,
     )  # fmt: skip
@@ -216,7 +216,7 @@ def optimize(
     quiet: opt.Quiet = False,
 ) -> None:
     """Optimise one pose on one image by render-and-compare."""
-    early.look(
+    early.check(
         data=data, models=models, runs=[from_run], init=init, out=out, preset=preset, stage=2,
         assignments=assignments,
     )  # fmt: skip

@@ -51,7 +51,7 @@ def evaluate(
     quiet: opt.Quiet = False,
 ) -> None:
     """Score runs on a recording: a table per object and mean."""
-    early.look(data=data, models=models, runs=runs)
+    early.check(data=data, models=models, runs=runs)
     from self6d import jobs
     from self6d.console import JobConsole
 
@@ -102,13 +102,13 @@ def predict(
     quiet: opt.Quiet = False,
 ) -> None:
     """Poses in images, from RGB alone."""
-    early.look(data=images, runs=[from_run], camera=camera)
+    early.check(data=images, runs=[from_run], camera=camera)
     from self6d import jobs
     from self6d.commands.output import print_table, write_json
     from self6d.console import JobConsole
 
     with JobConsole("predicting", quiet=quiet) as console:
-        found = jobs.predict(
+        poses = jobs.predict(
             images,
             from_run,
             camera=camera,
@@ -128,10 +128,10 @@ def predict(
             " ".join(f"{v:.3f}" for v in row["t_m2c"]),
             " ".join(f"{v:.3f}" for v in row["quaternion_wxyz"]),
         ]
-        for row in found
+        for row in poses
     ]
     print_table(["image", "object", "score", "t (m)", "rotation (wxyz)"], rows)
-    write_json(json_path, found)
+    write_json(json_path, poses)
 
 
 def export(
@@ -150,7 +150,7 @@ def export(
     views: opt.Views = None,
 ) -> None:
     """Weights and an inference example that needs RGB alone."""
-    early.look(runs=[run])
+    early.check(runs=[run])
     from self6d import jobs
 
     if slim and views is not None:

@@ -108,15 +108,16 @@ class PosePredictor:
         camera = stated.camera(image.shape[1], image.shape[0])
         image, _ = pinhole_images(stated, camera, image, None)
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
-        found = self._forward.predict(
+        detections = self._forward.predict(
             pixels.permute(2, 0, 1)[None].float() / 255,
             torch.tensor(camera.K, dtype=torch.float32, device=self.device)[None],
             score_threshold=score_threshold,
         )
         score, R, t, box = (
-            part.double().cpu().numpy() for part in (found.score, found.R, found.t, found.box)
+            part.double().cpu().numpy()
+            for part in (detections.score, detections.R, detections.t, detections.box)
         )
-        ids = [self.network.object_ids[i] for i in found.object_index.tolist()]
+        ids = [self.network.object_ids[i] for i in detections.object_index.tolist()]
         return [
             PoseEstimate(ids[i], self.names[ids[i]], float(score[i]), R[i], t[i], box[i])
             for i in np.argsort(-score, kind="stable")

@@ -73,16 +73,16 @@ class SyntheticTask(SyntheticTraining[PoseNetwork]):
         batch = self.maker.make(min(8, self.batch_size), mixed_seed(self.seed, 1, 1), step)
         shown = [Preview(step, "train/gallery", {"gallery": gallery(batch, columns=4, images=8)})]
         with self.autocast():
-            found = self.average.network.predict(batch.images[:2], batch.K[:2])
+            detections = self.average.network.predict(batch.images[:2], batch.K[:2])
         for i in range(min(2, len(batch.images))):
             rgb = (batch.images[i].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
-            rows = (found.image_index == i).nonzero()[:, 0].tolist()
+            rows = (detections.image_index == i).nonzero()[:, 0].tolist()
             poses = [
                 {
-                    "object_id": self.network.object_ids[int(found.object_index[row])],
-                    "R_m2c": found.R[row].tolist(),
-                    "t_m2c": found.t[row].tolist(),
-                    "score": float(found.score[row]),
+                    "object_id": self.network.object_ids[int(detections.object_index[row])],
+                    "R_m2c": detections.R[row].tolist(),
+                    "t_m2c": detections.t[row].tolist(),
+                    "score": float(detections.score[row]),
                 }
                 for row in rows
             ]
