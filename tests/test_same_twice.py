@@ -43,8 +43,7 @@ def answer(cache: Path, threads: int = 1) -> str:
 
 
 @pytest.mark.slow
-def test_cold_and_warm_cache_and_one_thread_or_two(tmp_path: Path) -> None:
+def test_compiled_here_or_read_from_the_cache_on_one_thread_or_two(tmp_path: Path) -> None:
     cold = answer(tmp_path)
     assert any(tmp_path.rglob("*.nbc"))
-    assert answer(tmp_path) == cold
     assert answer(tmp_path, threads=2) == cold

@@ -76,6 +76,7 @@ def train(
 
 
 def train_refiner(
+    ctx: typer.Context,
     out: opt.Out,
     models: Annotated[
         list[Path] | None,
@@ -99,6 +100,7 @@ def train_refiner(
     minutes: opt.Minutes = None,
     seed: opt.Seed = 0,
     device: opt.Device = "auto",
+    gpus: opt.Gpus = 1,
     assignments: opt.Set = None,
     resume: opt.Resume = False,
     take_lock: opt.TakeLock = False,
@@ -109,10 +111,12 @@ def train_refiner(
         models=models, camera=camera, out=None if resume else out, preset=preset, stage="refiner",
         assignments=assignments,
     )  # fmt: skip
-    from self6d import jobs
     from self6d.console import JobConsole, steering
 
+    share_out(ctx, gpus, device)
     with JobConsole("training", quiet=quiet) as console, steering(console) as control:
+        from self6d import jobs  # seconds in which Ctrl+C is heard already
+
         run = jobs.train_refiner(
             models,
             out,
