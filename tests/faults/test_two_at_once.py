@@ -62,7 +62,7 @@ def test_a_second_run_is_refused_and_the_first_goes_on(run_path, other):
     steps = RunFolder.open(run_path).curves()["loss/total"][0]
     assert steps.tolist() == list(range(len(steps)))
     assert cli.run(["ctl", str(run_path), "stop"]) == 0
-    assert other.wait(30) == 0
+    assert other.wait(30) == 0, other.stderr.read()
     assert RunFolder.open(run_path).status == "stopped"
 
 
