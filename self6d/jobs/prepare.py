@@ -14,6 +14,7 @@ from self6d.datasets import open_dataset
 from self6d.datasets.intrinsics import Intrinsics, read_intrinsics
 from self6d.datasets.registry import is_recording
 from self6d.errors import CheckpointError, InputError, from_os_error
+from self6d.events import Listener, Note
 from self6d.geometry import Camera
 from self6d.jobs.config import RunConfig, build_config
 from self6d.network import NetworkConfig
@@ -22,6 +23,7 @@ from self6d.runs.load_network import Paths
 from self6d.runs.models_copy import save_models
 from self6d.runs.provenance import Provenance, absolute, dotted
 from self6d.scene import ObjectModel
+from self6d.stage1.recorded_ranges import with_recorded_ranges
 
 Changes = dict[str, Any] | list[str] | None
 
@@ -118,6 +120,31 @@ def resolve_intrinsics(camera: Camera | str | Path) -> Intrinsics:
     return Intrinsics(
         view.K_opencv, view.width, view.height, source=path, distortion=stated.distortion
     )
+
+
+def images_seen(
+    config: RunConfig,
+    camera: Camera | str | Path | None,
+    view: Camera | None,
+    objects: Sequence[ObjectModel],
+    listener: Listener | None,
+) -> dict[str, Any]:
+    """What a recording lends a training on synthetic images, as fields of a `Provenance`.
+
+    Sets `config.synthesis` to the distances its depth shows, and says so.
+
+    Args:
+        camera: as the user named it. view: what it came to, see `resolve_camera`.
+    """
+    config.synthesis, ranges = with_recorded_ranges(config.synthesis, camera, objects)
+    if ranges and listener is not None:
+        listener(Note("info", ranges))
+    return {
+        "camera": absolute(camera),
+        "ranges": ranges or None,
+        "K": None if view is None else view.K.tolist(),
+        "image_size": None if view is None else list(view.size),
+    }
 
 
 def open_run(

@@ -8,7 +8,7 @@ import torch
 
 from self6d.datasets.registry import is_recording
 from self6d.engine import distributed
-from self6d.events import Listener, Note
+from self6d.events import Listener
 from self6d.geometry import Camera
 from self6d.jobs.check import check_recording
 from self6d.jobs.config import build_config
@@ -16,6 +16,7 @@ from self6d.jobs.prepare import (
     Changes,
     asked_for,
     changes_of,
+    images_seen,
     open_run,
     reopen_run,
     resolve_camera,
@@ -30,8 +31,7 @@ from self6d.runs.load_network import (
     run_camera,
     run_models,
 )
-from self6d.runs.provenance import Provenance, absolute
-from self6d.stage1.recorded_ranges import with_recorded_ranges
+from self6d.runs.provenance import Provenance
 
 
 def train(
@@ -88,17 +88,8 @@ def train(
             objects = load_given_models(models, config.models.unit)
             if check and isinstance(camera, str | Path) and is_recording(camera):
                 check_recording(camera, objects, listener)
-            config.synthesis, ranges = with_recorded_ranges(config.synthesis, camera, objects)
-            if ranges and listener is not None:
-                listener(Note("info", ranges))
-            provenance = Provenance(
-                **asked,
-                camera=absolute(camera),
-                ranges=ranges or None,
-                no_check=not check,
-                K=None if view is None else view.K.tolist(),
-                image_size=None if view is None else list(view.size),
-            )
+            seen = images_seen(config, camera, view, objects, listener)
+            provenance = Provenance(**asked, **seen, no_check=not check)
             run = open_run(out, "synthetic", config, provenance, seed=seed, models=objects)
         else:
             run, config = found

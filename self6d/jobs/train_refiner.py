@@ -8,13 +8,14 @@ import torch
 
 from self6d.engine import distributed
 from self6d.errors import InputError
-from self6d.events import Listener, Note
+from self6d.events import Listener
 from self6d.geometry import Camera
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import (
     Changes,
     asked_for,
     changes_of,
+    images_seen,
     open_run,
     reopen_run,
     resolve_camera,
@@ -27,7 +28,6 @@ from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, load_given_models, run_camera, run_models
 from self6d.runs.provenance import Provenance, absolute
-from self6d.stage1.recorded_ranges import with_recorded_ranges
 from self6d.synthesis.shapes.generated import generated_models
 
 KIND = "refiner"
@@ -86,19 +86,10 @@ def train_refiner(
                     remedy="Set refiner.per_object=false or refiner.generated=0.",
                 )
             view = resolve_camera(camera)
-            config.synthesis, ranges = with_recorded_ranges(config.synthesis, camera, objects)
-            if ranges and listener is not None:
-                listener(Note("info", ranges))
+            seen = images_seen(config, camera, view, objects, listener)
             if start is not None:  # a mistake is told before the folder is made
                 load_refiner(start)
-            provenance = Provenance(
-                **asked,
-                camera=absolute(camera),
-                from_run=absolute(start),
-                ranges=ranges or None,
-                K=None if view is None else view.K.tolist(),
-                image_size=None if view is None else list(view.size),
-            )
+            provenance = Provenance(**asked, **seen, from_run=absolute(start))
             run = open_run(out, KIND, config, provenance, seed=seed, models=objects)
         else:
             run, config = found

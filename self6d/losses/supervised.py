@@ -76,6 +76,12 @@ def point_distance(R: Tensor, t: Tensor, R_true: Tensor, t_true: Tensor, points:
     return (moved - true).abs().sum(-1).mean(-1)
 
 
+def add_distance(R: Tensor, t: Tensor, R_true: Tensor, t_true: Tensor, points: Tensor) -> Tensor:
+    """ADD, avg_x ||(R x + t) - (R* x + t*)||_2; arguments as `point_distance` -> (...), metres."""
+    moved, true = transform(points, R, t), transform(points, R_true, t_true)
+    return (moved - true).norm(dim=-1).mean(-1)
+
+
 def nearest_symmetric_pose(
     R: Tensor,
     t: Tensor,

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from self6d.events import Preview
 from self6d.geometry import Camera
-from self6d.losses.supervised import nearest_symmetric_pose
+from self6d.losses.supervised import add_distance, nearest_symmetric_pose
 from self6d.network.objects import ObjectTable
 from self6d.network.targets import choose_instances, mask_targets
 from self6d.refinement.rgb.config import RefinerConfig
 from self6d.refinement.rgb.look import RefinerScene, diameters, position_of, take_look
-from self6d.refinement.rgb.losses import Truth, look_losses, pose_errors
+from self6d.refinement.rgb.losses import CLOSE, Truth, look_losses
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.refinement.rgb.starts import disturbed
 from self6d.rng import mixed_seed
@@ -28,7 +28,19 @@ from self6d.synthesis import SynthesisConfig, gallery
 POINTS = 128  # of each model, in the losses
 TURNS = 32  # samples of a continuous symmetry
 JUDGE_SEED = 11
-RIGHT = 0.1  # diameters
+
+
+class _Starts(NamedTuple):
+    """N instances to refine: which, whether they count, their true poses, the wrong ones."""
+
+    scene: RefinerScene
+    instance: Tensor
+    image: Tensor
+    used: Tensor
+    R_true: Tensor
+    t_true: Tensor
+    R: Tensor
+    t: Tensor
 
 
 class RefinerTask(SyntheticTraining[RefinerNetwork]):
@@ -68,33 +80,41 @@ class RefinerTask(SyntheticTraining[RefinerNetwork]):
     def compiled_parts(self) -> Sequence[nn.Module]:
         return (self.network.backbone,)
 
-    def _scene(self, batch: LabelledBatch, instance: Tensor, slots: int) -> RefinerScene:
-        images = torch.arange(len(batch.images), device=self.device).repeat_interleave(slots)
+    def _starts(
+        self, batch: LabelledBatch, choice: torch.Generator | None, noise: torch.Generator
+    ) -> _Starts:
+        """The same number of instances from each image, with disturbed poses.
+
+        Args:
+            choice: draws the instances; None takes the first.
+        """
+        slots, count = self.refiner.instances, len(batch.images)
+        eligible = batch.visible_fraction >= self.refiner.min_visible
+        chosen, used = choose_instances(batch.image_index, eligible, count, slots, choice)
+        instance = chosen.flatten()
+        image = torch.arange(count, device=self.device).repeat_interleave(slots)
         index = batch.object_index[instance]
-        return RefinerScene(
-            batch.images, batch.K[images], None, self.maker.packed, self.diameter, index,
+        scene = RefinerScene(
+            batch.images, batch.K[image], None, self.maker.packed, self.diameter, index,
             index if self.refiner.per_object else torch.zeros_like(index),
         )  # fmt: skip
+        R, t = batch.R[instance], batch.t[instance]
+        wrong = disturbed(R, t, scene.centre, self.diameter[index], self.refiner, noise)
+        return _Starts(scene, instance, image, used.flatten(), R, t, *wrong)
 
     def losses(self, batch: LabelledBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        config, slots = self.refiner, self.refiner.instances
-        eligible = batch.visible_fraction >= config.min_visible
-        instance, used = choose_instances(
-            batch.image_index, eligible, len(batch.images), slots, generator
-        )
-        instance = instance.flatten()
-        scene = self._scene(batch, instance, slots)
-        R_true, t_true = batch.R[instance], batch.t[instance]
-        diameter = self.diameter[scene.object_index]
-        R, t = disturbed(R_true, t_true, scene.centre, diameter, config, generator)
-        images = torch.arange(len(batch.images), device=self.device).repeat_interleave(slots)
+        config = self.refiner
+        start = self._starts(batch, generator, generator)
+        scene, R, t = start.scene, start.R, start.t
         total: dict[str, Tensor] = {}
         for _ in range(config.train_looks):
             before = position_of(R, t, scene.centre)
             look = take_look(self.network, scene, R, t)
             side = look.change.mask.shape[-1]
-            mask = mask_targets(batch, instance, images, look.region, side, False, samples=1)[:, 0]
-            truth = Truth(R_true, t_true, mask, used.flatten().float())
+            mask = mask_targets(
+                batch, start.instance, start.image, look.region, side, False, samples=1
+            )[:, 0]
+            truth = Truth(start.R_true, start.t_true, mask, start.used.float())
             with torch.autocast(self.device.type, enabled=False):
                 terms = look_losses(look, before, scene, truth, self.objects, config)
             for name, value in terms.items():
@@ -107,27 +127,20 @@ class RefinerTask(SyntheticTraining[RefinerNetwork]):
     def judge(self, network: RefinerNetwork, batch: LabelledBatch) -> dict[str, float]:
         """Share of poses within a tenth of the diameter before and after `looks`, and how well the
         confidence is calibrated: mean of (confidence - right)^2, the Brier score."""
-        config, slots = self.refiner, self.refiner.instances
-        eligible = batch.visible_fraction >= config.min_visible
-        instance, used = choose_instances(
-            batch.image_index, eligible, len(batch.images), slots, None
-        )
-        rows = used.flatten()
-        instance = instance.flatten()
-        scene = self._scene(batch, instance, slots)
         g = torch.Generator(device=self.device).manual_seed(JUDGE_SEED)
-        index, R_true, t_true = scene.object_index, batch.R[instance], batch.t[instance]
-        R, t = disturbed(R_true, t_true, scene.centre, self.diameter[index], config, g)
+        start = self._starts(batch, None, g)
+        scene, R, t, rows = start.scene, start.R, start.t, start.used
+        R_true, t_true, index = start.R_true, start.t_true, scene.object_index
         points, symmetries = self.objects.points[index], self.objects.symmetries[index]
 
         def right(R: Tensor, t: Tensor) -> Tensor:
             with torch.autocast(self.device.type, enabled=False):
                 near = nearest_symmetric_pose(R, t, R_true, t_true, points, symmetries)
-                error = pose_errors(R, t, *near, points) / self.diameter[index]
-            return (error < RIGHT)[rows].float()
+                error = add_distance(R, t, *near, points) / self.diameter[index]
+            return (error < CLOSE)[rows].float()
 
         before = right(R, t)
-        for _ in range(config.looks):
+        for _ in range(self.refiner.looks):
             look = take_look(network, scene, R, t)
             R, t = look.R, look.t
         after, sure = right(R, t), look.change.confidence.sigmoid()[rows]

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 import self6d.torchvision_guard  # noqa: F401  (before torchvision)
-from self6d.geometry import transform
-from self6d.losses.supervised import nearest_symmetric_pose
+from self6d.losses.supervised import add_distance, nearest_symmetric_pose
 from self6d.network import Detections, PoseNetwork, roi_align
 from self6d.scene.batch import LabelledBatch
 
@@ -70,10 +69,7 @@ def detection_errors(
         points,
         objects.symmetries[which],
     )
-    distance = (transform(points, detections.R, detections.t) - transform(points, R, t)).norm(
-        dim=-1
-    )
-    return distance.mean(-1) / objects.diameter[which]
+    return add_distance(detections.R, detections.t, R, t, points) / objects.diameter[which]
 
 
 def region_mask_iou(detections: Detections, batch: LabelledBatch, instance: Tensor) -> Tensor:

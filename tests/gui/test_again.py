@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_runs import STAGE_2
 
 from self6d import cli, jobs
 from self6d.datasets import open_dataset
@@ -19,21 +20,6 @@ from studio.jobs.run_info import read_run
 from studio.jobs.spec import JobSpec, spec_from
 
 pytestmark = pytest.mark.gui
-
-STAGE_2 = {
-    "adapt.batch": 2,
-    "adapt.region": 48,
-    "adapt.max_objects": 3,
-    "adapt.detection_score": 0.0,
-    "adapt.health_frames": 2,
-    "adapt.collapse": 0.0,
-    "loss.perceptual": 0.0,
-    "loss.points": 64,
-    "optimize.region": 48,
-    "optimize.flips": False,
-    "optimize.steps": 5,
-    "loop.preview_every": 1000,
-}
 
 
 def said(run: Path) -> tuple:

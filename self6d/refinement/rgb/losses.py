@@ -8,8 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from self6d.geometry import egocentric_to_allocentric, project, transform
-from self6d.losses.supervised import nearest_symmetric_pose, point_distance, weighted_mean
+from self6d.geometry import egocentric_to_allocentric, project
+from self6d.losses.supervised import (
+    add_distance,
+    nearest_symmetric_pose,
+    point_distance,
+    weighted_mean,
+)
 from self6d.network.objects import ObjectTable
 from self6d.refinement.rgb.config import RefinerConfig
 from self6d.refinement.rgb.look import Look, RefinerScene, position_of
@@ -64,7 +69,7 @@ def look_losses(
 
     seen = F.binary_cross_entropy_with_logits(look.change.mask, truth.mask, reduction="none")
     with torch.no_grad():
-        close = pose_errors(look.R, look.t, R, t, points) / diameter < CLOSE
+        close = add_distance(look.R, look.t, R, t, points) / diameter < CLOSE
     sure = F.binary_cross_entropy_with_logits(
         look.change.confidence, close.float(), reduction="none"
     )
@@ -76,9 +81,3 @@ def look_losses(
         "confidence": config.confidence_weight * sure,
     }
     return {name: weighted_mean(value, truth.weight) for name, value in terms.items()}
-
-
-def pose_errors(R: Tensor, t: Tensor, R_true: Tensor, t_true: Tensor, points: Tensor) -> Tensor:
-    """(N,), metres: ADD, the mean distance of points (N, P, 3) between two poses."""
-    moved, true = transform(points, R, t), transform(points, R_true, t_true)
-    return (moved - true).norm(dim=-1).mean(-1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from self6d.refinement.rgb.look import RefinerScene, diameters, take_look
+from self6d.refinement.rgb.look import RefinerScene, diameters, position_of, take_look
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.rendering import pack_models
 from self6d.scene import ObjectModel
@@ -100,7 +100,7 @@ class RgbRefiner:
         )  # fmt: skip
         cuda = self.device.type == "cuda"
         confidence = move = R.new_zeros(len(R))
-        middle = (R @ scene.centre[..., None])[..., 0] + t
+        middle = position_of(R, t, scene.centre)
         ahead = middle[:, 2] > NEAR_M
         for _ in range(looks):
             with torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext():
@@ -109,7 +109,7 @@ class RgbRefiner:
             R = torch.where(sound[:, None, None], look.R, R)
             t = torch.where(sound[:, None], look.t, t)
             confidence = torch.where(sound, look.change.confidence.sigmoid(), 0.0)
-            now = (R @ scene.centre[..., None])[..., 0] + t
+            now = position_of(R, t, scene.centre)
             move = (now - middle).norm(dim=1) / self.diameter[index]
             middle = now
         return R, t, confidence, move
