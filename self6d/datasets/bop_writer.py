@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from self6d.datasets.base import FrameKey
-from self6d.datasets.bop import BopRecording
+from self6d.datasets.readers.bop import BopRecording
 from self6d.datasets.recording import Recording
 from self6d.errors import InputError, StorageError
 from self6d.files import note, read_json

@@ -6,7 +6,7 @@ lm13-adapt, lm13-eval: LineMOD's 13 objects; the 15 % (Brachmann et al., CVPR 20
 lmo-bop200, lmo-adapt: BOP's 200 frames of LineMOD-Occlusion, and the other frames.
 hb3-adapt, hb3-eval: HomebrewedDB's scene 2 (benchvise, driller, phone). The paper publishes no
     list of its 15 %; here it is every frame at equal spacing.
-lmcrop11-train, lmcrop11-test: Cropped LineMOD's 11 objects (`self6d.datasets.cropped`), from
+lmcrop11-train, lmcrop11-test: Cropped LineMOD's 11 objects (`readers.cropped`), from
     image_set_lm_crop/lm_crop_{train,test}_OBJECT.txt.
 """
 

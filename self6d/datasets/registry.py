@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from self6d.datasets import (
+from self6d.datasets.images import RGB_SUFFIXES
+from self6d.datasets.readers import (
     bop,
     cropped,
     folder,
@@ -19,9 +20,8 @@ from self6d.datasets import (
     tum,
     ycb_video,
 )
-from self6d.datasets.bags import recording as bag
-from self6d.datasets.bags.file import BAG_SUFFIXES
-from self6d.datasets.images import RGB_SUFFIXES
+from self6d.datasets.readers.bags import recording as bag
+from self6d.datasets.readers.bags.file import BAG_SUFFIXES
 from self6d.datasets.recording import Recording
 from self6d.errors import InputError
 from self6d.files import forget_notes, unreadable

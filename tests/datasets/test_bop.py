@@ -11,10 +11,10 @@ import pytest
 import recordings as world
 
 from self6d.datasets import FrameKey, open_dataset, upper_bound_truth
-from self6d.datasets.bop import BopTarget, read_targets
 from self6d.datasets.bop_writer import Corrections, write_bop
-from self6d.datasets.cropped import CroppedRecording
 from self6d.datasets.paper_splits import LMO_BOP200, OBJECTS
+from self6d.datasets.readers.bop import BopTarget, read_targets
+from self6d.datasets.readers.cropped import CroppedRecording
 from self6d.errors import InputError
 from self6d.files import read_json
 from self6d.scene import Symmetry

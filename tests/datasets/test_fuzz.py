@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from self6d.datasets import open_dataset
-from self6d.datasets.bop import read_targets
 from self6d.datasets.images import read_depth_raw, read_rgb
 from self6d.datasets.intrinsics import read_intrinsics
-from self6d.datasets.single import read_poses
+from self6d.datasets.readers.bop import read_targets
+from self6d.datasets.readers.single import read_poses
 from self6d.errors import InputError
 
 FUZZ = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])

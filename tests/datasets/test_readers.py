@@ -10,7 +10,7 @@ import pytest
 import recordings as world
 
 from self6d.datasets import FrameKey, UnlabelledFrames, load_models, open_dataset
-from self6d.datasets.linemod import K_LINEMOD
+from self6d.datasets.readers.linemod import K_LINEMOD
 from self6d.errors import InputError
 from self6d.geometry import Camera
 

@@ -15,7 +15,7 @@ import trimesh
 
 from self6d import cli
 from self6d.datasets import open_dataset
-from self6d.datasets.bop import BopRecording
+from self6d.datasets.readers.bop import BopRecording
 from self6d.doctor import doctor
 from self6d.doctor.extents import check_scale, extents
 from self6d.errors import InputError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from self6d.datasets import UnlabelledFrames, open_dataset
-from self6d.datasets.cropped import CroppedRecording
+from self6d.datasets.readers.cropped import CroppedRecording
 from self6d.errors import InputError
 from self6d.sample.sample import make_sample
 from self6d.stage2.frame_store import FrameStore
@@ -50,9 +50,9 @@ def test_a_film_and_a_bag_leave_it_out_too() -> None:
     """Readers with a `frame` of their own take the argument and hand it on."""
     import inspect
 
-    from self6d.datasets.bags.recording import BagRecording
+    from self6d.datasets.readers.bags.recording import BagRecording
+    from self6d.datasets.readers.stray import StrayRecording
     from self6d.datasets.recording import Recording
-    from self6d.datasets.stray import StrayRecording
 
     for reader in (Recording, StrayRecording, CroppedRecording, BagRecording):
         assert inspect.signature(reader.frame).parameters["depth"].default is True

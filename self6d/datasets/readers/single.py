@@ -14,11 +14,11 @@ import numpy as np
 
 from self6d.datasets import depth_scale
 from self6d.datasets.base import FrameKey
-from self6d.datasets.folder import FolderRecording, image_folder, list_images
 from self6d.datasets.images import read_depth_raw
 from self6d.datasets.intrinsics import intrinsics_of
 from self6d.datasets.labels import checked_pose, pose_from_bop
 from self6d.datasets.pairing import Pair, paired
+from self6d.datasets.readers.folder import FolderRecording, image_folder, list_images
 from self6d.datasets.recording import Truth, models_beside
 from self6d.errors import InputError
 from self6d.files import read_json

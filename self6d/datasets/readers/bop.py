@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from self6d.datasets.base import FrameKey
-from self6d.datasets.bop_scene import (
+from self6d.datasets.images import read_mask
+from self6d.datasets.labels import box_from_bop, pose_from_bop
+from self6d.datasets.paper_splits import paper_splits
+from self6d.datasets.readers.bop_scene import (
     Scene,
     open_scene,
     scene_groups,
     scene_levels,
     sensors_of,
 )
-from self6d.datasets.cropped import CroppedRecording
-from self6d.datasets.images import read_mask
-from self6d.datasets.labels import box_from_bop, pose_from_bop
-from self6d.datasets.paper_splits import paper_splits
+from self6d.datasets.readers.cropped import CroppedRecording
 from self6d.datasets.recording import (
     FrameSource,
     Recording,

@@ -11,9 +11,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from self6d.datasets.bags import images as bag_images
-from self6d.datasets.bags.file import BAG_SUFFIXES, BagFile, is_bag
-from self6d.datasets.bags.topics import (
+from self6d.datasets.base import FrameKey
+from self6d.datasets.images import fit_depth, to_metres
+from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
+from self6d.datasets.pairing import nearest_in_time
+from self6d.datasets.readers.bags import images as bag_images
+from self6d.datasets.readers.bags.file import BAG_SUFFIXES, BagFile, is_bag
+from self6d.datasets.readers.bags.topics import (
     Choice,
     choice_file,
     choose,
@@ -21,10 +25,6 @@ from self6d.datasets.bags.topics import (
     intrinsics_of_info,
     realsense_unit,
 )
-from self6d.datasets.base import FrameKey
-from self6d.datasets.images import fit_depth, to_metres
-from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
-from self6d.datasets.pairing import nearest_in_time
 from self6d.datasets.recording import (
     FrameSource,
     Recording,

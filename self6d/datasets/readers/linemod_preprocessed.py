@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 
 from self6d.datasets.base import FrameKey
-from self6d.datasets.bop_scene import numbered_images
 from self6d.datasets.images import (
     DEPTH_SUFFIXES,
     RGB_SUFFIXES,
@@ -22,6 +21,7 @@ from self6d.datasets.images import (
 )
 from self6d.datasets.intrinsics import Intrinsics, matrix
 from self6d.datasets.labels import pose_from_bop
+from self6d.datasets.readers.bop_scene import numbered_images
 from self6d.datasets.recording import FrameSource, Recording, Truth, models_beside, splits_file
 from self6d.errors import InputError
 from self6d.files import note, read_text, read_yaml

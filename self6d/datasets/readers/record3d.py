@@ -12,9 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from self6d.datasets.folder import FolderRecording, list_images
 from self6d.datasets.intrinsics import Intrinsics, matrix, stated_size
 from self6d.datasets.pairing import paired
+from self6d.datasets.readers.folder import FolderRecording, list_images
 from self6d.datasets.recording import models_beside
 from self6d.errors import InputError
 from self6d.files import note, read_json

@@ -11,9 +11,9 @@ from typing import Self
 import numpy as np
 
 from self6d.datasets import depth_scale
-from self6d.datasets.folder import FolderRecording
 from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
 from self6d.datasets.pairing import Pair, in_seconds, nearest_in_time
+from self6d.datasets.readers.folder import FolderRecording
 from self6d.datasets.recording import models_beside
 from self6d.errors import InputError
 from self6d.files import note, read_text

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from self6d.datasets.bags import images as bag_images
-from self6d.datasets.bags.file import BagFile
 from self6d.datasets.distortion import distortion
 from self6d.datasets.images import same_view
 from self6d.datasets.intrinsics import Intrinsics
+from self6d.datasets.readers.bags import images as bag_images
+from self6d.datasets.readers.bags.file import BagFile
 from self6d.datasets.registration import DepthCamera
 from self6d.errors import InputError
 from self6d.files import note, read_json

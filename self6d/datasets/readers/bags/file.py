@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from self6d.datasets.bags.storage import McapStorage, Ros1Storage, SqliteStorage, Storage
+from self6d.datasets.readers.bags.storage import McapStorage, Ros1Storage, SqliteStorage, Storage
 from self6d.errors import InputError
 from self6d.files import read_yaml
 

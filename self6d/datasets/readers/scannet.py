@@ -10,9 +10,9 @@ from typing import Self
 
 import numpy as np
 
-from self6d.datasets.folder import FolderRecording, list_images
 from self6d.datasets.intrinsics import Intrinsics, read_intrinsics
 from self6d.datasets.pairing import paired
+from self6d.datasets.readers.folder import FolderRecording, list_images
 from self6d.datasets.recording import models_beside
 from self6d.datasets.registration import DepthCamera
 from self6d.errors import InputError

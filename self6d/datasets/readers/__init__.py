@@ -1,0 +1,1 @@
+"""One layout of recordings a file; `registry` lists them."""
