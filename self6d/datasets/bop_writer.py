@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from self6d.datasets.base import FrameKey
+from self6d.datasets.labels import box_for_bop
 from self6d.datasets.readers.bop import BopRecording
 from self6d.datasets.recording import Recording
 from self6d.errors import InputError, StorageError
@@ -287,8 +288,7 @@ def _encode_labels(
         )
         info: dict[str, Any] = {}
         if instance.box_visible is not None:
-            x0, y0, x1, y1 = (float(v) for v in instance.box_visible)
-            info["bbox_visib"] = [x0, y0, x1 - x0, y1 - y0]
+            info["bbox_visib"] = box_for_bop(instance.box_visible)
         if instance.visible_fraction is not None:
             info["visib_fract"] = float(instance.visible_fraction)
         if instance.mask_visible is not None:

@@ -44,7 +44,8 @@ def checked_pose(R: np.ndarray, t_m: np.ndarray, path: Path, where: str) -> Pose
 def box_from_bop(info: Any, path: Path) -> tuple[float | None, np.ndarray | None]:
     """Visible fraction and visible box (x0 y0 x1 y1, pixels) of one scene_gt_info entry.
 
-    BOP writes x, y, width, height, and -1 throughout for an instance nobody sees.
+    BOP writes x, y, width, height with width = last - first column (likewise the height), one less
+    than the columns there are, and -1 throughout for an instance nobody sees.
     """
     if not isinstance(info, dict):
         raise InputError("scene_gt_info holds an entry that is no table", path=path, remedy=_REMEDY)
@@ -58,4 +59,15 @@ def box_from_bop(info: Any, path: Path) -> tuple[float | None, np.ndarray | None
         ) from None
     if box is None or not np.isfinite(box).all() or (box[2:] < 0).any():
         return fraction, None
-    return fraction, np.concatenate((box[:2], box[:2] + box[2:]))
+    return fraction, box_edges(box)
+
+
+def box_edges(box: np.ndarray) -> np.ndarray:
+    """BOP's x, y, width, height as the box's edges x0 y0 x1 y1, (4,) float64, pixels."""
+    return np.concatenate((box[:2], box[:2] + box[2:] + 1))
+
+
+def box_for_bop(edges: np.ndarray) -> list[float]:
+    """The inverse of `box_edges`."""
+    x0, y0, x1, y1 = (float(v) for v in edges)
+    return [x0, y0, x1 - x0 - 1, y1 - y0 - 1]

@@ -77,14 +77,15 @@ def shoot(
 
 
 def _visibility(whole: np.ndarray, visible: np.ndarray, z: np.ndarray, part: slice) -> dict:
-    """BOP's scene_gt_info entry; boxes are x, y, width, height."""
+    """BOP's scene_gt_info entry; boxes are x, y, width, height, as BOP counts
+    them: last - first column."""
 
     def extent(mask: np.ndarray) -> list[int]:
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if not len(rows):
             return [-1, -1, -1, -1]
         x, y = int(columns[0]), int(rows[0])
-        return [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]
+        return [x, y, int(columns[-1]) - x, int(rows[-1]) - y]
 
     count, seen = int(whole.sum()), int(visible.sum())
     return {

@@ -145,7 +145,7 @@ class PbrScenes:
             depth = np.zeros(rgb.shape[:2], np.float32)
         if rgb.shape[:2] != (height, width):
             rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-            depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
+            depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         which, R, t = self._labels(row)
         return CameraShot(
             rgb=rgb,

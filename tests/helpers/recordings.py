@@ -75,7 +75,7 @@ def bop_scene(folder: Path, numbers=range(4), *, object_id: int = 1, rgb: str = 
         save(folder / "mask_visib" / f"{n:06d}_000000.png", s.mask.astype(np.uint8) * 255)
         camera[str(n)] = {"cam_K": K.reshape(-1).tolist(), "depth_scale": 1.0}
         truth[str(n)] = [label(s, object_id)]
-        info[str(n)] = [{"bbox_visib": [21, 11, 19, 19], "visib_fract": 0.75}]
+        info[str(n)] = [{"bbox_visib": [21, 11, 18, 18], "visib_fract": 0.75}]
     dump(folder / "scene_camera.json", camera)
     dump(folder / "scene_gt.json", truth)
     dump(folder / "scene_gt_info.json", info)
@@ -149,7 +149,7 @@ def linemod_preprocessed(root: Path, numbers=range(4), object_id: int = 1) -> Pa
             f"{n}:",
             f"- cam_R_m2c: [{numbers_R}]",
             f"  cam_t_m2c: [{numbers_t}]",
-            "  obj_bb: [21, 11, 19, 19]",
+            "  obj_bb: [21, 11, 18, 18]",
             f"  obj_id: {object_id}",
         ]
         numbers_K = ", ".join(str(v) for v in K.reshape(-1))

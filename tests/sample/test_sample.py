@@ -57,6 +57,18 @@ def test_flask_is_unchanged_by_its_declared_turns():
         np.testing.assert_allclose(np.linalg.norm(moved[:, :2], axis=1), radius, atol=1e-6)
 
 
+def test_boxes_as_bop_counts_them_come_back_as_edges_of_the_masks(sample):
+    eval_frames = open_dataset(sample).split("eval")
+    seen = 0
+    for truth in (t for i in range(len(eval_frames)) for t in eval_frames.truth(i)):
+        if truth.box_visible is not None:
+            rows, columns = np.nonzero(truth.mask_visible)
+            edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            np.testing.assert_array_equal(truth.box_visible, edges)
+            seen += 1
+    assert seen >= 2
+
+
 def test_same_seed_same_bytes_other_seed_other_pictures(sample, tmp_path):
     again = make_sample(tmp_path / "again", seed=3, frames=4, eval_frames=2, size=(120, 160))
     assert _bytes_of(again) == _bytes_of(sample)

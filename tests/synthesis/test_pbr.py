@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from self6d.errors import InputError
+from self6d.geometry import Camera
 from self6d.network import NetworkConfig
 from self6d.scene.batch import LabelledBatch
 from self6d.stage1.task import SyntheticTask, TrainConfig
@@ -79,6 +80,17 @@ def test_batches_are_repeatable_and_scaled(made, models, camera, config, tmp_pat
     assert ahead.images.shape == (3, 3, 48, 64)
     assert torch.allclose(ahead.K[0, 0], made.K[0, 0] / 2, atol=1e-3)
     assert ahead.mask_amodal.shape == (3 * len(made.t), 48, 64)
+
+
+def test_depth_is_sampled_at_the_centres_of_smaller_pixels(
+    made, models, camera, config, tmp_path
+) -> None:
+    whole = PbrScenes(tmp_path, models, camera, config)._read(0).depth_m
+    for height, width in ((32, 64), (48, 128)):  # a third and a half of each side, in turn
+        part = PbrScenes(tmp_path, models, Camera(camera.K, width, height), config)._read(0).depth_m
+        rows = np.floor((np.arange(height) + 0.5) * (len(whole) / height)).astype(int)
+        columns = np.floor((np.arange(width) + 0.5) * (whole.shape[1] / width)).astype(int)
+        assert np.array_equal(part, whole[rows][:, columns])
 
 
 def test_objects_of_other_models_only_occlude(made, models, camera, config, tmp_path) -> None:
