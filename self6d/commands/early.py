@@ -18,6 +18,7 @@ def check(
     models: Sequence[Path] | None = None,
     runs: Sequence[Path | None] = (),
     camera: Path | None = None,
+    refiner: Path | None = None,
     init: Path | None = None,
     out: Path | None = None,
     preset: str | None = None,
@@ -27,14 +28,18 @@ def check(
     """Check what the files and texts named in a command say by themselves.
 
     Args:
-        data, camera: must be there. models: each must be there. runs: each must hold a run.
+        data, camera, refiner: must be there. models: each must be there. runs: each must hold one.
         init: must be there and hold JSON. out: must be new or empty.
         preset: must exist, and be for `stage`. assignments: must be KEY=VALUE.
 
     Raises:
         InputError, CheckpointError: as the job would.
     """
-    for path, what in ((data, "there is no such folder"), (camera, "camera file is missing")):
+    for path, what in (
+        (data, "there is no such folder"),
+        (camera, "camera file is missing"),
+        (refiner, "there is no such refiner"),
+    ):
         if path is not None and not _is_there(path):
             raise InputError(what, path=path, remedy="Check the path.")
     for path in models or ():

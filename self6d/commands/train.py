@@ -152,6 +152,10 @@ def adapt(
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of those frames to use, spread evenly.")
     ] = 1.0,
+    refiner: Annotated[
+        Path | None,
+        typer.Option(help="Run of train-refiner: moves the poses that are learned from."),
+    ] = None,
     steps: opt.Steps = None,
     minutes: opt.Minutes = None,
     seed: opt.Seed = 0,
@@ -165,8 +169,8 @@ def adapt(
 ) -> None:
     """Stage 2: adapt to a recording without labels."""
     early.check(
-        data=data, models=models, runs=[from_run], out=None if resume else out, preset=preset,
-        stage=2, assignments=assignments,
+        data=data, models=models, runs=[from_run], refiner=refiner,
+        out=None if resume else out, preset=preset, stage=2, assignments=assignments,
     )  # fmt: skip
     from self6d.console import JobConsole, steering
 
@@ -184,6 +188,7 @@ def adapt(
             share=share,
             steps=steps,
             minutes=minutes,
+            refiner=refiner,
             seed=seed,
             device=device,
             overrides=opt.with_unit(assignments, unit),

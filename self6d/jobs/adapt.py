@@ -43,6 +43,7 @@ def adapt(
     share: float = 1.0,
     steps: int | None = None,
     minutes: float | None = None,
+    refiner: str | Path | None = None,
     overrides: Changes = None,
     seed: int = 0,
     device: str | torch.device = "auto",
@@ -63,6 +64,7 @@ def adapt(
         share: of those frames that are used, spread evenly.
         steps: instead of the preset's.
         minutes: the run ends by then at the latest, its learning rate at zero; pauses do not count.
+        refiner: run or file of `train_refiner`, which moves pseudo-poses (`adapt.refiner`).
         check: stop if the doctor's fast checks find an error in the recording.
 
     Returns:
@@ -77,6 +79,8 @@ def adapt(
     """
     from self6d.stage2.task import SelfSupTask
 
+    if refiner is not None:
+        overrides = changes_of(overrides, {"adapt.refiner": absolute(refiner)})
     asked = asked_for(preset, overrides, models, steps, device, minutes)
     asked |= {"data": absolute(data), "split": split, "share": share}
     world = distributed.join(resolve_device(device))

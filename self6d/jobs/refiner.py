@@ -18,7 +18,6 @@ from self6d.losses.objective import SelfSupervision
 from self6d.network.outputs import Detections
 from self6d.refinement.refine import refine_detections
 from self6d.refinement.rgb.refine import RgbRefiner
-from self6d.refinement.rgb.weights import load_refiner
 from self6d.rendering import pack_models
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import TrainedNetwork
@@ -69,16 +68,7 @@ def rgb_refiner(
             remedy="Train one: self6d-studio train-refiner --models MODELS --out RUN; "
             "then name it with --refiner RUN.",
         )
-    network, ids = load_refiner(source)
-    missing = [i for i in trained.network.object_ids if ids and i not in ids]
-    if missing:
-        raise InputError(
-            f"refiner does not know object {missing[0]}",
-            path=Path(source),
-            remedy="Name one trained on all objects of the run, or on none (refiner-any).",
-        )
-    outputs = [ids.index(i) for i in trained.network.object_ids] if ids else None
-    refiner = RgbRefiner(network, trained.models, device, outputs=outputs)
+    refiner = RgbRefiner.load(source, trained.models, device)
 
     def refine(frames: Sequence[Frame], detections: Detections) -> Detections:
         batch = FrameBatch.of(frames, device)

@@ -14,7 +14,12 @@ from self6d.runs.load_network import run_models
 from self6d.runs.models_copy import save_models
 from self6d.runs.provenance import Provenance
 
-OWN_PATHS = (("synthesis", "backgrounds"), ("synthesis", "pbr"), ("loss", "perceptual_weights"))
+OWN_PATHS = (
+    ("synthesis", "backgrounds"),
+    ("synthesis", "pbr"),
+    ("adapt", "refiner"),
+    ("loss", "perceptual_weights"),
+)
 KEPT = ("network", "network_config", "object_ids", "camera")
 
 

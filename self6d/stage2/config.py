@@ -81,6 +81,9 @@ class AdaptConfig(Checked, section="adapt"):
     """Side of the regions in a refinement, pixels."""
     pseudo_colour: bool = True
     """Refine with MS-SSIM and the perceptual term too; without them it costs a third."""
+    refiner: str = ""
+    """Run or file of a trained RGB refiner. It moves the teacher's poses before they are refined
+    on depth; without depth its poses are what is learned from. Empty: none."""
     pseudo_chunk: Annotated[int, Limits(1, 4096)] = 64
     """Starts refined at once."""
     keep_iou: Annotated[float, Limits(0, 1)] = 0.7
@@ -89,6 +92,8 @@ class AdaptConfig(Checked, section="adapt"):
     """A refined pose is selected only if it explains this share of the depth under the mask."""
     keep_spread: Annotated[float, Limits(0)] = 0.1
     """A refined pose is selected only if the starts judged as good lie within so many diameters."""
+    keep_confidence: Annotated[float, Limits(0, 1)] = 0.5
+    """Without depth a pose of the RGB refiner is selected only at this confidence or more."""
     keep_share: Annotated[float, Limits(0, 1)] = 0.8
     """Share of an object's poses, the most trusted, that can be selected. Below 1 doubtful ones are
     dropped, but where one stretch of a recording is seen worse, so is all of that stretch."""

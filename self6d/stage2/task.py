@@ -27,6 +27,7 @@ from self6d.network.roi import jitter_boxes
 from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.health import HealthMonitor
 from self6d.refinement.refine import observe_detections
+from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.rendering import pack_models, render
 from self6d.rng import mixed_seed, step_generator
 from self6d.runs import checkpoint
@@ -61,6 +62,9 @@ class SelfSupTask:
         adapt, loss, optimize: configurations. synthesis: of mixed-in synthetic images.
         seed: decides every draw.
         device: "cpu", "cuda", "cuda:1", ...
+
+    Raises:
+        InputError: a refiner without pseudo-poses, or one that does not know an object.
     """
 
     name = "adapt"
@@ -81,6 +85,11 @@ class SelfSupTask:
     ) -> None:
         self.config = replace(adapt or AdaptConfig())
         config = self.config
+        if config.refiner and not config.pseudo:
+            raise InputError(
+                "adapt.refiner moves pseudo-poses, and this preset has none",
+                remedy="Use the preset self6d-plus, or --set adapt.pseudo=true.",
+            )
         self.seed, self.total_steps, self.batch_size = seed, config.steps, config.batch
         self.clock = Clock(config.minutes)
         self.world = distributed.join(device)
@@ -92,7 +101,7 @@ class SelfSupTask:
             height=config.image_height,
             budget_mb=config.cache_mb,
         )
-        if not self.store.has_depth:
+        if not self.store.has_depth and not (config.refiner and config.pseudo):
             log.warning(
                 "without depth, distances follow the predicted masks alone, and those of partly "
                 "hidden objects can get worse: compare with stage 1 on some labelled frames"
@@ -112,6 +121,7 @@ class SelfSupTask:
             config,
             optimize or OptimizeConfig(),
             seed,
+            RgbRefiner.load(config.refiner, models, self.device) if config.refiner else None,
         )
         self.optimizer = torch.optim.AdamW(
             self.parameters,

@@ -19,12 +19,14 @@ from self6d.network.outputs import Detections
 from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.health import depth_gaps, judge_poses
 from self6d.refinement.refine import observe_detections, refine_detections
+from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.rendering import render
 from self6d.rendering.models import PackedModels
 from self6d.rng import mixed_seed
 from self6d.scene.batch import FrameBatch
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore
+from self6d.stage2.looks import better_starts, look_at, sound_looks
 from self6d.stage2.pseudo_labels import PseudoLabels, detect, select_poses, sound_poses, update
 
 SETTLED = 10**6  # it starts from a trained network: the average needs no quick start
@@ -38,6 +40,7 @@ class Teacher:
         network: the student; the teacher starts as its copy.
         store: the frames. models: packed, in the order of `object_index`.
         objective: L_self. config, optimize: configurations. seed: decides the refinement's starts.
+        looker: moves poses on colours before they are refined; None: nothing does.
 
     Attributes:
         network: the averaged weights, the ones exported.
@@ -53,6 +56,7 @@ class Teacher:
         config: AdaptConfig,
         optimize: OptimizeConfig,
         seed: int,
+        looker: RgbRefiner | None = None,
     ) -> None:
         self.average = MovingAverage(network, config.ema)
         self.store, self.models, self.objective = store, models, objective
@@ -64,6 +68,7 @@ class Teacher:
             self.refiner = SelfSupervision(light, store.device)
         count = min(config.health_frames, len(store))
         self.probes: list[int] = np.linspace(0, len(store) - 1, count).round().astype(int).tolist()
+        self.looker = looker
         self.pseudo_labels: PseudoLabels | None = None
         self.expected: int | None = None
         # partial refreshes take frames in turn, each time spread over the recording
@@ -126,6 +131,18 @@ class Teacher:
         parts = [pseudo_labels[(~asked).nonzero()[:, 0]]]
         for rows in _by_frames(detections.image_index, asked):
             sensor, part = self.sensor_of(detections[rows])
+            if self.looker is not None:
+                looked = look_at(sensor, part, self.looker, self.models, self.refiner, quick)
+                if not self.store.has_depth:
+                    sound = sound_looks(looked, config)
+                    parts.append(
+                        PseudoLabels(
+                            detections[rows], looked.R, looked.t, looked.confidence, sound,
+                            sound.clone(),
+                        )
+                    )  # fmt: skip
+                    continue
+                part = better_starts(part, looked)
             refined = refine_detections(
                 sensor,
                 part,

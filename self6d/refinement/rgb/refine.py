@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from self6d.errors import InputError
 from self6d.refinement.rgb.look import RefinerScene, diameters, position_of, take_look
 from self6d.refinement.rgb.network import RefinerNetwork
+from self6d.refinement.rgb.weights import load_refiner
 from self6d.rendering import pack_models
 from self6d.scene import ObjectModel
 
@@ -60,6 +63,26 @@ class RgbRefiner:
         self.diameter = diameters(models, self.device)
         self.outputs = torch.tensor(outputs or [0] * len(models), device=self.device)
         self.chunk = chunk
+
+    @classmethod
+    def load(
+        cls, source: str | Path, models: Sequence[ObjectModel], device: torch.device | str = "cpu"
+    ) -> RgbRefiner:
+        """The refiner of a run folder or file, for these models.
+
+        Raises:
+            InputError: it was trained on given objects, and one of `models` is not among them.
+        """
+        network, ids = load_refiner(source)
+        missing = [model.object_id for model in models if ids and model.object_id not in ids]
+        if missing:
+            raise InputError(
+                f"refiner does not know object {missing[0]}",
+                path=Path(source),
+                remedy="Name one trained on all objects of the run, or on none (refiner-any).",
+            )
+        outputs = [ids.index(model.object_id) for model in models] if ids else None
+        return cls(network, models, device, outputs=outputs)
 
     @torch.no_grad()
     def refine(

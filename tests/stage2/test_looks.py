@@ -1,0 +1,108 @@
+"""The RGB refiner beside the teacher: better starts with depth, pseudo-poses without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import stage2_scene as stage2
+import torch
+
+from self6d.datasets.base import UnlabelledFrames
+from self6d.errors import InputError
+from self6d.losses.objective import LossConfig, SelfSupervision
+from self6d.refinement.config import OptimizeConfig
+from self6d.refinement.refine import observe_detections
+from self6d.refinement.rgb.config import RefinerConfig
+from self6d.refinement.rgb.network import RefinerNetwork
+from self6d.refinement.rgb.refine import RgbRefiner
+from self6d.refinement.rgb.weights import save_refiner
+from self6d.rendering import pack_models, render
+from self6d.stage2.config import AdaptConfig
+from self6d.stage2.looks import better_starts, look_at
+from self6d.stage2.task import SelfSupTask
+
+SMALL = RefinerConfig(backbone="resnet18-w8", size=64, head_channels=8, looks=2)
+ADAPT = AdaptConfig(
+    steps=2, batch=4, region=64, health_frames=4, pseudo=True, pseudo_steps=1, pseudo_region=64,
+    pseudo_colour=False, keep_iou=0.0, keep_spread=100.0, self_weight=0.0, label_weight=1.0,
+)  # fmt: skip
+LOSS = LossConfig(perceptual=0.0, ms_ssim=0.0, points=256)
+
+
+@pytest.fixture(scope="module")
+def refiner(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    network = RefinerNetwork(SMALL, 1)
+    torch.nn.init.normal_(network.out.weight, std=0.05)  # it moves what it sees
+    path = tmp_path_factory.mktemp("refiner") / "any.safetensors"
+    save_refiner(path, network, [])
+    return path
+
+
+def task(adapt: AdaptConfig, with_depth: bool = True) -> SelfSupTask:
+    frames = UnlabelledFrames(stage2.Recording(with_depth))
+    return SelfSupTask(
+        stage2.network(), [stage2.MODEL], frames, adapt, LOSS, OptimizeConfig(flips=False)
+    )
+
+
+def test_the_pose_that_explains_more_is_the_start(refiner) -> None:
+    sensor, models = stage2.sensor(real=True), pack_models([stage2.MODEL])
+    detections = stage2.network().predict(sensor.images, sensor.K)
+    looker = RgbRefiner.load(refiner, [stage2.MODEL])
+    objective, optimize = SelfSupervision(LOSS, "cpu"), OptimizeConfig(region=64)
+    looked = look_at(sensor, detections, looker, models, objective, optimize)
+    started = better_starts(detections, looked)
+    taken = looked.after.trust >= looked.before.trust
+    torch.testing.assert_close(started.t[taken], looked.t[taken])
+    torch.testing.assert_close(started.R[~taken], detections.R[~taken])
+    # the health said of the moved poses is that of their own rendering
+    target = observe_detections(
+        sensor, replace(detections, R=looked.R, t=looked.t), models, objective, 64, optimize.padding
+    )
+    view = render(
+        looked.R, looked.t, target.K, models, (64, 64), object_index=detections.object_index,
+        soft_mask=False,
+    )  # fmt: skip
+    both = (view.covered & (target.mask > 0.5)).sum((1, 2))
+    either = (view.covered | (target.mask > 0.5)).sum((1, 2))
+    assert ((both / either) - looked.after.mask_iou).abs().max() < 0.15
+    assert looked.before.mask_iou.mean() > looked.after.mask_iou.mean()  # it was never trained
+
+
+def test_without_depth_its_confident_poses_are_learned_from(refiner) -> None:
+    sure = task(replace(ADAPT, refiner=str(refiner), keep_confidence=0.0, use_depth=False), False)
+    sure.step(0)
+    labels = sure.teacher.pseudo_labels
+    assert labels.selected.any()
+    sensor, part = sure.teacher.sensor_of(labels.detections)
+    moved = RgbRefiner.load(refiner, [stage2.MODEL]).refine(
+        sensor.images, sensor.K, part.image_index, part.object_index, part.R, part.t
+    )
+    torch.testing.assert_close(labels.t, moved.t, atol=1e-4, rtol=0)
+    torch.testing.assert_close(labels.trust, moved.confidence, atol=1e-4, rtol=0)
+    unsure = task(replace(ADAPT, refiner=str(refiner), keep_confidence=1.0, use_depth=False), False)
+    unsure.step(0)
+    assert not unsure.teacher.pseudo_labels.selected.any()
+
+
+def test_with_depth_it_changes_where_the_refinement_starts(refiner) -> None:
+    plain, moved = task(ADAPT), task(replace(ADAPT, refiner=str(refiner)))
+    plain.teacher.refresh(0)
+    moved.teacher.refresh(0)
+    assert len(plain.teacher.pseudo_labels) == len(moved.teacher.pseudo_labels)
+    trust = moved.teacher.pseudo_labels.trust - plain.teacher.pseudo_labels.trust
+    assert trust.mean() > -0.05  # it starts from the better of two
+
+
+def test_where_nothing_would_use_it_that_is_said(refiner) -> None:
+    with pytest.raises(InputError, match="has none"):
+        task(replace(ADAPT, refiner=str(refiner), pseudo=False, self_weight=1.0))
+
+
+def test_a_refiner_of_other_objects_is_refused(tmp_path) -> None:
+    save_refiner(tmp_path / "other.safetensors", RefinerNetwork(SMALL, 1), [77])
+    with pytest.raises(InputError, match="does not know object"):
+        task(replace(ADAPT, refiner=str(tmp_path / "other.safetensors")))
