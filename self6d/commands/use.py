@@ -84,6 +84,9 @@ def predict(
     camera: Annotated[
         Path | None, typer.Option(help="Camera file, where the images come without one.")
     ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Named split of the recording (default: all of it).")
+    ] = None,
     refine: Annotated[
         str,
         typer.Option(
@@ -112,6 +115,7 @@ def predict(
             images,
             from_run,
             camera=camera,
+            split=split,
             refine=refine,  # type: ignore[arg-type]
             refiner=refiner,
             score_threshold=score,

@@ -1,7 +1,8 @@
 """Camera files in the spellings people use, all brought to one `Intrinsics`.
 
 K.txt and its kin, camera.json, intrinsics.json, camera_data.json (happypose), camera.yaml, ROS
-camera_info, OpenCV's FileStorage, Open3D. All of them put pixel centres at whole numbers.
+camera_info, OpenCV's FileStorage, Open3D; `camera_files` adds COLMAP, NumPy, CSV and XML. All but
+COLMAP put pixel centres at whole numbers.
 """
 
 from __future__ import annotations
@@ -14,14 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from self6d.datasets.camera_check import CAMERA_REMEDY, impossible, size_ratio
+from self6d.datasets import camera_files
+from self6d.datasets.camera_files import (
+    CAMERA_REMEDY,
+    impossible,
+    size_ratio,
+    stated_depth_scale,
+    stated_size,
+)
 from self6d.datasets.distortion import Distortion, distortion, plain_keys, stated_distortion
 from self6d.datasets.images import same_view
 from self6d.errors import InputError
 from self6d.files import note, read_json, read_text, read_yaml
 from self6d.geometry import Camera
 
-CAMERA_SUFFIXES = (".json", ".yaml", ".yml", ".txt")
+CAMERA_SUFFIXES = (".json", ".yaml", ".yml", ".txt", ".xml", ".csv", ".npy", ".npz")
+_TABLES = (".json", ".yaml", ".yml")
 FILE_NAMES = tuple(
     stem + suffix
     for stem in (
@@ -43,7 +52,9 @@ _TABLE_KEYS = (
 )  # fmt: skip
 _OF_COLOUR = re.compile(r"(?:^|[^a-z])(?:colou?r|rgb)(?=[^a-z]|$)", re.IGNORECASE)
 _OF_DEPTH = re.compile(r"(?:^|[^a-z])(?:depth|ir|infra\w*)(?=[^a-z]|$)", re.IGNORECASE)
-_SAYS_CAMERA = re.compile(r"^(?!.*extrinsic).*(?:intrinsic|camera|calib)", re.IGNORECASE)
+_SAYS_CAMERA = re.compile(
+    r"^(?!.*(?:extrinsic|pose|traject)).*(?:intrinsic|camera|calib)", re.IGNORECASE
+)
 _SAYS_ALIGNED = re.compile(r"aligned|registered", re.IGNORECASE)
 
 
@@ -146,6 +157,7 @@ def _of_another_name(folder: Path) -> Intrinsics | None:
     """Intrinsics of the only small file of a folder that states some, such as 105322251564.yaml."""
     found = []
     files = [p for p in sorted(files_of(folder)) if p.stat().st_size < 100_000]
+    files = [p for p in files if p.suffix.lower() not in (".npy", ".npz", ".csv")]  # any numbers
     for file in files if len(files) <= 20 else ():
         if _OF_DEPTH.search(file.stem) or re.search(r"extrinsic|scene_gt|split", file.stem):
             continue
@@ -173,7 +185,7 @@ def find_camera_file(folder: Path) -> Path | None:
     others = [p for p in files if not _OF_DEPTH.search(p.stem)]
     aligned = [p for p in files if _OF_DEPTH.search(p.stem) and _SAYS_ALIGNED.search(p.stem)]
     found = [*colour, *others, *aligned]
-    return found[0] if found else None
+    return found[0] if found else camera_files.colmap_file(folder)
 
 
 def depth_camera_file(folder: Path) -> Path | None:
@@ -189,7 +201,7 @@ def depth_camera_file(folder: Path) -> Path | None:
 def camera_tables(path: Path) -> list[dict]:
     """The table of a camera file of JSON or YAML, in a list; an empty one of another kind."""
     suffix = path.suffix.lower()
-    if suffix not in CAMERA_SUFFIXES or suffix == ".txt" or not path.is_file():
+    if suffix not in _TABLES or not path.is_file():
         return []
     table = (read_json if suffix == ".json" else read_yaml)(path, "camera file", (dict, list))
     return [table] if isinstance(table, dict) else []
@@ -217,7 +229,19 @@ def read_intrinsics(path: str | Path) -> Intrinsics:
         return from_table(read_json(path, "camera file", (dict, list)), path)
     if suffix in (".yaml", ".yml"):
         return from_table(read_yaml(path, "camera file", (dict, list)), path)
+    if suffix == ".xml":
+        return from_table(camera_files.xml_table(path), path)
+    if suffix in (".npy", ".npz"):
+        return from_table(camera_files.numpy_table(path), path)
     text = read_text(path, "camera file")
+    colmap = camera_files.colmap_camera(text, path)
+    if colmap is not None:
+        K, (width, height), bent = colmap
+        return Intrinsics(K, width, height, source=path, distortion=bent)
+    if suffix == ".csv":
+        table = camera_files.csv_table(text)
+        if table is not None:
+            return from_table(table, path)
     named = re.findall(r"(?m)(?:^|[\s,;{])\"?([A-Za-z]\w*)\"?\s*[:=]\s*([-+.\deE]+)", text)
     if named:  # fx: 600, or fx = 600
         return from_table({key: _number(value) for key, value in named}, path)
@@ -267,7 +291,7 @@ def from_table(table: Any, path: Path) -> Intrinsics:
         raise InputError("camera file states no intrinsics", path=path, remedy=CAMERA_REMEDY)
     K, holders = found
     size = next((s for s in map(stated_size, holders) if s[0] is not None), (None, None))
-    scale = next((s for s in map(_depth_scale, holders) if s is not None), None)
+    scale = next((s for s in map(stated_depth_scale, holders) if s is not None), None)
     return Intrinsics(K, *size, scale, path, stated_distortion(holders, path))
 
 
@@ -357,32 +381,3 @@ def is_transposed(K: np.ndarray) -> np.ndarray:
     """Whether 3x3 matrices, (..., 3, 3), hold their principal point in the last row."""
     last = np.abs(K[..., 2, :2]).max(-1)
     return (np.abs(K[..., :2, 2]).max(-1) == 0) & (last > 1) & (np.abs(K[..., 2, 2] - 1) < 1e-6)
-
-
-def stated_size(table: dict) -> tuple[int | None, int | None]:
-    """Width and height, pixels, that a table states in any spelling; else None, None."""
-    for w, h in (("width", "height"), ("image_width", "image_height"), ("w", "h")):
-        if w in table and h in table:
-            return _count(table[w]), _count(table[h])
-    resolution = table.get("resolution")
-    if isinstance(resolution, list) and len(resolution) == 2:
-        if "camera_model" in table or "distortion_coeffs" in table:  # Kalibr: columns, rows
-            return _count(resolution[0]), _count(resolution[1])
-        return _count(resolution[1]), _count(resolution[0])  # happypose: rows, columns
-    return None, None
-
-
-def _count(value: Any) -> int | None:
-    try:
-        n = int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return n if 0 < n < 100_000 else None
-
-
-def _depth_scale(table: dict) -> float | None:
-    for key in ("depth_scale", "depth_factor", "factor_depth", "png_depth_scale", "scale"):
-        value = table.get(key)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
-            return float(value)
-    return None

@@ -162,7 +162,7 @@ def _extrinsics(
     for file in files_of(folder):
         name = re.sub(r"[^a-z0-9]", "", file.stem.lower())
         way = _way(name)
-        if not way:
+        if not way or file.suffix not in (".txt", ".json", ".yaml", ".yml"):
             continue
         if file.suffix == ".txt":
             words = re.split(r"[\s,;\[\]]+", read_text(file, "extrinsics"))

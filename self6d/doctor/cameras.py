@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from self6d.datasets.base import FrameKey
-from self6d.datasets.camera_check import impossible, size_ratio
+from self6d.datasets.camera_files import impossible, size_ratio
 from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.recording import Recording
 from self6d.doctor.report import DoctorReport, Finding

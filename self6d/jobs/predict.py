@@ -34,6 +34,7 @@ def predict(
     from_run: str | Path,
     *,
     camera: Camera | str | Path | None = None,
+    split: str | None = None,
     refine: Refine = "none",
     refiner: str | Path | None = None,
     score_threshold: float = 0.3,
@@ -47,6 +48,7 @@ def predict(
     Args:
         images: recording, folder of images or one image.
         camera: for images that come without one.
+        split: named split of a recording; None: all of it.
         refine: optimise each pose on its frame, depth included.
         views: boxes looked at per detection, see `NetworkConfig.views`; None: the run's own.
         overlay: folder to make, for pictures with the poses drawn in.
@@ -54,6 +56,9 @@ def predict(
     Returns:
         rows of {"image", "scene_id", "image_id", "object", "object_id", "score", "R_m2c",
         "t_m2c" (metres), "quaternion_wxyz"}.
+
+    Raises:
+        InputError: no such split, images that cannot be read, or an overlay folder that exists.
 
     >>> rows = predict(recording, out / "adapted", score_threshold=0.0)
     >>> len(rows[0]["t_m2c"]), len(rows[0]["quaternion_wxyz"])
@@ -69,7 +74,7 @@ def predict(
         refine=improve,
     )
     names = {model.object_id: model.name for model in trained.models}
-    frames = _Frames(images, camera)
+    frames = _Frames(images, camera, split)
     if overlay is not None and overlay.exists():
         raise InputError("exists already", path=overlay, remedy="Name a new folder.")
     rows = []
@@ -102,14 +107,24 @@ def _row(image: str, names: dict[int, str], p: Prediction) -> dict[str, Any]:
 class _Frames(Sequence[Frame]):
     """Frames read on demand: of a recording, or of bare images with a camera given apart."""
 
-    def __init__(self, images: str | Path, camera: Camera | str | Path | None) -> None:
+    def __init__(
+        self, images: str | Path, camera: Camera | str | Path | None, split: str | None
+    ) -> None:
         self._camera = None if camera is None else resolve_intrinsics(camera)
         path = Path(images)
         self._files: list[Path] = []
         self._dataset: Dataset | None = None
         if self._camera is None:
             self._dataset = open_dataset(path)
+            if split is not None:
+                self._dataset = self._dataset.split(split)
             return
+        if split is not None:
+            raise InputError(
+                "bare images have no splits",
+                path=path,
+                remedy="Leave out --split, or name a recording and leave out --camera.",
+            )
         entries = sorted(path.iterdir()) if path.is_dir() else [path]
         self._files = [
             p for p in entries if p.suffix.lower() in RGB_SUFFIXES and not p.name.startswith(".")

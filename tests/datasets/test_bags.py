@@ -134,6 +134,7 @@ DEPTHS = {
     "mono16": (lambda b, mm, t, f: b.image(mm, "mono16", t, f), 1e-6),
     "padded": (lambda b, mm, t, f: b.image(mm, "16UC1", t, f, pad=6), 1e-6),
     "compressedDepth": (bags.compressed_depth, 1e-6),
+    "compressedDepth rvl": (bags.rvl_depth, 1e-6),
     "inverse": (bags.inverse_depth, 1e-3),
 }  # fmt: skip
 

@@ -197,6 +197,40 @@ def compressed_depth(bag: Bag, depth_mm: np.ndarray, time: int, frame: str) -> A
     return bag.compressed(data, "16UC1; compressedDepth png", time, frame)
 
 
+def rvl(depth: np.ndarray) -> bytes:
+    """Depth (H, W) uint16 by RVL, with width and height before it."""
+    nibbles: list[int] = []
+
+    def put(value: int) -> None:
+        while True:
+            nibbles.append(value & 7 | (8 if value >> 3 else 0))
+            value >>= 3
+            if not value:
+                return
+
+    flat, at, before = depth.reshape(-1).astype(int).tolist(), 0, 0
+    while at < len(flat):
+        for zero in (True, False):
+            end = at
+            while end < len(flat) and (flat[end] == 0) == zero:
+                end += 1
+            put(end - at)
+            for value in [] if zero else flat[at:end]:
+                step, before = value - before, value
+                put(2 * step if step >= 0 else -2 * step - 1)
+            at = end
+    nibbles += [0] * (-len(nibbles) % 8)
+    words = [sum(n << 28 - 4 * i for i, n in enumerate(nibbles[k : k + 8]))
+             for k in range(0, len(nibbles), 8)]  # fmt: skip
+    return struct.pack("<II", *depth.shape[::-1]) + np.array(words, "<u4").tobytes()
+
+
+def rvl_depth(bag: Bag, depth_mm: np.ndarray, time: int, frame: str) -> Any:
+    """Depth of 16 bits as compressedDepth's RVL."""
+    data = struct.pack("<iff", 0, 0.0, 0.0) + rvl(depth_mm)
+    return bag.compressed(data, "16UC1; compressedDepth rvl", time, frame)
+
+
 def inverse_depth(bag: Bag, depth_mm: np.ndarray, time: int, frame: str) -> Any:
     """Decimals as image_transport's compressedDepth: quantised inverse depth."""
     a = 100.0 * 101.0

@@ -10,7 +10,7 @@ import pytest
 from small_runs import SMALL, STAGE_2
 from variations import Way, camera_table, shots_of, write
 
-from self6d import jobs
+from self6d import cli, jobs
 from self6d.datasets import open_dataset
 from self6d.errors import InputError
 from self6d.geometry import Pose
@@ -43,6 +43,17 @@ def test_bare_images_are_read_as_a_recordings_are(stage1, sample, tmp_path):
     )
     assert len(bare) == len(rows) > 0
     assert np.allclose([r["t_m2c"] for r in bare], [r["t_m2c"] for r in rows], atol=1e-5)
+
+
+def test_predict_takes_a_named_split(stage1, sample, capsys):
+    names = {open_dataset(sample).split("eval").frame(0).name}
+    rows = jobs.predict(sample, stage1.path, split="eval", score_threshold=0.0, device="cpu")
+    assert {row["image"] for row in rows} == names
+    words = ["predict", str(sample), "--from", str(stage1.path), "--device", "cpu", "--quiet"]
+    assert cli.run([*words, "--split", "test"]) == 2
+    assert "there is no split 'test'" in capsys.readouterr().err
+    with pytest.raises(InputError, match="bare images have no splits"):
+        jobs.predict(sample / "test", stage1.path, camera=sample, split="eval", device="cpu")
 
 
 def test_a_wrong_recording_stops_a_job_at_its_start(stage1, sample, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from self6d.datasets.camera_files import stated_size
 from self6d.datasets.distortion import stated_distortion
 from self6d.datasets.images import DEPTH_SUFFIXES, RGB_SUFFIXES
 from self6d.datasets.intrinsics import (
@@ -17,7 +18,6 @@ from self6d.datasets.intrinsics import (
     is_transposed,
     matrix,
     read_intrinsics,
-    stated_size,
 )
 from self6d.errors import InputError
 from self6d.files import note, read_json, read_text

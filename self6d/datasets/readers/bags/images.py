@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from self6d.datasets.images import decode_bytes, rgb_of_bytes
+from self6d.datasets.readers.bags.rvl import decode_rvl
 from self6d.errors import InputError
 from self6d.files import note
 
@@ -113,16 +114,14 @@ def depth_image(message: Any, path: Path) -> np.ndarray:
 
 
 def _compressed_depth(data: bytes, kind: str, path: Path) -> np.ndarray:
-    if "rvl" in kind:
-        raise InputError(
-            "depth is compressed by RVL, which is not read",
-            path=path,
-            remedy="Record it with compressedDepth's png, or uncompressed.",
-        )
     if "compresseddepth" not in kind:
         return decode_bytes(data, path, "depth image")
     _, a, b = struct.unpack_from("<iff", data.ljust(12, b"\0"))
-    image = decode_bytes(data[12:], path, "depth image")
+    image = (
+        decode_rvl(data[12:], path)
+        if "rvl" in kind
+        else decode_bytes(data[12:], path, "depth image")
+    )
     if not kind.startswith("32fc1"):
         return image
     with np.errstate(divide="ignore"):  # inverse depth, so that near is finer

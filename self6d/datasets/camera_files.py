@@ -1,0 +1,248 @@
+"""What camera files of all kinds state, and which K no camera has."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from self6d.datasets.distortion import Distortion, distortion
+from self6d.errors import InputError
+from self6d.files import note, read_bytes
+
+CAMERA_REMEDY = 'Write {"fx": 600, "fy": 600, "cx": 320, "cy": 240, "width": 640, "height": 480}.'
+_RATIOS = (0.25, 1 / 3, 0.5, 2 / 3, 1.5, 2.0, 3.0, 4.0)  # of image sizes people confuse
+_COLMAP = {  # https://colmap.github.io/cameras.html: focal lengths, coefficients' places, model
+    "SIMPLE_PINHOLE": (1, 0, ""), "PINHOLE": (2, 0, ""),
+    "SIMPLE_RADIAL": (1, 1, "opencv"), "RADIAL": (1, 2, "opencv"),
+    "OPENCV": (2, 4, "opencv"), "FULL_OPENCV": (2, 8, "opencv"),
+    "OPENCV_FISHEYE": (2, 4, "fisheye"),
+    "SIMPLE_RADIAL_FISHEYE": (1, 1, "fisheye"), "RADIAL_FISHEYE": (1, 2, "fisheye"),
+}  # fmt: skip
+_COLMAP_OTHERS = ("FOV", "THIN_PRISM_FISHEYE", "RAD_TAN_THIN_PRISM_FISHEYE")
+_COLMAP_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap", "dense/sparse")
+
+
+def colmap_file(folder: Path) -> Path | None:
+    """COLMAP's cameras.txt in the folders that it writes below a recording's.
+
+    Raises:
+        InputError: there is cameras.bin alone.
+    """
+    for name in _COLMAP_FOLDERS:
+        if (folder / name / "cameras.txt").is_file():
+            return folder / name / "cameras.txt"
+    for name in (".", *_COLMAP_FOLDERS):
+        if (folder / name / "cameras.bin").is_file():
+            raise InputError(
+                "is COLMAP's binary form, which is not read",
+                path=folder / name / "cameras.bin",
+                remedy="Convert it: colmap model_converter --input_path . --output_path . "
+                "--output_type TXT.",
+            )
+    return None
+
+
+def colmap_camera(
+    text: str, path: Path
+) -> tuple[np.ndarray, tuple[int, int], Distortion | None] | None:
+    """K, (width, height) and distortion of COLMAP's cameras.txt; None for a text of another kind.
+
+    COLMAP puts the corner of the first pixel at zero; K is given with its centre there.
+
+    Raises:
+        InputError: several cameras, or a model that is not read.
+    """
+    rows = [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
+    rows = [r for r in rows if len(r) >= 5 and r[1] in (*_COLMAP, *_COLMAP_OTHERS)]
+    if not rows:
+        return None
+    if len({tuple(r[1:]) for r in rows}) > 1:
+        raise InputError(
+            f"states {len(rows)} cameras, and not which one the images are of",
+            path=path,
+            remedy="Keep the line of the one that took them.",
+        )
+    _, name, *words = rows[0]
+    if name in _COLMAP_OTHERS:
+        raise InputError(
+            f"COLMAP's camera model {name} is not read",
+            path=path,
+            remedy="Undistort the images: colmap image_undistorter.",
+        )
+    focal, bends, model = _COLMAP[name]
+    try:
+        width, height = int(words[0]), int(words[1])
+        numbers = [float(w) for w in words[2:]]
+        fx, fy = numbers[0], numbers[focal - 1]
+        cx, cy = numbers[focal : focal + 2]
+    except (ValueError, IndexError):
+        numbers = []
+    if len(numbers) != focal + 2 + bends:
+        raise InputError(
+            f"COLMAP's camera {name} has other numbers than it should",
+            path=path,
+            remedy="Write CAMERA_ID MODEL WIDTH HEIGHT PARAMS as COLMAP does.",
+        )
+    note(path, "COLMAP's pixel corners at whole numbers: half a pixel was taken off cx and cy")
+    K = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1.0]])
+    values = numbers[focal + 2 :]
+    if bends in (1, 2):  # k [k2], without tangential ones
+        values += [0.0] * (4 - bends)
+    return K, (width, height), distortion(values, model, path) if bends else None
+
+
+def xml_table(path: Path) -> dict[str, Any]:
+    """What an OpenCV FileStorage of XML holds, matrices as rows.
+
+    Raises:
+        InputError: XML of another kind, or damaged.
+    """
+    import cv2
+
+    text = read_bytes(path, "camera file").decode("utf-8", "replace")
+    wrong = InputError("camera file is not XML that OpenCV writes", path=path, remedy=CAMERA_REMEDY)
+    if "<opencv_storage" not in text[:2000]:
+        raise wrong
+    try:
+        storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+        return _of_node(storage.root())
+    except (cv2.error, SystemError):  # the constructor's error comes wrapped
+        raise wrong from None
+
+
+def _of_node(node: Any, depth: int = 8) -> Any:
+    if node.isMap() and depth:
+        matrix = None
+        names = list(node.keys())
+        if {"rows", "cols", "data"} <= set(names):
+            matrix = node.mat()
+        if matrix is not None:
+            return matrix.reshape(-1).tolist() if 1 in matrix.shape else matrix.tolist()
+        return {name: _of_node(node.getNode(name), depth - 1) for name in names}
+    if node.isSeq() and depth:
+        return [_of_node(node.at(i), depth - 1) for i in range(node.size())]
+    if node.isInt() or node.isReal():
+        return node.real()
+    return node.string() if node.isString() else None
+
+
+def numpy_table(path: Path) -> Any:
+    """What .npy or .npz hold, as a table or a list.
+
+    Raises:
+        InputError: damaged, or of Python objects, which are never run.
+    """
+    data = read_bytes(path, "camera file")
+    try:
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return np.squeeze(loaded).tolist()
+        return {name: np.squeeze(loaded[name]).tolist() for name in loaded.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"camera file is not read ({reason})",
+            path=path,
+            remedy="Save K with numpy.save as an array of numbers, 3x3.",
+        ) from None
+
+
+def csv_table(text: str) -> dict[str, Any] | None:
+    """Names and values, in two rows or two columns; None for numbers without names."""
+    separator = ";" if text.count(";") > text.count(",") else ","
+    rows = [
+        [cell.strip() for cell in row if cell.strip()]
+        for row in csv.reader(io.StringIO(text), delimiter=separator)
+    ]
+    rows = [row for row in rows if row and not row[0].startswith("#")]
+    named = len(rows) >= 2 and not any(_is_number(cell) for cell in rows[0])
+    if named and len(rows[0]) == len(rows[1]) and all(map(_is_number, rows[1])):
+        return {k: float(v) for k, v in zip(rows[0], rows[1])}
+    if rows and all(len(r) == 2 and not _is_number(r[0]) for r in rows):
+        return {k: float(v) if _is_number(v) else v for k, v in rows}
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def impossible(K: np.ndarray, width: int, height: int) -> tuple[str, str]:
+    """What makes a K (OpenCV's convention) impossible for images of a size, and what to do."""
+    if K.shape != (3, 3) or not np.isfinite(K).all():
+        return "", ""  # `Camera` says so
+    fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
+    text = f"fx {fx:.4g}, fy {fy:.4g}, cx {cx:.4g}, cy {cy:.4g}"
+    if abs(K[2, 2]) < 1e-6 or abs(K[2, :2]).max() > 1e-6 or abs(K[1, 0]) > 1e-6 * abs(fx):
+        return "camera matrix is not [[fx, s, cx], [0, fy, cy], [0, 0, 1]]", CAMERA_REMEDY
+    if 0 < max(abs(fx), abs(fy)) < 20 and max(abs(cx), abs(cy)) < 2:
+        return (
+            f"K is not in pixels but in parts of the image's size ({text})",
+            "Multiply fx and cx by the width, fy and cy by the height; make all positive.",
+        )
+    if fx <= 0 or fy <= 0:
+        return f"K has no valid focal lengths ({text})", CAMERA_REMEDY
+    if abs(cx) < 1 and abs(cy) < 1:
+        return f"K has no principal point ({text})", "State cx and cy, near the image's middle."
+    view = 2 * np.degrees(np.arctan(width / 2 / fx))
+    if not 1 < view < 165:
+        return (
+            f"fx {fx:.4g} gives {width} pixels a field of view of {view:.3g} degrees",
+            "State fx and fy in pixels, not in millimetres.",
+        )
+    if not 0.4 < fx / fy < 2.5:
+        return f"fx {fx:.4g} and fy {fy:.4g} are not of one lens", CAMERA_REMEDY
+    if abs(K[0, 1]) > 0.1 * fx:
+        return f"K has a skew of {K[0, 1]:.4g} pixels, which no camera has", CAMERA_REMEDY
+    if not (-2 * width < cx < 3 * width and -2 * height < cy < 3 * height):
+        return f"K has its principal point far outside the image ({text})", CAMERA_REMEDY
+    return "", ""
+
+
+def size_ratio(K: np.ndarray, width: int, height: int) -> float | None:
+    """How many times larger the images are that K was made for, by its principal point.
+
+    None where it lies near the middle of images of this size, or nowhere telling.
+    """
+    off = ((K[0, 2] + 0.5) / (width / 2), (K[1, 2] + 0.5) / (height / 2))
+    ratio = min(_RATIOS, key=lambda r: abs(off[0] / r - 1) + abs(off[1] / r - 1))
+    return ratio if max(abs(off[0] / ratio - 1), abs(off[1] / ratio - 1)) < 0.12 else None
+
+
+def stated_size(table: dict) -> tuple[int | None, int | None]:
+    """Width and height, pixels, that a table states in any spelling; else None, None."""
+    for w, h in (("width", "height"), ("image_width", "image_height"), ("w", "h")):
+        if w in table and h in table:
+            return _count(table[w]), _count(table[h])
+    resolution = table.get("resolution")
+    if isinstance(resolution, list) and len(resolution) == 2:
+        if "camera_model" in table or "distortion_coeffs" in table:  # Kalibr: columns, rows
+            return _count(resolution[0]), _count(resolution[1])
+        return _count(resolution[1]), _count(resolution[0])  # happypose: rows, columns
+    return None, None
+
+
+def _count(value: Any) -> int | None:
+    try:
+        n = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return n if 0 < n < 100_000 else None
+
+
+def stated_depth_scale(table: dict) -> float | None:
+    """The number that a table states for depth, as written; None without."""
+    for key in ("depth_scale", "depth_factor", "factor_depth", "png_depth_scale", "scale"):
+        value = table.get(key)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+            return float(value)
+    return None
