@@ -20,6 +20,7 @@ def check(
     camera: Path | None = None,
     refiner: Path | None = None,
     init: Path | None = None,
+    files: Sequence[Path] = (),
     out: Path | None = None,
     preset: str | None = None,
     stage: Stage | None = None,
@@ -29,7 +30,7 @@ def check(
 
     Args:
         data, camera, refiner: must be there. models: each must be there. runs: each must hold one.
-        init: must be there and hold JSON. out: must be new or empty.
+        files: each must be there. init: must be there and hold JSON. out: must be new or empty.
         preset: must exist, and be for `stage`. assignments: must be KEY=VALUE.
 
     Raises:
@@ -47,6 +48,9 @@ def check(
             raise InputError(
                 "there is no such CAD file or folder", path=path, remedy="Check the path."
             )
+    for path in files:
+        if not _is_there(path):
+            raise InputError("there is no such file", path=path, remedy="Check the path.")
     for run in runs:
         if run is not None and not all(
             _is_there(run / name) for name in ("run.json", "config.toml")

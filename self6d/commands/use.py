@@ -20,11 +20,20 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     data: opt.Data,
-    runs: Annotated[list[Path], typer.Argument(help="Runs to compare, such as before and after.")],
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Runs to compare, such as before and after.")
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option("--results", help="BOP results file (CSV) to score too; may be repeated."),
+    ] = None,
     models: opt.OptionalModels = None,
     unit: opt.Unit = None,
     split: Annotated[
-        str | None, typer.Option(help="Named split of the recording (default: eval, else all).")
+        str | None,
+        typer.Option(
+            help="Named split of the recording (default: eval, else all; with --results bop19)."
+        ),
     ] = None,
     refine: Annotated[
         list[str] | None,
@@ -35,7 +44,12 @@ def evaluate(
         bool, typer.Option("--average-recall", help="Also VSD, MSSD, MSPD and BOP's recalls.")
     ] = False,
     min_visible: Annotated[
-        float, typer.Option(min=0, max=1, help="Least visible share of an instance that counts.")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Least visible share of an instance that counts; a targets file rules itself.",
+        ),
     ] = 0.1,
     views: opt.Views = None,
     device: opt.Device = "auto",
@@ -50,8 +64,8 @@ def evaluate(
     ] = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Score runs on a recording: a table per object and mean."""
-    early.check(data=data, models=models, runs=runs)
+    """Score runs or BOP results files on a recording, by object."""
+    early.check(data=data, models=models, runs=runs or (), files=results or ())
     from self6d import jobs
     from self6d.console import JobConsole
 
@@ -59,7 +73,8 @@ def evaluate(
         report = jobs.evaluate(
             data,
             models,
-            runs,
+            runs or (),
+            results=tuple(results or ()),
             split=split,
             refine=tuple(refine or ()),  # type: ignore[arg-type]
             refiner=refiner,

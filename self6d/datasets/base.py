@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,9 @@ class FrameKey:
     image_id: int
 
 
+Targets = Mapping[FrameKey, Mapping[int, int]]
+
+
 class Dataset(Protocol):
     """A recording. Opening one lists its frames; pixels are read on demand, memory stays flat.
 
@@ -25,10 +28,15 @@ class Dataset(Protocol):
         root: the folder (or file) it was opened from.
         kind: reader's name, such as "bop" or "folder".
         keys: address of every frame, in order.
+        targets: of a split that a BOP targets file makes: how many instances of which object count
+            in which image; None: all that are labelled.
     """
 
     @property
     def root(self) -> Path: ...
+
+    @property
+    def targets(self) -> Targets | None: ...
 
     @property
     def kind(self) -> str: ...

@@ -57,8 +57,9 @@ def write_bop(
 ) -> Path:
     """Write a recording as OUT/SPLIT/SCENE/..., with its splits and models.
 
-    A BOP recording is copied: image files byte for byte, labels as they stand. Any other is
-    encoded: PNG, depth in 0.1 mm where 16 bits hold it, labels from its truth.
+    A BOP recording is copied: image files byte for byte, labels and targets files as they stand
+    (targets of frames left out are dropped), models_eval too. Any other is encoded: PNG, depth in
+    0.1 mm where 16 bits hold it, labels from its truth.
 
     Args:
         dataset: from `open_dataset`; a subset writes only its frames.
@@ -126,7 +127,10 @@ class _Job:
                 remedy="Mend what the doctor says of its frames first.",
             )
         splits = {}
-        for name in dataset.split_names():
+        targets = dataset.target_files if isinstance(dataset, BopRecording) else {}
+        for path in targets.values():
+            _copy_targets(path, root / path.name, self.written)
+        for name in sorted(set(dataset.split_names()) - targets.keys()):
             try:
                 keys = [k for k in dataset.split_keys(name) if k in self.written]
             except InputError:
@@ -139,6 +143,10 @@ class _Job:
         if models is not None and models.is_dir():
             _copy_models(models, root / "models", dataset)
             _state_symmetries(root / "models", self.corrections.symmetries)
+        if dataset.models_eval_path not in (None, models):
+            assert dataset.models_eval_path is not None
+            shutil.copytree(dataset.models_eval_path, root / "models_eval")
+            _state_symmetries(root / "models_eval", self.corrections.symmetries)
 
     def _write_scene(self, indices: Sequence[int], folder: Path) -> None:
         cameras: dict[str, Any] = {}
@@ -207,6 +215,15 @@ def _copy_models(models: Path, to: Path, dataset: Recording) -> None:
     for path in sorted(dataset.root.iterdir()):
         if path.is_file() and path not in frames:
             shutil.copyfile(path, to / path.name)
+
+
+def _copy_targets(path: Path, to: Path, written: set[FrameKey]) -> None:
+    """A BOP targets file without the lines of frames that are not in the copy."""
+    lines = read_json(path, "targets file", list)
+    kept = [t for t in lines if FrameKey(int(t["scene_id"]), int(t["im_id"])) in written]
+    if kept:
+        rows = ",\n".join(f"  {json.dumps(t)}" for t in kept)
+        to.write_text(f"[\n{rows}\n]\n", encoding="utf-8")
 
 
 def _files(dataset: Recording, key: FrameKey) -> tuple[Path | None, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from self6d.datasets.base import FrameKey
+from self6d.datasets.base import FrameKey, Targets
 from self6d.datasets.distortion import undistorted
 from self6d.datasets.images import read_depth, read_depth_raw, read_rgb, to_metres
 from self6d.datasets.intrinsics import Intrinsics
@@ -59,10 +60,14 @@ class Recording:
         reason: why this reader was chosen, one line.
         models_path: where the recording's CAD models lie, if they came with it.
         checked: whether a frame whose K is impossible is refused; the doctor looks at them too.
+        targets: see `Dataset`.
+        models_eval_path: BOP's models for errors, where the set has them.
     """
 
     kind = "recording"
     checked = True
+    targets: Targets | None = None
+    models_eval_path: Path | None = None
 
     def __init__(
         self,
@@ -181,6 +186,11 @@ class Recording:
         other.keys = tuple(keys)
         return other
 
+    @property
+    def bop_name(self) -> str:
+        """What BOP's files call the images, DATASET-SPLIT, of letters, digits and - alone."""
+        return f"{plain_name(self.root.absolute().name)}-test"
+
     def source(self, key: FrameKey) -> FrameSource:
         """Where a frame's pixels lie and how they are to be read."""
         raise NotImplementedError
@@ -192,6 +202,11 @@ class Recording:
 
     def _truth(self, key: FrameKey) -> Truth:
         return ()
+
+
+def plain_name(text: str) -> str:
+    """A name without what separates the parts of BOP's file names."""
+    return re.sub(r"[^A-Za-z0-9]+", "", text) or "data"
 
 
 def read_frame(key: FrameKey, source: FrameSource, *, checked: bool = True) -> Frame:

@@ -6,6 +6,7 @@ Format: scene_id,im_id,obj_id,score,R,t,time with R row-major and t in mm, both 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -40,6 +41,31 @@ def write_bop_results(path: str | Path, predictions: Iterable[Prediction]) -> Pa
     return path
 
 
+def results_name(method: str, images: str) -> str:
+    """METHOD_DATASET-SPLIT.csv, which BOP's tools take apart at _ and -.
+
+    Args:
+        images: DATASET-SPLIT, see `Recording.bop_name`.
+    """
+    return f"{re.sub(r'[^A-Za-z0-9-]+', '-', method).strip('-') or 'method'}_{images}.csv"
+
+
+def seconds_per_image(predictions: Iterable[Prediction]) -> tuple[float | None, str]:
+    """Mean time over the images, None where an estimate states none (BOP), and a remark.
+
+    The remark, "" if there is none, is of what BOP refuses: times of one image that differ.
+    """
+    times: dict[tuple[int, int], float] = {}
+    complete, remark = True, ""
+    for p in predictions:
+        image = (p.scene_id, p.image_id)
+        if p.seconds < 0:
+            complete = False
+        elif abs(times.setdefault(image, p.seconds) - p.seconds) > 1e-3 and not remark:
+            remark = f"BOP refuses the file: times of image {image[0]}/{image[1]} differ"
+    return (float(np.mean(list(times.values()))) if complete and times else None), remark
+
+
 def read_bop_results(path: str | Path) -> list[Prediction]:
     """Read estimates; poses in metres.
 
@@ -50,7 +76,7 @@ def read_bop_results(path: str | Path) -> list[Prediction]:
     found = []
     text = read_bytes(path, "results file").decode("utf-8", "replace")
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or (number == 1 and line.strip() == HEADER):
+        if not line.strip() or (number == 1 and HEADER in line):
             continue
         cells = line.split(",")
         try:

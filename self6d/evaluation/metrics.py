@@ -54,15 +54,22 @@ def add_s(
 ) -> np.ndarray:
     """ADD-S = avg_x1 min_x2 ||(R* x1 + t*) - (R x2 + t)|| (Self6D, equation 13; BOP's ADI).
 
-    Moves the true points into the estimate's model frame, so that one search tree serves all pairs.
+    Moves the true points into the estimate's model frame, so that one search tree serves all pairs;
+    an R that is not quite a rotation, such as a rounded one, has a tree of its own.
 
     Returns:
         (B,) float64.
     """
     R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
+    points = np.asarray(points, np.float64)
     back = np.swapaxes(R, -1, -2)
     move = np.einsum("bij,bj->bi", back, t_true - t)
-    return PointTree(np.asarray(points)).mean_nearest(back @ R_true, move)
+    out = PointTree(points).mean_nearest(back @ R_true, move)
+    for i in np.flatnonzero(np.abs(back @ R - np.eye(3)).max((1, 2)) > 1e-9):
+        there = R_true[i] @ np.linalg.inv(R[i])
+        placed = PointTree(points @ R[i].T + t[i])
+        out[i] = placed.mean_nearest(there[None], (t_true[i] - there @ t[i])[None])[0]
+    return out
 
 
 def add_or_add_s(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from self6d.evaluation.masks import compare_masks, projected_box
 from self6d.evaluation.predictions import Prediction, Predictor, with_predictions
 from self6d.evaluation.recalls import Group, average_recall, match
 from self6d.evaluation.results import InstanceResult, ObjectResult, Results, mean, median
-from self6d.evaluation.vsd import vsd
+from self6d.evaluation.vsd import BOP_DELTA_ITODD_M, BOP_DELTA_M, BOP_TAUS, vsd
 from self6d.events import Listener, Progress
 from self6d.rendering import PackedModels, pack_models
 from self6d.scene import Frame, GroundTruth, ObjectModel
@@ -49,6 +50,7 @@ def evaluate(
     label: str = "",
     min_visible: float = 0.1,
     bop: bool = False,
+    error_models: Sequence[ObjectModel] | None = None,
     listener: Listener | None = None,
 ) -> Results:
     """Score predictions on labelled frames.
@@ -57,13 +59,19 @@ def evaluate(
     is LineMOD's protocol); in the order of score each is compared with the free target it fits
     best. A target without an estimate is a miss. Frames without any label are left out.
 
+    On a split that a BOP targets file makes, n is what the file says, the n most visible instances
+    are the targets, and what it does not name is not scored.
+
     Args:
         dataset: a recording with labels. models: the objects to score; others are ignored.
         predictions: records, or a function from a frame to its records.
         split: name of the dataset's split; None takes all frames.
         label: what is evaluated, for tables.
-        min_visible: targets less visible than this share are no targets, where visibility is known.
+        min_visible: targets less visible than this share are no targets, where visibility is known
+            and no targets file says what counts.
         bop: also VSD, MSSD, MSPD and their average recalls (VSD where there is depth).
+        error_models: what the pose errors are taken on, such as BOP's models_eval, for each of
+            `models`; None: these themselves. Boxes and masks are always those of `models`.
         listener: receives `Progress`.
 
     Raises:
@@ -72,7 +80,8 @@ def evaluate(
     if split is not None:
         dataset = dataset.split(split)
     by_id = {model.object_id: model for model in models}
-    packed = pack_models(models)
+    measured = by_id | {m.object_id: m for m in error_models or () if m.object_id in by_id}
+    scene = _Scene(by_id, pack_models(models), measured, _delta_m(dataset), min_visible, bop)
     predictor = predictions if callable(predictions) else _look_up(predictions)
     sights: dict[int, list[_Sight]] = defaultdict(list)
     frames, seconds, kept = 0, [], []
@@ -82,7 +91,7 @@ def evaluate(
     def labelled_frames() -> Iterator[Frame]:
         for index in range(len(dataset)):
             truth = [t for t in dataset.truth(index) if t.object_id in by_id]
-            if truth:
+            if truth and (dataset.targets is None or dataset.keys[index] in dataset.targets):
                 labelled.append((index, truth))
                 yield dataset.frame(index)
 
@@ -91,7 +100,8 @@ def evaluate(
         key = dataset.keys[index]
         seconds += [p.seconds for p in found[:1] if p.seconds >= 0]
         kept += [replace(p, mask=None) for p in found]
-        for sight in _sights(key, frame, truth, found, by_id, packed, min_visible, bop):
+        counts = None if dataset.targets is None else dataset.targets[key]
+        for sight in _sights(key, frame, truth, counts, found, scene):
             sights[sight.object_id].append(sight)
         frames += 1
         if listener is not None:
@@ -106,7 +116,7 @@ def evaluate(
     rows, instances = [], []
     for object_id, of_object in sorted(sights.items()):
         if any(s.targets for s in of_object):
-            row, records = _score(by_id[object_id], of_object, bop)
+            row, records = _score(measured[object_id], by_id[object_id].name, of_object, bop)
             rows.append(row)
             instances += records
     return Results(
@@ -118,7 +128,23 @@ def evaluate(
         tuple(instances),
         float(np.mean(seconds)) if seconds else None,
         tuple(kept),
+        _left_out(dataset, by_id),
     )
+
+
+def _left_out(dataset: Dataset, models: Container[int]) -> str:
+    """What a targets file names but is not scored; "" where there is no such thing."""
+    named = [(k, o, n) for k, counts in (dataset.targets or {}).items() for o, n in counts.items()]
+    here = set(dataset.keys)
+    objects = sorted({o for _, o, _ in named if o not in models})
+    remarks = []
+    if objects:
+        count = sum(n for _, o, n in named if o not in models)
+        ids = ", ".join(map(str, objects))
+        remarks.append(f"{count} targets are of objects not scored here ({ids})")
+    if away := {k for k, _, _ in named if k not in here}:
+        remarks.append(f"{len(away)} images of the targets file are not in the recording")
+    return "; ".join(remarks)
 
 
 def _look_up(predictions: Sequence[Prediction]) -> Predictor:
@@ -129,56 +155,106 @@ def _look_up(predictions: Sequence[Prediction]) -> Predictor:
     return lambda frame: table.get(FrameKey(frame.scene_id, frame.image_id), [])
 
 
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """What all frames are scored with: `evaluate`'s arguments, by object number."""
+
+    models: dict[int, ObjectModel]
+    packed: PackedModels
+    measured: dict[int, ObjectModel]
+    delta_m: float
+    min_visible: float
+    bop: bool
+
+    @cached_property
+    def surfaces(self) -> PackedModels:
+        """The models of the errors, to be drawn for VSD."""
+        own = all(self.measured[i] is self.models[i] for i in self.models)
+        return self.packed if own else pack_models([self.measured[i] for i in self.models])
+
+
 def _sights(
     key: FrameKey,
     frame: Frame,
     truth: list[GroundTruth],
+    counts: Mapping[int, int] | None,
     found: Sequence[Prediction],
-    models: dict[int, ObjectModel],
-    packed: PackedModels,
-    min_visible: float,
-    bop: bool,
+    scene: _Scene,
 ) -> list[_Sight]:
     """A frame's targets and estimates, object by object."""
-    position = {model: i for i, model in enumerate(packed.object_ids)}
     sights = []
-    for object_id, model in sorted(models.items()):
+    for object_id, model in sorted(scene.models.items()):
         same = [t for t in truth if t.object_id == object_id]
-        shown = [t.visible_fraction is None or t.visible_fraction >= min_visible for t in same]
+        if counts is None:
+            least = scene.min_visible
+            shown = [t.visible_fraction is None or t.visible_fraction >= least for t in same]
+            count = sum(shown)
+        else:
+            count = counts.get(object_id, 0)
+            shown = _most_visible(same, count)
         targets = [t for t, s in zip(same, shown, strict=True) if s]
         ranked = sorted((p for p in found if p.object_id == object_id), key=lambda p: -p.score)
-        if not targets and not ranked:
+        if not targets and (counts is not None or not ranked):
             continue
         overlap = _overlaps(ranked, same, model, frame)
         wanted = np.array(shown, bool)
         # an estimate of an instance too hidden to be a target is neither right nor wrong
-        counts = overlap[:, wanted].max(1, initial=0) >= overlap[:, ~wanted].max(1, initial=0)
-        estimates = ranked[: len(targets)]
+        fits = overlap[:, wanted].max(1, initial=0) >= overlap[:, ~wanted].max(1, initial=0)
+        estimates = ranked[:count]
         errors = None
-        if bop and frame.depth_m is not None and estimates:
-            pairs = [(p, t) for p in estimates for t in targets]
-            errors = vsd(
-                np.stack([p.R for p, _ in pairs]),
-                np.stack([p.t for p, _ in pairs]),
-                np.stack([t.pose.R_m2c for _, t in pairs]),
-                np.stack([t.pose.t_m2c for _, t in pairs]),
-                frame.depth_m,
-                frame.camera,
-                packed,
-                [position[object_id]] * len(pairs),
-                [model.diameter] * len(pairs),
-            ).reshape(len(estimates), len(targets), -1)
-        elif bop and frame.depth_m is not None:
-            errors = np.ones((0, len(targets), 10))
+        if scene.bop and frame.depth_m is not None:
+            errors = _vsd(object_id, frame, targets, estimates, scene)
         scores = np.array([p.score for p in ranked])
         sights.append(
             _Sight(
                 object_id, key, frame.camera.K, frame.camera.width, targets, estimates,
-                overlap[counts][:, wanted], scores[counts], errors,
+                overlap[fits][:, wanted], scores[fits], errors,
             )
         )  # fmt: skip
-    compare_masks(frame, truth, sights, packed)
+    compare_masks(frame, truth, sights, scene.packed)
     return sights
+
+
+def _most_visible(same: Sequence[GroundTruth], count: int) -> list[bool]:
+    """Which instances are the `count` most visible; the first of equal ones (BOP)."""
+    if count >= len(same):
+        return [True] * len(same)
+    visible = [-1.0 if t.visible_fraction is None else t.visible_fraction for t in same]
+    order = np.argsort(-np.array(visible), kind="stable")
+    return [i in order[:count] for i in range(len(same))]
+
+
+def _vsd(
+    object_id: int,
+    frame: Frame,
+    targets: Sequence[GroundTruth],
+    estimates: Sequence[Prediction],
+    scene: _Scene,
+) -> np.ndarray:
+    """VSD (E, G, T) of all estimates to all targets of an object."""
+    shape = (len(estimates), len(targets), len(BOP_TAUS))
+    if not shape[0] or not shape[1]:
+        return np.ones(shape)
+    assert frame.depth_m is not None
+    pairs = [(p, t) for p in estimates for t in targets]
+    return vsd(
+        np.stack([p.R for p, _ in pairs]),
+        np.stack([p.t for p, _ in pairs]),
+        np.stack([t.pose.R_stated for _, t in pairs]),
+        np.stack([t.pose.t_m2c for _, t in pairs]),
+        frame.depth_m,
+        frame.camera,
+        scene.surfaces,
+        [scene.surfaces.object_ids.index(object_id)] * len(pairs),
+        [scene.measured[object_id].diameter] * len(pairs),
+        delta_m=scene.delta_m,
+    ).reshape(shape)
+
+
+def _delta_m(dataset: Dataset) -> float:
+    """BOP's tolerance of visibility, which is another for ITODD."""
+    names = [part.lower() for part in dataset.root.absolute().parts[-3:]]
+    return BOP_DELTA_ITODD_M if "itodd" in names else BOP_DELTA_M
 
 
 def _overlaps(
@@ -198,11 +274,11 @@ def _overlaps(
 
 
 def _score(
-    model: ObjectModel, sights: list[_Sight], bop: bool
+    model: ObjectModel, name: str, sights: list[_Sight], bop: bool
 ) -> tuple[ObjectResult, list[InstanceResult]]:
     """Scores of one object over all its sights."""
     pairs = [(p, t, s) for s in sights for p in s.estimates for t in s.targets]
-    points = model.vertices.astype(np.float64)
+    points = model.error_points
     add = np.zeros(0)
     angle, distance, pixels = add, add, add
     mssd, mspd = add, add
@@ -210,7 +286,7 @@ def _score(
         poses = (
             np.stack([p.R for p, _, _ in pairs]),
             np.stack([p.t for p, _, _ in pairs]),
-            np.stack([t.pose.R_m2c for _, t, _ in pairs]),
+            np.stack([t.pose.R_stated for _, t, _ in pairs]),
             np.stack([t.pose.t_m2c for _, t, _ in pairs]),
         )
         K = np.stack([s.K for _, _, s in pairs])
@@ -253,7 +329,7 @@ def _score(
             groups.append(
                 Group(scores, s.vsd, mssd[part].reshape(shape), mspd[part].reshape(shape))
             )
-    return _row(model, sights, records, groups), records
+    return _row(replace(model, name=name), sights, records, groups), records
 
 
 def _row(

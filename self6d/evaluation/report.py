@@ -56,7 +56,7 @@ COLUMNS = (
 )
 _SCREEN = (
     "recall_10", "recall_5", "recall_2", "rotation_deg", "translation_mm", "detection_recall",
-    "mask_iou", "ar",
+    "mask_iou", "ar_vsd", "ar_mssd", "ar_mspd", "ar",
 )  # fmt: skip
 
 # by the split that is the paper's protocol: its number of objects, and mean ADD(-S) recalls at 10 %

@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 from self6d.geometry import Camera
 from self6d.rendering import PackedModels, render
 
-BOP_DELTA_M = 0.015  # BOP's tolerance of the visibility test; ITODD has 0.005
+BOP_DELTA_M = 0.015  # BOP's tolerance of the visibility test
+BOP_DELTA_ITODD_M = 0.005
 BOP_TAUS = tuple(np.arange(0.05, 0.51, 0.05).tolist())  # shares of the diameter
 
 

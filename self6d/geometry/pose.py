@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
 
 from self6d.errors import InputError
+
+_ROUGH = 0.03  # |R R^T - 1| taken for a rotation; annotations of LM-O are off by 0.0096
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,23 +17,26 @@ class Pose:
     """x_camera = R_m2c @ x_model + t_m2c (BOP's names).
 
     Attributes:
-        R_m2c: (3, 3) float64 rotation.
+        R_m2c: (3, 3) float64 rotation, the nearest to the matrix given.
         t_m2c: (3,) float64, metres.
+        R_stated: (3, 3) float64, the matrix as it was given: BOP's errors are taken with it.
     """
 
     R_m2c: np.ndarray
     t_m2c: np.ndarray
+    R_stated: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         R = np.asarray(self.R_m2c, dtype=np.float64).reshape(3, 3)
         t = np.asarray(self.t_m2c, dtype=np.float64).reshape(3)
         if not (np.isfinite(R).all() and np.isfinite(t).all()):
             raise InputError("pose holds numbers that are not finite")
-        if np.abs(R @ R.T - np.eye(3)).max() > 1e-2 or np.linalg.det(R) < 0:
+        if np.abs(R @ R.T - np.eye(3)).max() > _ROUGH or np.linalg.det(R) < 0:
             raise InputError(
                 "pose holds a matrix that is not a rotation",
                 remedy="Its rows must be orthonormal and its determinant +1.",
             )
+        object.__setattr__(self, "R_stated", R)
         u, _, vt = np.linalg.svd(R)  # files round to a few digits
         object.__setattr__(self, "R_m2c", u @ vt)
         object.__setattr__(self, "t_m2c", t)

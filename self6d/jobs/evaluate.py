@@ -1,4 +1,4 @@
-"""Scores of trained networks on the labelled frames of a recording."""
+"""Scores of trained networks, or of results files, on the labelled frames of a recording."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Any
 
 import torch
 
-from self6d.datasets import open_dataset
+from self6d.datasets import Recording, load_models, open_dataset
 from self6d.datasets.splits import default_split
 from self6d.errors import InputError
-from self6d.evaluation.bop_results import write_bop_results
-from self6d.evaluation.html import write_html
-from self6d.evaluation.predictions import (
-    NetworkPredictor,
+from self6d.evaluation.bop_results import (
+    read_bop_results,
+    results_name,
+    seconds_per_image,
+    write_bop_results,
 )
+from self6d.evaluation.html import write_html
+from self6d.evaluation.predictions import NetworkPredictor, Prediction, Predictor
 from self6d.evaluation.protocols import evaluate as score_predictions
 from self6d.evaluation.report import Report
 from self6d.evaluation.results import Results
@@ -25,10 +28,11 @@ from self6d.files import write_file
 from self6d.jobs.prepare import resolve_device
 from self6d.jobs.refiner import Refine, pose_refiner
 from self6d.runs.folder import RunFolder
-from self6d.runs.load_network import (
-    Paths,
-    load_network,
-)
+from self6d.runs.load_network import Paths, load_given_models, load_network
+from self6d.scene import ObjectModel
+from self6d.scene.error_models import error_models
+
+BOP_SPLIT = "bop19"  # what test_targets_bop19.json makes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,8 @@ class EvaluateOptions:
         json_path, csv_path, latex_path, html_path: also write the table there; all but the page
             anew after each run.
         bop_path: folder for BOP results files, one a run.
+        results: BOP results files to score, after the runs, with their average recalls (so `bop`
+            is then on); without `split`, on BOP's targets (bop19) if the recording names them.
     """
 
     split: str | None = None
@@ -64,6 +70,7 @@ class EvaluateOptions:
     latex_path: Path | None = None
     html_path: Path | None = None
     bop_path: Path | None = None
+    results: Sequence[Path] = ()
 
     def check_files(self) -> None:
         """Raise `InputError` where a page or folder would be written over."""
@@ -94,8 +101,9 @@ def evaluate(
     """Score runs on the labelled frames of a recording; predictions see RGB and K alone.
 
     Args:
-        models: CAD files; None: each run's own copy.
-        runs: run folders.
+        models: CAD files; None: each run's own copy, the recording's for results files. Where a
+            BOP set has models_eval, errors are taken on these; the table says so.
+        runs: run folders; may be empty where `results` are given.
         options: see `EvaluateOptions`; any of its fields may be given by name instead, such as
             `split="eval"`.
 
@@ -109,42 +117,98 @@ def evaluate(
     ['stage1', 'adapted']
     """
     o = replace(options or EvaluateOptions(), **given)
+    if not runs and not o.results:
+        raise InputError("nothing to score", remedy="Name runs, or results files with --results.")
     o.check_files()
-    device = resolve_device(o.device)
-    dataset = open_dataset(data)
-    chosen = default_split(dataset, o.split, "eval")
-    results: list[Results] = []
-    report = Report(())
+    job = _Job(open_dataset(data), o, listener)
     for path in runs:
+        job.score_run(path, models)
+    if o.results:
+        job.score_files(models)
+    report = Report(tuple(job.results))
+    if o.html_path is not None:
+        shown = job.dataset if job.split is None else job.dataset.split(job.split)
+        curves = {Path(path).name: RunFolder.open(path).curves() for path in runs}
+        write_html(o.html_path, report, dataset=shown, models=job.models, curves=curves)
+    if o.bop_path is not None:
+        for result in job.results:
+            name = results_name(result.label, job.dataset.bop_name)
+            write_bop_results(o.bop_path / name, result.predictions)
+    return report
+
+
+class _Job:
+    """One evaluation: rows are added to `results`, and the tables written after each."""
+
+    def __init__(
+        self, dataset: Recording, options: EvaluateOptions, listener: Listener | None
+    ) -> None:
+        self.dataset, self.options, self.listener = dataset, options, listener
+        usual = BOP_SPLIT if options.results and BOP_SPLIT in dataset.split_names() else "eval"
+        self.split = default_split(dataset, options.split, usual)
+        self.device = resolve_device(options.device)
+        self.models: list[ObjectModel] = []  # of the row scored last
+        self.results: list[Results] = []
+
+    def score_run(self, path: str | Path, models: Paths | None) -> None:
+        """A row for a run, and one for each kind of refinement."""
+        o, device = self.options, self.device
         newest = RunFolder.open(path).latest_checkpoint() if o.latest else None
         trained = load_network(
             path, device=device, checkpoint=newest, models=models, unit=o.unit, views=o.views
         )
+        self.models = trained.models
         for kind in ("none", *o.refine):
             improve, left_out = pose_refiner(
-                kind, trained, path, device, refiner=o.refiner, listener=listener
+                kind, trained, path, device, refiner=o.refiner, listener=self.listener
             )
-            remark = RunFolder.open(path).remark or left_out
-            predictor = NetworkPredictor(trained.network, device, refine=improve)
-            result = score_predictions(
-                dataset,
-                trained.models,
-                predictor,
-                chosen,
-                label=Path(path).name + ("" if kind == "none" else f" + {kind}"),
-                min_visible=o.min_visible,
-                bop=o.bop,
-                listener=listener,
+            self._score(
+                NetworkPredictor(trained.network, device, refine=improve),
+                Path(path).name + ("" if kind == "none" else f" + {kind}"),
+                RunFolder.open(path).remark or left_out,
             )
-            results.append(replace(result, remark=remark))
-            report = Report(tuple(results))  # what is there stays if the rest is interrupted
-            o.write_tables(report)
-    if o.html_path is not None:
-        shown = dataset if chosen is None else dataset.split(chosen)
-        curves = {Path(path).name: RunFolder.open(path).curves() for path in runs}
-        write_html(o.html_path, report, dataset=shown, models=trained.models, curves=curves)
-    if o.bop_path is not None:
-        for result in results:
-            name = f"{result.label}_{result.dataset}-{result.split}.csv"
-            write_bop_results(o.bop_path / name, result.predictions)
-    return report
+            self.write_tables()
+
+    def score_files(self, models: Paths | None) -> None:
+        """A row for each results file."""
+        o = self.options
+        drawn = self._own_models() if models is None else load_given_models(models, o.unit)
+        self.models = drawn
+        for path in o.results:
+            found = read_bop_results(path)
+            seconds, remark = seconds_per_image(found)
+            self._score(found, Path(path).stem, remark)
+            self.results[-1] = replace(self.results[-1], seconds_per_image=seconds)
+            self.write_tables()
+
+    def _own_models(self) -> list[ObjectModel]:
+        if self.dataset.models_path is None:
+            raise InputError(
+                "recording came without models, which scoring a results file needs",
+                path=self.dataset.root,
+                remedy="Name them with --models.",
+            )
+        return load_models(self.dataset.models_path, self.options.unit)
+
+    def _score(
+        self, predictions: Predictor | Sequence[Prediction], label: str, remark: str
+    ) -> None:
+        o = self.options
+        measured, on = error_models(self.dataset.models_eval_path, self.models)
+        result = score_predictions(
+            self.dataset,
+            self.models,
+            predictions,
+            self.split,
+            label=label,
+            min_visible=o.min_visible,
+            bop=o.bop or bool(o.results),
+            error_models=measured,
+            listener=self.listener,
+        )
+        remarks = (remark, on, result.remark)
+        self.results.append(replace(result, remark="; ".join(filter(None, remarks))))
+
+    def write_tables(self) -> None:
+        """What is there stays if the rest is interrupted."""
+        self.options.write_tables(Report(tuple(self.results)))

@@ -14,7 +14,7 @@ from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.runs.checkpoint import checkpoint_fits, unpack
 from self6d.runs.folder import RunFolder
-from self6d.runs.models_copy import has_models
+from self6d.runs.models_copy import has_models, read_models
 from self6d.scene import ObjectModel
 
 Paths = str | Path | Sequence[str | Path]
@@ -102,7 +102,7 @@ def run_models(run: RunFolder) -> list[ObjectModel]:
             path=run.path,
             remedy="Its start was interrupted: delete it and start again.",
         )
-    return load_models(run.models_path, unit="mm")
+    return read_models(run.models_path)
 
 
 def run_camera(run: RunFolder) -> Camera | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,17 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
+from self6d.errors import InputError
+from self6d.files import read_bytes
 from self6d.scene import ObjectModel
+from self6d.scene.mesh_io import load_models
 from self6d.storage import atomic_write
 
 
 def save_models(models: Sequence[ObjectModel], folder: Path) -> None:
     """Write models as BOP lays them out: obj_000001.ply (GLB with texture), models_info.json.
 
+    Points of errors that are not the mesh's vertices lie beside it, as obj_000001.points.npy.
     models_info.json comes last: a folder without it is incomplete.
     """
     folder.mkdir(exist_ok=True)
@@ -28,8 +34,38 @@ def save_models(models: Sequence[ObjectModel], folder: Path) -> None:
         data = _mesh(model).export(file_type=suffix)
         assert isinstance(data, bytes)  # both formats are binary
         atomic_write(folder / f"obj_{model.object_id:06d}.{suffix}", data)
+        points = model.points
+        if points is not None and not np.array_equal(points.astype(np.float32), model.vertices):
+            array = io.BytesIO()
+            np.save(array, points)
+            atomic_write(folder / _points_name(model.object_id), array.getvalue())
     infos = {str(model.object_id): _info(model) for model in models}
     atomic_write(folder / "models_info.json", json.dumps(infos, indent=1).encode())
+
+
+def read_models(folder: Path) -> list[ObjectModel]:
+    """The models that `save_models` wrote.
+
+    Raises:
+        InputError: one of them is damaged.
+    """
+    models = []
+    for model in load_models(folder, unit="mm"):
+        path = folder / _points_name(model.object_id)
+        points = None
+        if path.is_file():
+            try:
+                points = np.load(io.BytesIO(read_bytes(path, "model's points")))
+            except (ValueError, EOFError):
+                raise InputError(
+                    "model's points are damaged", path=path, remedy="Start the run again."
+                ) from None
+        models.append(replace(model, points=points))
+    return models
+
+
+def _points_name(object_id: int) -> str:
+    return f"obj_{object_id:06d}.points.npy"
 
 
 def has_models(folder: Path) -> bool:

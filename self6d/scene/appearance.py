@@ -37,6 +37,7 @@ class Surface:
     uv: np.ndarray | None = None
     texture: np.ndarray | None = None
     has_color: bool = True
+    points: np.ndarray | None = None
 
 
 def surface_of(mesh: trimesh.Trimesh, path: Path, gltf: GltfColour | None = None) -> Surface:

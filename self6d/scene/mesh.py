@@ -62,6 +62,8 @@ class ObjectModel:
         has_color: False where the file had neither colours nor texture (colour terms are no use).
         source: the file it came from.
         guessed_unit: the unit its file was taken to be in, where nothing stated one; else None.
+        points: (P, 3) float64, metres, every vertex a PLY file lists, as BOP's errors take them:
+            doubles, and those that no face uses, included. None: `vertices`.
     """
 
     object_id: int
@@ -76,6 +78,7 @@ class ObjectModel:
     has_color: bool = True
     source: Path | None = None
     guessed_unit: str | None = None
+    points: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.vertices.ndim != 2 or self.vertices.shape[1] != 3 or len(self.vertices) < 3:
@@ -97,6 +100,11 @@ class ObjectModel:
     def symmetric(self) -> bool:
         """Whether the field's convention scores it with ADD-S."""
         return bool(self.symmetry)
+
+    @property
+    def error_points(self) -> np.ndarray:
+        """(P, 3) float64, metres: what pose errors are taken over."""
+        return self.vertices.astype(np.float64) if self.points is None else self.points
 
     @property
     def extents(self) -> np.ndarray:

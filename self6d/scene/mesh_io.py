@@ -70,6 +70,7 @@ def _model(
     object_id: int,
     name: str | None,
     info: ModelInfo | None,
+    told: bool = True,
 ) -> ObjectModel:
     """Args: size: diameter, file's unit. scale: metres per unit, `guessed` if it names one."""
     size *= scale
@@ -88,14 +89,17 @@ def _model(
         has_color=surface.has_color,
         source=path,
         guessed_unit=guessed,
+        points=None if surface.points is None else surface.points * scale,
         **({} if info is None else {"symmetry": info.symmetry}),
     )
-    if not model.has_color:
+    if told and not model.has_color:
         note(path, "mesh has no colour; it is grey, so colour terms will be of little use")
     return model
 
 
-def load_models(source: str | Path | Sequence[str | Path], unit: str = "auto") -> list[ObjectModel]:
+def load_models(
+    source: str | Path | Sequence[str | Path], unit: str = "auto", *, drawn: bool = True
+) -> list[ObjectModel]:
     """Read the object models of a folder or of a list of files, sorted by object id.
 
     A BOP folder (obj_000001.ply beside models_info.json or .yml) gives ids, diameters and
@@ -104,6 +108,7 @@ def load_models(source: str | Path | Sequence[str | Path], unit: str = "auto") -
 
     Args:
         unit: of the files, see `load_mesh`; where it is guessed, together for all of them.
+        drawn: whether their colours matter, so that a lack of them is noted.
 
     Raises:
         InputError: no mesh there, or one that cannot be read.
@@ -139,7 +144,7 @@ def load_models(source: str | Path | Sequence[str | Path], unit: str = "auto") -
     ]
     units = metres_per_units(stated, unit)
     return [
-        _model(file, surface, size, scale, guessed, object_id, name, info)
+        _model(file, surface, size, scale, guessed, object_id, name, info, drawn)
         for (file, surface, size, object_id, name, info), (scale, guessed) in zip(read, units)
     ]
 
@@ -250,7 +255,12 @@ def _read(path: Path) -> Surface:
     if suffix == ".ply" and _lacks_image(parts[0]):
         note(path, "its texture is missing; vertex colours are used where it has them")
         parts = _parse(_without_coordinates(data), path)
-    return joined([surface_of(part, path, gltf) for part in parts], path)
+    whole = joined([surface_of(part, path, gltf) for part in parts], path)
+    if suffix == ".ply" and len(parts) == 1:
+        raw = parts[0].metadata["_ply_raw"]["vertex"]["data"]
+        points = np.stack([np.asarray(raw[a], np.float64).ravel() for a in "xyz"], axis=1)
+        whole.points = points[np.isfinite(points).all(1)]
+    return whole
 
 
 def _lacks_image(mesh: trimesh.Trimesh) -> bool:
@@ -361,7 +371,8 @@ def _clean(surface: Surface, path: Path) -> Surface:
     used = np.zeros(len(finite), dtype=bool)
     used[faces] = True
     if stray := int((finite & ~used).sum()):
-        note(path, f"{stray} vertices that no face uses were left out")
+        counted = "; errors count them, as BOP's do" if surface.points is not None else ""
+        note(path, f"{stray} vertices that no face uses were left out{counted}")
     kept = finite & used
     if not kept.all():
         index = np.cumsum(kept) - 1
@@ -373,7 +384,7 @@ def _clean(surface: Surface, path: Path) -> Surface:
 def _merge_soup(surface: Surface) -> Surface:
     """Merge equal vertices of equal colour where they are a third of the mesh or more.
 
-    A few doubles at texture seams stay: metrics average over the vertices of the file. Texture
+    Errors are taken over a PLY file's own list of vertices (`Surface.points`), which stays. Texture
     coordinates live at face corners, so merging never moves a texture.
     """
     rows = np.concatenate((surface.vertices, surface.colors), axis=1)

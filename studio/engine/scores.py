@@ -9,7 +9,7 @@ from typing import Any
 from self6d import jobs
 from self6d.datasets import open_dataset
 from self6d.datasets.splits import default_split
-from self6d.evaluation.bop_results import write_bop_results
+from self6d.evaluation.bop_results import results_name, write_bop_results
 from self6d.evaluation.html import write_html
 from self6d.evaluation.predictions import NetworkPredictor
 from self6d.evaluation.report import Report
@@ -79,5 +79,5 @@ class Scores:
             for index in range(len(frames)):
                 estimates += predictor(frames.frame(index))
                 tell((number * len(frames) + index + 1, total))
-            name = f"{Path(run).name}_{dataset.root.name}-{chosen or 'all'}.csv"
+            name = results_name(Path(run).name, dataset.bop_name)
             write_bop_results(folder / name, estimates)

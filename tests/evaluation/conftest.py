@@ -47,6 +47,7 @@ class Recording:
     labels: list[tuple[GroundTruth, ...]]
     root: Path = Path("boxes")
     kind: str = "memory"
+    targets: dict[FrameKey, dict[int, int]] | None = None
 
     @property
     def keys(self):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from self6d.datasets.base import FrameKey
+from self6d.datasets.base import FrameKey, Targets
 from self6d.datasets.images import read_mask
 from self6d.datasets.labels import box_from_bop, pose_from_bop
 from self6d.datasets.paper_splits import paper_splits
@@ -30,6 +30,7 @@ from self6d.datasets.recording import (
     Truth,
     meshes_in,
     pinhole_mask,
+    plain_name,
     read_frame,
     splits_file,
 )
@@ -50,6 +51,7 @@ class BopRecording(Recording):
         self._labels: OrderedDict[tuple[int, str], dict] = OrderedDict()
         self._folders: dict[str, Path] = options.pop("folders", {})
         self._sensors: tuple[str, ...] = options.pop("sensors", ())
+        self.target_files: dict[str, Path] = {}
         keys = [FrameKey(s.scene_id, i) for s in scenes for i in s.image_ids]
         super().__init__(root, keys, **options)
 
@@ -94,15 +96,27 @@ class BopRecording(Recording):
             path,
             scenes,
             reason=reason,
-            models_path=_models_path(levels) or meshes_in(path),
+            models_path=_folder_of(levels, ("models", "models_eval")) or meshes_in(path),
             folders={name: path / name for name in groups if name != chosen},
             sensors=tuple(s for s in sensors if s != sensor),
         )
+        recording.models_eval_path = _folder_of(levels, ("models_eval",))
         for folder in dict.fromkeys(f.absolute() for f in reversed(levels)):  # outer ones win
             found = paper_splits(folder, recording.keys, recording.models_path)
-            found |= target_splits(folder) | splits_file(folder, recording.keys)
-            recording._splits = found | recording._splits
+            files = target_files(folder)
+            found |= {name: target_keys(file) for name, file in files.items()}
+            stated = splits_file(folder, recording.keys)
+            known = recording._splits.keys() | stated.keys()
+            recording.target_files |= {n: f for n, f in files.items() if n not in known}
+            recording._splits = found | stated | recording._splits
         return recording
+
+    @property
+    def bop_name(self) -> str:
+        levels = scene_levels(next(iter(self._scenes.values())).folder)
+        name = plain_name(levels[-1].name)
+        kind, _, part = levels[1].name.partition("_") if len(levels) == 3 else ("test", "", "")
+        return f"{name}-{kind}" + (f"-{plain_name(part)}" if part else "")
 
     def split_names(self) -> tuple[str, ...]:
         return tuple(sorted({*self._splits, *self._folders, *self._sensors}))
@@ -115,7 +129,10 @@ class BopRecording(Recording):
         if name in self._sensors and name not in self._splits:
             why = f"camera '{name}' of {self.root}"
             return type(self).open(self.root, reason=why, sensor=name)
-        return super().split(name)
+        part = super().split(name)
+        if name in self.target_files:
+            part.targets = target_counts(self.target_files[name])
+        return part
 
     def scene_part(self, scene_id: int, name: str) -> Path:
         """A file or folder of a scene by its plain name, such as mask_visib."""
@@ -208,18 +225,22 @@ def _preference(group: str) -> tuple[int, str]:
     return place, group
 
 
-def _models_path(levels: Iterable[Path]) -> Path | None:
-    found = (f / name for f in levels for name in ("models", "models_eval"))
+def _folder_of(levels: Iterable[Path], names: Sequence[str]) -> Path | None:
+    found = (f / name for f in levels for name in names)
     return next((folder for folder in found if folder.is_dir()), None)
 
 
 @dataclass(frozen=True)
 class BopTarget:
-    """One line of a BOP targets file: how many instances of an object an image holds."""
+    """One line of a BOP targets file: how many instances of an object count in an image.
+
+    Attributes:
+        object_id: None where the file names images alone, as those of detection do.
+    """
 
     scene_id: int
     image_id: int
-    object_id: int
+    object_id: int | None
     instances: int
 
 
@@ -232,7 +253,7 @@ def read_targets(path: str | Path) -> list[BopTarget]:
                 BopTarget(
                     int(entry["scene_id"]),
                     int(entry["im_id"]),
-                    int(entry.get("obj_id", 0)),
+                    int(entry["obj_id"]) if "obj_id" in entry else None,
                     int(entry.get("inst_count", 1)),
                 )
             )
@@ -245,10 +266,23 @@ def read_targets(path: str | Path) -> list[BopTarget]:
     return targets
 
 
-def target_splits(folder: Path) -> dict[str, list[FrameKey]]:
-    """A split for each targets file of a folder: test_targets_bop19.json -> "bop19"."""
-    splits = {}
-    for path in sorted(folder.glob("*targets*.json")):
-        name = re.sub(r"^test_targets_", "", path.stem)
-        splits[name] = sorted({FrameKey(t.scene_id, t.image_id) for t in read_targets(path)})
-    return splits
+def target_files(folder: Path) -> dict[str, Path]:
+    """Targets files of a folder by the split each makes: test_targets_bop19.json -> "bop19"."""
+    paths = sorted(folder.glob("*targets*.json"))
+    return {re.sub(r"^test_targets_", "", path.stem): path for path in paths}
+
+
+def target_keys(path: Path) -> list[FrameKey]:
+    """The images a targets file names, in order."""
+    return sorted({FrameKey(t.scene_id, t.image_id) for t in read_targets(path)})
+
+
+def target_counts(path: Path) -> Targets | None:
+    """How many instances of which object count in which image; None where all do."""
+    counts: dict[FrameKey, dict[int, int]] = {}
+    for target in read_targets(path):
+        if target.object_id is None:
+            return None
+        key = FrameKey(target.scene_id, target.image_id)
+        counts.setdefault(key, {})[target.object_id] = target.instances
+    return counts
