@@ -37,7 +37,7 @@ def doctor(
     from self6d.doctor import doctor as doctoring
 
     with JobConsole("examining", quiet=quiet) as console:
-        report = doctoring.examine(data, _one(models), unit=unit or "auto", listener=console)
+        report = doctoring.examine(data, models, unit=unit or "auto", listener=console)
     typer.echo(report.text())
     write_json(json_path, report.to_dict())
     if fix is None and not report.ok:
@@ -51,14 +51,6 @@ def doctor(
             typer.echo(f"  {text}")
         if lacks:
             raise typer.Exit(2)
-
-
-def _one(models: list[Path] | None) -> Path | None:
-    from self6d.errors import InputError
-
-    if models and len(models) > 1:
-        raise InputError("the doctor takes one folder or file of models", path=models[1])
-    return models[0] if models else None
 
 
 def sample(

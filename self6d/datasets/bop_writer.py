@@ -19,7 +19,8 @@ from self6d.datasets.readers.bop import BopRecording
 from self6d.datasets.recording import Recording
 from self6d.errors import InputError, StorageError
 from self6d.files import note, read_json
-from self6d.scene import Frame, GroundTruth, Symmetry
+from self6d.scene import Frame, GroundTruth, ObjectModel, Symmetry
+from self6d.scene.models_writer import save_models
 
 _FINE_MM, _COARSE_MM = 0.1, 1.0  # depth units; the finer where 16 bits hold the range
 
@@ -51,7 +52,7 @@ def write_bop(
     out: str | Path,
     *,
     split: str = "test",
-    models: str | Path | None = None,
+    models: str | Path | Sequence[ObjectModel] | None = None,
     corrections: Corrections = _NONE,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -64,7 +65,8 @@ def write_bop(
     Args:
         dataset: from `open_dataset`; a subset writes only its frames.
         out: folder to make.
-        models: folder copied to OUT/models; the recording's own by default.
+        models: folder copied to OUT/models, or models written there in millimetres; the
+            recording's own folder by default.
         corrections: what to change on the way.
         on_frame: told the number of frames written and of all.
 
@@ -83,7 +85,8 @@ def write_bop(
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         try:
             job = _Job(dataset, corrections, on_frame)
-            job.write(partial, split, Path(models) if models else dataset.models_path)
+            given = Path(models) if isinstance(models, str) else models
+            job.write(partial, split, given or dataset.models_path)
             partial.chmod(0o755)  # mkdtemp makes it private
             partial.replace(out)
         except BaseException:
@@ -112,7 +115,7 @@ class _Job:
         self.on_frame = on_frame
         self.written: set[FrameKey] = set()
 
-    def write(self, root: Path, split: str, models: Path | None) -> None:
+    def write(self, root: Path, split: str, models: Path | Sequence[ObjectModel] | None) -> None:
         dataset = self.dataset
         scenes: dict[int, list[int]] = {}
         for index, key in enumerate(dataset.keys):
@@ -140,8 +143,12 @@ class _Job:
                 splits[name] = _by_scene(keys)
         if splits:
             _dump(root / "splits.json", splits)
-        if models is not None and models.is_dir():
-            _copy_models(models, root / "models", dataset)
+        if isinstance(models, Path):
+            if models.is_dir():
+                _copy_models(models, root / "models", dataset)
+        elif models:
+            save_models(models, root / "models")
+        if (root / "models").is_dir():
             _state_symmetries(root / "models", self.corrections.symmetries)
         if dataset.models_eval_path not in (None, models):
             assert dataset.models_eval_path is not None

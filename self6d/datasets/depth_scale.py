@@ -15,6 +15,7 @@ import numpy as np
 from self6d.files import note
 
 KNOWN = {"millimetres": 1e-3, "1/5000 m (TUM)": 1 / 5000, "1/10000 m (YCB-Video)": 1e-4}
+UNSTATED = "depth scale is not stated"  # but hardly in doubt
 _NEAR_M, _FAR_M = 0.15, 8.0  # where the middle of a tabletop or room recording lies
 
 
@@ -32,25 +33,31 @@ def from_statement(value: float, path: Path) -> float:
 
 
 def from_values(samples: Iterable[np.ndarray], path: Path) -> float:
-    """Metres per unit guessed from some raw depth images, (H, W) each; noted unless plain mm."""
+    """Metres per unit guessed from some raw depth images, (H, W) each, with a note."""
+    scale, how = likely(samples)
+    if how:
+        note(path, f"{how}; if that is wrong, write depth_scale (mm per unit) into the camera file")
+    return scale
+
+
+def likely(samples: Iterable[np.ndarray]) -> tuple[float, str]:
+    """Metres per unit that raw depth images look like, and how that was judged."""
     valid = [a[np.isfinite(a) & (a > 0)].ravel()[::7] for a in samples]
     values = np.concatenate(valid) if valid else np.zeros(0)
     if values.size == 0:
-        return 1e-3
+        return 1e-3, ""
     median = float(np.median(values))
     is_float = values.dtype.kind == "f"
     if is_float and median < 50:
-        return 1.0
+        return 1.0, f"{UNSTATED}: decimals of about {median:.2g} read as metres"
     if _NEAR_M <= median * 1e-3 <= _FAR_M or is_float:
-        if is_float:
-            note(path, f"depth is a decimal number of about {median:.0f}; read as millimetres")
-        return 1e-3
-    for name, scale in KNOWN.items():
-        if _NEAR_M <= median * scale <= _FAR_M:
-            note(path, f"no depth scale stated; values of about {median:.0f} read as {name}")
-            return scale
-    note(path, f"no depth scale stated; values of about {median:.0f} read as millimetres")
-    return 1e-3
+        kind = "decimals" if is_float else "values"
+        return 1e-3, f"{UNSTATED}: {kind} of about {median:.0f} read as millimetres"
+    name, scale = next(
+        ((n, s) for n, s in KNOWN.items() if _NEAR_M <= median * s <= _FAR_M),
+        ("millimetres", 1e-3),
+    )
+    return scale, f"no depth scale stated; values of about {median:.0f} read as {name}"
 
 
 def of_floats(scale: float, samples: Iterable[np.ndarray], path: Path) -> float:

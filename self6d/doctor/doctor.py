@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from self6d.datasets import depth_scale
 from self6d.datasets.bop_writer import Corrections, write_bop
 from self6d.datasets.recording import Recording
 from self6d.datasets.registry import open_dataset
@@ -18,21 +19,23 @@ from self6d.doctor import frames as doctor_frames
 from self6d.doctor import models as doctor_models
 from self6d.doctor.cameras import examine_cameras
 from self6d.doctor.frames import spread
-from self6d.doctor.report import DoctorReport, Finding
+from self6d.doctor.report import DoctorReport, Finding, Severity
 from self6d.errors import InputError
 from self6d.events import Listener, Progress
 from self6d.files import log
+from self6d.scene import units
 from self6d.scene.mesh import ObjectModel, Symmetry
 from self6d.scene.mesh_io import load_models
 
 __all__ = ["DoctorReport", "Finding", "examine", "shortcomings", "write_fixed"]
 
 QUICK_FILES = 200
+_HARDLY_IN_DOUBT = (units.UNSTATED, depth_scale.UNSTATED)
 
 
 def examine(
     path: str | Path,
-    models: str | Path | Sequence[ObjectModel] | None = None,
+    models: str | Path | Sequence[str | Path | ObjectModel] | None = None,
     *,
     unit: str = "auto",
     listener: Listener | None = None,
@@ -43,8 +46,8 @@ def examine(
 
     Args:
         path: of the recording.
-        models: folder or file of the CAD models, or what was read from them; those that came with
-            the recording by default.
+        models: folder or files of the CAD models, or what was read from them; those that came
+            with the recording by default.
         unit: of the CAD files, see `load_models`.
         listener: receives `Progress`.
         samples: frames that are read whole; of all others only the file's ends are looked at.
@@ -54,11 +57,12 @@ def examine(
     Returns:
         A report; faults that keep the recording from being opened are findings, not exceptions.
     """
-    report = DoctorReport(Path(path))
+    report = DoctorReport(Path(path), unit=unit)
     steps = _Steps(listener)
     with _noted(report):
         dataset = _open(report, quick)
-        loaded = _models(report, dataset, models, unit)
+        loaded = _models(report, dataset, models)
+        report.objects = tuple(loaded)
         if not quick:
             for index, model in enumerate(loaded):
                 steps.at(index, len(loaded), "models")
@@ -75,6 +79,10 @@ def examine(
             if not quick:
                 doctor_frames.examine_labels(report, dataset, {m.object_id for m in loaded})
             report.unchecked += _unchecked(dataset, len(frames), loaded, some)
+        doubted = any(f.code == "mesh-unit" for f in report.findings)
+        doubted |= not all(units.is_plausible(m.diameter) for m in loaded)
+        if loaded and unit != "auto" and not quick and not doubted:
+            report.findings.append(_named_unit(report))
     report.sort()
     return report
 
@@ -82,16 +90,19 @@ def examine(
 def _models(
     report: DoctorReport,
     dataset: Recording | None,
-    models: str | Path | Sequence[ObjectModel] | None,
-    unit: str,
+    models: str | Path | Sequence[str | Path | ObjectModel] | None,
 ) -> list[ObjectModel]:
-    if models is not None and not isinstance(models, str | Path):
-        return list(models)
-    models_path = Path(models) if models else (dataset.models_path if dataset else None)
-    report.models_path = models_path
-    if models_path is not None:
+    named = [models] if isinstance(models, str | Path) else list(models or ())
+    read = [m for m in named if isinstance(m, ObjectModel)]
+    if read:
+        return read
+    paths = [Path(m) for m in named if not isinstance(m, ObjectModel)]
+    if not paths and dataset is not None and dataset.models_path is not None:
+        paths = [dataset.models_path]
+    report.models_path = paths[0] if len(paths) == 1 else None
+    if paths:
         try:
-            return load_models(models_path, unit)
+            return load_models(paths[0] if len(paths) == 1 else paths, report.unit)
         except InputError as error:
             report.findings.append(_of_error("model", error))
     elif dataset is not None:
@@ -99,6 +110,17 @@ def _models(
             Finding("no-models", "info", "no CAD models given", remedy="Name them: --models.")
         )
     return []
+
+
+def _named_unit(report: DoctorReport) -> Finding:
+    return Finding(
+        "named-unit",
+        "info",
+        f"CAD files are read in {report.unit}, as named; they do not say so themselves",
+        str(report.models_path or report.objects[0].source or ""),
+        "Name it to every command, or use a corrected copy, whose models are in millimetres.",
+        {"models": True},
+    )
 
 
 def _unchecked(
@@ -153,6 +175,7 @@ def write_fixed(report: DoctorReport, out: str | Path, *, listener: Listener | N
     for finding in report.findings:
         values = dict(finding.correction)
         skip |= {tuple(key) for key in values.pop("skip", [])}
+        values.pop("models", None)  # written anew in any case, see `_models_of_copy`
         if "symmetry" in values:
             symmetries[values.pop("object_id")] = _symmetry(values.pop("symmetry"))
         changes |= values
@@ -170,10 +193,17 @@ def write_fixed(report: DoctorReport, out: str | Path, *, listener: Listener | N
     return write_bop(
         dataset,
         out,
-        models=report.models_path,
+        models=_models_of_copy(report),
         corrections=corrections,
         on_frame=lambda i, n: steps.at(i, n, "frames"),
     )
+
+
+def _models_of_copy(report: DoctorReport) -> Path | tuple[ObjectModel, ...]:
+    """The models' folder as it stands, or the models where it leaves open what unit they have."""
+    folder, objects = report.models_path, report.objects
+    plain = report.unit == "auto" and all(m.guessed_unit in (None, "mm") for m in objects)
+    return folder if folder is not None and folder.is_dir() and plain else objects
 
 
 def shortcomings(report: DoctorReport, copy: str | Path) -> list[str]:
@@ -217,7 +247,8 @@ def _noted(report: DoctorReport) -> Iterator[None]:
             if not what:
                 place, what = "", record.getMessage()
             repair = {"encode": True} if doctor_frames.is_repair(what) else {}
-            report.findings.append(Finding("note", "warning", what, place, correction=repair))
+            doubt: Severity = "info" if what.startswith(_HARDLY_IN_DOUBT) else "warning"
+            report.findings.append(Finding("note", doubt, what, place, correction=repair))
 
     catcher = Catcher(logging.WARNING)
     propagate = log.propagate

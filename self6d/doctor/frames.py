@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from self6d.datasets.base import FrameKey
-from self6d.datasets.depth_scale import from_values
+from self6d.datasets.depth_scale import likely
 from self6d.datasets.images import complete, to_metres
 from self6d.datasets.recording import Recording
 from self6d.doctor.extents import check_scale
@@ -198,7 +198,7 @@ def _reread(dataset: Recording, frames: Sequence[Frame]) -> tuple[float | None, 
     raw = [depth for depth in stored if depth is not None]
     if not any(r.any() for r in raw):
         return None, []
-    unit = from_values(raw, dataset.root)
+    unit, _ = likely(raw)
     depths = (to_metres(r, unit, dataset.root) for r in raw)
     return unit, [replace(f, depth_m=d) for f, d in zip(frames, depths, strict=True)]
 

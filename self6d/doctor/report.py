@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from self6d.scene.mesh import ObjectModel
+
 Severity = Literal["error", "warning", "info"]
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 
@@ -61,6 +63,9 @@ class DoctorReport:
         camera: fx, fy, cx, cy of the first frame, pixel centres at whole numbers.
         depth: "valid" share of pixels, "median_m", "near_m", "far_m"; empty without depth.
         models: one table an object.
+        models_path: where they lie, if in one place.
+        objects: the models themselves, in metres.
+        unit: of their files, as it was named, else "auto".
         findings: gravest first.
         unchecked: what was not looked at, one line each.
     """
@@ -75,6 +80,8 @@ class DoctorReport:
     depth: dict[str, float] = field(default_factory=dict)
     models: list[dict[str, Any]] = field(default_factory=list)
     models_path: Path | None = None
+    objects: tuple[ObjectModel, ...] = ()
+    unit: str = "auto"
     findings: list[Finding] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
 
@@ -98,7 +105,8 @@ class DoctorReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON-able values."""
-        table = asdict(self)
+        table = asdict(replace(self, objects=()))
+        del table["objects"]
         table["path"] = str(self.path)
         table["models_path"] = None if self.models_path is None else str(self.models_path)
         table["ok"] = self.ok

@@ -14,8 +14,8 @@ from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.runs.checkpoint import checkpoint_fits, unpack
 from self6d.runs.folder import RunFolder
-from self6d.runs.models_copy import has_models, read_models
 from self6d.scene import ObjectModel
+from self6d.scene.models_writer import has_models, read_models
 
 Paths = str | Path | Sequence[str | Path]
 

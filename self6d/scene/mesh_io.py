@@ -43,7 +43,7 @@ def load_mesh(
         path: PLY, OBJ, GLB, glTF, STL or OFF.
         object_id: BOP object number, the class label.
         unit: unit of the file, "m", "cm", "mm" or "inch"; "auto" decides from `info`'s diameter,
-            else from what is plausible, and notes a doubtful choice; see `metres_per_units`.
+            else from what is plausible, with a note; see `metres_per_units`.
         name: name shown to people; the file's stem by default.
         info: what a models_info file states about it (diameter, symmetries).
 

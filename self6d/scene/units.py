@@ -21,6 +21,7 @@ _UNUSUAL = {  # factors of e in size that speak against a unit, by what programs
     "gltf": {"mm": 0.0, "m": 0.0, "cm": 1.2, "inch": 2.3},
 }
 _CLEAR = 1.5
+UNSTATED = "unit is not stated"  # but hardly in doubt
 
 
 def diameter(points: np.ndarray) -> float:
@@ -78,7 +79,7 @@ def metres_per_units(
     """Metres per unit of mesh files that belong together, and so were likely written alike.
 
     Where nothing states the unit, it is the one that brings the sizes nearest to what a hand holds,
-    with what is usual for the format in its favour; a doubtful choice is noted.
+    with what is usual for the format in its favour; every choice is noted.
 
     Args:
         meshes: file, diameter in its unit, and the diameter that a models_info file beside it
@@ -95,7 +96,12 @@ def metres_per_units(
         if unit not in METRES_PER_UNIT:
             names = ", ".join(["auto", *METRES_PER_UNIT])
             raise InputError(f"unit '{unit}' is unknown", remedy=f"Use one of {names}.")
-        return [(METRES_PER_UNIT[unit], None)] * len(meshes)
+        scale = METRES_PER_UNIT[unit]
+        for path, size, _ in meshes:
+            if not is_plausible(size * scale):
+                text = f"in {unit}, as named, the object measures {size * scale:.3g} m"
+                note(path, f"{text}, which is implausible; check the unit")
+        return [(scale, None)] * len(meshes)
     found: list[tuple[float, str | None]] = [(1.0, None)] * len(meshes)
     alike: dict[str, list[int]] = {}
     for i, (path, size, declared_mm) in enumerate(meshes):
@@ -114,15 +120,19 @@ def metres_per_units(
     return found
 
 
+def is_plausible(size_m: float) -> bool:
+    """Whether objects of this diameter, metres, are what a hand or a table can hold."""
+    return PLAUSIBLE_M[0] <= size_m <= PLAUSIBLE_M[1]
+
+
 def other_units(unit: str, size_m: float) -> dict[str, float]:
     """Units that give a plausible size as well, each with the factor it differs by.
 
     Args:
         unit: the one taken. size_m: diameter it gives, metres.
     """
-    low, high = PLAUSIBLE_M
     factors = {u: m / METRES_PER_UNIT[unit] for u, m in METRES_PER_UNIT.items() if u != unit}
-    return {u: factor for u, factor in factors.items() if low <= factor * size_m <= high}
+    return {u: factor for u, factor in factors.items() if is_plausible(factor * size_m)}
 
 
 def _habit(path: Path) -> str:
@@ -131,8 +141,7 @@ def _habit(path: Path) -> str:
 
 
 def _fitting(sizes: Sequence[float]) -> list[str]:
-    low, high = PLAUSIBLE_M
-    return [u for u, m in METRES_PER_UNIT.items() if all(low <= s * m <= high for s in sizes)]
+    return [u for u, m in METRES_PER_UNIT.items() if all(is_plausible(s * m) for s in sizes)]
 
 
 def _guess(meshes: Sequence[tuple[Path, float]], habit: str) -> tuple[float, str | None]:
@@ -152,20 +161,20 @@ def _guess(meshes: Sequence[tuple[Path, float]], habit: str) -> tuple[float, str
         return 1.0, None
     first, *rest = sorted(fits, key=lambda u: cost[u])
     doubtful = [u for u in rest if cost[u] - cost[first] < _CLEAR]
-    if doubtful or first not in ("mm", "m") or habit == "gltf":
-        sizes = "; ".join(
-            f"{u}: {', '.join(f'{100 * s * METRES_PER_UNIT[u]:.3g}' for _, s in meshes[:3])} cm"
-            for u in (doubtful or rest)
-        )
-        taken = f"{100 * size * METRES_PER_UNIT[first]:.3g} cm"
-        note(
-            path,
-            f"unit is ambiguous (diameter {size:.4g}): taken as {first}, so the object measures "
-            + taken
-            + (f" ({sizes})" if sizes else "")
-            + ("" if len(meshes) == 1 else f", and so for the {len(meshes)} files there")
-            + "; if that is wrong, name it: --unit, or models.unit",
-        )
+    clear = not doubtful and first in ("mm", "m") and habit != "gltf"
+    sizes = "; ".join(
+        f"{u}: {', '.join(f'{100 * s * METRES_PER_UNIT[u]:.3g}' for _, s in meshes[:3])} cm"
+        for u in (() if clear else doubtful or rest)
+    )
+    note(
+        path,
+        (UNSTATED if clear else "unit is ambiguous")
+        + f" (diameter {size:.4g}): taken as {first}, so the object measures "
+        + f"{100 * size * METRES_PER_UNIT[first]:.3g} cm"
+        + (f" ({sizes})" if sizes else "")
+        + ("" if len(meshes) == 1 else f", and so for the {len(meshes)} files there")
+        + "; if that is wrong, name it: --unit, or models.unit",
+    )
     return METRES_PER_UNIT[first], first
 
 

@@ -22,6 +22,7 @@ from self6d.errors import InputError
 from self6d.files import forget_notes
 from self6d.geometry import Camera
 from self6d.scene import Frame
+from self6d.scene.mesh_io import load_models
 
 CAMERA = Camera(np.array([[280.0, 0, 160], [0, 280, 120], [0, 0, 1]]), 320, 240)
 
@@ -376,6 +377,31 @@ def test_a_wrong_guess_of_the_cad_unit_is_found(tmp_path: Path, without_symmetry
     assert "--unit inch" in finding.remedy
     assert not report.fixable
     assert "mesh-unit" not in codes(doctor.examine(root, root / "cad", unit="inch"))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_copy_states_the_unit_that_was_named(tmp_path: Path, capsys, several: bool) -> None:
+    root = cube_in(tmp_path / "data", "inch", 1 / 25.4)
+    models = ["--models", str(root / "cad" / "inch.stl")]
+    if several:
+        long = trimesh.creation.box((100 / 25.4, 60 / 25.4, 30 / 25.4))
+        long.export(tmp_path / "long.ply")
+        models += ["--models", str(tmp_path / "long.ply")]
+    words = ["doctor", str(root), *models, "--unit", "inch", "--quiet"]
+    assert cli.run([*words, "--fix", str(tmp_path / "copy"), "--json", str(tmp_path / "j")]) == 0
+    told = json.loads((tmp_path / "j").read_text())
+    sizes = [m["diameter_m"] for m in told["models"]]
+    assert sizes == pytest.approx([0.1039, 0.1204][: 1 + several], abs=1e-3)
+    assert told["unit"] == "inch"
+    copied = load_models(tmp_path / "copy" / "models")
+    assert [m.diameter for m in copied] == pytest.approx(sizes, abs=1e-5)
+    assert {m.guessed_unit for m in copied} == {None}
+    forget_notes()
+    again = doctor.examine(tmp_path / "copy")
+    assert not [f for f in again.findings if "unit" in f.what]
+    symmetric = {f.correction["object_id"] for f in doctor.examine(root, models[1::2], unit="inch")
+                 .findings if f.code == "symmetry"}  # fmt: skip
+    assert symmetric == {m.object_id for m in copied if m.symmetry} != set()
 
 
 def test_a_depth_scale_that_labels_support_is_never_blamed(tmp_path, without_symmetry) -> None:

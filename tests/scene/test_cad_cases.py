@@ -62,11 +62,14 @@ def test_the_unit_of_a_folder(tmp_path: Path, unit, per_mm, suffix, caplog) -> N
         models = load_models(folder)
     assert sizes_mm(models) == pytest.approx(SIZES_MM, abs=0.1)
     assert {m.guessed_unit for m in models} == {unit}
-    said = f"taken as {unit}" in caplog.text and "--unit" in caplog.text
-    assert said == (unit in ("inch", "cm"))  # others leave no doubt
+    assert f"taken as {unit}" in caplog.text
+    assert "name it: --unit" in caplog.text
+    assert ("ambiguous" in caplog.text) == (unit in ("inch", "cm"))  # others leave little doubt
+    caplog.clear()
     named = load_models(folder, unit)
     assert sizes_mm(named) == pytest.approx(SIZES_MM, abs=0.1)
     assert {m.guessed_unit for m in named} == {None}
+    assert "taken as" not in caplog.text
 
 
 def test_files_of_a_folder_have_one_unit(tmp_path: Path, caplog) -> None:

@@ -1,4 +1,4 @@
-"""A run's own copy of its object models, in one plain form, so that it stands alone."""
+"""Object models written in one plain form, BOP's: those of a run, and of a corrected copy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trimesh.visual.texture import TextureVisuals
 
 from self6d.errors import InputError
 from self6d.files import read_bytes
-from self6d.scene import ObjectModel
+from self6d.scene.mesh import ObjectModel
 from self6d.scene.mesh_io import load_models
 from self6d.storage import atomic_write
 
