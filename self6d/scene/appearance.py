@@ -15,7 +15,14 @@ from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
 from self6d.files import note
-from self6d.scene.gltf import GltfColour, moved_coordinates, to_srgb, vertex_colours
+from self6d.scene.gltf import (
+    GltfColour,
+    moved_coordinates,
+    tinted,
+    to_linear,
+    to_srgb,
+    vertex_light,
+)
 from self6d.scene.obj import MISSING
 
 GREY = 0.6
@@ -120,43 +127,55 @@ def _textured(
     gltf: GltfColour,
     stored: np.ndarray | None,
 ) -> None:
-    image, factor = _material(visual.material)
+    name = str(getattr(visual.material, "name", ""))
+    image, factor = _material(visual.material, gltf.factors.get(name))
+    light = None  # of the vertices, by which glTF multiplies
+    if stored is not None and len(stored) == len(surface.vertices):
+        light = vertex_light(np.asarray(stored), gltf.linear)
     uv = visual.uv
-    transform = gltf.transforms.get(str(getattr(visual.material, "name", "")))
+    transform = gltf.transforms.get(name)
     if uv is not None and transform is not None:
         uv = moved_coordinates(np.asarray(uv, np.float64), transform)
     if image is not None and uv is not None and len(uv) == len(surface.vertices):
-        surface.texture = _rgb(image, factor)
+        tint = np.ones(3) if factor is None else factor
+        if light is not None and np.ptp(light, axis=0).max() == 0:
+            tint, light = tint * light[0], None
+        surface.texture = tinted(_rgb(image), tint)
         surface.uv = _first_tile(np.asarray(uv, np.float64)[surface.faces], path)
         at_vertex = np.zeros((len(surface.vertices), 2))
         at_vertex[surface.faces.reshape(-1)] = surface.uv.reshape(-1, 2)
         surface.colors = texels(surface.texture, at_vertex)  # for uses that know no texture
         surface.has_color = True
-    elif stored is not None and len(stored) == len(surface.vertices):
-        colours = vertex_colours(np.asarray(stored), gltf.linear)
-        surface.colors = colours if factor is None else (colours * factor).astype(np.float32)
+        if light is not None:
+            note(path, "has a texture times vertex colours; it was reduced to vertex colours")
+            surface.uv = surface.texture = None
+            surface.colors = to_srgb(to_linear(surface.colors) * light).astype(np.float32)
+    elif light is not None:
+        surface.colors = to_srgb(light if factor is None else light * factor).astype(np.float32)
         surface.has_color = True
-    elif factor is not None:
-        surface.colors = np.tile(factor, (len(surface.vertices), 1)).astype(np.float32)
+    elif factor is not None and name not in gltf.missing:
+        surface.colors = np.tile(to_srgb(factor), (len(surface.vertices), 1)).astype(np.float32)
         surface.has_color = True
 
 
-def _material(material: Any) -> tuple[Image.Image | None, np.ndarray | None]:
-    """Texture image and flat sRGB colour of a material, None where it states none."""
+def _material(
+    material: Any, stated: np.ndarray | None
+) -> tuple[Image.Image | None, np.ndarray | None]:
+    """Texture image and flat colour of a material, linear light; None where it states none.
+
+    Args:
+        stated: the colour as a glTF file gives it, of which trimesh keeps 8 bits.
+    """
     if isinstance(material, PBRMaterial):
-        factor = material.baseColorFactor
-        if factor is not None:  # linear light by glTF's definition, 8 bits in trimesh
-            linear = np.asarray(factor, dtype=np.float64)[:3] / 255
-            factor = to_srgb(linear)
-        return picture_of(material), factor
+        return picture_of(material), stated
     if isinstance(material, SimpleMaterial):
-        stated = not np.array_equal(material.diffuse, SimpleMaterial().diffuse)
-        factor = np.asarray(material.diffuse, dtype=np.float64)[:3] / 255 if stated else None
+        colour = np.asarray(material.diffuse, dtype=np.float64)[:3] / 255
+        plain = np.array_equal(material.diffuse, SimpleMaterial().diffuse)
         image = picture_of(material)
         if MISSING in material.kwargs:
             return None, None
         # exporters write the diffuse colour beside a texture, unmultiplied
-        return image, None if image is not None else factor
+        return image, None if plain or image is not None else to_linear(colour)
     return None, None
 
 
@@ -169,11 +188,8 @@ def picture_of(material: Any) -> Image.Image | None:
     return image
 
 
-def _rgb(image: Image.Image, factor: np.ndarray | None) -> np.ndarray:
-    pixels = np.array(_eight_bit(image).convert("RGB"), dtype=np.uint8)
-    if factor is not None and not np.allclose(factor, 1):
-        pixels = np.round(pixels * factor).astype(np.uint8)
-    return pixels
+def _rgb(image: Image.Image) -> np.ndarray:
+    return np.array(_eight_bit(image).convert("RGB"), dtype=np.uint8)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from self6d.errors import InputError
+from self6d.files import note
 
 _COMPRESSED = {
     "KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression": "meshopt",
@@ -25,15 +27,22 @@ class GltfColour:
     Attributes:
         transforms: name of a material, as `prepared_gltf` names it -> (2, 3), from texture
             coordinates (v down) to those of its base colour texture.
+        factors: name of a material -> (3,) linear light, what its texture is multiplied by.
+        missing: names of materials whose image is not there, so that they have no colour.
         linear: whether vertex colours are linear light, as glTF defines; trimesh writes sRGB.
     """
 
     transforms: dict[str, np.ndarray] = field(default_factory=dict)
+    factors: dict[str, np.ndarray] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
     linear: bool = True
 
 
-def prepared_gltf(data: bytes, path: Path) -> tuple[bytes, GltfColour]:
+def prepared_gltf(data: bytes, path: Path, get: Callable[[str], bytes]) -> tuple[bytes, GltfColour]:
     """A glTF or GLB file whose materials are named by number, each primitive with one.
+
+    Args:
+        get: content of a file that the glTF names.
 
     Raises:
         InputError: its geometry is compressed.
@@ -55,7 +64,15 @@ def prepared_gltf(data: bytes, path: Path) -> tuple[bytes, GltfColour]:
         sets: dict[int, int] = {}
         for number, material in enumerate(materials):
             material["name"] = str(number)
-            texture = material.get("pbrMetallicRoughness", {}).get("baseColorTexture", {})
+            base = _base(material)
+            texture = base.get("baseColorTexture", {})
+            lacks = _lacking(tree, texture, get)
+            if lacks:
+                note(path, f"its texture is missing ({lacks}); without it that part has no colour")
+                facts.missing.add(str(number))
+                del base["baseColorTexture"]
+            if "baseColorFactor" in base:
+                facts.factors[str(number)] = np.array(base["baseColorFactor"][:3], float)
             moved = texture.get("extensions", {}).get("KHR_texture_transform", {})
             sets[number] = moved.get("texCoord", texture.get("texCoord", 0))
             if moved:
@@ -68,7 +85,7 @@ def prepared_gltf(data: bytes, path: Path) -> tuple[bytes, GltfColour]:
             wanted = f"TEXCOORD_{sets.get(primitive.get('material', -1), 0)}"
             if wanted in attributes:
                 attributes["TEXCOORD_0"] = attributes[wanted]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return data, GltfColour()  # the parser says what is wrong with it
     if not materials:
         del tree["materials"]
@@ -79,6 +96,39 @@ def prepared_gltf(data: bytes, path: Path) -> tuple[bytes, GltfColour]:
     rest = data[20 + size :]
     head = struct.pack("<4sIIII", b"glTF", 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A)
     return head + text + rest, facts
+
+
+def _base(material: dict[str, Any]) -> dict[str, Any]:
+    """A material's table of base colour; of specular and glossiness what says the same."""
+    gloss = material.get("extensions", {}).pop("KHR_materials_pbrSpecularGlossiness", None)
+    base = material.setdefault("pbrMetallicRoughness", {})
+    for old, new in (("diffuseFactor", "baseColorFactor"), ("diffuseTexture", "baseColorTexture")):
+        if gloss is not None:
+            base.pop(new, None)
+            if old in gloss:
+                base[new] = gloss[old]
+    return base
+
+
+def _lacking(tree: dict[str, Any], texture: dict[str, Any], get: Callable[[str], bytes]) -> str:
+    """Which image a texture lacks, or ""; an image of WebP is made the texture's own."""
+    if not texture:
+        return ""
+    entry = tree["textures"][texture["index"]]
+    more = entry.get("extensions", {})
+    if "EXT_texture_webp" in more:
+        entry["source"] = more["EXT_texture_webp"]["source"]
+    if "source" not in entry:
+        return f"of {', '.join(more)}, which is not read" if more else "it names no image"
+    image = tree["images"][entry["source"]]
+    name = image.get("uri", "")
+    if not name or name.startswith("data:"):
+        return ""
+    try:
+        get(name)
+    except (InputError, OSError, ValueError):
+        return str(name)
+    return ""
 
 
 def keep_colours(loaded: Any) -> None:
@@ -104,16 +154,33 @@ def moved_coordinates(uv: np.ndarray, transform: np.ndarray) -> np.ndarray:
     return np.column_stack((out[:, 0], 1 - out[:, 1]))
 
 
-def vertex_colours(stored: np.ndarray, linear: bool) -> np.ndarray:
-    """COLOR_0 (N, 3 or 4), of any type that glTF allows -> (N, 3) float32 sRGB in [0, 1]."""
+def vertex_light(stored: np.ndarray, linear: bool) -> np.ndarray:
+    """COLOR_0 (N, 3 or 4), of any type that glTF allows -> (N, 3) float64, linear light.
+
+    Args:
+        linear: whether it is stored so, else as sRGB.
+    """
     values = stored[:, :3].astype(np.float64)
     if stored.dtype.kind in "iu":
         values /= np.iinfo(stored.dtype).max
     values = np.nan_to_num(values).clip(0, 1)
-    return (to_srgb(values) if linear else values).astype(np.float32)
+    return values if linear else to_linear(values)
+
+
+def tinted(pixels: np.ndarray, linear: np.ndarray) -> np.ndarray:
+    """Pixels (H, W, 3) uint8 sRGB times a colour (3,) of linear light, as glTF multiplies."""
+    levels = np.arange(256) / 255
+    table = to_srgb((to_linear(levels)[:, None] * linear).clip(0, 1))
+    table = np.round(255 * table).astype(np.uint8)
+    return np.stack([table[pixels[..., c], c] for c in range(3)], axis=-1)
 
 
 def to_srgb(linear: np.ndarray) -> np.ndarray:
     """Linear light in [0, 1] as sRGB."""
     curve = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
     return np.where(linear <= 0.0031308, 12.92 * linear, curve)
+
+
+def to_linear(srgb: np.ndarray) -> np.ndarray:
+    """sRGB in [0, 1] as linear light."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)

@@ -250,7 +250,7 @@ def _read(path: Path) -> Surface:
         _check_ply_counts(data, path)
     gltf = None
     if suffix in (".glb", ".gltf"):
-        data, gltf = prepared_gltf(data, path)
+        data, gltf = prepared_gltf(data, path, _InsideFolder(str(path.absolute())).get)
     parts = _parse(data, path)
     if suffix == ".ply" and _lacks_image(parts[0]):
         note(path, "its texture is missing; vertex colours are used where it has them")

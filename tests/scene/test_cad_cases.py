@@ -312,6 +312,74 @@ def test_gltf_texture_transform_and_second_coordinates(tmp_path: Path) -> None:
     np.testing.assert_allclose(load_mesh(scaled).uv, plain.uv, atol=1e-6)
 
 
+def uv_of_brick() -> np.ndarray:
+    return (brick().vertices[:, :2] / [120, 80] + 0.5).clip(0.01, 0.99).astype(np.float32)
+
+
+def base(**more) -> dict:
+    return {"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}, **more}}
+
+
+def srgb(linear: np.ndarray) -> np.ndarray:
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def test_gltf_colours_multiply_in_linear_light(tmp_path: Path, caplog) -> None:
+    """Texture, factor and COLOR_0: exact where it is one colour, at vertices where it varies."""
+    uv, half = {"TEXCOORD_0": uv_of_brick()}, np.array([0.5, 0.25, 1.0])
+    plain = load_mesh(write_glb(tmp_path / "a.glb", uv, base()))
+    expected = np.round(255 * srgb(linear_light(plain.texture / 255) * half))
+    tinted = load_mesh(write_glb(tmp_path / "b.glb", uv, base(baseColorFactor=[*half, 1])))
+    np.testing.assert_allclose(tinted.texture, expected, atol=1)
+    flat = np.tile(half.astype(np.float32), (len(brick().vertices), 1))
+    model = load_mesh(write_glb(tmp_path / "c.glb", {**uv, "COLOR_0": flat}, base()))
+    np.testing.assert_allclose(model.texture, expected, atol=1)
+    light = linear_light(ramp(brick()) / 255)
+    both = {**uv, "COLOR_0": light.astype(np.float32)}
+    with caplog.at_level(logging.WARNING, "self6d"):
+        model = load_mesh(write_glb(tmp_path / "d.glb", both, base()))
+    assert model.texture is None
+    assert "reduced to vertex colours" in caplog.text
+    np.testing.assert_allclose(model.colors, srgb(linear_light(plain.colors) * light), atol=2e-3)
+    dark = {"pbrMetallicRoughness": {"baseColorFactor": [0.002, 0.002, 0.002, 1]}}
+    model = load_mesh(write_glb(tmp_path / "e.glb", {}, dark))
+    np.testing.assert_allclose(
+        model.colors, 12.92 * 0.002, atol=1e-4
+    )  # 8 bits would be off by half
+
+
+def test_specular_and_glossiness(tmp_path: Path) -> None:
+    uv = {"TEXCOORD_0": uv_of_brick()}
+    plain = load_mesh(write_glb(tmp_path / "a.glb", uv, base()))
+    name = "KHR_materials_pbrSpecularGlossiness"
+    gloss = {"diffuseTexture": {"index": 0}, "specularFactor": [0, 0, 0]}
+    grey = {"baseColorFactor": [0.5, 0.5, 0.5, 1]}  # for readers that know no glossiness
+    material = {"pbrMetallicRoughness": grey, "extensions": {name: gloss}}
+    model = load_mesh(write_glb(tmp_path / "b.glb", uv, material))
+    np.testing.assert_array_equal(model.texture, plain.texture)
+    material["extensions"] = {name: {"diffuseFactor": [1, 0, 0, 1]}}
+    model = load_mesh(write_glb(tmp_path / "c.glb", uv, material))
+    np.testing.assert_allclose(model.colors, np.tile([1, 0, 0], (len(model.vertices), 1)))
+
+
+@pytest.mark.parametrize(
+    ("images", "textures", "named"),
+    [([{"uri": "my%20wood.png"}], [{"source": 0}], "my%20wood.png"),
+     ([{"uri": "wood.ktx2"}], [{"extensions": {"KHR_texture_basisu": {"source": 0}}}],
+      "KHR_texture_basisu"),
+     ([], [{}], "names no image")],
+)  # fmt: skip
+def test_a_missing_image_of_gltf_is_named(tmp_path, caplog, images, textures, named) -> None:
+    uv = {"TEXCOORD_0": uv_of_brick()}
+    path = write_glb(tmp_path / "a.glb", uv, base(baseColorFactor=[1, 1, 1, 1]), images=images,
+                     textures=textures)  # fmt: skip
+    with caplog.at_level(logging.WARNING, "self6d"):
+        model = load_mesh(path)
+    assert not model.has_color
+    assert "texture is missing" in caplog.text
+    assert named in caplog.text
+
+
 def test_compressed_gltf_is_refused_by_name(tmp_path: Path) -> None:
     extension = "KHR_draco_mesh_compression"
     path = write_glb(tmp_path / "p.glb", {}, extensionsRequired=[extension])
