@@ -20,7 +20,7 @@ from self6d.datasets.recording import Recording
 from self6d.errors import InputError, StorageError
 from self6d.files import note, read_json
 from self6d.scene import Frame, GroundTruth, ObjectModel, Symmetry
-from self6d.scene.models_writer import save_models
+from self6d.scene.models_copy import save_models
 
 _FINE_MM, _COARSE_MM = 0.1, 1.0  # depth units; the finer where 16 bits hold the range
 

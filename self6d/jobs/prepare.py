@@ -22,7 +22,7 @@ from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths
 from self6d.runs.provenance import Provenance, absolute, dotted
 from self6d.scene import ObjectModel
-from self6d.scene.models_writer import save_models
+from self6d.scene.models_copy import save_models
 from self6d.stage1.recorded_ranges import with_recorded_ranges
 
 Changes = dict[str, Any] | list[str] | None

@@ -12,7 +12,7 @@ from self6d.runs.checkpoint import pack, unpack
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import run_models
 from self6d.runs.provenance import Provenance
-from self6d.scene.models_writer import save_models
+from self6d.scene.models_copy import save_models
 
 OWN_PATHS = (
     ("synthesis", "backgrounds"),

@@ -38,7 +38,7 @@ from self6d.paths import resource
 from self6d.runs.folder import RunFolder, versions
 from self6d.runs.load_network import TrainedNetwork, load_network
 from self6d.scene.mesh_io import load_models
-from self6d.scene.models_writer import save_models
+from self6d.scene.models_copy import save_models
 
 FORMAT = 1
 DEFAULT_SIZE = (480, 640)

@@ -15,7 +15,7 @@ from self6d.network import NetworkConfig, PoseNetwork
 from self6d.runs.checkpoint import checkpoint_fits, unpack
 from self6d.runs.folder import RunFolder
 from self6d.scene import ObjectModel
-from self6d.scene.models_writer import has_models, read_models
+from self6d.scene.models_copy import has_models, read_models
 
 Paths = str | Path | Sequence[str | Path]
 

@@ -21,7 +21,7 @@ from self6d.datasets.bop_writer import write_bop
 from self6d.errors import InputError
 from self6d.evaluation import Prediction
 from self6d.evaluation.bop_results import results_name, seconds_per_image
-from self6d.runs.models_copy import read_models, save_models
+from self6d.scene.models_copy import read_models, save_models
 
 AVERAGE_RECALLS = {"ar_vsd": 0.475, "ar_mssd": 37 / 60, "ar_mspd": 44 / 60, "ar": 0.6083333333}
 BY_OBJECT = {  # AR of VSD, MSSD, MSPD: means of "obj_recalls" over the thresholds

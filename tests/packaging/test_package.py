@@ -26,7 +26,7 @@ from self6d.packaging.program import OUTPUTS
 from self6d.runs import checkpoint
 from self6d.runs.folder import RunFolder
 from self6d.sample.sample import models_folder
-from self6d.scene.models_writer import save_models
+from self6d.scene.models_copy import save_models
 
 SIZE = (96, 128)
 K = np.array([[110.0, 0, 63.5], [0, 112, 47.5], [0, 0, 1]])

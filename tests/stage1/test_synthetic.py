@@ -24,7 +24,7 @@ from self6d.errors import InputError
 from self6d.geometry import Camera, axis_angle_to_matrix
 from self6d.network import Detections, NetworkConfig
 from self6d.scene import ObjectModel, Symmetry
-from self6d.scene.models_writer import save_models
+from self6d.scene.models_copy import save_models
 from self6d.stage1 import validation
 from self6d.stage1.task import SyntheticTask
 from self6d.synthesis import SynthesisConfig
