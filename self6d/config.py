@@ -7,10 +7,12 @@ Limits(0, 1)]` or in `field(metadata={"min": 0, "max": 1})`; its choices in `Lit
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import tomllib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -208,7 +210,7 @@ def preset_names(stage: Stage | None = None) -> list[str]:
     Args:
         stage: only presets that say they are for this one; None: all.
     """
-    names = sorted(path.stem for path in resource("presets").glob("*.toml"))
+    names = sorted(_packaged())
     return names if stage is None else [n for n in names if _preset(n).get("stage") == stage]
 
 
@@ -234,6 +236,12 @@ def load_preset(name: str | Path, stage: Stage | None = None) -> dict[str, Any]:
     return data
 
 
+@cache
+def _packaged() -> dict[str, dict[str, Any]]:
+    """The presets that come with the program, as their files say; read once."""
+    return {path.stem: read_toml(path) for path in resource("presets").glob("*.toml")}
+
+
 def _called(stage: Stage) -> str:
     return f"stage {stage}" if isinstance(stage, int) else f"the {stage}"
 
@@ -244,7 +252,7 @@ def _preset(name: str | Path) -> dict[str, Any]:
     if text.endswith(".toml"):
         data = read_toml(text)
     elif text in preset_names():
-        data = read_toml(resource(f"presets/{text}.toml"))
+        data = copy.deepcopy(_packaged()[text])
     else:
         raise InputError(
             f"there is no preset {text!r}",

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import recordings as world
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "numpy", "cv2", "trimesh", "numba", "scipy", "matplotlib", "PIL",
@@ -36,6 +37,31 @@ HELP_OF_ADAPT = "from self6d import cli; assert cli.run(['adapt', '--help']) == 
 )
 def test_light_imports_stay_light(code):
     assert _loaded(code).isdisjoint(HEAVY)
+
+
+def test_faults_of_a_recording_are_told_without_torch(tmp_path):
+    """In half a second, where torch alone takes two."""
+    run, data, video = tmp_path / "run", tmp_path / "data", tmp_path / "a.mkv"
+    world.folder(data, range(2))
+    (data / "camera.json").write_text('{"fx": 4.2, "fy": 4.2, "cx": 32, "cy": 24}')
+    run.mkdir()
+    for name in ("run.json", "config.toml"):
+        (run / name).write_text("")
+    video.write_bytes(b"mkv")
+    world.folder(tmp_path / "right", range(2))
+    start = ["--from", str(run)]
+    commands = [
+        ["adapt", str(data), *start, "--out", str(tmp_path / "o")],
+        ["optimize", str(data), "--frame", "0", "--object", "1", *start],
+        ["optimize", str(tmp_path / "right"), "--frame", "9", "--object", "1", *start],
+        ["predict", str(data), *start],
+        ["predict", str(tmp_path / "right"), "--split", "x", *start],
+        ["predict", str(video), *start],
+        ["evaluate", str(tmp_path / "right"), str(run), "--split", "x"],
+        ["train", "--models", str(run), "--camera", str(data), "--out", str(tmp_path / "o")],
+    ]
+    code = f"from self6d import cli\nfor c in {commands!r}:\n    assert cli.run(c) == 2, c"
+    assert _loaded(code).isdisjoint(("torch", "numba", "trimesh", "scipy"))
 
 
 def test_the_method_never_loads_qt():

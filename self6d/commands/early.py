@@ -80,6 +80,55 @@ def check(
         overrides(list(assignments))
 
 
+def recording(
+    path: Path,
+    split: str | None = None,
+    usual: str = "",
+    *,
+    number: tuple[int, int | None] | None = None,
+    read: bool = True,
+) -> None:
+    """Open a recording, its split, and a frame that the job is sure to read.
+
+    Args:
+        split: as asked for. usual: the job's own, where the recording has it.
+        number: image and scene of the frame; the first of the split by default.
+        read: False where the job may never read that frame.
+
+    Raises:
+        InputError: as the job would.
+    """
+    import logging
+
+    from self6d.datasets.registry import open_dataset
+    from self6d.datasets.splits import default_split
+
+    log = logging.getLogger("self6d")
+    silent, log.disabled = log.disabled, True  # the job opens it again, and says it then
+    try:
+        dataset = open_dataset(path)
+        chosen = default_split(dataset, split, usual)
+        frames = dataset if chosen is None else dataset.split(chosen)
+        index = 0 if number is None else frames.index(*number)
+        if read:
+            # depth of a camera of its own needs what is compiled, and is looked at by the job
+            own = frames.source(frames.keys[index]).depth_camera is not None
+            frames.frame(index, depth=not own)
+    finally:
+        log.disabled = silent
+
+
+def recording_or_camera(path: Path, *, read: bool = True) -> None:
+    """The same for what may be a camera file as well."""
+    from self6d.datasets.intrinsics import read_intrinsics
+    from self6d.datasets.registry import is_recording
+
+    if is_recording(path):
+        recording(path, read=read)
+    else:
+        read_intrinsics(path)
+
+
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()

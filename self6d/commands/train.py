@@ -50,6 +50,8 @@ def train(
         models=models, camera=camera, out=None if resume else out, preset=preset, stage=1,
         assignments=assignments,
     )  # fmt: skip
+    if camera is not None:
+        early.recording_or_camera(camera, read=check)
     from self6d.console import JobConsole, steering
 
     share_out(ctx, gpus, device)
@@ -172,6 +174,7 @@ def adapt(
         data=data, models=models, runs=[from_run], refiner=refiner,
         out=None if resume else out, preset=preset, stage=2, assignments=assignments,
     )  # fmt: skip
+    early.recording(data, split, "adapt", read=check)
     from self6d.console import JobConsole, steering
 
     share_out(ctx, gpus, device)
@@ -229,6 +232,7 @@ def optimize(
         data=data, models=models, runs=[from_run], init=init, out=out, preset=preset, stage=2,
         assignments=assignments,
     )  # fmt: skip
+    early.recording(data, number=(frame, scene))
     from self6d import jobs
     from self6d.commands.output import print_table, write_json
     from self6d.console import JobConsole, steering

@@ -66,6 +66,7 @@ def evaluate(
 ) -> None:
     """Score runs or BOP results files on a recording, by object."""
     early.check(data=data, models=models, runs=runs or (), files=results or ())
+    early.recording(data, split, read=False)
     from self6d import jobs
     from self6d.console import JobConsole
 
@@ -121,6 +122,10 @@ def predict(
 ) -> None:
     """Poses in images, from RGB alone."""
     early.check(data=images, runs=[from_run], camera=camera)
+    if camera is None:
+        early.recording(images, split)
+    else:
+        early.recording_or_camera(camera)
     from self6d import jobs
     from self6d.commands.output import print_table, write_json
     from self6d.console import JobConsole

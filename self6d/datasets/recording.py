@@ -21,7 +21,7 @@ from self6d.errors import InputError
 from self6d.files import note, read_json
 from self6d.geometry import Camera
 from self6d.scene import Frame, GroundTruth
-from self6d.scene.mesh_io import MESH_SUFFIXES
+from self6d.scene.mesh_names import MESH_SUFFIXES
 
 Truth = tuple[GroundTruth, ...]
 

@@ -22,7 +22,6 @@ from self6d.datasets.intrinsics import (
 from self6d.errors import InputError
 from self6d.files import note, read_json, read_text, read_yaml
 from self6d.geometry import Camera
-from self6d.numba_tools import jit
 
 _FORWARD = r"(?:t|rt|extrinsics?)?(?:depth(?:to|2)(?:color|colour|rgb))(?:extrinsics?)?"
 _BACKWARD = r"(?:t|rt|extrinsics?)?(?:(?:color|colour|rgb)(?:to|2)depth)(?:extrinsics?)?"
@@ -61,43 +60,10 @@ def registered(depth_m: np.ndarray, own: DepthCamera, colour: Camera, path: Path
         depth_m = straight[0]  # type: ignore[assignment]
     half = 0.5 * Kc[0, 0] / K[0, 0], 0.5 * Kc[1, 1] / K[1, 1]  # of a pixel's square in colour
     A, b = Kc @ own.R @ np.linalg.inv(K), Kc @ own.t  # colour's pixel = A (u, v, 1) z + b
-    found = _spread(np.ascontiguousarray(depth_m), A, b, half, colour.height, colour.width)
+    from self6d.geometry.spread import spread  # compiled: not needed to open a recording
+
+    found = spread(np.ascontiguousarray(depth_m), A, b, half, colour.height, colour.width)
     note(path, "depth of its own camera was registered to colour by the stated extrinsics")
-    return found
-
-
-@jit
-def _spread(
-    depth: np.ndarray,
-    A: np.ndarray,
-    b: np.ndarray,
-    half: tuple[float, float],
-    height: int,
-    width: int,
-) -> np.ndarray:
-    """Depth (h, w) float32 drawn as squares about A (u, v, 1) z + b, the nearest seen.
-
-    A loop, as numpy takes 80 ms for a frame of 640x480.
-    """
-    found = np.zeros((height, width), np.float32)
-    for v in range(depth.shape[0]):
-        for u in range(depth.shape[1]):
-            z = depth[v, u]
-            if not z > 0:
-                continue
-            far = (A[2, 0] * u + A[2, 1] * v + A[2, 2]) * z + b[2]
-            if far <= 1e-6:
-                continue
-            x = ((A[0, 0] * u + A[0, 1] * v + A[0, 2]) * z + b[0]) / far
-            y = ((A[1, 0] * u + A[1, 1] * v + A[1, 2]) * z + b[1]) / far
-            rx, ry = max(0.5, half[0] * z / far), max(0.5, half[1] * z / far)
-            if not (-rx < x < width + rx and -ry < y < height + ry):
-                continue
-            for row in range(max(0, int(np.ceil(y - ry))), min(height, int(np.ceil(y + ry)))):
-                for column in range(max(0, int(np.ceil(x - rx))), min(width, int(np.ceil(x + rx)))):
-                    before = found[row, column]
-                    if before == 0 or far < before:
-                        found[row, column] = far
     return found
 
 

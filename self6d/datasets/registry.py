@@ -25,7 +25,7 @@ from self6d.datasets.readers.bags.file import BAG_SUFFIXES
 from self6d.datasets.recording import Recording
 from self6d.errors import InputError
 from self6d.files import forget_notes, unreadable
-from self6d.scene.mesh_io import MESH_SUFFIXES
+from self6d.scene.mesh_names import MESH_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ LAYOUTS = (
 
 # What people also point at, and how to turn it into something read here.
 _FOREIGN = {
-    ".mkv": "Export it to rgb/ and registered depth/ with Azure Kinect's `k4arecorder` tools or "
-    "Open3D's `azure_kinect_mkv_reader`, and add camera.json.",
+    ".mkv": "Unpack what an Azure Kinect recorded by Open3D's `azure_kinect_mkv_reader.py --input "
+    "FILE --output DIR`: color/, depth/ registered to it, and intrinsic.json. Open DIR.",
     ".sens": "Unpack it with ScanNet's SensReader: `python reader.py --filename FILE "
     "--output_path DIR --export_color_images --export_depth_images --export_intrinsics`.",
     ".r3d": "Export the take from Record3D as RGB images and depth.",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from self6d.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _ROUGH = 0.03  # |R R^T - 1| taken for a rotation; annotations of LM-O are off by 0.0096
 

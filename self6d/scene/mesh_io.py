@@ -20,11 +20,11 @@ from self6d.scene.appearance import Surface, joined, picture_of, surface_of
 from self6d.scene.gltf import keep_colours, prepared_gltf
 from self6d.scene.known import known_id, linemod_name
 from self6d.scene.mesh import ObjectModel
+from self6d.scene.mesh_names import MESH_SUFFIXES, is_mesh
 from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
 from self6d.scene.obj import prepared_obj
 from self6d.scene.units import diameter, metres_per_unit, metres_per_units
 
-MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")  # most likely textured first
 _BOP_NAME = re.compile(r"(?:.*[-_])?obj_(\d+)$")
 _COORDINATES = (b"texture_u", b"texture_v", b"texcoord", b"s", b"t", b"u", b"v")
 
@@ -159,11 +159,6 @@ def _mesh_files(root: Path) -> list[Path]:
         inside.sort(key=lambda p: (not p.stem.startswith("textured"), p.stem == "OLDmesh", p.name))
         found += inside[:1]
     return found
-
-
-def is_mesh(path: Path) -> bool:
-    """Whether a file's name says CAD; ._name is what macOS keeps beside a file, no mesh."""
-    return path.suffix.lower() in MESH_SUFFIXES and not path.name.startswith("._")
 
 
 def _one_per_stem(files: Iterable[Path]) -> list[Path]:

@@ -23,7 +23,7 @@ class Found:
 
 def recognise(path: str, open_recording: Callable[[str], Any]) -> Found:
     """Tell runs, recordings and CAD apart; a folder of CAD files counts as models."""
-    from self6d.scene.mesh_io import is_mesh
+    from self6d.scene.mesh_names import is_mesh
 
     place = Path(path)
     if place.is_file() and is_mesh(place):

@@ -18,7 +18,7 @@ from self6d.datasets import load_mesh, load_models
 from self6d.errors import InputError
 from self6d.files import forget_notes
 from self6d.paths import resource
-from self6d.scene.mesh_io import is_mesh
+from self6d.scene.mesh_names import is_mesh
 
 SAMPLE = resource("sample/models")
 SIZES_MM = (176.5, 143.8, 152.5)

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from self6d.datasets.images import decode_bytes, rgb_of_bytes
-from self6d.datasets.readers.bags.rvl import decode_rvl
 from self6d.errors import InputError
 from self6d.files import note
 
@@ -117,11 +116,12 @@ def _compressed_depth(data: bytes, kind: str, path: Path) -> np.ndarray:
     if "compresseddepth" not in kind:
         return decode_bytes(data, path, "depth image")
     _, a, b = struct.unpack_from("<iff", data.ljust(12, b"\0"))
-    image = (
-        decode_rvl(data[12:], path)
-        if "rvl" in kind
-        else decode_bytes(data[12:], path, "depth image")
-    )
+    if "rvl" in kind:
+        from self6d.datasets.readers.bags.rvl import decode_rvl  # compiled: loaded where it is met
+
+        image = decode_rvl(data[12:], path)
+    else:
+        image = decode_bytes(data[12:], path, "depth image")
     if not kind.startswith("32fc1"):
         return image
     with np.errstate(divide="ignore"):  # inverse depth, so that near is finer
