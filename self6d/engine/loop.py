@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
@@ -104,6 +105,8 @@ class _Runner:
         self.control, self.reporter = control, reporter
         self.step = 0
         self.saved_step: int | None = None
+        self.saved_path: Path | None = None
+        self.judged_step: int | None = None
         self.saved_at = time.monotonic()
         self.skipped = self.skipped_in_a_row = 0
         self.live: dict[str, float] = {}
@@ -138,7 +141,7 @@ class _Runner:
         if self.step == 0 and hasattr(self.task, "score"):
             self._save(judge=True)  # the start may turn out to be the best
         clock = self.task.clock
-        while self.step < self.task.total_steps and not clock.over:
+        while self.step < self.task.total_steps and not clock.over and not self._ended():
             started = time.monotonic()
             if not self._obey():
                 return "stopped"
@@ -158,17 +161,19 @@ class _Runner:
             left = self.time_left.estimate(total - self.step)
             left = None if left is None else min(left, clock.left_s)
             self.reporter.progress(Progress(self.step, total, left, self.task.name))
-            if getattr(self.task, "stop_reason", None) is not None:
-                break
         if (ended := self._stop_reason()) is not None:
             self.reporter.emit(Note("info", f"ended at step {self.step}: {ended}", self.step))
         return "done"
 
     def _stop_reason(self) -> str | None:
         """Why a run that is done made no more steps; None: it made them all."""
-        reason: str | None = getattr(self.task, "stop_reason", None)
+        reason = self._ended()
         if reason is None and self.step < self.task.total_steps and self.task.clock.over:
             return f"its time is up ({self.task.clock.limit_s / 60:g} minutes)"
+        return reason
+
+    def _ended(self) -> str | None:
+        reason: str | None = getattr(self.task, "stop_reason", None)
         return reason
 
     def _obey(self) -> bool:
@@ -244,43 +249,54 @@ class _Runner:
         if self.skipped_in_a_row:
             return  # the last good checkpoint is the one before
         on_cadence = self.step % self.loop.checkpoint_every == 0
-        if on_cadence:
+        at_end = self.step == self.task.total_steps
+        if on_cadence or at_end:
             self._collect()
         minutes = (time.monotonic() - self.saved_at) / 60
-        if on_cadence or minutes >= self.loop.checkpoint_minutes:
-            self._save(judge=on_cadence)
-        elif self.step == self.task.total_steps:
-            self._collect()
-            self._save(judge=True)
+        if on_cadence or at_end or minutes >= self.loop.checkpoint_minutes:
+            self._save(judge=on_cadence or at_end)
 
     def _save(self, judge: bool = False, provisional: bool = False) -> None:
         """Write a checkpoint unless this step has one; `judge` whether it is the best so far.
 
         `provisional`: only until the run goes on, so that stops never change what comes out.
         """
-        if self.saved_step == self.step:
-            return
+        best = False
+        if self.saved_step != self.step:
+            self._write()
+            best = judge and self._judge(provisional)
+            self.run_folder.prune(self.loop.keep_last)
+            self.reporter.emit(CheckpointSaved(self.step, str(self.saved_path), best))
+        elif judge and self.judged_step != self.step:  # it was written by the clock, or on request
+            self._judge(provisional)
+
+    def _write(self) -> None:
         run, reporter = self.run_folder, self.reporter
         reporter.flush()  # curves up to here belong to it
         state = self.task.state_dict()
         elapsed = self.task.clock.elapsed_s
-        about = {"skipped": self.skipped, "live": self.live, "elapsed_s": elapsed}
-        path = reporter.patiently(lambda: run.save_checkpoint(self.step, state, about))
-        best = judge and self._is_best()
-        if best:
-            score = float(self.task.score())  # type: ignore[attr-defined]
-            reporter.patiently(lambda: run.mark_best(path, score, provisional))
-        run.prune(self.loop.keep_last)
+        about = {
+            "skipped": self.skipped,
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "live": self.live,
+            "elapsed_s": elapsed,
+        }
+        self.saved_path = reporter.patiently(lambda: run.save_checkpoint(self.step, state, about))
         self.saved_step, self.saved_at = self.step, time.monotonic()
-        reporter.emit(CheckpointSaved(self.step, str(path), best))
 
-    def _is_best(self) -> bool:
+    def _judge(self, provisional: bool) -> bool:
+        """Whether the checkpoint of this step is the best so far; it is then marked so."""
+        self.judged_step, path = self.step, self.saved_path
         score = self.task.score() if hasattr(self.task, "score") else None
-        if score is None:
+        if score is None or path is None:
             return False
-        best = self.run_folder.best_score()
+        before = self.run_folder.best_score()
         newest = getattr(self.task, "newest_is_best", False)
-        return newest or best is None or score >= best  # of equals the longer trained one
+        if not (newest or before is None or score >= before):  # of equals the longer trained one
+            return False
+        best = float(score)
+        self.reporter.patiently(lambda: self.run_folder.mark_best(path, best, provisional))
+        return True
 
     def _previews_if_due(self) -> None:
         if self.step % self.loop.preview_every == 0 and time.monotonic() >= self.preview_not_before:
@@ -312,10 +328,14 @@ class _Runner:
             self.task.load_state_dict(checkpoint.state())
             self.task.clock.elapsed_s = float(checkpoint.info.get("elapsed_s", 0.0))
             self.skipped = int(checkpoint.info.get("skipped", 0))
+            self.skipped_in_a_row = int(checkpoint.info.get("skipped_in_a_row", 0))
             self.live = {str(k): float(v) for k, v in checkpoint.info.get("live", {}).items()}
         self.step = self.saved_step = checkpoint.step
+        self.saved_path = path
         if self.live:
             self.task.set_live(self.live)
+        if self.step % self.loop.checkpoint_every == 0:
+            self._judge(False)  # again, and alike: the process may have died before it was marked
         self.reporter.emit(Note("info", f"going on from {path.name}", self.step))
 
     def _fail(self, error: BaseException) -> BaseException:

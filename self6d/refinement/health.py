@@ -163,6 +163,11 @@ class HealthMonitor:
         self.stale = 0 if health > self.best else self.stale + 1
         self.best = max(self.best, health)
         self.nearest_m = min(self.nearest_m, gap_m)  # NaN is never less
+        return self.reason
+
+    @property
+    def reason(self) -> str | None:
+        """Why the run ends here; None: it goes on."""
         if self.patience and self.stale >= self.patience:
             return f"health no longer improves ({self.stale} checks without a new best)"
         return None

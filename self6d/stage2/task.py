@@ -346,6 +346,8 @@ class SelfSupTask:
                 "object_ids": list(self.network.object_ids),
                 "camera": camera,
                 "batch_size": self.batch_size,
+                "max_objects": self.config.max_objects,
+                "pseudo_chunk": self.config.pseudo_chunk,
                 "step": self._step,
             }
         )
@@ -358,7 +360,11 @@ class SelfSupTask:
         checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
         self.teacher.load(tree["teacher"])
         self.monitor.load(tree["monitor"])
+        self.stop_reason = self.monitor.reason
         self.batch_size, self._step = tree["batch_size"], tree["step"]
+        # halved with the batch; checkpoints of earlier versions do not say
+        self.config.max_objects = tree.get("max_objects", self.config.max_objects)
+        self.config.pseudo_chunk = tree.get("pseudo_chunk", self.config.pseudo_chunk)
 
     def result(self) -> dict[str, Any]:
         """Label-free health at the end."""

@@ -263,6 +263,57 @@ def test_a_stop_never_changes_which_checkpoint_is_best(run, tmp_path):
     assert RunFolder.open(run.path).best_checkpoint().stem == whole.best_checkpoint().stem
 
 
+def test_the_last_step_is_a_candidate_whoever_asked_for_its_checkpoint(run):
+    class Rising(ToyTask):
+        def score(self) -> float:
+            return len(self.steps_done)
+
+    # the clock writes one after every step
+    run_task(Rising(7), run, LoopConfig(checkpoint_every=1000, checkpoint_minutes=0))
+    assert run.best_checkpoint().stem == "step_00000007"
+
+
+def test_dying_before_the_best_is_marked_changes_nothing(run, monkeypatch):
+    class Judged(ToyTask):
+        def score(self) -> float:
+            return -abs(self.at - 20)
+
+        at = 0
+
+        def step(self, step: int) -> dict:
+            self.at = step + 1
+            return super().step(step)
+
+        def load_state_dict(self, state: dict) -> None:
+            super().load_state_dict(state)
+            self.at = 20
+
+    loop = LoopConfig(checkpoint_every=10)
+    mark = RunFolder.mark_best
+
+    def die(self, checkpoint, *rest):
+        if checkpoint.stem == "step_00000020":
+            raise KeyboardInterrupt
+        mark(self, checkpoint, *rest)
+
+    monkeypatch.setattr(RunFolder, "mark_best", die)
+    with pytest.raises(KeyboardInterrupt):
+        run_task(Judged(40), run, loop)
+    monkeypatch.setattr(RunFolder, "mark_best", mark)
+    again = RunFolder.open(run.path)
+    run_task(Judged(40), again, loop)
+    assert again.best_checkpoint().stem == "step_00000020"
+
+
+def test_a_run_that_was_over_makes_no_step_more(run):
+    class Content(ToyTask):
+        stop_reason = "good enough"
+
+    task = Content(20)
+    assert run_task(task, run, LOOP)["ended"] == "good enough"
+    assert task.steps_done == []
+
+
 def test_a_task_ends_its_run_with_a_reason(run):
     class Content(ToyTask):
         @property

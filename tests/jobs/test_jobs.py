@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from small_runs import SMALL, STAGE_2
 
 from self6d import experiments, jobs
 from self6d.datasets import open_dataset
 from self6d.errors import CheckpointError, InputError
 from self6d.evaluation import predictions
-from self6d.events import Progress, Scalars
+from self6d.events import Progress
 from self6d.jobs.optimize import read_pose
 from self6d.jobs.slim import last_parts
 from self6d.refinement.refine import refine_detections
@@ -57,28 +56,6 @@ def test_run_stands_alone(stage1, sample):
     assert [m.object_id for m in trained.models] == [1, 2, 3]
     assert trained.camera.size == (96, 128)
     assert not trained.network.training
-
-
-def test_stage_1_resumes_bitwise(stage1, sample, tmp_path):
-    control = Control()
-
-    def listen(event: object) -> None:
-        if isinstance(event, Scalars) and event.step == 0:
-            control.stop()
-
-    out = tmp_path / "run"
-    settings = {"preset": "tiny", "camera": sample, "steps": 4, "overrides": SMALL}
-    first = jobs.train(
-        sample / "models", out, **settings, device="cpu", listener=listen, control=control
-    )
-    assert first.status == "stopped"
-    again = jobs.train(sample / "models", out, **settings, device="cpu", resume=True)
-    expected, found = (
-        run.load_checkpoint(run.latest_checkpoint()).tensors for run in (stage1, again)
-    )
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(expected[k], found[k]) for k in expected)
-    assert again.curves()["loss/total"][1].tolist() == stage1.curves()["loss/total"][1].tolist()
 
 
 def test_stage_2_keeps_what_it_came_from(stage2, stage1):

@@ -118,6 +118,20 @@ def test_resumes_exactly():
     assert all(torch.equal(expected[k], got[k]) for k in expected)
 
 
+def test_what_a_run_came_to_is_kept_with_it():
+    first = task(PAPER, steps=2)
+    first.step(0)
+    assert first.halve_batch()
+    first.monitor.patience, first.monitor.stale = 3, 3
+    again = task(replace(PAPER), steps=2)
+    again.load_state_dict(first.state_dict())
+    assert (again.batch_size, again.config.max_objects, again.config.pseudo_chunk) == (
+        first.batch_size, first.config.max_objects, first.config.pseudo_chunk,
+    )  # fmt: skip
+    assert again.config.max_objects < PAPER.max_objects
+    assert "no longer improves" in again.stop_reason
+
+
 def test_guard_stops_a_collapse():
     job = task(replace(PAPER, lr=0.05, warmup=0, health_every=2, ema=0.0, self_scope="scope"))
     with pytest.raises(DivergenceError, match="health fell"):
