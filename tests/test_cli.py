@@ -16,7 +16,7 @@ from self6d.runs.control import Control, ControlFile
 from self6d.runs.folder import RunFolder
 
 COMMANDS = [
-    "train", "train-refiner", "adapt", "optimize", "demo", "evaluate", "predict", "export",
+    "train", "train-refiner", "adapt", "optimize", "demo", "evaluate", "predict", "export", "label",
     "launch", "doctor", "sample", "synth", "synth preview", "experiment", "experiment fig3",
     "experiment ablation", "experiment data-share", "experiment bounds", "experiment repeat",
     "bench", "bench render", "bench train", "bench adapt", "bench optimize", "bench predict",
@@ -228,6 +228,7 @@ WRONG_PATHS = {
     "export run": ["export", "gone", "--to", "NEW"],
     "fig3 run": ["experiment", "fig3", "DATA", "--from", "gone", "--out", "NEW"],
     "doctor models": ["doctor", "DATA", "--models", "gone"],
+    "label track": ["label", "DATA", "gone.json", "--out", "NEW"],
 }
 
 

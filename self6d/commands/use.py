@@ -1,7 +1,8 @@
-"""predict, evaluate, export, launch: using what was trained."""
+"""predict, evaluate, export, label, launch: using what was trained."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command()(evaluate)
     app.command()(predict)
     app.command()(export)
+    app.command()(label)
     app.command()(launch)
 
 
@@ -193,6 +195,55 @@ def export(
             typer.echo(f"without model.onnx: {', '.join(missing)} missing ({install})", err=True)
     for path in jobs.export(run, to, onnx=onnx, program=program, views=views):
         typer.echo(str(path))
+
+
+class LabelFormat(StrEnum):
+    """What `label --format` takes."""
+
+    bop = "bop"
+    coco = "coco"
+    csv = "csv"
+
+
+def label(
+    data: opt.Data,
+    track: Annotated[Path, typer.Argument(help="Poses through the recording: poses.json.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to make; never overwritten.")],
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--models", help="CAD files or a folder of them (default: the recording's own)."
+        ),
+    ] = None,
+    unit: opt.Unit = None,
+    confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Poses below are left out.")
+    ] = 0.8,
+    format: Annotated[
+        LabelFormat,
+        typer.Option("--format", help="bop (dataset), coco (boxes, masks) or csv (BOP results)."),
+    ] = LabelFormat.bop,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Poses of a track as labels for other tools, with a report."""
+    early.check(data=data, models=models, files=[track], out=out)
+    from self6d.console import JobConsole
+    from self6d.labelling import label as write_labels
+
+    with JobConsole("labelling", quiet=quiet) as console:
+        report = write_labels(
+            data,
+            track,
+            models,
+            out,
+            confidence=confidence,
+            format=format.value,
+            unit=unit or "auto",
+            listener=console,
+        )
+    for line in report.lines():
+        typer.echo(line)
+    typer.echo(f"done: {out} (pictures of the least sure: {out / 'report.html'})")
 
 
 def launch(

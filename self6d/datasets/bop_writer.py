@@ -47,6 +47,23 @@ class Corrections:
 _NONE = Corrections()
 
 
+@dataclass(frozen=True)
+class FrameLabels:
+    """What a frame is labelled with instead of its recording's truth.
+
+    Attributes:
+        entries: of scene_gt.json. infos: of scene_gt_info.json, one each.
+        masks: name of a folder, such as "mask_visib" -> (H, W) bool, one each.
+    """
+
+    entries: list[dict[str, Any]]
+    infos: list[dict[str, Any]]
+    masks: Mapping[str, Sequence[np.ndarray]]
+
+
+Labeller = Callable[[Frame], FrameLabels]
+
+
 def write_bop(
     dataset: Recording,
     out: str | Path,
@@ -54,6 +71,7 @@ def write_bop(
     split: str = "test",
     models: str | Path | Sequence[ObjectModel] | None = None,
     corrections: Corrections = _NONE,
+    labels: Labeller | None = None,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a recording as OUT/SPLIT/SCENE/..., with its splits and models.
@@ -68,6 +86,8 @@ def write_bop(
         models: folder copied to OUT/models, or models written there in millimetres; the
             recording's own folder by default.
         corrections: what to change on the way.
+        labels: labels each frame anew; the recording's own, its targets files among them, are then
+            not looked at.
         on_frame: told the number of frames written and of all.
 
     Returns:
@@ -84,7 +104,7 @@ def write_bop(
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         try:
-            job = _Job(dataset, corrections, on_frame)
+            job = _Job(dataset, corrections, labels, on_frame)
             given = Path(models) if isinstance(models, str) else models
             job.write(partial, split, given or dataset.models_path)
             partial.chmod(0o755)  # mkdtemp makes it private
@@ -108,10 +128,12 @@ class _Job:
         self,
         dataset: Recording,
         corrections: Corrections,
+        labels: Labeller | None,
         on_frame: Callable[[int, int], None] | None,
     ) -> None:
         self.dataset = dataset
         self.corrections = corrections
+        self.labels = labels
         self.on_frame = on_frame
         self.written: set[FrameKey] = set()
 
@@ -131,7 +153,7 @@ class _Job:
             )
         splits = {}
         targets = dataset.target_files if isinstance(dataset, BopRecording) else {}
-        for path in targets.values():
+        for path in targets.values() if self.labels is None else ():
             _copy_targets(path, root / path.name, self.written)
         for name in sorted(set(dataset.split_names()) - targets.keys()):
             try:
@@ -186,6 +208,8 @@ class _Job:
     def _write_frame(self, index: int, key: FrameKey, folder: Path) -> tuple[dict, list, list]:
         """Images, masks; camera entry, label entries, info entries."""
         dataset = self.dataset
+        if self.labels is not None:
+            return self._write_labelled(index, key, folder, self.labels)
         if isinstance(dataset, BopRecording):
             entries, extra = dataset.label_entries(key)
             if dataset.source(key).intrinsics.distortion is not None:  # a copy would not state it
@@ -198,6 +222,22 @@ class _Job:
         frame = dataset.frame(index)
         camera = _encode_images(frame, folder)
         return camera, *_encode_labels(dataset.truth(index), frame, folder)
+
+    def _write_labelled(
+        self, index: int, key: FrameKey, folder: Path, labels: Labeller
+    ) -> tuple[dict, list[dict], list[dict]]:
+        dataset, frame = self.dataset, self.dataset.frame(index)
+        straight = dataset.source(key).intrinsics.distortion is None  # a copy would not state it
+        if isinstance(dataset, BopRecording) and straight and not self.corrections.encode:
+            camera = _copy_images(dataset, key, folder)
+        else:
+            camera = _encode_images(frame, folder)
+        found = labels(frame)
+        for name, masks in found.masks.items():
+            for number, mask in enumerate(masks):
+                path = folder / name / f"{key.image_id:06d}_{number:06d}.png"
+                _save_png(path, mask.astype(np.uint8) * 255)
+        return camera, found.entries, found.infos
 
     def _corrected(self, entry: dict[str, Any]) -> dict[str, Any]:
         if self.corrections.depth_factor != 1:

@@ -68,13 +68,13 @@ def write_html(
         "<p>Shares are per cent. ADD-S is used for symmetric objects. Medians count a miss as "
         "infinitely wrong.</p>",
         "<h2>Errors</h2>",
-        _image(error_figure(report.results), "Recall and error histograms", "plot"),
+        html_image(error_figure(report.results), "Recall and error histograms", "plot"),
     ]
     if dataset is not None and models:
         parts.append("<h2>Frames</h2>")
         for name, row in overlay_rows(report, dataset, models, pictures):
             shown = [
-                f"<figure>{_image(jpeg(picture), f'{name}, {label}', encoding='jpeg')}"
+                f"<figure>{html_image(jpeg(picture), f'{name}, {label}', encoding='jpeg')}"
                 f"<figcaption>{escape(label)}</figcaption></figure>"
                 for label, picture in row
             ]
@@ -83,15 +83,19 @@ def write_html(
         drawn = curve_figure(scalars)
         if drawn is not None:
             parts.append(f"<h2>Training of {escape(label)}</h2>")
-            parts.append(_image(drawn, f"Training curves of {label}", "plot"))
-    page = (
+            parts.append(html_image(drawn, f"Training curves of {label}", "plot"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, html_page(title, parts).encode())
+    return path
+
+
+def html_page(title: str, parts: Sequence[str]) -> str:
+    """A page that needs nothing beside itself."""
+    return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         f"<meta name='viewport' content='width=device-width'><title>{escape(title)}</title>"
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, page.encode())
-    return path
 
 
 def _table(report: Report) -> str:
@@ -115,6 +119,7 @@ def _table(report: Report) -> str:
     return f"<div class='scroll'><table>{''.join(lines)}</tbody></table></div>"
 
 
-def _image(data: bytes, text: str, kind: str = "", encoding: str = "png") -> str:
+def html_image(data: bytes, text: str, kind: str = "", encoding: str = "png") -> str:
+    """An encoded picture within the page. text: what it shows. kind: its CSS class."""
     source = f"data:image/{encoding};base64,{base64.b64encode(data).decode()}"
     return f"<img class='{kind}' alt='{escape(text)}' src='{source}'>"
