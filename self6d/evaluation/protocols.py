@@ -128,23 +128,24 @@ def evaluate(
         tuple(instances),
         float(np.mean(seconds)) if seconds else None,
         tuple(kept),
-        _left_out(dataset, by_id),
+        "; ".join(_remarks(dataset, by_id, bop)),
     )
 
 
-def _left_out(dataset: Dataset, models: Container[int]) -> str:
-    """What a targets file names but is not scored; "" where there is no such thing."""
+def _remarks(dataset: Dataset, models: Container[int], bop: bool) -> list[str]:
+    """What a targets file names but is not scored, and a tolerance that is not the usual one."""
     named = [(k, o, n) for k, counts in (dataset.targets or {}).items() for o, n in counts.items()]
     here = set(dataset.keys)
-    objects = sorted({o for _, o, _ in named if o not in models})
     remarks = []
-    if objects:
+    if objects := sorted({o for _, o, _ in named if o not in models}):
         count = sum(n for _, o, n in named if o not in models)
         ids = ", ".join(map(str, objects))
         remarks.append(f"{count} targets are of objects not scored here ({ids})")
     if away := {k for k, _, _ in named if k not in here}:
         remarks.append(f"{len(away)} images of the targets file are not in the recording")
-    return "; ".join(remarks)
+    if bop and _delta_m(dataset) != BOP_DELTA_M:
+        remarks.append(f"VSD's visibility within {1000 * _delta_m(dataset):g} mm, as ITODD has it")
+    return remarks
 
 
 def _look_up(predictions: Sequence[Prediction]) -> Predictor:

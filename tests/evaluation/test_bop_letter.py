@@ -8,7 +8,9 @@ standing in for the T-LESS objects 4 to 30 that it expects. Their numbers are wr
 from __future__ import annotations
 
 import json
+import shutil
 
+import cv2
 import numpy as np
 import pytest
 from bop_case import bop_case
@@ -124,6 +126,25 @@ def test_the_command_scores_a_results_file(case, tmp_path):
     assert "AR VSD" in told.output
     assert json.loads(table.read_text())["runs"][0]["mean"]["ar_mspd"] == pytest.approx(44 / 60)
     assert (tmp_path / "bop" / "noisy-tless-test_tless-test-primesense.csv").is_file()
+
+
+def test_itodd_has_a_tolerance_of_its_own(case, result, tmp_path):
+    # bop_toolkit, on the set as an ITODD of 1280 x 960 with depth 10 mm before half of each object,
+    # gave AR VSD 0.3233 where 15 mm would have made it 0.4717; here depth runs through the objects
+    shutil.copytree(case, tmp_path / "itodd")
+    for path in (tmp_path / "itodd" / "test_primesense" / "000001" / "depth").iterdir():
+        depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        depth[:] = 6500 + 100 * (np.arange(depth.shape[1]) % 31)
+        cv2.imwrite(str(path), depth)
+    (tmp_path / "itodd").rename(tmp_path / "other")
+    results = [case.parent / "noisy_tless-test.csv"]
+    usual = jobs.evaluate(tmp_path / "other", None, [], results=results).results[0]
+    (tmp_path / "other").rename(tmp_path / "itodd")
+    own = jobs.evaluate(tmp_path / "itodd", None, [], results=results).results[0]
+    assert own.mean.ar_vsd != usual.mean.ar_vsd
+    assert own.mean.ar_mssd == usual.mean.ar_mssd
+    assert "within 5 mm, as ITODD has it" in own.remark
+    assert "ITODD" not in usual.remark
 
 
 def test_targets_that_name_images_alone_count_all(case, tmp_path):
