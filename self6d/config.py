@@ -32,8 +32,8 @@ from self6d.files import read_text
 from self6d.paths import resource
 
 C = TypeVar("C")
-Stage = Literal[1, 2, "refiner"]
-"""What a preset is for: training on synthetic images, adapting, training the RGB refiner."""
+Stage = Literal[1, 2, "refiner", "track"]
+"""What a preset is for: stage 1, stage 2, training the RGB refiner, tracking."""
 
 __all__ = [
     "FieldInfo",
@@ -218,7 +218,8 @@ def load_preset(name: str | Path, stage: Stage | None = None) -> dict[str, Any]:
     """A preset by name, or a TOML file by path, as nested dicts.
 
     A file may start from another preset: `extends = "standard"`, and says with `stage = 1`,
-    `stage = 2` or `stage = "refiner"` what it is for; one that says nothing is for all of them.
+    `stage = 2`, `stage = "refiner"` or `stage = "track"` what it is for; one that says nothing is
+    for all of them.
 
     Args:
         stage: what it is wanted for; None: whatever.
@@ -243,7 +244,9 @@ def _packaged() -> dict[str, dict[str, Any]]:
 
 
 def _called(stage: Stage) -> str:
-    return f"stage {stage}" if isinstance(stage, int) else f"the {stage}"
+    if isinstance(stage, int):
+        return f"stage {stage}"
+    return "tracking" if stage == "track" else f"the {stage}"
 
 
 def _preset(name: str | Path) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from self6d.runs.control import Control, ControlFile
 from self6d.runs.folder import RunFolder
 
 COMMANDS = [
-    "train", "train-refiner", "adapt", "optimize", "demo", "evaluate", "predict", "export", "label",
+    "train", "train-refiner", "adapt", "track", "optimize", "demo", "evaluate", "predict", "export",
+    "label",
     "launch", "doctor", "sample", "synth", "synth preview", "experiment", "experiment fig3",
-    "experiment ablation", "experiment data-share", "experiment bounds", "experiment repeat",
+    "experiment ablation", "experiment data-share", "experiment bounds",
+    "experiment track", "experiment repeat",
     "bench", "bench render", "bench train", "bench adapt", "bench optimize", "bench predict",
     "bench gui", "ctl", "report-bug",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import self6d
 
 STORY = (
     "Camera", "Control", "Pose", "Frame", "ObjectModel", "open_dataset", "load_models",
-    "pack_models", "render", "train", "adapt", "predict", "evaluate", "export", "optimize",
+    "pack_models", "render", "train", "adapt", "predict", "evaluate", "export", "optimize", "track",
 )  # fmt: skip
 
 
@@ -28,6 +28,7 @@ def test_examples_run(tmp_path: Path):
 
     recording = make_sample(tmp_path / "sample", 7, 6, 3, size=(96, 128))
     names = {"recording": recording, "out": tmp_path, "small": SMALL, "small_2": STAGE_2}
+    names["small_track"] = {"track.points": 64, "track.views": 12, "track.steps": 2}
     names |= {
         "self6d": self6d,
         "load_models": self6d.load_models,

@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     group.command("ablation")(ablation)
     group.command("data-share")(data_share)
     group.command("bounds")(bounds)
+    group.command("track")(track)
     group.command(
         "repeat",
         context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
@@ -115,6 +116,39 @@ def bounds(
         "bounds", data, models, from_run, out, preset=preset, steps=steps, seed=seed,
         device=device, overrides=opt.with_unit(assignments, unit), quiet=quiet,
     )  # fmt: skip
+
+
+def track(
+    data: opt.Data,
+    out: Folder,
+    models: opt.OptionalModels = None,
+    object_id: Annotated[int | None, typer.Option("--object", help="This object alone.")] = None,
+    starts: Annotated[int, typer.Option(min=0, help="Random starts.")] = 10,
+    degrees: Annotated[float, typer.Option(min=0, help="How far they are turned.")] = 10.0,
+    mm: Annotated[float, typer.Option(min=0, help="How far they are shifted.")] = 20.0,
+    backward: Annotated[bool, typer.Option("--backward", help="From the last frame.")] = False,
+    search: Annotated[int, typer.Option(min=0, help="Frames searched without a start.")] = 0,
+    cuts: Annotated[
+        list[int] | None,
+        typer.Option("--cut", help="Image number where a new arrangement begins; repeatable."),
+    ] = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "cpu",
+    assignments: opt.Set = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Tracking from disturbed reference poses, scored against them."""
+    early.check(data=data, models=models, assignments=assignments)
+    from self6d.console import JobConsole, steering
+    from self6d.experiments.track import run_track
+
+    with JobConsole("track", quiet=quiet) as console, steering(console) as control:
+        text = run_track(
+            data, models, out, object_id=object_id, starts=starts, degrees=degrees, mm=mm,
+            backward=backward, search=search, cuts=cuts or (), overrides=assignments, seed=seed,
+            device=device, listener=console, control=control,
+        )  # fmt: skip
+    typer.echo(text)
 
 
 def repeat(

@@ -7,11 +7,11 @@ only.
 
 from self6d.jobs.adapt import adapt
 from self6d.jobs.evaluate import EvaluateOptions, evaluate
-from self6d.jobs.export import export
+from self6d.jobs.export import export, slim
 from self6d.jobs.optimize import optimize
 from self6d.jobs.predict import predict
 from self6d.jobs.preview import synth_preview, synthetic_sheet
-from self6d.jobs.slim import slim
+from self6d.jobs.track import track
 from self6d.jobs.train import train
 from self6d.jobs.train_refiner import train_refiner
 
@@ -25,6 +25,7 @@ __all__ = [
     "slim",
     "synth_preview",
     "synthetic_sheet",
+    "track",
     "train",
     "train_refiner",
 ]

@@ -16,6 +16,7 @@ from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.rgb.config import RefinerConfig
 from self6d.stage2.config import AdaptConfig
 from self6d.synthesis import SynthesisConfig
+from self6d.tracking.config import TrackConfig
 
 
 @dataclass
@@ -45,6 +46,8 @@ class RunConfig:
     """Stage 2."""
     optimize: OptimizeConfig = field(default_factory=OptimizeConfig)
     """Single image."""
+    track: TrackConfig = field(default_factory=TrackConfig)
+    """Tracking."""
     refiner: RefinerConfig = field(default_factory=RefinerConfig)
     """RGB refiner."""
     loop: LoopConfig = field(default_factory=LoopConfig)

@@ -32,6 +32,7 @@ from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import Frame, GroundTruth, ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.storage import atomic_write
+from self6d.tracking.starts import SHAPE, pose_of_row
 
 INIT = "init.json"  # the start pose, in the run's own folder
 LOWEST_SCORE = 0.05  # the object is known to be there
@@ -145,21 +146,9 @@ def read_pose(path: str | Path, object_id: int | None = None) -> Pose:
         rows = [row for row in table if isinstance(row, dict)]
         same = [r for r in rows if object_id in (None, r.get("obj_id"), r.get("object_id"))]
         if not same:
-            raise InputError(f"holds no pose of object {object_id}", path=path, remedy=_SHAPE)
+            raise InputError(f"holds no pose of object {object_id}", path=path, remedy=SHAPE)
         table = same[0]
-    for key, scale in (("t_m2c_mm", 0.001), ("cam_t_m2c", 0.001), ("t_m2c_m", 1.0), ("t_m2c", 1.0)):
-        if key in table:
-            try:
-                R = np.asarray(table.get("R_m2c", table.get("cam_R_m2c")), np.float64)
-                return Pose(R.reshape(3, 3), np.asarray(table[key], np.float64).reshape(3) * scale)
-            except (TypeError, ValueError):
-                break
-            except InputError as error:
-                raise InputError(error.what, path=path, remedy=error.remedy) from None
-    raise InputError("holds no pose", path=path, remedy=_SHAPE)
-
-
-_SHAPE = 'Write {"R_m2c": [[..],[..],[..]], "t_m2c_mm": [x, y, z]}.'
+    return pose_of_row(table, path)
 
 
 def _from_network(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-COMMANDS = {"synthetic": "train", "selfsup": "adapt", "single_image": "optimize"}
+COMMANDS = {"synthetic": "train", "selfsup": "adapt", "single_image": "optimize", "track": "track"}
 """Kinds of runs to the command that makes them, which is also its section of the configuration."""
 
 

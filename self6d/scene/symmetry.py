@@ -15,6 +15,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from self6d.scene.mesh import ObjectModel, Symmetry
+from self6d.scene.surface import surface_points
 
 _PRIMES = (2, 3, 5)
 _ODD_ANGLES = np.deg2rad([17.0, 41.0, 73.0, 101.0, 137.0])  # of no small order
@@ -49,7 +50,7 @@ class _Surface:
 
     def __init__(self, model: ObjectModel, probes: int, dense: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        points, colors = _sample(model, dense + probes, rng)
+        points, colors = surface_points(model, dense + probes, rng)
         self.probes, self.probe_colors = points[:probes], colors[:probes]
         self.dense, self.dense_colors = points[probes:], colors[probes:]
         self.tree = cKDTree(self.dense)
@@ -95,27 +96,6 @@ def find_symmetry(
         kept for axis in found if (kept := _kept(surface, axis, limit, color_tolerance)) is not None
     ]
     return FoundSymmetry(_as_symmetry(found), _as_symmetry(looks))
-
-
-def _sample(
-    model: ObjectModel, count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    corners = model.vertices[model.faces].astype(np.float64)
-    area = np.linalg.norm(
-        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-    )
-    face = rng.choice(len(area), count, p=area / area.sum())
-    u, v = rng.random((2, count))
-    fold = u + v > 1
-    u, v = np.where(fold, 1 - u, u), np.where(fold, 1 - v, v)
-    weight = np.stack((1 - u - v, u, v), axis=1)[:, :, None]
-    points = (weight * corners[face]).sum(1)
-    if model.uv is not None and model.texture is not None:
-        from self6d.scene.appearance import texels
-
-        uv = (weight * model.uv[face]).sum(1)
-        return points, texels(model.texture, uv)
-    return points, (weight * model.colors[model.faces[face]]).sum(1)
 
 
 def _axes(surface: _Surface, diameter: float, limit: float) -> list[tuple[np.ndarray, np.ndarray]]:

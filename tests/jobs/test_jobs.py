@@ -16,8 +16,8 @@ from self6d.datasets import open_dataset
 from self6d.errors import CheckpointError, InputError
 from self6d.evaluation import predictions
 from self6d.events import Progress
+from self6d.jobs.export import last_parts
 from self6d.jobs.optimize import read_pose
-from self6d.jobs.slim import last_parts
 from self6d.refinement.refine import refine_detections
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder

@@ -1,0 +1,107 @@
+"""track: poses through a whole recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from self6d.commands import early
+from self6d.commands import options as opt
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(track)
+
+
+def track(
+    data: opt.Data,
+    out: opt.Out,
+    models: Annotated[
+        list[Path] | None,
+        typer.Option("--models", help="CAD files or a folder of them (default: the recording's)."),
+    ] = None,
+    unit: opt.Unit = None,
+    object_id: Annotated[
+        int | None, typer.Option("--object", help="Follow this object alone (default: all).")
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON with a rough start pose (R_m2c, t_m2c_mm or t_m2c_m), a list of such with "
+            "obj_id, BOP's scene_gt.json, or an earlier poses.json."
+        ),
+    ] = None,
+    from_run: Annotated[
+        Path | None, typer.Option("--from", help="Run whose network finds the objects instead.")
+    ] = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="Look for the objects without any start (seconds).")
+    ] = False,
+    frame: Annotated[
+        int | None,
+        typer.Option(min=0, help="Image number that a single start pose is of (default: first)."),
+    ] = None,
+    scene: Annotated[int | None, typer.Option(help="Its scene, if there are several.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Named split of the recording (default: all frames).")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="track, or a .toml file.")] = "track",
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Optimiser steps a frame.")
+    ] = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+    resume: opt.Resume = False,
+    take_lock: opt.TakeLock = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Poses of objects through a whole recording."""
+    early.check(
+        data=data, models=models, runs=[from_run], init=init, out=None if resume else out,
+        preset=preset, stage="track", assignments=assignments,
+    )  # fmt: skip
+    from self6d.console import JobConsole, steering
+
+    with JobConsole("tracking", quiet=quiet) as console, steering(console) as control:
+        from self6d import jobs  # seconds in which Ctrl+C is heard already
+
+        run = jobs.track(
+            data,
+            models,
+            out,
+            init=init,
+            from_run=from_run,
+            search=search,
+            object_id=object_id,
+            frame=frame,
+            scene=scene,
+            split=split,
+            preset=preset,
+            steps=steps,
+            seed=seed,
+            device=device,
+            overrides=opt.with_unit(assignments, unit),
+            resume=resume,
+            take_lock=take_lock,
+            listener=console,
+            control=control,
+        )
+    _say_end(run.path, run.status, run.result)
+
+
+def _say_end(path: Path, status: str, result: dict) -> None:
+    from self6d.commands.output import print_table
+
+    states = ("tracked", "weak", "lost", "found again")
+    rows = [
+        [object_id, *(row[s] for s in states), f"{row['confidence']:.2f}"]
+        for object_id, row in result.get("objects", {}).items()
+    ]
+    print_table(["object", *states, "mean confidence"], rows)
+    if status == "stopped":
+        typer.echo(f"stopped; go on with --resume: {path}")
+    else:
+        typer.echo(f"done: {path / 'poses.json'}")

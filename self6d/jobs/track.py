@@ -1,0 +1,230 @@
+"""Tracking as a job: poses of every object in every frame, without a label."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from self6d.datasets import Recording, UnlabelledFrames, load_models, open_dataset
+from self6d.datasets.pose_track import PoseTrack, write_pose_track
+from self6d.engine.loop import run_task
+from self6d.errors import InputError, from_os_error
+from self6d.events import Listener
+from self6d.files import read_json
+from self6d.geometry import Pose
+from self6d.jobs.config import build_config
+from self6d.jobs.prepare import (
+    Changes,
+    asked_for,
+    changes_of,
+    open_run,
+    reopen_run,
+    resolve_device,
+)
+from self6d.losses.objective import SelfSupervision
+from self6d.runs.control import Control
+from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import Paths, listed, load_network
+from self6d.runs.provenance import Provenance, absolute
+from self6d.scene import ObjectModel
+from self6d.scene.batch import FrameBatch
+from self6d.storage import atomic_write
+from self6d.tracking.coarse import Candidates
+from self6d.tracking.starts import pose_of_row, read_starts
+from self6d.tracking.task import Detect, TrackTask
+from self6d.tracking.work import Start, Target
+
+POSES = "poses.json"
+STARTS = "starts.json"  # in the run's own folder, so that it can go on without the user's file
+LOWEST_SCORE = 0.1  # of a network's detections; the image decides
+
+
+def track(
+    data: str | Path,
+    models: Paths | None,
+    out: str | Path,
+    *,
+    init: str | Path | Pose | PoseTrack | None = None,
+    from_run: str | Path | None = None,
+    search: bool = False,
+    object_id: int | None = None,
+    frame: int | None = None,
+    scene: int | None = None,
+    split: str | None = None,
+    preset: str | Path = "track",
+    steps: int | None = None,
+    overrides: Changes = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    resume: bool = False,
+    take_lock: bool = False,
+    listener: Listener | None = None,
+    control: Control | None = None,
+) -> RunFolder:
+    """Follow objects through a recording: a pose in every frame, or the word that it is lost.
+
+    Args:
+        data: the recording, with depth. Its labels cannot be reached from here on.
+        models: CAD files; None: the recording's own, else the run's.
+        init: rough poses to start from, see `read_starts`. from_run: run whose network finds the
+            objects instead. search: look for them in the whole image, without any start.
+        object_id: follow this object alone.
+        frame: image number that a single start pose belongs to; None: the first. scene: its scene.
+        split: named split; None: all frames.
+        steps: optimiser steps a frame instead of the configuration's.
+        resume: go on with the run in `out`.
+
+    Returns:
+        the run; its folder holds `poses.json` (see `self6d.datasets.pose_track`), and `run.result`
+        how many frames are tracked, weak, lost and found again.
+
+    Raises:
+        InputError: not exactly one kind of start; a recording without depth; for the models.
+        Self6DError: see `run_task`.
+
+    >>> start = Pose([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [0, 0, 0.5])
+    >>> run = track(recording, None, out / "track", init=start, object_id=1, overrides=small_track)
+    >>> run.status, (run.path / "poses.json").exists()
+    ('done', True)
+    """
+    asked = asked_for(preset, overrides, models, steps, device)
+    asked |= {"data": absolute(data), "split": split}
+    changes = changes_of(overrides, {"track.steps": steps})
+    found = reopen_run(out, "track", changes, asked) if resume else None
+    place = resolve_device(device)
+    recording = open_dataset(data)
+    if found is None:
+        if sum((init is not None, from_run is not None, search)) != 1:
+            raise InputError(
+                "one start is needed", remedy="Give one of --init FILE, --from RUN and --search."
+            )
+        config = build_config(preset, changes, stage="track")
+        if split is not None:
+            recording = recording.split(split)
+        _check_depth(recording)
+        chosen = _models(models, recording, from_run, config.models.unit, object_id)
+        starts = []
+        if init is not None:
+            starts = read_starts(init, recording, chosen, frame=frame, scene=scene)
+        provenance = Provenance(
+            **asked,
+            from_run=absolute(from_run),
+            frame=frame,
+            scene=scene,
+            object_id=object_id,
+            init=None if init is None else STARTS,
+            frames=len(recording),
+        )
+        run = open_run(out, "track", config, provenance, seed=seed, models=chosen)
+        _keep_starts(run, starts)
+    else:
+        run, config = found
+        if run.status == "done" and not changes:
+            return run
+        told = Provenance.from_dict(run.info["provenance"])
+        if told.split is not None:
+            recording = recording.split(told.split)
+        from_run = told.from_run
+        chosen = load_models(run.models_path, "mm")
+        starts = _kept_starts(run)
+    task = TrackTask(
+        UnlabelledFrames(recording),
+        chosen,
+        starts,
+        SelfSupervision(config.loss, place),
+        config.track,
+        detect=None if from_run is None else _network_detector(from_run, chosen, place),
+        seed=run.seed,
+        device=place,
+    )
+    try:
+        run_task(task, run, config.loop, listener, control, take_lock=take_lock)
+    finally:
+        if task.done:  # what is known is of use, however the run ended
+            write_pose_track(run.path / POSES, task.poses())
+    return run
+
+
+def _check_depth(recording: Recording) -> None:
+    if recording.frame(0).depth_m is None:
+        raise InputError(
+            "the recording has no depth, and tracking follows depth",
+            path=recording.root,
+            remedy="Use predict with an adapted network, which needs colour alone.",
+        )
+
+
+def _models(
+    models: Paths | None,
+    recording: Recording,
+    from_run: str | Path | None,
+    unit: str,
+    object_id: int | None,
+) -> list[ObjectModel]:
+    if models is not None:
+        given = load_models(listed(models), unit)
+    elif recording.models_path is not None:
+        given = load_models(recording.models_path, unit)
+    elif from_run is not None:
+        given = load_models(RunFolder.open(from_run).models_path, "mm")
+    else:
+        raise InputError("the recording brings no CAD models", remedy="Name them with --models.")
+    if object_id is None:
+        return given
+    chosen = [model for model in given if model.object_id == object_id]
+    if not chosen:
+        ids = [model.object_id for model in given]
+        raise InputError(f"no CAD model of object {object_id}", remedy=f"There are {ids}.")
+    return chosen
+
+
+def _network_detector(
+    from_run: str | Path, models: Sequence[ObjectModel], device: torch.device
+) -> Detect:
+    """What a run's network sees of a model in a frame, best first."""
+    trained = load_network(from_run, device=device)
+    ids = [model.object_id for model in trained.models]
+    absent = [model.object_id for model in models if model.object_id not in ids]
+    if absent:
+        raise InputError(
+            f"the network does not know object {absent[0]}",
+            path=Path(from_run),
+            remedy=f"It knows {ids}: name one with --object.",
+        )
+
+    def detect(sensor: FrameBatch, model: int) -> Candidates:
+        seen = trained.network.predict(sensor.images, sensor.K, score_threshold=LOWEST_SCORE)
+        seen = seen[seen.object_index == ids.index(models[model].object_id)]
+        R, t, score = (x.float().cpu().numpy() for x in (seen.R, seen.t, seen.score))
+        return Candidates(R, t, score).best(4)
+
+    return detect
+
+
+def _keep_starts(run: RunFolder, starts: Sequence[Start]) -> None:
+    rows = [
+        {
+            "index": s.frame, "model": s.target.model, "instance": s.target.instance,
+            "R_m2c": s.R.tolist(), "t_m2c_m": s.t.tolist(),
+        }
+        for s in starts
+    ]  # fmt: skip
+    try:
+        atomic_write(run.path / STARTS, json.dumps(rows).encode())
+    except OSError as error:
+        raise from_os_error(error, run.path) from error
+
+
+def _kept_starts(run: RunFolder) -> list[Start]:
+    path = run.path / STARTS
+    rows: list[dict[str, Any]] = read_json(path, "start poses", list)
+    found = []
+    for row in rows:
+        pose = pose_of_row(row, path)
+        target = Target(int(row["model"]), int(row["instance"]))
+        found.append(Start(int(row["index"]), target, pose.R_m2c, pose.t_m2c))
+    return found

@@ -1,0 +1,249 @@
+"""Coarse searches by points: around given poses, and over a whole image without any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from self6d.geometry import axis_angle_to_matrix
+from self6d.tracking.points import (
+    ModelPoints,
+    View,
+    even_directions,
+    looking_along,
+    score_poses,
+)
+
+PLACES = 160  # of a whole image at which models with colour are looked for
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """N poses, best first.
+
+    Attributes:
+        R: (N, 3, 3) float32. t: (N, 3) float32, metres. score: (N,), see `score_poses`.
+    """
+
+    R: np.ndarray
+    t: np.ndarray
+    score: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def best(self, count: int) -> Candidates:
+        """The best `count` of them."""
+        order = np.argsort(-self.score, kind="stable")[:count]
+        return self[order]
+
+    def __getitem__(self, index: np.ndarray | slice) -> Candidates:
+        return Candidates(self.R[index], self.t[index], self.score[index])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Candidates]) -> Candidates:
+        """All of them, in the order given."""
+        return cls(
+            np.concatenate([p.R for p in parts]),
+            np.concatenate([p.t for p in parts]),
+            np.concatenate([p.score for p in parts]),
+        )
+
+    def tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """R and t on a device."""
+        return torch.from_numpy(self.R).to(device), torch.from_numpy(self.t).to(device)
+
+
+def search_near(
+    model: ModelPoints,
+    view: View,
+    R: np.ndarray,
+    t: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    candidates: int,
+    turn: float,
+    shift_m: float,
+    margin_m: float,
+    parents: int = 24,
+    rounds: int = 6,
+) -> Candidates:
+    """Poses near given ones that agree best with an image.
+
+    Args:
+        R: (N, 3, 3). t: (N, 3), metres: where to look. candidates: poses a round.
+        turn: standard deviation of the first round's turns, radians; each round looks half as far
+            around the best poses of the one before. shift_m: likewise, metres.
+        parents: poses kept from round to round.
+    """
+    found = Candidates(R, t, score_poses(model, view, R, t, margin_m=2 * margin_m))
+    for level in range(rounds):
+        found = found.best(parents)
+        count = candidates * (3 if level == 0 else 1)
+        parent = np.arange(count) % len(found)
+        noise = rng.standard_normal((count, 6), np.float32)
+        noise[: len(found)] = 0
+        turned = _turned(found.R[parent], noise[:, :3] * (turn / 2**level))
+        centre = found.R[parent] @ model.centre + found.t[parent]
+        moved = centre + noise[:, 3:] * (shift_m / 2**level) - turned @ model.centre
+        margin = margin_m * max(2.0 / 2**level, 1.0)
+        few = len(model) // (2 if level < 2 else 1)
+        score = score_poses(model, view, turned, moved, margin_m=margin, points=few)
+        found = Candidates(turned, moved.astype(np.float32), score)
+    return found.best(parents)
+
+
+def distinct(found: Candidates, centre: np.ndarray, angle: float, apart_m: float) -> Candidates:
+    """Best first, without poses that are near a better one both in angle (radians) and place."""
+    found = found.best(len(found))
+    place = found.R @ centre + found.t
+    chosen: list[int] = []
+    for i in range(len(found)):
+        if chosen:
+            cosine = (np.einsum("nij,ij->n", found.R[chosen], found.R[i]) - 1) / 2
+            far = np.linalg.norm(place[chosen] - place[i], axis=1) > apart_m
+            if not (far | (cosine < np.cos(angle))).all():
+                continue
+        chosen.append(i)
+    return found[np.array(chosen)]
+
+
+def search_everywhere(
+    model: ModelPoints,
+    view: View,
+    rng: np.random.Generator,
+    *,
+    views: int,
+    margin_m: float,
+    diameter: float,
+    keep: int,
+    near: np.ndarray | None = None,
+) -> Candidates:
+    """Poses anywhere in an image that agree best with it: views times places on its surfaces.
+
+    A place is a pixel with depth: the model's middle lies behind it by what is in front of the
+    middle from that side.
+
+    Args:
+        views: directions from which the model is looked at.
+        diameter: of the model, metres. keep: poses returned, all distinct.
+        near: (h, w) bool, pixels that may show the model's middle; None: all.
+    """
+    directions = even_directions(views)
+    step = float(np.sqrt(4 * np.pi / views))
+    rolls = max(4, round(2 * np.pi / step))
+    looks = _rolled(looking_along(directions), rolls).astype(np.float32)
+    nearest = (directions @ model.directions.T).argmax(1)
+    front = np.repeat(model.front[nearest], rolls)
+    rows, columns = _places(model, view, diameter, near)
+    if len(rows) == 0:
+        empty = np.zeros(0, np.float32)
+        return Candidates(empty.reshape(0, 3, 3), empty.reshape(0, 3), empty)
+    kept: list[Candidates] = []
+    few = max(32, len(model) // 4)
+    for row, column in zip(rows, columns, strict=True):
+        z = view.depth_m[row, column]
+        y = (row + 0.5 - view.K[1, 2]) / view.K[1, 1]
+        x = (column + 0.5 - view.K[0, 2] - view.K[0, 1] * y) / view.K[0, 0]
+        ray = np.array([x, y, 1.0])
+        towards = _facing(ray)
+        R = (towards @ looks).astype(np.float32)
+        middle = ray * z + (ray / np.linalg.norm(ray)) * front[:, None]
+        t = (middle - R @ model.centre).astype(np.float32)
+        score = score_poses(model, view, R, t, margin_m=3 * margin_m, points=few)
+        kept.append(Candidates(R, t, score).best(8))
+    found = Candidates.joined(kept).best(60 * keep)
+    # every one of many starts a little nearer, then the best of them as near as points lead
+    for turn, shift, margin, left in ((0.5, 0.1, 2.0, 20), (0.25, 0.05, 1.5, 8), (0.1, 0.03, 1, 3)):
+        parent = np.repeat(np.arange(len(found)), 12)
+        noise = rng.standard_normal((len(parent), 6), np.float32)
+        noise[::12] = 0
+        R = _turned(found.R[parent], noise[:, :3] * turn * step)
+        centre = found.R[parent] @ model.centre + found.t[parent]
+        t = (centre + noise[:, 3:] * shift * diameter - R @ model.centre).astype(np.float32)
+        score = score_poses(model, view, R, t, margin_m=margin * margin_m)
+        group = score.reshape(-1, 12).argmax(1) + 12 * np.arange(len(found))
+        found = Candidates(R, t, score)[group].best(left * keep)
+    return distinct(found, model.centre, 0.35, 0.1 * diameter).best(keep)
+
+
+def _turned(R: np.ndarray, axis_angle: np.ndarray) -> np.ndarray:
+    return (axis_angle_to_matrix(torch.from_numpy(axis_angle)).numpy() @ R).astype(np.float32)
+
+
+def _rolled(R: np.ndarray, rolls: int) -> np.ndarray:
+    """(V, 3, 3) -> (V rolls, 3, 3), turned in the image plane."""
+    angle = 2 * np.pi * np.arange(rolls) / rolls
+    c, s = np.cos(angle), np.sin(angle)
+    roll = np.zeros((rolls, 3, 3))
+    roll[:, 0, 0], roll[:, 0, 1], roll[:, 1, 0], roll[:, 1, 1] = c, -s, s, c
+    roll[:, 2, 2] = 1
+    return (roll[None] @ R[:, None]).reshape(-1, 3, 3)
+
+
+def _facing(ray: np.ndarray) -> np.ndarray:
+    """Smallest rotation of the optical axis to a ray, (3, 3)."""
+    z = ray / np.linalg.norm(ray)
+    v = np.array([-z[1], z[0], 0.0])
+    k = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
+    return np.eye(3) + k + k @ k / (1 + z[2])
+
+
+def _places(
+    model: ModelPoints, view: View, diameter: float, near: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels that may show a model's middle, an eighth of its diameter apart: rows, columns.
+
+    Of models with colour those in whose surroundings most pixels have one of its colours.
+    """
+    known = view.depth_m > 0
+    if near is not None:
+        known &= near
+    rows, columns = np.nonzero(known)
+    z = view.depth_m[rows, columns]
+    x = (columns + 0.5 - view.K[0, 2]) / view.K[0, 0] * z
+    y = (rows + 0.5 - view.K[1, 2]) / view.K[1, 1] * z
+    cell = np.floor(np.stack((x, y, z), 1) / (diameter / 8)).astype(np.int64)
+    _, inverse, count = np.unique(cell, axis=0, return_inverse=True, return_counts=True)
+    inverse = inverse.reshape(-1)
+    # the pixel nearest to the middle of those in its cell
+    middle = np.stack([np.bincount(inverse, v) / count for v in (rows, columns)], 1)
+    off = np.square(np.stack((rows, columns), 1) - middle[inverse]).sum(1)
+    order = np.lexsort((off, inverse))
+    first = order[np.searchsorted(inverse[order], np.arange(len(count)))]
+    if model.use_color and len(first) > PLACES:
+        alike = _colour_likeness(model, view) * (view.depth_m > 0)
+        reach = np.clip(0.2 * diameter * view.K[0, 0] / z[first], 1, 40).astype(int)
+        total = np.pad(alike, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+        h, w = alike.shape
+        r, c = rows[first], columns[first]
+        top, bottom = np.maximum(r - reach, 0), np.minimum(r + reach + 1, h)
+        left, right = np.maximum(c - reach, 0), np.minimum(c + reach + 1, w)
+        inside = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
+        first = first[np.argsort(-inside / (2 * reach + 1) ** 2, kind="stable")[:PLACES]]
+    return rows[first], columns[first]
+
+
+def _colour_likeness(model: ModelPoints, view: View) -> np.ndarray:
+    """(h, w), in [0, 1]: how likely each pixel is the model's by its colour.
+
+    Share of the model in its colour's bin against that share and the image's (Bayes, with even
+    odds), bins of a and b smoothed.
+    """
+    bins, width = 48, 1 / 48
+
+    def counted(ab: np.ndarray) -> np.ndarray:
+        cell = np.clip((ab / width + bins / 2).astype(int), 0, bins - 1)
+        table = np.bincount(cell[:, 0] * bins + cell[:, 1], minlength=bins * bins)
+        table = table.reshape(bins, bins).astype(np.float32)
+        return cv2.GaussianBlur(table / max(len(ab), 1), (0, 0), 1.2)
+
+    own, image = counted(model.ab), counted(view.ab[view.depth_m > 0])
+    odds = own / (own + image + 1e-6)
+    cell = np.clip((view.ab / width + bins / 2).astype(int), 0, bins - 1)
+    return odds[cell[..., 0], cell[..., 1]]

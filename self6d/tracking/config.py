@@ -1,0 +1,51 @@
+"""Settings of tracking, the section [track]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from self6d.config_fields import Checked, Limits
+
+
+@dataclass
+class TrackConfig(Checked, section="track"):
+    """How poses are followed through a recording."""
+
+    steps: Annotated[int, Limits(1, 1000)] = 25
+    """Optimiser steps a frame."""
+    region: Annotated[int, Limits(32, 512)] = 96
+    """Side of the square image region that is rendered and compared, pixels."""
+    padding: Annotated[float, Limits(1, 4)] = 1.4
+    """Side of the region against the longer side of the object's box."""
+    rotation_step: Annotated[float, Limits(0, 1)] = 0.02
+    """First step size of the optimiser's turns, radians."""
+    translation_step: Annotated[float, Limits(0, 1)] = 0.02
+    """First step size of its shifts, diameters."""
+    points: Annotated[int, Limits(32, 4096)] = 256
+    """Surface points that the coarse searches hold against the depth."""
+    candidates: Annotated[int, Limits(16, 100_000)] = 1000
+    """Poses a round of the coarse search around the last pose; it has six rounds."""
+    turn: Annotated[float, Limits(0, 3)] = 0.2
+    """Standard deviation of its first round's turns, radians; rounds halve it."""
+    shift: Annotated[float, Limits(0, 3)] = 0.15
+    """Standard deviation of its first round's shifts, diameters."""
+    widen: Annotated[float, Limits(1, 10)] = 2.0
+    """How many times as far the search looks where the last pose explains little."""
+    hypotheses: Annotated[int, Limits(1, 64)] = 4
+    """Poses optimised side by side there."""
+    weak: Annotated[float, Limits(0, 1)] = 0.6
+    """Confidence below which more hypotheses are tried, and a pose counts as weak."""
+    lost: Annotated[float, Limits(0, 1)] = 0.25
+    """Confidence below which a pose is none: the object is lost."""
+    found: Annotated[float, Limits(0, 1)] = 0.7
+    """Confidence that a lost object needs to be found again."""
+    views: Annotated[int, Limits(8, 4096)] = 96
+    """Directions from which a search without a start pose looks at the model; each is turned in
+    the image plane in steps as wide as the directions are apart."""
+    search_every: Annotated[int, Limits(1, 10_000)] = 3
+    """While an object is lost, every so many frames the whole image is searched for it."""
+    keep: Annotated[int, Limits(1, 1000)] = 10
+    """Poses that a search of the whole image optimises."""
+    close_gaps: bool = True
+    """Follow objects into lost stretches from their far ends as well."""

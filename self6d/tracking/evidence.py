@@ -1,0 +1,147 @@
+"""How sure a pose is, from what the image says and no label."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from self6d.losses.color import rgb_to_ab
+from self6d.refinement.health import depth_tolerance
+from self6d.rendering.result import Rendering
+
+RIM = (3, 7)  # pixels of a region
+COLOR_SCALE = 0.08  # difference of a and b at which a pixel says e times less
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Label-free measures of one pose, shares in [0, 1] (colour may be more alike than expected).
+
+    Attributes:
+        explained: of the rendered pixels with depth that nothing hides, those whose depth agrees.
+        visible: of all rendered pixels, those whose depth agrees.
+        mask: overlap (IoU) of the visible mask with the rendering, what is hidden left out.
+        color: how alike colours are where depth agrees, against how alike they are expected to
+            be; NaN for models without colour.
+        close: 1 - median distance to the depth in tolerances where it agrees.
+        edge: of the rim around what is seen of the rendering, the part where the sensor's surface
+            does not go on: near 0 for a pose sunk into a table or wall.
+    """
+
+    explained: float
+    visible: float
+    mask: float
+    color: float
+    close: float
+    edge: float
+
+    def values(self) -> dict[str, float]:
+        """By name."""
+        return asdict(self)
+
+
+NOTHING = Evidence(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@torch.no_grad()
+def measure(
+    rgb: Tensor,
+    depth_m: Tensor,
+    mask: Tensor,
+    observed: Tensor,
+    rendering: Rendering,
+    diameter: Tensor,
+    *,
+    alike: float | None,
+) -> list[Evidence]:
+    """Hold N rendered poses against their image regions.
+
+    Args:
+        rgb: (N, 3, h, w) in [0, 1]. depth_m: (N, h, w), metres, 0 where unknown.
+        mask: (N, h, w) bool, where the object is visible. observed: (N, h, w) bool, in the image.
+        rendering: of the poses over those regions. diameter: (N,), metres.
+        alike: how alike colours are expected to be; None for models without colour.
+    """
+    drawn = rendering.covered & observed
+    known = drawn & (depth_m > 0)
+    gap = depth_m - rendering.depth_m
+    tolerance = depth_tolerance(diameter)[:, None, None]
+    agree = known & (gap.abs() < tolerance)
+    hidden = known & (gap < -tolerance) & ~mask
+    count = lambda x: x.sum((1, 2)).double()  # noqa: E731
+    share = lambda a, b: count(a) / count(b).clamp_min(1)  # noqa: E731
+    explained = share(agree, known & ~hidden)
+    visible = share(agree, drawn)
+    seen = drawn & ~hidden
+    iou = share(mask & seen, (mask | seen) & ~hidden)
+    near = torch.where(agree, gap.abs() / tolerance, torch.nan).flatten(1).nanmedian(1).values
+    close = (1 - near).nan_to_num(0.0)
+    edge = _edge(rendering.depth_m, agree, depth_m, observed, tolerance)
+    if alike is not None:
+        color = colors_alike(rgb, rendering.rgb, agree) / max(alike, 0.1)
+    else:
+        color = torch.full_like(explained, torch.nan)
+    rows = torch.stack(
+        [x.double() for x in (explained, visible, iou, color, close, edge)], 1
+    ).tolist()
+    return [Evidence(*row) for row in rows]
+
+
+def colors_alike(rgb: Tensor, rendered: Tensor, where: Tensor) -> Tensor:
+    """How alike colours without brightness are, (N, 3, h, w) twice and (N, h, w) bool -> (N,)."""
+    apart = (rgb_to_ab(rgb) - rgb_to_ab(rendered)).abs().sum(1)
+    alike = torch.exp(-apart / COLOR_SCALE) * where
+    return alike.sum((1, 2)).double() / where.sum((1, 2)).double().clamp_min(1)
+
+
+def _edge(
+    rendered_m: Tensor, agree: Tensor, depth_m: Tensor, observed: Tensor, tolerance: Tensor
+) -> Tensor:
+    """`Evidence.edge`, (N,): the rim lies `RIM` pixels off, as sensors widen what is in front."""
+    inner, outer = RIM
+
+    def grown(x: Tensor, by: int) -> Tensor:
+        return max_pool2d(x[:, None], 2 * by + 1, 1, by)[:, 0]
+
+    far = grown(torch.where(agree, rendered_m, 0.0), outer)
+    near = -grown(torch.where(agree, -rendered_m, -torch.inf), outer)
+    beside = grown(rendered_m, inner) > 0
+    rim = (far > 0) & ~beside & observed & (depth_m > 0)
+    goes_on = rim & (depth_m > near - tolerance) & (depth_m < far + tolerance)
+    count = rim.sum((1, 2)).double()
+    return torch.where(count > 0, 1 - goes_on.sum((1, 2)) / count.clamp_min(1), 0.0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A logistic model of "this pose is within a tenth of the diameter" over `Evidence`.
+
+    Attributes:
+        bias: with the weights of measures by name; a measure that is NaN counts as its mean.
+    """
+
+    bias: float
+    weights: dict[str, float]
+    means: dict[str, float]
+
+    def confidence(self, evidence: Evidence) -> float:
+        """Probability in [0, 1]."""
+        values = evidence.values()
+        total = self.bias
+        for name, weight in self.weights.items():
+            value = values[name]
+            value = self.means[name] if math.isnan(value) else value
+            total += weight * min(value, 1.0)
+        return 1 / (1 + math.exp(-max(min(total, 50.0), -50.0)))
+
+
+# Set by what right and wrong poses of generated recordings show.
+DEFAULT = Calibration(
+    bias=-25.0,
+    weights={"explained": 8.0, "mask": 3.0, "color": 8.0, "close": 10.0, "edge": 6.0},
+    means={"explained": 0.82, "mask": 0.8, "color": 0.7, "close": 0.71, "edge": 0.71},
+)

@@ -1,0 +1,242 @@
+"""One object on one frame: coarse search by points, then the optimiser, then the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from self6d.geometry import backproject
+from self6d.losses.objective import SelfSupervision
+from self6d.losses.target import Target
+from self6d.refinement.config import OptimizeConfig
+from self6d.refinement.optimizer import optimise_poses
+from self6d.refinement.problem import PoseProblem
+from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, square_boxes
+from self6d.refinement.start_mask import mask_from_pose
+from self6d.refinement.starts import half_turns
+from self6d.rendering import Rendering, pack_models, render
+from self6d.scene import ObjectModel
+from self6d.tracking.coarse import Candidates, distinct, search_everywhere, search_near
+from self6d.tracking.config import TrackConfig
+from self6d.tracking.evidence import Calibration, Evidence, measure
+from self6d.tracking.look import Look, PaintedFrame, learn_look
+from self6d.tracking.points import ModelPoints, View
+
+WHOLE = 192  # longer side of the image that is searched without a start pose, pixels
+NEAR = 128  # side of the region that is searched around a pose
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A pose and how sure it is.
+
+    Attributes:
+        R: (3, 3). t: (3,), metres. float32 on the CPU. confidence: in [0, 1].
+    """
+
+    R: np.ndarray
+    t: np.ndarray
+    evidence: Evidence
+    confidence: float
+
+
+class ObjectFitter:
+    """Finds one object's pose on frames with depth.
+
+    Args:
+        model: whose pose. objective: mask, ab and geometry terms. config: how far and how long.
+        calibration: from evidence to confidence.
+    """
+
+    def __init__(
+        self,
+        model: ObjectModel,
+        objective: SelfSupervision,
+        config: TrackConfig,
+        calibration: Calibration,
+        device: torch.device,
+    ) -> None:
+        self.model, self.objective, self.config = model, objective, config
+        self.calibration, self.device = calibration, device
+        self.points = ModelPoints.of(model, config.points)
+        self.packed = pack_models([model], device=device)
+        self.boxes = ModelBoxes.of(self.packed)
+        self.diameter = float(model.diameter)
+        self.margin_m = min(max(0.04 * self.diameter, 0.004), 0.008)
+        self.reach_m = min(0.1 * self.diameter, 0.015)
+        self.optimize = OptimizeConfig(
+            steps=config.steps,
+            rotation_step=config.rotation_step,
+            translation_step=config.translation_step,
+            region=config.region,
+            mask_end=0.1,
+            race=0.3,
+        )
+
+    def near(
+        self,
+        sensor: PaintedFrame,
+        R: np.ndarray,
+        t: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        wide: bool = False,
+        turns: bool = False,
+    ) -> Candidates:
+        """Coarse poses around given ones, (N, 3, 3) and (N, 3).
+
+        Args:
+            wide: look `config.widen` times as far. turns: also from half turns of them.
+        """
+        config = self.config
+        factor = config.widen if wide else 1.0
+        shift = factor * config.shift * self.diameter
+        if turns:
+            R, t = self._turned(R, t)
+        box = self._box(R, t, sensor.K, 2 * shift)
+        whole = torch.cat((box[:, :2].amin(0), box[:, 2:].amax(0)))[None]
+        cut = self._cut(sensor, square_boxes(whole, 1.0), NEAR)
+        assert cut.depth_m is not None
+        view = View.of(cut.rgb[0], cut.depth_m[0], cut.K[0])
+        return search_near(
+            self.points, view, R, t, rng,
+            candidates=config.candidates * (4 if wide else 1),
+            turn=factor * config.turn, shift_m=shift, margin_m=self.margin_m,
+            parents=48 if wide else 24,
+        )  # fmt: skip
+
+    def everywhere(
+        self, sensor: PaintedFrame, rng: np.random.Generator, near: np.ndarray | None = None
+    ) -> Candidates:
+        """Coarse poses anywhere in a frame.
+
+        Args:
+            near: (H, W) bool, where in the image the object's middle may be; None: anywhere.
+        """
+        height, width = sensor.images.shape[-2:]
+        side = float(max(height, width))
+        cut = self._cut(sensor, sensor.K.new_tensor([[0.0, 0.0, side, side]]), WHOLE)
+        assert cut.depth_m is not None
+        view = View.of(cut.rgb[0], cut.depth_m[0], cut.K[0])
+        if near is not None:
+            pick = ((np.arange(WHOLE) + 0.5) * side / WHOLE).astype(int)
+            whole = np.zeros((int(side), int(side)), bool)
+            whole[:height, :width] = near
+            near = whole[pick][:, pick]
+        keep = self.config.keep
+        found = search_everywhere(
+            self.points, view, rng, views=self.config.views, margin_m=self.margin_m,
+            diameter=self.diameter, keep=3 * keep, near=near,
+        )  # fmt: skip
+        if not len(found):
+            return found
+        # held against the image as fine as around a known pose, they are in another order
+        pulled = [self.near(sensor, found.R[i, None], found.t[i, None], rng).best(1)
+                  for i in range(len(found))]  # fmt: skip
+        return self.distinct(Candidates.joined(pulled), keep)
+
+    def distinct(self, found: Candidates, count: int) -> Candidates:
+        """The best `count` that are not the same pose twice."""
+        return distinct(found, self.points.centre, 0.2, 0.1 * self.diameter).best(count)
+
+    def turned(self, found: Estimate) -> Candidates:
+        """The half turns of a pose about the model's axes, itself left out."""
+        R, t = self._turned(found.R[None], found.t[None])
+        return Candidates(R[1:], t[1:], np.zeros(3, np.float32))
+
+    def _turned(self, R: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Each pose and its half turns: (N, 3, 3) and (N, 3) -> (4 N, 3, 3) and (4 N, 3)."""
+        centre = np.repeat(R @ self.points.centre + t, 4, 0)
+        R = (R[:, None] @ half_turns().numpy()).reshape(-1, 3, 3)
+        return R, (centre - R @ self.points.centre).astype(np.float32)
+
+    def fit(self, sensor: PaintedFrame, starts: Candidates) -> list[Estimate]:
+        """Start poses pulled onto the frame, surest first."""
+        if not len(starts):
+            return []
+        R, t = starts.tensors(self.device)
+        region = self._cut(sensor, square_boxes(self._box(R, t, sensor.K), self.config.padding))
+        mask = self._masks(region, R, t)
+        index = torch.zeros(len(R), dtype=torch.long, device=self.device)
+        target = self._target(region, mask, index)
+        problem = PoseProblem(
+            target, self.packed, index, R, t, self.objective, self.optimize, group=index
+        )
+        way = optimise_poses(problem)
+        return self.judge(region, way.R[-1], way.t[-1], sensor.alike)
+
+    def judge(self, region: RegionCrops, R: Tensor, t: Tensor, alike: float) -> list[Estimate]:
+        """Poses with their evidence over regions, surest first."""
+        mask = self._masks(region, R, t)
+        assert region.depth_m is not None
+        diameter = self.boxes.diameter.expand(len(R))
+        evidence = measure(
+            region.rgb, region.depth_m, mask, region.observed, self._render(region, R, t),
+            diameter, alike=alike if self.model.has_color else None,
+        )  # fmt: skip
+        found = [
+            Estimate(r, x, e, self.calibration.confidence(e))
+            for r, x, e in zip(R.cpu().numpy(), t.cpu().numpy(), evidence, strict=True)
+        ]
+        return sorted(found, key=lambda e: -e.confidence)
+
+    def look(self, sensor: PaintedFrame, found: Estimate) -> Look | None:
+        """How a frame shows the object's paint at a pose; None where it shows too little."""
+        R, t = torch.from_numpy(found.R[None]), torch.from_numpy(found.t[None])
+        R, t = R.to(self.device), t.to(self.device)
+        region = self._cut(sensor, square_boxes(self._box(R, t, sensor.K), self.config.padding))
+        assert region.depth_m is not None
+        view = self._render(region, R, t)
+        agree = view.covered & (region.depth_m > 0) & region.observed
+        agree &= (region.depth_m - view.depth_m).abs() < self.margin_m
+        return learn_look(region.rgb[0], view.rgb[0], agree[0])
+
+    def _box(
+        self, R: Tensor | np.ndarray, t: Tensor | np.ndarray, K: Tensor, grow_m: float = 0.0
+    ) -> Tensor:
+        """Image boxes around posed models, `grow_m` wider on all sides."""
+        R, t = torch.as_tensor(R).to(self.device), torch.as_tensor(t).to(self.device)
+        index = torch.zeros(len(R), dtype=torch.long, device=self.device)
+        box = project_boxes(self.boxes, index, R, t, K.expand(len(R), 3, 3))
+        z = (R @ self.boxes.centre[0] + t)[:, 2:].clamp_min(0.05)
+        grow = grow_m * K[0, 0, 0] / z
+        return torch.cat((box[:, :2] - grow, box[:, 2:] + grow), 1)
+
+    def _cut(self, sensor: PaintedFrame, box: Tensor, size: int | None = None) -> RegionCrops:
+        index = torch.zeros(len(box), dtype=torch.long, device=self.device)
+        return RegionCrops.cut(
+            sensor.images, sensor.depth_m, sensor.K, box, index, size or self.config.region
+        )
+
+    def _render(self, region: RegionCrops, R: Tensor, t: Tensor) -> Rendering:
+        size = (region.rgb.shape[-2], region.rgb.shape[-1])
+        return render(R, t, region.K, self.packed, size, soft_mask=False)
+
+    def _masks(self, region: RegionCrops, R: Tensor, t: Tensor) -> Tensor:
+        """Where the object is visible if the poses are about right, (N, h, w) bool."""
+        assert region.depth_m is not None
+        drawn = backproject(self._render(region, R, t).depth_m, region.K).cpu().numpy()
+        seen = backproject(region.depth_m, region.K).cpu().numpy()
+        rgb = (region.rgb.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
+        focal = region.K[:, 0, 0].tolist()
+        masks = []
+        for i in range(len(drawn)):
+            mask = mask_from_pose(rgb[i], seen[i], drawn[i], self.reach_m, focal[i])
+            # where the depth agrees, the colour of a table like the object's is no objection
+            depth, sensor = drawn[i, ..., 2], seen[i, ..., 2]
+            agree = (depth > 0) & (sensor > 0) & (np.abs(depth - sensor) < self.margin_m)
+            masks.append(mask | agree)
+        return torch.from_numpy(np.stack(masks)).to(self.device)
+
+    def _target(self, region: RegionCrops, mask: Tensor, index: Tensor) -> Target:
+        return self.objective.observe(
+            region.rgb,
+            region.depth_m,
+            mask.to(region.rgb.dtype),
+            region.K,
+            observed=region.observed,
+            diameter=self.boxes.diameter[index],
+        )

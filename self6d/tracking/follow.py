@@ -1,0 +1,185 @@
+"""One object followed from frame to frame: motion, hypotheses, lost and found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from self6d.geometry import axis_angle_to_matrix, matrix_to_axis_angle
+from self6d.scene.batch import FrameBatch
+from self6d.tracking.coarse import Candidates
+from self6d.tracking.fit import Estimate, ObjectFitter
+from self6d.tracking.look import Look, PaintedFrame
+
+ALIKE = 0.9  # confidences that differ by less, as a share, do not decide
+
+
+@dataclass
+class Memory:
+    """What is known of an object when the next frame comes; plain numbers, for checkpoints.
+
+    Attributes:
+        poses: the last two poses and when they were: (time, R as 9 numbers by rows, t in metres).
+        missed: frames since the last one with a pose.
+        look: how the camera shows the object's paint, see `look.Look`; None: not known yet.
+    """
+
+    poses: list[tuple[float, list[float], list[float]]] = field(default_factory=list)
+    missed: int = 0
+    look: list[float] | None = None
+
+    def saw(self, time: float, R: np.ndarray, t: np.ndarray) -> None:
+        """The object was seen."""
+        row = (float(time), [float(v) for v in R.ravel()], [float(v) for v in t])
+        self.poses = [*self.poses[-1:], row]
+        self.missed = 0
+
+    def guesses(self, time: float) -> tuple[np.ndarray, np.ndarray]:
+        """Where it may be now: the last pose, and that of constant velocity if there is one.
+
+        Returns:
+            (N, 3, 3) and (N, 3) float32, N being 0, 1 or 2.
+        """
+        poses = [(np.reshape(R, (3, 3)), np.asarray(t)) for _, R, t in self.poses]
+        if len(poses) == 2 and not self.missed:
+            (R0, t0), (R1, t1) = poses
+            before, last = self.poses[0][0], self.poses[1][0]
+            ahead = min(max((time - last) / (last - before), -3.0), 3.0) if last != before else 0.0
+            turn = matrix_to_axis_angle(torch.from_numpy(R1 @ R0.T)) * ahead
+            R2 = axis_angle_to_matrix(turn).numpy() @ R1
+            poses.append((R2, t1 + ahead * (t1 - t0)))
+        poses = poses[-2:] if len(poses) == 3 else poses[-1:]
+        R = np.array([p[0] for p in poses], np.float32).reshape(-1, 3, 3)
+        return R, np.array([p[1] for p in poses], np.float32).reshape(-1, 3)
+
+    def state(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        poses = [list(p) for p in self.poses]
+        return {"poses": poses, "missed": self.missed, "look": self.look}
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Memory:
+        """Inverse of `state`."""
+        poses = [(float(a), list(b), list(c)) for a, b, c in state["poses"]]
+        return cls(poses, int(state["missed"]), state["look"])
+
+
+Anywhere = Callable[[], Candidates]
+"""Rough poses anywhere in the frame at hand."""
+
+
+def follow(
+    fitter: ObjectFitter,
+    sensor: FrameBatch,
+    memory: Memory,
+    time: float,
+    rng: np.random.Generator,
+    anywhere: Anywhere | None = None,
+    *,
+    search: bool = True,
+) -> Estimate | None:
+    """An object's pose on the next frame; None: lost. The memory is brought up to date.
+
+    Args:
+        sensor: one frame with depth. time: of the frame, in any unit.
+        anywhere: asked instead of searching the whole image. search: False: never do.
+    """
+    look = None if memory.look is None else Look.from_state(memory.look)
+    seen = PaintedFrame.seen(sensor, look)
+    R, t = memory.guesses(time)
+    found: Estimate | None = None
+    if len(R) and not memory.missed:
+        found = refit(fitter, seen, R, t, rng)
+        if found.confidence < fitter.config.lost:
+            found = None
+    if found is None and search:
+        found = find(fitter, seen, memory, R, t, rng, anywhere)
+    if found is None:
+        memory.missed += 1
+        return None
+    memory.saw(time, found.R, found.t)
+    learn(fitter, sensor, memory, found)
+    return found
+
+
+def learn(fitter: ObjectFitter, sensor: FrameBatch, memory: Memory, found: Estimate) -> None:
+    """Take in how a frame, in its own colours, shows the paint of an object surely found."""
+    if found.confidence < fitter.config.found or not fitter.model.has_color:
+        return
+    new = fitter.look(PaintedFrame.seen(sensor, None), found)
+    if new is not None:
+        known = new if memory.look is None else Look.from_state(memory.look).mixed(new)
+        memory.look = known.state()
+
+
+def refit(
+    fitter: ObjectFitter,
+    sensor: PaintedFrame,
+    R: np.ndarray,
+    t: np.ndarray,
+    rng: np.random.Generator,
+) -> Estimate:
+    """The surest pose around given ones; where they explain little, of several hypotheses.
+
+    Args:
+        R: (N, 3, 3). t: (N, 3), metres.
+    """
+    near = fitter.near(sensor, R, t, rng)
+    best = fitter.fit(sensor, near.best(1))[0]
+    if best.confidence >= fitter.config.weak:
+        return best
+    count = fitter.config.hypotheses
+    wide = fitter.near(sensor, R, t, rng, wide=True, turns=True)
+    others = [fitter.distinct(near, count)[1:], fitter.distinct(wide, count)]
+    starts = Candidates.joined(others)
+    return surest([best, *fitter.fit(sensor, starts)])
+
+
+def surest(found: Sequence[Estimate]) -> Estimate:
+    """Of several poses on one frame: of those about as sure as the surest, the best by colour.
+
+    Shape cannot tell a front from its back, colour can.
+    """
+    limit = ALIKE * max(estimate.confidence for estimate in found)
+    alike = [estimate for estimate in found if estimate.confidence >= limit]
+    # without colour the measure is no number, and the first, the surest, stays
+    return max(alike, key=lambda e: (np.nan_to_num(e.evidence.color), e.confidence))
+
+
+def find(
+    fitter: ObjectFitter,
+    sensor: PaintedFrame,
+    memory: Memory,
+    R: np.ndarray,
+    t: np.ndarray,
+    rng: np.random.Generator,
+    anywhere: Anywhere | None = None,
+) -> Estimate | None:
+    """A lost object: around where it was last and, every few frames, in the whole image."""
+    found: list[Estimate] = []
+    if len(R):
+        wide = fitter.near(sensor, R, t, rng, wide=True)
+        found = fitter.fit(sensor, fitter.distinct(wide, 2))
+    if memory.missed % fitter.config.search_every == 0:
+        more = anywhere() if anywhere is not None else fitter.everywhere(sensor, rng)
+        found += fitter.fit(sensor, more)
+    found = [estimate for estimate in found if estimate.confidence >= fitter.config.found]
+    if not found:
+        return None
+    best = surest(found)
+    return surest([best, *fitter.fit(sensor, fitter.turned(best))])
+
+
+def seek(
+    fitter: ObjectFitter,
+    sensor: FrameBatch,
+    rng: np.random.Generator,
+    anywhere: Anywhere | None = None,
+) -> Estimate | None:
+    """An object of which nothing is known, in one frame; None: not there."""
+    nowhere = np.zeros((0, 3, 3), np.float32), np.zeros((0, 3), np.float32)
+    return find(fitter, PaintedFrame.seen(sensor, None), Memory(), *nowhere, rng, anywhere)

@@ -1,0 +1,128 @@
+"""Where tracking begins, as people write it: one pose, several, or an earlier track."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from self6d.datasets import Recording
+from self6d.datasets.pose_track import PoseTrack, read_pose_track
+from self6d.errors import InputError
+from self6d.files import read_json
+from self6d.geometry import Pose
+from self6d.scene import ObjectModel
+from self6d.tracking.work import Start, Target
+
+SHAPE = 'Write {"R_m2c": [[..],[..],[..]], "t_m2c_mm": [x, y, z]}.'
+
+
+def read_starts(
+    init: str | Path | Pose | PoseTrack,
+    recording: Recording,
+    models: Sequence[ObjectModel],
+    *,
+    frame: int | None = None,
+    scene: int | None = None,
+) -> list[Start]:
+    """Rough poses to follow from.
+
+    Args:
+        init: a pose or a JSON file: {"R_m2c", "t_m2c_mm"} or a list of such with "obj_id" (at
+            `frame`, the first one where it is None), BOP's scene_gt.json {"image": [...]} (several
+            images are several starts), or the `poses.json` of an earlier track.
+        models: those that are followed; poses of other objects are passed over.
+
+    Raises:
+        InputError: holds no pose of any of them, or names frames that are not there.
+    """
+    ids = [model.object_id for model in models]
+    if isinstance(init, Pose):
+        if len(models) != 1:
+            raise InputError(
+                f"one pose is given and there are {len(models)} models",
+                remedy="Name the object with --object, or give a file with obj_id.",
+            )
+        return [_start(_index(recording, frame, scene), Target(0), init)]
+    if isinstance(init, PoseTrack):
+        return _from_track(init, recording, ids, None)
+    path = Path(init)
+    table = read_json(path, "pose file", (dict, list))
+    if isinstance(table, dict) and "version" in table and "poses" in table:
+        return _from_track(read_pose_track(path), recording, ids, path)
+    by_frame: list[tuple[int, list[Any]]]
+    if isinstance(table, dict) and table and all(str(k).isdecimal() for k in table):
+        by_frame = [
+            (recording.index(int(k), scene), v if isinstance(v, list) else [v])
+            for k, v in table.items()
+        ]
+    else:
+        rows = table if isinstance(table, list) else [table]
+        by_frame = [(_index(recording, frame, scene), rows)]
+    found: list[Start] = []
+    for index, rows in by_frame:
+        count: dict[int, int] = {}
+        for row in rows:
+            if not isinstance(row, dict):
+                continue
+            object_id = row.get("obj_id", row.get("object_id"))
+            if object_id is None and len(ids) > 1:
+                raise InputError(
+                    f"a pose does not say whose it is, and there are {len(ids)} models",
+                    path=path,
+                    remedy='Name the object with --object, or write its "obj_id".',
+                )
+            model = 0 if object_id is None else ids.index(object_id) if object_id in ids else None
+            if model is None:
+                continue
+            target = Target(model, count.get(model, 0))
+            count[model] = target.instance + 1
+            found.append(_start(index, target, pose_of_row(row, path)))
+    if not found:
+        raise InputError(f"holds no pose of objects {ids}", path=path, remedy="Check obj_id.")
+    return found
+
+
+def _from_track(
+    track: PoseTrack, recording: Recording, ids: Sequence[int], path: Path | None
+) -> list[Start]:
+    place = {key: i for i, key in enumerate(recording.keys)}
+    found = [
+        _start(place[p.key], Target(ids.index(p.object_id), p.instance), p.pose)
+        for p in track
+        if p.pose is not None and p.object_id in ids and p.key in place
+    ]
+    if not found:
+        raise InputError(
+            f"holds no pose of objects {list(ids)} in frames of this recording", path=path
+        )
+    return found
+
+
+def _start(index: int, target: Target, pose: Pose) -> Start:
+    return Start(index, target, pose.R_m2c, pose.t_m2c)
+
+
+def _index(recording: Recording, frame: int | None, scene: int | None) -> int:
+    if frame is not None:
+        return recording.index(frame, scene)
+    own = [i for i, key in enumerate(recording.keys) if scene in (None, key.scene_id)]
+    if not own:
+        raise InputError(f"there is no scene {scene}", path=recording.root)
+    return own[0]
+
+
+def pose_of_row(table: dict[str, Any], path: Path) -> Pose:
+    """One pose of a JSON file, see `jobs.optimize.read_pose`; InputError where it is none."""
+    for key, scale in (("t_m2c_mm", 0.001), ("cam_t_m2c", 0.001), ("t_m2c_m", 1.0), ("t_m2c", 1.0)):
+        if key in table:
+            try:
+                R = np.asarray(table.get("R_m2c", table.get("cam_R_m2c")), np.float64)
+                return Pose(R.reshape(3, 3), np.asarray(table[key], np.float64).reshape(3) * scale)
+            except (TypeError, ValueError):
+                break
+            except InputError as error:
+                raise InputError(error.what, path=path, remedy=error.remedy) from None
+    raise InputError("holds no pose", path=path, remedy=SHAPE)

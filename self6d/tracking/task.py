@@ -1,0 +1,250 @@
+"""Tracking as a task of the one loop: each step is one object on one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from self6d.datasets import UnlabelledFrames
+from self6d.datasets.pose_track import TrackedPose, TrackState
+from self6d.engine.clock import Clock
+from self6d.events import Preview
+from self6d.losses.objective import SelfSupervision
+from self6d.rendering import render
+from self6d.rng import mixed_seed
+from self6d.scene import Frame, ObjectModel
+from self6d.scene.batch import FrameBatch
+from self6d.tracking.coarse import Candidates
+from self6d.tracking.config import TrackConfig
+from self6d.tracking.evidence import DEFAULT, Calibration
+from self6d.tracking.fit import Estimate, ObjectFitter
+from self6d.tracking.follow import Memory, follow, seek
+from self6d.tracking.work import Found, Row, Start, Target, Walk, first_walks, gaps, tracked_poses
+
+Detect = Callable[[FrameBatch, int], Candidates]
+"""Rough poses of the model at a position, in one frame; such as those of a network."""
+
+
+class TrackTask:
+    """Follows objects through all frames of a recording, run by `engine.loop.run_task`.
+
+    Args:
+        frames: of the recording, depth included. models: whose poses.
+        starts: poses to follow from; in scenes without one of an object, it is searched for.
+        detect: asked for rough poses instead of searching the whole image.
+    """
+
+    name = "track"
+
+    def __init__(
+        self,
+        frames: UnlabelledFrames,
+        models: Sequence[ObjectModel],
+        starts: Sequence[Start],
+        objective: SelfSupervision,
+        config: TrackConfig,
+        *,
+        detect: Detect | None = None,
+        calibration: Calibration = DEFAULT,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.frames, self.models, self.config = frames, list(models), config
+        self.objective, self.detect, self.seed = objective, detect, seed
+        self.device = torch.device(device)
+        self.calibration = calibration
+        self.clock = Clock()
+        self.scenes = _scenes(frames)
+        self._scene = [key.scene_id for key in frames.keys]
+        extra = {s.target for s in starts}
+        self.targets = sorted({Target(i) for i in range(len(models))} | extra)
+        self.walks = first_walks(frames.keys, self.scenes, self.targets, starts)
+        self.found: Found = {}
+        self.looks: dict[Target, list[float]] = {}
+        self.done = 0
+        self.closing = not config.close_gaps
+        self._fitters: dict[int, ObjectFitter] = {}
+        self._last: tuple[int, Target] | None = None
+        self.total_steps = 0
+        self._end_walks()
+
+    def step(self, step: int) -> dict[str, float | Tensor]:
+        """One object on one frame."""
+        walk = self.walks[0]
+        index = walk.frames.pop(0)
+        frame = self.frames[index]
+        estimate = self._look(walk, index, frame)
+        self.done += 1
+        if estimate is not None:
+            self._saw(index, walk.target, estimate)
+        if walk.kind == "close" and estimate is None:
+            walk.frames.clear()
+        if walk.kind == "seek" and estimate is not None:
+            self._found_by_seeking(walk, index)
+        self._last = (index, walk.target)
+        self._end_walks()
+        name = self.models[walk.target.model].name
+        values: dict[str, float | Tensor] = {
+            f"confidence/{name}": 0.0 if estimate is None else estimate.confidence
+        }
+        if estimate is not None:
+            values |= {
+                "evidence/explained": estimate.evidence.explained,
+                "evidence/mask": estimate.evidence.mask,
+            }
+        return values
+
+    def poses(self) -> list[TrackedPose]:
+        """Every object in every frame, as far as they are known."""
+        ids = [model.object_id for model in self.models]
+        return tracked_poses(
+            self.frames.keys, self.scenes, self.targets, ids, self.found, self.config.weak
+        )
+
+    def previews(self, step: int) -> list[Preview]:
+        """The frame looked at last, with its object drawn in."""
+        if self._last is None or self._last not in self.found:
+            return []
+        index, target = self._last
+        frame, row = self.frames[index], self.found[self._last]
+        R = torch.tensor(row.R, dtype=torch.float32, device=self.device).reshape(1, 3, 3)
+        t = torch.tensor(row.t, dtype=torch.float32, device=self.device)[None]
+        K = torch.tensor(frame.camera.K, dtype=torch.float32, device=self.device)[None]
+        packed = self._fitter(target.model).packed
+        view = render(R, t, K, packed, frame.camera.size, soft_mask=False)
+        drawn = (view.rgb[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8)
+        arrays = {
+            "rgb": frame.rgb,
+            "rendered": drawn.cpu().numpy(),
+            "rendered_mask": view.covered[0].to(torch.uint8).mul(255).cpu().numpy(),
+        }
+        pose = {
+            "object_id": self.models[target.model].object_id,
+            "R_m2c": R[0].tolist(),
+            "t_m2c": t[0].tolist(),
+            "score": row.confidence,
+        }
+        return [Preview(step, "probe/0", arrays, [pose])]
+
+    def state_dict(self) -> dict[str, Any]:
+        found = [
+            [i, target.model, target.instance, row.R, row.t, row.confidence]
+            for (i, target), row in self.found.items()
+        ]
+        walks = [walk.state() for walk in self.walks]
+        looks = [[t.model, t.instance, look] for t, look in self.looks.items()]
+        meta = {
+            "walks": walks, "found": found, "looks": looks, "done": self.done,
+            "closing": self.closing,
+        }  # fmt: skip
+        return {"tensors": {}, "meta": meta}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        meta = state["meta"]
+        self.walks = [Walk.of(walk) for walk in meta["walks"]]
+        self.found = {
+            (int(i), Target(int(m), int(n))): Row(list(R), list(t), float(c))
+            for i, m, n, R, t, c in meta["found"]
+        }
+        self.looks = {Target(int(m), int(n)): list(look) for m, n, look in meta["looks"]}
+        self.done, self.closing = int(meta["done"]), bool(meta["closing"])
+        self._end_walks()
+
+    def result(self) -> dict[str, Any]:
+        """How many frames are in which state, by object, and the mean confidence of poses."""
+        summary: dict[str, Any] = {}
+        for pose in self.poses():
+            key = str(pose.object_id)
+            row = summary.setdefault(key, {**{s.value: 0 for s in TrackState}, "confidence": []})
+            row[pose.state.value] += 1
+            if pose.pose is not None:
+                row["confidence"].append(pose.confidence)
+        for row in summary.values():
+            values = row["confidence"]
+            row["confidence"] = round(float(np.mean(values)), 4) if values else 0.0
+        return {"objects": summary, "frames": len(self.frames)}
+
+    def set_live(self, values: dict[str, float]) -> None:
+        """Nothing of tracking changes on the way."""
+
+    def halve_batch(self) -> bool:
+        return False
+
+    def _look(self, walk: Walk, index: int, frame: Frame) -> Estimate | None:
+        if frame.depth_m is None:  # nothing to hold a pose against
+            walk.memory.missed += 1
+            return None
+        sensor = FrameBatch.of([frame], self.device)
+        fitter = self._fitter(walk.target.model)
+        self._take_up(walk, index)
+        model, instance = walk.target.model, walk.target.instance
+        rng = np.random.default_rng(mixed_seed(self.seed, index, model, instance, self.done))
+        anywhere = None
+        if self.detect is not None:
+            detect = self.detect
+            anywhere = lambda: detect(sensor, model)  # noqa: E731
+        if walk.kind == "seek":
+            estimate = seek(fitter, sensor, rng, anywhere)
+            if estimate is not None:
+                walk.memory.saw(self.frames.keys[index].image_id, estimate.R, estimate.t)
+            return estimate
+        time = self.frames.keys[index].image_id
+        search = walk.kind != "close"
+        walk.memory.look = self.looks.get(walk.target)
+        found = follow(fitter, sensor, walk.memory, time, rng, anywhere, search=search)
+        if walk.memory.look is not None:
+            self.looks[walk.target] = walk.memory.look
+        return found
+
+    def _take_up(self, walk: Walk, index: int) -> None:
+        """A walk that begins where another was goes on from what that one saw, speed included."""
+        if walk.memory.missed or walk.begin is None:
+            return
+        begin, walk.begin = walk.begin, None
+        row = self.found.get((begin, walk.target))
+        if row is None:
+            return
+        walk.memory = Memory()
+        for i in (2 * begin - index, begin):  # the other side's neighbour, then the frame itself
+            seen = self.found.get((i, walk.target))
+            if seen is not None and self._scene[i] == self._scene[index]:
+                time = self.frames.keys[i].image_id
+                walk.memory.saw(time, np.array(seen.R), np.array(seen.t))
+
+    def _saw(self, index: int, target: Target, estimate: Estimate) -> None:
+        """Of two looks at a frame the surer one stays."""
+        before = self.found.get((index, target))
+        if before is None or estimate.confidence > before.confidence:
+            R, t = estimate.R.astype(float), estimate.t.astype(float)
+            self.found[index, target] = Row(R.ravel().tolist(), t.tolist(), estimate.confidence)
+
+    def _found_by_seeking(self, walk: Walk, index: int) -> None:
+        """Follow on to the end; what was passed by is walked back into once that is done."""
+        self.walks[0] = Walk("follow", walk.target, walk.frames, walk.memory)
+
+    def _end_walks(self) -> None:
+        self.walks = [walk for walk in self.walks if walk.frames]
+        if not self.walks and not self.closing:
+            self.closing = True
+            self.walks = gaps(self.scenes, self.targets, self.found)
+        # more come where lost stretches are walked back into
+        self.total_steps = self.done + sum(len(walk.frames) for walk in self.walks)
+
+    def _fitter(self, model: int) -> ObjectFitter:
+        if model not in self._fitters:
+            self._fitters[model] = ObjectFitter(
+                self.models[model], self.objective, self.config, self.calibration, self.device
+            )
+        return self._fitters[model]
+
+
+def _scenes(frames: UnlabelledFrames) -> list[list[int]]:
+    """Frame indices of each scene, by image number."""
+    scenes: dict[int, list[int]] = {}
+    for i, key in enumerate(frames.keys):
+        scenes.setdefault(key.scene_id, []).append(i)
+    return [sorted(own, key=lambda i: frames.keys[i]) for own in scenes.values()]

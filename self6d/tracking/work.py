@@ -1,0 +1,174 @@
+"""What is to be followed, from where and which way; and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from self6d.datasets import FrameKey
+from self6d.datasets.pose_track import TrackedPose, TrackState
+from self6d.geometry import Pose
+from self6d.tracking.follow import Memory
+
+Kind = Literal["seek", "follow", "close"]
+
+
+@dataclass(frozen=True, order=True)
+class Target:
+    """One thing that is followed: position in the list of models, and which of several alike."""
+
+    model: int
+    instance: int = 0
+
+
+@dataclass(frozen=True)
+class Start:
+    """A pose from which a target is followed.
+
+    Attributes:
+        frame: index in the recording. R: (3, 3). t: (3,), metres.
+    """
+
+    frame: int
+    target: Target
+    R: np.ndarray
+    t: np.ndarray
+
+
+@dataclass
+class Walk:
+    """Frames that one target is followed over, one a step.
+
+    Attributes:
+        kind: "seek" walks until the target is found anywhere, "follow" goes on to the end, "close"
+            ends where the target is lost.
+        frames: indices that are still to come, in order.
+        begin: frame whose pose it goes on from, if another walk has seen it.
+    """
+
+    kind: Kind
+    target: Target
+    frames: list[int]
+    memory: Memory = field(default_factory=Memory)
+    begin: int | None = None
+
+    def state(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {
+            "kind": self.kind,
+            "target": asdict(self.target),
+            "frames": self.frames,
+            "memory": self.memory.state(),
+            "begin": self.begin,
+        }
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Walk:
+        """Inverse of `state`."""
+        target, memory = Target(**state["target"]), Memory.of(state["memory"])
+        frames = [int(i) for i in state["frames"]]
+        return cls(state["kind"], target, frames, memory, state["begin"])
+
+
+@dataclass(frozen=True)
+class Row:
+    """A target's pose in one frame: R as 9 numbers by rows, t in metres, and how sure it is."""
+
+    R: list[float]
+    t: list[float]
+    confidence: float
+
+
+Found = dict[tuple[int, Target], Row]
+"""Poses by (frame, target); where a target is lost there is no entry."""
+
+
+def first_walks(
+    keys: Sequence[FrameKey],
+    scenes: Sequence[Sequence[int]],
+    targets: Sequence[Target],
+    starts: Sequence[Start],
+) -> list[Walk]:
+    """Walks that look at every frame once: to both sides of starts, seeking where there are none.
+
+    A scene's frames before its first start are walked backward from there; later ones forward from
+    the start before them.
+
+    Args:
+        scenes: frame indices of each scene, in order of time.
+    """
+    walks = []
+    for frames in scenes:
+        for target in targets:
+            own = sorted(
+                (s for s in starts if s.target == target and s.frame in set(frames)),
+                key=lambda s: s.frame,
+            )
+            if not own:
+                walks.append(Walk("seek", target, list(frames)))
+                continue
+            ends = [*(s.frame for s in own[1:]), max(frames) + 1]
+            for start, end in zip(own, ends, strict=True):
+                walks.append(_from(keys, start, [i for i in frames if start.frame <= i < end]))
+            walks.append(_from(keys, own[0], [i for i in reversed(frames) if i < own[0].frame]))
+    return [walk for walk in walks if walk.frames]
+
+
+def _from(keys: Sequence[FrameKey], start: Start, frames: list[int]) -> Walk:
+    memory = Memory()
+    memory.saw(keys[start.frame].image_id, start.R, start.t)
+    return Walk("follow", start.target, frames, memory, start.frame)
+
+
+def gaps(scenes: Sequence[Sequence[int]], targets: Sequence[Target], found: Found) -> list[Walk]:
+    """Walks back into lost stretches from the frames where the targets were found again."""
+    walks = []
+    for frames in scenes:
+        for target in targets:
+            before: list[int] = []
+            for i in frames:
+                row = found.get((i, target))
+                if row is None:
+                    before.append(i)
+                    continue
+                if before:
+                    walks.append(Walk("close", target, before[::-1], Memory(), i))
+                before = []
+    return walks
+
+
+def tracked_poses(
+    keys: Sequence[FrameKey],
+    scenes: Sequence[Sequence[int]],
+    targets: Sequence[Target],
+    object_ids: Sequence[int],
+    found: Found,
+    weak: float,
+) -> list[TrackedPose]:
+    """What `poses.json` holds: every target in every frame, lost ones included.
+
+    Args:
+        object_ids: of the models. weak: confidence below which a pose is weak.
+    """
+    rows = []
+    for frames in scenes:
+        lost = dict.fromkeys(targets, False)
+        for i in frames:
+            for target in targets:
+                row = found.get((i, target))
+                state, pose = TrackState.LOST, None
+                if row is not None:
+                    pose = Pose(np.array(row.R).reshape(3, 3), np.array(row.t))
+                    state = TrackState.TRACKED if row.confidence >= weak else TrackState.WEAK
+                    state = TrackState.FOUND_AGAIN if lost[target] else state
+                lost[target] = row is None
+                confidence = 0.0 if row is None else row.confidence
+                rows.append(
+                    TrackedPose(
+                        keys[i], object_ids[target.model], target.instance, state, pose, confidence
+                    )
+                )
+    return rows

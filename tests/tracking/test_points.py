@@ -1,0 +1,111 @@
+"""Points that know from where they are seen, and the coarse searches over them."""
+
+import numpy as np
+import pytest
+import torch
+from block_shapes import block
+
+from self6d.geometry import axis_angle_to_matrix, random_rotations, rotation_angle
+from self6d.rendering import pack_models, render
+from self6d.tracking.coarse import distinct, search_everywhere, search_near
+from self6d.tracking.points import ModelPoints, View, even_directions, looking_along, score_poses
+
+SIZE = 128
+K = torch.tensor([[200.0, 0, 64], [0, 200.0, 64], [0, 0, 1]])
+R0 = axis_angle_to_matrix(torch.tensor([0.5, 0.4, -0.3]))
+T0 = torch.tensor([0.03, -0.02, 0.5])
+MODEL = block()
+POINTS = ModelPoints.of(MODEL, 200)
+
+
+def view() -> View:
+    """The block before a wall."""
+    seen = render(R0[None], T0[None], K, pack_models([MODEL]), (SIZE, SIZE), soft_mask=False)
+    covered = seen.covered[0]
+    rgb = torch.where(covered[None], seen.rgb[0], torch.full_like(seen.rgb[0], 0.5))
+    depth = torch.where(covered, seen.depth_m[0], torch.full_like(seen.depth_m[0], 0.8))
+    return View.of(rgb, depth, K)
+
+
+def errors(R, t):
+    """Degrees and millimetres from the truth."""
+    angle = rotation_angle(torch.from_numpy(R).float(), R0[None].float()).rad2deg()
+    return angle.numpy(), 1000 * np.linalg.norm(t - T0.numpy(), axis=1)
+
+
+def score(R, t, **settings):
+    return score_poses(POINTS, view(), R, t, margin_m=0.006, **settings)
+
+
+def test_points_are_seen_from_their_own_side_only():
+    half = 0.05 * np.array([0.5, 0.75, 1.0])
+    for axis, direction in enumerate(np.eye(3)):
+        side = (POINTS.directions @ direction).argmax()  # at most a few degrees beside it
+        seen, beyond = POINTS.seen[side], POINTS.points @ direction
+        assert seen[beyond > 0.999 * half[axis]].mean() > 0.9
+        assert not seen[beyond < -0.95 * half[axis]].any()
+    sides = [(POINTS.directions @ d).argmax() for d in np.eye(3)]
+    assert POINTS.front[sides] == pytest.approx(half, abs=0.006)
+
+
+def test_the_true_pose_scores_best_and_flips_score_less_by_colour():
+    R, t = R0.numpy()[None], T0.numpy()[None]
+    best = score(R, t)[0]
+    assert best > 0.6
+    rng = np.random.default_rng(0)
+    others = random_rotations(50, generator=torch.Generator().manual_seed(0)).numpy()
+    assert score(others, np.repeat(t, 50, 0)).max() < best
+    moved = t + 0.03 * rng.standard_normal((50, 3)).astype(np.float32)
+    assert score(np.repeat(R, 50, 0), moved).max() < best
+    flipped = R @ np.diag([1.0, -1, -1]).astype(np.float32)
+    assert score(flipped, t)[0] < 0.8 * best
+
+
+def test_the_score_is_of_points_seen_unmeasured_ones_neutral_seen_through_ones_against():
+    R, t = R0.numpy()[None], T0.numpy()[None]
+    blind = View(np.zeros((SIZE, SIZE), np.float32), view().ab, view().K)
+    assert score_poses(POINTS, blind, R, t, margin_m=0.006)[0] == 0
+    assert score(R, t - [[0, 0, 0.2]])[0] < -0.5  # floats before the wall and the block
+    assert score(R, t * [[1, 1, -1]])[0] == -1  # behind the camera
+    assert score(R, t + np.array([5.0, 0, 0]))[0] == 0  # out of the image
+
+
+def test_a_search_near_a_rough_pose_comes_close():
+    turn = axis_angle_to_matrix(torch.tensor([0.1, -0.1, 0.1])).numpy()
+    R, t = (turn @ R0.numpy())[None], T0.numpy()[None] + np.float32(0.008)
+    found = search_near(
+        POINTS, view(), R, t, np.random.default_rng(0), candidates=400, turn=0.15,
+        shift_m=0.01, margin_m=0.006,
+    )  # fmt: skip
+    angle, apart = errors(found.R, found.t)
+    assert angle[0] < 5
+    assert apart[0] < 5
+    assert list(found.score) == sorted(found.score, reverse=True)
+
+
+def test_a_search_everywhere_finds_the_pose_among_its_best():
+    found = search_everywhere(
+        POINTS, view(), np.random.default_rng(0), views=60, margin_m=0.006,
+        diameter=MODEL.diameter, keep=5,
+    )  # fmt: skip
+    angle, apart = errors(found.R, found.t)
+    assert ((angle < 15) & (apart < 10)).any()
+    assert len(distinct(found, POINTS.centre, 0.35, 0.1 * MODEL.diameter)) == len(found)
+
+
+def test_an_image_without_depth_has_no_place_to_search():
+    blind = View(np.zeros((SIZE, SIZE), np.float32), view().ab, view().K)
+    found = search_everywhere(
+        POINTS, blind, np.random.default_rng(0), views=12, margin_m=0.006, diameter=0.1, keep=5
+    )
+    assert len(found) == 0
+
+
+def test_directions_are_even_and_looked_along():
+    directions = even_directions(200)
+    assert np.linalg.norm(directions, axis=1) == pytest.approx(1)
+    assert np.linalg.norm(directions.mean(0)) < 0.01
+    R = looking_along(directions)
+    assert np.linalg.det(R) == pytest.approx(1)
+    towards_camera = np.einsum("nij,nj->ni", R, directions)
+    assert towards_camera == pytest.approx(np.tile([0.0, 0, -1], (200, 1)), abs=1e-9)

@@ -1,0 +1,127 @@
+"""track, from start to poses.json: followed, lost, found again, stopped and resumed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from block_shapes import block
+from tracked_block import pose_at, write_recording
+
+from self6d.datasets.pose_track import TrackState, read_pose_track
+from self6d.errors import InputError
+from self6d.events import Scalars
+from self6d.geometry import Pose
+from self6d.jobs import track
+from self6d.runs.control import Control
+from self6d.scene.models_copy import save_models
+
+FEW = {
+    "track.points": 128, "track.candidates": 200, "track.steps": 12, "track.region": 64,
+    "track.views": 48, "track.keep": 4, "track.hypotheses": 2, "loss.points": 256,
+}  # fmt: skip
+AWAY = (5.0, 6.0, 7.0)
+
+
+def rough(pose: Pose) -> Pose:
+    """Some degrees and millimetres off."""
+    c, s = np.cos(0.12), np.sin(0.12)
+    turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    return Pose(turn @ pose.R_m2c, pose.t_m2c + np.array([0.006, -0.004, 0.008]))
+
+
+def apart(a: Pose, b: Pose) -> float:
+    """Mean distance of the model's vertices, metres (ADD)."""
+    points = block().vertices
+    return float(np.linalg.norm(a.transform(points) - b.transform(points), axis=1).mean())
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cad")
+    save_models([block()], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def leaving(tmp_path_factory) -> Path:
+    """Ten frames; the block is away in three of them."""
+    poses = [pose_at(i, AWAY) for i in range(10)]
+    return write_recording(tmp_path_factory.mktemp("leaving"), poses)
+
+
+def test_followed_lost_and_found_again(leaving, models, tmp_path):
+    start = tmp_path / "start.json"
+    pose = rough(pose_at(0))
+    row = {"R_m2c": pose.R_m2c.tolist(), "t_m2c_mm": (1000 * pose.t_m2c).tolist()}
+    start.write_text(json.dumps(row))
+    run = track(leaving, models, tmp_path / "run", init=start, overrides=FEW, device="cpu")
+    assert run.status == "done"
+    found = list(read_pose_track(run.path / "poses.json"))
+    assert [p.key.image_id for p in found] == list(range(10))
+    for p in found:
+        time = p.key.image_id
+        if time in AWAY:
+            assert p.state is TrackState.LOST
+        else:
+            assert p.pose is not None
+            assert apart(p.pose, pose_at(time)) < 0.05 * block().diameter
+            assert p.confidence > 0.5
+    assert found[8].state is TrackState.FOUND_AGAIN
+    assert run.result["objects"]["1"]["lost"] == 3
+
+
+def test_backward_from_the_last_frame(models, tmp_path):
+    data = write_recording(tmp_path / "data", [pose_at(i) for i in range(5)])
+    run = track(
+        data, models, tmp_path / "run", init=rough(pose_at(4)), frame=4, overrides=FEW,
+        device="cpu",
+    )  # fmt: skip
+    for p in read_pose_track(run.path / "poses.json"):
+        assert p.state is TrackState.TRACKED
+        assert apart(p.pose, pose_at(p.key.image_id)) < 0.05 * block().diameter
+
+
+def test_search_needs_no_start(models, tmp_path):
+    data = write_recording(tmp_path / "data", [pose_at(i) for i in range(2)])
+    run = track(data, models, tmp_path / "run", search=True, overrides=FEW, device="cpu")
+    for p in read_pose_track(run.path / "poses.json"):
+        assert apart(p.pose, pose_at(p.key.image_id)) < 0.05 * block().diameter
+
+
+def test_a_stopped_track_keeps_its_poses_and_resumes_to_the_same_end(models, tmp_path):
+    data = write_recording(tmp_path / "data", [pose_at(i) for i in range(5)])
+    init = rough(pose_at(2))
+
+    def run(name, **how):
+        return track(
+            data, models, tmp_path / name, init=init, frame=2, overrides=FEW, device="cpu", **how
+        )
+
+    whole = run("whole")
+    control = Control()
+
+    def listener(event):
+        if isinstance(event, Scalars) and event.step == 1:
+            control.stop()
+
+    stopped = run("parts", listener=listener, control=control)
+    assert stopped.status == "stopped"
+    states = [p.state for p in read_pose_track(stopped.path / "poses.json")]
+    assert states.count(TrackState.LOST) in (2, 3)  # not looked at yet
+    resumed = track(data, models, tmp_path / "parts", resume=True, device="cpu")
+    assert resumed.status == "done"
+    poses = [(r.path / "poses.json").read_bytes() for r in (whole, resumed)]
+    assert poses[0] == poses[1]
+
+
+def test_what_is_wrong_is_said(leaving, models, tmp_path):
+    with pytest.raises(InputError, match="one start is needed"):
+        track(leaving, models, tmp_path / "run", device="cpu")
+    with pytest.raises(InputError, match="no CAD model of object 7"):
+        track(leaving, models, tmp_path / "run", search=True, object_id=7, device="cpu")
+    for file in (leaving / "test" / "000001" / "depth").iterdir():
+        file.unlink()
+    with pytest.raises(InputError, match="has no depth"):
+        track(leaving, models, tmp_path / "run", search=True, device="cpu")
+    assert not (tmp_path / "run").exists()
