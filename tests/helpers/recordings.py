@@ -149,7 +149,7 @@ def linemod_preprocessed(root: Path, numbers=range(4), object_id: int = 1) -> Pa
             f"{n}:",
             f"- cam_R_m2c: [{numbers_R}]",
             f"  cam_t_m2c: [{numbers_t}]",
-            "  obj_bb: [21, 11, 18, 18]",
+            "  obj_bb: [21, 11, 19, 19]",
             f"  obj_id: {object_id}",
         ]
         numbers_K = ", ".join(str(v) for v in K.reshape(-1))

@@ -50,6 +50,14 @@ def test_splits_and_held_back_labels(real_data: Path, name: str) -> None:
     assert all(upper_bound_truth(adapt)(i) for i in range(0, len(adapt), 10))
 
 
+def test_preprocessed_boxes_are_the_edges_of_their_masks(real_data: Path) -> None:
+    dataset = open_dataset(real_data / "linemod_preprocessed")
+    for truth in (t for i in range(len(dataset)) for t in dataset.truth(i)):
+        rows, columns = np.nonzero(truth.mask_visible)
+        edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        np.testing.assert_array_equal(truth.box_visible, edges)
+
+
 @pytest.mark.parametrize("name", ["linemod_original", "linemod_preprocessed", "lmo", "ycb_video"])
 def test_labels_agree_with_the_sensor(real_data: Path, name: str) -> None:
     """The labelled model's nearest surface lies where the depth camera measured it."""

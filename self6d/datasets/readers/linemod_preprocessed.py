@@ -20,7 +20,7 @@ from self6d.datasets.images import (
     read_rgb,
 )
 from self6d.datasets.intrinsics import Intrinsics, matrix
-from self6d.datasets.labels import box_edges, pose_from_bop
+from self6d.datasets.labels import pose_from_bop
 from self6d.datasets.readers.bop_scene import numbered_images
 from self6d.datasets.recording import FrameSource, Recording, Truth, models_beside, splits_file
 from self6d.errors import InputError
@@ -97,7 +97,8 @@ class PreprocessedLinemod(Recording):
             box = entry.get("obj_bb")
             corners = None
             if isinstance(box, list) and len(box) == 4:
-                corners = box_edges(np.array(box, np.float64))
+                x, y, w, h = (float(v) for v in box)  # w counts the mask's columns, not as BOP's
+                corners = np.array([x, y, x + w, y + h])
             truths.append(GroundTruth(object_id, pose, None, mask, corners))
         return tuple(truths)
 
