@@ -149,7 +149,7 @@ class Director(QObject):
                 self.renderingReady.emit(name, rendering)
 
         self.engine.request(
-            "render", project.model_names, poses, frame.K, frame.size,
+            "render", project.model_files, poses, frame.K, frame.size,
             key=f"render {name}", done=arrived, failed=self._on_failure,
         )  # fmt: skip
 
@@ -177,7 +177,7 @@ class Director(QObject):
             if self.frame is frame:
                 self.cloudReady.emit(cloud)
 
-        pose, names = self.cloud_pose(), self.project.model_names
+        pose, names = self.cloud_pose(), self.project.model_files
         if pose is None or self.project.model(pose.object_id) is None:
             self.engine.request("sensor_cloud", path, frame.index, key="cloud", done=arrived,
                                 failed=self._on_failure)  # fmt: skip

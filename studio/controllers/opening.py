@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from self6d.paths import user_state
 from studio.engine import Engine, Failure
 from studio.engine.recognise import Found
-from studio.engine.types import ModelCard, RecordingInfo
+from studio.engine.types import BagTopics, ModelCard, ModelFiles, RecordingInfo
 from studio.jobs.run_info import is_run
 from studio.model.project import FunctionEdit, Project, find_runs
 from studio.model.settings import Settings
@@ -42,6 +42,7 @@ class Opener(QObject):
     said = Signal(str, str)  # level, text
     progress = Signal(str, int, int)  # what, done, total; total 0: over
     opened = Signal(str)  # "recording", "models" or "run"
+    topicsOffered = Signal(object)  # BagTopics
 
     def __init__(
         self, project: Project, settings: Settings, engine: Engine, parent: QObject | None = None
@@ -52,6 +53,9 @@ class Opener(QObject):
     def open_paths(self, paths: Sequence[Path]) -> None:
         """Open whatever these are: a drop, or the command line."""
         names = [str(p) for p in paths]
+        if len(paths) == 1 and paths[0].suffix.lower() in BAGS:
+            self.ask_topics(paths[0], always=False)
+            return
         self.engine.request("recognise", names, done=self._on_recognised, failed=self.failed.emit)
 
     def open_sample(self) -> None:
@@ -72,8 +76,44 @@ class Opener(QObject):
             partial=lambda got: self.progress.emit("Generating the sample", *got),
         )  # fmt: skip
 
+    def ask_topics(self, path: Path, *, always: bool = True) -> None:
+        """Offer the topics of a bag, see `topicsOffered`.
+
+        Args:
+            always: False: open it at once where there is nothing to choose.
+        """
+
+        def arrived(offer: BagTopics) -> None:
+            one = len(offer.colours) == 1 and len(offer.depths) <= 1 and offer.colour
+            if always or not one:
+                self.topicsOffered.emit(offer)
+            else:
+                self.open_bag(offer, offer.colour, offer.depth, offer.info)
+
+        self.engine.request("bag_topics", str(path), key="topics", done=arrived,
+                            failed=self.failed.emit)  # fmt: skip
+
+    def open_bag(self, offer: BagTopics, colour: str, depth: str, info: str) -> None:
+        """Open a bag by topics; another choice than it stands is kept beside it."""
+        path = Path(offer.path)
+
+        def opened(file: str | None = None) -> None:
+            if file is not None:
+                self.said.emit("good", f"The choice of topics is kept in {file}")
+            self.open_recording(path, self.project.model_paths, unit=self.project.unit)
+
+        if (colour, depth, info) == (offer.colour, offer.depth, offer.info):
+            opened()
+        else:
+            self.engine.request("choose_topics", offer.path, colour, depth, info, key="topics",
+                                done=opened, failed=self.failed.emit)  # fmt: skip
+
     def open_recording(
-        self, path: Path, models: Sequence[Path] = (), after: Callable[[], None] | None = None
+        self,
+        path: Path,
+        models: Sequence[Path] = (),
+        after: Callable[[], None] | None = None,
+        unit: str = "auto",
     ) -> None:
         """Open a recording; its own CAD models come with it unless others are named."""
 
@@ -81,7 +121,7 @@ class Opener(QObject):
             self.project.set_recording(info)
             wanted = list(models) or ([Path(info.models)] if info.models else [])
             if wanted:
-                self.load_models(wanted, after)
+                self.load_models(wanted, after, unit if models else "auto")
             else:
                 self._remember()
                 if after is not None:
@@ -91,23 +131,45 @@ class Opener(QObject):
         self.engine.request("open_recording", str(path), key="open", done=arrived,
                             failed=self.failed.emit)  # fmt: skip
 
-    def load_models(self, paths: Sequence[Path], after: Callable[[], None] | None = None) -> None:
+    def load_models(
+        self,
+        paths: Sequence[Path],
+        after: Callable[[], None] | None = None,
+        unit: str = "auto",
+    ) -> None:
         """Replace the models; not undoable (it comes with opening something)."""
 
         def arrived(models: list[ModelCard]) -> None:
-            self.project.set_models(list(paths), models)
+            self.project.set_models(list(paths), models, unit)
             self._remember()
             self.opened.emit("models")
             if after is not None:
                 after()
 
-        self._load(paths, arrived)
+        self._load(paths, unit, arrived)
+
+    def read_in(self, unit: str) -> None:
+        """Read the CAD files in another unit ("auto": as they state, else guessed); undoable."""
+        project, paths = self.project, self.project.model_paths
+        before, infos_before = project.unit, project.models
+        if unit == before or not paths:
+            return
+
+        def arrived(models: list[ModelCard]) -> None:
+            project.undo.push(FunctionEdit(
+                f"CAD unit {unit}",
+                lambda: project.set_models(paths, models, unit),
+                lambda: project.set_models(paths, infos_before, before),
+            ))  # fmt: skip
+            self._remember()
+
+        self._load(paths, unit, arrived)
 
     def add_models(self, paths: Sequence[Path]) -> None:
         """Add CAD files to those that are open; undoable."""
         before = list(self.project.model_paths)
         wanted = [*before, *(p for p in paths if p not in before)]
-        infos_before = list(self.project.models)
+        infos_before, unit = list(self.project.models), self.project.unit
 
         def arrived(models: list[ModelCard]) -> None:
             project = self.project
@@ -115,13 +177,13 @@ class Opener(QObject):
             after = [Path(m.source) for m in models] if len(wanted) > 1 else wanted
             project.undo.push(FunctionEdit(
                 "Add CAD models",
-                lambda: project.set_models(after, models),
-                lambda: project.set_models(before, infos_before),
+                lambda: project.set_models(after, models, unit),
+                lambda: project.set_models(before, infos_before, unit),
             ))  # fmt: skip
             self._remember()
             self.opened.emit("models")
 
-        self._load(wanted, arrived)
+        self._load(wanted, unit, arrived)
 
     def open_run(self, path: Path) -> None:
         info = self.project.add_run(path)
@@ -151,6 +213,7 @@ class Opener(QObject):
             self.project.add_run(Path(name))
         recording = state.get("recording")
         models = [Path(m) for m in state.get("models", []) if Path(m).exists()]
+        unit = str(state.get("unit", "auto"))
 
         def finish() -> None:
             project = self.project
@@ -166,18 +229,24 @@ class Opener(QObject):
             after()
 
         if recording and Path(recording).exists():
-            self.open_recording(Path(recording), models, finish)
+            self.open_recording(Path(recording), models, finish, unit)
         elif models:
-            self.load_models(models, finish)
+            self.load_models(models, finish, unit)
         elif recording:
             self.said.emit("warn", f"The recording {recording} is not there any more.")
             finish()
         else:
             finish()
 
-    def _load(self, paths: Sequence[Path], done: Callable[[list[ModelCard]], None]) -> None:
-        self.engine.request("load_models", [str(p) for p in paths], key="models", done=done,
-                            failed=self.failed.emit)  # fmt: skip
+    def _load(
+        self, paths: Sequence[Path], unit: str, done: Callable[[list[ModelCard]], None]
+    ) -> None:
+        def failed(failure: Failure) -> None:
+            self.project.modelsChanged.emit()  # whoever showed the choice goes back to what is so
+            self.failed.emit(failure)
+
+        files = ModelFiles(tuple(map(str, paths)), unit)
+        self.engine.request("load_models", files, key="models", done=done, failed=failed)
 
     def _on_recognised(self, found: list[Found]) -> None:
         recordings = [Path(f.path) for f in found if f.kind == "recording"]
@@ -188,7 +257,8 @@ class Opener(QObject):
             elif item.kind == "refused":
                 self.failed.emit(Failure(f"cannot be opened: {item.reason}"))
         if recordings:
-            self.open_recording(recordings[0], models or self.project.model_paths)
+            unit = "auto" if models else self.project.unit
+            self.open_recording(recordings[0], models or self.project.model_paths, unit=unit)
         elif models:
             self.add_models(models)
         if len(recordings) > 1:
@@ -198,4 +268,4 @@ class Opener(QObject):
     def _remember(self) -> None:
         path = self.project.recording_path
         if path is not None:
-            self.settings.add_recent(path, self.project.model_paths)
+            self.settings.add_recent(path, self.project.model_paths, self.project.unit)

@@ -15,12 +15,14 @@ from studio.engine import analysis, clouds
 from studio.engine.drawing import draw
 from studio.engine.history import RunHistory, read_history
 from studio.engine.recognise import Found, recognise
-from studio.engine.store import Store
+from studio.engine.store import Named, Store
 from studio.engine.types import (
+    BagTopics,
     CloudData,
     FormField,
     FrameData,
     ModelCard,
+    ModelFiles,
     PoseData,
     RecordingInfo,
     RenderData,
@@ -89,9 +91,28 @@ class Desk:
             has_depth=first.depth_m is not None,
             has_truth=any(dataset.truth(i) for i in probes),
             size=first.rgb.shape[:2],
+            topics=_topics_read(dataset),
         )
 
-    def load_models(self, paths: Sequence[str]) -> list[ModelCard]:
+    def bag_topics(self, path: str) -> BagTopics:
+        """Topics of a bag, or of that in an open folder, to choose among."""
+        from self6d.datasets.readers.bags.file import is_bag
+        from self6d.datasets.readers.bags.topics import offered
+
+        if not is_bag(Path(path)):
+            path = str(getattr(self._store.dataset(path), "bag_path", path))
+        offer = offered(Path(path))
+        chosen = offer.chosen
+        now = ("", "", "") if chosen is None else (chosen.colour, chosen.depth, chosen.info)
+        return BagTopics(path, offer.colours, offer.depths, offer.infos, *now)
+
+    def choose_topics(self, path: str, colour: str, depth: str, info: str) -> str:
+        """Keep a choice of topics beside the bag; the file."""
+        from self6d.datasets.readers.bags.topics import keep_choice
+
+        return str(keep_choice(Path(path), colour, depth, info))
+
+    def load_models(self, paths: Named) -> list[ModelCard]:
         """Load CAD files or folders."""
         return [
             ModelCard(
@@ -104,6 +125,7 @@ class Desk:
                 face_count=len(m.faces),
                 symmetric=m.symmetric,
                 has_color=m.has_color,
+                guessed_unit=m.guessed_unit,
             )
             for m in self._store.models(paths)
         ]
@@ -133,7 +155,7 @@ class Desk:
 
     def render(
         self,
-        models: Sequence[str],
+        models: Named,
         poses: Sequence[PoseData],
         K: np.ndarray,
         size: tuple[int, int],
@@ -142,7 +164,7 @@ class Desk:
         store = self._store
         return draw(store.models(models), store.packed(models), poses, K, size)
 
-    def cloud(self, path: str, index: int, models: Sequence[str], pose: PoseData) -> CloudData:
+    def cloud(self, path: str, index: int, models: Named, pose: PoseData) -> CloudData:
         """FrameBatch, visible surface and whole model, with distances between them."""
         frame = self._store.dataset(path).frame(index)
         model = next(m for m in self._store.models(models) if m.object_id == pose.object_id)
@@ -157,11 +179,12 @@ class Desk:
         """Fields of the configuration a kind of run takes, for the form."""
         return analysis.describe(kind, preset)
 
-    def doctor(self, path: str, models: Sequence[str]) -> dict[str, Any]:
+    def doctor(self, path: str, models: Named) -> dict[str, Any]:
         """The doctor's report as plain data; kept for `doctor_fix`."""
         from self6d.doctor import doctor
 
-        self._report = doctor.examine(path, models[0] if len(models) == 1 else None)
+        named = models if isinstance(models, ModelFiles) else ModelFiles(tuple(models))
+        self._report = doctor.examine(path, named.paths or None, unit=named.unit)
         return self._report.to_dict()
 
     def doctor_fix(self, numbers: Sequence[int], out: str) -> RecordingInfo:
@@ -178,7 +201,7 @@ class Desk:
         self,
         path: str,
         index: int,
-        models: Sequence[str],
+        models: Named,
         pose: PoseData,
         weights: dict[str, Any],
     ) -> Xray:
@@ -249,6 +272,14 @@ class Desk:
 
             self._scores = Scores()
         return self._scores
+
+
+def _topics_read(dataset: Any) -> tuple[str, ...]:
+    topics = getattr(dataset, "topics", None)
+    if topics is None:
+        return ()
+    named = {"colour": topics.colour, "depth": topics.depth, "camera_info": topics.info}
+    return tuple(f"{what} {topic or 'none'}" for what, topic in named.items())
 
 
 def _spread(count: int, wanted: int) -> list[int]:

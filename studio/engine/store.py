@@ -10,6 +10,9 @@ from self6d.datasets import Dataset, open_dataset
 from self6d.rendering import PackedModels, pack_models
 from self6d.scene import ObjectModel
 from self6d.scene.mesh_io import load_models
+from studio.engine.types import ModelFiles
+
+Named = Sequence[str] | ModelFiles
 
 KEPT_RECORDINGS = 4
 
@@ -19,7 +22,7 @@ class Store:
 
     def __init__(self) -> None:
         self._recordings: OrderedDict[str, Dataset] = OrderedDict()
-        self._named: tuple[str, ...] = ()
+        self._named = ModelFiles(())
         self._models: list[ObjectModel] = []
         self._packed: PackedModels | None = None
 
@@ -35,15 +38,15 @@ class Store:
         while len(self._recordings) > KEPT_RECORDINGS:
             self._recordings.popitem(last=False)
 
-    def models(self, paths: Sequence[str]) -> list[ObjectModel]:
+    def models(self, paths: Named) -> list[ObjectModel]:
         """CAD models of files and folders, numbered as `--models` on the command line does."""
-        named = tuple(paths)
+        named = paths if isinstance(paths, ModelFiles) else ModelFiles(tuple(paths))
         if named != self._named or not self._models:
             self._models = _load(named)
             self._named, self._packed = named, None
         return self._models
 
-    def packed(self, paths: Sequence[str]) -> PackedModels:
+    def packed(self, paths: Named) -> PackedModels:
         """The models as the renderer wants them."""
         models = self.models(paths)
         if self._packed is None:
@@ -51,11 +54,11 @@ class Store:
         return self._packed
 
 
-def _load(paths: Sequence[str]) -> list[ObjectModel]:
-    if len(paths) == 1:
-        return load_models(paths[0])
+def _load(named: ModelFiles) -> list[ObjectModel]:
+    if len(named.paths) == 1:
+        return load_models(named.paths[0], named.unit)
     files: list[str | Path] = []
-    for path in paths:
-        inside = load_models(path) if Path(path).is_dir() else []
+    for path in named.paths:
+        inside = load_models(path, named.unit) if Path(path).is_dir() else []
         files += [model.source for model in inside if model.source is not None] or [path]
-    return load_models(files) if files else []
+    return load_models(files, named.unit) if files else []

@@ -39,9 +39,34 @@ class PoseData:
         )
 
 
+@dataclass(frozen=True)
+class ModelFiles:
+    """CAD files and folders as requests name them, with the unit they are read in."""
+
+    paths: tuple[str, ...]
+    unit: str = "auto"
+
+
+@dataclass(frozen=True)
+class BagTopics:
+    """What may be read of a bag: topics, likeliest first, and what is read as things stand."""
+
+    path: str
+    colours: tuple[str, ...]
+    depths: tuple[str, ...]
+    infos: tuple[str, ...]
+    colour: str = ""
+    depth: str = ""
+    info: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class ModelCard:
-    """A CAD model as the window shows it. Lengths in metres."""
+    """A CAD model as the window shows it. Lengths in metres.
+
+    Attributes:
+        guessed_unit: what its file's unit was taken to be; None where it was named or stated.
+    """
 
     object_id: int
     name: str
@@ -52,6 +77,7 @@ class ModelCard:
     face_count: int
     symmetric: bool
     has_color: bool
+    guessed_unit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +90,7 @@ class RecordingInfo:
         splits: frame indices of each named split.
         models: folder of CAD models that came with it.
         has_depth, has_truth, size: of the first frame; size is (height, width).
+        topics: of a bag, what is read.
     """
 
     root: str
@@ -75,6 +102,7 @@ class RecordingInfo:
     has_depth: bool = True
     has_truth: bool = False
     size: tuple[int, int] = (0, 0)
+    topics: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)

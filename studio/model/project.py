@@ -14,7 +14,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
-from studio.engine.types import ModelCard, PoseData, RecordingInfo
+from studio.engine.types import ModelCard, ModelFiles, PoseData, RecordingInfo
 from studio.jobs.run_info import RunInfo, is_run, read_run
 
 PoseKey = tuple[int, int]  # frame index, object id
@@ -41,6 +41,7 @@ class Project(QObject):
         self.recording: RecordingInfo | None = None
         self.models: list[ModelCard] = []
         self.model_paths: list[Path] = []
+        self.unit = "auto"  # of the CAD files
         self.runs: list[RunInfo] = []
         self.frame_index = 0
         self.object_id: int | None = None
@@ -55,9 +56,14 @@ class Project(QObject):
         return Path(self.recording.root) if self.recording else None
 
     @property
-    def model_names(self) -> list[str]:
-        """Paths as the helper process wants them."""
-        return [str(path) for path in self.model_paths]
+    def model_files(self) -> ModelFiles:
+        """Paths and unit as the helper process wants them."""
+        return ModelFiles(tuple(map(str, self.model_paths)), self.unit)
+
+    @property
+    def unit_setting(self) -> dict[str, str]:
+        """The unit as a job's configuration takes it; empty where it is left to the files."""
+        return {} if self.unit == "auto" else {"models.unit": self.unit}
 
     def model(self, object_id: int | None) -> ModelCard | None:
         return next((m for m in self.models if m.object_id == object_id), None)
@@ -89,8 +95,9 @@ class Project(QObject):
         self.runsChanged.emit()
         self.select_step("data")
 
-    def set_models(self, paths: list[Path], models: list[ModelCard]) -> None:
-        self.model_paths, self.models = paths, models
+    def set_models(self, paths: list[Path], models: list[ModelCard], unit: str = "auto") -> None:
+        """Other CAD models, read in a unit."""
+        self.model_paths, self.models, self.unit = paths, models, unit
         known = {m.object_id for m in models}
         if self.object_id not in known:
             self.object_id = min(known, default=None)
@@ -202,7 +209,8 @@ class Project(QObject):
         ]
         return {
             "recording": self.recording.root if self.recording else None,
-            "models": self.model_names,
+            "models": list(self.model_files.paths),
+            "unit": self.unit,
             "runs": [str(r.path) for r in self.runs],
             "run": str(self.run) if self.run else None,
             "frame": self.frame_index,

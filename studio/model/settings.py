@@ -78,11 +78,12 @@ class Settings:
         self._store.remove("state")
 
     def recent(self) -> list[dict[str, Any]]:
-        """Newest first: {"recording": path, "models": [paths]}; vanished folders are left out."""
+        """Newest first: {"recording", "models": [paths], "unit" of those}; without what is gone."""
         return [r for r in self._json("recent", []) if Path(r["recording"]).exists()]
 
-    def add_recent(self, recording: Path, models: list[Path]) -> None:
-        entry = {"recording": str(recording), "models": [str(m) for m in models]}
+    def add_recent(self, recording: Path, models: list[Path], unit: str = "auto") -> None:
+        paths = [str(m) for m in models]
+        entry = {"recording": str(recording), "models": paths, "unit": unit}
         others = [r for r in self._json("recent", []) if r["recording"] != entry["recording"]]
         self._store.setValue("recent", json.dumps([entry, *others][:MAX_RECENT]))
 

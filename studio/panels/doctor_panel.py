@@ -6,11 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QGridLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from self6d.paths import user_state
 from studio.engine import Engine, Failure
-from studio.engine.types import RecordingInfo
+from studio.engine.types import ModelCard, ModelFiles, RecordingInfo
 from studio.jobs.run_info import free_name
 from studio.model.project import FunctionEdit, Project
 from studio.toolkit.dialogs import copy_text
@@ -22,10 +30,14 @@ MARKS = {
 }  # fmt: skip
 
 
+UNITS = ("auto", "m", "cm", "mm", "inch")
+
+
 class DoctorPanel(QWidget):
     """Examines whatever is opened. A fix writes a corrected copy and opens that; undo goes back."""
 
     failed = Signal(object)
+    unitChosen = Signal(str)  # of the CAD files
     stateChanged = Signal(str, str)  # state of the data step and why
 
     def __init__(self, project: Project, engine: Engine) -> None:
@@ -38,6 +50,12 @@ class DoctorPanel(QWidget):
         self.facts.setColumnStretch(1, 1)
         self.verdict = label("", "title", wrap=True)
         self.fix_buttons: dict[int, QPushButton] = {}  # by number of the finding
+        self.unit = QComboBox()
+        self.unit.addItems(UNITS)
+        self.unit.setToolTip("Unit that the CAD files are written in; every job takes it too")
+        self.unit.activated.connect(lambda i: self.unitChosen.emit(UNITS[i]))
+        self.unit_row = QWidget()
+        self.unit_row.setLayout(row(label("CAD unit", "muted"), self.unit, 1))
         self._cards = QVBoxLayout()
         self._cards.setSpacing(8)
         self.fix_all = button("Fix all that can be fixed", self._on_fix_all)
@@ -46,17 +64,19 @@ class DoctorPanel(QWidget):
         content = QWidget()
         head = row(self.verdict, self.copy_button, self.again)
         head.setStretch(0, 1)
-        content.setLayout(column(head, self.facts, self._cards, row(self.fix_all, 1), 1,
-                                 margin=12, gap=12))  # fmt: skip
+        content.setLayout(column(head, self.facts, self.unit_row, self._cards,
+                                 row(self.fix_all, 1), 1, margin=12, gap=12))  # fmt: skip
         self.setLayout(column(scrolled(content)))
         project.recordingChanged.connect(self._on_recording)
+        project.modelsChanged.connect(self._show_unit)
         project.modelsChanged.connect(self.examine)
         theme.changed.connect(self._show)
         self._say("Open a recording and the doctor looks it over.")
+        self._show_unit()
 
     def examine(self) -> None:
         """Look the open recording over, in the background."""
-        recording, models = self.project.recording, self.project.model_names
+        recording, models = self.project.recording, self.project.model_files
         if recording is None:
             return
         self._say("Examining…")
@@ -95,12 +115,43 @@ class DoctorPanel(QWidget):
             self._show()
 
     def _on_fixed(self, before: RecordingInfo, after: RecordingInfo, numbers: list[int]) -> None:
+        """The copy's models come with it: symmetries and units are corrected there."""
+        if after.models is None:
+            self._swap(before, after, numbers, None)
+            return
+        self.engine.request(
+            "load_models", ModelFiles((after.models,)), key="models", failed=self._on_failed,
+            done=lambda models: self._swap(before, after, numbers, models),
+        )  # fmt: skip
+
+    def _swap(
+        self,
+        before: RecordingInfo,
+        after: RecordingInfo,
+        numbers: list[int],
+        models: list[ModelCard] | None,
+    ) -> None:
         project = self.project
+        old = (project.model_paths, project.models, project.unit)
+        new = old if models is None else ([Path(str(after.models))], models, "auto")
+
+        def put(info: RecordingInfo, which: tuple[list[Path], list[ModelCard], str]) -> None:
+            project.set_models(*which)
+            project.swap_recording(info)
+
         what = self.report["findings"][numbers[0]]["code"] if len(numbers) == 1 else "findings"
         project.undo.push(FunctionEdit(
             f"Fix {what}",
-            lambda: project.swap_recording(after), lambda: project.swap_recording(before),
+            lambda: put(after, new), lambda: put(before, old),
         ))  # fmt: skip
+
+    def _show_unit(self) -> None:
+        """Which unit the CAD files are read in, and whether that was a guess."""
+        project = self.project
+        self.unit_row.setVisible(bool(project.models))
+        guessed = sorted({m.guessed_unit for m in project.models if m.guessed_unit})
+        self.unit.setItemText(0, f"guessed: {', '.join(guessed)}" if guessed else "as stated")
+        self.unit.setCurrentIndex(UNITS.index(project.unit))
 
     def _on_failed(self, failure: Failure) -> None:
         self._say("The doctor could not finish.")

@@ -203,6 +203,7 @@ class PosePanel(QWidget):
             project.edit_pose(start, "Duplicate run")
         overrides = dict(spec.overrides)
         self.starts.setValue(int(overrides.pop("optimize.starts", 1)))
+        overrides.pop("models.unit", None)  # the project's
         self.steps.setValue(spec.steps or 0)
         more = {"preset": spec.preset, "seed": spec.seed, "device": spec.device,
                 "overrides": overrides}  # fmt: skip
@@ -230,7 +231,8 @@ class PosePanel(QWidget):
         return JobSpec(
             "optimize", out, data=Path(recording.root), models=tuple(project.model_paths),
             from_run=Path(run) if run else None, steps=self.steps.value() or None, options=options,
-            **{**self._more, "overrides": {**self._more.get("overrides", {}), **starts}},
+            **{**self._more, "overrides": {**self._more.get("overrides", {}), **starts,
+                                           **project.unit_setting}},
         )  # fmt: skip
 
     def _start_file(self, name: str, pose: PoseData) -> Path:

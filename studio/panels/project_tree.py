@@ -26,6 +26,7 @@ STATUS_ICONS = {
 class ProjectTree(QWidget):
     """Selecting an item selects it in the project; a run's menu holds what can be done with it."""
 
+    unitChosen = Signal(str)  # of the CAD files
     runAction = Signal(str, object)  # "open", "resume", "duplicate", "copy", "forget", ...
 
     def __init__(self, project: Project, queue: JobQueue) -> None:
@@ -65,17 +66,23 @@ class ProjectTree(QWidget):
             item = self._add(recording, name, "film", ("recording", info.root))
             item.setToolTip(0, f"{info.root}\n{info.reason}")
             self._add(recording, f"{len(info)} frames, {info.size[1]}×{info.size[0]}", "", None)
+            for topic in info.topics:
+                self._add(recording, topic, "", None)
             for split, indices in info.splits.items():
                 self._add(recording, f"{split}: {len(indices)}", "", ("split", indices))
         objects = self._group("Objects", "Open or drop CAD files")
         for model in project.models:
             item = self._add(objects, model.name, "box", ("object", model.object_id))
-            item.setText(1, f"{model.diameter * 1000:.0f} mm")
+            guess = f" ({model.guessed_unit}?)" if model.guessed_unit else ""
+            item.setText(1, f"{model.diameter * 1000:.0f} mm{guess}")
             item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight)
-            item.setForeground(1, theme.colour("muted"))
+            item.setForeground(1, theme.colour("warn" if guess else "muted"))
             symmetric = ", symmetric" if model.symmetric else ""
             about = f"object {model.object_id}{symmetric}, {model.face_count} faces"
             item.setToolTip(0, f"{about}\n{model.source}")
+            if guess:
+                item.setToolTip(1, f"Its file states no unit; taken as {model.guessed_unit}. "
+                                   "Choose it under Doctor, or by a right click.")  # fmt: skip
         runs = self._group("Runs", "Trained runs are listed here")
         for run in project.runs:
             job = self.queue.find(run.path)
@@ -182,7 +189,23 @@ class ProjectTree(QWidget):
     def _on_menu(self, at: QPoint) -> None:
         item = self.tree.itemAt(at)
         data = item.data(0, ROLE) if item is not None else None
+        menu = None
         if data and data[0] == "run":
             menu = self.menu_for(Path(data[1]))
+        elif data and data[0] == "object":
+            menu = self.unit_menu()
+        if menu is not None:
             menu.exec(self.tree.viewport().mapToGlobal(at))
             menu.deleteLater()
+
+    def unit_menu(self) -> QMenu:
+        """The unit that CAD files are read in."""
+        menu = QMenu(self)
+        texts = {"auto": "Unit as stated, else guessed"}
+        for unit in ("auto", "m", "cm", "mm", "inch"):
+            action = QAction(texts.get(unit, f"Unit: {unit}"), menu)
+            action.setCheckable(True)
+            action.setChecked(unit == self.project.unit)
+            action.triggered.connect(lambda _=False, unit=unit: self.unitChosen.emit(unit))
+            menu.addAction(action)
+        return menu

@@ -161,7 +161,8 @@ class RunPanel(QWidget):
             "kind": self.kind, "out": out, "models": tuple(project.model_paths),
             "preset": self.option("preset", USUAL_PRESET[self.kind]), "seed": self.option("seed"),
             "device": self.option("device"), "steps": self.option("steps"),
-            "minutes": self.option("minutes"), "overrides": self.overrides(),
+            "minutes": self.option("minutes"),
+            "overrides": {**self.overrides(), **project.unit_setting},
         }  # fmt: skip
         if self.kind == "adapt":
             start = self.option("from") or self._default_start()
@@ -196,7 +197,8 @@ class RunPanel(QWidget):
             stored = OF_RECORDING if here else OF_PRESET if camera is None else str(camera)
             self._edit("camera", stored, "Duplicate run")
         for key, value in spec.overrides.items():
-            self._edit(f"set:{key}", value, "Duplicate run")
+            if key != "models.unit":  # the project's, see `_differs`
+                self._edit(f"set:{key}", value, "Duplicate run")
         stack.endMacro()
         return self._differs(spec)
 
@@ -207,6 +209,9 @@ class RunPanel(QWidget):
         models = ", ".join(map(str, spec.models))
         if spec.models and spec.models != tuple(project.model_paths):
             other.append(f"CAD models {models}")
+        unit = spec.overrides.get("models.unit", "auto")
+        if unit != project.unit:
+            other.append(f"CAD unit {unit}")
         return f"That run used {' and '.join(other)}." if other else ""
 
     def refresh(self) -> None:

@@ -70,7 +70,7 @@ class XrayPanel(QWidget):
             return
         self.examine.setEnabled(False)
         self.engine.request(
-            "xray", recording.root, self.project.frame_index, self.project.model_names, pose,
+            "xray", recording.root, self.project.frame_index, self.project.model_files, pose,
             self._weights(), key="xray", done=self.show_xray,
             failed=self._on_failure,
         )  # fmt: skip

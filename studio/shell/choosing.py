@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from studio.controllers.opening import MESHES, Opener
+from studio.controllers.opening import BAGS, MESHES, Opener
+from studio.engine.types import BagTopics
 from studio.model.settings import Settings
 
 
@@ -20,6 +21,32 @@ class Choosers:
         folder = self._folder("Open a recording", Path.home())
         if folder is not None:
             self._opener.open_paths([folder])
+
+    def bag(self) -> None:
+        """Choose a bag; its topics are offered then."""
+        kinds = " ".join(f"*{suffix}" for suffix in BAGS)
+        file, _ = QFileDialog.getOpenFileName(
+            self._window, "Open a bag", str(Path.home()), f"ROS and RealSense bags ({kinds})"
+        )
+        if file:
+            self._opener.ask_topics(Path(file))
+
+    def topics(self, offer: BagTopics) -> None:
+        """Let the user choose among the topics of a bag, and open it so."""
+        from studio.panels.topics_dialog import TopicsDialog
+
+        dialog = TopicsDialog(self._window, offer)
+        if dialog.exec():
+            self._opener.open_bag(offer, *dialog.choice)
+        dialog.deleteLater()
+
+    def topics_of_open_bag(self) -> None:
+        """The same for the recording that is open, if it is a bag."""
+        recording = self._opener.project.recording
+        if recording is not None and recording.topics:
+            self._opener.ask_topics(Path(recording.root))
+        else:
+            self._opener.said.emit("warn", "The open recording is not a bag.")
 
     def models(self) -> None:
         kinds = " ".join(f"*{suffix}" for suffix in MESHES)

@@ -51,6 +51,8 @@ class Workspace(QObject):
         self.xray_panel = XrayPanel(project, window.director, window.worker)
         self.doctor_panel = DoctorPanel(project, window.worker)
         self.doctor_panel.failed.connect(window.show_error)
+        self.doctor_panel.unitChosen.connect(window.opener.read_in)
+        self.tree.unitChosen.connect(window.opener.read_in)
         self.doctor_panel.stateChanged.connect(
             lambda state, why: window.header.set_state("data", state, why)
         )

@@ -23,6 +23,8 @@ def register_actions(w: StudioWindow) -> None:
         shortcut="Ctrl+O",
         icon_name="folder-open",
     )
+    a.add("file.bag", "Open bag…", w.choosers.bag, menu="File", icon_name="film")
+    a.add("data.topics", "Choose topics of the bag…", w.choosers.topics_of_open_bag, menu="Data")
     a.add(
         "file.models",
         "Add CAD models…",

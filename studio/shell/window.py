@@ -208,13 +208,16 @@ class StudioWindow(QMainWindow):
         self.welcome.openModels.connect(self.choosers.models)
         self.welcome.openRecent.connect(
             lambda entry: self.opener.open_recording(
-                Path(entry["recording"]), [Path(m) for m in entry["models"]]
+                Path(entry["recording"]),
+                [Path(m) for m in entry["models"]],
+                unit=entry.get("unit", "auto"),
             )
         )
         self.drop.dropped.connect(self.opener.open_paths)
         self.drop.refused.connect(lambda why: self.say("bad", why))
         self.opener.failed.connect(self.show_error)
         self.opener.said.connect(self.say)
+        self.opener.topicsOffered.connect(self.choosers.topics)
         self.opener.opened.connect(self._on_opened)
         self.opener.progress.connect(self._on_progress)
         self.engine.crashed.connect(self.show_error)

@@ -46,6 +46,7 @@ class BagRecording(Recording):
 
     Attributes:
         topics: what is read.
+        bag_path: the bag itself.
         metres_per_unit: of depth as it is stored.
     """
 
@@ -54,7 +55,7 @@ class BagRecording(Recording):
     def __init__(self, bag: BagFile, topics: Choice, root: Path, reason: str) -> None:
         self.topics = topics
         self.metres_per_unit = 1e-3
-        self._bag = bag
+        self._bag, self.bag_path = bag, bag.path
         self._depth_of = self._paired()
         self._infos = self._info_times()
         self._first = self._stated()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from self6d.datasets.readers.bags import images as bag_images
 from self6d.datasets.readers.bags.file import BagFile
 from self6d.datasets.registration import DepthCamera
 from self6d.errors import InputError
-from self6d.files import note, read_json
+from self6d.files import note, read_json, write_file
 
 _IMAGES = ("sensor_msgs/Image", "sensor_msgs/CompressedImage")
 _NO_COLOUR = re.compile(r"depth|disparity|mask|label|confidence|heatmap|debug", re.IGNORECASE)
@@ -83,6 +84,60 @@ def choose(bag: BagFile, colour: str = "") -> Choice:
     others = tuple(n for n in colours if n != chosen)
     unused = tuple(n for n in ranked if n != depth)
     return Choice(chosen, depth, info, depth_info, others, unused)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a bag holds of cameras, by topic, likeliest first.
+
+    Attributes:
+        colours, depths, infos: topics that may be chosen.
+        chosen: what is read as things stand; None where nothing can be.
+    """
+
+    colours: tuple[str, ...]
+    depths: tuple[str, ...]
+    infos: tuple[str, ...]
+    chosen: Choice | None
+
+
+def offered(path: Path) -> Offer:
+    """The topics of a bag among which a user may choose.
+
+    Raises:
+        InputError: rosbags is missing, or the bag is damaged.
+    """
+    bag = BagFile(path)
+    first = {t.name: bag.message(t.name, 0) for t in bag.of_kind(*_IMAGES)}
+    try:
+        chosen = choose(bag)
+    except InputError:
+        chosen = None
+    colours = [n for n, m in first.items() if bag_images.is_colour(m)]
+    depths = [n for n, m in first.items() if bag_images.is_depth(m)]
+    at = "" if chosen is None else chosen.colour
+    infos = sorted(t.name for t in bag.of_kind("sensor_msgs/CameraInfo"))
+    return Offer(
+        tuple(sorted(colours, key=lambda n: (n != at, *_colour_rank(bag, n, first[n])))),
+        tuple(sorted(depths, key=lambda n: _depth_rank(at, n))),
+        tuple(infos),
+        chosen,
+    )
+
+
+def keep_choice(path: Path, colour: str, depth: str, info: str) -> Path:
+    """Write a user's choice of topics beside the bag, where every command finds it.
+
+    Args:
+        depth: "" for none. info: "" for the one that belongs to colour.
+
+    Raises:
+        StorageError: it cannot be written there.
+    """
+    table = {"colour": colour, "depth": depth or None, **({"camera_info": info} if info else {})}
+    file = choice_file(path)
+    write_file(file, json.dumps(table, indent=1))
+    return file
 
 
 def _named(bag: BagFile) -> dict[str, str | None]:

@@ -1,0 +1,109 @@
+"""The window shows what was guessed, takes what the user knows, and sends it to every job."""
+
+from __future__ import annotations
+
+import bags
+import pytest
+import recordings as world
+import trimesh
+from hands import click, drop
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+
+from studio.panels.topics_dialog import TopicsDialog
+
+pytestmark = [pytest.mark.gui, pytest.mark.alone]
+
+
+def test_the_unit_of_cad_files(opened, tmp_path, wait):
+    """359 mm in inches, which by themselves look like 141 mm in centimetres."""
+    window, project = opened, opened.project
+    part = trimesh.creation.box((120 * 2.3 / 25.4, 80 * 2.3 / 25.4, 60 * 2.3 / 25.4))
+    part.export(tmp_path / "big_part.stl")
+    window.opener.load_models([tmp_path / "big_part.stl"])
+    wait(lambda: [m.name for m in project.models] == ["big_part"])
+    space, panel = window.workspace, window.workspace.doctor_panel
+    item = space.tree.item_of("object", project.models[0].object_id)
+    assert item.text(1) == "141 mm (cm?)"
+    assert panel.unit.currentText() == "guessed: cm"
+    wait(lambda: panel.report.get("models") and panel.report["models"][0]["name"] == "big_part")
+    panel.unit.setFocus()
+    QTest.keyClick(panel.unit, Qt.Key.Key_End)
+    wait(lambda: project.unit == "inch")
+    assert 1000 * project.models[0].diameter == pytest.approx(359.3, abs=0.2)
+    assert space.tree.item_of("object", project.models[0].object_id).text(1) == "359 mm"
+    wait(lambda: panel.report["models"][0]["diameter_m"] == pytest.approx(0.3593, abs=2e-4))
+    assert "--set models.unit=inch" in " ".join(space.train_panel.spec().arguments())
+    assert project.to_dict()["unit"] == "inch"
+    QTest.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert project.unit == "auto"
+    assert 1000 * project.models[0].diameter == pytest.approx(141.4, abs=0.2)
+    assert panel.unit.currentText() == "guessed: cm"
+    menu = space.tree.unit_menu()
+    (inch,) = [a for a in menu.actions() if a.text() == "Unit: inch"]
+    inch.trigger()
+    wait(lambda: project.unit == "inch")
+
+
+def test_the_doctor_sees_several_files_and_its_symmetry_takes_effect(opened, tmp_path, wait):
+    window, project = opened, opened.project
+    files = [tmp_path / "can.stl", tmp_path / "slab.stl"]
+    trimesh.creation.cylinder(30, 100, sections=32).export(files[0])
+    trimesh.creation.box((120, 80, 60)).export(files[1])
+    window.opener.load_models(files)
+    wait(lambda: len(project.models) == 2)
+    panel = window.workspace.doctor_panel
+    wait(lambda: len(panel.report.get("models", ())) == 2)
+    assert not any(m.symmetric for m in project.models)
+    found = panel.report["findings"]
+    (number,) = [i for i, f in enumerate(found) if f["code"] == "symmetry" and "can" in f["what"]]
+    wait(lambda: panel.fix_buttons[number].isVisible())
+    click(panel.fix_buttons[number])
+    wait(lambda: any(m.symmetric for m in project.models))
+    assert [m.name for m in project.models if m.symmetric] == ["can"]
+    assert project.model_paths[0].parent == project.recording_path
+    assert [round(1000 * m.diameter) for m in project.models] == [117, 156]
+    QTest.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert project.model_paths == files
+    assert not any(m.symmetric for m in project.models)
+
+
+def test_the_topics_of_a_dropped_bag_are_chosen(opened, tmp_path, wait):
+    names = ("/a/color/image_raw", "/b/color/image_raw")
+    path = tmp_path / "take.bag"
+    with bags.Bag(path, "ros1") as bag:
+        for n in range(3):
+            time = bags.START_NS + n * bags.STEP_NS
+            for camera, name in enumerate(names):
+                s, frame = world.shot(10 * camera + n), f"camera{camera}"
+                info = bag.info(world.K, s.rgb.shape[:2], time, frame)
+                bag.put(name.replace("image_raw", "camera_info"), time, info)
+                bag.put(name, time, bag.image(s.rgb, "rgb8", time, frame))
+                depth = name.replace("color", "aligned_depth_to_color")
+                bag.put(depth, time, bag.image(s.depth_mm, "16UC1", time, frame))
+    window, chosen = opened, {}
+
+    def choose() -> None:
+        dialog = QApplication.activeModalWidget()
+        if not isinstance(dialog, TopicsDialog):
+            QTimer.singleShot(50, choose)
+            return
+        chosen["first"] = dialog.choice
+        dialog.colour_box.setFocus()
+        QTest.keyClick(dialog.colour_box, Qt.Key.Key_End)
+        chosen["second"] = dialog.choice
+        click(dialog.open_button)
+
+    QTimer.singleShot(50, choose)
+    drop(window, path)
+    wait(lambda: window.project.recording_path == path)
+    depths = [name.replace("color", "aligned_depth_to_color") for name in names]
+    assert chosen["first"] == (names[0], depths[0], "/a/color/camera_info")
+    assert chosen["second"] == (names[1], depths[1], "")
+    assert f"colour {names[1]}" in window.project.recording.topics
+    assert window.workspace.tree.item_of("recording", str(path)) is not None
+    wait(lambda: window.director.frame is not None and window.director.frame.rgb.shape[0] == 48)
+    assert (window.director.frame.rgb == world.shot(10).rgb).all()
+    assert (tmp_path / "take.bag.topics.json").is_file()
+    assert "take.bag.topics.json" in window.banner.text.text()
