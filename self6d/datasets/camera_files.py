@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from self6d.datasets.distortion import Distortion, distortion
+from self6d.datasets.distortion import Distortion, distortion, plain_keys
 from self6d.errors import InputError
 from self6d.files import note, read_bytes
 
 CAMERA_REMEDY = 'Write {"fx": 600, "fy": 600, "cx": 320, "cy": 240, "width": 640, "height": 480}.'
 _RATIOS = (0.25, 1 / 3, 0.5, 2 / 3, 1.5, 2.0, 3.0, 4.0)  # of image sizes people confuse
+_SCALES = (
+    "depthscale", "depthfactor", "factordepth", "pngdepthscale", "depthmapfactor", "depthunits",
+    "depthunit", "depthscalefactor", "depthdivisor", "integerdepthscale", "scale",
+)  # fmt: skip
+
 _COLMAP = {  # https://colmap.github.io/cameras.html: focal lengths, coefficients' places, model
     "SIMPLE_PINHOLE": (1, 0, ""), "PINHOLE": (2, 0, ""),
     "SIMPLE_RADIAL": (1, 1, "opencv"), "RADIAL": (1, 2, "opencv"),
@@ -220,14 +226,18 @@ def size_ratio(K: np.ndarray, width: int, height: int) -> float | None:
 
 def stated_size(table: dict) -> tuple[int | None, int | None]:
     """Width and height, pixels, that a table states in any spelling; else None, None."""
-    for w, h in (("width", "height"), ("image_width", "image_height"), ("w", "h")):
-        if w in table and h in table:
-            return _count(table[w]), _count(table[h])
-    resolution = table.get("resolution")
+    flat = plain_keys(table)
+    for w, h in (("width", "height"), ("imagewidth", "imageheight"), ("w", "h"), ("cols", "rows")):
+        if w in flat and h in flat and not ("data" in flat and w == "cols"):  # of a matrix
+            return _count(flat[w]), _count(flat[h])
+    resolution = flat.get("resolution")
     if isinstance(resolution, list) and len(resolution) == 2:
         if "camera_model" in table or "distortion_coeffs" in table:  # Kalibr: columns, rows
             return _count(resolution[0]), _count(resolution[1])
         return _count(resolution[1]), _count(resolution[0])  # happypose: rows, columns
+    size = flat.get("imagesize")
+    if isinstance(size, list) and len(size) == 2:  # OpenCV's: width, height
+        return _count(size[0]), _count(size[1])
     return None, None
 
 
@@ -241,8 +251,20 @@ def _count(value: Any) -> int | None:
 
 def stated_depth_scale(table: dict) -> float | None:
     """The number that a table states for depth, as written; None without."""
-    for key in ("depth_scale", "depth_factor", "factor_depth", "png_depth_scale", "scale"):
-        value = table.get(key)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
-            return float(value)
+    flat = plain_keys(table)
+    for key in _SCALES:
+        try:
+            value = float(flat.get(key, 0)) if not isinstance(flat.get(key), bool) else 0.0
+        except (TypeError, ValueError, OverflowError):
+            continue
+        if 0 < value < np.inf:
+            return value
     return None
+
+
+def undotted(table: dict) -> dict:
+    """ORB-SLAM's names, Camera.fx and RGBD.DepthMapFactor, by their last part."""
+    if not any(re.fullmatch(r"Camera\d?\.fx", str(key)) for key in table):
+        return table
+    own = {k: v for k, v in table.items() if not str(k).startswith("Camera2.")}
+    return {str(key).rpartition(".")[2]: value for key, value in own.items()}

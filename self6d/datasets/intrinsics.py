@@ -286,6 +286,7 @@ def from_table(table: Any, path: Path) -> Intrinsics:
         if table and isinstance(table[0], dict):
             return from_table(_colours(table), path)
         return Intrinsics(matrix(table, path), source=path)
+    table = camera_files.undotted(table)
     found = _find_matrix(table, path)
     if found is None:
         raise InputError("camera file states no intrinsics", path=path, remedy=CAMERA_REMEDY)

@@ -20,9 +20,10 @@ from self6d.scene.appearance import Surface, joined, picture_of, surface_of
 from self6d.scene.gltf import keep_colours, prepared_gltf
 from self6d.scene.known import known_id, linemod_name
 from self6d.scene.mesh import ObjectModel
-from self6d.scene.mesh_names import MESH_SUFFIXES, is_mesh
+from self6d.scene.mesh_names import MESH_SUFFIXES, is_mesh, others_in
 from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
 from self6d.scene.obj import prepared_obj
+from self6d.scene.off import off_as_ply
 from self6d.scene.units import diameter, metres_per_unit, metres_per_units
 
 _BOP_NAME = re.compile(r"(?:.*[-_])?obj_(\d+)$")
@@ -125,10 +126,11 @@ def load_models(
     else:
         files = [Path(p) for p in source]
     if not files:
+        other = others_in(source) if isinstance(source, (str, Path)) else ""
         raise InputError(
-            "holds no CAD model",
+            f"holds no CAD model that is read{other}",
             path=source if isinstance(source, (str, Path)) else None,
-            remedy=f"Name a folder or files ({', '.join(s[1:] for s in MESH_SUFFIXES)}).",
+            remedy=f"Export one of {', '.join(s[1:] for s in MESH_SUFFIXES)}, or name its folder.",
         )
     infos = {folder: read_models_info(folder) for folder in {f.parent for f in files}}
     read = []
@@ -246,10 +248,12 @@ def _read(path: Path) -> Surface:
     gltf = None
     if suffix in (".glb", ".gltf"):
         data, gltf = prepared_gltf(data, path, _InsideFolder(str(path.absolute())).get)
-    parts = _parse(data, path)
+    if suffix == ".off" and (coloured := off_as_ply(data)) is not None:
+        data, suffix = coloured, ".ply"
+    parts = _parse(data, path, suffix)
     if suffix == ".ply" and _lacks_image(parts[0]):
         note(path, "its texture is missing; vertex colours are used where it has them")
-        parts = _parse(_without_coordinates(data), path)
+        parts = _parse(_without_coordinates(data), path, suffix)
     whole = joined([surface_of(part, path, gltf) for part in parts], path)
     if suffix == ".ply" and len(parts) == 1:
         raw = parts[0].metadata["_ply_raw"]["vertex"]["data"]
@@ -263,17 +267,17 @@ def _lacks_image(mesh: trimesh.Trimesh) -> bool:
     return isinstance(visual, TextureVisuals) and picture_of(visual.material) is None
 
 
-def _parse(data: bytes, path: Path) -> list[trimesh.Trimesh]:
+def _parse(data: bytes, path: Path, suffix: str) -> list[trimesh.Trimesh]:
     """The parts of the file, placed in its frame; at least one, each with faces."""
     resolver = _InsideFolder(str(path.absolute()))
     quiet = logging.getLogger("trimesh")
     level = quiet.level
     quiet.setLevel(logging.CRITICAL)  # it logs tracebacks of what is reported here in one line
     try:
-        if path.suffix.lower() == ".obj":
+        if suffix == ".obj":
             data = prepared_obj(data, resolver, path)
         loaded = trimesh.load(
-            io.BytesIO(data), file_type=path.suffix[1:].lower(), resolver=resolver, process=False
+            io.BytesIO(data), file_type=suffix[1:], resolver=resolver, process=False
         )
         keep_colours(loaded)
         pieces = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]

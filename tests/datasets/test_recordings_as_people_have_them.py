@@ -12,7 +12,6 @@ import yaml
 from variations import NAMES, Shots, Way, camera_table, plain, read, same, sample_shots, write
 
 from self6d.datasets import open_dataset
-from self6d.datasets.intrinsics import intrinsics_of, read_intrinsics
 from self6d.errors import InputError
 
 
@@ -80,113 +79,6 @@ def test_a_camera_file_of_another_name(tmp_path: Path, shots: Shots, caplog) -> 
     frames, notes = read(write(tmp_path, shots, plain(shots, camera=files)), caplog)
     assert frames[0].camera.K_opencv[0, 0] == pytest.approx(shots.K[0, 0])
     assert "the only intrinsics there are" in notes
-
-
-COLMAP = "# Camera list\n1 {model} 128 96 {numbers}\n"
-
-
-@pytest.mark.parametrize("place", ["cameras.txt", "sparse/0/cameras.txt"])
-@pytest.mark.parametrize(
-    ("model", "focal", "more"),
-    [("PINHOLE", 2, ""), ("OPENCV", 2, " 0 0 0 0"), ("FULL_OPENCV", 2, " 0" * 8)],
-)
-def test_colmap_puts_corners_at_zero(tmp_path, shots, caplog, place, model, focal, more) -> None:
-    K = shots.K
-    numbers = f"{K[0, 0]} {K[1, 1]} {K[0, 2] + 0.5} {K[1, 2] + 0.5}{more}"
-    files = {place: COLMAP.format(model=model, numbers=numbers)}
-    frames, notes = read(write(tmp_path, shots, plain(shots, camera=files)), caplog)
-    same(frames, shots)
-    assert "half a pixel" in notes
-
-
-def test_colmaps_coefficients(tmp_path: Path) -> None:
-    for line, model, coefficients, fy in (
-        ("SIMPLE_RADIAL 640 480 500 320 240 -0.1", "opencv", (-0.1, 0, 0, 0), 500),
-        ("RADIAL 640 480 500 320 240 -0.1 0.02", "opencv", (-0.1, 0.02, 0, 0), 500),
-        ("OPENCV 640 480 500 510 320 240 -0.1 0.02 1e-3 2e-3", "opencv",
-         (-0.1, 0.02, 1e-3, 2e-3), 510),
-        ("OPENCV_FISHEYE 640 480 500 510 320 240 0.1 0.02 1e-3 2e-3", "fisheye",
-         (0.1, 0.02, 1e-3, 2e-3), 510),
-    ):  # fmt: skip
-        (tmp_path / "cameras.txt").write_text(f"3 {line}\n")
-        stated = read_intrinsics(tmp_path / "cameras.txt")
-        assert (stated.width, stated.height) == (640, 480)
-        np.testing.assert_allclose(stated.K, [[500, 0, 319.5], [0, fy, 239.5], [0, 0, 1]])
-        assert stated.distortion is not None
-        assert (stated.distortion.model, stated.distortion.coefficients) == (model, coefficients)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [("1 PINHOLE 640 480 500 500 320 240\n2 PINHOLE 640 480 600 600 320 240\n", "2 cameras"),
-     ("1 FOV 640 480 500 500 320 240 0.9\n", "model FOV is not read"),
-     ("1 PINHOLE 640 480 500 320 240\n", "other numbers")],
-)  # fmt: skip
-def test_colmap_that_is_not_read(tmp_path: Path, text: str, says: str) -> None:
-    (tmp_path / "cameras.txt").write_text(text)
-    with pytest.raises(InputError, match=says):
-        read_intrinsics(tmp_path / "cameras.txt")
-    (tmp_path / "cameras.txt").rename(tmp_path / "cameras.bin")
-    with pytest.raises(InputError, match="model_converter"):
-        intrinsics_of(tmp_path)
-
-
-@pytest.mark.parametrize("form", ["npy", "npy of four", "npz", "csv", "csv names", "csv rows",
-                                  "csv semicolons", "xml", "xml fisheye"])  # fmt: skip
-def test_arrays_tables_and_xml(tmp_path: Path, shots: Shots, form: str) -> None:
-    K, D = shots.K, np.array([0.1, -0.05, 0.001, 0.002])
-    four = [K[0, 0], K[1, 1], K[0, 2], K[1, 2]]
-    path = tmp_path / f"camera_intrinsics.{form.split()[0]}"
-    bent = form in ("npz", "xml", "xml fisheye")
-    if form == "npz":
-        np.savez(path, mtx=K, dist=D[None])
-    elif form.startswith("npy"):
-        np.save(path, four if "four" in form else K)
-    elif form == "csv":
-        np.savetxt(path, K, delimiter=",")
-    elif form.startswith("csv"):
-        names = ["fx", "fy", "cx", "cy"]
-        comma = ";" if "semi" in form else ","
-        rows = [names, four] if "rows" not in form else list(zip(names, four, strict=True))
-        path.write_text("\n".join(comma.join(map(str, row)) for row in rows))
-    else:
-        storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
-        storage.write("image_width", 128)
-        storage.write("image_height", 96)
-        storage.write("camera_matrix", K)
-        storage.write("distortion_coefficients", D[:, None])
-        if "fisheye" in form:
-            storage.write("distortion_model", "fisheye")
-        storage.release()
-    stated = intrinsics_of(tmp_path)
-    np.testing.assert_allclose(stated.K, K, rtol=1e-9)
-    assert (stated.distortion is not None) == bent
-    if stated.distortion is not None:
-        assert stated.distortion.coefficients == pytest.approx(D)
-        assert stated.distortion.model == ("fisheye" if "fisheye" in form else "opencv")
-    assert (stated.width == 128) == form.startswith("xml")
-
-
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [("camera.npy", b"no array"), ("camera.npz", b"PK\3\4 no archive"), ("camera.xml", b"<a/>"),
-     ("camera.xml", b"<?xml version='1.0'?><opencv_storage><K>"), ("camera.csv", b"a,b,c\nd,e,f")],
-)  # fmt: skip
-def test_damaged_arrays_tables_and_xml(tmp_path: Path, name: str, data: bytes) -> None:
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(InputError, match=name) as error:
-        intrinsics_of(tmp_path)
-    assert "\n" not in error.value.one_line()
-
-
-def test_a_file_of_poses_is_no_camera(tmp_path: Path, shots: Shots, caplog) -> None:
-    files = {"camera.json": camera_table(shots), "camera_pose.json": '{"K": [1, 2]}',
-             "camera_trajectory.txt": "1 2 3"}  # fmt: skip
-    frames, _ = read(write(tmp_path, shots, plain(shots, camera=files)), caplog)
-    same(frames, shots)
-    (tmp_path / "camera.json").rename(tmp_path / "camera_parameters.json")
-    frames, _ = read(tmp_path, caplog)
-    same(frames, shots)
 
 
 def test_depths_intrinsics_alone_are_refused(tmp_path: Path, shots: Shots) -> None:
