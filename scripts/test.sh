@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests: most of them side by side, then those marked `alone` one after the other. Fails if
-# either part did; both are always run.
+# Runs the tests: most of them side by side, each worker with a display of its own, then those marked
+# `alone` one after the other. Fails if either part did; both are always run.
 #
 #   WORKERS   how many run side by side (default 2)
 #   arguments are pytest's

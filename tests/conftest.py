@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -35,6 +37,21 @@ def real_data_folder() -> Path | None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="device of the device fixture, such as cuda")
     parser.addoption("--dtype", default="float32", help="dtype of the dtype fixture")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Windows on one display take the keyboard from each other: every worker has its own."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or shutil.which("Xvfb") is None:
+        return
+    number, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-nolisten", "tcp"]
+    server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    config.add_cleanup(server.terminate)
+    with os.fdopen(number) as told:
+        display = told.readline().strip()  # empty: it did not start
+    if display:
+        os.environ["DISPLAY"] = f":{display}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

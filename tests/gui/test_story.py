@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QFileDialog
 
 from studio.jobs import JobState
 
-pytestmark = [pytest.mark.gui, pytest.mark.alone]
+pytestmark = pytest.mark.gui
 
 # A network of two steps is sure of nothing: stage 2 takes what it finds, and little of it.
 SETTINGS = {

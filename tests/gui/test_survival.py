@@ -14,7 +14,7 @@ from hands import answer, click
 from studio.jobs import JobSpec, JobState
 from studio.jobs.run_info import checkpoint_steps
 
-pytestmark = [pytest.mark.gui, pytest.mark.alone]
+pytestmark = pytest.mark.gui
 
 # SELF6D_ENDURANCE=1 goes the whole way; the short one finds what grows with every cycle.
 FULL = bool(os.environ.get("SELF6D_ENDURANCE"))

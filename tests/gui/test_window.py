@@ -18,7 +18,7 @@ from studio.jobs import Job, JobSpec, JobState
 from studio.panels.help import HelpDialog
 from studio.shell.palette import CommandPalette
 
-pytestmark = [pytest.mark.gui, pytest.mark.alone]
+pytestmark = pytest.mark.gui
 
 CONTROL = Qt.KeyboardModifier.ControlModifier
 
