@@ -12,7 +12,6 @@ from self6d.engine import distributed
 from self6d.events import Listener, Note
 from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.check import check_recording
-from self6d.jobs.config import build_config
 from self6d.jobs.prepare import (
     Changes,
     asked_for,
@@ -22,7 +21,7 @@ from self6d.jobs.prepare import (
     reopen_run,
     resolve_device,
 )
-from self6d.jobs.ranks import run_ranks, wait_for_all
+from self6d.jobs.ranks import begin_ranks, run_ranks
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (
@@ -86,17 +85,18 @@ def adapt(
     world = distributed.join(resolve_device(device))
     changes = changes_of(overrides, {"adapt.steps": steps, "adapt.minutes": minutes})
     dataset = open_dataset(data)
+    own = None
     if world.rank == 0:
-        found = reopen_run(out, "selfsup", changes, asked) if resume else None
-        if found is None:
+        own = reopen_run(out, "selfsup", changes, asked) if resume else None
+        if own is None:
             before = RunFolder.open(from_run)
-            config = later_config(before, preset, changes)
-            stage = config.adapt
+            settings = later_config(before, preset, changes)
+            stage = settings.adapt
             remark = leave_out_of_preset(
-                config, preset, changes, listener,
+                settings, preset, changes, listener,
                 used=stage.self_weight > 0 or (stage.pseudo and stage.pseudo_colour),
             )  # fmt: skip
-            start = load_network(before, models=models, unit=config.models.unit)
+            start = load_network(before, models=models, unit=settings.models.unit)
             if check:
                 check_recording(data, start.models, listener)
             provenance = Provenance(
@@ -106,18 +106,14 @@ def adapt(
                 from_step=start.step,
                 no_check=not check,
             )
-            run = open_run(out, "selfsup", config, provenance, seed=seed, models=start.models)
+            begun = open_run(out, "selfsup", settings, provenance, seed=seed, models=start.models)
             if remark:
-                run.update(remark=remark)
-        else:
-            run, config = found
-            if run.remark and listener is not None:
-                listener(Note("warning", run.remark))
-    wait_for_all(world)
-    if world.rank:
-        run = RunFolder.open(out)
-        config = build_config(None, base=run.config)
-    if run.status == "done" and not changes:
+                begun.update(remark=remark)
+            own = begun, settings
+        elif own[0].remark and listener is not None:
+            listener(Note("warning", own[0].remark))
+    run, config = begin_ranks(out, own, changes, world)
+    if config is None:
         return run
     told = Provenance.from_dict(run.info["provenance"])  # resumed: what it began with
     frames = _frames(dataset, told.split, told.share)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch.distributed as dist
 
 from self6d.engine import distributed
@@ -9,7 +12,7 @@ from self6d.engine.loop import run_task
 from self6d.engine.task import Task
 from self6d.errors import Self6DError
 from self6d.events import Listener
-from self6d.jobs.config import RunConfig
+from self6d.jobs.config import RunConfig, build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 
@@ -40,6 +43,33 @@ def run_ranks(
         task.step(step)
         count += 1
     return run
+
+
+def begin_ranks(
+    out: str | Path,
+    own: tuple[RunFolder, RunConfig] | None,
+    changes: dict[str, Any],
+    world: distributed.World,
+) -> tuple[RunFolder, RunConfig | None]:
+    """The run to go on with on every process, and its settings.
+
+    Args:
+        own: what rank 0 made or reopened in `out`; None: the others, who read it from there.
+        changes: to the settings of a run that goes on.
+
+    Returns:
+        the settings are None where the run is done already and nothing changes.
+
+    Raises:
+        Self6DError: another process has ended.
+    """
+    wait_for_all(world)
+    if own is None:
+        run = RunFolder.open(out)
+        config = build_config(None, base=run.config)
+    else:
+        run, config = own
+    return run, None if run.status == "done" and not changes else config
 
 
 def wait_for_all(world: distributed.World) -> None:

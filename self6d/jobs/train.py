@@ -22,7 +22,7 @@ from self6d.jobs.prepare import (
     resolve_camera,
     resolve_device,
 )
-from self6d.jobs.ranks import run_ranks, wait_for_all
+from self6d.jobs.ranks import begin_ranks, run_ranks
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (
@@ -80,24 +80,21 @@ def train(
     device = resolve_device(device)
     changes = changes_of(overrides, {"train.steps": steps, "train.minutes": minutes})
     world = distributed.join(device)
+    own = None
     if world.rank == 0:
-        found = reopen_run(out, "synthetic", changes, asked) if resume else None
-        if found is None:
-            config = build_config(preset, changes, stage=1)
+        own = reopen_run(out, "synthetic", changes, asked) if resume else None
+        if own is None:
+            settings = build_config(preset, changes, stage=1)
             view = resolve_camera(camera)
-            objects = load_given_models(models, config.models.unit)
+            objects = load_given_models(models, settings.models.unit)
             if check and isinstance(camera, str | Path) and is_recording(camera):
                 check_recording(camera, objects, listener)
-            seen = images_seen(config, camera, view, objects, listener)
+            seen = images_seen(settings, camera, view, objects, listener)
             provenance = Provenance(**asked, **seen, no_check=not check)
-            run = open_run(out, "synthetic", config, provenance, seed=seed, models=objects)
-        else:
-            run, config = found
-    wait_for_all(world)
-    if world.rank:
-        run = RunFolder.open(out)
-        config = build_config(None, base=run.config)
-    if run.status == "done" and not changes:
+            begun = open_run(out, "synthetic", settings, provenance, seed=seed, models=objects)
+            own = begun, settings
+    run, config = begin_ranks(out, own, changes, world)
+    if config is None:
         return run
     task = SyntheticTask(
         run_models(run),

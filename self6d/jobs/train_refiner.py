@@ -21,7 +21,7 @@ from self6d.jobs.prepare import (
     resolve_camera,
     resolve_device,
 )
-from self6d.jobs.ranks import run_ranks, wait_for_all
+from self6d.jobs.ranks import begin_ranks, run_ranks
 from self6d.refinement.rgb.weights import load_refiner
 from self6d.rng import mixed_seed
 from self6d.runs.control import Control
@@ -71,33 +71,30 @@ def train_refiner(
     device = resolve_device(device)
     changes = changes_of(overrides, {"train.steps": steps, "train.minutes": minutes})
     world = distributed.join(device)
+    own = None
     if world.rank == 0:
-        found = reopen_run(out, KIND, changes, asked) if resume else None
-        if found is None:
-            config = build_config(preset, changes, stage="refiner")
-            objects = [] if models is None else load_given_models(models, config.models.unit)
-            if not objects and not config.refiner.generated:
+        own = reopen_run(out, KIND, changes, asked) if resume else None
+        if own is None:
+            settings = build_config(preset, changes, stage="refiner")
+            objects = [] if models is None else load_given_models(models, settings.models.unit)
+            if not objects and not settings.refiner.generated:
                 raise InputError(
                     "no object models", remedy="Give CAD models, or set refiner.generated."
                 )
-            if config.refiner.generated and config.refiner.per_object:
+            if settings.refiner.generated and settings.refiner.per_object:
                 raise InputError(
                     "generated shapes cannot have output layers of their own",
                     remedy="Set refiner.per_object=false or refiner.generated=0.",
                 )
             view = resolve_camera(camera)
-            seen = images_seen(config, camera, view, objects, listener)
+            seen = images_seen(settings, camera, view, objects, listener)
             if start is not None:  # a mistake is told before the folder is made
                 load_refiner(start)
             provenance = Provenance(**asked, **seen, from_run=absolute(start))
-            run = open_run(out, KIND, config, provenance, seed=seed, models=objects)
-        else:
-            run, config = found
-    wait_for_all(world)
-    if world.rank:
-        run = RunFolder.open(out)
-        config = build_config(None, base=run.config)
-    if run.status == "done" and not changes:
+            begun = open_run(out, KIND, settings, provenance, seed=seed, models=objects)
+            own = begun, settings
+    run, config = begin_ranks(out, own, changes, world)
+    if config is None:
         return run
     told = Provenance.from_dict(run.info["provenance"])
     objects = run_models(run) if told.models else []
