@@ -188,6 +188,8 @@ def run_track(
             scores[name] = _searched(
                 recording, model, search, overrides, device, seed, listener, control
             )
+            if control.stopping:  # a part of the frames is no result
+                return f"stopped; the same command goes on: {out}"
             table[name] = scores[name].summary(threshold)
             _write(out, table)
     everything = Score()
