@@ -64,6 +64,13 @@ Check = Annotated[
     bool,
     typer.Option("--check/--no-check", help="Look the recording over first; stop on errors."),
 ]
+Instances = Annotated[
+    int | None,
+    typer.Option(
+        "--instances", min=1, max=1000,
+        help="Most instances of an object in an image (default: the run's, network.instances).",
+    ),
+]  # fmt: skip
 Views = Annotated[
     int | None,
     typer.Option(

@@ -54,6 +54,7 @@ def evaluate(
         ),
     ] = 0.1,
     views: opt.Views = None,
+    instances: opt.Instances = None,
     device: opt.Device = "auto",
     json_path: opt.Json = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Also write a CSV table.")] = None,
@@ -84,6 +85,7 @@ def evaluate(
             bop=bop,
             min_visible=min_visible,
             views=views,
+            instances=instances,
             unit=unit or "auto",
             device=device,
             json_path=json_path,
@@ -115,6 +117,7 @@ def predict(
     refiner: opt.Refiner = None,
     score: Annotated[float, typer.Option(min=0, max=1, help="Lowest score reported.")] = 0.3,
     views: opt.Views = None,
+    instances: opt.Instances = None,
     device: opt.Device = "auto",
     json_path: opt.Json = None,
     overlay: Annotated[
@@ -142,6 +145,7 @@ def predict(
             refiner=refiner,
             score_threshold=score,
             views=views,
+            instances=instances,
             device=device,
             overlay=overlay,
             listener=console,
@@ -174,13 +178,15 @@ def export(
         bool, typer.Option("--slim", help="Instead a small run folder, to start other runs from.")
     ] = False,
     views: opt.Views = None,
+    instances: opt.Instances = None,
 ) -> None:
     """Weights and an inference example that needs RGB alone."""
     early.check(runs=[run])
     from self6d import jobs
 
-    if slim and views is not None:
-        raise typer.BadParameter("a slim run keeps its own: give --views where it is used")
+    for name, value in (("views", views), ("instances", instances)):
+        if slim and value is not None:
+            raise typer.BadParameter(f"a slim run keeps its own: give --{name} where it is used")
     if slim:
         typer.echo(str(jobs.slim(run, to).path))
         return
@@ -193,7 +199,7 @@ def export(
         if missing:
             install = 'pip install "self6d-studio[onnx]"'
             typer.echo(f"without model.onnx: {', '.join(missing)} missing ({install})", err=True)
-    for path in jobs.export(run, to, onnx=onnx, program=program, views=views):
+    for path in jobs.export(run, to, onnx=onnx, program=program, views=views, instances=instances):
         typer.echo(str(path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -93,8 +94,9 @@ class NetworkPredictor:
                 [replace(p, image_index=p.image_index + i) for i, p in enumerate(parts)]
             )
             refined = self.refine(frames, detections)
-            rows = torch.arange(len(detections), device=detections.R.device)
-            parts = [refined[part] for part in rows.split([len(part) for part in parts])]
+            if self.network.config.instances > 1:  # two may have moved onto one thing
+                refined = refined[~self.network.seen_twice(refined)]
+            parts = [refined[refined.image_index == i] for i in range(len(frames))]
         poses = [(f.R.double().cpu().numpy(), f.t.double().cpu().numpy()) for f in parts]
         seconds = (time.perf_counter() - began) / len(frames)
         return [
@@ -132,6 +134,21 @@ class NetworkPredictor:
             )
             for i in range(len(detections))
         ]
+
+
+def best_of_each(predictions: Sequence[Prediction], most: int) -> list[Prediction]:
+    """At most so many of each object in an image, those of the highest scores, in the order given.
+
+    Args:
+        predictions: of one image.
+    """
+    left: Counter[int] = Counter()
+    chosen = set()
+    for i in sorted(range(len(predictions)), key=lambda i: -predictions[i].score):
+        left[predictions[i].object_id] += 1
+        if left[predictions[i].object_id] <= most:
+            chosen.add(i)
+    return [p for i, p in enumerate(predictions) if i in chosen]
 
 
 def with_predictions(

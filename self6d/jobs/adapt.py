@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from self6d.jobs.prepare import (
     resolve_device,
 )
 from self6d.jobs.ranks import begin_ranks, run_ranks
+from self6d.network.config import OF_PREDICTION
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (
@@ -118,9 +120,9 @@ def adapt(
     told = Provenance.from_dict(run.info["provenance"])  # resumed: what it began with
     frames = _frames(dataset, told.split, told.share)
     began = run.latest_checkpoint() is not None
-    trained = load_network(
-        run if began else from_run, models=run.models_path, views=config.network.views
-    )
+    trained = load_network(run if began else from_run, models=run.models_path)
+    asked_of = {name: getattr(config.network, name) for name in OF_PREDICTION}
+    trained.network.config = replace(trained.network.config, **asked_of)
     task = SelfSupTask(
         trained.network,
         trained.models,

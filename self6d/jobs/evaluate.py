@@ -47,7 +47,7 @@ class EvaluateOptions:
         device: such as "cpu"; "auto" is CUDA if there is one.
         bop: also VSD, MSSD, MSPD and average recalls.
         min_visible: instances less visible than this share are no targets.
-        views: boxes looked at per detection, see `NetworkConfig.views`; None: each run's own.
+        views, instances: see `NetworkConfig`; None: each run's own.
         unit: of the CAD files in `models`, see `load_models`.
         json_path, csv_path, latex_path, html_path: also write the table there; all but the page
             anew after each run.
@@ -64,6 +64,7 @@ class EvaluateOptions:
     bop: bool = False
     min_visible: float = 0.1
     views: int | None = None
+    instances: int | None = None
     unit: str = "auto"
     json_path: Path | None = None
     csv_path: Path | None = None
@@ -155,8 +156,9 @@ class _Job:
         o, device = self.options, self.device
         newest = RunFolder.open(path).latest_checkpoint() if o.latest else None
         trained = load_network(
-            path, device=device, checkpoint=newest, models=models, unit=o.unit, views=o.views
-        )
+            path, device=device, checkpoint=newest, models=models, unit=o.unit, views=o.views,
+            instances=o.instances,
+        )  # fmt: skip
         self.models = trained.models
         for kind in ("none", *o.refine):
             improve, left_out = pose_refiner(

@@ -31,6 +31,7 @@ def export(
     program: bool = False,
     size: tuple[int, int] | None = None,
     views: int | None = None,
+    instances: int | None = None,
 ) -> list[Path]:
     """Write a run's network to a folder that stands alone; see `self6d.packaging.export_run`.
 
@@ -40,7 +41,9 @@ def export(
     """
     from self6d.packaging import export_run
 
-    return export_run(run, to, onnx=onnx, program=program, size=size, views=views)
+    return export_run(
+        run, to, onnx=onnx, program=program, size=size, views=views, instances=instances
+    )
 
 
 def slim(run: str | Path, to: str | Path) -> RunFolder:

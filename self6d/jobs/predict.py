@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from self6d.errors import InputError
 from self6d.evaluation.predictions import (
     NetworkPredictor,
     Prediction,
+    best_of_each,
     with_predictions,
 )
-from self6d.events import Listener, Progress
+from self6d.events import Listener, Note, Progress
 from self6d.geometry import Camera, matrix_to_quaternion
 from self6d.jobs.pictures import draw_poses, write_picture
 from self6d.jobs.prepare import resolve_device, resolve_intrinsics
@@ -39,6 +42,7 @@ def predict(
     refiner: str | Path | None = None,
     score_threshold: float = 0.3,
     views: int | None = None,
+    instances: int | None = None,
     device: str | torch.device = "auto",
     overlay: Path | None = None,
     listener: Listener | None = None,
@@ -50,7 +54,9 @@ def predict(
         camera: for images that come without one.
         split: named split of a recording; None: all of it.
         refine: optimise each pose on its frame, depth included.
-        views: boxes looked at per detection, see `NetworkConfig.views`; None: the run's own.
+        views, instances: boxes looked at per detection, and most instances of an object in an
+            image, see `NetworkConfig`; None: the run's own. Where a frame shows more, a note says
+            so.
         overlay: folder to make, for pictures with the poses drawn in.
 
     Returns:
@@ -65,7 +71,10 @@ def predict(
     (3, 4)
     """
     device = resolve_device(device)
-    trained = load_network(from_run, device=device, views=views)
+    trained = load_network(from_run, device=device, views=views, instances=instances)
+    most = trained.network.config.instances
+    # one more than are given, to know whether any is left out
+    trained.network.config = replace(trained.network.config, instances=most + 1)
     improve, _ = pose_refiner(refine, trained, from_run, device, refiner=refiner, listener=listener)
     predictor = NetworkPredictor(
         trained.network,
@@ -78,7 +87,11 @@ def predict(
     if overlay is not None and overlay.exists():
         raise InputError("exists already", path=overlay, remedy="Name a new folder.")
     rows = []
-    for index, (frame, detections) in enumerate(with_predictions(frames, predictor)):
+    left_out: Counter[int] = Counter()  # frames that show more, by object
+    for index, (frame, found) in enumerate(with_predictions(frames, predictor)):
+        detections = best_of_each(found, most)
+        shown = Counter(p.object_id for p in found)
+        left_out.update(i for i in shown if shown[i] > most)
         rows += [_row(frame.name, names, prediction) for prediction in detections]
         if overlay is not None:
             picture = draw_poses(frame.rgb, frame.camera, detections, trained.models)
@@ -86,6 +99,13 @@ def predict(
             write_picture(overlay / name, picture)
         if listener is not None:
             listener(Progress(index + 1, len(frames), None, "predict"))
+    if listener is not None:
+        for object_id, count in sorted(left_out.items()):
+            text = (
+                f"{names[object_id]}: {count} of {len(frames)} frames show more than {most}; the "
+                "best are given (more: --instances)"
+            )
+            listener(Note("warning", text))
     return rows
 
 

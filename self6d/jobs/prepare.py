@@ -18,6 +18,7 @@ from self6d.events import Listener, Note
 from self6d.geometry import Camera
 from self6d.jobs.config import RunConfig, build_config
 from self6d.network import NetworkConfig
+from self6d.network.config import OF_PREDICTION
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths
 from self6d.runs.provenance import Provenance, absolute, dotted
@@ -222,13 +223,13 @@ def later_config(before: RunFolder, preset: str | Path, changes: dict[str, Any])
 
 
 def check_same_network(asked: NetworkConfig, run: RunFolder) -> None:
-    """Stage 2 takes its network from a run: of its fields only `views` can change.
+    """Stage 2 takes its network from a run: of its fields only those of prediction can change.
 
     Raises:
         InputError: another one differs.
     """
     there = from_dict(NetworkConfig, run.config.get("network", {}), prefix="network.")
-    for name in (field.name for field in fields(NetworkConfig) if field.name != "views"):
+    for name in (f.name for f in fields(NetworkConfig) if f.name not in OF_PREDICTION):
         if getattr(asked, name) != getattr(there, name):
             raise InputError(
                 f"network.{name} is part of the trained network "

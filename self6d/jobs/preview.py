@@ -62,7 +62,9 @@ def synthetic_sheet(
 
     asked = build_config(preset, overrides, stage=1)
     objects = load_given_models(models, asked.models.unit)
-    config, _ = with_recorded_ranges(asked.synthesis, camera, objects)
+    config, _ = with_recorded_ranges(
+        asked.synthesis.for_instances(asked.network.instances), camera, objects
+    )
     view = scaled_camera(resolve_camera(camera), config.height)
     maker = SceneMaker(objects, view, config, resolve_device(device))
     return gallery(maker.make(images, seed, 0), columns=columns, images=images)

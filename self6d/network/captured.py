@@ -39,14 +39,24 @@ class CapturedForward:
         return self._graphs[shape](images, K)
 
     def predict(
-        self, images: Tensor, K: Tensor, *, score_threshold: float = 0.3, max_per_image: int = 20
+        self,
+        images: Tensor,
+        K: Tensor,
+        *,
+        score_threshold: float = 0.3,
+        max_per_image: int | None = None,
     ) -> Detections:
-        """As `PoseNetwork.predict`: the best detection of each object in each image."""
-        if not images.is_cuda:  # looks at the regions of likely objects alone
-            return self.network.predict(
-                images, K, score_threshold=score_threshold, max_per_image=max_per_image
-            )
-        return likely_detections(self(images, K), score_threshold, max_per_image)
+        """As `PoseNetwork.predict`, whose form is fixed: where its places for further instances are
+        all taken there may be more of them, and the network itself is asked."""
+        if images.is_cuda:
+            outputs = self(images, K)
+            further = outputs[0][:, len(self.network.object_ids) :]
+            if not further.numel() or not (further != 0).all(1).any():
+                return likely_detections(outputs, score_threshold, max_per_image)
+        # on a CPU it looks at the regions of likely objects alone
+        return self.network.predict(
+            images, K, score_threshold=score_threshold, max_per_image=max_per_image
+        )
 
     def _captured(self, images: Tensor, K: Tensor) -> Callable[[Tensor, Tensor], tuple]:
         kept = (images.clone(), K.clone())
@@ -63,18 +73,19 @@ class CapturedForward:
 
 
 def likely_detections(
-    outputs: Sequence[Tensor], score_threshold: float, max_per_image: int
+    outputs: Sequence[Tensor], score_threshold: float, max_per_image: int | None = None
 ) -> Detections:
     """Copies of what `PoseNetwork.forward_export` says about objects that are likely there.
 
     Args:
-        outputs: score (B, M), box, R, t, mask_logits, roi_box, as it returns them.
+        outputs: score (B, D), box, R, t, mask_logits, roi_box, object index, as it returns them.
         score_threshold: detections below are dropped.
-        max_per_image: most detections per image, best first.
+        max_per_image: most detections per image, best first; None: all.
     """
-    score = outputs[0]
-    best, object_index = score.topk(min(max_per_image, score.shape[1]), dim=1)
+    *parts, index = outputs
+    score = parts[0]
+    count = score.shape[1] if max_per_image is None else max_per_image
+    best, place = score.topk(min(count, score.shape[1]), dim=1)
     image_index, slot = (best > score_threshold).nonzero(as_tuple=True)
-    object_index = object_index[image_index, slot]
-    of_objects = (part[image_index, object_index] for part in outputs)
-    return Detections(image_index, object_index, *of_objects)
+    at = (image_index, place[image_index, slot])
+    return Detections(image_index, index[at], *(part[at] for part in parts))

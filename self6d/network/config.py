@@ -9,6 +9,11 @@ from self6d.config import from_dict, load_preset
 from self6d.config_fields import Checked, Limits
 from self6d.errors import InputError
 
+OF_PREDICTION = ("views", "instances", "further_score")
+"""Fields that no weight depends on: a trained network can be told others."""
+EARLIER: dict[str, Any] = {"about_centre": False, "instances": 1}
+"""What networks are whose files do not say, because they are older than the field."""
+
 
 @dataclass
 class NetworkConfig(Checked, section="network"):
@@ -88,6 +93,12 @@ class NetworkConfig(Checked, section="network"):
     per_object: bool = True
     """Give each object its own output layers; else all objects share them."""
 
+    instances: Annotated[int, Limits(1, 1000)] = 8
+    """Most instances of one object given in an image: more for a bin of parts, 1 where it is known
+    that each object is there at most once. Networks of earlier versions give 1."""
+    further_score: Annotated[float, Limits(0, 1)] = 0.5
+    """Lowest score of an object's second and later instances in an image; its best one only has to
+    pass the threshold asked for."""
     views: Annotated[int, Limits(1, 33)] = 1
     """Boxes looked at per detection when predicting, shifted and scaled a little, whose poses are
     averaged: 9 are steadier and slower. Training looks at one, stage 2's teacher at as many."""
@@ -137,7 +148,7 @@ class NetworkConfig(Checked, section="network"):
     @classmethod
     def of_checkpoint(cls, stored: dict[str, Any]) -> NetworkConfig:
         """What a checkpoint or package says of its network, those of earlier versions included."""
-        return from_dict(cls, {"about_centre": False, **stored}, prefix="network.")
+        return from_dict(cls, {**EARLIER, **stored}, prefix="network.")
 
     @classmethod
     def preset(cls, name: str) -> NetworkConfig:

@@ -1,4 +1,5 @@
-"""FCOS (Tian et al., ICCV 2019): class, box and centerness at every pyramid location.
+"""FCOS (Tian et al., ICCV 2019): class, box and centerness at every pyramid location; which boxes
+and poses are different instances of one object.
 
 Target assignment, losses and decoding work on the whole batch at once, with shapes that depend on
 the sizes of the batch alone, so nothing waits for the device.
@@ -21,11 +22,14 @@ from torchvision.models.detection.fcos import (  # isort: skip
     FCOSClassificationHead,
     FCOSRegressionHead,
 )
-from torchvision.ops import box_iou  # isort: skip
 
 CENTRE_RADIUS = 1.5  # positives lie this close to the box centre, in strides (FCOS)
 LEVEL_REACH = 8.0  # a level takes boxes that reach up to this far from a location, in strides
 ABSENT = -30.0  # a logit that the focal loss has nothing to say about where no object is
+SAME_BOX = 0.6  # box IoU above which two boxes of one object show the same instance (FCOS)
+CANDIDATES = 200  # locations looked at for each object, at least
+SAME_PLACE = 0.25  # centres nearer than this share of the model's shortest side: one thing
+FURTHER_SLOTS = 8  # of further instances in exported graphs, whatever their object
 
 
 class FCOSOutput(NamedTuple):
@@ -178,8 +182,8 @@ def detection_losses(
 
     Args:
         boxes: (N, 4), pixels. image_index, object_index: (N,) int64.
-        known: (B, C) bool, the objects of which it is known where they are in each image; of others
-            nothing is learned. None: all.
+        known: (B, C) bool, the objects of which it is known where all they are in each image; of
+            others the class is not learned. None: all.
 
     Returns:
         scalars "class", "box", "centerness".
@@ -194,6 +198,7 @@ def detection_losses(
     if len(boxes):
         classes = object_index[target.instance.clamp_min(0)]
         labels.scatter_(2, classes[..., None], detections[..., None].to(labels.dtype))
+        labels = labels if known is None else labels * known[:, None]
     overlap = giou_loss(output.boxes, target.box) * target.centerness
     centre = F.binary_cross_entropy_with_logits(
         output.centerness, target.centerness, weight=detections.float(), reduction="sum"
@@ -216,45 +221,110 @@ def best_per_object(output: FCOSOutput) -> tuple[Tensor, Tensor]:
     return score, box
 
 
-def best_after_suppression(
-    output: FCOSOutput, count: int, iou: float = 0.6, candidates: int = 200
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The best boxes of each image after greedy non-maximum suppression within each object.
+def best_instances(output: FCOSOutput, count: int, iou: float = SAME_BOX) -> tuple[Tensor, Tensor]:
+    """The best boxes of each object in each image, by greedy non-maximum suppression.
 
-    Returns:
-        score (B, count), zero for suppressed; box (B, count, 4); object index (B, count) int64.
-    """
-    locations, classes = output.logits.shape[1:]
-    score, flat = output.scores.flatten(1).topk(min(candidates, locations * classes), dim=1)
-    where, label = flat // classes, flat % classes
-    box = output.boxes.gather(1, where[..., None].expand(-1, -1, 4))
-    kept = suppress(box, label, iou)
-    score = torch.where(kept, score, 0.0)
-    score, order = score.topk(min(count, score.shape[1]), dim=1)
-    return score, box.gather(1, order[..., None].expand(-1, -1, 4)), label.gather(1, order)
-
-
-def suppress(boxes: Tensor, labels: Tensor, iou: float) -> Tensor:
-    """Greedy non-maximum suppression of a batch at once.
-
-    Box j stays if no box before it that stays overlaps it. Starting from "all stay", repeating
-    that sentence settles one more box of every chain of overlaps per pass, and ends at the same
-    answer as the usual loop.
+    The N first boxes that the usual loop keeps of each object; for N = 1 its best box.
+    `torchvision.ops.nms` waits for the device and has no fixed shape.
 
     Args:
-        boxes: (B, M, 4), best first. labels: (B, M) int64; boxes of other labels never meet.
-        iou: overlap above which the later box goes.
+        count: N, most boxes an object. iou: overlap above which the worse box goes.
 
     Returns:
-        (B, M) bool, which stay.
+        score (B, C, N), falling, 0 where there are no more; box (B, C, N, 4), pixels.
     """
-    overlaps = torch.stack([box_iou(b, b) for b in boxes]) > iou
-    overlaps &= labels[:, :, None] == labels[:, None, :]
-    earlier = overlaps.triu(diagonal=1)
-    kept = torch.ones_like(labels, dtype=torch.bool)
-    for _ in range(boxes.shape[1]):
-        remaining = ~(earlier & kept[:, :, None]).any(1)
-        if torch.equal(remaining, kept):
-            break
-        kept = remaining
-    return kept
+    if count == 1:
+        score, box = best_per_object(output)
+        return score[:, :, None], box[:, :, None]
+    # a box on an instance has a dozen others of its own beside it
+    most = min(max(CANDIDATES, 20 * count), output.logits.shape[1])
+    left, where = output.scores.transpose(1, 2).topk(most, dim=2)
+    box = output.boxes[:, None].expand(-1, left.shape[1], -1, -1)
+    box = box.gather(2, where[..., None].expand(-1, -1, -1, 4))
+    area = (box[..., 2:] - box[..., :2]).prod(-1)
+    scores, boxes = [], []
+    for _ in range(count):
+        score, best = left.max(dim=2, keepdim=True)
+        chosen = box.gather(2, best[..., None].expand(-1, -1, -1, 4))
+        low = torch.maximum(box[..., :2], chosen[..., :2])
+        high = torch.minimum(box[..., 2:], chosen[..., 2:])
+        shared = (high - low).clamp_min(0).prod(-1)
+        union = (area + area.gather(2, best) - shared).clamp_min(1e-6)
+        left = torch.where(shared / union > iou, -1.0, left)
+        left = left.scatter(2, best, -1.0)  # a box without area does not overlap itself
+        scores.append(score.clamp_min(0))
+        boxes.append(chosen)
+    return torch.cat(scores, 2), torch.cat(boxes, 2)
+
+
+def without_faint(score: Tensor, least: float) -> Tensor:
+    """Scores (B, M, N) with the second and later instances below `least` set to 0."""
+    if score.shape[2] == 1:
+        return score
+    further = score[..., 1:]
+    return torch.cat((score[..., :1], torch.where(further >= least, further, 0.0)), 2)
+
+
+def places(objects: int, instances: int) -> int:
+    """How many detections `slots` gives an image of so many objects, each so often at most."""
+    further = instances - 1
+    return objects + min(objects * further, max(further, FURTHER_SLOTS))
+
+
+def slots(score: Tensor, box: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A fixed number of detections an image: each object's best, then the best of the further ones.
+
+    Further ones have `FURTHER_SLOTS` places together, or N - 1 if that is more.
+
+    Args:
+        score: (B, M, N). box: (B, M, N, 4).
+
+    Returns:
+        score (B, S), box (B, S, 4), object index (B, S) int64; S = M for N = 1.
+    """
+    b, m, n = score.shape
+    index = torch.arange(m, device=score.device)
+    if n == 1:
+        return score[..., 0], box[:, :, 0], index.repeat(b, 1)
+    count = places(m, n) - m
+    further, place = score[..., 1:].flatten(1).topk(count, dim=1)
+    boxes = box[:, :, 1:].flatten(1, 2).gather(1, place[..., None].expand(-1, -1, 4))
+    return (
+        torch.cat((score[..., 0], further), 1),
+        torch.cat((box[:, :, 0], boxes), 1),
+        torch.cat((index.repeat(b, 1), place // (n - 1)), 1),
+    )
+
+
+def seen_twice(
+    image_index: Tensor,
+    object_index: Tensor,
+    score: Tensor,
+    centre: Tensor,
+    half_extent: Tensor,
+) -> Tensor:
+    """Detections that show what a better one of the same object shows already.
+
+    Two solids are never in one place: of two whose centres lie closer together than `SAME_PLACE` of
+    the model's shortest side, across the view, and less than its longest side in depth, the worse
+    is the other once more.
+
+    Args:
+        image_index, object_index: (N,) int64. score: (N,). centre: (N, 3), metres, camera frame.
+        half_extent: (N, 3), metres, of the models' boxes.
+
+    Returns:
+        (N,) bool.
+    """
+    number = torch.arange(len(score), device=score.device)
+    same = (image_index[:, None] == image_index) & (object_index[:, None] == object_index)
+    level = (score[:, None] == score) & (number < number[:, None])
+    better = same & ((score > score[:, None]) | level)
+    z = centre[:, 2].clamp_min(1e-6)
+    ray = centre[:, :2] / z[:, None]
+    # no cdist: its matrix form loses the small differences
+    across = (ray[:, None] - ray).square().sum(-1).sqrt() * z[:, None]
+    along = (z[:, None] - z).abs()
+    limit, reach = 2 * SAME_PLACE * half_extent.amin(1), 2 * half_extent.amax(1)
+    near = (across < limit[:, None]) & (along < reach[:, None])
+    return (better & near).any(1)

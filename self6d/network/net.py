@@ -13,9 +13,11 @@ from self6d.network.backbone import freeze_batch_norm
 from self6d.network.config import NetworkConfig
 from self6d.network.detector import (
     Detector,
-    best_after_suppression,
-    best_per_object,
+    best_instances,
     detection_losses,
+    seen_twice,
+    slots,
+    without_faint,
 )
 from self6d.network.objects import ObjectTable
 from self6d.network.outputs import Detections
@@ -147,8 +149,9 @@ class PoseNetwork(nn.Module):
         K: Tensor,
         *,
         score_threshold: float = 0.3,
-        max_per_image: int = 20,
-        one_per_object: bool = True,
+        max_per_image: int | None = None,
+        instances: int | None = None,
+        further_score: float | None = None,
     ) -> Detections:
         """Detect objects and estimate their poses, averaged over `NetworkConfig.views`.
 
@@ -157,22 +160,37 @@ class PoseNetwork(nn.Module):
         Args:
             images: (B, 3, H, W) float32 in [0, 1], RGB. K: (B, 3, 3), pixels.
             score_threshold: detections below are dropped.
-            max_per_image: most detections per image, best first.
-            one_per_object: each object is in an image at most once.
+            max_per_image: most detections per image, best first; None: all.
+            instances: most of each object in an image. further_score: of the second and later ones
+                those below are dropped. None: as configured.
+
+        Returns:
+            by image, best score first; none shows what a better one shows already (`seen_twice`).
         """
+        most = self.config.instances if instances is None else instances
+        least = self.config.further_score if further_score is None else further_score
         with _evaluating(self):
             output, maps = self.detector(images)
-            if one_per_object:
-                score, box = best_per_object(output)
-                score, object_index = score.topk(min(max_per_image, score.shape[1]), dim=1)
-                box = box.gather(1, object_index[..., None].expand(-1, -1, 4))
-            else:
-                score, box, object_index = best_after_suppression(output, max_per_image)
+            score, box = best_instances(output, most)
+            gone = torch.zeros_like(score, dtype=torch.bool)
+            gone[..., 1:] = score[..., 1:] < max(least, 1e-6)
+            score = torch.where(gone, -torch.inf, score).flatten(1)
+            count = score.shape[1] if max_per_image is None else max_per_image
+            score, place = score.topk(min(count, score.shape[1]), dim=1)
+            box = box.flatten(1, 2).gather(1, place[..., None].expand(-1, -1, 4))
             image_index, slot = (score > score_threshold).nonzero(as_tuple=True)
             at = (image_index, slot)
-            box, object_index = _clip(box[at], images.shape[-2:]), object_index[at]
+            box, object_index = _clip(box[at], images.shape[-2:]), place[at] // most
             pose = self._averaged(images, maps, K, box, image_index, object_index)
-            return Detections(image_index, object_index, score[at], box, *pose)
+            found = Detections(image_index, object_index, score[at], box, *pose)
+            return found if most == 1 else found[~self.seen_twice(found)]
+
+    def seen_twice(self, detections: Detections) -> Tensor:
+        """(N,) bool, detections that are better ones once more, see `detector.seen_twice`."""
+        d, index = detections, detections.object_index
+        centre = (d.R @ self.objects.centre[index][..., None])[..., 0] + d.t
+        half = self.objects.half_extent[index]
+        return seen_twice(d.image_index, index, d.score, centre, half)
 
     def poses_for_boxes(
         self, images: Tensor, K: Tensor, box: Tensor, image_index: Tensor, object_index: Tensor
@@ -225,24 +243,33 @@ class PoseNetwork(nn.Module):
         return R, t, out.mask_logits[::views], regions.box[::views]
 
     def forward_export(self, images: Tensor, K: Tensor) -> tuple[Tensor, ...]:
-        """`predict` with fixed shapes and tensors only: each object's best box in each image.
+        """`predict` with fixed shapes and tensors only: D detections in each image.
+
+        They are the best of each of the M objects, in order, and then the best further instances
+        (`detector.slots`; D = M where `NetworkConfig.instances` is 1).
 
         Args:
             images: (B, 3, H, W). K: (B, 3, 3), pixels.
 
         Returns:
-            score (B, M); box (B, M, 4), pixels; R (B, M, 3, 3); t (B, M, 3), metres;
-            mask_logits (B, M, C, S, S) over roi_box (B, M, 4), pixels.
+            score (B, D), 0 where there is no further instance, negative where a better one is seen
+            twice; box (B, D, 4), pixels; R (B, D, 3, 3); t (B, D, 3), metres;
+            mask_logits (B, D, C, S, S) over roi_box (B, D, 4), pixels; object index (B, D) int64.
         """
         output, maps = self.detector(images)
-        score, box = best_per_object(output)
+        score, box = best_instances(output, self.config.instances)
+        score, box, index = slots(without_faint(score, self.config.further_score), box)
         box = _clip(box, images.shape[-2:])
-        b, m = score.shape
-        image_index = torch.arange(b, device=images.device).repeat_interleave(m)
-        object_index = torch.arange(m, device=images.device).repeat(b)
-        pose = self._averaged(images, maps, K, box.view(-1, 4), image_index, object_index, m)
-        R, t, mask_logits, roi_box = (part.unflatten(0, (b, m)) for part in pose)
-        return score, box, R, t, mask_logits, roi_box
+        b, d = score.shape
+        image_index = torch.arange(b, device=images.device).repeat_interleave(d)
+        object_index = index.flatten()
+        pose = self._averaged(images, maps, K, box.flatten(0, 1), image_index, object_index, d)
+        if self.config.instances > 1:
+            found = Detections(image_index, object_index, score.flatten(), box, *pose)
+            score = torch.where(self.seen_twice(found), -found.score, found.score)
+            score = score.unflatten(0, (b, d))
+        R, t, mask_logits, roi_box = (part.unflatten(0, (b, d)) for part in pose)
+        return score, box, R, t, mask_logits, roi_box, index
 
     def stage2_parameters(self, scope: Literal["heads", "pose", "all"] = "pose") -> list[Tensor]:
         """Free the parameters that stage 2 trains, freeze all others, and return the free ones.

@@ -33,6 +33,7 @@ from self6d.errors import CheckpointError, InputError, StorageError
 from self6d.files import read_bytes, read_json
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.network.captured import CapturedForward
+from self6d.network.detector import places
 from self6d.packaging.program import export_program, require_onnx, save_onnx
 from self6d.paths import resource
 from self6d.runs.folder import RunFolder, versions
@@ -46,7 +47,7 @@ DEFAULT_SIZE = (480, 640)
 
 @dataclass(frozen=True)
 class PoseEstimate:
-    """One object found in an image.
+    """One instance of an object, found in an image.
 
     Attributes:
         object_id: BOP number. name: of the object. score: in [0, 1].
@@ -85,6 +86,8 @@ class PosePredictor:
         distortion_model: str = "",
     ) -> list[PoseEstimate]:
         """Poses of the objects in an image, best score first.
+
+        Each object is given up to `network.instances` times (model.json).
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -132,6 +135,7 @@ def export_run(
     program: bool = False,
     size: tuple[int, int] | None = None,
     views: int | None = None,
+    instances: int | None = None,
 ) -> list[Path]:
     """Write a run's network to a new folder; inference from there needs RGB and K alone.
 
@@ -142,7 +146,8 @@ def export_run(
         program: also write model.pt2 (torch.export).
         size: (height, width) of the images that ONNX and the program take; None: of the images the
             network was trained for, else 480 x 640. The weights themselves take any size.
-        views: boxes looked at per detection, see `NetworkConfig.views`; None: as configured.
+        views, instances: see `NetworkConfig`; None: as configured. ONNX and the program have a
+            fixed number of places for detections, each of which costs time: `program` says which.
 
     Returns:
         the files written.
@@ -157,7 +162,7 @@ def export_run(
     if onnx:
         require_onnx()
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    trained = load_network(run, views=views)
+    trained = load_network(run, views=views, instances=instances)
     size = size or (trained.camera.size if trained.camera else DEFAULT_SIZE)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -206,6 +211,7 @@ def _write(
     if onnx or program:
         exported = export_program(network, size)
         info["exported_size"] = {"height": size[0], "width": size[1]}
+        info["exported_detections"] = places(len(trained.models), network.config.instances)
         if program:
             torch.export.save(exported, out / "model.pt2")
         if onnx:

@@ -1,9 +1,10 @@
 """The network as a graph of fixed shapes: torch.export, and ONNX made from it.
 
 Inputs: image (1, 3, H, W) float32 RGB in [0, 1]; K (1, 3, 3) float32, pixels, pixel centres at
-whole numbers (OpenCV's). Outputs, for each of the M objects its best instance: boxes (M, 4)
-x0 y0 x1 y1, pixels; scores (M,); classes (M,) int64, BOP object numbers; R (M, 3, 3); t (M, 3),
-metres, model to camera.
+whole numbers (OpenCV's). Outputs, D detections: the best instance of each of the M objects, then
+the best of the further ones (`network.instances`), N - 1 or 8 of all objects together, whichever is
+more; D = M for N = 1. boxes (D, 4) x0 y0 x1 y1, pixels; scores (D,), 0 where there is no further
+one; classes (D,) int64, BOP object numbers; R (D, 3, 3); t (D, 3), metres, model to camera.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class FixedNetwork(nn.Module):
         self.register_buffer("half_pixel", shift, persistent=False)
 
     def forward(self, image: Tensor, K: Tensor) -> tuple[Tensor, ...]:
-        score, box, R, t, _, _ = self.network.forward_export(image, K + self.half_pixel)
-        return box[0], score[0], self.classes.clone(), R[0], t[0]
+        score, box, R, t, _, _, index = self.network.forward_export(image, K + self.half_pixel)
+        return box[0], score[0].clamp_min(0), self.classes[index[0]], R[0], t[0]
 
 
 def export_program(network: PoseNetwork, size: tuple[int, int]) -> torch.export.ExportedProgram:

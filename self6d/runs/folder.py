@@ -28,6 +28,7 @@ import self6d
 from self6d.errors import CheckpointError, InputError, from_os_error
 from self6d.events import Event, Preview
 from self6d.locks import FolderLock, is_held
+from self6d.network.config import EARLIER
 from self6d.runs import checkpoint as ckpt
 from self6d.runs import event_log
 from self6d.storage import atomic_write, remove_leftovers
@@ -143,7 +144,7 @@ class RunFolder:
                 remedy="Copy run.json again, or choose another run.",
             )
         if isinstance(network := config.get("network"), dict):
-            network.setdefault("about_centre", False)  # earlier versions learned poses so
+            config["network"] = {**EARLIER, **network}
         return cls(path, info, config)
 
     @property

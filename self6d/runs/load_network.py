@@ -44,6 +44,7 @@ def load_network(
     models: Paths | None = None,
     unit: str = "auto",
     views: int | None = None,
+    instances: int | None = None,
 ) -> TrainedNetwork:
     """The network of a run, in evaluation mode.
 
@@ -51,7 +52,7 @@ def load_network(
         checkpoint: which one; the best, else the newest.
         models: CAD files to use instead of the run's copy; must have the same object numbers.
         unit: of those files, see `load_models`.
-        views: boxes looked at per detection, see `NetworkConfig.views`; None: as configured.
+        views, instances: see `NetworkConfig`; None: as configured.
 
     Raises:
         CheckpointError: no intact checkpoint, or one without a network.
@@ -82,6 +83,7 @@ def load_network(
         config = NetworkConfig.of_checkpoint(tree["network_config"])
         config.weights = config.crop_weights = "none"  # the checkpoint has them
         config = config if views is None else replace(config, views=views)
+        config = config if instances is None else replace(config, instances=instances)
         network = PoseNetwork(config, chosen)
         network.load_state_dict(tree["network"])
         stored = tree.get("camera")

@@ -43,8 +43,9 @@ class SyntheticTask(SyntheticTraining[PoseNetwork]):
         distractors: Sequence[ObjectModel] = (),
     ) -> None:
         self._form = replace(network or NetworkConfig())
+        scenes = (synthesis or SynthesisConfig()).for_instances(self._form.instances)
         super().__init__(
-            models, camera, synthesis, train, seed=seed, device=device, distractors=distractors
+            models, camera, scenes, train, seed=seed, device=device, distractors=distractors
         )
 
     def make_network(self, models: Sequence[ObjectModel]) -> PoseNetwork:

@@ -14,6 +14,7 @@ from torchvision.ops import box_iou  # isort: skip
 
 VISIBLE = 0.3  # instances less visible are not asked for
 IOU = 0.5
+MOST_INSTANCES = 20  # of an object that are looked at in an image
 ADD_SHARE = 0.1  # of the diameter
 
 
@@ -31,7 +32,8 @@ def synthetic_recalls(network: PoseNetwork, batch: LabelledBatch) -> dict[str, f
     Returns:
         "detection_recall", "add_recall", "mask_iou" (mean over the found), each in [0, 1].
     """
-    detections = network.predict(batch.images, batch.K, one_per_object=False)
+    most = max(MOST_INSTANCES, network.config.instances)
+    detections = network.predict(batch.images, batch.K, instances=most, further_score=0.0)
     asked = (batch.visible_fraction > VISIBLE).nonzero()[:, 0]
     if len(asked) == 0 or len(detections) == 0:
         return {"detection_recall": 0.0, "add_recall": 0.0, "mask_iou": 0.0}

@@ -71,6 +71,7 @@ def selected_batch(
     noise: torch.Generator,
     *,
     margin_m: float,
+    complete: Tensor,
 ) -> tuple[LabelledBatch, Tensor]:
     """Frames with the selected poses in them as a `varied_batch`, and which objects are labelled.
 
@@ -78,6 +79,8 @@ def selected_batch(
         sensor: B frames; without depth the detections' masks say what can be seen.
         detections: N detections. poses: theirs, R (N, 3, 3) and t (N, 3), metres.
         models, config, noise, margin_m: as `varied_batch`.
+        complete: (N,) bool, all instances of the object that were found in the frame are among the
+            N detections.
 
     Returns:
         the batch, and (B, M) bool: of the M models, those it says all about in each frame.
@@ -90,9 +93,9 @@ def selected_batch(
     batch = varied_batch(
         sensor, models, poses, *at, config, noise, masks=masks, margin_m=margin_m
     )  # fmt: skip
-    # each object is in a frame at most once: where a selected one is, it is nowhere else
+    # where all instances that were found are selected, the object is nowhere else
     known = torch.zeros(len(sensor.images), len(models.object_ids), device=noise.device).bool()
-    known[at] = True
+    known[at] = complete
     return batch, known
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+import self6d.torchvision_guard  # noqa: F401  (before torchvision)
 from self6d.datasets.base import FrameKey
 from self6d.network.net import PoseNetwork
 from self6d.network.outputs import Detections
@@ -15,6 +16,10 @@ from self6d.refinement.health import flipped_against_neighbours
 from self6d.refinement.refine import Refined
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore
+
+from torchvision.ops import box_iou  # isort: skip
+
+LEAST_OVERLAP = 0.3  # box IoU of one instance in two looks or in neighbouring frames
 
 
 @dataclass
@@ -57,8 +62,13 @@ class PseudoLabels:
         return PseudoLabels(Detections.cat([p.detections for p in parts]), *rest)
 
     def sorted(self) -> PseudoLabels:
-        """By frame, then by object."""
-        return self[(self.detections.image_index * 10_000 + self.detections.object_index).argsort()]
+        """By frame, then by object, then as they are."""
+        return self[self.keys.argsort(stable=True)]
+
+    @property
+    def keys(self) -> Tensor:
+        """(N,) int64, one number for each object in each frame."""
+        return self.detections.image_index * 10_000 + self.detections.object_index
 
     def state(self) -> dict[str, Tensor]:
         """Tensors by name, masks at half precision, for a checkpoint."""
@@ -85,7 +95,7 @@ def detect(
     score: float,
     batch: int = 16,
 ) -> Detections:
-    """The network's best detection of each object in each of the frames, on clean images.
+    """The network's detections in each of the frames, on clean images.
 
     Args:
         frames: numbers in the store.
@@ -117,18 +127,19 @@ def sound_poses(refined: Refined, config: AdaptConfig, has_depth: bool) -> Tenso
 
 
 def update(old: PseudoLabels, new: PseudoLabels, frames: Sequence[int]) -> PseudoLabels:
-    """Replace the pseudo-labels of `frames`; a better trusted older pose is carried over."""
+    """Replace the pseudo-labels of `frames`; a better trusted older pose is carried over.
+
+    Where an object has several instances in a frame, old and new ones belong together whose boxes
+    overlap each other most.
+    """
     checked = torch.zeros(
         int(max([*frames, *old.detections.image_index.tolist(), 0])) + 1,
         dtype=torch.bool,
         device=old.R.device,
     )
     checked[torch.tensor(list(frames), device=old.R.device)] = True
-    same = (new.detections.image_index[:, None] == old.detections.image_index) & (
-        new.detections.object_index[:, None] == old.detections.object_index
-    )
     if len(old) and len(new):
-        known, which = same.max(1)
+        known, which = _same_instances(new, old)
         better = known & (old.trust[which] > new.trust) & old.sound[which]
         for name in ("R", "t", "trust", "sound"):
             now, before = getattr(new, name), getattr(old, name)[which]
@@ -136,6 +147,47 @@ def update(old: PseudoLabels, new: PseudoLabels, frames: Sequence[int]) -> Pseud
             setattr(new, name, torch.where(better.view(shape), before, now))
     rest = (~checked[old.detections.image_index]).nonzero()[:, 0]
     return PseudoLabels.cat([old[rest], new]).sorted()
+
+
+def _same_instances(new: PseudoLabels, old: PseudoLabels) -> tuple[Tensor, Tensor]:
+    """(N,) bool, whether a new pseudo-label has an old one, and (N,) int64, which."""
+    same = new.keys[:, None] == old.keys
+    overlap = torch.where(same, box_iou(new.detections.box, old.detections.box), -1.0)
+    best, which = overlap.max(1)
+    mutual = overlap.argmax(0)[which] == torch.arange(len(new), device=which.device)
+    alone = (same.sum(1) == 1) & (same.sum(0)[which] == 1)
+    return same.any(1) & (alone | (mutual & (best > LEAST_OVERLAP))), which
+
+
+def instance_tracks(frame: Tensor, order: Tensor, box: Tensor) -> Tensor:
+    """Which detections of one object in the frames of one camera path show the same instance.
+
+    An instance goes on where the box of a frame overlaps its last one; the best overlaps first.
+    Where each frame has one detection, all are one track.
+
+    Args:
+        frame: (N,) int64, number of the frame. order: (N,) int64, its place in time.
+        box: (N, 4), pixels.
+
+    Returns:
+        (N,) int64, number of the track.
+    """
+    _, place = frame.unique(return_inverse=True)
+    if not len(frame) or int(place.bincount().max()) == 1:
+        return torch.zeros_like(frame)
+    track = torch.full_like(frame, -1)
+    last: list[int] = []  # detection that each track was seen in last
+    for moment in order.unique().tolist():
+        rows = (order == moment).nonzero()[:, 0]
+        overlap = box_iou(box[rows], box[last]) if last else box.new_zeros(len(rows), 0)
+        while overlap.numel() and overlap.max() > LEAST_OVERLAP:
+            i, k = divmod(int(overlap.argmax()), overlap.shape[1])
+            track[rows[i]], last[k] = k, int(rows[i])
+            overlap[i], overlap[:, k] = 0.0, 0.0
+        for row in rows[track[rows] < 0].tolist():
+            track[row] = len(last)
+            last.append(row)
+    return track
 
 
 def select_poses(
@@ -153,10 +205,17 @@ def select_poses(
     for index in pseudo_labels.detections.object_index.unique().tolist():
         rows = (pseudo_labels.detections.object_index == index).nonzero()[:, 0]
         frame = pseudo_labels.detections.image_index[rows]
-        place = torch.argsort(scene[frame] * 10_000_000 + image[frame])
-        rows, frame = rows[place], frame[place]
+        moment = scene[frame] * 10_000_000 + image[frame]
+        track = instance_tracks(frame, moment, pseudo_labels.detections.box[rows])
+        # each instance is a sequence of its own
+        place = moment.argsort(stable=True)
+        place = place[track[place].argsort(stable=True)]
+        rows, frame, track = rows[place], frame[place], track[place]
         turned = flipped_against_neighbours(
-            pseudo_labels.R[rows], scene[frame], image[frame], symmetries[index, :, :3, :3]
+            pseudo_labels.R[rows],
+            track * 1_000_000 + scene[frame],
+            image[frame],
+            symmetries[index, :, :3, :3],
         )
         good = pseudo_labels.sound[rows] & ~turned
         trust = torch.where(

@@ -132,6 +132,7 @@ class SelfSupTask:
         self.maker: SceneMaker | None = None
         if config.synthetic > 0:
             camera, small = self.store.camera, synthesis or SynthesisConfig()
+            small = small.for_instances(network.config.instances)
             self.maker = SceneMaker(
                 models, camera, replace(small, height=camera.height), self.device
             )
@@ -275,6 +276,7 @@ class SelfSupTask:
                     config,
                     noise,
                     margin_m=self.objective.config.occluder_margin_m,
+                    complete=self.teacher.complete(pseudo_labels[selected]),
                 )
             )
             weights.append(("labels", config.label_weight))

@@ -87,7 +87,7 @@ class Teacher:
         self.average.update(step + SETTLED)
 
     def detect(self, frames: Sequence[int]) -> Detections:
-        """Best detection of each object in frames; `image_index` is the frame's number."""
+        """What the network finds in frames; `image_index` is the frame's number."""
         return detect(self.network, self.store, frames, self.config.detection_score)
 
     def refresh(self, step: int) -> None:
@@ -155,6 +155,9 @@ class Teacher:
             )
             sound = sound_poses(refined, config, self.store.has_depth)
             trust = refined.health.trust
+            if self.network.config.instances > 1:  # two may have moved onto one thing
+                moved = replace(detections[rows], R=refined.R, t=refined.t, score=trust)
+                sound &= ~self.network.seen_twice(moved)
             parts.append(
                 PseudoLabels(detections[rows], refined.R, refined.t, trust, sound, sound.clone())
             )
@@ -183,6 +186,12 @@ class Teacher:
             )
             self._on_host = (self.pseudo_labels, detections, selected)
         return self._on_host[1:]
+
+    def complete(self, labels: PseudoLabels) -> Tensor:
+        """(N,) bool: all instances of its object found in its frame are among the N labels."""
+        assert self.pseudo_labels is not None
+        here = (labels.keys[:, None] == labels.keys).sum(1)
+        return here == (labels.keys[:, None] == self.pseudo_labels.keys).sum(1)
 
     @torch.no_grad()
     def health(self, step: int) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -34,6 +34,10 @@ class SynthesisConfig(Checked, section="synthesis"):
 
     repeat: Annotated[float, Limits(0, 1)] = 0.2
     """Share of instances that may repeat an object already in the image (one object: always)."""
+
+    bins: Annotated[float, Limits(0, 1)] = 0.1
+    """Share of images whose instances are all copies of one object, as in a bin of parts; none
+    where network.instances is 1."""
 
     resting: Annotated[float, Limits(0, 1)] = 0.5
     """Share of images in which things rest on a table (physically plausible); else they float."""
@@ -116,6 +120,10 @@ class SynthesisConfig(Checked, section="synthesis"):
                 "synthesis.distance_near_m is greater than synthesis.distance_far_m",
                 remedy="Swap them.",
             )
+
+    def for_instances(self, most: int) -> SynthesisConfig:
+        """The same for a network that gives at most so many instances of an object in an image."""
+        return self if most > 1 else replace(self, bins=0.0)
 
     @property
     def elevation_limited(self) -> bool:

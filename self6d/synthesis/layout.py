@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from self6d.rng import mixed_seed
 from self6d.synthesis.arrangement import floating, resting_on_table, uniform
 from self6d.synthesis.measures import SceneSetting, Things
 
 DISTRACTOR_SIZE = (0.3, 1.3)  # diameters of primitives over the median object's
+
+BINS_STREAM = 9  # random numbers of which images show one object alone
 
 
 @dataclass
@@ -95,7 +98,11 @@ def _choose_things(setting: SceneSetting, batch: int, g: torch.Generator) -> Thi
     anyone = torch.randint(labelled, (batch, instances), generator=g)
     again = torch.rand(batch, instances, generator=g) < cfg.repeat
     unlabelled = torch.randint(labelled, total, (batch, distractors), generator=g)
-    shape = torch.cat((torch.where(again, anyone, shuffled), unlabelled), dim=1)
+    kinds = torch.where(again, anyone, shuffled)
+    # random numbers of its own: other images are the same with bins and without
+    own = torch.Generator().manual_seed(mixed_seed(g.initial_seed(), BINS_STREAM))
+    bins = torch.rand(batch, 1, generator=own) < cfg.bins
+    shape = torch.cat((torch.where(bins, kinds[:, :1], kinds), unlabelled), dim=1)
 
     unit = float(shapes.diameter[:labelled].median())
     low, high = DISTRACTOR_SIZE

@@ -38,7 +38,7 @@ class Networks:
         self._predictor: Any = None
 
     def predict(self, run: str, frame: Any, step: int | None = None) -> list[PoseData]:
-        """Poses on a frame from its colours and K alone: the best of each object.
+        """Poses on a frame from its colours and K alone, by object, best score first.
 
         Args:
             step: of the checkpoint to use; None is the run's best.
@@ -57,9 +57,5 @@ class Networks:
             network = load_network(run, checkpoint=checkpoint).network
             self._predictor = NetworkPredictor(network, score_threshold=SCORE, masks=False)
             self._key = key
-        best: dict[int, PoseData] = {}
-        for found in self._predictor(frame):
-            pose = PoseData(found.object_id, found.R, found.t, float(found.score))
-            if pose.object_id not in best or best[pose.object_id].score < pose.score:
-                best[pose.object_id] = pose
-        return [best[number] for number in sorted(best)]
+        poses = [PoseData(p.object_id, p.R, p.t, float(p.score)) for p in self._predictor(frame)]
+        return sorted(poses, key=lambda p: (p.object_id, -p.score))

@@ -74,12 +74,7 @@ class _Side:
 
     def draw(self, frame: Frame) -> np.ndarray:
         picture = frame.rgb.copy()
-        best: dict[int, Prediction] = {}
         for found in self._predict(frame):
-            kept = best.get(found.object_id)
-            if kept is None or kept.score < found.score:
-                best[found.object_id] = found
-        for found in best.values():
             self._overlay(picture, frame, found)
         cv2.putText(picture, self._name, (9, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3,
                     cv2.LINE_AA)  # fmt: skip

@@ -48,6 +48,7 @@ class Project(QObject):
         self.run: Path | None = None
         self.poses: dict[PoseKey, PoseData] = {}
         self.origins: dict[PoseKey, str] = {}
+        self.further: dict[int, list[PoseData]] = {}  # by frame: an object's later instances
         self.options: dict[str, Any] = {}
         self.step = "data"
 
@@ -73,6 +74,7 @@ class Project(QObject):
         self.recording = info
         self.poses.clear()
         self.origins.clear()
+        self.further.clear()
         self.options.clear()
         self.frame_index = 0
         self.undo.clear()
@@ -148,9 +150,10 @@ class Project(QObject):
         return [r for r in self.runs if r.kind == kind]
 
     def frame_poses(self, index: int | None = None) -> list[PoseData]:
-        """Poses known on a frame, in order of the objects."""
+        """Poses known on a frame, in order of the objects; then those of further instances."""
         index = self.frame_index if index is None else index
-        return [p for (i, _), p in sorted(self.poses.items()) if i == index]
+        first = [p for (i, _), p in sorted(self.poses.items()) if i == index]
+        return [*first, *self.further.get(index, [])]
 
     def pose(self, object_id: int | None = None) -> PoseData | None:
         """Pose of an object (the selected one) on the selected frame."""
@@ -158,10 +161,18 @@ class Project(QObject):
         return None if number is None else self.poses.get((self.frame_index, number))
 
     def put_poses(self, index: int, poses: list[PoseData], origin: str) -> None:
-        """Take over computed poses of a frame; not an edit, so not undoable."""
-        for pose in poses:
-            self.poses[index, pose.object_id] = pose
-            self.origins[index, pose.object_id] = origin
+        """Take over computed poses of a frame; not an edit, so not undoable.
+
+        Of several of one object the first is the one to work on, the others are shown.
+        """
+        best: dict[int, PoseData] = {}
+        later = [p for p in poses if best.setdefault(p.object_id, p) is not p]
+        if origin == "predicted":  # says all there is of its objects
+            others = [p for p in self.further.get(index, []) if p.object_id not in best]
+            self.further[index] = [*others, *later]
+        for number, pose in best.items():
+            self.poses[index, number] = pose
+            self.origins[index, number] = origin
         self.posesChanged.emit(index)
 
     def edit_pose(self, pose: PoseData, text: str, *, merge: bool = False) -> None:
@@ -207,6 +218,11 @@ class Project(QObject):
             {"frame": i, "origin": self.origins.get((i, number), ""), **pose.to_dict()}
             for (i, number), pose in self.poses.items()
         ]
+        later = [
+            {"frame": i, "further": True, **pose.to_dict()}
+            for i, poses in self.further.items()
+            for pose in poses
+        ]
         return {
             "recording": self.recording.root if self.recording else None,
             "models": list(self.model_files.paths),
@@ -217,13 +233,16 @@ class Project(QObject):
             "object": self.object_id,
             "step": self.step,
             "options": self.options,
-            "poses": edited[-2000:],
+            "poses": [*edited[-2000:], *later[-2000:]],
         }
 
     def restore_poses(self, rows: list[dict[str, Any]]) -> None:
         """Poses of a saved workspace."""
         for entry in rows:
             key = (int(entry["frame"]), int(entry["object_id"]))
+            if entry.get("further"):
+                self.further.setdefault(key[0], []).append(PoseData.from_dict(entry))
+                continue
             self.poses[key] = PoseData.from_dict(entry)
             self.origins[key] = str(entry.get("origin", ""))
         self.posesChanged.emit(self.frame_index)

@@ -152,9 +152,12 @@ def _movement(first: Preview | None, now: Preview | None) -> str:
     """How far the first object's pose has moved since the start."""
     if first is None or now is None or not first.poses or not now.poses:
         return ""
-    a, b = first.poses[0], now.poses[0]
-    if a.get("object_id") != b.get("object_id"):
+    a = first.poses[0]
+    same = [p for p in now.poses if p.get("object_id") == a.get("object_id")]
+    if not same:
         return ""
+    t = np.array(a["t_m2c"])
+    b = min(same, key=lambda p: float(np.linalg.norm(np.array(p["t_m2c"]) - t)))
     turn = compose.rotation_error_deg(np.array(a["R_m2c"]), np.array(b["R_m2c"]))
     shift = float(np.linalg.norm(np.array(a["t_m2c"]) - np.array(b["t_m2c"]))) * 1000
     return f"moved {turn:.1f}° and {shift:.1f} mm since the start"

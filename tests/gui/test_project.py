@@ -44,6 +44,20 @@ def test_poses_belong_to_frame_and_object(project):
     assert [p.object_id for p in project.frame_poses()] == [1, 2]
 
 
+def test_further_instances_are_shown_kept_and_replaced(project):
+    best, second, other = pose(0.1), pose(0.5), pose(0.2, 2)
+    project.put_poses(0, [best, second, other], "predicted")
+    assert project.pose(1) is best
+    assert project.frame_poses() == [best, other, second]
+    project.put_poses(0, [pose(0.3)], "optimised")  # of the one worked on
+    assert project.frame_poses()[1:] == [other, second]
+    again = Project()
+    again.restore_poses(project.to_dict()["poses"])
+    assert [p.t[0] for p in again.frame_poses(0)] == [0.3, 0.2, 0.5]
+    project.put_poses(0, [best], "predicted")
+    assert project.frame_poses() == [best, other]
+
+
 def test_nudges_in_a_row_undo_together(project):
     project.put_poses(0, [pose(0.0)], "predicted")
     for x in (0.1, 0.2, 0.3):

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from self6d.network.detector import (
     FCOSOutput,
     assign,
-    best_after_suppression,
     best_per_object,
     detection_losses,
-    suppress,
 )
 
 STRIDES = (8.0, 16.0, 32.0)
@@ -142,41 +138,3 @@ def test_best_per_object_decodes_boxes() -> None:
     assert box[1, 1].tolist() == pytest.approx([x - 10, y - 11, x + 12, y + 13])
     expected = (torch.tensor(4.0).sigmoid() * 0.5).sqrt()
     assert score[1, 1].item() == pytest.approx(expected.item())
-
-
-def test_two_of_one_object_are_both_found_without_duplicates() -> None:
-    output = blank(1, 2)
-    places = [3, 4, 60]
-    output.logits[0, places, 1] = torch.tensor([3.0, 2.0, 1.0])
-    output.ltrb[0, places] = 30.0
-    score, box, label = best_after_suppression(output, 5)
-    assert (score[0] > 0.5).tolist() == [True, True, False, False, False]
-    assert label[0, :2].tolist() == [1, 1]
-    assert box[0, 1].tolist() == output.boxes[0, 60].tolist()
-
-
-def slow_suppress(boxes: Tensor, labels: Tensor, limit: float) -> list[bool]:
-    kept: list[int] = []
-    for i in range(len(boxes)):
-        for k in kept:
-            top = torch.maximum(boxes[i, :2], boxes[k, :2])
-            bottom = torch.minimum(boxes[i, 2:], boxes[k, 2:])
-            overlap = (bottom - top).clamp_min(0).prod()
-            union = sum((b[2:] - b[:2]).prod() for b in (boxes[i], boxes[k])) - overlap
-            if labels[i] == labels[k] and overlap / union > limit:
-                break
-        else:
-            kept.append(i)
-    return [i in kept for i in range(len(boxes))]
-
-
-@settings(max_examples=25)
-@given(seed=st.integers(0, 10**6), count=st.integers(1, 25), classes=st.integers(1, 3))
-def test_suppression_is_the_greedy_loop(seed: int, count: int, classes: int) -> None:
-    g = torch.Generator().manual_seed(seed)
-    corner = torch.rand(2, count, 2, generator=g) * 12
-    boxes = torch.cat((corner, corner + 4 + torch.rand(2, count, 2, generator=g) * 12), -1)
-    labels = torch.randint(classes, (2, count), generator=g)
-    kept = suppress(boxes, labels, 0.3)
-    for image in range(2):
-        assert kept[image].tolist() == slow_suppress(boxes[image], labels[image], 0.3)

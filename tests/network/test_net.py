@@ -87,8 +87,10 @@ def test_predictions_have_the_promised_shapes(network: PoseNetwork, batch) -> No
     assert network.training
     limited = network.predict(batch.images, batch.K, score_threshold=0.0, max_per_image=1)
     assert len(limited) == 2
-    many = network.predict(batch.images, batch.K, score_threshold=0.0, one_per_object=False)
-    assert 2 <= len(many) <= 40
+    many = network.predict(
+        batch.images, batch.K, score_threshold=0.0, instances=10, further_score=0.0
+    )
+    assert 4 < len(many) <= 40
 
 
 @pytest.mark.parametrize("images", [1, 2])
@@ -121,7 +123,7 @@ def test_poses_for_boxes_are_differentiable_and_in_order(network: PoseNetwork, b
 def test_export_form_is_predict(network: PoseNetwork, batch) -> None:
     network.eval()
     with torch.no_grad():
-        score, box, R, t, mask_logits, roi_box = network.forward_export(batch.images, batch.K)
+        score, box, R, t, mask_logits, roi_box, _ = network.forward_export(batch.images, batch.K)
     found = network.predict(batch.images, batch.K, score_threshold=0.0)
     at = (found.image_index, found.object_index)
     for exported, predicted in (

@@ -218,7 +218,9 @@ def test_a_run_of_an_earlier_version_says_where_its_poses_are_learned(tmp_path):
     """Without the setting it is the origin; a run of today has it."""
     old = RunFolder.create(tmp_path / "old", "synthetic", {"network": {"views": 1}}, {}, seed=0)
     assert "about_centre" not in old.config["network"]
-    assert RunFolder.open(old.path).config["network"] == {"views": 1, "about_centre": False}
-    new = {"network": {"about_centre": True}}
+    assert RunFolder.open(old.path).config["network"] == {
+        "views": 1, "about_centre": False, "instances": 1,
+    }  # fmt: skip
+    new = {"network": {"about_centre": True, "instances": 3}}
     RunFolder.create(tmp_path / "new", "synthetic", new, {}, seed=0)
     assert RunFolder.open(tmp_path / "new").config == new

@@ -159,3 +159,20 @@ def test_shadows_darken_the_table_beside_things(models, camera, config) -> None:
     assert lit.shape == shaded.shape == (4, 3, *camera.size)
     assert (shaded <= lit + 1e-4).all()
     assert (shaded < 0.7 * lit).any()
+
+
+def test_bins_show_one_object_alone_and_leave_other_images_as_they_are(
+    models, camera, config
+) -> None:
+    def kinds(bins: float) -> list[list[int]]:
+        maker = SceneMaker(models, camera, replace(config, bins=bins, instances_min=3))
+        layout = sample_layout(maker.setting, 32, step_generator(0, 0))
+        return [layout.shape[(layout.image == i) & layout.labelled].tolist() for i in range(32)]
+
+    without, half, only = kinds(0.0), kinds(0.5), kinds(1.0)
+    assert all(len(set(image)) == 1 and len(image) >= 3 for image in only)
+    assert len({image[0] for image in only}) == len(models)
+    mixed = [a == b for a, b in zip(without, half)]
+    assert 4 < sum(mixed) < 28
+    assert all(same or len(set(image)) == 1 for same, image in zip(mixed, half))
+    assert config.for_instances(1).bins == 0 < config.bins == config.for_instances(2).bins
