@@ -34,11 +34,11 @@ class TrackConfig(Checked, section="track"):
     """How many times as far the search looks where the last pose explains little."""
     hypotheses: Annotated[int, Limits(1, 64)] = 4
     """Poses optimised side by side there."""
-    weak: Annotated[float, Limits(0, 1)] = 0.6
+    weak: Annotated[float, Limits(0, 1)] = 0.8
     """Confidence below which more hypotheses are tried, and a pose counts as weak."""
-    lost: Annotated[float, Limits(0, 1)] = 0.25
+    lost: Annotated[float, Limits(0, 1)] = 0.5
     """Confidence below which a pose is none: the object is lost."""
-    found: Annotated[float, Limits(0, 1)] = 0.7
+    found: Annotated[float, Limits(0, 1)] = 0.85
     """Confidence that a lost object needs to be found again."""
     views: Annotated[int, Limits(8, 4096)] = 96
     """Directions from which a search without a start pose looks at the model; each is turned in

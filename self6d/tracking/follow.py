@@ -15,6 +15,7 @@ from self6d.tracking.coarse import Candidates
 from self6d.tracking.fit import Estimate, ObjectFitter
 from self6d.tracking.look import Look, PaintedFrame
 
+SAME_PAINT = 0.6  # of how alike colours are expected to be: less is another thing, or light
 ALIKE = 0.9  # confidences that differ by less, as a share, do not decide
 
 
@@ -110,6 +111,8 @@ def learn(fitter: ObjectFitter, sensor: FrameBatch, memory: Memory, found: Estim
     """Take in how a frame, in its own colours, shows the paint of an object surely found."""
     if found.confidence < fitter.config.found or not fitter.model.has_color:
         return
+    if memory.look is not None and found.evidence.color < SAME_PAINT:
+        return  # else a wrong pose would teach itself
     new = fitter.look(PaintedFrame.seen(sensor, None), found)
     if new is not None:
         known = new if memory.look is None else Look.from_state(memory.look).mixed(new)
