@@ -65,7 +65,7 @@ class Opener(QObject):
 
         def finished(path: str) -> None:
             self.progress.emit("", 0, 0)
-            self.open_recording(Path(path))
+            self.open_recording(Path(path), [Path(path) / "models"])
 
         def failed(failure: Failure) -> None:
             self.progress.emit("", 0, 0)
@@ -100,7 +100,7 @@ class Opener(QObject):
         def opened(file: str | None = None) -> None:
             if file is not None:
                 self.said.emit("good", f"The choice of topics is kept in {file}")
-            self.open_recording(path, self.project.model_paths, unit=self.project.unit)
+            self.open_recording(path)
 
         if (colour, depth, info) == (offer.colour, offer.depth, offer.info):
             opened()
@@ -115,13 +115,20 @@ class Opener(QObject):
         after: Callable[[], None] | None = None,
         unit: str = "auto",
     ) -> None:
-        """Open a recording; its own CAD models come with it unless others are named."""
+        """Open a recording; its own CAD models come with it unless others are named.
+
+        Models that were opened before any recording stay; those of another recording go with it.
+        """
 
         def arrived(info: RecordingInfo) -> None:
-            self.project.set_recording(info)
-            wanted = list(models) or ([Path(info.models)] if info.models else [])
+            project = self.project
+            if project.recording is not None and project.recording.root != info.root:
+                project.leave()
+            project.set_recording(info)
+            own = [Path(info.models)] if info.models else []
+            wanted = list(models) or project.model_paths or own
             if wanted:
-                self.load_models(wanted, after, unit if models else "auto")
+                self.load_models(wanted, after, unit if models else project.unit)
             else:
                 self._remember()
                 if after is not None:
@@ -257,8 +264,7 @@ class Opener(QObject):
             elif item.kind == "refused":
                 self.failed.emit(Failure(f"cannot be opened: {item.reason}"))
         if recordings:
-            unit = "auto" if models else self.project.unit
-            self.open_recording(recordings[0], models or self.project.model_paths, unit=unit)
+            self.open_recording(recordings[0], models)
         elif models:
             self.add_models(models)
         if len(recordings) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PySide6.QtGui import QDesktopServices
 from self6d.events import CheckpointSaved, Finished, Note, Preview
 from studio.controllers.health_watch import HealthWatch
 from studio.engine import Engine, Failure
-from studio.engine.history import live_mark
+from studio.engine.history import RunHistory, live_mark
 from studio.jobs import Job, JobState
 from studio.jobs.queue import JobQueue
 from studio.jobs.run_info import free_name, is_run, read_run
@@ -28,7 +29,8 @@ class RunControl(QObject):
 
     Signals:
         historyReady: a RunHistory of a run that is shown; the bool says whether to overlay it.
-        previewArrived, scalarsArrived, checkpointArrived, marked: of the followed job.
+        previewArrived, scalarsArrived, checkpointArrived, marked: of the followed job; runs are
+            named by their folder, as two may bear the same name.
         ended: (job, Finished) of any job.
     """
 
@@ -55,12 +57,17 @@ class RunControl(QObject):
         super().__init__(parent)
         self.project, self.settings, self.queue, self.engine = project, settings, queue, engine
         self.job: Job | None = None
+        self._home: dict[Job, int] = {}  # number of the project each job was started in
         self.health = HealthWatch(self)
         queue.added.connect(self._on_added)
         queue.changed.connect(self._on_changed)
+        queue.removed.connect(lambda job: self._home.pop(job, None))
+        project.left.connect(self._on_left)
 
     def submit(self, spec: JobSpec) -> Job:
-        """Start (or queue) a run."""
+        """Start (or queue) a run; it gets a folder that no job before it will make."""
+        if not spec.resume:
+            spec = again(spec, [job.run for job in self.queue.jobs if not job.state.over])
         return self.queue.submit(spec, self.settings.runner)
 
     def follow(self, job: Job | None) -> None:
@@ -93,10 +100,15 @@ class RunControl(QObject):
 
     def show(self, run: Path, *, overlay: bool = False) -> None:
         """Load a run's curves, checkpoints and previews."""
-        self.engine.request(
-            "history", str(run), key=f"history {run}", failed=self.failed.emit,
-            done=lambda history: self.historyReady.emit(history, overlay),
-        )  # fmt: skip
+        number = self.project.number
+
+        def arrived(history: RunHistory) -> None:
+            followed = self.job is not None and self.job.run == run
+            if followed or number == self.project.number:
+                self.historyReady.emit(history, overlay)
+
+        self.engine.request("history", str(run), key=f"history {run}", failed=self.failed.emit,
+                            done=arrived)  # fmt: skip
 
     def look_at(self, run: Path) -> None:
         """Show a run that was opened; one that some process works on is followed."""
@@ -104,9 +116,12 @@ class RunControl(QObject):
         at_work = info is not None and info.running
         job = self.queue.attach(run) if at_work else self.queue.find(run)
         other_active = self.job is not None and self.job.state.active and self.job.run != run
-        if job is not None and not (other_active and job.state.over):
+        if job is not None and (job.state.active or not other_active):
             self.follow(job)
-        self.show(run, overlay=other_active)
+        if is_run(run):
+            self.show(run, overlay=other_active)
+        else:
+            self.noted.emit("info", "waits for its turn: there is nothing to show yet", run.name)
 
     def start_again(self, job: Job) -> None:
         """After a collapse: stop the job and offer a new run from its best checkpoint."""
@@ -182,8 +197,19 @@ class RunControl(QObject):
             return None
         return spec
 
+    def at_home(self, job: Job) -> bool:
+        """Whether a job belongs to what is open."""
+        return self._home.get(job) == self.project.number
+
+    def _on_left(self) -> None:
+        """A job that is over goes with its project; one at work is still told of."""
+        if self.job is not None and not self.job.state.active:
+            self.follow(None)
+
     def _on_added(self, job: Job) -> None:
-        job.scalars.connect(lambda batch: self._pass(job, self.scalarsArrived, job.run.name, batch))
+        self._home[job] = self.project.number
+        scalars = self.scalarsArrived
+        job.scalars.connect(lambda batch: self._pass(job, scalars, str(job.run), batch))
         job.preview.connect(lambda preview: self._on_preview(job, preview))
         job.checkpoint.connect(lambda saved: self._on_checkpoint(job, saved))
         job.note.connect(lambda note: self._on_note(job, note))
@@ -196,7 +222,7 @@ class RunControl(QObject):
     def _on_changed(self, job: Job) -> None:
         if job.state.active and (self.job is None or self.job.state.over):
             self.follow(job)
-        if job.state in (JobState.RUNNING, JobState.PAUSED):
+        if job.state in (JobState.RUNNING, JobState.PAUSED) and self.at_home(job):
             self.project.add_run(job.run)
 
     def _pass(self, job: Job, signal: Any, *args: object) -> None:
@@ -207,25 +233,26 @@ class RunControl(QObject):
         self._pass(job, self.previewArrived, preview)
 
     def _on_checkpoint(self, job: Job, saved: CheckpointSaved) -> None:
-        self._pass(job, self.checkpointArrived, job.run.name, saved.step)
+        self._pass(job, self.checkpointArrived, str(job.run), saved.step)
         self.noted.emit("info", f"checkpoint saved at step {saved.step}", job.run.name)
 
     def _on_note(self, job: Job, note: Note) -> None:
         self.noted.emit(note.level, note.text, job.run.name)
         mark = live_mark(note)
         if mark is not None:
-            self._pass(job, self.marked, job.run.name, *mark)
+            self._pass(job, self.marked, str(job.run), *mark)
 
     def _on_finished(self, job: Job, ending: Finished) -> None:
-        self.project.add_run(job.run)
+        if self.at_home(job):
+            self.project.add_run(job.run)
         level = "info" if ending.reason in ("done", "stopped") else "error"
         self.noted.emit(level, f"{ending.reason} at step {ending.step}", job.run.name)
         self.ended.emit(job, ending)
 
 
-def again(spec: JobSpec) -> JobSpec:
+def again(spec: JobSpec, taken: Collection[Path] = ()) -> JobSpec:
     """The same run once more, in a folder that is free."""
-    if not spec.out.exists():
+    if not spec.out.exists() and spec.out not in taken:
         return spec
     stem = re.sub(r"-\d\d$", "", spec.out.name)
-    return replace(spec, out=free_name(spec.out.parent, stem), resume=False)
+    return replace(spec, out=free_name(spec.out.parent, stem, taken), resume=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,9 @@ def checkpoint_file(path: Path, step: int) -> Path:
     return path / "checkpoints" / f"step_{step:08d}.safetensors"
 
 
-def free_name(parent: Path, stem: str) -> Path:
-    """A folder under `parent` that does not exist: stem-01, stem-02, ..."""
+def free_name(parent: Path, stem: str, taken: Collection[Path] = ()) -> Path:
+    """A folder under `parent` that does not exist, nor is `taken`: stem-01, stem-02, ..."""
     number = 1
-    while (parent / f"{stem}-{number:02d}").exists():
+    while (at := parent / f"{stem}-{number:02d}").exists() or at in taken:
         number += 1
     return parent / f"{stem}-{number:02d}"

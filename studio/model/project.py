@@ -25,6 +25,7 @@ MERGE_WITHIN_S = 0.8
 class Project(QObject):
     """The document behind the window."""
 
+    left = Signal()  # what was open is gone: whoever shows something of it lets go
     recordingChanged = Signal()
     modelsChanged = Signal()
     runsChanged = Signal()
@@ -51,6 +52,7 @@ class Project(QObject):
         self.further: dict[int, list[PoseData]] = {}  # by frame: an object's later instances
         self.options: dict[str, Any] = {}
         self.step = "data"
+        self.number = 0  # of the project; an answer to a question of an older one is dropped
 
     @property
     def recording_path(self) -> Path | None:
@@ -88,13 +90,19 @@ class Project(QObject):
         self.recordingChanged.emit()
         self.frameChanged.emit(self.frame_index)
 
-    def close(self) -> None:
-        """Nothing is open any more; runs stay on disk."""
+    def leave(self) -> None:
+        """Models, runs, selection and edits go with the recording they belong to."""
+        self.number += 1
         self.runs = []
         self.select_run(None)
         self.set_models([], [])
         self.set_recording(None)
         self.runsChanged.emit()
+        self.left.emit()
+
+    def close(self) -> None:
+        """Nothing is open any more; runs stay on disk."""
+        self.leave()
         self.select_step("data")
 
     def set_models(self, paths: list[Path], models: list[ModelCard], unit: str = "auto") -> None:

@@ -40,6 +40,16 @@ def sentence(paths: list[Path]) -> tuple[bool, str]:
     return True, f"Open {sum(map(bool, kinds))} of {len(paths)} things"
 
 
+def _take(event: QDropEvent) -> None:
+    """Accept as a copy or a link: a move would let the other program delete what was dropped."""
+    for action in (Qt.DropAction.CopyAction, Qt.DropAction.LinkAction):
+        if event.possibleActions() & action:
+            event.setDropAction(action)
+            event.accept()
+            return
+    event.ignore()
+
+
 class DropOverlay(QWidget):
     """Takes drags over the whole window: says what a drop would do, or why it is refused."""
 
@@ -60,7 +70,7 @@ class DropOverlay(QWidget):
             if not event.mimeData().hasUrls():
                 return False
             self._show_for(paths_of(event.mimeData()))
-            event.acceptProposedAction()
+            _take(event)
         elif isinstance(event, QDropEvent) and event.type() == QEvent.Type.Drop:
             self._on_drop(event)
         elif event.type() == QEvent.Type.DragLeave:
@@ -79,7 +89,7 @@ class DropOverlay(QWidget):
         self.hide()
         paths = paths_of(event.mimeData())
         wanted, text = sentence(paths)
-        event.acceptProposedAction()
+        _take(event)
         if wanted:
             self.dropped.emit(paths)
         else:

@@ -111,6 +111,10 @@ class EvaluatePage(QWidget):
         self._fill()
         self._on_recording()
 
+    def unfinished(self) -> list[str]:
+        """What is being worked out, in words."""
+        return ["an evaluation"] if self._busy else []
+
     def chosen(self) -> list[Path]:
         """Runs whose box is ticked, in order."""
         items = (self.runs.item(i) for i in range(self.runs.count()))
@@ -132,7 +136,7 @@ class EvaluatePage(QWidget):
         self.engine.request(
             "evaluate", recording.root, [str(r) for r in runs], self.split.currentData(),
             key="evaluate", partial=self._on_progress, failed=self._on_failed,
-            done=lambda results: self._on_results(results, runs),
+            done=lambda results: self._on_results(recording.root, results, runs),
         )  # fmt: skip
 
     def command(self, *more: str) -> str:
@@ -206,13 +210,15 @@ class EvaluatePage(QWidget):
         self.progress.setRange(0, done_total[1])
         self.progress.setValue(done_total[0])
 
-    def _on_results(self, results: list[dict[str, Any]], runs: list[Path]) -> None:
+    def _on_results(self, recording: str, results: list[dict[str, Any]], runs: list[Path]) -> None:
         self._busy = False
+        kept_scores.keep(recording, runs, results)
+        if self.project.recording is None or self.project.recording.root != recording:
+            self._refresh()  # another one is open by now; these wait for theirs
+            return
         self.results, self.evaluated_runs = results, runs
         self.table.show_runs(results, self._captions())
         self.worst.clear()
-        if self.project.recording is not None:
-            kept_scores.keep(self.project.recording.root, runs, results)
         self._refresh()
         self.evaluated.emit()
 

@@ -19,6 +19,7 @@ from studio.toolkit.dialogs import copy_text
 from studio.toolkit.widgets import IconButton, Panel, button, column, label, row, scrolled, short
 
 FILM_FRAMES = 200
+WRITING = {"export_run": "a package", "write_evaluation": "a report", "video": "a film"}
 
 
 class ExportPage(QWidget):
@@ -52,6 +53,7 @@ class ExportPage(QWidget):
         self.show_folder = button("Show folder", self._on_show, "link")
         self.show_folder.hide()
         self._last: Path | None = None
+        self._doing = ""
         grid = QGridLayout()
         grid.setSpacing(8)
         self.cards = [
@@ -77,6 +79,18 @@ class ExportPage(QWidget):
         self.setLayout(column(scrolled(content)))
         project.runsChanged.connect(self._fill)
         project.recordingChanged.connect(self._refresh)
+        self._fill()
+
+    def unfinished(self) -> list[str]:
+        """What is being written, in words."""
+        return [] if self.progress.isHidden() else [self._doing]
+
+    def forget(self) -> None:
+        """Let go of what belongs to a project that was left."""
+        self._by_hand = False
+        self._last = None
+        self.done.setText("")
+        self.show_folder.hide()
         self._fill()
 
     def chosen(self) -> Path | None:
@@ -122,6 +136,7 @@ class ExportPage(QWidget):
         return Path(data) if data and data != self.run.currentData() else None
 
     def _ask(self, method: str, *args: Any, result: Path) -> None:
+        self._doing = WRITING[method]
         self.progress.setRange(0, 0)
         self.progress.show()
         self.done.setText("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ KEYS = (
     "Drag moves, Shift-drag turns, Ctrl-drag changes the distance. Arrows move by 1 mm, "
     "Shift-arrows turn by 1°, Page keys change distance; with Ctrl ten times as much."
 )
+NO_REPLAY = "After a run, drag to replay its steps."
 
 
 class PosePanel(QWidget):
@@ -81,7 +83,7 @@ class PosePanel(QWidget):
         self.replay.valueChanged.connect(self._on_replay)
         self.plot = ReplayPlot()
         self.plot.stepChosen.connect(self.replay.setValue)
-        self.replay_note = label("After a run, drag to replay its steps.", "small", wrap=True)
+        self.replay_note = label(NO_REPLAY, "small", wrap=True)
         grid = QGridLayout()
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(8)
@@ -169,6 +171,14 @@ class PosePanel(QWidget):
         ))  # fmt: skip
         self._describe_step(len(rows) - 1)
 
+    def forget(self) -> None:
+        """Let go of what belongs to a project that was left."""
+        self._more = {}
+        self.run_choice.clear()
+        self.show_replay((0, 0), [])
+        self.replay_note.setText(NO_REPLAY)
+        self.refresh()
+
     def spec_ready(self) -> bool:
         """Whether there is an object on a frame and a start, be it a pose or a network's."""
         known = self.frame is not None and self.project.model(self.project.object_id) is not None
@@ -236,10 +246,12 @@ class PosePanel(QWidget):
         )  # fmt: skip
 
     def _start_file(self, name: str, pose: PoseData) -> Path:
-        """The pose as a file, as the command line takes it."""
-        path = user_state() / "starts" / f"{name}.json"
+        """The pose as a file, as the command line takes it; a job that waits keeps its own."""
+        text = json.dumps({"R_m2c": pose.R.tolist(), "t_m2c_m": pose.t.tolist()})
+        mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+        path = user_state() / "starts" / f"{name}-{mark}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"R_m2c": pose.R.tolist(), "t_m2c_m": pose.t.tolist()}))
+        path.write_text(text)
         return path
 
     def _fill_runs(self) -> None:

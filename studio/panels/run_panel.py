@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QFormLayout, QLineEdit, QWidget
 
 from self6d.config import Stage, preset_names
 from self6d.losses.terms import LISTED, TERMS
@@ -221,9 +221,13 @@ class RunPanel(QWidget):
             self.preset.addItem(str(preset))
         self.preset.setCurrentText(str(preset))
         self.seed.setValue(int(self.option("seed") or 0))
-        self.steps.setText(str(self.option("steps") or ""))
         minutes = self.option("minutes")
-        self.minutes.setText("" if minutes is None else f"{minutes:g}")
+        for box, text in (
+            (self.steps, str(self.option("steps") or "")),
+            (self.minutes, "" if minutes is None else f"{minutes:g}"),
+        ):
+            if not (box.hasFocus() and box.isModified()):  # not under someone's fingers
+                box.setText(text)
         device = str(self.option("device") or "auto")
         if self.device.findText(device) < 0:
             self.device.addItem(device)
@@ -260,7 +264,8 @@ class RunPanel(QWidget):
         return ""
 
     def _default_start(self) -> str:
-        trained = [r for r in self.project.runs if r.kind == "train"] or self.project.runs
+        networks = [r for r in self.project.runs if r.kind in ("train", "adapt")]
+        trained = [r for r in networks if r.kind == "train"] or networks
         return str(trained[-1].path) if trained else ""
 
     def _fill_runs(self) -> None:
@@ -351,12 +356,20 @@ class RunPanel(QWidget):
         )  # fmt: skip
         return answer == "mute"
 
+    def _take_over(self) -> None:
+        """What is being typed counts, even if its box was not left."""
+        typing = QApplication.focusWidget()
+        if typing is not None and self.isAncestorOf(typing):
+            typing.clearFocus()
+
     def _on_run(self) -> None:
+        self._take_over()
         spec = self.spec()
         if spec is not None:
             self.runRequested.emit(spec)
 
     def _on_copy(self) -> None:
+        self._take_over()
         spec = self.spec()
         if spec is not None:
             copy_text(spec.shell())

@@ -110,6 +110,10 @@ class Stage(QWidget):
         self.gallery.set_image(to_image(picture))
         self.gallery_note.setText(note)
 
+    def clear_gallery(self) -> None:
+        self.gallery.set_image(None)
+        self.gallery_note.setText("")
+
     def shows(self, preview_name: str) -> bool:
         """Whether a preview of this (file) name would be seen."""
         return self.isVisible() and self.page != "frames"

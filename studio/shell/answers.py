@@ -48,9 +48,11 @@ class Answers(QObject):
         if project.recording is None:
             window.say("warn", "Open a recording first: poses are predicted on its frames.")
             return
-        index = project.frame_index
+        index, number = project.frame_index, project.number
 
         def arrived(poses: list[PoseData]) -> None:
+            if number != project.number:
+                return
             project.put_poses(index, poses, "predicted")
             when = "" if step is None else f" at step {step}"
             if poses:
@@ -90,15 +92,11 @@ class Answers(QObject):
 
     def _on_checkpoint(self, run: str, step: int) -> None:
         """A checkpoint on the curves was clicked: look through it at the selected frame."""
-        path = next((r.path for r in self.window.project.runs if r.name == run), None)
-        if path is not None:
-            self.stage.show_page("frames")
-            self.predict(path, step)
+        self.stage.show_page("frames")
+        self.predict(Path(run), step)
 
     def _on_history(self, history: RunHistory, overlay: bool) -> None:
-        curves = RunCurves(
-            Path(history.run).name, checkpoints=history.checkpoints, marks=history.marks
-        )
+        curves = RunCurves(history.run, checkpoints=history.checkpoints, marks=history.marks)
         for key, (steps, values) in history.curves.items():
             curves.extend(key, steps, values)
         if not overlay:

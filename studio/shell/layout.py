@@ -109,6 +109,7 @@ class Workspace(QObject):
         runs.noted.connect(self.log.add)
         window.noted.connect(lambda level, text: self.log.add(level, text))
         runs.followed.connect(self._on_followed)
+        project.left.connect(self._on_left)
         runs.duplicateWanted.connect(self._on_duplicate)
         window.queue.changed.connect(self._on_job_changed)
         project.runsChanged.connect(self._show_states)
@@ -187,17 +188,39 @@ class Workspace(QObject):
         job = self.window.runs.submit(spec)
         if spec.kind == "optimize":
             self.single_image.watch(job)
+        spec = job.spec  # its folder is sure now
         self.log.add("info", spec.shell(), spec.out.name)
+        if not job.state.active and not job.state.over:
+            first = self.window.queue.active[0].run.name
+            self.window.say("good", f"{job.run.name} waits until {first} has ended.")
+            return  # the running one stays in view
         self.window.runs.follow(job)
         self.window.project.select_run(spec.out)
         if spec.kind == "adapt":
             self.stage.probes.clear()
             self.stage.show_page("probes")
 
+    def unfinished(self) -> list[str]:
+        """Work that ends with the window."""
+        return [*self.evaluate_page.unfinished(), *self.export_page.unfinished()]
+
+    def _on_left(self) -> None:
+        """Another project: nothing of the old one stays in view but a job that still works."""
+        job = self.window.runs.job
+        self.curves.clear(keep=str(job.run) if job is not None else "")
+        if job is None:
+            self.stage.probes.clear()
+        self.stage.clear_gallery()
+        self.pose_panel.forget()
+        self.export_page.forget()
+        for step in ("evaluate", "export"):
+            self.window.header.set_state(step, "")
+        self.window.banner.dismiss()
+
     def _on_followed(self, job: Job | None) -> None:
         if job is not None:
             job.mailbox.wants_preview = self.stage.shows
-            if job.run.name not in self.curves.runs:
+            if str(job.run) not in self.curves.runs:
                 self.curves.clear()
                 self.stage.probes.clear()
         self._on_job_changed()

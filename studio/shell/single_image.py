@@ -25,10 +25,19 @@ class SingleImage(QObject):
         project = self.project
         if project.object_id is None:
             return
-        key = (project.frame_index, project.object_id)
+        key, number = (project.frame_index, project.object_id), project.number
         before = project.poses.get(key)
-        job.preview.connect(lambda preview: self._on_preview(key, preview))
-        job.finished.connect(lambda ending: self._on_finished(key, before, ending))
+
+        def preview(got: Preview) -> None:
+            if number == project.number:
+                self._on_preview(key, got)
+
+        def finished(ending: Finished) -> None:
+            if number == project.number:
+                self._on_finished(key, before, ending)
+
+        job.preview.connect(preview)
+        job.finished.connect(finished)
 
     def _on_preview(self, key: PoseKey, preview: Preview) -> None:
         poses = [PoseData.from_dict(entry) for entry in preview.poses]

@@ -49,6 +49,7 @@ class Space(Protocol):
     def show_step(self, step: str) -> None: ...
     def show_docks(self, shown: bool) -> None: ...
     def default_layout(self) -> None: ...
+    def unfinished(self) -> list[str]: ...
     def close(self) -> None: ...
 
 
@@ -298,7 +299,17 @@ class StudioWindow(QMainWindow):
         event.accept()
 
     def _may_close(self) -> bool:
-        """With a job running, ask: leave it, stop it, or stay."""
+        """With work under way, ask: lose it, leave a job running, stop it, or stay."""
+        lost = self.workspace.unfinished() if self.built else []
+        waiting = len(self.queue.waiting)
+        if waiting:
+            lost.append(f"{waiting} waiting job{'s' * (waiting > 1)}")
+        if lost and Question.ask(
+            self, "Work is under way",
+            f"Closing now loses {' and '.join(lost)}.",
+            [("stay", "Stay", "primary"), ("lose", "Close all the same", "danger")],
+        ) != "lose":  # fmt: skip
+            return False
         active = self.queue.active
         if not active:
             return True

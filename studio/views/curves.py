@@ -26,7 +26,7 @@ TERM_ORDER = ("total", *TERMS)
 class CurvesView(QWidget):
     """Curves with a legend that switches terms, a cursor, and checkpoints to click."""
 
-    checkpointClicked = Signal(str, int)  # run, step
+    checkpointClicked = Signal(str, int)  # run folder, step
     cursorMoved = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -111,8 +111,9 @@ class CurvesView(QWidget):
         self._ranged = False
         self.refresh()
 
-    def clear(self) -> None:
-        self.runs.clear()
+    def clear(self, keep: str = "") -> None:
+        """Show none but this run."""
+        self.runs = {run: curves for run, curves in self.runs.items() if run == keep}
         self._ranged = False
         self.refresh()
 

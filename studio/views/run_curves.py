@@ -12,7 +12,11 @@ from studio.views.series import Series, Smoothed
 
 @dataclass
 class RunCurves:
-    """All curves of one run and what happened along the way."""
+    """All curves of one run and what happened along the way.
+
+    Attributes:
+        name: the run's folder; the last part of it is what people read.
+    """
 
     name: str
     raw: dict[str, Series] = field(default_factory=dict)

@@ -77,19 +77,19 @@ def test_from_the_sample_to_an_export_and_back(
     job = window.runs.job
     assert job.run.parent == settings.runs_folder
     curves = space.curves
-    wait(lambda: (job.run.name in curves.runs and curves.runs[job.run.name].last_step >= 1)
+    wait(lambda: (str(job.run) in curves.runs and curves.runs[str(job.run)].last_step >= 1)
          or job.state.over)  # fmt: skip
     assert not job.state.over, (job.ending, job.details)
-    before = curves.runs[job.run.name].last_step
-    wait(lambda: curves.runs[job.run.name].last_step > before)
+    before = curves.runs[str(job.run)].last_step
+    wait(lambda: curves.runs[str(job.run)].last_step > before)
     assert {"total", "mask", "geometry"} <= set(curves.terms())
     wait(lambda: space.stage.probes.newest is not None)
     assert space.stage.page == "probes"
 
     # a weight changed while it runs is marked on the curve; muting the mask asks first
     fill(panel.weights.boxes["mask"], "0.5")
-    wait(lambda: curves.runs[job.run.name].marks)
-    assert [text for _, text in curves.runs[job.run.name].marks] == ["mask → 0.5"]
+    wait(lambda: curves.runs[str(job.run)].marks)
+    assert [text for _, text in curves.runs[str(job.run)].marks] == ["mask → 0.5"]
     questions = []
     answer("keep", questions.append)
     click(panel.weights.mutes["mask"])

@@ -181,13 +181,14 @@ def test_xray_shows_arrows_and_a_map_and_goes_with_the_pose(posed, wait):
 def test_click_on_a_checkpoint_looks_through_it(opened, trained, wait):
     drop(opened, trained)
     curves = opened.workspace.curves
-    wait(lambda: "stage1" in curves.runs and curves.runs["stage1"].checkpoints)
+    run = str(trained)
+    wait(lambda: run in curves.runs and curves.runs[run].checkpoints)
     asked = []
-    curves.checkpointClicked.connect(lambda run, step: asked.append((run, step)))
-    place = curves.checkpoint_place("stage1", curves.runs["stage1"].checkpoints[-1])
+    curves.checkpointClicked.connect(lambda *chosen: asked.append(chosen))
+    place = curves.checkpoint_place(run, curves.runs[run].checkpoints[-1])
     QTest.mouseClick(curves.plot.viewport(), Qt.MouseButton.LeftButton, pos=place)
     wait(lambda: asked)
-    assert asked == [("stage1", 2)]
+    assert asked == [(run, 2)]
     wait(lambda: "at step 2" in opened.banner.text.text())
 
 

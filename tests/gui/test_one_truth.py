@@ -1,0 +1,180 @@
+"""What the window shows is what is there and what is sent; another project takes nothing over."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hands import answer, click, drop
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+
+from self6d.events import Scalars
+from self6d.runs.folder import RunFolder
+from studio.engine.types import PoseData
+
+pytestmark = [pytest.mark.gui, pytest.mark.alone]
+
+
+@pytest.fixture
+def other(sample, tmp_path) -> Path:
+    """Another recording, that comes without CAD models."""
+    return shutil.copytree(
+        sample, tmp_path / "other", ignore=shutil.ignore_patterns("models", "models_*")
+    )
+
+
+def trajectory(steps: int) -> list[dict]:
+    import numpy as np
+
+    return [
+        {"step": i, "R_m2c": np.eye(3), "t_m2c": [0, 0, 1], "total": 1.0, "degrees": None,
+         "mm": None}
+        for i in range(steps)
+    ]  # fmt: skip
+
+
+def test_another_recording_takes_nothing_over(opened, other, tmp_path, wait):
+    window, space, project = opened, opened.workspace, opened.project
+    run = RunFolder.create(tmp_path / "run", "synthetic", {}).path
+    project.add_run(run)
+    project.select_run(run)
+    space.curves.add_scalars(str(run), [Scalars(0, {"loss/mask": 1.0})])
+    space.pose_panel.show_replay((0, 1), trajectory(3))
+    space.evaluate_page.evaluated.emit()
+    click(window.header.buttons["selfsup"])
+    click(space.adapt_panel.no_check)
+    assert space.curves.runs
+    assert space.pose_panel.replay.isEnabled()
+    assert space.adapt_panel.spec() is not None
+
+    drop(window, other)
+    wait(lambda: project.recording_path == other and window.director.frame is not None)
+    assert project.models == []
+    assert project.model_paths == []
+    assert project.runs == []
+    assert project.run is None
+    assert not space.curves.runs
+    assert not space.pose_panel.replay.isEnabled()
+    assert space.pose_panel.plot.isHidden()
+    assert "After a run" in space.pose_panel.replay_note.text()
+    assert window.header.state("evaluate") == ""
+    assert not space.adapt_panel.no_check.isChecked()
+    assert space.adapt_panel.start.count() == 0
+    assert space.adapt_panel.spec() is None
+    assert "CAD models" in space.adapt_panel.problem.text()
+
+
+def test_models_opened_first_stay_with_the_first_recording(open_studio, sample, other, wait):
+    window = open_studio()
+    drop(window, sample / "models")
+    wait(lambda: window.project.models)
+    drop(window, other)
+    wait(lambda: window.project.recording_path == other)
+    wait(lambda: window.project.models)
+    assert window.project.model_paths == [sample / "models"]
+
+
+def test_queueing_never_hides_the_running_job_and_closing_asks(opened, other, wait):
+    window, space = opened, opened.workspace
+    click(window.header.buttons["synthetic"])
+    click(space.train_panel.run_button)
+    first = window.runs.job
+    assert first.state.active
+    assert space.train_panel.run_button.text() == "Add to the queue"
+    click(space.train_panel.run_button)
+    second = window.queue.waiting[0]
+    assert second.run != first.run
+    assert window.runs.job is first
+    assert window.job_bar.job is first
+    assert f"{second.run.name} waits until {first.run.name}" in window.banner.text.text()
+
+    window.runs.act("open", second.run)  # a double click on it in the tree
+    assert window.runs.job is first
+
+    titles: list[str] = []
+    answer("stay", titles.append)
+    assert not window.close()
+    assert titles == ["Work is under way"]
+
+    drop(window, other)
+    wait(lambda: window.project.recording_path == other)
+    assert window.runs.job is first  # it works on, whatever is looked at
+    assert window.job_bar.job is first
+    window.queue.drop(second)
+    first.kill()
+    wait(lambda: first.state.over)
+    assert first.run not in [run.path for run in window.project.runs]
+
+
+def test_closing_asks_about_a_film(opened, tmp_path, wait):
+    page = opened.workspace.export_page
+    page._ask("video", str(tmp_path / "film.mp4"), str(tmp_path / "gone"), [], [],
+              result=tmp_path / "film.mp4")  # fmt: skip
+    assert page.unfinished() == ["a film"]
+    titles: list[str] = []
+    answer("stay", titles.append)
+    assert not opened.close()
+    assert titles == ["Work is under way"]
+    wait(lambda: page.unfinished() == [])  # refused, as there is no such recording
+    assert opened.close()
+
+
+def test_what_is_being_typed_is_sent(opened):
+    panel = opened.workspace.train_panel
+    click(opened.header.buttons["synthetic"])
+    click(panel.steps)
+    QTest.keyClicks(panel.steps, "70")
+    opened.project.runsChanged.emit()  # something else happens meanwhile
+    assert panel.steps.text() == "70"
+    click(panel.copy_button)
+    assert "--steps 70" in QApplication.clipboard().text()
+    assert panel.spec().steps == 70
+
+
+def test_only_a_network_is_offered_as_a_start(opened, tmp_path):
+    opened.project.add_run(RunFolder.create(tmp_path / "pose", "single_image", {}).path)
+    click(opened.header.buttons["selfsup"])
+    panel = opened.workspace.adapt_panel
+    assert panel.start.count() == 0
+    assert panel.spec() is None
+    assert "Train stage 1 first" in panel.problem.text()
+
+
+def test_waiting_jobs_keep_their_own_start_pose(opened):
+    import numpy as np
+
+    project, panel = opened.project, opened.workspace.pose_panel
+    files = []
+    for z in (0.5, 0.6):
+        pose = PoseData(project.object_id, np.eye(3), np.array([0, 0, z]))
+        project.put_poses(0, [pose], "edited")
+        files.append(Path(panel.spec().options["init"]))
+    assert files[0].read_text() != files[1].read_text()
+
+
+@pytest.mark.parametrize(
+    ("offered", "taken"),
+    [
+        (Qt.DropAction.MoveAction | Qt.DropAction.CopyAction, Qt.DropAction.CopyAction),
+        (Qt.DropAction.MoveAction | Qt.DropAction.LinkAction, Qt.DropAction.LinkAction),
+        (Qt.DropAction.MoveAction, None),
+    ],
+)
+def test_a_drop_never_moves_what_was_dropped(open_studio, tmp_path, offered, taken):
+    window = open_studio()
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(tmp_path / "letter.txt"))])
+    shift = Qt.KeyboardModifier.ShiftModifier  # asks for a move
+    left = Qt.MouseButton.LeftButton
+    for event in (
+        QDragEnterEvent(QPoint(9, 9), offered, mime, left, shift),
+        QDropEvent(QPointF(9, 9), offered, mime, left, shift),
+    ):
+        QApplication.sendEvent(window, event)
+        assert event.isAccepted() == (taken is not None)
+        if taken is not None:
+            assert event.dropAction() == taken
