@@ -151,6 +151,10 @@ def adapt(
     split: Annotated[
         str | None, typer.Option(help="Named split of the recording (default: adapt, else all).")
     ] = None,
+    poses: Annotated[
+        Path | None,
+        typer.Option("--poses", help="Track (poses.json) to learn from: see preset laptop."),
+    ] = None,
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of those frames to use, spread evenly.")
     ] = 1.0,
@@ -171,7 +175,7 @@ def adapt(
 ) -> None:
     """Stage 2: adapt to a recording without labels."""
     early.check(
-        data=data, models=models, runs=[from_run], refiner=refiner,
+        data=data, models=models, runs=[from_run], refiner=refiner, files=[poses] if poses else [],
         out=None if resume else out, preset=preset, stage=2, assignments=assignments,
     )  # fmt: skip
     early.recording(data, split, "adapt", read=check)
@@ -189,6 +193,7 @@ def adapt(
             preset=preset,
             split=split,
             share=share,
+            poses=poses,
             steps=steps,
             minutes=minutes,
             refiner=refiner,

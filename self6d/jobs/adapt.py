@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from self6d.datasets import Recording, UnlabelledFrames, open_dataset
+from self6d.datasets.pose_track import PoseTrack, read_pose_track, write_pose_track
 from self6d.datasets.splits import default_split, some_frames
 from self6d.engine import distributed
+from self6d.engine.task import Task
+from self6d.errors import InputError
 from self6d.events import Listener, Note
 from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.check import check_recording
@@ -32,6 +36,11 @@ from self6d.runs.load_network import (
 )
 from self6d.runs.provenance import Provenance, absolute
 
+if TYPE_CHECKING:
+    from self6d.stage2.track_task import TrackTask
+
+POSES = "poses.json"  # the track that is learned from, in the run's own folder
+
 
 def adapt(
     data: str | Path,
@@ -45,6 +54,7 @@ def adapt(
     steps: int | None = None,
     minutes: float | None = None,
     refiner: str | Path | None = None,
+    poses: str | Path | None = None,
     overrides: Changes = None,
     seed: int = 0,
     device: str | torch.device = "auto",
@@ -66,10 +76,13 @@ def adapt(
         steps: instead of the preset's.
         minutes: the run ends by then at the latest, its learning rate at zero; pauses do not count.
         refiner: run or file of `train_refiner`, which moves pseudo-poses (`adapt.refiner`).
+        poses: a track's poses.json: these pseudo-poses are learned from, mixed with synthetic
+            images, instead of the network's own; L_self and the teacher then have no part. The run
+            keeps a copy.
         check: stop if the doctor's fast checks find an error in the recording.
 
     Returns:
-        the run; `run.result` holds label-free health.
+        the run; `run.result` holds label-free health, or with `poses` how many were learned from.
 
     Raises:
         Self6DError: see `run_task`; InputError for data, models, configuration.
@@ -79,12 +92,16 @@ def adapt(
     ('done', True)
     """
     from self6d.stage2.task import SelfSupTask
+    from self6d.stage2.track_task import TrackTask
 
     if refiner is not None:
         overrides = changes_of(overrides, {"adapt.refiner": absolute(refiner)})
     asked = asked_for(preset, overrides, models, steps, device, minutes)
     asked |= {"data": absolute(data), "split": split, "share": share}
     world = distributed.join(resolve_device(device))
+    if poses is not None:
+        _one_process(world)
+    track = None if poses is None else read_pose_track(poses)
     changes = changes_of(overrides, {"adapt.steps": steps, "adapt.minutes": minutes})
     dataset = open_dataset(data)
     own = None
@@ -96,7 +113,8 @@ def adapt(
             stage = settings.adapt
             remark = leave_out_of_preset(
                 settings, preset, changes, listener,
-                used=stage.self_weight > 0 or (stage.pseudo and stage.pseudo_colour),
+                used=track is None
+                and (stage.self_weight > 0 or (stage.pseudo and stage.pseudo_colour)),
             )  # fmt: skip
             start = load_network(before, models=models, unit=settings.models.unit)
             if check:
@@ -107,8 +125,11 @@ def adapt(
                 from_run=absolute(from_run),
                 from_step=start.step,
                 no_check=not check,
+                poses=None if track is None else POSES,
             )
             begun = open_run(out, "selfsup", settings, provenance, seed=seed, models=start.models)
+            if track is not None:
+                write_pose_track(begun.path / POSES, track.poses)
             if remark:
                 begun.update(remark=remark)
             own = begun, settings
@@ -123,19 +144,56 @@ def adapt(
     trained = load_network(run if began else from_run, models=run.models_path)
     asked_of = {name: getattr(config.network, name) for name in OF_PREDICTION}
     trained.network.config = replace(trained.network.config, **asked_of)
-    task = SelfSupTask(
-        trained.network,
-        trained.models,
-        frames,
-        config.adapt,
-        config.loss,
-        config.optimize,
-        config.synthesis,
-        seed=run.seed,
-        device=world.device,
-    )
+    task: Task
+    if told.poses is not None:
+        _one_process(world)
+        learned = read_pose_track(run.path / told.poses)
+        task = TrackTask(
+            trained.network, trained.models, frames, learned, config.adapt, config.synthesis,
+            seed=run.seed, device=world.device,
+        )  # fmt: skip
+        _say_source(task, learned, listener)
+    else:
+        task = SelfSupTask(
+            trained.network,
+            trained.models,
+            frames,
+            config.adapt,
+            config.loss,
+            config.optimize,
+            config.synthesis,
+            seed=run.seed,
+            device=world.device,
+        )
     return run_ranks(task, run, config, world, listener, control, take_lock)
 
 
 def _frames(dataset: Recording, split: str | None, share: float) -> UnlabelledFrames:
     return UnlabelledFrames(some_frames(dataset, default_split(dataset, split, "adapt"), share))
+
+
+def _one_process(world: distributed.World) -> None:
+    if world.size > 1:
+        raise InputError("a track is learned from on one GPU", remedy="Leave out --gpus.")
+
+
+def _say_source(task: TrackTask, track: PoseTrack, listener: Listener | None) -> None:
+    if listener is None:
+        return
+    found, config = task.result(), task.config
+    listener(
+        Note(
+            "info",
+            f"learning from {found['poses']} of a track's {len(track)} poses, in "
+            f"{found['frames']} frames: pseudo-poses, not ground truth; L_self and the teacher of "
+            "the preset have no part",
+        )
+    )
+    if config.synthetic == 0:
+        listener(
+            Note(
+                "warning",
+                "no synthetic images are mixed in (adapt.synthetic is 0): the network learns "
+                "little of poses that the track does not show",
+            )
+        )

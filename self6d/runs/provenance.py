@@ -23,6 +23,7 @@ class Provenance:
         split: named split asked for; None: the usual one where the recording has it, else all.
         share: of the split's frames. steps, minutes: instead of the preset's.
         device: as asked for, such as "auto".
+        poses: file of the track that is learned from, in the run's folder.
         overrides: dotted keys to values, as `--set` gives them.
         frame, scene, object_id, init: of a single image: which object where, and the file of its
             start pose.
@@ -47,6 +48,7 @@ class Provenance:
     scene: int | None = None
     object_id: int | None = None
     init: str | None = None
+    poses: str | None = None
     no_check: bool = False
     frames: int | None = None
     from_step: int | None = None
@@ -110,7 +112,8 @@ def _listed(value: Any) -> bool:
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("preset", "data", "camera", "from_run", "split", "device", "init"), _is(str)),
+    **dict.fromkeys(("preset", "data", "camera", "from_run", "split", "device"), _is(str)),
+    **dict.fromkeys(("init", "poses"), _is(str)),
     **dict.fromkeys(("steps", "frame", "scene", "object_id", "frames", "from_step"), _is(int)),
     "models": _listed,
     "share": lambda value: type(value) in (int, float) and 0 <= value <= 1,

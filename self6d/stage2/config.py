@@ -98,6 +98,9 @@ class AdaptConfig(Checked, section="adapt"):
     """Share of an object's poses, the most trusted, that can be selected. Below 1 doubtful ones are
     dropped, but where one stretch of a recording is seen worse, so is all of that stretch."""
 
+    track_confidence: Annotated[float, Limits(0, 1)] = 0.8
+    """Poses of a track (--poses) are learned from if its confidence in them is at least this."""
+
     synthetic: Annotated[float, Limits(0)] = 0.0
     """Weight of stage-1 losses on synthetic images mixed in; 0: none."""
     synthetic_batch: Annotated[int, Limits(1, 1024)] = 4

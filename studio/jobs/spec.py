@@ -127,6 +127,7 @@ def spec_from(info: RunInfo) -> JobSpec:
         "scene": about.scene,
         "object": about.object_id,
         "init": None if about.init is None else str(info.path / about.init),
+        "poses": None if about.poses is None else str(info.path / about.poses),
     }
     return JobSpec(
         kind=info.kind,

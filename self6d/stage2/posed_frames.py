@@ -1,0 +1,209 @@
+"""Training on real frames whose poses are given, varied and mixed with synthetic images.
+
+Whoever gives the poses says where they are from: `track_task` (a tracker's estimates) or
+`upper_bound` (labels, for comparison only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from self6d.datasets import UnlabelledFrames
+from self6d.engine.averaging import MovingAverage
+from self6d.engine.clock import Clock
+from self6d.engine.finite import SKIPPED, finite_step
+from self6d.engine.schedule import learning_rate
+from self6d.events import Preview
+from self6d.geometry import Pose
+from self6d.network import PoseNetwork
+from self6d.rendering import pack_models
+from self6d.rng import mixed_seed, step_generator
+from self6d.runs import checkpoint
+from self6d.scene import ObjectModel
+from self6d.scene.batch import LabelledBatch
+from self6d.stage2.config import AdaptConfig
+from self6d.stage2.frame_augmentation import varied_batch
+from self6d.stage2.frame_store import FrameStore
+from self6d.stage2.preview import adaptation_preview
+from self6d.stage2.pseudo_labels import detect
+from self6d.synthesis import SceneMaker, SynthesisConfig, augment
+
+SETTLED = 10**6  # the average starts from a trained network
+
+
+@dataclass(frozen=True)
+class PosedObject:
+    """An object in a frame: its place among the network's objects, and its pose."""
+
+    object_index: int
+    pose: Pose
+
+
+class PosedFramesTask:
+    """Fine-tunes a network on frames whose poses are given.
+
+    Args:
+        network: trained in stage 1. models: its objects.
+        frames: the recording.
+        poses: number of a frame -> the objects posed in it; of frames without any nothing is
+            learned.
+        adapt: steps, batch, learning rate, scope and augmentation are taken from stage 2's
+            configuration, and the share of synthetic images.
+        synthesis: of the synthetic images.
+        complete: every instance of every object is posed wherever one is; else the detector learns
+            nothing of the objects that a frame has no pose of.
+        seed: decides every draw. device: "cpu", "cuda", ...
+    """
+
+    name = "posed frames"
+
+    def __init__(
+        self,
+        network: PoseNetwork,
+        models: Sequence[ObjectModel],
+        frames: UnlabelledFrames,
+        poses: Mapping[int, Sequence[PosedObject]],
+        adapt: AdaptConfig,
+        synthesis: SynthesisConfig | None = None,
+        *,
+        complete: bool,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config, self.seed, self.complete = replace(adapt), seed, complete
+        self.total_steps, self.batch_size = adapt.steps, adapt.batch
+        self.clock = Clock(adapt.minutes)
+        self.device = torch.device(device)
+        self.store = FrameStore(
+            frames,
+            self.device,
+            use_depth=adapt.use_depth,
+            height=adapt.image_height,
+            budget_mb=adapt.cache_mb,
+        )
+        self.poses = {number: list(found) for number, found in poses.items() if found}
+        self.network = network.to(self.device)
+        self.parameters = network.stage2_parameters(adapt.scope)
+        self.network.eval()  # batch norms keep the statistics of stage 1
+        self.average = MovingAverage(self.network, adapt.ema)
+        self.models = pack_models(models, self.device)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=adapt.lr,
+            weight_decay=adapt.weight_decay,
+            fused=self.device.type == "cuda",
+        )
+        self.maker: SceneMaker | None = None
+        if synthesis is not None and adapt.synthetic > 0:
+            camera = self.store.camera
+            self.maker = SceneMaker(
+                models, camera, replace(synthesis, height=camera.height), self.device
+            )
+
+    def step(self, step: int) -> dict[str, Any]:
+        """One optimiser step on labelled frames drawn at random."""
+        generator = step_generator(self.seed, step)
+        frames = sorted(self.poses)
+        chosen = torch.randperm(len(frames), generator=generator)[: self.batch_size]
+        noise = step_generator(self.seed, step, stream=1, device=self.device)
+        batch, known = self._batch([frames[i] for i in chosen.tolist()], noise)
+        batch = replace(batch, images=augment(batch.images, generator, self.config.augment))
+        rate = learning_rate(step, self.config, self.clock.share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        terms = self.network.losses(batch, noise, known)
+        total = terms["total"]
+        if self.maker is not None and self.config.synthetic > 0:
+            scenes = self.maker.make(self.config.synthetic_batch, mixed_seed(self.seed, 0), step)
+            terms["synthetic"] = self.network.losses(scenes, noise)["total"]
+            total = total + self.config.synthetic * terms["synthetic"]
+            terms["total"] = total
+        ok = finite_step(self.optimizer, self.parameters, total, self.config.clip)
+        self.average.update(step + SETTLED)
+        values = {f"loss/{name}": value.detach() for name, value in terms.items()}
+        return values | {"lr": rate, SKIPPED: ~ok}
+
+    def _batch(
+        self, frames: list[int], noise: torch.Generator
+    ) -> tuple[LabelledBatch, Tensor | None]:
+        """Varied frames, and (B, M) bool: of the M objects, those it says all about in each."""
+        rows = [(i, posed) for i, frame in enumerate(frames) for posed in self.poses[frame]]
+        R = np.stack([posed.pose.R_m2c for _, posed in rows]).astype(np.float32)
+        t = np.stack([posed.pose.t_m2c for _, posed in rows]).astype(np.float32)
+        index = torch.tensor([i for i, _ in rows], device=self.device)
+        objects = torch.tensor([posed.object_index for _, posed in rows], device=self.device)
+        batch = varied_batch(
+            self.store.batch(frames),
+            self.models,
+            (torch.tensor(R, device=self.device), torch.tensor(t, device=self.device)),
+            index,
+            objects,
+            self.config,
+            noise,
+        )
+        if self.complete:
+            return batch, None
+        known = torch.zeros(len(frames), len(self.models.object_ids), device=self.device).bool()
+        known[index, objects] = True
+        return batch, known
+
+    def previews(self, step: int) -> list[Preview]:
+        """The averaged network's poses on the first, the middle and the last of the frames."""
+        last = len(self.store) - 1
+        chosen = sorted({0, last // 2, last})
+        detections = detect(self.average.network, self.store, chosen, self.config.detection_score)
+        return [
+            adaptation_preview(
+                f"probe/{i}",
+                step,
+                self.store.batch([frame]),
+                detections[(detections.image_index == frame).nonzero()[:, 0]],
+                self.models,
+            )
+            for i, frame in enumerate(chosen)
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averaged weights under "network", to be used; the rest is for going on."""
+        camera = {"K": self.store.camera.K.tolist(), "size": list(self.store.camera.size)}
+        return checkpoint.pack(
+            {
+                "network": self.average.network.state_dict(),
+                "trained": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "network_config": asdict(self.network.config),
+                "object_ids": list(self.network.object_ids),
+                "camera": camera,
+                "batch_size": self.batch_size,
+            }
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        tree = checkpoint.unpack(state)
+        self.average.network.load_state_dict(tree["network"])
+        self.network.load_state_dict(tree["trained"])
+        checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
+        self.batch_size = tree["batch_size"]
+
+    def result(self) -> dict[str, Any]:
+        """How much there was to learn from."""
+        return {
+            "frames": len(self.poses),
+            "poses": sum(len(found) for found in self.poses.values()),
+        }
+
+    def set_live(self, values: dict[str, float]) -> None:
+        for name in ("lr", "clip", "synthetic"):
+            setattr(self.config, name, values.get(f"adapt.{name}", getattr(self.config, name)))
+
+    def halve_batch(self) -> bool:
+        if self.batch_size < 2:
+            return False
+        self.batch_size //= 2
+        return True

@@ -1,0 +1,77 @@
+"""Learning from a track: its poses are pseudo-poses, a tracker's estimates and no ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from self6d.datasets import UnlabelledFrames
+from self6d.datasets.pose_track import PoseTrack
+from self6d.errors import InputError
+from self6d.network import PoseNetwork
+from self6d.scene import ObjectModel
+from self6d.stage2.config import AdaptConfig
+from self6d.stage2.posed_frames import PosedFramesTask, PosedObject
+from self6d.synthesis import SynthesisConfig
+
+
+class TrackTask(PosedFramesTask):
+    """Fine-tunes a network with the poses that a tracker is sure of, and synthetic images.
+
+    As everything of stage 2 it sees `UnlabelledFrames` alone: no label is in reach.
+
+    Args:
+        network, models, adapt, synthesis, seed, device: as `PosedFramesTask`.
+        frames: the recording, without labels.
+        track: poses in it; those below `adapt.track_confidence`, those of other objects and those
+            of frames that are not among `frames` are left out.
+
+    Raises:
+        TypeError: given anything that could lead to a label.
+        InputError: no pose is left to learn from.
+    """
+
+    name = "track"
+
+    def __init__(
+        self,
+        network: PoseNetwork,
+        models: Sequence[ObjectModel],
+        frames: UnlabelledFrames,
+        track: PoseTrack,
+        adapt: AdaptConfig,
+        synthesis: SynthesisConfig,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if type(track) is not PoseTrack:
+            raise TypeError(f"pseudo-poses come from a PoseTrack, not {type(track).__name__}")
+        if type(frames) is not UnlabelledFrames:
+            raise TypeError(f"stage 2 takes UnlabelledFrames, not {type(frames).__name__}")
+        number = {key: i for i, key in enumerate(frames.keys)}
+        place = {object_id: i for i, object_id in enumerate(network.object_ids)}
+        poses: dict[int, list[PosedObject]] = {}
+        for tracked in track.above(adapt.track_confidence):
+            if tracked.key in number and tracked.object_id in place and tracked.pose is not None:
+                posed = PosedObject(place[tracked.object_id], tracked.pose)
+                poses.setdefault(number[tracked.key], []).append(posed)
+        if not poses:
+            best = max((t.confidence for t in track if t.key in number), default=0.0)
+            raise InputError(
+                "the track has no pose to learn from with a confidence of "
+                f"{adapt.track_confidence:g} in these frames",
+                remedy=f"Its surest here has {best:.2f}: lower adapt.track_confidence, or check "
+                "that track, recording and objects belong together.",
+            )
+        self.left_out = len(track) - sum(len(found) for found in poses.values())
+        super().__init__(
+            network, models, frames, poses, adapt, synthesis,
+            complete=False, seed=seed, device=device,
+        )  # fmt: skip
+
+    def result(self) -> dict[str, Any]:
+        """How much there was to learn from, and how much of the track was not."""
+        return super().result() | {"left_out": self.left_out}

@@ -1,0 +1,93 @@
+"""adapt --poses, from the command line: the run keeps its track, resumes with it, and is used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small_runs import SMALL, STAGE_2
+
+import self6d
+from self6d import cli
+from self6d.datasets import open_dataset
+from self6d.datasets.pose_track import TrackedPose, TrackState, read_pose_track, write_pose_track
+from self6d.errors import InputError
+from self6d.events import Note
+from self6d.runs.folder import RunFolder
+from self6d.sample.sample import make_sample
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> tuple[Path, Path, Path]:
+    """A recording, a track of its eval frames (their truth, for the test), and a stage-1 run."""
+    root = tmp_path_factory.mktemp("track")
+    data = make_sample(root / "data", 7, 1, 4, size=(96, 128))
+    dataset = open_dataset(data)
+    write_pose_track(
+        root / "poses.json",
+        [
+            TrackedPose(key, t.object_id, 0, TrackState.TRACKED, t.pose, 0.9 - 0.2 * (i % 2))
+            for i, key in enumerate(dataset.split("eval").keys)
+            for t in dataset.truth(dataset.keys.index(key))
+        ],
+    )
+    self6d.train(data / "models", root / "stage1", preset="tiny", steps=2, overrides=SMALL)
+    return data, root / "poses.json", root / "stage1"
+
+
+SETTINGS = STAGE_2 | {"adapt.synthetic_batch": 1, "adapt.image_height": 96}
+
+
+def test_the_run_keeps_its_track_and_goes_on_with_it(world, tmp_path):
+    data, track, stage1 = world
+    mine, out = tmp_path / "poses.json", tmp_path / "run"
+    mine.write_bytes(track.read_bytes())
+    words = ["adapt", str(data), "--from", str(stage1), "--out", str(out), "--split", "eval"]
+    words += ["--preset", "laptop", "--device", "cpu", "--quiet"]
+    words += [w for k, v in SETTINGS.items() for w in ("--set", f"{k}={str(v).lower()}")]
+    assert cli.run([*words, "--poses", str(mine), "--steps", "1"]) == 0
+    run = RunFolder.open(out)
+    assert run.info["provenance"]["poses"] == "poses.json"
+    assert len(read_pose_track(out / "poses.json")) == len(read_pose_track(track))
+    assert run.result.items() >= {"frames": 2, "poses": 6, "left_out": 6}.items()
+    mine.unlink()
+    assert cli.run([*words, "--steps", "2", "--resume"]) == 0
+    assert RunFolder.open(out).info["step"] == 2
+    rows = self6d.predict(data, out, score_threshold=0.0)
+    assert {row["object_id"] for row in rows} <= {1, 2, 3}
+
+
+def test_it_says_what_it_learns_from(world, tmp_path):
+    data, track, stage1 = world
+    said: list = []
+    self6d.adapt(
+        data, None, stage1, tmp_path / "run", preset="laptop", poses=track, split="eval", steps=1,
+        overrides=SETTINGS | {"adapt.synthetic": 0.0}, listener=said.append,
+    )  # fmt: skip
+    notes = [event.text for event in said if isinstance(event, Note)]
+    assert any("6 of a track's 12 poses, in 2 frames: pseudo-poses" in text for text in notes)
+    assert any("no synthetic images are mixed in" in text for text in notes)
+
+
+def test_a_track_of_other_frames_is_refused(world, tmp_path):
+    data, track, stage1 = world
+    with pytest.raises(InputError, match="no pose to learn from"):
+        self6d.adapt(
+            data, None, stage1, tmp_path / "run", preset="laptop", poses=track, split="moved",
+            steps=1, overrides=SETTINGS,
+        )  # fmt: skip
+
+
+def test_the_window_runs_it_again_with_its_track(world, tmp_path):
+    from studio.jobs.run_info import read_run
+    from studio.jobs.spec import spec_from
+
+    data, track, stage1 = world
+    run = self6d.adapt(
+        data, None, stage1, tmp_path / "run", preset="laptop", poses=track, split="eval", steps=1,
+        overrides=SETTINGS,
+    )  # fmt: skip
+    words = spec_from(read_run(run.path)).arguments()
+    assert words[words.index("--poses") + 1] == str(run.path / "poses.json")
+    assert json.loads((run.path / "run.json").read_text())["status"] == "done"

@@ -1,0 +1,142 @@
+"""Learning from a track: its poses alone, those it is sure of, and no label in reach."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import stage2_scene as stage2
+import torch
+
+from self6d.datasets import UnlabelledFrames
+from self6d.datasets.base import FrameKey
+from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
+from self6d.errors import InputError
+from self6d.geometry import Pose
+from self6d.network import PoseNetwork
+from self6d.rendering import pack_models
+from self6d.stage2.config import AdaptConfig
+from self6d.stage2.track_task import TrackTask
+from self6d.synthesis import SynthesisConfig
+
+CONFIG = AdaptConfig(
+    steps=4, batch=2, scope="all", warmup=0, lr=1e-3, augment=0.3, roll_deg=20, zoom=0.1, cover=0.5
+)
+SMALL = SynthesisConfig(background_pool=2, instances_min=1, instances_max=2, faces_max=300)
+
+
+def network() -> PoseNetwork:
+    """Always the same, untrained."""
+    torch.manual_seed(0)
+    return PoseNetwork(stage2.config(), [stage2.MODEL]).eval()
+
+
+def track(sure=lambda number: 0.9) -> PoseTrack:
+    R, t = stage2.poses()
+    keys = UnlabelledFrames(stage2.Recording()).keys
+    return PoseTrack(
+        tuple(
+            TrackedPose(
+                key, stage2.MODEL.object_id, 0, TrackState.TRACKED,
+                Pose(R[i].double().numpy(), t[i].double().numpy()), sure(i),
+            )
+            for i, key in enumerate(keys)
+        )
+    )  # fmt: skip
+
+
+def task(poses=None, config=CONFIG, seed=0) -> TrackTask:
+    frames = UnlabelledFrames(stage2.Recording())
+    return TrackTask(
+        network(),
+        [stage2.MODEL],
+        frames,
+        poses or track(),
+        config,
+        SMALL,
+        seed=seed,
+    )
+
+
+def test_only_sure_poses_of_these_frames_are_learned_from():
+    one = task(track(lambda i: 0.9 if i % 2 else 0.5))
+    assert sorted(one.poses) == [1, 3, 5, 7]
+    assert one.result() == {"frames": 4, "poses": 4, "left_out": 4}
+    far = PoseTrack(tuple(replace(p, key=FrameKey(9, i)) for i, p in enumerate(track())))
+    with pytest.raises(InputError, match="no pose to learn from"):
+        task(far)
+    with pytest.raises(InputError, match=r"Its surest here has 0\.50"):
+        task(track(lambda i: 0.5))
+
+
+def test_it_learns_from_the_track_and_not_from_the_truth():
+    """A track that is 8 mm off teaches 8 mm off: nothing else is known of the frames."""
+    shift = np.array([0.008, 0, 0])
+    moved = PoseTrack(
+        tuple(replace(p, pose=Pose(p.pose.R_m2c, p.pose.t_m2c + shift)) for p in track() if p.pose)
+    )
+    still = replace(CONFIG, roll_deg=0, zoom=0, cover=0)
+    batch, known = task(moved, still)._batch([0, 3], torch.Generator().manual_seed(0))
+    _, t = stage2.poses()
+    np.testing.assert_allclose(batch.t - t[[0, 3]], np.tile(shift, (2, 1)), atol=1e-6)
+    assert known is not None
+    assert known.all()
+
+
+def test_of_objects_without_a_pose_nothing_is_learned():
+    poses = track()
+    frames = UnlabelledFrames(stage2.Recording())
+    two = [stage2.MODEL, replace(stage2.MODEL, object_id=7)]
+    one = TrackTask(network(), [stage2.MODEL], frames, poses, CONFIG, SMALL)
+    one.models = pack_models(two)
+    _, known = one._batch([0], torch.Generator().manual_seed(0))
+    assert known.tolist() == [[True, False]]
+
+
+def test_resumes_exactly():
+    config = replace(CONFIG, synthetic=0.5, synthetic_batch=1)
+    whole = task(config=config)
+    values = [whole.step(step) for step in range(2)]
+    assert {"loss/total", "loss/synthetic", "lr"} <= values[0].keys()
+    first = task(config=config)
+    first.step(0)
+    again = task(config=config)
+    again.load_state_dict(first.state_dict())
+    again.step(1)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name]), name
+    (probe, *_) = whole.previews(2)
+    assert probe.arrays["rgb"].shape == (stage2.HEIGHT, stage2.WIDTH, 3)
+
+
+def test_labels_cannot_be_reached():
+    recording = stage2.Recording()
+    with pytest.raises(TypeError, match="UnlabelledFrames"):
+        TrackTask(
+            network(),
+            [stage2.MODEL],
+            recording,
+            track(),
+            CONFIG,
+            SMALL,
+        )
+    with pytest.raises(TypeError, match="PoseTrack"):
+        TrackTask(
+            network(),
+            [stage2.MODEL],
+            UnlabelledFrames(recording),
+            recording,
+            CONFIG,
+            SMALL,
+        )
+    one = TrackTask(
+        network(),
+        [stage2.MODEL],
+        UnlabelledFrames(recording),
+        track(),
+        CONFIG,
+        SMALL,
+    )
+    one.step(0)  # Recording.truth raises
+    assert recording not in vars(one).values()
