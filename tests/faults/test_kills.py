@@ -15,7 +15,7 @@ from same_end import assert_same_end
 from self6d.runs.folder import RunFolder
 
 HELPERS = Path(__file__).resolve().parent.parent / "helpers"
-REAL_KILLS = int(os.environ.get("SELF6D_KILLS", "3"))
+REAL_KILLS = int(os.environ.get("SELF6D_KILLS", "2"))
 
 
 def kill_many(run: Path, kills: int, job: str) -> dict:
@@ -32,7 +32,7 @@ def kill_many(run: Path, kills: int, job: str) -> dict:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("job", "kills"), [("toy", 50), ("real", REAL_KILLS)])
+@pytest.mark.parametrize(("job", "kills"), [("toy", 30), ("real", REAL_KILLS)])
 def test_killed_runs_end_like_an_uninterrupted_one(job, kills):
     """`real` is stage 1 itself; SELF6D_KILLS=50 kills it as often as the toy."""
     memory = Path("/dev/shm")

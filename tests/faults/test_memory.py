@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from toy_task import ToyTask
 
 from self6d import cli, jobs
@@ -100,6 +101,10 @@ def test_commands_without_a_loop_end_with_the_code_of_memory(monkeypatch, tmp_pa
 
     monkeypatch.setattr(jobs, "predict", explode)
     run = RunFolder.create(tmp_path / "run", "synthetic", {}, {}, seed=0)
-    code = cli.run(["predict", str(tmp_path), "--from", str(run.path)])
+    image = tmp_path / "image.png"
+    Image.new("RGB", (8, 6)).save(image)
+    camera = tmp_path / "camera.json"
+    camera.write_text('{"fx": 9, "fy": 9, "cx": 4, "cy": 3, "width": 8, "height": 6}')
+    code = cli.run(["predict", str(image), "--from", str(run.path), "--camera", str(camera)])
     assert code == OutOfMemoryError.exit_code
     assert capsys.readouterr().err.startswith("error: out of memory. Free memory")
