@@ -18,8 +18,8 @@ pytestmark = pytest.mark.gui
 
 # SELF6D_ENDURANCE=1 goes the whole way; the short one finds what grows with every cycle.
 FULL = bool(os.environ.get("SELF6D_ENDURANCE"))
-CYCLES = 1000 if FULL else 12
-FRAME_CHANGES = 10_000 if FULL else 150
+CYCLES = 1000 if FULL else 20
+FRAME_CHANGES = 10_000 if FULL else 250
 GROWTH = 1.05
 ROOT = Path(__file__).parents[2]
 LONG_USE = str(ROOT / "tests" / "helpers" / "long_use.py")

@@ -59,7 +59,7 @@ def main(ini: str, recording: str, what: str, count: int) -> None:
     work = {"cycles": cycle, "frames": change}[what]
     for number in range(max(int(WARM_UP * count), 20)):
         work(number)
-    settled()
+        settled()  # what is loaded or compiled on first use is there before anything is counted
     before = resident(window)
     began = time.monotonic()
     for number in range(count):
