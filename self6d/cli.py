@@ -10,6 +10,10 @@ import typer
 from self6d.commands import bench, data, experiment, maintain, track, train, use
 from self6d.errors import OutOfMemoryError, Self6DError, from_os_error
 
+# Threads that spin while they wait take the cores of another busy run: two trainings on two cores
+# then take 18 times as long as one, with sleeping threads twice. Read when torch is loaded, later.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 app = typer.Typer(
     name="self6d-studio",
     help="Adapt a monocular 6D object pose network to your camera without annotation.",
