@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -30,6 +33,29 @@ def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
     if durable:
         sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A neighbour of `out` to write into, which becomes `out` once all of it is there.
+
+    Args:
+        out: new, or an empty folder.
+
+    Raises:
+        OSError: nothing was changed at `out`; the neighbour is removed, as after any other error.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        part.chmod(0o755)  # mkdtemp makes it private
+        yield part
+        if out.exists():
+            out.rmdir()
+        os.replace(part, out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from self6d.errors import InputError, StorageError
 from self6d.files import note, read_json
 from self6d.scene import Frame, GroundTruth, ObjectModel, Symmetry
 from self6d.scene.models_copy import save_models
+from self6d.storage import whole_folder
 
 _FINE_MM, _COARSE_MM = 0.1, 1.0  # depth units; the finer where 16 bits hold the range
 
@@ -101,17 +101,10 @@ def write_bop(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError("exists and is not empty", path=out, remedy="Name a new folder.")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        try:
+        with whole_folder(out) as partial:
             job = _Job(dataset, corrections, labels, on_frame)
             given = Path(models) if isinstance(models, str) else models
             job.write(partial, split, given or dataset.models_path)
-            partial.chmod(0o755)  # mkdtemp makes it private
-            partial.replace(out)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
     except OSError as error:
         raise StorageError(
             f"cannot be written ({error.strerror or error})",

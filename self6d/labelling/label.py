@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -25,6 +23,7 @@ from self6d.rendering import PackedModels, pack_models
 from self6d.runs.load_network import Paths, load_given_models
 from self6d.scene import Frame, ObjectModel
 from self6d.scene.models_copy import save_models
+from self6d.storage import whole_folder
 
 LabelFormat = Literal["bop", "coco", "csv"]
 FORMATS: tuple[LabelFormat, ...] = get_args(LabelFormat)
@@ -89,20 +88,13 @@ def label(
     chosen = dataset.subset([i for i, key in enumerate(dataset.keys) if key in by_key])
     packed = pack_models(objects)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        try:
-            part.chmod(0o755)  # mkdtemp makes it private
+        with whole_folder(out) as part:
             job = _Writing(chosen, by_key, objects, packed, report, listener)
             {"bop": job.bop, "coco": job.coco, "csv": job.csv}[format](part)
             page = report_page(report, chosen, objects, packed)
             (part / "report.html").write_text(page, encoding="utf-8")
             table = {**report.table(), "format": format}
             (part / "labels.json").write_text(json.dumps(table, indent=1) + "\n")
-            part.replace(out)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
     except OSError as error:
         raise StorageError(
             f"cannot be written ({error.strerror or error})",

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +39,7 @@ from self6d.runs.folder import RunFolder, versions
 from self6d.runs.load_network import TrainedNetwork, load_network
 from self6d.scene.mesh_io import load_models
 from self6d.scene.models_copy import save_models
+from self6d.storage import whole_folder
 
 FORMAT = 1
 DEFAULT_SIZE = (480, 640)
@@ -165,17 +165,8 @@ def export_run(
     trained = load_network(run, views=views, instances=instances)
     size = size or (trained.camera.size if trained.camera else DEFAULT_SIZE)
     try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{to.name}-", dir=to.parent))
-        try:
-            part.chmod(0o755)
+        with whole_folder(to) as part:
             _write(part, run, trained, onnx, program, size)
-            if to.exists():
-                to.rmdir()
-            part.rename(to)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
     except OSError as error:
         raise StorageError(
             f"cannot be written ({error.strerror})", path=to, remedy="Name another folder."

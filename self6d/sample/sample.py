@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from self6d.sample.scene import CameraPath, arrange, resting_rotations
 from self6d.sample.shot import Shot, shoot
 from self6d.sample.things import Solid
 from self6d.scene.mesh_io import load_models
+from self6d.storage import whole_folder
 
 BLOCK = 10  # unlabelled frames of one arrangement of the table
 VIEWS = 3  # frames of an arrangement that only "moved" shows
@@ -67,17 +67,8 @@ def make_sample(
         raise InputError("folder is not empty", path=out, remedy="Name a new folder.")
     if frames < 1 or eval_frames < 0 or min(size) < 64:
         raise InputError(f"cannot make {frames} + {eval_frames} frames of size {size}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        part.chmod(0o755)
+    with whole_folder(out) as part:
         _write(part, seed, _plan(frames, eval_frames), size, listener)
-        if out.exists():
-            out.rmdir()
-        os.replace(part, out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     return out
 
 

@@ -30,7 +30,7 @@ from self6d.scene.batch import LabelledBatch
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_augmentation import varied_batch
 from self6d.stage2.frame_store import FrameStore
-from self6d.stage2.preview import adaptation_preview
+from self6d.stage2.preview import frame_previews
 from self6d.stage2.pseudo_labels import detect
 from self6d.synthesis import SceneMaker, SynthesisConfig, augment
 
@@ -158,16 +158,7 @@ class PosedFramesTask:
         last = len(self.store) - 1
         chosen = sorted({0, last // 2, last})
         detections = detect(self.average.network, self.store, chosen, self.config.detection_score)
-        return [
-            adaptation_preview(
-                f"probe/{i}",
-                step,
-                self.store.batch([frame]),
-                detections[(detections.image_index == frame).nonzero()[:, 0]],
-                self.models,
-            )
-            for i, frame in enumerate(chosen)
-        ]
+        return frame_previews(step, self.store, chosen, detections, self.models)
 
     def state_dict(self) -> dict[str, Any]:
         """The averaged weights under "network", to be used; the rest is for going on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -12,8 +14,29 @@ from self6d.network.outputs import Detections
 from self6d.rendering import render
 from self6d.rendering.models import PackedModels
 from self6d.scene.batch import FrameBatch
+from self6d.stage2.frame_store import FrameStore
 
 MOST_POINTS = 4000
+
+
+def frame_previews(
+    step: int,
+    store: FrameStore,
+    frames: Sequence[int],
+    detections: Detections,
+    models: PackedModels,
+) -> list[Preview]:
+    """`adaptation_preview` of some frames; `image_index` of the detections is a frame's number."""
+    return [
+        adaptation_preview(
+            f"probe/{i}",
+            step,
+            store.batch([frame]),
+            detections[(detections.image_index == frame).nonzero()[:, 0]],
+            models,
+        )
+        for i, frame in enumerate(frames)
+    ]
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ from self6d.scene.batch import FrameBatch, LabelledBatch
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_augmentation import selected_batch
 from self6d.stage2.frame_store import FrameStore
-from self6d.stage2.preview import adaptation_preview
+from self6d.stage2.preview import frame_previews
 from self6d.stage2.pseudo_labels import PseudoLabels
 from self6d.stage2.student import Student
 from self6d.stage2.teacher import Teacher
@@ -323,16 +323,7 @@ class SelfSupTask:
         probes = self.teacher.probes
         chosen = sorted({probes[0], probes[len(probes) // 2], probes[-1]})
         detections = self.teacher.detect(chosen)
-        return [
-            adaptation_preview(
-                f"probe/{i}",
-                step,
-                self.store.batch([frame]),
-                detections[(detections.image_index == frame).nonzero()[:, 0]],
-                self.models,
-            )
-            for i, frame in enumerate(chosen)
-        ]
+        return frame_previews(step, self.store, chosen, detections, self.models)
 
     def state_dict(self) -> dict[str, Any]:
         """The teacher's weights under "network", to be used; the rest is for going on."""
