@@ -65,6 +65,8 @@ class Director(QObject):
         self.cache = FrameCache()
         self.frame: FrameData | None = None
         self.cloud_wanted = True
+        self.cloud_told = ""  # whose pose the newest cloud shows
+        self._truth_wanted = False
         self._cloud_timer = QTimer(self, singleShot=True, interval=CLOUD_DELAY_MS)
         self._cloud_timer.timeout.connect(self._ask_cloud)
         project.recordingChanged.connect(self._on_recording)
@@ -157,13 +159,24 @@ class Director(QObject):
         """Ask for the cloud again: the view is shown."""
         self._cloud_timer.start()
 
-    def cloud_pose(self) -> PoseData | None:
-        """What the 3D view puts against the sensor: the selected object's pose, or the truth's."""
-        pose = self.project.pose()
-        if pose is None and self.frame is not None:
-            same = [p for p in self.frame.truth if p.object_id == self.project.object_id]
-            pose = same[0] if same else None
-        return pose
+    def want_truth(self, wanted: bool) -> None:
+        """Whether the truth may be shown at all."""
+        self._truth_wanted = wanted
+        self.refresh_cloud()
+
+    def _cloud_pose(self) -> tuple[PoseData | None, str]:
+        """What the 3D view puts against the sensor, and where that comes from.
+
+        The truth stands in where the selected object has no pose, but only while it is asked for.
+        """
+        project, pose = self.project, self.project.pose()
+        if pose is not None:
+            return pose, project.told_by(project.frame_index, pose.object_id)
+        if self._truth_wanted and self.frame is not None:
+            for truth in self.frame.truth:
+                if truth.object_id == project.object_id:
+                    return truth, "the truth, for comparison only"
+        return None, "no pose yet: the sensor alone"
 
     def _ask_cloud(self) -> None:
         path, frame = self._path(), self.frame
@@ -173,11 +186,13 @@ class Director(QObject):
             self.cloudReady.emit(None)
             return
 
+        (pose, told), names = self._cloud_pose(), self.project.model_files
+
         def arrived(cloud: CloudData) -> None:
             if self.frame is frame:
+                self.cloud_told = f"frame {frame.index + 1}, {told}"
                 self.cloudReady.emit(cloud)
 
-        pose, names = self.cloud_pose(), self.project.model_files
         if pose is None or self.project.model(pose.object_id) is None:
             self.engine.request("sensor_cloud", path, frame.index, key="cloud", done=arrived,
                                 failed=self._on_failure)  # fmt: skip

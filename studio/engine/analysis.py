@@ -37,8 +37,8 @@ class Networks:
         self._key: tuple[str, str] | None = None
         self._predictor: Any = None
 
-    def predict(self, run: str, frame: Any, step: int | None = None) -> list[PoseData]:
-        """Poses on a frame from its colours and K alone, by object, best score first.
+    def predict(self, run: str, frame: Any, step: int | None = None) -> tuple[int, list[PoseData]]:
+        """Step of the checkpoint, and poses from colours and K alone: by object, best score first.
 
         Args:
             step: of the checkpoint to use; None is the run's best.
@@ -57,5 +57,6 @@ class Networks:
             network = load_network(run, checkpoint=checkpoint).network
             self._predictor = NetworkPredictor(network, score_threshold=SCORE, masks=False)
             self._key = key
-        poses = [PoseData(p.object_id, p.R, p.t, float(p.score)) for p in self._predictor(frame)]
-        return sorted(poses, key=lambda p: (p.object_id, -p.score))
+        found = [PoseData(p.object_id, p.R, p.t, float(p.score)) for p in self._predictor(frame)]
+        at = int(Path(str(checkpoint)).stem.removeprefix("step_"))
+        return at, sorted(found, key=lambda p: (p.object_id, -p.score))

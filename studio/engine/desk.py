@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from self6d.datasets import open_dataset
+from self6d.scene import ObjectModel
+from self6d.scene.models_copy import has_models, read_models
 from studio.engine import analysis, clouds
 from studio.engine.drawing import draw
 from studio.engine.history import RunHistory, read_history
@@ -114,21 +116,12 @@ class Desk:
 
     def load_models(self, paths: Named) -> list[ModelCard]:
         """Load CAD files or folders."""
-        return [
-            ModelCard(
-                object_id=m.object_id,
-                name=m.name,
-                source=str(m.source or ""),
-                diameter=float(m.diameter),
-                extents=m.extents,
-                vertex_count=len(m.vertices),
-                face_count=len(m.faces),
-                symmetric=m.symmetric,
-                has_color=m.has_color,
-                guessed_unit=m.guessed_unit,
-            )
-            for m in self._store.models(paths)
-        ]
+        return [_card(m) for m in self._store.models(paths)]
+
+    def models_of_run(self, run: str) -> list[ModelCard]:
+        """The objects a run's network knows; none while its folder has no copy of them."""
+        folder = Path(run) / "models"
+        return [_card(m) for m in read_models(folder)] if has_models(folder) else []
 
     def frame(self, path: str, index: int) -> FrameData:
         """Decode a frame with its labels."""
@@ -234,8 +227,14 @@ class Desk:
             overrides=overrides,
         )
 
-    def predict(self, run: str, path: str, index: int, step: int | None = None) -> list[PoseData]:
-        """What a run's network, at a checkpoint or its best, says about a frame from RGB alone."""
+    def predict(
+        self, run: str, path: str, index: int, step: int | None = None
+    ) -> tuple[int, list[PoseData]]:
+        """What a run's network, at a checkpoint or its best, says about a frame from RGB alone.
+
+        Returns:
+            the checkpoint's step, and the poses.
+        """
         return self._networks.predict(run, self._store.dataset(path).frame(index), step)
 
     def evaluate(self, path: str, runs: Sequence[str], split: str | None) -> list[dict[str, Any]]:
@@ -280,6 +279,21 @@ def _topics_read(dataset: Any) -> tuple[str, ...]:
         return ()
     named = {"colour": topics.colour, "depth": topics.depth, "camera_info": topics.info}
     return tuple(f"{what} {topic or 'none'}" for what, topic in named.items())
+
+
+def _card(model: ObjectModel) -> ModelCard:
+    return ModelCard(
+        object_id=model.object_id,
+        name=model.name,
+        source=str(model.source or ""),
+        diameter=float(model.diameter),
+        extents=model.extents,
+        vertex_count=len(model.vertices),
+        face_count=len(model.faces),
+        symmetric=model.symmetric,
+        has_color=model.has_color,
+        guessed_unit=model.guessed_unit,
+    )
 
 
 def _spread(count: int, wanted: int) -> list[int]:

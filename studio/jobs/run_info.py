@@ -41,6 +41,11 @@ class RunInfo:
         return self.path.name
 
     @property
+    def found_nothing(self) -> bool:
+        """Whether the run says itself that none of its poses is right."""
+        return self.result.get("add_recall") == 0
+
+    @property
     def can_resume(self) -> bool:
         return self.status != "done" and self.kind in RESUMABLE
 

@@ -16,10 +16,16 @@ from PySide6.QtGui import QUndoCommand, QUndoStack
 
 from studio.engine.types import ModelCard, ModelFiles, PoseData, RecordingInfo
 from studio.jobs.run_info import RunInfo, is_run, read_run
+from studio.model.fit import misfit
 
 PoseKey = tuple[int, int]  # frame index, object id
 NUDGE_MERGE = 1
 MERGE_WITHIN_S = 0.8
+ORIGINS = {
+    "edited": "set by hand",
+    "predicted": "predicted by the network",
+    "optimised": "optimised on this image",
+}
 
 
 class Project(QObject):
@@ -52,6 +58,7 @@ class Project(QObject):
         self.further: dict[int, list[PoseData]] = {}  # by frame: an object's later instances
         self.options: dict[str, Any] = {}
         self.step = "data"
+        self.known: dict[Path, list[ModelCard]] = {}  # objects of each run's network
         self.number = 0  # of the project; an answer to a question of an older one is dropped
 
     @property
@@ -154,6 +161,19 @@ class Project(QObject):
             self.select_run(None)
         self.runsChanged.emit()
 
+    def networks(self) -> list[RunInfo]:
+        """Runs that made a network of poses."""
+        return [r for r in self.runs if r.kind in ("train", "adapt")]
+
+    def set_known(self, run: Path, models: list[ModelCard]) -> None:
+        """Which objects a run's network is about."""
+        self.known[run] = models
+        self.runsChanged.emit()
+
+    def misfit(self, run: Path) -> str:
+        """Why a run's network cannot be used on the open objects; "" where it can."""
+        return misfit(self.known.get(run, []), self.models)
+
     def runs_of(self, kind: str) -> list[RunInfo]:
         return [r for r in self.runs if r.kind == kind]
 
@@ -168,6 +188,15 @@ class Project(QObject):
         number = self.object_id if object_id is None else object_id
         return None if number is None else self.poses.get((self.frame_index, number))
 
+    def told_by(self, index: int, object_id: int | None = None) -> str:
+        """Where the poses of a frame (of one object) come from, in words; "" without any."""
+        told: list[str] = []
+        for key in sorted(self.poses):
+            if key[0] == index and object_id in (None, key[1]):
+                origin = self.origins.get(key, "")
+                told.append(ORIGINS.get(origin, origin))
+        return ", ".join(dict.fromkeys(filter(None, told)))
+
     def put_poses(self, index: int, poses: list[PoseData], origin: str) -> None:
         """Take over computed poses of a frame; not an edit, so not undoable.
 
@@ -175,13 +204,21 @@ class Project(QObject):
         """
         best: dict[int, PoseData] = {}
         later = [p for p in poses if best.setdefault(p.object_id, p) is not p]
-        if origin == "predicted":  # says all there is of its objects
+        if origin.startswith("predicted"):  # says all there is of its objects
             others = [p for p in self.further.get(index, []) if p.object_id not in best]
             self.further[index] = [*others, *later]
         for number, pose in best.items():
             self.poses[index, number] = pose
             self.origins[index, number] = origin
         self.posesChanged.emit(index)
+
+    def put_prediction(self, index: int, poses: list[PoseData], origin: str) -> None:
+        """What a network says of a frame: another one's poses go, also where it is silent."""
+        self.further.pop(index, None)
+        for key in [k for k in self.poses if k[0] == index]:
+            if self.origins.get(key, "").startswith("predicted"):
+                del self.poses[key], self.origins[key]
+        self.put_poses(index, poses, origin)
 
     def edit_pose(self, pose: PoseData, text: str, *, merge: bool = False) -> None:
         """Change a pose on the selected frame by hand; small nudges in a row undo together."""

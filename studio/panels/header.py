@@ -17,6 +17,7 @@ STEPS = (
     ("evaluate", "4  Evaluate", "Tables: before, after, upper bound"),
     ("export", "5  Export", "Checkpoint, ONNX, report, video"),
 )
+TIPS = {key: tip for key, _, tip in STEPS}
 STATE_ICONS = {
     "": None,
     "ok": ("circle-check", "good"),
@@ -76,8 +77,7 @@ class StepHeader(QFrame):
     def set_state(self, key: str, state: str, tip: str = "") -> None:
         """ "", "ok", "warn", "bad" or "busy", with the reason for the tool tip."""
         self._states[key] = state
-        if tip:
-            self.buttons[key].setToolTip(tip)
+        self.buttons[key].setToolTip(tip or TIPS[key])
         self._dress()
 
     def state(self, key: str) -> str:

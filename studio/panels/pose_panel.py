@@ -104,7 +104,8 @@ class PosePanel(QWidget):
         ))  # fmt: skip
         self.setLayout(column(scrolled(content)))
         for signal in (project.objectChanged, project.frameChanged, project.posesChanged,
-                       project.modelsChanged, project.runsChanged):  # fmt: skip
+                       project.modelsChanged, project.runsChanged,
+                       project.runSelected):  # fmt: skip
             signal.connect(self.refresh)
         director.frameReady.connect(self.refresh)
         self._replay: list[dict[str, Any]] = []
@@ -126,15 +127,13 @@ class PosePanel(QWidget):
         model, pose = project.model(project.object_id), project.pose()
         ready = model is not None and self.frame is not None
         self.title.setText(model.name if model else "No object selected")
-        key = (project.frame_index, project.object_id or -1)
-        origins = {"edited": "set by hand", "predicted": "predicted by the network",
-                   "optimised": "optimised on this image"}  # fmt: skip
         if not ready:
             self.origin.setText("Open a recording and CAD models, then choose an object.")
         elif pose is None:
             self.origin.setText("No pose on this frame yet: predict one, or place it by hand.")
         else:
-            self.origin.setText(origins.get(project.origins.get(key, ""), ""))
+            told = project.told_by(project.frame_index, project.object_id)
+            self.origin.setText(f"frame {project.frame_index + 1}, {told}")
         self.numbers.setText(_numbers(pose))
         self.error.setText(self._error_text(pose))
         self.error.setVisible(bool(self.error.text()))
@@ -258,11 +257,22 @@ class PosePanel(QWidget):
         chosen = self.run_choice.currentData()
         self.run_choice.clear()
         self.run_choice.addItem("this pose", None)
-        for run in reversed(self.project.runs):
-            if run.kind in ("train", "adapt"):
+        for run in reversed(self.project.networks()):
+            if not self.project.misfit(run.path):
                 self.run_choice.addItem(f"prediction of {run.name}", str(run.path))
         self._choose_run(chosen)
-        self.predict.setEnabled(self.frame is not None and self.run_choice.count() > 1)
+        network = self.network()
+        self.predict.setEnabled(self.frame is not None and network is not None)
+        name = "a network" if network is None else network.name
+        self.predict.setToolTip(f"Poses on this frame from RGB alone, by {name}")
+
+    def network(self) -> Path | None:
+        """Which run predicts: the one chosen here, else the one selected, else the newest."""
+        run, selected = self.run_choice.currentData(), self.project.run
+        if not run and selected is not None and self.run_choice.findData(str(selected)) > 0:
+            run = str(selected)
+        run = run or self.run_choice.itemData(1)
+        return Path(run) if run else None
 
     def _choose_run(self, run: str | None) -> None:
         if run is not None and self.run_choice.findData(run) < 0:
@@ -300,9 +310,9 @@ class PosePanel(QWidget):
             self.project.edit_pose(moved, "Perturb pose")
 
     def _on_predict(self) -> None:
-        run = self.run_choice.currentData() or self.run_choice.itemData(1)
-        if run:
-            self.predictRequested.emit(Path(run))
+        run = self.network()
+        if run is not None:
+            self.predictRequested.emit(run)
 
     def _on_optimise(self) -> None:
         spec = self.spec()
@@ -317,8 +327,10 @@ class PosePanel(QWidget):
     def _on_replay(self, index: int) -> None:
         if 0 <= index < len(self._replay):
             self._describe_step(index)
+            step = self._replay[index]["step"]
             pose = PoseData.from_dict({**self._replay[index], "object_id": self._replay_key[1]})
-            self.project.put_poses(self._replay_key[0], [pose], "optimised")
+            told = f"optimised on this image, step {step}"
+            self.project.put_poses(self._replay_key[0], [pose], told)
 
     def _describe_step(self, index: int) -> None:
         if not 0 <= index < len(self._replay):

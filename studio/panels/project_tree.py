@@ -87,7 +87,14 @@ class ProjectTree(QWidget):
         for run in project.runs:
             job = self.queue.find(run.path)
             status = STATE_WORDS[job.state] if job and not job.state.over else run.status
-            self._add_run(runs, run.path, run.name, status)
+            other = project.misfit(run.path)
+            vain = status in ("done", "stopped") and run.found_nothing
+            status = f"other objects: {other}" if other else status
+            if vain:
+                status += "; not one pose was right on its own validation images"
+            item = self._add_run(runs, run.path, run.name, status)
+            if other or vain:
+                item.setIcon(0, icon("circle-alert", "warn"))
         listed = {r.path for r in project.runs}
         for job in self.queue.jobs:
             if job.run not in listed and not job.state.over:
@@ -96,10 +103,13 @@ class ProjectTree(QWidget):
         self._filling = False
         self._show_selection()
 
-    def _add_run(self, parent: QTreeWidgetItem, path: Path, name: str, status: str) -> None:
+    def _add_run(
+        self, parent: QTreeWidgetItem, path: Path, name: str, status: str
+    ) -> QTreeWidgetItem:
         item = self._add(parent, name, "", ("run", str(path)))
         item.setIcon(0, icon(*STATUS_ICONS.get(status, ("circle", "muted"))))
         item.setToolTip(0, f"{path}\n{status}")
+        return item
 
     def _group(self, title: str, hint: str) -> QTreeWidgetItem:
         item = QTreeWidgetItem([title])

@@ -261,20 +261,25 @@ class RunPanel(QWidget):
                 return "Open a recording first (step 1)."
             if not (self.option("from") or self._default_start()):
                 return "Train stage 1 first (step 2), or open a run that was trained before."
+            start = Path(self.option("from") or self._default_start())
+            why_not = self.project.misfit(start)
+            if why_not:
+                return f"{start.name} is a network of other objects: {why_not}."
         return ""
 
     def _default_start(self) -> str:
-        networks = [r for r in self.project.runs if r.kind in ("train", "adapt")]
+        networks = [r for r in self.project.networks() if not self.project.misfit(r.path)]
         trained = [r for r in networks if r.kind == "train"] or networks
         return str(trained[-1].path) if trained else ""
 
     def _fill_runs(self) -> None:
         self.start.clear()
-        for run in reversed(self.project.runs):
-            if run.kind in ("train", "adapt"):
-                self.start.addItem(run.name, str(run.path))
-                tip = f"{run.path}\nstep {run.step}, {run.status}"
-                self.start.setItemData(self.start.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        for run in reversed(self.project.networks()):
+            why_not = self.project.misfit(run.path)
+            name = f"{run.name} (other objects)" if why_not else run.name
+            self.start.addItem(name, str(run.path))
+            tip = f"{run.path}\nstep {run.step}, {run.status}\n{why_not}".rstrip()
+            self.start.setItemData(self.start.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         chosen = self.option("from") or self._default_start()
         if chosen and self.start.findData(chosen) < 0:
             self.start.addItem(Path(chosen).name, chosen)

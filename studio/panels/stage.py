@@ -84,6 +84,8 @@ class Stage(QWidget):
         project.recordingChanged.connect(self._on_recording)
         project.modelsChanged.connect(self._on_models)
         project.objectChanged.connect(self._on_object)
+        project.posesChanged.connect(self._say_origin)
+        self.frame_view.show_truth.toggled.connect(director.want_truth)
         self.probes.probeChanged.connect(self._on_probe)
 
     @property
@@ -156,12 +158,18 @@ class Stage(QWidget):
 
     def _on_frame(self, frame: FrameData | None) -> None:
         self.frame_view.set_frame(frame)
+        self._say_origin()
+
+    def _say_origin(self, *_: object) -> None:
+        frame = self.director.frame
+        told = self.project.told_by(frame.index) if frame is not None else ""
+        self.frame_view.set_note(f"frame {frame.index + 1}, {told}" if frame and told else "")
 
     def _on_cloud(self, cloud: CloudData | None) -> None:
         if self.page == "frames":
             place = (self.project.recording_path, self.project.object_id,
                      cloud is not None and len(cloud.model) > 0)  # fmt: skip
-            self.cloud_view.set_cloud(cloud, place)
+            self.cloud_view.set_cloud(cloud, place, self.director.cloud_told)
 
     def _on_probe(self, preview: Preview | None) -> None:
         if self.page != "probes":
@@ -184,4 +192,6 @@ class Stage(QWidget):
         if self.page == "probes":
             grey = np.full((len(sensor), 3), 170, np.uint8)
             cloud = CloudData(sensor, grey, model, distance, model, distance, None)
-            self.cloud_view.set_cloud(cloud, place)
+            step = self.probes.newest.step if self.probes.newest is not None else 0
+            told = f"{self.probes.choice.currentText()}, step {step} of the running job"
+            self.cloud_view.set_cloud(cloud, place, told)

@@ -50,15 +50,20 @@ class Answers(QObject):
             return
         index, number = project.frame_index, project.number
 
-        def arrived(poses: list[PoseData]) -> None:
+        why_not = project.misfit(run)
+        if why_not:
+            window.say("warn", f"{run.name} is a network of other objects: {why_not}.")
+            return
+
+        def arrived(answer: tuple[int, list[PoseData]]) -> None:
             if number != project.number:
                 return
-            project.put_poses(index, poses, "predicted")
-            when = "" if step is None else f" at step {step}"
-            if poses:
-                window.say("good", f"Poses of {run.name}{when} on frame {index + 1}.")
+            by = f"{run.name} at step {answer[0]}"
+            project.put_prediction(index, answer[1], f"predicted by {by}")
+            if answer[1]:
+                window.say("good", f"Poses of {by} on frame {index + 1}.")
             else:
-                window.say("warn", f"{run.name}{when} finds none of the objects on this frame.")
+                window.say("warn", f"{by} finds none of the objects on frame {index + 1}.")
 
         window.worker.request(
             "predict", str(run), project.recording.root, index, step, key="predict", done=arrived,

@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QTabWidget, QWidget
 
+from studio.controllers.fitting import Fitting
 from studio.jobs import Job, JobSpec
 from studio.panels.doctor_panel import DoctorPanel
 from studio.panels.evaluate_page import EvaluatePage
@@ -25,6 +26,7 @@ from studio.shell.window import StudioWindow
 from studio.toolkit.widgets import GAP
 from studio.views.curves import CurvesView
 
+NOTHING_RIGHT = "Ended, but not one pose was right on its own validation images"
 STAGE_PAGES = {
     "data": ("frames",),
     "synthetic": ("synthetic",),
@@ -56,6 +58,7 @@ class Workspace(QObject):
         self.doctor_panel.stateChanged.connect(
             lambda state, why: window.header.set_state("data", state, why)
         )
+        self.fitting = Fitting(project, window.worker, self)
         self.single_image = SingleImage(project, self.pose_panel, self)
         self._step = ""
         self._front: dict[str, int] = {}
@@ -76,9 +79,7 @@ class Workspace(QObject):
             window.pages.addWidget(page)
         for page in (self.evaluate_page, self.export_page):
             page.failed.connect(window.show_error)
-        self.evaluate_page.evaluated.connect(
-            lambda: window.header.set_state("evaluate", "ok", "Scores are there")
-        )
+        self.evaluate_page.evaluated.connect(self._show_scores)
         self.export_page.exported.connect(
             lambda path: window.header.set_state("export", "ok", f"Written: {path}")
         )
@@ -240,8 +241,18 @@ class Workspace(QObject):
         for step, kind in (("synthetic", "train"), ("selfsup", "adapt")):
             runs = self.window.project.runs_of(kind)
             ended = [r for r in runs if r.status in ("done", "stopped")]
-            state = "busy" if kind in active else "ok" if ended else ""
-            self.window.header.set_state(step, state)
+            good = any(not r.found_nothing for r in ended)
+            state = "busy" if kind in active else "ok" if good else "warn" if ended else ""
+            self.window.header.set_state(step, state, NOTHING_RIGHT if state == "warn" else "")
+
+    def _show_scores(self) -> None:
+        """The mark of step 4: scores of nothing but zeros are no success."""
+        recalls = [run["mean"].get("recall_10") for run in self.evaluate_page.results]
+        known = [recall for recall in recalls if recall is not None]
+        if known and not any(known):
+            self.window.header.set_state("evaluate", "warn", "Not one pose of any run is right")
+        else:
+            self.window.header.set_state("evaluate", "ok", "Scores are there")
 
     def _on_duplicate(self, spec: JobSpec) -> None:
         panel = {"train": self.train_panel, "adapt": self.adapt_panel}.get(spec.kind)

@@ -42,7 +42,8 @@ class SingleImage(QObject):
     def _on_preview(self, key: PoseKey, preview: Preview) -> None:
         poses = [PoseData.from_dict(entry) for entry in preview.poses]
         if poses:
-            self.project.put_poses(key[0], poses[:1], "optimised")
+            told = f"optimised on this image, step {preview.step}"
+            self.project.put_poses(key[0], poses[:1], told)
 
     def _on_finished(self, key: PoseKey, before: PoseData | None, ending: Finished) -> None:
         result = ending.result

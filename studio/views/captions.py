@@ -11,15 +11,21 @@ from studio.toolkit.theme import small_font
 SHADE = QColor(0, 0, 0, 150)
 
 
-def paint_note(painter: QPainter, text: str, colour: str = "white") -> None:
-    """A line of text on a dark ground in the upper left corner."""
+def paint_note(painter: QPainter, text: str, colour: str = "white", line: int = 0) -> None:
+    """A line of text on a dark ground in the upper left corner; a long one loses its middle.
+
+    Args:
+        line: below so many others.
+    """
     painter.save()
     painter.resetTransform()
     painter.setFont(small_font())
-    width = painter.fontMetrics().horizontalAdvance(text) + 16
-    painter.fillRect(QRectF(8, 8, width, 22), SHADE)
+    room = painter.viewport().width() - 32
+    text = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, room)
+    width, top = painter.fontMetrics().horizontalAdvance(text) + 16, 8 + 26 * line
+    painter.fillRect(QRectF(8, top, width, 22), SHADE)
     painter.setPen(QColor(colour))
-    painter.drawText(QRectF(16, 8, width, 22), int(Qt.AlignmentFlag.AlignVCenter), text)
+    painter.drawText(QRectF(16, top, width, 22), int(Qt.AlignmentFlag.AlignVCenter), text)
     painter.restore()
 
 

@@ -40,6 +40,7 @@ class CloudView(QWidget):
         self.setObjectName("plain")
         self.cloud: CloudData | None = None
         self.failure = ""
+        self._told = ""
         self.shown = Segments(SHOWN, lambda key: self._redraw())
         self.colours = IconButton("palette", "Sensor points in their colours", self._redraw,
                                   checkable=True)  # fmt: skip
@@ -70,13 +71,14 @@ class CloudView(QWidget):
         """What to say while there is nothing to show."""
         self.message.setText(text)
 
-    def set_cloud(self, cloud: CloudData | None, place: object = None) -> None:
+    def set_cloud(self, cloud: CloudData | None, place: object = None, told: str = "") -> None:
         """Show point sets.
 
         Args:
             place: recording and object; the camera is fitted anew when it changes.
+            told: whose pose this is.
         """
-        self.cloud = cloud
+        self.cloud, self._told = cloud, told
         empty = cloud is None or len(cloud.sensor) + len(cloud.model) == 0
         if empty or not self._make_scene():
             self._show_scene(False)
@@ -151,7 +153,8 @@ class CloudView(QWidget):
         text = f"model by distance to the sensor: dark 0, yellow ≥ {LIMIT_M * 1000:.0f} mm"
         if cloud.chamfer_mm is not None:
             text = f"chamfer {cloud.chamfer_mm:.1f} mm · " + text
-        self.legend.setText(text if len(points) else f"{len(cloud.sensor)} sensor points")
+        text = text if len(points) else f"{len(cloud.sensor)} sensor points"
+        self.legend.setText(f"{self._told}\n{text}" if self._told else text)
 
 
 def upright(points: np.ndarray) -> np.ndarray:

@@ -42,12 +42,13 @@ class FrameView(QWidget):
         self.canvas.message = "Open a recording, or drop its folder here."
         self.canvas.layers = [
             self._paint_rendering, self._paint_wipe, self._paint_outlines, self._paint_boxes,
-            self._paint_xray,
+            self._paint_xray, self._paint_notes,
         ]  # fmt: skip
         self.canvas.hovered.connect(self._read_out)
         self.frame: FrameData | None = None
         self.models: dict[int, ModelCard] = {}
         self.selected_object: int | None = None
+        self.note = ""  # where the poses that are drawn come from
         self._renderings: dict[str, RenderData] = {}
         self._pictures: dict[str, QImage] = {}
         self.difference_mm: float | None = None
@@ -96,6 +97,11 @@ class FrameView(QWidget):
         self._renderings.clear()
         self._refresh()
         self._read_out(None)
+
+    def set_note(self, text: str) -> None:
+        """Say over the picture which frame this is and where its poses come from."""
+        self.note = text
+        self.canvas.update()
 
     def set_rendering(self, name: str, rendering: RenderData | None) -> None:
         """`name` is "predicted", "start" or "truth". One of another size is not this frame's."""
@@ -186,8 +192,15 @@ class FrameView(QWidget):
         if self.mode == "depth" and "depth" in self._pictures:
             limit = DEPTH_LIMIT_M * 1000
             paint_depth_scale(painter, self.canvas.height(), limit, self.difference_mm)
+
+    def _paint_notes(self, painter: QPainter, px: float) -> None:
+        notes = [(self.note, "white")] if self.note and "predicted" in self._renderings else []
         if self.show_truth.isChecked() and "truth" in self._renderings:
-            paint_note(painter, TRUTH_NOTE, TRUTH)
+            notes.append((TRUTH_NOTE, TRUTH))
+        if self.xray.note:
+            notes.append((self.xray.note, "white"))
+        for line, (text, colour) in enumerate(notes):
+            paint_note(painter, text, colour, line)
 
     def _paint_wipe(self, painter: QPainter, px: float) -> None:
         picture = self._pictures.get("rendered")

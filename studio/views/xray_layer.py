@@ -13,7 +13,6 @@ from studio.engine import compose
 from studio.engine.types import Xray
 from studio.toolkit.theme import TERM_COLOURS, theme
 from studio.views.canvas import to_image
-from studio.views.captions import paint_note
 
 LONGEST_PX = 70.0
 PERCENTILE = 99.0
@@ -35,6 +34,14 @@ class XrayLayer:
     def choose(self, term: str) -> None:
         self.term = term
         self._refresh()
+
+    @property
+    def note(self) -> str:
+        """What the colours mean; "" while nothing is painted."""
+        if self.xray is None or self.term not in self.xray.terms:
+            return ""
+        name = self.term.replace("_", "-")
+        return f"X-ray of {name}: red pixels pull along, blue ones against"
 
     def paint(self, painter: QPainter, px: float, K: np.ndarray) -> None:
         """In image coordinates; `px` is one screen pixel."""
@@ -62,8 +69,6 @@ class XrayLayer:
             tip = QPointF(at.x() + dx * LONGEST_PX * px, at.y() + dy * LONGEST_PX * px)
             width = (3.0 if name == self.term else 1.6) * px
             arrow(painter, at, tip, QColor(on_photo(name)), width)
-        name = self.term.replace("_", "-")
-        paint_note(painter, f"X-ray of {name}: red pixels pull along, blue ones against")
 
     def _refresh(self) -> None:
         self._heat = None

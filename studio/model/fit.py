@@ -1,0 +1,39 @@
+"""Whether a network is about the objects that are open: by their geometry, not by their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from studio.engine.types import ModelCard
+
+WITHIN = 0.01  # of the diameter: what units, simplified copies and rounding may change
+
+
+def misfit(theirs: Sequence[ModelCard], ours: Sequence[ModelCard]) -> str:
+    """Why a network that knows `theirs` cannot speak of `ours`; "" where it can.
+
+    A network may know more objects than are open, or only some of them. Its numbers count: poses
+    it gives to its object 3 are drawn with the open object 3.
+    """
+    known = {model.object_id: model for model in theirs}
+    shared = [model for model in ours if model.object_id in known]
+    for model in shared:
+        other = known[model.object_id]
+        if not same_shape(model, other):
+            return (
+                f"its object {model.object_id} is {other.name}, {1000 * other.diameter:.0f} mm; "
+                f"the open one is {model.name}, {1000 * model.diameter:.0f} mm"
+            )
+    if ours and theirs and not shared:
+        numbers = ", ".join(str(number) for number in sorted(known))
+        return f"it knows object {numbers} alone"
+    return ""
+
+
+def same_shape(one: ModelCard, other: ModelCard) -> bool:
+    """Whether two models fill the same box in their own frames, and are as large across."""
+    room = WITHIN * max(one.diameter, other.diameter)
+    apart = float(np.abs(np.asarray(one.extents) - np.asarray(other.extents)).max())
+    return apart <= room and abs(one.diameter - other.diameter) <= room

@@ -1,0 +1,138 @@
+"""Whose poses a picture shows: network, step and frame; none of other objects, no truth unasked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hands import click
+
+from self6d.runs.folder import RunFolder
+from self6d.scene.mesh_io import load_models
+from self6d.scene.models_copy import save_models
+from studio.engine.types import ModelCard, PoseData
+from studio.model.fit import misfit
+
+pytestmark = [pytest.mark.gui, pytest.mark.alone]
+
+
+def card(number: int, size: float, name: str = "thing") -> ModelCard:
+    box = np.array([[-size] * 3, [size] * 3])
+    return ModelCard(number, name, "", 2 * size * 3**0.5, box, 8, 12, False, False)
+
+
+def test_networks_are_compared_by_geometry_not_by_number():
+    ours = [card(1, 0.05), card(2, 0.1)]
+    assert misfit(ours, ours) == ""
+    assert misfit([card(1, 0.0501), card(2, 0.1), card(3, 0.2)], ours) == ""  # one more, rounded
+    assert misfit([card(2, 0.1)], ours) == ""  # some of them
+    assert "its object 2 is can, 277 mm" in misfit([card(1, 0.05), card(2, 0.08, "can")], ours)
+    moved = replace(card(1, 0.05), extents=card(1, 0.05).extents + 0.02)  # another origin
+    assert "object 1" in misfit([moved], ours)
+    assert "object 7 alone" in misfit([card(7, 0.05)], ours)  # the same thing, numbered otherwise
+    assert misfit([], ours) == misfit(ours, []) == ""  # nothing to compare
+
+
+@pytest.fixture
+def runs(sample, tmp_path) -> dict[str, Path]:
+    """A run of the sample's objects, and one of others with the same numbers."""
+    made, models = {}, load_models(sample / "models")
+    for name, model in (("right", models[0]), ("wrong", replace(models[1], object_id=1))):
+        folder = RunFolder.create(tmp_path / name, "synthetic", {})
+        save_models([model], folder.models_path)
+        folder.update(status="done", result={"add_recall": 0.0})
+        made[name] = folder.path
+    return made
+
+
+def test_a_network_of_other_objects_is_marked_and_refused(opened, runs, wait):
+    project, space = opened.project, opened.workspace
+    panel = space.adapt_panel
+    for path in runs.values():
+        project.add_run(path)
+    wait(lambda: set(project.known) == set(runs.values()))
+    click(opened.header.buttons["selfsup"])
+    shown = [panel.start.itemText(i) for i in range(panel.start.count())]
+    assert sorted(shown) == ["right", "wrong (other objects)"]
+    assert panel.spec().from_run == runs["right"]
+    assert panel.start.currentText() == "right"
+    project.edit_option("adapt:from", str(runs["wrong"]), "Change start run")
+    assert panel.spec() is None
+    assert "other objects: its object 1 is" in panel.problem.text()
+    item = space.tree.item_of("run", str(runs["wrong"]))
+    assert "other objects" in item.toolTip(0)
+    opened.runs.act("predict", runs["wrong"])
+    assert "wrong is a network of other objects" in opened.banner.text.text()
+    assert project.frame_poses() == []
+    offered = [space.pose_panel.run_choice.itemData(i)
+               for i in range(space.pose_panel.run_choice.count())]  # fmt: skip
+    assert offered == [None, str(runs["right"])]
+
+
+def test_predict_uses_the_selected_run_and_says_so(opened, runs):
+    project, panel = opened.project, opened.workspace.pose_panel
+    newer = RunFolder.create(runs["right"].with_name("newer"), "selfsup", {}).path
+    project.add_run(runs["right"])
+    project.add_run(newer)
+    assert panel.network() == newer
+    project.select_run(runs["right"])
+    opened.workspace.inspector.setCurrentWidget(panel)
+    asked: list[Path] = []
+    panel.predictRequested.connect(asked.append)
+    click(panel.predict)
+    assert asked == [runs["right"]]
+    assert panel.predict.toolTip().endswith("by right")
+
+
+def test_no_tick_for_a_run_that_got_nothing_right(opened, runs, wait):
+    opened.project.add_run(runs["right"])
+    assert opened.header.state("synthetic") == "warn"
+    assert "not one pose was right" in opened.header.buttons["synthetic"].toolTip()
+    tree = opened.workspace.tree
+    assert "not one pose" in tree.item_of("run", str(runs["right"])).toolTip(0)
+    page = opened.workspace.evaluate_page
+    page.results = [{"mean": {"recall_10": 0.0}}]
+    page.evaluated.emit()
+    assert opened.header.state("evaluate") == "warn"
+    page.results = [{"mean": {"recall_10": None}}]  # without labels there is none to count
+    page.evaluated.emit()
+    assert opened.header.state("evaluate") == "ok"
+    folder = RunFolder.open(runs["right"])
+    folder.update(result={"add_recall": 0.5})
+    opened.project.add_run(runs["right"])
+    assert opened.header.state("synthetic") == "ok"
+
+
+def test_pictures_name_their_source_and_show_no_truth_unasked(opened, wait):
+    project, space = opened.project, opened.workspace
+    view, cloud = space.stage.frame_view, space.stage.cloud_view
+    index = project.recording.splits["eval"][0]
+    project.select_frame(index)
+    wait(lambda: opened.director.frame.index == index)
+    wait(lambda: f"frame {index + 1}, no pose yet: the sensor alone" in cloud.legend.text())
+    assert len(cloud.cloud.model) == 0
+    truth = opened.director.frame.truth[0]
+    project.select_object(truth.object_id)
+    click(view.show_truth)
+    wait(lambda: "the truth, for comparison only" in cloud.legend.text())
+    assert len(cloud.cloud.model) > 0
+    click(view.show_truth)
+    wait(lambda: "no pose yet" in cloud.legend.text())
+
+    other = next(p.object_id for p in opened.director.frame.truth if p is not truth)
+    twice = [PoseData(other, truth.R, truth.t)] * 2
+    project.put_prediction(index, twice, "predicted by A at step 9")
+    assert len(project.frame_poses()) == 2  # two instances of one object
+    pose = PoseData(truth.object_id, truth.R, truth.t)
+    project.put_prediction(index, [pose], "predicted by B at step 7")
+    assert [p.object_id for p in project.frame_poses()] == [truth.object_id]  # none of A is left
+    told = f"frame {index + 1}, predicted by B at step 7"
+    assert view.note == told
+    wait(lambda: view.rendering("predicted") is not None)
+    said = view.canvas.grab().toImage()
+    view.set_note("")
+    assert view.canvas.grab().toImage() != said
+    assert space.pose_panel.origin.text() == told
+    wait(lambda: told in cloud.legend.text())
