@@ -200,11 +200,22 @@ class _Runner:
         if live:
             self.task.set_live(live)
             self.live.update(live)
-            text = ", ".join(f"{name} = {value:g}" for name, value in live.items())
-            self.reporter.emit(Note("info", f"live: {text}", self.step))
+            self._tell_live(live)
         if self.control.take_save():
             self._collect()
             self._save()
+
+    def _tell_live(self, live: dict[str, float]) -> None:
+        """Note what changed, and apart from it what can change nothing in this run."""
+        deaf_to = getattr(self.task, "deaf_to", lambda name: "")
+        why_not = {name: deaf_to(name) for name in live}
+        told = [f"{name} = {value:g}" for name, value in live.items() if not why_not[name]]
+        if told:
+            self.reporter.emit(Note("info", f"live: {', '.join(told)}", self.step))
+        for name, why in why_not.items():
+            if why:
+                text = f"{name} = {live[name]:g} has no effect: {why}"
+                self.reporter.emit(Note("warning", text, self.step))
 
     def _try_step(self) -> dict[str, Any]:
         """One step of the task, repeated with half the batch while memory does not suffice."""

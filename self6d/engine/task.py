@@ -15,6 +15,7 @@ class Task(Protocol):
 
     - `score() -> float | None`, asked at each checkpoint: higher is better, None is no candidate.
       The highest is named best or, where the task says `newest_is_best`, the newest candidate.
+    - `deaf_to(name: str) -> str`, asked before a live change is noted: why it can have no effect.
     - `stop_reason: str | None`, asked after each step: the loop ends the run with it.
 
     Attributes:

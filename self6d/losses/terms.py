@@ -41,6 +41,28 @@ LISTED = (
 TERMS = tuple(term.name for term in LISTED)
 COLOUR_TERMS = tuple(term.name for term in LISTED if term.of_colour)
 
+NOT_WITHOUT_COLOUR = ("ms_ssim", "perceptual")  # what adapt.pseudo_colour = false leaves out
+
+
+def deaf(
+    term: str, *, self_weight: float, pseudo: bool, pseudo_colour: bool, refresh_every: int
+) -> str:
+    """Why another weight of a term can change nothing from here on in stage 2; "" where it can.
+
+    Args:
+        self_weight, pseudo, pseudo_colour, refresh_every: as in [adapt]; `refresh_every` 0 where
+            the poses learned from are not refined again.
+    """
+    if self_weight > 0:
+        return ""
+    if not pseudo:
+        return "L_self is off (adapt.self_weight is 0)"
+    if refresh_every == 0:
+        return "L_self is off between refreshes, and the poses are not refined again in this run"
+    if term in NOT_WITHOUT_COLOUR and not pseudo_colour:
+        return "L_self is off between refreshes, and those go without it (adapt.pseudo_colour)"
+    return ""
+
 
 def as_markdown() -> str:
     """The terms as a table for the help."""

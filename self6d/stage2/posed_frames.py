@@ -193,6 +193,9 @@ class PosedFramesTask:
         for name in ("lr", "clip", "synthetic"):
             setattr(self.config, name, values.get(f"adapt.{name}", getattr(self.config, name)))
 
+    def deaf_to(self, name: str) -> str:
+        return "it learns from given poses, without L_self" if name.startswith("loss.") else ""
+
     def halve_batch(self) -> bool:
         if self.batch_size < 2:
             return False

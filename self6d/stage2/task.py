@@ -20,7 +20,7 @@ from self6d.errors import InputError
 from self6d.events import Preview
 from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.losses.supervised import pose_loss
-from self6d.losses.terms import TERMS
+from self6d.losses.terms import TERMS, deaf
 from self6d.network import PoseNetwork
 from self6d.network.outputs import Detections
 from self6d.network.roi import jitter_boxes
@@ -308,7 +308,8 @@ class SelfSupTask:
         gap_m = values.get("depth_gap_m", math.nan)
         self.stop_reason = self.monitor.check(values["trust"], step, gap_m)
         values = {**values, "strikes": float(self.monitor.low)}
-        return {f"health/{name}": value for name, value in values.items()}
+        told = {f"health/{name}": value for name, value in values.items()}
+        return told | {f"self/{name}": value for name, value in self.teacher.compared.items()}
 
     def score(self) -> float | None:
         """Trust of the teacher's poses; None, no candidate for the best checkpoint, where it fell.
@@ -370,11 +371,23 @@ class SelfSupTask:
             if section == "loss" and name in TERMS:
                 if self.objective.weights[name] == 0 and value > 0 and name == "perceptual":
                     raise InputError("loss.perceptual was off at the start and cannot be added")
-                self.objective.set_weight(name, value)
+                self.teacher.set_weight(name, value)
             elif section == "adapt" and (name in ("lr", "clip", "synthetic") or "weight" in name):
                 if not hasattr(self.config, name):
                     raise InputError(f"there is no {key} to change")
                 setattr(self.config, name, value)
+
+    def deaf_to(self, name: str) -> str:
+        section, _, term = name.partition(".")
+        config, every = self.config, self.config.refresh_every
+        if section != "loss" or term not in TERMS:
+            return ""
+        again = every and math.ceil(self._step / every) * every < self.total_steps
+        again = again or self.teacher.pseudo_labels is None
+        return deaf(
+            term, self_weight=config.self_weight, pseudo=config.pseudo,
+            pseudo_colour=config.pseudo_colour, refresh_every=every if again else 0,
+        )  # fmt: skip
 
     def halve_batch(self) -> bool:
         """Half as many frames a step from now on; not under torchrun, where ranks must agree."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from self6d.engine.averaging import MovingAverage
 from self6d.errors import InputError
 from self6d.losses.objective import SelfSupervision
+from self6d.losses.terms import NOT_WITHOUT_COLOUR
 from self6d.network import PoseNetwork
 from self6d.network.outputs import Detections
 from self6d.refinement.config import OptimizeConfig
@@ -45,6 +46,8 @@ class Teacher:
     Attributes:
         network: the averaged weights, the ones exported.
         pseudo_labels: of all frames; None before the first `refresh`.
+        compared: where L_self itself is off, each of its terms (unweighted) and their weighted
+            "total" at the newest health check, means over the detections; else empty.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Teacher:
         self.probes: list[int] = np.linspace(0, len(store) - 1, count).round().astype(int).tolist()
         self.looker = looker
         self.pseudo_labels: PseudoLabels | None = None
+        self.compared: dict[str, float] = {}
         self.expected: int | None = None
         # partial refreshes take frames in turn, each time spread over the recording
         self._order: list[int] = np.random.default_rng(seed).permutation(len(store)).tolist()
@@ -81,6 +85,12 @@ class Teacher:
     def network(self) -> PoseNetwork:
         """The averaged network, in evaluation mode."""
         return self.average.network
+
+    def set_weight(self, term: str, weight: float) -> None:
+        """Change a term's weight in L_self and in the refinement of poses."""
+        self.objective.set_weight(term, weight)
+        if self.refiner is not self.objective and term not in NOT_WITHOUT_COLOUR:
+            self.refiner.set_weight(term, weight)
 
     def follow(self, step: int) -> None:
         """Move the average towards the student's weights."""
@@ -202,7 +212,7 @@ class Teacher:
         """
         if self._judged is not None and self._judged[0] == step:
             return self._judged[1]
-        detections = self.detect(self.probes)
+        detections, self.compared = self.detect(self.probes), {}
         values = {
             "mask_iou": 0.0,
             "depth_inliers": 0.0,
@@ -217,8 +227,11 @@ class Teacher:
             )
             view = render(
                 part.R, part.t, target.K, self.models, (size, size),
-                object_index=part.object_index, soft_mask=False,
+                object_index=part.object_index, soft_mask=self.config.self_weight == 0,
             )  # fmt: skip
+            if self.config.self_weight == 0:
+                terms = self.objective.compare(target, view)
+                self.compared = {name: float(value.mean()) for name, value in terms.items()}
             diameter = self.objects.diameter[part.object_index]
             health = judge_poses(self.objective, target, view, diameter)
             values["mask_iou"] = float(health.mask_iou.mean())

@@ -20,20 +20,29 @@ class RunHistory:
     curves: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     checkpoints: list[int] = field(default_factory=list)
     marks: list[tuple[int, str]] = field(default_factory=list)
+    live: dict[str, float] = field(default_factory=dict)  # what was changed while it ran
     first: list[Preview] = field(default_factory=list)
     newest: list[Preview] = field(default_factory=list)
 
 
 def live_mark(event: Event) -> tuple[int, str] | None:
     """Step and caption if the event says that weights were changed by hand while the job ran."""
-    if not isinstance(event, Note) or event.step is None or not event.text.startswith("live: "):
+    live = live_values(event)
+    if not live or not isinstance(event, Note) or event.step is None:
         return None
     parts = []
-    for assignment in event.text.removeprefix("live: ").split(", "):
-        name, _, value = assignment.partition(" = ")
-        name = name.removeprefix("loss.").replace("_", "-")
-        parts.append(f"{name} muted" if value == "0" else f"{name} → {value}")
+    for key, value in live.items():
+        name = key.removeprefix("loss.").replace("_", "-")
+        parts.append(f"{name} muted" if value == 0 else f"{name} → {value:g}")
     return event.step, ", ".join(parts)
+
+
+def live_values(event: Event) -> dict[str, float]:
+    """Values by dotted key that an event says were changed while the job ran."""
+    if not isinstance(event, Note) or not event.text.startswith("live: "):
+        return {}
+    said = (part.partition(" = ") for part in event.text.removeprefix("live: ").split(", "))
+    return {key: float(value) for key, _, value in said}
 
 
 def read_history(run: str) -> RunHistory:
@@ -44,6 +53,7 @@ def read_history(run: str) -> RunHistory:
         mark = live_mark(event)
         if mark is not None:
             history.marks.append(mark)
+        history.live |= live_values(event)
     for path in sorted((folder / "previews").glob("*.npz")):
         preview = load_preview(path)
         if preview is not None:

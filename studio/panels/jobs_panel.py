@@ -39,6 +39,7 @@ class JobsPanel(QWidget):
         self.list.setColumnCount(4)
         self.list.setHeaderLabels(["run", "what", "state", "progress"])
         self.list.setRootIsDecorated(False)
+        self.list.setMinimumHeight(40)
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.list.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.list.currentItemChanged.connect(lambda *_: self._dress())
@@ -53,10 +54,9 @@ class JobsPanel(QWidget):
                       self.drop_button, 1)  # fmt: skip
         filled = QWidget()
         filled.setLayout(column(self.list, buttons, margin=8))
-        self._stack = QStackedLayout()
+        self._stack = QStackedLayout(self)
         self._stack.addWidget(Hint("Jobs you start are listed here, and wait for one another."))
         self._stack.addWidget(filled)
-        self.setLayout(self._stack)
         self._items: dict[Job, QTreeWidgetItem] = {}
         queue.added.connect(self._on_added)
         queue.changed.connect(self._update)

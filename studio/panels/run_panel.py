@@ -17,6 +17,14 @@ from studio.jobs.run_info import free_name
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.panels.form import SettingsForm
+from studio.panels.run_settings import (
+    OF_PRESET,
+    OF_RECORDING,
+    differs,
+    load_settings,
+    settings_of,
+)
+from studio.panels.steering import Steering, weights_note
 from studio.panels.weights import LossWeights
 from studio.toolkit.dialogs import Question, copy_text
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
@@ -24,7 +32,6 @@ from studio.toolkit.widgets import IconButton, button, column, label, row, scrol
 STAGE: dict[str, Stage] = {"train": 1, "adapt": 2}
 USUAL_PRESET = {"train": "tiny", "adapt": "self6d"}
 RUN_TEXT = {"train": "Train on synthetic images", "adapt": "Run self-supervision"}
-OF_RECORDING, OF_PRESET = "recording", ""  # else a path: whose camera stage 1 renders for
 INTRO = {
     "train": "Stage 1 learns from rendered images of the CAD models alone.",
     "adapt": "Stage 2 adapts a trained run to this recording, without labels.",
@@ -41,8 +48,10 @@ class RunPanel(QWidget):
         super().__init__()
         self.kind, self.project, self.settings, self.engine = kind, project, settings, engine
         self._fields: list[FormField] = []
-        self._described = ""
-        self.live = False
+        self._described = self._fields_of = ""  # presets: asked for, and whose fields are there
+        self._job: Path | None = None  # folder of the running job that weights steer
+        self.steering = Steering(self)
+        self.steering.liveWeight.connect(self.liveWeight)
 
         self.preset = short(QComboBox())
         self.preset.addItems(preset_names(STAGE[kind]))
@@ -132,6 +141,9 @@ class RunPanel(QWidget):
     def option(self, name: str, default: Any = None) -> Any:
         return self.project.options.get(f"{self.kind}:{name}", default)
 
+    def _preset(self) -> str:
+        return str(self.option("preset", USUAL_PRESET[self.kind]))
+
     def overrides(self) -> dict[str, Any]:
         """Settings that differ from the preset, by dotted key."""
         prefix = f"{self.kind}:set:"
@@ -140,12 +152,12 @@ class RunPanel(QWidget):
 
     def describe(self) -> None:
         """Ask for the form's fields if the preset changed; needs torch, so it is asked for late."""
-        preset = self.option("preset", USUAL_PRESET[self.kind])
+        preset = self._preset()
         if preset == self._described:
             return
         self._described = preset
         self.engine.request("describe", self.kind, preset, key=f"describe {self.kind}",
-                            done=self._on_fields)  # fmt: skip
+                            done=lambda fields: self._on_fields(preset, fields))  # fmt: skip
 
     def spec(self) -> JobSpec | None:
         """The run as it stands; None if something is missing (see `problem`)."""
@@ -159,7 +171,7 @@ class RunPanel(QWidget):
         out = free_name(self.settings.runs_folder, f"{stem}-{self.kind}")
         common: dict[str, Any] = {
             "kind": self.kind, "out": out, "models": tuple(project.model_paths),
-            "preset": self.option("preset", USUAL_PRESET[self.kind]), "seed": self.option("seed"),
+            "preset": self._preset(), "seed": self.option("seed"),
             "device": self.option("device"), "steps": self.option("steps"),
             "minutes": self.option("minutes"),
             "overrides": {**self.overrides(), **project.unit_setting},
@@ -176,47 +188,18 @@ class RunPanel(QWidget):
         options = {"camera": camera, "no-check": self.option("no-check")}
         return JobSpec(options=_given(options), **common)
 
-    def load(self, spec: JobSpec) -> str:
+    def load(self, spec: JobSpec, text: str = "Duplicate run") -> str:
         """Take over the settings of another run, to change and run again.
 
         Returns:
             what the new run will not share with it, because the project holds another; mostly "".
         """
-        stack = self.project.undo
-        stack.beginMacro("Duplicate run")
-        for name in [k for k in self.project.options if k.startswith(f"{self.kind}:")]:
-            self.project.edit_option(name, None, "Duplicate run")
-        for name in ("preset", "seed", "device", "steps", "minutes", "split"):
-            self._edit(name, getattr(spec, name), "Duplicate run")
-        self._edit("from", str(spec.from_run) if spec.from_run else None, "Duplicate run")
-        self._edit("share", spec.options.get("share"), "Duplicate run")
-        self._edit("no-check", spec.options.get("no-check"), "Duplicate run")
-        if self.kind == "train":
-            camera = spec.options.get("camera")
-            here = camera is not None and Path(camera) == self.project.recording_path
-            stored = OF_RECORDING if here else OF_PRESET if camera is None else str(camera)
-            self._edit("camera", stored, "Duplicate run")
-        for key, value in spec.overrides.items():
-            if key != "models.unit":  # the project's, see `_differs`
-                self._edit(f"set:{key}", value, "Duplicate run")
-        stack.endMacro()
-        return self._differs(spec)
-
-    def _differs(self, spec: JobSpec) -> str:
-        project, other = self.project, []
-        if spec.data is not None and spec.data != project.recording_path:
-            other.append(f"recording {spec.data}")
-        models = ", ".join(map(str, spec.models))
-        if spec.models and spec.models != tuple(project.model_paths):
-            other.append(f"CAD models {models}")
-        unit = spec.overrides.get("models.unit", "auto")
-        if unit != project.unit:
-            other.append(f"CAD unit {unit}")
-        return f"That run used {' and '.join(other)}." if other else ""
+        load_settings(self.project, self.kind, spec, text)
+        return differs(self.project, spec)
 
     def refresh(self) -> None:
         """Show what the project says."""
-        preset = self.option("preset", USUAL_PRESET[self.kind])
+        preset = self._preset()
         if self.preset.findText(str(preset)) < 0:
             self.preset.addItem(str(preset))
         self.preset.setCurrentText(str(preset))
@@ -245,13 +228,36 @@ class RunPanel(QWidget):
         if self._fields:
             self.describe()
 
-    def set_live(self, running: bool, *, queued: bool = False) -> None:
-        """Whether weights now steer a running job, and whether another run would have to wait."""
-        self.live = running
+    def set_live(self, job: JobSpec | None, *, queued: bool = False) -> None:
+        """The running job that weights steer now, and whether another run would have to wait.
+
+        The panel takes over the settings of a job that it did not start itself.
+        """
         self.run_button.setText("Add to the queue" if queued else RUN_TEXT[self.kind])
-        text = "Changes take effect at the next step of the running job." if running else ""
-        self.weights_note.setText(text)
-        self.weights_note.setVisible(running)
+        folder = job.out if job is not None else None
+        if folder == self._job:
+            return
+        self._job = folder
+        self.steering.begin("")
+        if job is not None:
+            own = self.spec()
+            if own is None or settings_of(own) != settings_of(job):
+                self.load(job, "Show the running job's settings")
+            self.steering.begin(self._preset())
+        self._show_weights(self.overrides())
+
+    def show_live(self, folder: Path, values: dict[str, float]) -> None:
+        """Weights that were changed while a job ran, before it was followed here."""
+        if folder != self._job or self._preset() != self.steering.preset:
+            return
+        self.steering.begin("")
+        known = {f.key: f.value for f in self._fields} if self._fields_of == self._preset() else {}
+        for key, value in values.items():
+            if key.startswith("loss."):
+                stored = None if value == known.get(key) else value
+                self._edit(f"set:{key}", stored, "Show the running job's weights")
+        self.steering.begin(self._preset())
+        self._show_weights(self.overrides())
 
     def _missing(self) -> str:
         if not self.project.model_paths:
@@ -313,10 +319,19 @@ class RunPanel(QWidget):
     def _show_weights(self, overrides: dict[str, Any]) -> None:
         known = {f.key: f.value for f in self._fields}
         weights = {t: overrides.get(f"loss.{t}", known.get(f"loss.{t}")) for t in TERMS}
-        self.weights.set_weights({t: float(w) for t, w in weights.items() if w is not None})
+        shown = {t: float(w) for t, w in weights.items() if w is not None}
+        self.weights.set_weights(shown)
+        there = self._fields_of == self._preset()
+        if there:  # else they are of the preset before
+            self.steering.show(shown, self._preset())
+        note = weights_note(
+            {**known, **overrides} if there else {}, self._preset(), self.steering.preset
+        )
+        self.weights_note.setText(note)
+        self.weights_note.setVisible(bool(note))
 
-    def _on_fields(self, fields: list[FormField]) -> None:
-        self._fields = fields
+    def _on_fields(self, preset: str, fields: list[FormField]) -> None:
+        self._fields, self._fields_of = fields, preset
         self.form.set_fields(fields, self.overrides())
         self._show_weights(self.overrides())
 
@@ -345,8 +360,6 @@ class RunPanel(QWidget):
         self._edit(f"set:{key}", None if value == preset else value, f"Change {key}")
 
     def _on_weight(self, term: str, value: float) -> None:
-        if self.live:
-            self.liveWeight.emit(term, value)
         self._on_setting(f"loss.{term}", value)
 
     def _confirm_mute(self, term: str) -> bool:

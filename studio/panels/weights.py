@@ -63,7 +63,7 @@ class LossWeights(QWidget):
             if not 0 <= value < 1e6:
                 raise ValueError
         except ValueError:
-            box.setText(f"{self._weights[term]:g}")
+            box.setText(f"{self._weights[term]:g}" if term in self._weights else "")
             return
         if value != self._weights.get(term):
             self._change(term, value)

@@ -28,11 +28,13 @@ class Answers(QObject):
         curves: CurvesView,
         stage: Stage,
         train_panel: RunPanel,
+        adapt_panel: RunPanel,
         parent: QObject,
     ) -> None:
         super().__init__(parent)
         self.window, self.curves, self.stage = window, curves, stage
-        self.train_panel = train_panel
+        self.train_panel, self.adapt_panel = train_panel, adapt_panel
+        self._told_live: Path | None = None
         window.runs.historyReady.connect(self._on_history)
         window.runs.predictWanted.connect(self.predict)
         curves.checkpointClicked.connect(self._on_checkpoint)
@@ -101,6 +103,10 @@ class Answers(QObject):
         self.predict(Path(run), step)
 
     def _on_history(self, history: RunHistory, overlay: bool) -> None:
+        run = Path(history.run)
+        if history.live and run != self._told_live:  # later changes come from the panel itself
+            self.adapt_panel.show_live(run, history.live)
+        self._told_live = run
         curves = RunCurves(history.run, checkpoints=history.checkpoints, marks=history.marks)
         for key, (steps, values) in history.curves.items():
             curves.extend(key, steps, values)

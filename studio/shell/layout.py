@@ -23,7 +23,7 @@ from studio.shell.answers import Answers
 from studio.shell.pose_editing import PoseEditing
 from studio.shell.single_image import SingleImage
 from studio.shell.window import StudioWindow
-from studio.toolkit.widgets import GAP
+from studio.toolkit.widgets import GAP, scrolled
 from studio.views.curves import CurvesView
 
 NOTHING_RIGHT = "Ended, but not one pose was right on its own validation images"
@@ -64,19 +64,21 @@ class Workspace(QObject):
         self._front: dict[str, int] = {}
         self.inspector = QTabWidget()
         self.inspector.setDocumentMode(True)
-        self.inspector.setMinimumWidth(288)
-        self.tree.setMinimumWidth(160)
+        self.inspector.setMinimumWidth(264)
+        self.tree.setMinimumWidth(136)
         self.bottom = QTabWidget()
         self.bottom.setDocumentMode(True)
-        self.bottom.setMinimumHeight(196)
+        self.bottom.setMinimumHeight(92)
         self.bottom.addTab(self.curves, "Curves")
         self.bottom.addTab(self.jobs_panel, "Jobs")
         self.bottom.addTab(self.log, "Log")
         self.evaluate_page = EvaluatePage(project, window.worker)
         self.export_page = ExportPage(project, window.settings, window.worker)
-        self.middle = {"evaluate": self.evaluate_page, "export": self.export_page}
-        for page in (self.stage, self.evaluate_page, self.export_page):
-            window.pages.addWidget(page)
+        self.middle = {
+            "evaluate": scrolled(self.evaluate_page), "export": scrolled(self.export_page),
+        }  # fmt: skip
+        for view in (self.stage, *self.middle.values()):
+            window.pages.addWidget(view)
         for page in (self.evaluate_page, self.export_page):
             page.failed.connect(window.show_error)
         self.evaluate_page.evaluated.connect(self._show_scores)
@@ -100,7 +102,8 @@ class Workspace(QObject):
         self.pose_editing = PoseEditing(
             project, window.director, self.stage, self.pose_panel, self.xray_panel, self
         )
-        self.answers = Answers(window, self.curves, self.stage, self.train_panel, self)
+        self.answers = Answers(window, self.curves, self.stage, self.train_panel,
+                               self.adapt_panel, self)  # fmt: skip
         self.pose_panel.runRequested.connect(self._on_run)
         self.pose_panel.predictRequested.connect(self.answers.predict)
         runs.scalarsArrived.connect(self.curves.add_scalars)
@@ -231,8 +234,11 @@ class Workspace(QObject):
         job = self.window.runs.job
         active = job is not None and job.state.active
         for panel in (self.train_panel, self.adapt_panel):
-            mine = job is not None and job.spec.kind == panel.kind == "adapt"
-            panel.set_live(active and mine, queued=active)
+            mine = (
+                job is not None and active and job.spec.kind == panel.kind == "adapt"
+                and self.window.runs.at_home(job)
+            )  # fmt: skip
+            panel.set_live(job.spec if job is not None and mine else None, queued=active)
         self._show_states()
 
     def _show_states(self) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent
+from PySide6.QtOpenGLWidgets import QOpenGLWidget
 from PySide6.QtWidgets import (
     QDockWidget,
     QMainWindow,
@@ -93,21 +94,22 @@ class StudioWindow(QMainWindow):
         bar.setMovable(False)
         bar.addWidget(self.header)
         self.addToolBar(bar)
-        self.banner = Banner()
         self.welcome = WelcomePage()
         self.pages = QStackedWidget()
         self.welcome_page = scrolled(self.welcome)
         self.pages.addWidget(self.welcome_page)
-        self.middle = column(self.banner, self.pages, margin=8)
-        self.middle.setStretch(1, 1)
+        self.middle = column(self.pages, margin=8)
         middle = QWidget()
         middle.setLayout(self.middle)
+        self.banner = Banner(middle)
         self.setCentralWidget(middle)
         self.job_bar = JobBar()
         status = self.statusBar()
         status.setSizeGripEnabled(False)
         status.addWidget(self.job_bar, 1)
         self.drop = DropOverlay(self)
+        # with one such child from the start Qt need not make the window anew for the first cloud
+        QOpenGLWidget(self).hide()
         self.actions_registry = Actions(self)
         self._connect()
         self.welcome.set_recent(settings.recent())

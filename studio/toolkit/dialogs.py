@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent
 from PySide6.QtWidgets import QDialog, QFrame, QLabel, QPlainTextEdit, QWidget
 
@@ -15,6 +15,7 @@ from studio.toolkit.theme import icon
 from studio.toolkit.widgets import IconButton, button, column, label, row
 
 BANNER_MS = 8000
+BANNER_WIDTH, BANNER_GAP, BANNER_TOP = 760, 16, 52  # pixels
 
 
 def copy_text(text: str) -> None:
@@ -64,12 +65,20 @@ class Question(QDialog):
 
 
 class Banner(QFrame):
-    """A message over the page: what happened, what to do, Copy details, one action, close."""
+    """What happened, what to do, Copy details, one action, close.
+
+    It floats over the page, which stays where it is.
+
+    Args:
+        page: what it floats over.
+    """
 
     closed = Signal()
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, page: QWidget) -> None:
+        super().__init__(page)
+        self._page = page
+        page.installEventFilter(self)
         self._mark = QLabel()
         self.text = label("", wrap=True, select=True)
         self.text.setMinimumSize(10, 18)  # a long message must not make the window grow
@@ -81,11 +90,10 @@ class Banner(QFrame):
         self.show_details = button("Details", self._on_details)
         self.copy = button("Copy details", self._on_copy)
         shut = IconButton("x", "Close", self.dismiss)
-        self.setLayout(column(
-            row(self._mark, self.text, self.action, self.show_details, self.copy, shut),
-            self.details, margin=8,
-        ))  # fmt: skip
-        self.layout().itemAt(0).layout().setStretch(1, 1)  # type: ignore[union-attr]
+        first = row(self._mark, self.text, self.action, self.show_details, self.copy, shut)
+        first.setStretch(1, 1)
+        self._lines = column(first, self.details, margin=8)
+        self.setLayout(self._lines)
         self._on_click: Callable[[], object] = lambda: None
         self._copyable = ""
         self._timer = QTimer(self, singleShot=True, interval=BANNER_MS)
@@ -125,7 +133,9 @@ class Banner(QFrame):
             self._timer.start()
         else:
             self._timer.stop()
+        self._place()
         self.show()
+        self.raise_()
 
     def say_failure(
         self,
@@ -137,6 +147,19 @@ class Banner(QFrame):
         self.say("bad", failure.one_line(), details=failure.trace, action=action,
                  on_action=on_action)  # fmt: skip
 
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Resize:
+            self._place()
+        return False
+
+    def _place(self) -> None:
+        """Centred under the page's title line, as high as its text asks for."""
+        width = min(self._page.width() - 2 * BANNER_GAP, BANNER_WIDTH)
+        layout = self._lines
+        layout.activate()
+        height = max(layout.totalHeightForWidth(width), layout.totalMinimumSize().height())
+        self.setGeometry((self._page.width() - width) // 2, BANNER_TOP, width, height)
+
     def dismiss(self) -> None:
         self._timer.stop()
         self.hide()
@@ -144,6 +167,7 @@ class Banner(QFrame):
 
     def _on_details(self) -> None:
         self.details.setVisible(not self.details.isVisible())
+        self._place()
 
     def _on_copy(self) -> None:
         copy_text(self._copyable)

@@ -162,8 +162,8 @@ class Segments(QWidget):
             self._group.addButton(one)
             self._buttons[key] = one
             layout.addWidget(one)
-        self.offer(tuple(self._buttons))
         self.setLayout(layout)
+        self.offer(tuple(self._buttons))  # shown before they have a parent, they were windows
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
 
     @property

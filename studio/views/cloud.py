@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from studio.engine.types import CloudData
 from studio.toolkit.theme import theme
-from studio.toolkit.widgets import IconButton, Segments, label, row
+from studio.toolkit.widgets import IconButton, Segments, label
+from studio.views.flow import flow
 
 LIMIT_M = 0.01
 SENSOR_PX, MODEL_PX = 2.5, 3.5
@@ -56,7 +57,7 @@ class CloudView(QWidget):
         layout = QVBoxLayout()
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
-        layout.addLayout(row(self.shown, self.colours, 1, self.follow, fit, gap=4))
+        layout.addLayout(flow(self.shown, self.colours, self.follow, fit))
         self._area = QVBoxLayout()
         self._area.addWidget(self.message, 1)
         layout.addLayout(self._area, 1)
@@ -118,18 +119,8 @@ class CloudView(QWidget):
                 self.failure = f"The 3D view needs OpenGL, which this display lacks ({error})."
                 self.message.setText(self.failure)
                 return False
-            self._add_to_window(self._scene.widget)
+            self._area.addWidget(self._scene.widget, 1)
         return self._scene is not None
-
-    def _add_to_window(self, widget: QWidget) -> None:
-        """The first OpenGL widget makes Qt create the window anew: give it back what it had."""
-        window, focused = self.window(), QApplication.focusWidget()
-        active = window.isActiveWindow()
-        self._area.addWidget(widget, 1)
-        if active:
-            window.activateWindow()
-            if focused is not None:
-                focused.setFocus()
 
     def _show_scene(self, shown: bool) -> None:
         self.message.setVisible(not shown)
@@ -172,7 +163,7 @@ class _Scene:
         self._canvas = scene.SceneCanvas(keys=None, show=False, bgcolor=theme.tokens.canvas)
         self._canvas.create_native()
         self.widget: QLabel = self._canvas.native
-        self.widget.setMinimumSize(160, 120)
+        self.widget.setMinimumSize(160, 72)
         self.widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         view = self._canvas.central_widget.add_view()
         self._camera = scene.TurntableCamera(fov=30.0, azimuth=-25.0, elevation=15.0)

@@ -159,8 +159,18 @@ class CurvesView(QWidget):
                 group, _, name = key.partition("/")
                 if group == self.group and name and name not in names:
                     names.append(name)
+        if {"total", "self"} <= set(names) and all(map(self._self_is_all, self.runs.values())):
+            names.remove("self")  # the same line twice
         rank = {name: i for i, name in enumerate(TERM_ORDER)}
         return sorted(names, key=lambda n: (rank.get(n, 99), n))
+
+    def _self_is_all(self, curves: RunCurves) -> bool:
+        """Whether L_self is all there is to a run's total, as in the paper's form."""
+        own, total = (curves.raw.get(f"{self.group}/{name}") for name in ("self", "total"))
+        if own is None or total is None:
+            return own is None
+        last = min(len(own), len(total), 64)
+        return np.allclose(own.y[-last:], total.y[-last:], rtol=1e-5)
 
     def refresh(self) -> None:
         """Make legend and lines anew: runs, terms or looks have changed."""

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QRect, QSize, Qt
-from PySide6.QtWidgets import QLayout, QLayoutItem
+from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
+
+
+def flow(*widgets: QWidget) -> FlowLayout:
+    """Small things side by side, on more lines where the place is narrow."""
+    layout = FlowLayout()
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
 
 
 class FlowLayout(QLayout):

@@ -13,6 +13,7 @@ from studio.toolkit.theme import PREDICTED, START, TRUTH
 from studio.toolkit.widgets import ElidedLabel, IconButton, Segments, row
 from studio.views.canvas import DragTool, ImageCanvas, to_image
 from studio.views.captions import paint_depth_scale, paint_note
+from studio.views.flow import flow
 from studio.views.xray_layer import XrayLayer
 
 MODES = (
@@ -71,10 +72,9 @@ class FrameView(QWidget):
         self.readout = ElidedLabel("", "small")
         fit = IconButton("maximize", "Fit the image (0)", self.canvas.fit)
         aim = IconButton("scan-eye", "Zoom to the object", self.zoom_to_object)
-        tools = row(
-            self.modes, self.show_contour, self.show_box, self.show_mask, self.show_truth, 1,
-            aim, fit, gap=4,
-        )  # fmt: skip
+        tools = flow(
+            self.modes, self.show_contour, self.show_box, self.show_mask, self.show_truth, aim, fit
+        )
         layout = QVBoxLayout()
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)

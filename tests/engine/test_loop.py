@@ -112,13 +112,17 @@ def test_save_now_and_live_values_from_another_process(run):
     def ask(task: ToyTask, step: int) -> None:
         if step == 3:
             control.save_now()
-            control.set_live({"loss.scale": 0.25})
+            control.set_live({"loss.scale": 0.25, "loss.none": 1.0})
 
     control = Control()
     events = []
-    run_task(ToyTask(12, before_step=ask), run, LOOP, events.append, control)
+    task = ToyTask(12, before_step=ask)
+    task.deaf_to = lambda name: "not of this task" if name == "loss.none" else ""
+    run_task(task, run, LOOP, events.append, control)
     assert 4 in [e.step for e in events if isinstance(e, CheckpointSaved)]
-    assert "live: loss.scale = 0.25" in [e.text for e in events if isinstance(e, Note)]
+    notes = [(e.level, e.text) for e in events if isinstance(e, Note)]
+    assert ("info", "live: loss.scale = 0.25") in notes
+    assert ("warning", "loss.none = 1 has no effect: not of this task") in notes
     assert run.curves()["loss/scale"][1].tolist() == [1.0] * 4 + [0.25] * 8
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hands import answer, click, drop
+from hands import answer, click, drop, fill
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
@@ -178,3 +179,35 @@ def test_a_drop_never_moves_what_was_dropped(open_studio, tmp_path, offered, tak
         assert event.isAccepted() == (taken is not None)
         if taken is not None:
             assert event.dropAction() == taken
+
+
+def test_weights_steer_the_running_job_whichever_way_they_change(opened, trained, tmp_path, wait):
+    project, panel = opened.project, opened.workspace.adapt_panel
+    project.add_run(trained)
+    click(opened.header.buttons["selfsup"])
+    boxes = panel.weights.boxes
+    wait(lambda: panel.weights.weight("mask") > 0)
+    sent: list[tuple[str, float]] = []
+    panel.liveWeight.connect(lambda term, weight: sent.append((term, weight)))
+    own = panel.spec()
+    running = replace(own, out=tmp_path / "job", overrides={"loss.mask": 0.5})
+    panel.set_live(running)  # one that was not started here, such as a resumed one
+    assert boxes["mask"].text() == "0.5"
+    panel.show_live(running.out, {"loss.mask": 0.6})  # changed by hand before
+    assert boxes["mask"].text() == "0.6"
+    fill(boxes["mask"], "0.25")
+    wait(lambda: sent == [("mask", 0.25)])
+    QTest.keyClick(opened, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    wait(lambda: sent[1:] == [("mask", 0.6)])
+    panel.load(replace(running, seed=4, overrides={"loss.mask": 0.7, "loss.ab": 0.1}))
+    wait(lambda: sorted(sent[2:]) == [("ab", 0.1), ("mask", 0.7)])  # and nothing in between
+    assert "at the next step" in panel.weights_note.text()
+    project.edit_option("adapt:preset", "self6d-plus-tiny", "Change preset")
+    wait(lambda: panel.weights_note.text() and panel._fields_of == "self6d-plus-tiny")
+    assert "began as self6d and keeps its weights" in panel.weights_note.text()
+    fill(boxes["mask"], "0.9")
+    panel.set_live(None)
+    assert panel.weights_note.text().startswith("MS-SSIM and perceptual have no effect")
+    panel.set_live(replace(running, preset="self6d-plus-tiny", out=tmp_path / "plus"))
+    assert "are not refined again" in panel.weights_note.text()  # refined once, at the start
+    assert len(sent) == 4

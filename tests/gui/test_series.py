@@ -90,3 +90,16 @@ def test_gaps_do_not_spoil_the_average():
     raw.extend(np.arange(3), np.array([1.0, np.nan, 1.0]))
     smooth.follow(raw)
     np.testing.assert_allclose(smooth.y, 1.0)
+
+
+def test_total_and_self_are_one_line_where_they_are_the_same(qtbot):
+    from self6d.events import Scalars
+    from studio.views.curves import CurvesView
+
+    view = CurvesView()
+    qtbot.addWidget(view)
+    terms = {"loss/mask": 0.1, "loss/self": 0.4}
+    view.add_scalars("paper", [Scalars(step, terms | {"loss/total": 0.4}) for step in range(5)])
+    assert view.terms() == ["total", "mask"]
+    view.add_scalars("plus", [Scalars(step, terms | {"loss/total": 0.9}) for step in range(5)])
+    assert view.terms() == ["total", "mask", "self"]

@@ -90,6 +90,10 @@ def test_from_the_sample_to_an_export_and_back(
     fill(panel.weights.boxes["mask"], "0.5")
     wait(lambda: curves.runs[str(job.run)].marks)
     assert [text for _, text in curves.runs[str(job.run)].marks] == ["mask → 0.5"]
+    QTest.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    wait(lambda: len(curves.runs[str(job.run)].marks) == 2)
+    assert curves.runs[str(job.run)].marks[1][1] == "mask → 1"
+    fill(panel.weights.boxes["mask"], "0.5")
     questions = []
     answer("keep", questions.append)
     click(panel.weights.mutes["mask"])

@@ -122,7 +122,7 @@ def test_pictures_name_their_source_and_show_no_truth_unasked(opened, wait):
     wait(lambda: "no pose yet" in cloud.legend.text())
 
     other = next(p.object_id for p in opened.director.frame.truth if p is not truth)
-    twice = [PoseData(other, truth.R, truth.t)] * 2
+    twice = [PoseData(other, truth.R, truth.t), PoseData(other, truth.R, truth.t)]
     project.put_prediction(index, twice, "predicted by A at step 9")
     assert len(project.frame_poses()) == 2  # two instances of one object
     pose = PoseData(truth.object_id, truth.R, truth.t)

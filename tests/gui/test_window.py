@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hands import click, drag_over, drop, fill
-from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from self6d.events import Scalars
 from studio.controllers.health_watch import GAP, STRIKES, TRUST, HealthWatch
@@ -245,3 +245,46 @@ def test_falling_health_pauses_the_run_once_and_says_why(qtbot):
     assert len(said) == 1
     job.scalars.emit([Scalars(200, {STRIKES: 0.0}), Scalars(250, {STRIKES: 1.0})])
     assert job.pauses == 2  # it had recovered in between
+
+
+def test_one_window_that_stays_and_makes_room(qapp, open_studio, sample, wait):
+    """No stray windows, none made anew with the first cloud, notices float, panels give way."""
+
+    class Spy(QObject):
+        def eventFilter(self, watched, event):
+            if isinstance(watched, QWidget) and watched.isWindow():
+                if event.type() == QEvent.Type.Show:
+                    shown.append(watched)
+                elif event.type() == QEvent.Type.WinIdChange:
+                    made.append(watched)
+            return False
+
+    shown, made, spy = [], [], Spy()
+    qapp.installEventFilter(spy)
+    window = open_studio(sample)
+    stage = window.workspace.stage
+    wait(lambda: window.project.models and stage.cloud_view.cloud is not None)
+    qapp.removeEventFilter(spy)
+    assert stage.cloud_view.failure == ""
+    assert shown == [window]
+    assert made == [window]
+    assert window.minimumSizeHint().width() <= 960  # 1080 lines at scale 2
+    assert window.minimumSizeHint().height() <= 540
+
+    place, size = stage.mapTo(window, QPoint()), stage.size()
+    window.say("bad", "What went wrong, and what to do about it. " * 6)
+    wait(lambda: window.banner.isVisible())
+    qapp.processEvents()
+    assert (stage.mapTo(window, QPoint()), stage.size()) == (place, size)
+    assert window.banner.height() >= window.banner.text.heightForWidth(window.banner.text.width())
+
+    dock = window.workspace.docks[0]
+    wide, edge = dock.width(), QPoint(dock.geometry().right() + 4, dock.geometry().center().y())
+    button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    QTest.mouseMove(window, edge)
+    QTest.mousePress(window, button, none, edge)
+    for k in range(1, 11):
+        QTest.mouseMove(window, edge + QPoint(8 * k, 0))
+        qapp.processEvents()
+    QTest.mouseRelease(window, button, none, edge + QPoint(80, 0))
+    wait(lambda: dock.width() >= wide + 60, 5)

@@ -160,6 +160,27 @@ def test_terms_and_weights_change_live():
         job.set_live({"loss.perceptual": 0.1})
 
 
+def test_without_l_self_its_terms_are_told_at_health_checks():
+    plus = replace(PLUS, self_weight=0.0, pseudo_steps=2, refresh_every=2, health_every=2)
+    job = task(plus, ROBUST, steps=4)
+    values = job.step(0)
+    terms = {"mask": 1.0, "ab": 0.2, "ms_ssim": 1.0, "geometry": 100.0}
+    total = sum(weight * values[f"self/{name}"] for name, weight in terms.items())
+    assert values["self/total"] == pytest.approx(total, rel=1e-4)
+    assert not [name for name in job.step(1) if name.startswith("self/")]
+    assert not [name for name in task(steps=1).step(0) if name.startswith("self/")]
+
+    assert job.deaf_to("loss.mask") == ""  # the poses are refined again before step 2
+    assert "pseudo_colour" in job.deaf_to("loss.ms_ssim")
+    assert job.deaf_to("adapt.lr") == ""
+    job.set_live({"loss.mask": 0.25, "loss.ms_ssim": 0.5})
+    assert job.teacher.refiner.weights["mask"] == 0.25
+    assert job.teacher.refiner.weights["ms_ssim"] == 0.0
+    for step in (2, 3):
+        job.step(step)
+    assert "not refined again" in job.deaf_to("loss.mask")
+
+
 def test_mask_branch_and_features_rest_where_the_prior_passes_no_gradient():
     job = task(replace(PAPER, ema=0.0), steps=2)
     regions = job.network.regions
