@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from self6d.losses.color import rgb_to_ab
 from self6d.refinement.health import depth_tolerance
 from self6d.rendering.result import Rendering
+from self6d.tracking.points import goes_on_at
 
-RIM = (3, 7)  # pixels of a region
+RIM = (3, 8)  # pixels of a region
 COLOR_SCALE = 0.08  # difference of a and b at which a pixel says e times less
 
 
@@ -103,17 +105,21 @@ def _edge(
 ) -> Tensor:
     """`Evidence.edge`, (N,): the rim lies `RIM` pixels off, as sensors widen what is in front."""
     inner, outer = RIM
-
-    def grown(x: Tensor, by: int) -> Tensor:
-        return max_pool2d(x[:, None], 2 * by + 1, 1, by)[:, 0]
-
-    far = grown(torch.where(agree, rendered_m, 0.0), outer)
-    near = -grown(torch.where(agree, -rendered_m, -torch.inf), outer)
-    beside = grown(rendered_m, inner) > 0
-    rim = (far > 0) & ~beside & observed & (depth_m > 0)
-    goes_on = rim & (depth_m > near - tolerance) & (depth_m < far + tolerance)
-    count = rim.sum((1, 2)).double()
-    return torch.where(count > 0, 1 - goes_on.sum((1, 2)) / count.clamp_min(1), 0.0)
+    shares = []
+    known = (observed & (depth_m > 0)).cpu().numpy()
+    arrays = (x.cpu().numpy() for x in (rendered_m, agree, depth_m, tolerance.flatten()))
+    for drawn, own, sensor, limit, seen in zip(*arrays, known, strict=True):
+        share = 0.0
+        if own.any():
+            beside = distance_transform_edt(drawn <= 0) > inner
+            apart, nearest = distance_transform_edt(~own, return_indices=True)
+            row, column = np.nonzero(beside & (apart <= outer) & seen)
+            if len(row):
+                place = np.stack((row, column), 1)
+                there = goes_on_at(drawn, place, nearest[:, row, column].T)
+                share = 1 - float((np.abs(sensor[row, column] - there) < limit).mean())
+        shares.append(share)
+    return torch.tensor(shares, dtype=torch.float64, device=rendered_m.device)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from self6d.refinement.start_mask import mask_from_pose
 from self6d.refinement.starts import half_turns
 from self6d.rendering import Rendering, pack_models, render
 from self6d.scene import ObjectModel
+from self6d.tracking.align import align_to_depth
 from self6d.tracking.coarse import Candidates, distinct, search_everywhere, search_near
 from self6d.tracking.config import TrackConfig
 from self6d.tracking.evidence import Calibration, Evidence, measure
@@ -166,9 +167,14 @@ class ObjectFitter:
             target, self.packed, index, R, t, self.objective, self.optimize, group=index
         )
         way = optimise_poses(problem)
-        return self.judge(region, way.R[-1], way.t[-1], sensor.alike)
+        R, t = align_to_depth(
+            region, self.packed, way.R[-1], way.t[-1], self.boxes.centre[0], self.diameter
+        )
+        return self.judge(region, R, t, sensor.alike)
 
-    def judge(self, region: RegionCrops, R: Tensor, t: Tensor, alike: float) -> list[Estimate]:
+    def judge(
+        self, region: RegionCrops, R: Tensor, t: Tensor, alike: float | None
+    ) -> list[Estimate]:
         """Poses with their evidence over regions, surest first."""
         mask = self._masks(region, R, t)
         assert region.depth_m is not None
@@ -183,13 +189,19 @@ class ObjectFitter:
         ]
         return sorted(found, key=lambda e: -e.confidence)
 
-    def look(self, sensor: PaintedFrame, found: Estimate) -> Look | None:
-        """How a frame shows the object's paint at a pose; None where it shows too little."""
-        R, t = torch.from_numpy(found.R[None]), torch.from_numpy(found.t[None])
-        R, t = R.to(self.device), t.to(self.device)
-        region = self._cut(sensor, square_boxes(self._box(R, t, sensor.K), self.config.padding))
+    def look(self, sensor: PaintedFrame, R: np.ndarray, t: np.ndarray) -> Look | None:
+        """How a frame shows the object's paint at a pose; None where it shows too little.
+
+        Args:
+            R: (3, 3). t: (3,), metres.
+        """
+        R_m2c, t_m2c = (
+            torch.from_numpy(x[None].astype(np.float32)).to(self.device) for x in (R, t)
+        )
+        box = square_boxes(self._box(R_m2c, t_m2c, sensor.K), self.config.padding)
+        region = self._cut(sensor, box)
         assert region.depth_m is not None
-        view = self._render(region, R, t)
+        view = self._render(region, R_m2c, t_m2c)
         agree = view.covered & (region.depth_m > 0) & region.observed
         agree &= (region.depth_m - view.depth_m).abs() < self.margin_m
         return learn_look(region.rgb[0], view.rgb[0], agree[0])

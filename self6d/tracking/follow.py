@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,10 @@ from self6d.tracking.fit import Estimate, ObjectFitter
 from self6d.tracking.look import Look, PaintedFrame
 
 SAME_PAINT = 0.6  # of how alike colours are expected to be: less is another thing, or light
+LEAP = (1.2, 0.6)  # from one frame to the next, radians and diameters: farther is another thing
+START_LEAP = (0.6, 0.3)  # from where a person put the object
+LEAST = 0.05  # confidence of a pose that a person gave
+AROUND = 6  # frames for which a lost object is first looked for where it was
 ALIKE = 0.9  # confidences that differ by less, as a share, do not decide
 
 
@@ -82,23 +86,28 @@ def follow(
     anywhere: Anywhere | None = None,
     *,
     search: bool = True,
+    start: bool = False,
 ) -> Estimate | None:
     """An object's pose on the next frame; None: lost. The memory is brought up to date.
 
     Args:
         sensor: one frame with depth. time: of the frame, in any unit.
         anywhere: asked instead of searching the whole image. search: False: never do.
+        start: the memory holds where a person put the object on this very frame.
     """
     look = None if memory.look is None else Look.from_state(memory.look)
-    seen = PaintedFrame.seen(sensor, look)
     R, t = memory.guesses(time)
+    # colours of a camera not yet known are no objection near where a person put the object
+    near = PaintedFrame.seen(sensor, look, None)
     found: Estimate | None = None
     if len(R) and not memory.missed:
-        found = refit(fitter, seen, R, t, rng)
-        if found.confidence < fitter.config.lost:
+        found = refit(fitter, near, R, t, rng, start=start)
+        if found.confidence < (LEAST if start else fitter.config.lost):
             found = None
+    if found is None and len(R) and memory.missed < AROUND:
+        found = around(fitter, near, R, t, rng)
     if found is None and search:
-        found = find(fitter, seen, memory, R, t, rng, anywhere)
+        found = find(fitter, PaintedFrame.seen(sensor, look), memory, R, t, rng, anywhere)
     if found is None:
         memory.missed += 1
         return None
@@ -113,7 +122,7 @@ def learn(fitter: ObjectFitter, sensor: FrameBatch, memory: Memory, found: Estim
         return
     if memory.look is not None and found.evidence.color < SAME_PAINT:
         return  # else a wrong pose would teach itself
-    new = fitter.look(PaintedFrame.seen(sensor, None), found)
+    new = fitter.look(PaintedFrame.seen(sensor, None), found.R, found.t)
     if new is not None:
         known = new if memory.look is None else Look.from_state(memory.look).mixed(new)
         memory.look = known.state()
@@ -125,21 +134,64 @@ def refit(
     R: np.ndarray,
     t: np.ndarray,
     rng: np.random.Generator,
+    *,
+    start: bool = False,
 ) -> Estimate:
     """The surest pose around given ones; where they explain little, of several hypotheses.
 
+    A pose far from all that were expected counts only if nothing near them will do and it is as
+    sure as a lost object's must be; at a start it does not count at all.
+
     Args:
-        R: (N, 3, 3). t: (N, 3), metres.
+        R: (N, 3, 3). t: (N, 3), metres. start: see `follow`.
     """
+    config = fitter.config
     near = fitter.near(sensor, R, t, rng)
     best = fitter.fit(sensor, near.best(1))[0]
-    if best.confidence >= fitter.config.weak:
+    if best.confidence >= config.weak and not leaps(fitter, best, R, t, start=start):
         return best
-    count = fitter.config.hypotheses
-    wide = fitter.near(sensor, R, t, rng, wide=True, turns=True)
-    others = [fitter.distinct(near, count)[1:], fitter.distinct(wide, count)]
-    starts = Candidates.joined(others)
-    return surest([best, *fitter.fit(sensor, starts)])
+    wide = fitter.near(sensor, R, t, rng, wide=True, turns=not start)
+    others = [
+        fitter.distinct(near, config.hypotheses)[1:],
+        fitter.distinct(wide, config.hypotheses),
+    ]
+    if start:  # what no search proposes
+        others.append(Candidates(R, t, np.zeros(len(R), np.float32)))
+    found = [best, *fitter.fit(sensor, Candidates.joined(others))]
+    going_on = [e for e in found if not leaps(fitter, e, R, t, start=start)]
+    if start:
+        return surest(going_on) if going_on else replace(best, confidence=0.0)
+    if going_on and max(e.confidence for e in going_on) >= config.lost:
+        return surest(going_on)
+    best = surest(found)
+    return best if best.confidence >= config.found else replace(best, confidence=0.0)
+
+
+def leaps(
+    fitter: ObjectFitter, found: Estimate, R: np.ndarray, t: np.ndarray, *, start: bool = False
+) -> bool:
+    """Whether a pose is far from all of (N, 3, 3) and (N, 3)."""
+    turn, shift = START_LEAP if start else LEAP
+    centre = fitter.points.centre
+    apart = np.linalg.norm(R @ centre + t - (found.R @ centre + found.t), axis=1)
+    near = apart < shift * fitter.diameter
+    if not fitter.model.symmetric:  # else turns may be no turns
+        near &= (np.einsum("nij,ij->n", R, found.R) - 1) / 2 > np.cos(turn)
+    return not near.any()
+
+
+def around(
+    fitter: ObjectFitter,
+    sensor: PaintedFrame,
+    R: np.ndarray,
+    t: np.ndarray,
+    rng: np.random.Generator,
+) -> Estimate | None:
+    """An object lost a few frames ago, around where it was: less sure poses will do than afar."""
+    wide = fitter.near(sensor, R, t, rng, wide=True)
+    found = fitter.fit(sensor, fitter.distinct(wide, 2))
+    found = [e for e in found if e.confidence >= fitter.config.weak and not leaps(fitter, e, R, t)]
+    return surest(found) if found else None
 
 
 def surest(found: Sequence[Estimate]) -> Estimate:
@@ -164,7 +216,7 @@ def find(
 ) -> Estimate | None:
     """A lost object: around where it was last and, every few frames, in the whole image."""
     found: list[Estimate] = []
-    if len(R):
+    if len(R) and memory.missed >= AROUND:
         wide = fitter.near(sensor, R, t, rng, wide=True)
         found = fitter.fit(sensor, fitter.distinct(wide, 2))
     if memory.missed % fitter.config.search_every == 0:

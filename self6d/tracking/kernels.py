@@ -12,7 +12,8 @@ SHAPE = 0.4  # what a point of the right depth is worth whatever its colour: pai
 
 @jit
 def score_kernel(
-    points, ab, directions, seen, rim, centre, n, depth, image_ab, K, R, t, margin, scale, out
+    points, ab, directions, seen, rim, beyond, centre, n,
+    depth, image_ab, K, R, t, margin, scale, out,
 ):  # fmt: skip
     """`points.score_poses` of N poses into `out` (N,); arrays of ModelPoints and View."""
     h, w = depth.shape
@@ -75,6 +76,7 @@ def score_kernel(
             v = fy * py / pz + cy
             if u >= 0.0 and v >= 0.0 and u < w and v < h and depth[int(v), int(u)] > 0.0:
                 beside += 1
-                if abs(depth[int(v), int(u)] - pz) < 1.5 * margin:
+                gap, more = depth[int(v), int(u)] - pz, beyond[side, j]
+                if min(more, 0.0) - 1.5 * margin < gap < max(more, 0.0) + 1.5 * margin:
                     on += 1
         out[i] = total / max(count, 1) - GOES_ON * on / max(beside, 1)

@@ -85,14 +85,16 @@ class PaintedFrame(FrameBatch):
     """A frame in the CAD's colours, as far as they are known.
 
     Attributes:
-        alike: how alike colours are expected to be at a right pose.
+        alike: how alike colours are expected to be at a right pose; None: they say nothing yet.
     """
 
-    alike: float = UNKNOWN
+    alike: float | None = UNKNOWN
 
     @classmethod
-    def seen(cls, sensor: FrameBatch, look: Look | None) -> PaintedFrame:
-        """A frame as it came, painted by a look."""
+    def seen(
+        cls, sensor: FrameBatch, look: Look | None, unknown: float | None = UNKNOWN
+    ) -> PaintedFrame:
+        """A frame as it came, painted by a look; without one colours are `unknown` alike."""
         if look is None:
-            return cls(sensor.images, sensor.depth_m, sensor.K)
+            return cls(sensor.images, sensor.depth_m, sensor.K, unknown)
         return cls(look.of(sensor.images), sensor.depth_m, sensor.K, look.alike)

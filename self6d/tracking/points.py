@@ -36,7 +36,8 @@ class ModelPoints:
         directions: (V, 3) float32, unit, from the model's centre towards a camera.
         seen: (V, P) bool, whether a point is seen from there.
         rim: (V, RIM, 3) float32, metres, model frame: places just beside the silhouette, as far
-            from the camera as the surface at its edge.
+            from the camera as the surface at its edge. beyond: (V, RIM) float32, metres: how much
+            farther that surface would be there if it went on as it is.
         centre: (3,) float32, metres, middle of the model's box.
         front: (V,) float32, metres: how far towards the camera the surface lies before the centre.
         use_color: False for models without colour.
@@ -47,6 +48,7 @@ class ModelPoints:
     directions: np.ndarray
     seen: np.ndarray
     rim: np.ndarray
+    beyond: np.ndarray
     centre: np.ndarray
     front: np.ndarray
     use_color: bool
@@ -62,8 +64,8 @@ class ModelPoints:
         ab = rgb_to_ab(rgb)[:, 0].T.contiguous().numpy()
         directions = even_directions(DIRECTIONS).astype(np.float32)
         centre = model.extents.mean(0).astype(np.float32)
-        seen, rim, front = _visibility(model, points, directions, centre)
-        return cls(points, ab, directions, seen, rim, centre, front, model.has_color)
+        seen, rim, beyond, front = _visibility(model, points, directions, centre)
+        return cls(points, ab, directions, seen, rim, beyond, centre, front, model.has_color)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -123,7 +125,8 @@ def score_poses(
     def work(piece: int) -> None:
         part = slice(piece * _CHUNK, (piece + 1) * _CHUNK)
         score_kernel(
-            model.points, model.ab, model.directions, model.seen, model.rim, model.centre, n,
+            model.points, model.ab, model.directions, model.seen, model.rim, model.beyond,
+            model.centre, n,
             view.depth_m, view.ab, view.K, R[part], t[part], margin_m, scale, score[part],
         )  # fmt: skip
 
@@ -163,8 +166,8 @@ def _spread(points: np.ndarray, count: int) -> np.ndarray:
 
 def _visibility(
     model: ObjectModel, points: np.ndarray, directions: np.ndarray, centre: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`seen`, `rim` and `front` of `ModelPoints`, from small renderings taken far away."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`seen`, `rim`, `beyond` and `front` of `ModelPoints`, by small renderings from afar."""
     far = 20 * model.diameter
     focal = 0.38 * _SIDE * far / (0.5 * model.diameter)
     K = torch.tensor([[focal, 0, _SIDE / 2], [0, focal, _SIDE / 2], [0, 0, 1]])
@@ -188,19 +191,50 @@ def _visibility(
     middle = depth[:, _SIDE // 2 - 2 : _SIDE // 2 + 2, _SIDE // 2 - 2 : _SIDE // 2 + 2]
     nearest = np.where(middle > 0, middle, np.inf).min((1, 2))
     front = np.where(np.isfinite(nearest), far - nearest, 0.0)
-    rim = np.stack([_rim(depth[i], focal) for i in range(len(R))])
-    rim = (rim - t[:, None]) @ R  # to the model frame
-    return seen, rim.astype(np.float32), front.astype(np.float32)
+    rims = [_rim(depth[i], focal) for i in range(len(R))]
+    rim = (np.stack([places for places, _ in rims]) - t[:, None]) @ R  # to the model frame
+    beyond = np.stack([more for _, more in rims])
+    return seen, rim.astype(np.float32), beyond.astype(np.float32), front.astype(np.float32)
 
 
-def _rim(depth: np.ndarray, focal: float) -> np.ndarray:
-    """(RIM, 3), metres, camera frame: places about a fifteenth of the diameter off a silhouette."""
+def goes_on_at(depth: np.ndarray, place: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """Depth that a surface would have beside its edge if it went on as it is there, (N,).
+
+    A plane's 1 / z is linear in the image; it is taken from two pixels further in.
+
+    Args:
+        depth: (h, w), 0 where there is none. place: (N, 2) rows and columns beside it.
+        edge: (N, 2), the pixel with depth that is nearest to each place.
+    """
+    way = (edge - place).astype(float)
+    apart = np.linalg.norm(way, axis=1)
+    way /= apart[:, None]
+    size = np.array(depth.shape) - 1
+
+    def inward(pixels: float) -> np.ndarray:
+        row, column = np.clip(np.rint(edge + pixels * way).astype(int), 0, size).T
+        return depth[row, column]
+
+    first, second, own = inward(1), inward(4), depth[edge[:, 0], edge[:, 1]]
+    known = (first > 0) & (second > 0)
+    first, second = np.where(known, first, own), np.where(known, second, own)
+    slope = (1 / first - 1 / second) / 3
+    return 1 / np.maximum(1 / first + slope * (apart + 1), 0.5 / first)
+
+
+def _rim(depth: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:
+    """Places about a fifteenth of the diameter off a silhouette, (RIM, 3), metres, camera frame.
+
+    Second comes how much farther the surface would be there if it went on, (RIM,).
+    """
     apart, nearest = distance_transform_edt(depth <= 0, return_indices=True)
     row, column = np.nonzero((apart > 3) & (apart <= 5))
     middle = _SIDE / 2
     turn = np.argsort(np.arctan2(row - middle, column - middle), kind="stable")
     chosen = turn[np.linspace(0, len(turn), RIM, endpoint=False).astype(int)]
     row, column = row[chosen], column[chosen]
-    z = depth[nearest[0][row, column], nearest[1][row, column]]
+    edge = nearest[:, row, column].T
+    z = depth[edge[:, 0], edge[:, 1]]
+    beyond = goes_on_at(depth, np.stack((row, column), 1), edge) - z
     ray = np.stack((column + 0.5 - middle, row + 0.5 - middle), 1) / focal
-    return np.concatenate((ray * z[:, None], z[:, None]), 1)
+    return np.concatenate((ray * z[:, None], z[:, None]), 1), beyond

@@ -180,6 +180,7 @@ class TrackTask:
             return None
         sensor = FrameBatch.of([frame], self.device)
         fitter = self._fitter(walk.target.model)
+        start = walk.begin == index and (index, walk.target) not in self.found
         self._take_up(walk, index)
         model, instance = walk.target.model, walk.target.instance
         rng = np.random.default_rng(mixed_seed(self.seed, index, model, instance, self.done))
@@ -195,7 +196,7 @@ class TrackTask:
         time = self.frames.keys[index].image_id
         search = walk.kind != "close"
         walk.memory.look = self.looks.get(walk.target)
-        found = follow(fitter, sensor, walk.memory, time, rng, anywhere, search=search)
+        found = follow(fitter, sensor, walk.memory, time, rng, anywhere, search=search, start=start)
         if walk.memory.look is not None:
             self.looks[walk.target] = walk.memory.look
         return found

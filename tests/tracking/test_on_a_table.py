@@ -1,0 +1,81 @@
+"""Things on a table seen at a slant: what betrays a pose sunk into it, and how near depth leads."""
+
+import pytest
+import torch
+from block_shapes import block
+
+from self6d.geometry import axis_angle_to_matrix, backproject, rotation_angle
+from self6d.refinement.regions import RegionCrops
+from self6d.rendering import pack_models, render
+from self6d.tracking.align import align_to_depth
+from self6d.tracking.evidence import measure
+
+SIZE = 128
+K = torch.tensor([[220.0, 0, 64], [0, 220.0, 64], [0, 0, 1]])
+MODEL = block()
+PACKED = pack_models([MODEL])
+HEIGHT = float(MODEL.extents[1, 2])  # half of it: its middle is its origin
+DOWN = axis_angle_to_matrix(torch.tensor([2.2, 0.0, 0.0]))  # the table's z, up, seen at 36 degrees
+AROUND = axis_angle_to_matrix(torch.tensor([0.0, 0.0, 0.6]))
+MIDDLE = torch.tensor([0.0, 0.0, 0.6])
+ALONG = torch.tensor([0.11, 0.0, 0.0])
+
+
+def on_table(height: float, along: float = 0.0):
+    """Pose of the block turned about the table's normal, its middle so high above the table."""
+    place = MIDDLE + DOWN @ (along * ALONG + torch.tensor([0.0, 0.0, height]))
+    return (DOWN @ AROUND)[None], place[None]
+
+
+def depth_of(R, t):
+    return render(R, t, K[None], PACKED, (SIZE, SIZE), soft_mask=False)
+
+
+def seen() -> torch.Tensor:
+    """(1, SIZE, SIZE): the block standing on the table."""
+    ray = backproject(torch.ones(1, SIZE, SIZE), K[None])
+    normal = DOWN[:, 2]
+    table = (MIDDLE @ normal) / (ray @ normal)
+    own = depth_of(*on_table(HEIGHT)).depth_m
+    return torch.where((own > 0) & (own < table), own, table)
+
+
+def region(depth: torch.Tensor) -> RegionCrops:
+    box, index = torch.tensor([[0.0, 0, SIZE, SIZE]]), torch.zeros(1, dtype=torch.long)
+    return RegionCrops.cut(torch.full((1, 3, SIZE, SIZE), 0.5), depth, K[None], box, index, SIZE)
+
+
+def edge(R, t) -> float:
+    depth, view = seen(), depth_of(R, t)
+    whole = torch.ones(1, SIZE, SIZE, dtype=torch.bool)
+    rgb, diameter = torch.full((1, 3, SIZE, SIZE), 0.5), torch.tensor([MODEL.diameter])
+    agree = (depth - view.depth_m).abs() < 0.004
+    behind = depth < view.depth_m - 0.004
+    assert agree[view.covered & ~behind].float().mean() > 0.8  # by depth alone nothing is wrong
+    return measure(rgb, depth, agree, whole, view, diameter.float(), alike=None)[0].edge
+
+
+def test_a_pose_sunk_into_the_table_is_told_by_the_table_going_on_around_it():
+    assert edge(*on_table(HEIGHT)) > 0.8
+    assert edge(*on_table(-HEIGHT, along=1.0)) < 0.5  # its top is level with the table
+
+
+@pytest.mark.parametrize("turn", [[0.05, -0.03, 0.02], [-0.03, 0.05, -0.04]])
+def test_depth_leads_a_pose_that_is_near_all_the_way(turn):
+    R, t = on_table(HEIGHT)
+    off = axis_angle_to_matrix(torch.tensor([turn])) @ R
+    start = t + torch.tensor([0.003, -0.002, 0.004])
+    got_R, got_t = align_to_depth(
+        region(seen()), PACKED, off, start, torch.zeros(3), MODEL.diameter
+    )
+    assert rotation_angle(got_R, R).rad2deg().item() < 0.4
+    assert (got_t - t).norm().item() < 0.0005
+    assert got_R.dtype == R.dtype
+
+
+def test_without_depth_that_agrees_a_pose_stays():
+    R, t = on_table(HEIGHT)
+    for depth in (torch.zeros(1, SIZE, SIZE), seen() + 0.5):
+        got = align_to_depth(region(depth), PACKED, R, t, torch.zeros(3), MODEL.diameter)
+        assert torch.allclose(got[0], R)
+        assert torch.allclose(got[1], t)
