@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests: most of them side by side, each worker with a display of its own, then those marked
-# `alone` one after the other. Fails if either part did; both are always run.
+# Runs the tests side by side, each worker with a display of its own, and mypy beside them; what mypy
+# says comes last. Fails if either did; both always run to their end.
 #
 #   WORKERS   how many run side by side (default 2)
 #   arguments are pytest's
@@ -12,12 +12,15 @@ if command -v xvfb-run >/dev/null; then
   pytest=(xvfb-run -a -s "-screen 0 1280x800x24" "${pytest[@]}")
 fi
 
-passed() { # 5: the arguments chose no test of this part
-  [ "$1" = 0 ] || [ "$1" = 5 ]
-}
+types=$(mktemp)
+.venv/bin/mypy >"$types" 2>&1 &
+mypy=$!
+trap 'kill $mypy 2>/dev/null; rm -f "$types"' EXIT
 
-"${pytest[@]}" -n "${WORKERS:-2}" --dist loadfile --no-loadscope-reorder -m "not alone" "$@"
-side_by_side=$?
-"${pytest[@]}" -m alone "$@"
-alone=$?
-passed $side_by_side && passed $alone
+"${pytest[@]}" -n "${WORKERS:-2}" --dist loadfile --no-loadscope-reorder "$@"
+tests=$?
+wait $mypy
+typed=$?
+echo "mypy:"
+cat "$types"
+[ $tests = 0 ] && [ $typed = 0 ]

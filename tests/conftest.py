@@ -24,6 +24,23 @@ ONE_THREAD = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 for _name in ONE_THREAD:
     os.environ.setdefault(_name, "1")
 
+# Long files first, so that all workers end together. The very first compiles the renderer's loops,
+# which numba keeps; those after it need none, so that no worker compiles them again meanwhile.
+FIRST = (
+    "test_same_twice.py",
+    "network/",
+    "datasets/test_any_way_of_writing.py",
+    "gui/test_survival.py",
+    "packaging/test_wheel.py",
+    "gui/",
+    "jobs/test_several_processes.py",
+    "packaging/",
+    "faults/",
+    "stage2/",
+    "refinement/",
+    "jobs/",
+)
+
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("suite")
 
@@ -67,6 +84,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for name, reason in reasons.items():
             if item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=reason))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    path = item.path.relative_to(ROOT / "tests").as_posix()
+    return next((n for n, first in enumerate(FIRST) if path.startswith(first)), len(FIRST))
 
 
 def _has_gpu() -> bool:

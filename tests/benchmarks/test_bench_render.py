@@ -6,8 +6,6 @@ import torch
 from self6d.benchmarks.render import bench_render, bumpy_sphere, scene, table
 from self6d.rendering import pack_models, render
 
-pytestmark = pytest.mark.alone
-
 CPU_CASES = [(15680, 1, 256, 256), (980, 8, 128, 128)]
 CUDA_CASES = [(5120, 1, 128, 128), (20480, 32, 256, 256), (20480, 32, 480, 640)]
 CASES = [("cpu", *c) for c in CPU_CASES] + [

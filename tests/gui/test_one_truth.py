@@ -17,7 +17,7 @@ from self6d.events import Scalars
 from self6d.runs.folder import RunFolder
 from studio.engine.types import PoseData
 
-pytestmark = [pytest.mark.gui, pytest.mark.alone]
+pytestmark = pytest.mark.gui
 
 
 @pytest.fixture

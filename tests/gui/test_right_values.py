@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QApplication
 
 from studio.panels.topics_dialog import TopicsDialog
 
-pytestmark = [pytest.mark.gui, pytest.mark.alone]
+pytestmark = pytest.mark.gui
 
 
 def test_the_unit_of_cad_files(opened, tmp_path, wait):

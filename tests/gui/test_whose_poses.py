@@ -15,7 +15,7 @@ from self6d.scene.models_copy import save_models
 from studio.engine.types import ModelCard, PoseData
 from studio.model.fit import misfit
 
-pytestmark = [pytest.mark.gui, pytest.mark.alone]
+pytestmark = pytest.mark.gui
 
 
 def card(number: int, size: float, name: str = "thing") -> ModelCard:
