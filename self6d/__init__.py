@@ -9,8 +9,8 @@ The public names load on first use, so that `import self6d` stays light:
 
 Jobs are functions that take a listener for `self6d.events` and a `Control`, and raise
 `self6d.errors` only: `train` (stage 1), `adapt` (stage 2), `optimize` (one image), `predict`,
-`evaluate`, `export`, `track` (a whole recording). What they read: `open_dataset`, `load_models`.
-What they draw with: `pack_models`, `render`.
+`evaluate`, `export`, `track` (a whole recording), `quick` (all of it without a GPU). What they
+read: `open_dataset`, `load_models`. What they draw with: `pack_models`, `render`.
 """
 
 from importlib import import_module
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from self6d.datasets import open_dataset
     from self6d.geometry import Camera, Pose
     from self6d.jobs import adapt, evaluate, export, optimize, predict, track, train
+    from self6d.laptop import quick
     from self6d.rendering import pack_models, render
     from self6d.runs.control import Control
     from self6d.scene import Frame, ObjectModel
@@ -41,6 +42,7 @@ _HOME = {
     "optimize": "jobs",
     "pack_models": "rendering",
     "predict": "jobs",
+    "quick": "laptop",
     "render": "rendering",
     "track": "jobs",
     "train": "jobs",
@@ -60,6 +62,7 @@ __all__ = [
     "optimize",
     "pack_models",
     "predict",
+    "quick",
     "render",
     "track",
     "train",

@@ -49,11 +49,12 @@ class JobConsole:
     Args:
         title: what is running.
         quiet: show warnings and errors only.
+        by_phase: the job has parts, each of which has a bar of its own, named by the phase.
     """
 
-    def __init__(self, title: str, *, quiet: bool = False) -> None:
+    def __init__(self, title: str, *, quiet: bool = False, by_phase: bool = False) -> None:
         self._console = error_console()
-        self._title, self._quiet = title, quiet
+        self._title, self._quiet, self._by_phase = title, quiet, by_phase
         self._live = self._console.is_terminal and not quiet
         self._bars = Bars(
             SpinnerColumn(),
@@ -95,6 +96,10 @@ class JobConsole:
         self._console.print(Text(prefix + text), style=style)
 
     def _progress(self, step: int, total: int, left: float | None, phase: str) -> None:
+        if self._by_phase and phase not in ("paused", self._title):
+            if self._live and self._bar is not None:
+                self._bars.remove_task(self._bar)
+            self._title, self._bar, self._loss = phase, None, ""
         title = f"{self._title} ({phase})" if phase == "paused" else self._title
         loss = self._loss
         if self._live:

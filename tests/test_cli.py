@@ -16,7 +16,7 @@ from self6d.runs.control import Control, ControlFile
 from self6d.runs.folder import RunFolder
 
 COMMANDS = [
-    "train", "train-refiner", "adapt", "track", "optimize", "demo", "evaluate", "predict", "export",
+    "train", "train-refiner", "adapt", "track", "quick", "optimize", "demo", "evaluate", "predict", "export",
     "label",
     "launch", "doctor", "sample", "synth", "synth preview", "experiment", "experiment fig3",
     "experiment ablation", "experiment data-share", "experiment bounds",

@@ -13,6 +13,7 @@ import self6d
 STORY = (
     "Camera", "Control", "Pose", "Frame", "ObjectModel", "open_dataset", "load_models",
     "pack_models", "render", "train", "adapt", "predict", "evaluate", "export", "optimize", "track",
+    "quick",
 )  # fmt: skip
 
 

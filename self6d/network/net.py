@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from self6d.network.backbone import freeze_batch_norm
 from self6d.network.config import NetworkConfig
@@ -167,6 +169,7 @@ class PoseNetwork(nn.Module):
         Returns:
             by image, best score first; none shows what a better one shows already (`seen_twice`).
         """
+        images, K, grow = self._as_trained(images, K)
         most = self.config.instances if instances is None else instances
         least = self.config.further_score if further_score is None else further_score
         with _evaluating(self):
@@ -183,7 +186,23 @@ class PoseNetwork(nn.Module):
             box, object_index = _clip(box[at], images.shape[-2:]), place[at] // most
             pose = self._averaged(images, maps, K, box, image_index, object_index)
             found = Detections(image_index, object_index, score[at], box, *pose)
-            return found if most == 1 else found[~self.seen_twice(found)]
+            found = found if most == 1 else found[~self.seen_twice(found)]
+        if grow is None:
+            return found
+        return replace(found, box=found.box * grow, roi_box=found.roi_box * grow)
+
+    def _as_trained(self, images: Tensor, K: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Images and K at `image_height`, and what takes boxes back: (4,), None where nothing is
+        to be done."""
+        height, (h, w) = self.config.image_height, images.shape[-2:]
+        if height in (0, h):
+            return images, K, None
+        width = round(w * height / h)
+        images = F.interpolate(
+            images, (height, width), mode="bilinear", align_corners=False, antialias=h > height
+        )
+        shrink = K.new_tensor([width / w, height / h, 1.0])
+        return images, K * shrink[:, None], K.new_tensor([w / width, h / height] * 2)
 
     def seen_twice(self, detections: Detections) -> Tensor:
         """(N,) bool, detections that are better ones once more, see `detector.seen_twice`."""
@@ -256,6 +275,7 @@ class PoseNetwork(nn.Module):
             twice; box (B, D, 4), pixels; R (B, D, 3, 3); t (B, D, 3), metres;
             mask_logits (B, D, C, S, S) over roi_box (B, D, 4), pixels; object index (B, D) int64.
         """
+        images, K, grow = self._as_trained(images, K)
         output, maps = self.detector(images)
         score, box = best_instances(output, self.config.instances)
         score, box, index = slots(without_faint(score, self.config.further_score), box)
@@ -269,6 +289,8 @@ class PoseNetwork(nn.Module):
             score = torch.where(self.seen_twice(found), -found.score, found.score)
             score = score.unflatten(0, (b, d))
         R, t, mask_logits, roi_box = (part.unflatten(0, (b, d)) for part in pose)
+        if grow is not None:
+            box, roi_box = box * grow, roi_box * grow
         return score, box, R, t, mask_logits, roi_box, index
 
     def stage2_parameters(self, scope: Literal["heads", "pose", "all"] = "pose") -> list[Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
 from self6d.errors import InputError
 from self6d.geometry import egocentric_to_allocentric, matrix_to_quaternion, matrix_to_rotation6d
@@ -135,6 +136,33 @@ def test_export_form_is_predict(network: PoseNetwork, batch) -> None:
         (roi_box, found.roi_box),
     ):
         torch.testing.assert_close(exported[at], predicted, atol=1e-4, rtol=1e-3)
+
+
+def test_images_of_any_size_are_seen_at_the_height_it_was_trained_at(two_boxes, batch) -> None:
+    torch.manual_seed(0)
+    config = replace(NetworkConfig.preset("tiny"), instances=1)
+    network = PoseNetwork(config, two_boxes).eval()
+    images, K = batch.images.repeat_interleave(2, -2), batch.K.clone()  # as tall again
+    K[:, 1] *= 2
+    h, w = batch.images.shape[-2:]
+    halves = (h, w // 2)
+    shrunk = interpolate(images, halves, mode="bilinear", align_corners=False, antialias=True)
+    half_K = batch.K.clone()
+    half_K[:, 0] /= 2
+    small = network.predict(shrunk, half_K, score_threshold=0.0)
+    network.config = replace(config, image_height=h)
+    found = network.predict(images, K, score_threshold=0.0)
+    torch.testing.assert_close(found.box, 2 * small.box)
+    torch.testing.assert_close(found.roi_box, 2 * small.roi_box)
+    torch.testing.assert_close(found.R, small.R)
+    torch.testing.assert_close(found.t, small.t)
+    score, box, *_ = network.forward_export(images, K)
+    assert (score > 0).all()
+    torch.testing.assert_close(box.flatten(0, 1).sort(0).values, found.box.sort(0).values)
+    again = network.predict(shrunk.new_zeros(1, 3, h, w), K[:1], score_threshold=0.0)
+    network.config = config
+    same = network.predict(shrunk.new_zeros(1, 3, h, w), K[:1], score_threshold=0.0)
+    torch.testing.assert_close(again.t, same.t, rtol=0, atol=0)  # of its own height: untouched
 
 
 def test_true_codes_come_out_as_the_true_pose(network: PoseNetwork, batch, monkeypatch) -> None:

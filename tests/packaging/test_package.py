@@ -38,7 +38,7 @@ def run(tmp_path_factory) -> RunFolder:
     models = load_models(models_folder())[:2]
     small = {"backbone": "resnet10-w16", "crop_backbone": "resnet10-w16", "crop_size": 32}
     config = replace(NetworkConfig.preset("tiny"), **small, head_channels=32, regions=4)
-    config = replace(config, instances=3)
+    config = replace(config, instances=3, image_height=80)  # of images of 96 rows
     config = replace(config, weights="none", crop_weights="none")
     torch.manual_seed(0)
     network = PoseNetwork(config, models).eval()

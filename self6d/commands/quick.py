@@ -1,0 +1,98 @@
+"""quick: from CAD files and a recording to a network of one's own, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from self6d.commands import early
+from self6d.commands import options as opt
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(quick)
+
+
+def quick(
+    data: opt.Data,
+    out: Annotated[Path, typer.Option("--out", help="Folder to make; never overwritten.")] = Path(
+        "quick"
+    ),
+    models: Annotated[
+        list[Path] | None,
+        typer.Option("--models", help="CAD files or a folder of them (default: the recording's)."),
+    ] = None,
+    unit: opt.Unit = None,
+    init: Annotated[
+        Path | None, typer.Option(help="JSON with a rough start pose, as track takes it.")
+    ] = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="Look for the objects (default without --init).")
+    ] = False,
+    object_id: Annotated[
+        int | None, typer.Option("--object", help="This object alone (default: all).")
+    ] = None,
+    frame: Annotated[
+        int | None,
+        typer.Option(min=0, help="Image number that a single start pose is of (default: first)."),
+    ] = None,
+    scene: Annotated[int | None, typer.Option(help="Its scene, if there are several.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Named split of the recording (default: adapt, else all).")
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes", min=1, help="About how long all of it may take (default: presets' steps)."
+        ),
+    ] = None,
+    onnx: Annotated[
+        bool | None,
+        typer.Option("--onnx/--no-onnx", help="Also write ONNX (default: where it is installed)."),
+    ] = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    assignments: opt.Set = None,
+    resume: opt.Resume = False,
+    take_lock: opt.TakeLock = False,
+    check: opt.Check = True,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Track, train, learn from the track and export, without a GPU."""
+    early.check(
+        data=data, models=models, init=init, out=None if resume else out, assignments=assignments
+    )
+    early.recording(data, split, "adapt", read=check)
+    from self6d.console import JobConsole, steering
+
+    with JobConsole("quick", quiet=quiet, by_phase=True) as console, steering(console) as control:
+        from self6d import laptop  # seconds in which Ctrl+C is heard already
+
+        made = laptop.quick(
+            data,
+            models,
+            out,
+            init=init,
+            search=search,
+            object_id=object_id,
+            frame=frame,
+            scene=scene,
+            split=split,
+            minutes=minutes,
+            overrides=opt.with_unit(assignments, unit),
+            seed=seed,
+            device=device,
+            onnx=onnx,
+            resume=resume,
+            take_lock=take_lock,
+            check=check,
+            listener=console,
+            control=control,
+        )
+    took = ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in made.seconds.items())
+    if made.status == "stopped":
+        typer.echo(f"stopped ({took}); go on with --resume: {made.path}")
+    else:
+        typer.echo(f"done ({took}): {made.package}")

@@ -1,0 +1,117 @@
+"""How long the parts of `quick` will take, from a few of their own steps, measured here and now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from self6d.events import Event, Listener, Note, Progress
+from self6d.runs.control import Control
+from self6d.runs.folder import RunFolder
+
+WARM_UP = 2  # steps that compile, read and allocate, and are not measured
+MEASURED = 4  # steps that are
+EXTRAS = 1.1  # previews may take a tenth of the time (loop.preview_share)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the job.
+
+    Attributes:
+        name: of its folder. title: in words.
+        steps: how many, 0 where it has none.
+        step_s: seconds a step, measured; None: could not be measured yet.
+    """
+
+    name: str
+    title: str
+    steps: int
+    step_s: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """About how long all of it takes; None: not known."""
+        return None if self.step_s is None else self.steps * self.step_s * EXTRAS
+
+    def line(self) -> str:
+        """What is said of it at the start."""
+        if self.step_s is None:
+            return f"{self.title}: {self.steps} steps, timed when it begins"
+        return f"{self.title}: {self.steps} steps of {self.step_s:.2g} s, {in_words(self.seconds)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return asdict(self)
+
+
+def in_words(seconds: float | None) -> str:
+    """Such as "about 7 min", "less than a minute" or "about 1 h 5 min"."""
+    if seconds is None:
+        return "unknown"
+    whole = round(seconds / 60)
+    if whole == 0:
+        return "less than a minute"
+    return f"about {whole} min" if whole < 60 else f"about {whole // 60} h {whole % 60} min"
+
+
+class Stopwatch:
+    """Times a job's steps, and stops it when enough of them are known.
+
+    Args:
+        user: whose wish to stop is passed on. listener: receives the job's notes alone.
+    """
+
+    def __init__(self, user: Control, listener: Listener | None = None) -> None:
+        self.control = Control()
+        self._user, self._listener = user, listener
+        self._at: list[tuple[int, float]] = []
+        self.total = 0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Note) and self._listener is not None:
+            self._listener(event)
+        if not isinstance(event, Progress):
+            return
+        self._at.append((event.step, time.monotonic()))
+        self.total = event.total
+        if self._user.stopping or event.step - self._at[0][0] >= WARM_UP + MEASURED:
+            self.control.stop()
+
+    @property
+    def step_s(self) -> float | None:
+        """Median seconds of a step after the first ones; None: too few were made."""
+        at = self._at[min(WARM_UP, max(len(self._at) - 2, 0)) :]
+        gaps = sorted((b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(at))
+        return gaps[len(gaps) // 2] if gaps else None
+
+
+def measured(
+    part: Part,
+    user: Control,
+    start: Callable[[Listener, Control], RunFolder],
+    listener: Listener | None = None,
+) -> Part:
+    """A part with the time of its steps; its run is stopped after a few of them (or done).
+
+    Args:
+        start: begins the part's job. listener: receives its notes.
+    """
+    watch = Stopwatch(user, listener)
+    start(watch, watch.control)
+    return replace(part, steps=max(part.steps, watch.total), step_s=watch.step_s)
+
+
+def fitted(parts: list[Part], limit_s: float, fewest: int) -> list[Part]:
+    """Parts whose steps may be fewer or more, so that all of them end within a time.
+
+    Args:
+        parts: of which "stage1" and "adapted" give way, in proportion. fewest: steps of each.
+    """
+    gives = [p for p in parts if p.name in ("stage1", "adapted") and p.seconds]
+    fixed = sum(p.seconds or 0.0 for p in parts if p not in gives)
+    share = max(limit_s - fixed, 0.0) / max(sum(p.seconds or 0.0 for p in gives), 1e-9)
+    return [replace(p, steps=max(int(p.steps * share), fewest)) if p in gives else p for p in parts]

@@ -1,0 +1,360 @@
+"""`quick`: track, a short stage 1, learning from the track, export; one folder, four parts."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from self6d import jobs
+from self6d.config import merge, overrides
+from self6d.datasets import open_dataset
+from self6d.datasets.pose_track import read_pose_track
+from self6d.datasets.splits import default_split
+from self6d.errors import InputError, from_os_error
+from self6d.events import Event, Listener, Note, Progress
+from self6d.files import read_json
+from self6d.geometry import Pose
+from self6d.jobs.check import check_recording
+from self6d.jobs.config import build_config
+from self6d.jobs.prepare import Changes
+from self6d.laptop.plan import Part, fitted, in_words, measured
+from self6d.packaging.program import missing_for_onnx
+from self6d.runs.control import Control
+from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import Paths, load_given_models
+from self6d.runs.provenance import absolute
+from self6d.storage import atomic_write
+
+STAGE_1, STAGE_2 = "tiny", "laptop"
+TRACK, BEFORE, AFTER, PACKAGE = "track", "stage1", "adapted", "package"
+FILE = "quick.json"
+FEWEST = 50  # steps of a training, however little time there is
+ENOUGH = 10  # poses below which the track is called thin
+
+
+@dataclass(frozen=True)
+class QuickRun:
+    """What `quick` made.
+
+    Attributes:
+        path: the folder; in it the runs track, stage1 and adapted, and the exported package.
+        status: "done" or "stopped".
+        seconds: what each part took, by name, measuring included.
+    """
+
+    path: Path
+    status: str
+    seconds: dict[str, float]
+
+    @property
+    def package(self) -> Path:
+        """The exported network, which needs RGB and K alone."""
+        return self.path / PACKAGE
+
+
+def quick(
+    data: str | Path,
+    models: Paths | None,
+    out: str | Path,
+    *,
+    init: str | Path | Pose | None = None,
+    search: bool = False,
+    object_id: int | None = None,
+    frame: int | None = None,
+    scene: int | None = None,
+    split: str | None = None,
+    minutes: float | None = None,
+    overrides: Changes = None,
+    seed: int = 0,
+    device: str = "auto",
+    onnx: bool | None = None,
+    resume: bool = False,
+    take_lock: bool = False,
+    check: bool = True,
+    listener: Listener | None = None,
+    control: Control | None = None,
+) -> QuickRun:
+    """From CAD files and a recording with depth to an exported network that needs RGB alone.
+
+    Four parts, each a run of its own in `out`: `track` follows the objects, `stage1` trains the
+    smallest network on synthetic images, `adapted` learns from the track, `package` is the export.
+    At the start a few steps of each are made and timed, and notes say how long it will take; what
+    was made so is not made again. Stopped, it goes on with `resume`; a part that is done stays.
+
+    Args:
+        data: the recording, with depth. models: CAD files; None: the recording's own.
+        out: folder to make; with `resume`, the one to go on with (made if it is not there).
+        init: rough start pose, see `jobs.track`. search: look for the objects instead; also where
+            neither is given. frame, scene: of a single start pose.
+        object_id: this object alone. split: named split; None: "adapt" where there is one.
+        minutes: steps are made fewer or more so that all of it takes about as long; None: the
+            presets' steps (tiny, laptop).
+        overrides: {"train.steps": 100}, for every part.
+        onnx: also write ONNX; None: where it is installed.
+        check: stop if the doctor's fast checks find an error in the recording.
+
+    Returns:
+        folder, status and times; a stopped run has no package yet.
+
+    Raises:
+        InputError: `out` is not empty, or belongs to another recording; as `track`, `train`,
+            `adapt` and `export`. Self6DError: as they do.
+    """
+    if init is not None and search:
+        raise InputError("two starts are given", remedy="Give --init or --search.")
+    asked = {"data": absolute(data), "split": split, "object": object_id, "seed": seed}
+    job = _Quick(
+        Path(out), Path(data), models, split, seed, device, take_lock,
+        listener or (lambda event: None), control or Control(),
+    )  # fmt: skip
+    job.begin(asked, resume)
+    job.look_at_frames(overrides)
+    if check and not job.is_done(TRACK):
+        job.check()
+    follow = {
+        "init": init, "search": init is None, "object_id": object_id,
+        "frame": frame, "scene": scene,
+    }  # fmt: skip
+    if job.run(follow, minutes, onnx):
+        return QuickRun(job.out, "done", job.told["seconds"])
+    return QuickRun(job.out, "stopped", job.told["seconds"])
+
+
+@dataclass
+class _Quick:
+    """One call of `quick`."""
+
+    out: Path
+    data: Path
+    models: Paths | None
+    split: str | None
+    seed: int
+    device: str
+    take_lock: bool
+    listener: Listener
+    control: Control
+    told: dict[str, Any] = field(init=False, default_factory=dict)
+    given: dict[str, Any] = field(init=False, default_factory=dict)
+    settings: dict[str, Any] = field(init=False, default_factory=dict)
+
+    def begin(self, asked: dict[str, Any], resume: bool) -> None:
+        """Make the folder, or take up what is in it."""
+        path = self.out / FILE
+        try:
+            empty = not self.out.exists() or (self.out.is_dir() and not any(self.out.iterdir()))
+            if not empty:
+                if not resume:
+                    raise InputError(
+                        "exists already and is not empty",
+                        path=self.out,
+                        remedy="Name a new folder, or go on with this one with --resume.",
+                    )
+                self.told = read_json(path, "quick's own file", dict)
+                other = [k for k, v in asked.items() if self.told.get("asked", {}).get(k) != v]
+                if other:
+                    raise InputError(
+                        f"was begun with another {other[0]}",
+                        path=self.out,
+                        remedy="Give the same again, or name a new folder.",
+                    )
+                return
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise from_os_error(error, self.out) from error
+        self.told = {"quick": 1, "asked": asked, "plan": [], "seconds": {}}
+        self.keep()
+
+    def keep(self) -> None:
+        """Write what is known so far."""
+        text = json.dumps(self.told, indent=1) + "\n"
+        try:
+            atomic_write(self.out / FILE, text.encode())
+        except OSError as error:
+            raise from_os_error(error, self.out) from error
+
+    def look_at_frames(self, changes: Changes) -> None:
+        """Settings of all parts: training and prediction at the height of stage 1's images."""
+        recording = open_dataset(self.data)
+        self.split = default_split(recording, self.split, "adapt")
+        given = overrides(changes or [])
+        rows = recording.frame(0).camera.height
+        rows = min(rows, build_config(STAGE_1, given, stage=1).synthesis.height)
+        own = {
+            "synthesis.height": rows, "network.image_height": rows, "adapt.image_height": rows,
+        }  # fmt: skip
+        self.given = merge(overrides(own), given)
+        # every part reads the track's copy of the CAD files, which is in millimetres
+        self.settings = merge(self.given, overrides({"models.unit": "mm"}))
+
+    def check(self) -> None:
+        """The doctor's fast checks."""
+        given, unit = self.models, build_config(None, self.given).models.unit
+        if given is None:
+            given = open_dataset(self.data).models_path
+        if given is not None:
+            check_recording(self.data, load_given_models(given, unit), self.listener)
+
+    def is_done(self, name: str) -> bool:
+        """Whether a part need not be done again."""
+        path = self.out / name
+        if name == PACKAGE:
+            return (path / "model.json").exists()
+        return (path / "run.json").exists() and RunFolder.open(path).status == "done"
+
+    def run(self, follow: dict[str, Any], limit: float | None, onnx: bool | None) -> bool:
+        """All parts; False: stopped on the way."""
+        if not self.told["plan"]:
+            if follow["search"]:
+                self.say("no start pose is given: the objects are searched for in whole images")
+            plan = self.measure(follow)
+            if plan is None:
+                return False
+            if limit is not None:
+                plan = fitted(plan, 60 * limit, FEWEST)
+            self.told["plan"] = [part.to_dict() for part in plan]
+            self.keep()
+        plan = [Part(**part) for part in self.told["plan"]]
+        self.announce(plan)
+        steps = {part.name: part.steps for part in plan}
+        for name, start in self.jobs(follow, steps).items():
+            if self.is_done(name):
+                self.say(f"{name}: done already")
+                continue
+            run = self.timed(name, partial(start, self.listening(name), self.control))
+            if run.status == "stopped":
+                return False
+            if name == TRACK:
+                self.say_how_much()
+        if not self.is_done(PACKAGE):
+            self.timed(PACKAGE, partial(self.export, onnx))
+        return True
+
+    def jobs(
+        self, follow: dict[str, Any], steps: dict[str, int]
+    ) -> dict[str, Callable[[Listener, Control], RunFolder]]:
+        """The parts in order, each of which begins or goes on with its run."""
+        common = {"seed": self.seed, "device": self.device, "resume": True}
+        common |= {"take_lock": self.take_lock}
+        cad = self.out / TRACK / "models"
+
+        def track(listener: Listener, control: Control) -> RunFolder:
+            return jobs.track(
+                self.data, self.models, self.out / TRACK, split=self.split,
+                overrides=self.given, listener=listener, control=control, **follow, **common,
+            )  # fmt: skip
+
+        def stage1(listener: Listener, control: Control) -> RunFolder:
+            return jobs.train(
+                cad, self.out / BEFORE, preset=STAGE_1, camera=self.data, steps=steps.get(BEFORE),
+                overrides=self.settings, check=False, listener=listener, control=control, **common,
+            )  # fmt: skip
+
+        def adapted(listener: Listener, control: Control) -> RunFolder:
+            return self.learn(self.out / AFTER, steps.get(AFTER), listener, control, **common)
+
+        return {TRACK: track, BEFORE: stage1, AFTER: adapted}
+
+    def learn(
+        self, out: Path, steps: int | None, listener: Listener, control: Control, **more: Any
+    ) -> RunFolder:
+        """Stage 2 from the track, into a folder."""
+        return jobs.adapt(
+            self.data, None, self.out / BEFORE, out, preset=STAGE_2, split=self.split, steps=steps,
+            poses=self.out / TRACK / "poses.json", check=False,
+            overrides=merge(self.settings, overrides(more.pop("changes", {}))),
+            listener=listener, control=control, **more,
+        )  # fmt: skip
+
+    def measure(self, follow: dict[str, Any]) -> list[Part] | None:
+        """The plan, from a few steps of each part; None: stopped meanwhile."""
+        first = build_config(STAGE_1, self.given, stage=1).train.steps
+        last = build_config(STAGE_2, self.given, stage=2).adapt.steps
+        parts = [
+            Part(TRACK, "following the objects", 0),
+            Part(BEFORE, "stage 1, synthetic images", first),
+            Part(AFTER, "learning from the track", last),
+        ]
+        starts = self.jobs(follow, {})
+        for i, part in enumerate(parts):
+            self.say(f"measuring: {part.title}")
+            trial = part.name == AFTER
+            start = self.trial if trial else starts[part.name]
+            heard = None if trial else self.listener  # it will be said when it begins in earnest
+            try:
+                parts[i] = self.timed(
+                    part.name, partial(measured, part, self.control, start, heard)
+                )
+            except InputError:
+                if not trial:
+                    raise  # the first frames may hold no pose to learn from: told when there are
+            if self.control.stopping:
+                return None
+        return parts
+
+    def trial(self, listener: Listener, control: Control) -> RunFolder:
+        """Learning from the poses of the first frames, for the time it takes; nothing is kept."""
+        with tempfile.TemporaryDirectory(prefix="self6d-") as place:
+            changes = {"adapt.track_confidence": 0.0}
+            return self.learn(
+                Path(place) / "trial", None, listener, control,
+                changes=changes, seed=self.seed, device=self.device,
+            )  # fmt: skip
+
+    def say_how_much(self) -> None:
+        """How many poses there are to learn from; InputError where there is none."""
+        path = self.out / TRACK / "poses.json"
+        track = read_pose_track(path)
+        least = build_config(STAGE_2, self.settings, stage=2).adapt.track_confidence
+        sure = track.above(least)
+        if not len(sure):
+            raise InputError(
+                f"none of the {len(track)} poses is sure enough to learn from",
+                path=path,
+                remedy="Look at them, give a better start pose (--init), and a new folder.",
+            )
+        level: Literal["warning", "info"] = "warning" if len(sure) < ENOUGH else "info"
+        text = f"{len(sure)} of {len(track)} poses are sure enough to learn from"
+        self.listener(Note(level, text))
+
+    def export(self, onnx: bool | None) -> None:
+        if onnx is None:
+            onnx = not missing_for_onnx()
+        jobs.export(self.out / AFTER, self.out / PACKAGE, onnx=onnx)
+
+    def announce(self, plan: list[Part]) -> None:
+        for part in plan:
+            self.say(f"{part.line()}{', done' if self.is_done(part.name) else ''}")
+        left = [part for part in plan if not self.is_done(part.name)]
+        total = [part.seconds for part in left]
+        known = sum(seconds for seconds in total if seconds is not None)
+        more = "" if None not in total else " and what is not measured yet"
+        self.say(f"together {in_words(known)}{more}, then the export")
+
+    def listening(self, name: str) -> Listener:
+        """The user's listener, to whom progress says which part it is of."""
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Progress) and event.phase != "paused":
+                event = replace(event, phase=name)
+            self.listener(event)
+
+        return listen
+
+    def timed(self, name: str, work: Callable[[], Any]) -> Any:
+        """Do a part's work, and keep how long it took."""
+        began = time.monotonic()
+        try:
+            return work()
+        finally:
+            seconds = self.told["seconds"]
+            seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - began, 1)
+            self.keep()
+
+    def say(self, text: str) -> None:
+        self.listener(Note("info", text))

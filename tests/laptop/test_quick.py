@@ -1,0 +1,123 @@
+"""quick: one command from CAD and a rough pose to a package; stopped and resumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from block_shapes import block
+from small_runs import SMALL, STAGE_2
+from tracked_block import K, pose_at, write_recording
+
+import self6d
+from self6d import cli
+from self6d.errors import InputError
+from self6d.events import Note, Progress
+from self6d.laptop.plan import Part, fitted
+from self6d.packaging import load_package
+from self6d.runs.control import Control
+from self6d.runs.folder import RunFolder
+from self6d.scene.models_copy import save_models
+
+SETTINGS = SMALL | STAGE_2 | {
+    "track.points": 128, "track.candidates": 100, "track.steps": 8, "track.region": 64,
+    "loss.points": 256, "train.steps": 8, "adapt.steps": 8, "adapt.synthetic_batch": 1,
+    "network.instances": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> tuple[Path, Path, Path]:
+    """A recording of eight frames, a CAD folder, and the first frame's pose in a file."""
+    root = tmp_path_factory.mktemp("quick")
+    write_recording(root / "data", [pose_at(i) for i in range(8)])
+    (root / "cad").mkdir()
+    save_models([block()], root / "cad")
+    pose = pose_at(0)
+    row = {"R_m2c": pose.R_m2c.tolist(), "t_m2c_mm": (1000 * pose.t_m2c).tolist()}
+    (root / "pose.json").write_text(json.dumps(row))
+    return root / "data", root / "cad", root / "pose.json"
+
+
+def test_from_cad_and_a_rough_pose_to_a_package(world, tmp_path, capsys):
+    data, cad, pose = world
+    out = tmp_path / "out"
+    words = ["quick", str(data), "--models", str(cad), "--init", str(pose), "--out", str(out)]
+    words += ["--no-onnx", "--device", "cpu"]
+    words += [w for k, v in SETTINGS.items() for w in ("--set", f"{k}={str(v).lower()}")]
+    assert cli.run(words) == 0
+    said = capsys.readouterr()
+    assert "following the objects: 8 steps of" in said.err
+    assert "stage 1, synthetic images: 8 steps of" in said.err
+    assert "learning from the track: 8 steps of" in said.err
+    assert "then the export" in said.err
+    assert "8 of 8 poses are sure enough" in said.err
+    assert str(out / "package") in said.out
+    plan = json.loads((out / "quick.json").read_text())["plan"]
+    assert [part["name"] for part in plan] == ["track", "stage1", "adapted"]
+    assert all(part["step_s"] > 0 for part in plan)
+    assert {n: RunFolder.open(out / n).info["step"] for n in ("track", "stage1", "adapted")} == {
+        "track": 8, "stage1": 8, "adapted": 8,
+    }  # fmt: skip
+    assert RunFolder.open(out / "adapted").result["poses"] == 8
+    # trained at 96 rows, asked about 120
+    predictor = load_package(out / "package")
+    assert predictor.network.config.image_height == 96
+    frame = self6d.open_dataset(data).frame(0)
+    found = predictor(frame.rgb, K.numpy(), score_threshold=0.0)
+    assert [f.object_id for f in found] == [1]
+
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and p.name != "quick.json"}
+    assert cli.run(words) == 2  # nothing is overwritten
+    assert cli.run([*words, "--resume"]) == 0
+    assert capsys.readouterr().err.count("done already") == 3
+    after = {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and p.name != "quick.json"}
+    assert after == before
+
+
+def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):
+    data, cad, pose = world
+    control = Control()
+
+    def stop_in_stage_1(event):
+        if isinstance(event, Progress) and event.phase == "stage1":
+            control.stop()
+
+    settings = SETTINGS | {"train.steps": 9}
+    made = self6d.quick(
+        data, cad, tmp_path / "q", init=pose, device="cpu", onnx=False, overrides=settings,
+        listener=stop_in_stage_1, control=control,
+    )  # fmt: skip
+    assert made.status == "stopped"
+    assert not made.package.exists()
+    track = RunFolder.open(made.path / "track")
+    stage1 = RunFolder.open(made.path / "stage1")
+    assert (track.status, stage1.status) == ("done", "stopped")
+    assert 6 < stage1.info["step"] < 9  # what was made to measure is not made again
+
+    with pytest.raises(InputError, match="begun with another seed"):
+        self6d.quick(data, cad, made.path, init=pose, seed=1, resume=True)
+    said: list = []
+    again = self6d.quick(
+        data, cad, made.path, init=pose, device="cpu", onnx=False, overrides=settings, resume=True,
+        listener=said.append,
+    )  # fmt: skip
+    assert again.status == "done"
+    assert (made.package / "model.safetensors").exists()
+    notes = [event.text for event in said if isinstance(event, Note)]
+    assert "track: done already" in notes
+    assert {e.phase for e in said if isinstance(e, Progress)} >= {"stage1", "adapted"}
+    assert "track" not in {e.phase for e in said if isinstance(e, Progress)}
+
+
+def test_steps_are_fitted_to_a_time():
+    parts = [
+        Part("track", "a", 100, 1.0), Part("stage1", "b", 1000, 0.5), Part("adapted", "c", 500, 1.0)
+    ]  # fmt: skip
+    fixed, *trained = fitted(parts, 60 * 20, fewest=50)
+    assert fixed == parts[0]
+    assert sum(p.seconds for p in (fixed, *trained)) == pytest.approx(1200, rel=0.01)
+    assert trained[0].steps == 2 * trained[1].steps
+    assert [p.steps for p in fitted(parts, 1, fewest=50)[1:]] == [50, 50]
+    assert fitted([Part("adapted", "c", 500)], 60, fewest=50)[0].steps == 500  # not measured
