@@ -60,7 +60,7 @@ def quick(
     check: opt.Check = True,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Track, train, learn from the track and export, without a GPU."""
+    """All of it without a GPU: track, train, learn, export."""
     early.check(
         data=data, models=models, init=init, out=None if resume else out, assignments=assignments
     )

@@ -239,8 +239,8 @@ class _Quick:
         self, follow: dict[str, Any], steps: dict[str, int]
     ) -> dict[str, Callable[[Listener, Control], RunFolder]]:
         """The parts in order, each of which begins or goes on with its run."""
-        common = {"seed": self.seed, "device": self.device, "resume": True}
-        common |= {"take_lock": self.take_lock}
+        common: dict[str, Any] = {"seed": self.seed, "device": self.device, "resume": True}
+        common["take_lock"] = self.take_lock
         cad = self.out / TRACK / "models"
 
         def track(listener: Listener, control: Control) -> RunFolder:
