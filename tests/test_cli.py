@@ -16,8 +16,8 @@ from self6d.runs.control import Control, ControlFile
 from self6d.runs.folder import RunFolder
 
 COMMANDS = [
-    "train", "train-refiner", "adapt", "track", "quick", "optimize", "demo", "evaluate", "predict", "export",
-    "label",
+    "train", "train-refiner", "adapt", "track", "quick", "optimize", "demo", "evaluate", "predict",
+    "export", "label",
     "launch", "doctor", "sample", "synth", "synth preview", "experiment", "experiment fig3",
     "experiment ablation", "experiment data-share", "experiment bounds",
     "experiment track", "experiment repeat",
