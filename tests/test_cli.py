@@ -17,7 +17,7 @@ from self6d.runs.folder import RunFolder
 
 COMMANDS = [
     "train", "train-refiner", "adapt", "track", "quick", "optimize", "demo", "evaluate", "predict",
-    "export", "label",
+    "export", "label", "live",
     "launch", "doctor", "sample", "synth", "synth preview", "experiment", "experiment fig3",
     "experiment ablation", "experiment data-share", "experiment bounds",
     "experiment track", "experiment repeat",

@@ -37,7 +37,7 @@ def export(
 
     >>> files = export(out / "adapted", out / "network", onnx=False)
     >>> sorted(file.name for file in files if file.suffix == ".py")
-    ['example.py']
+    ['example.py', 'ros2_node.py']
     """
     from self6d.packaging import export_run
 

@@ -169,7 +169,7 @@ class PoseNetwork(nn.Module):
         Returns:
             by image, best score first; none shows what a better one shows already (`seen_twice`).
         """
-        images, K, grow = self._as_trained(images, K)
+        images, K, grow = self.as_trained(images, K)
         most = self.config.instances if instances is None else instances
         least = self.config.further_score if further_score is None else further_score
         with _evaluating(self):
@@ -191,7 +191,7 @@ class PoseNetwork(nn.Module):
             return found
         return replace(found, box=found.box * grow, roi_box=found.roi_box * grow)
 
-    def _as_trained(self, images: Tensor, K: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def as_trained(self, images: Tensor, K: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Images and K at `image_height`, and what takes boxes back: (4,), None where nothing is
         to be done."""
         height, (h, w) = self.config.image_height, images.shape[-2:]
@@ -275,7 +275,7 @@ class PoseNetwork(nn.Module):
             twice; box (B, D, 4), pixels; R (B, D, 3, 3); t (B, D, 3), metres;
             mask_logits (B, D, C, S, S) over roi_box (B, D, 4), pixels; object index (B, D) int64.
         """
-        images, K, grow = self._as_trained(images, K)
+        images, K, grow = self.as_trained(images, K)
         output, maps = self.detector(images)
         score, box = best_instances(output, self.config.instances)
         score, box, index = slots(without_faint(score, self.config.further_score), box)

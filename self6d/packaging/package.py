@@ -6,6 +6,7 @@ models/             CAD models (BOP layout), which name the objects and shape th
 model.onnx          the same network for ONNX runtimes (optional)
 model.pt2           the same network as a torch.export program (optional)
 example.py          image and K in, poses out; example_onnx.py needs no torch
+ros2_node.py        the same in a ROS 2 node, checked against recorded messages only
 """
 
 from __future__ import annotations
@@ -209,7 +210,8 @@ def _write(
             save_onnx(exported, out / "model.onnx")
             shutil.copyfile(resource("export/example_onnx.py"), out / "example_onnx.py")
     (out / "model.json").write_text(json.dumps(info, indent=1) + "\n")
-    shutil.copyfile(resource("export/example.py"), out / "example.py")
+    for name in ("example.py", "ros2_node.py"):
+        shutil.copyfile(resource(f"export/{name}"), out / name)
 
 
 def load_package(folder: str | Path, device: torch.device | str = "cpu") -> PosePredictor:

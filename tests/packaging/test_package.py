@@ -77,7 +77,7 @@ def test_the_folder_says_what_it_is(package):
     assert names == {
         "example.py", "example_onnx.py", "model.json", "model.onnx", "model.pt2",
         "model.safetensors", "models/models_info.json", "models/obj_000001.ply",
-        "models/obj_000002.ply",
+        "models/obj_000002.ply", "ros2_node.py",
     }  # fmt: skip
     info = json.loads((package / "model.json").read_text())
     assert [o["name"] for o in info["objects"]] == ["flask", "bracket"]

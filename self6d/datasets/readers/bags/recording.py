@@ -134,6 +134,17 @@ class BagRecording(Recording):
             metres = fit_depth(metres, (h, w), path)
         return frame_of(key, name, rgb, metres, own, checked=self.checked)
 
+    def stamp(self, key: FrameKey) -> tuple[int, str]:
+        """Time of a colour image as its header states it, nanoseconds, and its frame_id.
+
+        Where no time was set it is when the image was recorded.
+        """
+        message: Any = self._bag.message(self.topics.colour, key.image_id)
+        at = message.header.stamp
+        stated = at.sec * 1_000_000_000 + at.nanosec
+        recorded = int(self._bag.recorded_at(self.topics.colour)[key.image_id])
+        return stated or recorded, str(message.header.frame_id)
+
     def raw_depth(self, key: FrameKey) -> np.ndarray | None:
         number = self._depth_of[key.image_id]
         if number < 0:

@@ -1,0 +1,186 @@
+"""`live`: a network on what a camera sees, image by image."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from self6d.errors import CheckpointError
+from self6d.events import Listener, Note
+from self6d.files import read_json
+from self6d.geometry import Camera, matrix_to_quaternion
+from self6d.jobs.prepare import resolve_device
+from self6d.live.detection_bag import DetectionBag
+from self6d.live.film import Film
+from self6d.live.follow import Follower, Seen
+from self6d.live.record import Recorder
+from self6d.live.sources import Shot, shots
+from self6d.network import PoseNetwork
+from self6d.packaging import load_package
+from self6d.runs.load_network import load_network
+from self6d.scene import ObjectModel
+from self6d.scene.mesh_io import load_models
+
+LATELY = 30  # images that the rate is averaged over
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One image and what was seen in it.
+
+    Attributes:
+        number: of the image, from 0. seen: every object that was ever seen, lost ones included.
+        rate: images a second lately; 0 for the first.
+    """
+
+    number: int
+    shot: Shot
+    seen: tuple[Seen, ...]
+    rate: float
+
+    def row(self) -> dict[str, Any]:
+        """What JSON can hold: one line of the command's output."""
+        return {
+            "image": self.number,
+            "name": self.shot.name,
+            "time_ns": self.shot.time_ns,
+            "rate": round(self.rate, 2),
+            "objects": [_row(seen) for seen in self.seen],
+        }
+
+
+def live(
+    network: str | Path,
+    source: str | Path,
+    *,
+    camera: str | Path | None = None,
+    score: float = 0.3,
+    every: int = 4,
+    images: int | None = None,
+    record: str | Path | None = None,
+    film: str | Path | None = None,
+    bag: str | Path | None = None,
+    device: str | torch.device = "auto",
+    listener: Listener | None = None,
+) -> Iterator[View]:
+    """Poses in the images of a camera, a video, a folder or a bag, as they come.
+
+    Args:
+        network: run folder, or exported package.
+        source: number of a camera, "realsense", video file or recording.
+        camera: camera file, for a camera or a video; None: the network's own, with a warning.
+        score: lowest score of a detection. every: images from one look of the detector to the next;
+            in between the poses are followed.
+        images: end after so many; None: with the source.
+        record: folder to make with what is seen, a recording of its own.
+        film: video file to make, with the poses drawn in.
+        bag: bag of ROS 2 to make, with detections and tf, see `DetectionBag`.
+
+    Returns:
+        an iterator; closing it (or its end) completes the files. Nothing is kept from image to
+        image but the last poses.
+
+    Raises:
+        InputError: source, camera or network cannot be used, or a file to make exists.
+    """
+    known = load(network, resolve_device(device))
+    follower = Follower(known.network, known.models, known.device, score=score, every=every)
+    stream = shots(source, camera, known.camera, listener)
+    return _views(follower, stream, images, record, film, bag, listener)
+
+
+def _views(
+    follower: Follower,
+    stream: Iterator[Shot],
+    images: int | None,
+    record: str | Path | None,
+    film: str | Path | None,
+    bag: str | Path | None,
+    listener: Listener | None,
+) -> Iterator[View]:
+    times: deque[float] = deque(maxlen=LATELY + 1)
+    with ExitStack() as stack:
+        stack.enter_context(closing(stream))  # type: ignore[type-var]
+        recorder = None if record is None else Recorder(Path(record))
+        drawn = None if film is None else stack.enter_context(Film(Path(film), follower.models))
+        written = None
+        if bag is not None:
+            written = stack.enter_context(DetectionBag(Path(bag), follower.models))
+        for number, shot in enumerate(stream):
+            seen = tuple(follower(shot.rgb, shot.camera))
+            times.append(time.monotonic())
+            taken = times[-1] - times[0]
+            view = View(number, shot, seen, (len(times) - 1) / taken if taken > 0 else 0.0)
+            if recorder is not None:
+                recorder.add(shot)
+            if drawn is not None:
+                drawn.add(shot, seen, view.rate)
+            if written is not None:
+                written.add(seen, shot.time_ns, shot.frame_id)
+            yield view
+            if images is not None and number + 1 >= images:
+                break
+        if recorder is not None and recorder.left_out and listener is not None:
+            text = f"{recorder.left_out} images of another camera are not in {recorder.folder}"
+            listener(Note("warning", text))
+
+
+@dataclass
+class Known:
+    """A network, wherever it came from."""
+
+    network: PoseNetwork
+    models: list[ObjectModel]
+    camera: Camera | None
+    device: torch.device
+
+
+def load(path: str | Path, device: torch.device) -> Known:
+    """The network of a run, or of an exported package.
+
+    Raises:
+        CheckpointError: neither. InputError: a file is missing.
+    """
+    path = Path(path)
+    if (path / "run.json").is_file():
+        trained = load_network(path, device=device)
+        return Known(trained.network, trained.models, trained.camera, device)
+    if not (path / "model.json").is_file():
+        raise CheckpointError(
+            "is neither a run nor an exported package",
+            path=path,
+            remedy="Name a folder that train, adapt, quick or export made.",
+        )
+    network = load_package(path, device).network
+    by_id = {model.object_id: model for model in load_models(path / "models", unit="mm")}
+    stated = read_json(path / "model.json", "package description").get("camera")
+    camera = None
+    if stated:
+        camera = Camera.from_opencv(np.array(stated["K"]), stated["width"], stated["height"])
+    return Known(network, [by_id[i] for i in network.object_ids], camera, device)
+
+
+def _row(seen: Seen) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "object": seen.name,
+        "object_id": seen.object_id,
+        "instance": seen.instance,
+        "state": seen.state.value,
+        "confidence": round(seen.confidence, 4),
+        "detected": seen.detected,
+    }
+    if seen.R is not None and seen.t is not None and seen.box is not None:
+        turn = matrix_to_quaternion(torch.from_numpy(np.asarray(seen.R, np.float64)))
+        row |= {
+            "R_m2c": seen.R.tolist(), "t_m2c": seen.t.tolist(),
+            "quaternion_wxyz": turn.tolist(), "box": seen.box.round(2).tolist(),
+        }  # fmt: skip
+    return row

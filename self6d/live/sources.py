@@ -1,0 +1,163 @@
+"""Images of a camera, a video file or a recording, one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from self6d.datasets import open_dataset
+from self6d.datasets.intrinsics import Intrinsics, read_intrinsics
+from self6d.datasets.readers.bags.recording import BagRecording
+from self6d.datasets.recording import pinhole_images
+from self6d.errors import InputError, MissingDependencyError
+from self6d.events import Listener, Note
+from self6d.geometry import Camera
+
+VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
+REALSENSE = "realsense"
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One image.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, without distortion. depth_m: (H, W) float32, metres; None without.
+        camera: of both. time_ns: unix time of a camera and of a bag, time in the film of a video,
+            else when it was read. frame_id: ROS's name of the camera. name: of the image.
+    """
+
+    rgb: np.ndarray
+    depth_m: np.ndarray | None
+    camera: Camera
+    time_ns: int
+    name: str
+    frame_id: str = "camera"
+
+
+def shots(
+    source: str | Path,
+    camera: str | Path | None = None,
+    usual: Camera | None = None,
+    listener: Listener | None = None,
+) -> Iterator[Shot]:
+    """The images of a source, until it ends or the iterator is closed.
+
+    Args:
+        source: number of a camera, "realsense", a video file, or what `open_dataset` reads.
+        camera: camera file, for a camera or a video. usual: the network's own, taken (scaled, with
+            a note) where no file is given.
+
+    Raises:
+        InputError: it cannot be opened, or its K is unknown. MissingDependencyError: pyrealsense2.
+    """
+    text = str(source)
+    if text == REALSENSE:
+        return _realsense()
+    if text.isdecimal():
+        return _captured(int(text), _intrinsics(camera, usual, listener))
+    path = Path(source)
+    if path.suffix.lower() in VIDEOS:
+        if not path.is_file():
+            raise InputError("there is no such video", path=path, remedy="Check the path.")
+        return _captured(path, _intrinsics(camera, usual, listener))
+    if camera is not None:
+        raise InputError("a recording has its own camera", path=path, remedy="Leave out --camera.")
+    return _recorded(path)
+
+
+def _intrinsics(
+    camera: str | Path | None, usual: Camera | None, listener: Listener | None
+) -> Intrinsics:
+    if camera is not None:
+        return read_intrinsics(camera)
+    if usual is None:
+        raise InputError("the camera is unknown", remedy="Name its file with --camera.")
+    if listener is not None:
+        text = (
+            "no --camera is given: the camera is taken for that of the network's training images "
+            f"(fx {usual.K[0, 0]:.0f} at {usual.width} columns); poses are wrong if it is another"
+        )
+        listener(Note("warning", text))
+    return Intrinsics(usual.K_opencv, usual.width, usual.height)
+
+
+def _captured(source: int | Path, stated: Intrinsics) -> Iterator[Shot]:
+    """Images of a camera or a video, by OpenCV."""
+    is_camera = isinstance(source, int)
+    path = None if isinstance(source, int) else Path(source)
+    capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+    try:
+        if not capture.isOpened():
+            what = f"camera {source} cannot be opened" if is_camera else "is no video"
+            raise InputError(what, path=path, remedy="Check --source.")
+        if is_camera:
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest image, not the oldest
+        view: Camera | None = None
+        number = 0
+        while True:
+            ok, bgr = capture.read()
+            if not ok:
+                return
+            at = capture.get(cv2.CAP_PROP_POS_MSEC)  # of the image just read
+            rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            if view is None or view.size != rgb.shape[:2]:
+                view = stated.camera(rgb.shape[1], rgb.shape[0])
+            rgb, _ = pinhole_images(stated, view, rgb, None)
+            now = time.time_ns() if is_camera else round(at * 1e6)
+            yield Shot(rgb, None, view, now, f"{number:06d}")
+            number += 1
+    finally:
+        capture.release()
+
+
+def _recorded(path: Path) -> Iterator[Shot]:
+    """Frames of a recording, in order."""
+    dataset = open_dataset(path)
+    for index, key in enumerate(dataset.keys):
+        frame = dataset.frame(index)
+        at, frame_id = time.time_ns(), "camera"
+        if isinstance(dataset, BagRecording):
+            at, frame_id = dataset.stamp(key)
+        yield Shot(frame.rgb, frame.depth_m, frame.camera, at, frame.name, frame_id)
+
+
+def _realsense() -> Iterator[Shot]:
+    """Colour and depth registered to it, of the first RealSense camera."""
+    try:
+        import pyrealsense2 as rs  # type: ignore[import-not-found]
+    except ImportError:
+        raise MissingDependencyError(
+            "a RealSense camera is read by pyrealsense2",
+            remedy="Install it (pip install pyrealsense2), or name the camera's number.",
+        ) from None
+    pipeline: Any = rs.pipeline()
+    wanted = rs.config()
+    wanted.enable_stream(rs.stream.color, rs.format.rgb8)
+    wanted.enable_stream(rs.stream.depth, rs.format.z16)
+    try:
+        profile = pipeline.start(wanted)
+    except RuntimeError as error:
+        raise InputError(f"no RealSense camera answers ({error})", remedy="Plug it in.") from error
+    try:
+        unit = profile.get_device().first_depth_sensor().get_depth_scale()
+        own = profile.get_stream(rs.stream.color).as_video_stream_profile().get_intrinsics()
+        K = np.array([[own.fx, 0, own.ppx], [0, own.fy, own.ppy], [0, 0, 1.0]])
+        view = Camera.from_opencv(K, own.width, own.height)
+        align, number = rs.align(rs.stream.color), 0
+        while True:
+            pair = align.process(pipeline.wait_for_frames())
+            rgb = np.asanyarray(pair.get_color_frame().get_data()).copy()
+            depth = np.asanyarray(pair.get_depth_frame().get_data()).astype(np.float32) * unit
+            yield Shot(rgb, depth, view, time.time_ns(), f"{number:06d}")
+            number += 1
+    finally:
+        with suppress(RuntimeError):
+            pipeline.stop()
