@@ -111,6 +111,10 @@ def read_yaml(path: str | Path, what: str = "file", kind: type | tuple = dict) -
         text = text.split("\n", 1)[-1].replace("!!opencv-matrix", "")
     if _too_deep(text):
         raise InputError(f"{what} is nested too deeply", path=path, remedy="Write it again.")
+    documents = [part for part in re.split(r"(?m)^---[ \t]*$", text) if part.strip()]
+    if len(documents) > 1:  # as `rostopic echo` writes
+        note(path, f"holds {len(documents)} documents of YAML; the first is read")
+    text = documents[0] if documents else text
     try:
         value = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:

@@ -154,7 +154,7 @@ def predict(
 
 
 def gui(
-    seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 30.0,
     json_path: opt.Json = None,
 ) -> None:
     """Measure the window while a job trains: first paint, event-loop delay, redraw times."""

@@ -22,6 +22,13 @@ _SCALES = (
     "depthunit", "depthscalefactor", "depthdivisor", "integerdepthscale", "scale",
 )  # fmt: skip
 
+_UNITS_MM = {
+    name: mm
+    for names, mm in (("mm millimeter millimeters millimetre millimetres", 1.0),
+                      ("cm centimeter centimeters centimetre centimetres", 10.0))
+    for name in names.split()
+}  # fmt: skip
+
 _COLMAP = {  # https://colmap.github.io/cameras.html: focal lengths, coefficients' places, model
     "SIMPLE_PINHOLE": (1, 0, ""), "PINHOLE": (2, 0, ""),
     "SIMPLE_RADIAL": (1, 1, "opencv"), "RADIAL": (1, 2, "opencv"),
@@ -224,6 +231,30 @@ def size_ratio(K: np.ndarray, width: int, height: int) -> float | None:
     return ratio if max(abs(off[0] / ratio - 1), abs(off[1] / ratio - 1)) < 0.12 else None
 
 
+def doubt(K: np.ndarray, width: int, height: int, stated: bool) -> str:
+    """Why a possible K is hardly one of images of a size, or "".
+
+    Args:
+        stated: the size is stated beside K.
+    """
+    if K.shape != (3, 3) or not np.isfinite(K).all():
+        return ""
+    off = (K[0, 2] + 0.5) / (width / 2) - 1, (K[1, 2] + 0.5) / (height / 2) - 1
+    turned = (K[1, 2] + 0.5) / (width / 2) - 1, (K[0, 2] + 0.5) / (height / 2) - 1
+    if min(map(abs, off)) > 0.15 and max(map(abs, turned)) < 0.1:
+        return (
+            f"K has the middle of images on their side ({height}x{width}), these are "
+            f"{width}x{height}: cx and cy, or width and height, seem to be exchanged"
+        )
+    if not stated and min(map(abs, off)) < 0.08 and max(map(abs, off)) > 0.2:
+        return (
+            f"K has the middle of {2 * K[0, 2] + 1:.0f}x{2 * K[1, 2] + 1:.0f} images, these are "
+            f"{width}x{height}: if they were cut from such ones, take the cut's corner from cx "
+            "and cy; if K is right, state its width and height beside it"
+        )
+    return ""
+
+
 def stated_size(table: dict) -> tuple[int | None, int | None]:
     """Width and height, pixels, that a table states in any spelling; else None, None."""
     flat = plain_keys(table)
@@ -253,6 +284,8 @@ def stated_depth_scale(table: dict) -> float | None:
     """The number that a table states for depth, as written; None without."""
     flat = plain_keys(table)
     for key in _SCALES:
+        if isinstance(flat.get(key), str) and flat[key].strip().lower() in _UNITS_MM:
+            return _UNITS_MM[flat[key].strip().lower()]
         try:
             value = float(flat.get(key, 0)) if not isinstance(flat.get(key), bool) else 0.0
         except (TypeError, ValueError, OverflowError):
@@ -268,3 +301,42 @@ def undotted(table: dict) -> dict:
         return table
     own = {k: v for k, v in table.items() if not str(k).startswith("Camera2.")}
     return {str(key).rpartition(".")[2]: value for key, value in own.items()}
+
+
+def matrix(value: Any, path: Path | None, *, columns_known: bool = False) -> np.ndarray:
+    """A 3x3 camera matrix from nine numbers (or rows), twelve or sixteen, or fx fy cx cy.
+
+    Columns first (Open3D, ARKit) is recognised by the principal point in the last row.
+
+    Args:
+        columns_known: the format writes columns first, so that there is nothing to note.
+    """
+    try:
+        a = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            "camera matrix is not made of numbers", path=path, remedy=CAMERA_REMEDY
+        ) from None
+    flat = a.reshape(-1)
+    if flat.size == 4:
+        fx, fy, cx, cy = flat
+        return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
+    if flat.size not in (9, 12, 16):
+        raise InputError(
+            f"camera matrix has {flat.size} numbers instead of 9", path=path, remedy=CAMERA_REMEDY
+        )
+    if a.shape == (4, 3):
+        K = a[:3].copy()
+    else:
+        K = flat.reshape(3, -1)[:, :3].copy() if flat.size < 16 else flat.reshape(4, 4)[:3, :3]
+    if is_transposed(K):
+        if not columns_known:
+            note(path or "camera", "camera matrix read as columns first")
+        K = K.T
+    return K.copy()
+
+
+def is_transposed(K: np.ndarray) -> np.ndarray:
+    """Whether 3x3 matrices, (..., 3, 3), hold their principal point in the last row."""
+    last = np.abs(K[..., 2, :2]).max(-1)
+    return (np.abs(K[..., :2, 2]).max(-1) == 0) & (last > 1) & (np.abs(K[..., 2, 2] - 1) < 1e-6)

@@ -2,11 +2,12 @@
 
 K.txt and its kin, camera.json, intrinsics.json, camera_data.json (happypose), camera.yaml, ROS
 camera_info, OpenCV's FileStorage, Open3D; `camera_files` adds COLMAP, NumPy, CSV and XML. All but
-COLMAP put pixel centres at whole numbers.
+COLMAP and nerfstudio put pixel centres at whole numbers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ import numpy as np
 from self6d.datasets import camera_files
 from self6d.datasets.camera_files import (
     CAMERA_REMEDY,
+    doubt,
     impossible,
+    matrix,
     size_ratio,
     stated_depth_scale,
     stated_size,
@@ -122,6 +125,8 @@ class Intrinsics:
                     f"these are {width}x{height}"
                 )
                 remedy = "State the width and height of the images that K was made for, beside it."
+        if not fault and (why := doubt(self.K, w, h, self.width is not None)):
+            note(self.source or "camera", why)
         if fault:
             raise InputError(fault, path=self.source, remedy=remedy)
 
@@ -150,7 +155,20 @@ def intrinsics_of(folder: Path) -> Intrinsics:
             path=folder,
             remedy='Add camera.json: {"fx": , "fy": , "cx": , "cy": , "width": , "height": }.',
         )
-    return read_intrinsics(file)
+    taken = read_intrinsics(file)
+    for rival in _other_camera_files(folder, file):
+        with contextlib.suppress(InputError):
+            K = read_intrinsics(rival).K
+            if np.isfinite(K).all() and not np.allclose(K, taken.K, rtol=0.01):
+                note(file, f"is used; {rival.name} states another K (fx {K[0, 0]:.4g})")
+    return taken
+
+
+def _other_camera_files(folder: Path, file: Path) -> list[Path]:
+    """A few more files of usual names that state colour's camera, as far as names tell."""
+    usual = {name.lower() for name in FILE_NAMES}
+    files = [p for p in sorted(files_of(folder)) if p.name.lower() in usual and p != file]
+    return files[:4]
 
 
 def _of_another_name(folder: Path) -> Intrinsics | None:
@@ -169,6 +187,26 @@ def _of_another_name(folder: Path) -> Intrinsics | None:
         return None
     note(found[0].source or folder, "holds the only intrinsics there are, which are used")
     return found[0]
+
+
+def of_frames(path: Path | None) -> dict[str, Intrinsics]:
+    """Intrinsics of each image, by the stem of its name, that a file states for all (nerfstudio).
+
+    Empty where one K is all there is. An image without intrinsics of its own has the file's.
+    """
+    if path is None:
+        return {}
+    found = {}
+    for table in camera_tables(path):
+        for entry in table["frames"] if isinstance(table.get("frames"), list) else ():
+            name = entry.get("file_path") if isinstance(entry, dict) else None
+            if isinstance(name, str) and _find_matrix(entry, path) is not None:
+                found[Path(name).stem] = from_table(entry, path)
+    first = next(iter(found.values()), None)
+    if first is None or all(np.array_equal(one.K, first.K) for one in found.values()):
+        return {}
+    note(path, "states a K for each image, which is used")
+    return found
 
 
 def find_camera_file(folder: Path) -> Path | None:
@@ -242,6 +280,8 @@ def read_intrinsics(path: str | Path) -> Intrinsics:
         table = camera_files.csv_table(text)
         if table is not None:
             return from_table(table, path)
+    if re.search(r"(?mi)^[ \t]*(?:K|camera_matrix)[ \t]*:[ \t]*\[", text):  # as rostopic echoes
+        return from_table(read_yaml(path, "camera file"), path)
     named = re.findall(r"(?m)(?:^|[\s,;{])\"?([A-Za-z]\w*)\"?\s*[:=]\s*([-+.\deE]+)", text)
     if named:  # fx: 600, or fx = 600
         return from_table({key: _number(value) for key, value in named}, path)
@@ -311,8 +351,10 @@ def _colours(tables: list) -> dict:
 def _find_matrix(table: dict, path: Path, depth: int = 4) -> tuple[np.ndarray, list[dict]] | None:
     """K, and the tables it stands in, innermost first."""
     flat = plain_keys(table)
-    if "flx" in flat and "fx" not in flat:  # nerfstudio
+    corner = 0.0
+    if "flx" in flat and "fx" not in flat:  # nerfstudio, whose image begins at 0 as COLMAP's does
         flat |= {"fx": flat["flx"], "fy": flat.get("fly", flat["flx"])}
+        corner = 0.5
     if "fx" in flat and ("cx" in flat or "ppx" in flat):
         try:
             fx, cx = float(flat["fx"]), float(flat.get("cx", flat.get("ppx", "")))
@@ -324,7 +366,7 @@ def _find_matrix(table: dict, path: Path, depth: int = 4) -> tuple[np.ndarray, l
                 path=path,
                 remedy=CAMERA_REMEDY,
             ) from None
-        return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), [table]
+        return np.array([[fx, 0, cx - corner], [0, fy, cy - corner], [0, 0, 1.0]]), [table]
     for key in (*_MATRIX_KEYS, *_TABLE_KEYS, *(k for k in flat if k not in _TABLE_KEYS)):
         value = flat.get(key)
         named = key in _MATRIX_KEYS or key in _TABLE_KEYS
@@ -343,42 +385,3 @@ def _find_matrix(table: dict, path: Path, depth: int = 4) -> tuple[np.ndarray, l
         elif isinstance(value, list) and named:
             return matrix(value, path, columns_known=key == "intrinsicmatrix"), [table]
     return None
-
-
-def matrix(value: Any, path: Path | None, *, columns_known: bool = False) -> np.ndarray:
-    """A 3x3 camera matrix from nine numbers (or rows), twelve or sixteen, or fx fy cx cy.
-
-    Columns first (Open3D, ARKit) is recognised by the principal point in the last row.
-
-    Args:
-        columns_known: the format writes columns first, so that there is nothing to note.
-    """
-    try:
-        a = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(
-            "camera matrix is not made of numbers", path=path, remedy=CAMERA_REMEDY
-        ) from None
-    flat = a.reshape(-1)
-    if flat.size == 4:
-        fx, fy, cx, cy = flat
-        return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
-    if flat.size not in (9, 12, 16):
-        raise InputError(
-            f"camera matrix has {flat.size} numbers instead of 9", path=path, remedy=CAMERA_REMEDY
-        )
-    if a.shape == (4, 3):
-        K = a[:3].copy()
-    else:
-        K = flat.reshape(3, -1)[:, :3].copy() if flat.size < 16 else flat.reshape(4, 4)[:3, :3]
-    if is_transposed(K):
-        if not columns_known:
-            note(path or "camera", "camera matrix read as columns first")
-        K = K.T
-    return K.copy()
-
-
-def is_transposed(K: np.ndarray) -> np.ndarray:
-    """Whether 3x3 matrices, (..., 3, 3), hold their principal point in the last row."""
-    last = np.abs(K[..., 2, :2]).max(-1)
-    return (np.abs(K[..., :2, 2]).max(-1) == 0) & (last > 1) & (np.abs(K[..., 2, 2] - 1) < 1e-6)

@@ -76,6 +76,10 @@ _FOREIGN = {
     ".sens": "Unpack it with ScanNet's SensReader: `python reader.py --filename FILE "
     "--output_path DIR --export_color_images --export_depth_images --export_intrinsics`.",
     ".r3d": "Export the take from Record3D as RGB images and depth.",
+    **dict.fromkeys(
+        (".mp4", ".mov", ".avi", ".webm"),
+        "Take the film apart (`ffmpeg -i FILE rgb/%06d.png`) and write camera.json beside rgb/.",
+    ),
     ".zip": "Unpack it first.",
     ".tar": "Unpack it first.",
     ".gz": "Unpack it first.",
@@ -155,8 +159,23 @@ def _open(path: Path, kind: str) -> Recording:
     for entry in sorted(path.iterdir()):
         if entry.suffix.lower() in _FOREIGN:
             return _open_file(entry)
+    inside = [entry.name for entry in sorted(path.iterdir()) if _is_known(entry)]
+    if inside:
+        named = ", ".join(inside[:4]) + (", ..." if len(inside) > 4 else "")
+        raise InputError(
+            f"is no recording, but holds {len(inside)}: {named}",
+            path=path,
+            remedy=f"Name one of them, such as {path / inside[0]}.",
+        )
     raise InputError(
         "holds no recording of a known layout",
         path=path,
         remedy="Expected rgb/ and depth/ images with camera.json, or BOP scene folders.",
     )
+
+
+def _is_known(path: Path) -> bool:
+    try:
+        return path.is_dir() and any(layout.recognise(path) for layout in LAYOUTS)
+    except (OSError, InputError):
+        return False

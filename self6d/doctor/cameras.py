@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from self6d.datasets.base import FrameKey
-from self6d.datasets.camera_files import impossible, size_ratio
+from self6d.datasets.camera_files import doubt, impossible, size_ratio
 from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.recording import Recording
 from self6d.doctor.report import DoctorReport, Finding
@@ -119,6 +119,9 @@ def _faults(stated: Intrinsics, height: int, width: int) -> list[_Fault]:
                 "Check that K belongs to these images (cropped images keep such a K).",
             )
         )
+    elif why := doubt(K, w, h, stated.width is not None):
+        what, _, remedy = why.partition(": ")
+        faults.append(_Fault("intrinsics-centre", "warning", what, f"Check it: {remedy}."))
     view = 2 * np.degrees(np.arctan(w / 2 / K[0, 0]))
     if not 8 < view < 130:
         faults.append(

@@ -23,6 +23,7 @@ from self6d.scene.gltf import (
     to_srgb,
     vertex_light,
 )
+from self6d.scene.mesh import ObjectModel
 from self6d.scene.obj import MISSING
 
 GREY = 0.6
@@ -268,3 +269,27 @@ def _face_coloured(surface: Surface, colors: np.ndarray) -> None:
     rgb = (unique[:, 1, None] >> np.array([16, 8, 0])) & 255
     surface.colors = (rgb / 255).astype(np.float32)
     surface.has_color = True
+
+
+def surface_points(
+    model: ObjectModel, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Random points of a mesh, as many a square metre everywhere, and their colours.
+
+    Returns:
+        (count, 3) float64, metres, model frame, and (count, 3) float, sRGB in [0, 1].
+    """
+    corners = model.vertices[model.faces].astype(np.float64)
+    area = np.linalg.norm(
+        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+    )
+    face = rng.choice(len(area), count, p=area / area.sum())
+    u, v = rng.random((2, count))
+    fold = u + v > 1
+    u, v = np.where(fold, 1 - u, u), np.where(fold, 1 - v, v)
+    weight = np.stack((1 - u - v, u, v), axis=1)[:, :, None]
+    points = (weight * corners[face]).sum(1)
+    if model.uv is not None and model.texture is not None:
+        uv = (weight * model.uv[face]).sum(1)
+        return points, texels(model.texture, uv)
+    return points, (weight * model.colors[model.faces[face]]).sum(1)

@@ -13,11 +13,9 @@ import numpy as np
 
 from self6d.errors import InputError
 from self6d.files import note
+from self6d.scene.gltf_numbers import plain_numbers
 
-_COMPRESSED = {
-    "KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression": "meshopt",
-    "KHR_mesh_quantization": "quantisation",
-}  # fmt: skip
+_COMPRESSED = {"KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression": "meshopt"}
 
 
 @dataclass
@@ -41,6 +39,8 @@ class GltfColour:
 def prepared_gltf(data: bytes, path: Path, get: Callable[[str], bytes]) -> tuple[bytes, GltfColour]:
     """A glTF or GLB file whose materials are named by number, each primitive with one.
 
+    Numbers are plain, see `plain_numbers`.
+
     Args:
         get: content of a file that the glTF names.
 
@@ -58,7 +58,7 @@ def prepared_gltf(data: bytes, path: Path, get: Callable[[str], bytes]) -> tuple
                 raise InputError(
                     f"mesh is compressed ({_COMPRESSED[extension]}), which is not read",
                     path=path,
-                    remedy="Export it again without compression of meshes.",
+                    remedy="Export it again without compression of meshes; Blender opens Draco.",
                 )
         facts = GltfColour(linear="trimesh" not in str(tree.get("asset", {}).get("generator", "")))
         sets: dict[int, int] = {}
@@ -85,6 +85,8 @@ def prepared_gltf(data: bytes, path: Path, get: Callable[[str], bytes]) -> tuple
             wanted = f"TEXCOORD_{sets.get(primitive.get('material', -1), 0)}"
             if wanted in attributes:
                 attributes["TEXCOORD_0"] = attributes[wanted]
+        chunk = data[28 + size :] if binary else b""  # behind two headers
+        plain_numbers(tree, chunk, get)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return data, GltfColour()  # the parser says what is wrong with it
     if not materials:

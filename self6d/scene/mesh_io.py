@@ -23,11 +23,10 @@ from self6d.scene.mesh import ObjectModel
 from self6d.scene.mesh_names import MESH_SUFFIXES, is_mesh, others_in
 from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
 from self6d.scene.obj import prepared_obj
-from self6d.scene.off import off_as_ply
+from self6d.scene.ply import check_counts, off_as_ply, without_coordinates
 from self6d.scene.units import diameter, metres_per_unit, metres_per_units
 
 _BOP_NAME = re.compile(r"(?:.*[-_])?obj_(\d+)$")
-_COORDINATES = (b"texture_u", b"texture_v", b"texcoord", b"s", b"t", b"u", b"v")
 
 
 def load_mesh(
@@ -156,8 +155,12 @@ def _mesh_files(root: Path) -> list[Path]:
     found = _one_per_stem(sorted(p for p in root.iterdir() if is_mesh(p)))
     if found:
         return found
+    if (root / "models").is_dir() and (found := _mesh_files(root / "models")):
+        return found  # of a whole BOP set, which has them a second time in models_eval
     for folder in sorted(p for p in root.iterdir() if p.is_dir()):
         inside = sorted(p for p in folder.iterdir() if is_mesh(p))
+        if not inside and (folder / "google_16k").is_dir():  # as YCB's own download unpacks
+            inside = sorted(p for p in (folder / "google_16k").iterdir() if is_mesh(p))
         inside.sort(key=lambda p: (not p.stem.startswith("textured"), p.stem == "OLDmesh", p.name))
         found += inside[:1]
     return found
@@ -180,7 +183,8 @@ def _rank(path: Path) -> int:
 
 def _name(path: Path) -> str:
     generic = path.stem.startswith(("textured", "nontextured", "mesh", "google_16k"))
-    return path.parent.name if generic and path.parent.name else path.stem
+    folder = path.parent.parent if path.parent.name == "google_16k" else path.parent
+    return folder.name if generic and folder.name else path.stem
 
 
 def _numbered(files: list[Path]) -> list[tuple[int, Path]]:
@@ -244,7 +248,7 @@ def _read(path: Path) -> Surface:
         )
     data = read_bytes(path, "mesh")
     if suffix == ".ply":
-        _check_ply_counts(data, path)
+        check_counts(data, path)
     gltf = None
     if suffix in (".glb", ".gltf"):
         data, gltf = prepared_gltf(data, path, _InsideFolder(str(path.absolute())).get)
@@ -253,7 +257,7 @@ def _read(path: Path) -> Surface:
     parts = _parse(data, path, suffix)
     if suffix == ".ply" and _lacks_image(parts[0]):
         note(path, "its texture is missing; vertex colours are used where it has them")
-        parts = _parse(_without_coordinates(data), path, suffix)
+        parts = _parse(without_coordinates(data), path, suffix)
     whole = joined([surface_of(part, path, gltf) for part in parts], path)
     if suffix == ".ply" and len(parts) == 1:
         raw = parts[0].metadata["_ply_raw"]["vertex"]["data"]
@@ -293,48 +297,15 @@ def _parse(data: bytes, path: Path, suffix: str) -> list[trimesh.Trimesh]:
     finally:
         quiet.setLevel(level)
     if not parts:
+        strips = suffix == ".ply" and b"element tristrips" in data[:4096]
         raise InputError(
-            "mesh has no faces",
+            "mesh is made of triangle strips, which are not read"
+            if strips
+            else "mesh has no faces",
             path=path,
-            remedy="Export it as a triangle mesh, not as a point cloud.",
+            remedy="Export it as a triangle mesh, not as a point cloud or as strips.",
         )
     return parts
-
-
-def _check_ply_counts(data: bytes, path: Path) -> None:
-    """Whether the file can hold the elements its header promises.
-
-    A lie would ask for that memory; a truncated ASCII file would load without its last faces.
-    """
-    end = data.find(b"end_header")
-    header = data[: max(0, end)]
-    counts = re.findall(rb"^element\s+\S+\s+(\S{1,30})\s*$", header, re.MULTILINE)
-    if not all(count.isdigit() for count in counts):
-        raise InputError(
-            "mesh header counts elements in something else than whole numbers",
-            path=path,
-            remedy="Export it again.",
-        )
-    promised = sum(int(count) for count in counts)
-    body = data[end:].rstrip()
-    held = body.count(b"\n") if b"format ascii" in header else len(body)
-    if promised > held:
-        raise InputError(
-            f"mesh is truncated: its header promises {promised} elements",
-            path=path,
-            remedy="Copy or export it again.",
-        )
-
-
-def _without_coordinates(data: bytes) -> bytes:
-    """A PLY whose texture coordinates have names nobody knows, so that its colours are read."""
-    end = data.find(b"end_header")
-    lines = data[:end].split(b"\n")
-    for i, line in enumerate(lines):
-        words = line.split()
-        if line.startswith(b"property") and words[-1] in _COORDINATES:
-            lines[i] = line.replace(words[-1], b"unused_" + words[-1])
-    return b"\n".join(lines) + data[end:]
 
 
 def _clean(surface: Surface, path: Path) -> Surface:

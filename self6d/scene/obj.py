@@ -77,10 +77,19 @@ def _decoded(data: bytes) -> str:
         return data.decode("latin-1")
 
 
+def _files_of(line: str, resolver: Resolver) -> list[str]:
+    """The files that a mtllib line names: one whose name may hold spaces, else several."""
+    try:
+        resolver.get(line)
+    except (InputError, OSError, ValueError):
+        return line.split()
+    return [line]
+
+
 def _materials(libraries: list[str], resolver: Resolver, path: Path) -> dict[str, str]:
     """Name -> text of its material."""
     found: dict[str, str] = {}
-    for library in libraries:
+    for library in (name for line in libraries for name in _files_of(line, resolver)):
         try:
             lines = _decoded(resolver.get(library)).splitlines()
         except (InputError, OSError, ValueError):

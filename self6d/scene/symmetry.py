@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from self6d.scene.appearance import surface_points
 from self6d.scene.mesh import ObjectModel, Symmetry
-from self6d.scene.surface import surface_points
 
 _PRIMES = (2, 3, 5)
 _ODD_ANGLES = np.deg2rad([17.0, 41.0, 73.0, 101.0, 137.0])  # of no small order

@@ -16,7 +16,7 @@ from torch import Tensor
 from self6d.losses.color import rgb_to_ab
 from self6d.rendering import pack_models, render
 from self6d.scene import ObjectModel
-from self6d.scene.surface import surface_points
+from self6d.scene.appearance import surface_points
 from self6d.tracking.kernels import score_kernel
 from self6d.workers import run_parallel
 

@@ -167,6 +167,27 @@ def test_one_k_without_a_size_for_images_of_two(tmp_path: Path, shots: Shots) ->
     np.testing.assert_allclose(K[0], open_dataset(root).frame(0).camera.K[0] / 2)
 
 
+def test_square_images_with_the_k_of_wide_ones_are_said(
+    tmp_path: Path, shots: Shots, caplog
+) -> None:
+    """K is taken as it stands, for a cut at the left needs no other; but not in silence."""
+    table = json.loads(camera_table(shots))
+    for name, stated in (("silent", False), ("stated", True)):
+        table |= {"width": 96, "height": 96}
+        camera = (
+            table if stated else {k: v for k, v in table.items() if k not in ("width", "height")}
+        )
+        way = plain(shots, camera={"camera.json": json.dumps(camera)})
+        root = write(tmp_path / name, shots, way)
+        for path in (*root.glob("rgb/*"), *root.glob("depth/*")):
+            cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[:, :96])
+        frames, notes = read(root, caplog)
+        np.testing.assert_allclose(frames[0].camera.K_opencv, shots.K)
+        assert ("K has the middle of" in notes) != stated
+        assert ("these are 96x96" in notes) != stated
+        caplog.clear()
+
+
 # --- distortion -----------------------------------------------------------------------------------
 def ros(shots: Shots, D: list[float], model: str) -> str:
     K = {"rows": 3, "cols": 3, "data": shots.K.reshape(-1).tolist()}

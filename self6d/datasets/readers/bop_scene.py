@@ -10,13 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from self6d.datasets.camera_files import stated_size
+from self6d.datasets.camera_files import is_transposed, matrix, stated_size
 from self6d.datasets.distortion import stated_distortion
 from self6d.datasets.images import DEPTH_SUFFIXES, RGB_SUFFIXES
 from self6d.datasets.intrinsics import (
     Intrinsics,
-    is_transposed,
-    matrix,
     read_intrinsics,
 )
 from self6d.errors import InputError

@@ -25,6 +25,7 @@ from self6d.datasets.intrinsics import (
     Intrinsics,
     find_camera_file,
     intrinsics_of,
+    of_frames,
     read_intrinsics,
 )
 from self6d.datasets.pairing import Pair, natural, paired
@@ -37,6 +38,19 @@ from self6d.files import note
 RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "rgb_images", "img", "gray")
 DEPTH_FOLDERS = ("depth", "depths", "depth_registered", "aligned_depth", "depth_images",
                  "depth_raw", "aligned_depth_to_color")  # fmt: skip
+_UNREAD = (
+    ".heic",
+    ".heif",
+    ".avif",
+    ".gif",
+    ".raw",
+    ".dng",
+    ".mp4",
+    ".mov",
+    ".avi",
+    ".mkv",
+    ".webm",
+)
 _DEPTH_WORD = re.compile(r"(?:^|[^a-z])(?:aligned_)?depth(?=[^a-z]|$)", re.IGNORECASE)
 
 
@@ -47,6 +61,7 @@ class FolderRecording(Recording):
         intrinsics: the one file's, else the first image's.
         metres_per_unit: of depth.
         camera_files: name of an image (stem) -> its own camera file below the root; may be empty.
+        cameras: name of an image -> its own intrinsics, where one file states them for each.
         depth_camera: depth's own, where the files state it and how it stands to colour's.
     """
 
@@ -66,6 +81,7 @@ class FolderRecording(Recording):
         self.intrinsics = intrinsics
         self.metres_per_unit = metres_per_unit
         self.camera_files: dict[str, str] = {}
+        self.cameras: dict[str, Intrinsics] = {}
         first_depth = next((p.depth for p in pairs.values() if p.depth), "")
         self.depth_camera: DepthCamera | None = None
         if first_depth:
@@ -85,10 +101,13 @@ class FolderRecording(Recording):
         """
         rgb, depth = list_images(path)
         if not rgb:
+            other = _unread_kind(path / (image_folder(path) or ""))
             raise InputError(
-                "holds no colour images",
+                f"holds no colour images{other}",
                 path=path,
-                remedy=f"Put them into {path.name}/rgb, and depth into {path.name}/depth.",
+                remedy="Convert them to PNG or JPEG."
+                if other
+                else f"Put them into {path.name}/rgb, and depth into {path.name}/depth.",
             )
         pairs = paired(rgb, depth, path)
         cameras = camera_files(path, [p.rgb for p in pairs.values()])
@@ -112,6 +131,7 @@ class FolderRecording(Recording):
             models_path=models_beside(path, up=0),
         )
         recording.camera_files = cameras
+        recording.cameras = of_frames(intrinsics.source)
         return recording
 
     def source(self, key: FrameKey) -> FrameSource:
@@ -123,7 +143,7 @@ class FolderRecording(Recording):
 
     def _camera(self, stem: str) -> Intrinsics:
         if not self.camera_files:
-            return self.intrinsics
+            return self.cameras.get(stem, self.intrinsics)
         if stem not in self.camera_files:
             raise InputError(
                 f"image {stem} has no camera file, though others have",
@@ -169,8 +189,8 @@ def list_images(root: Path) -> tuple[list[str], list[str]]:
 def depth_folder(root: Path) -> str | None:
     """Name of the sub-folder that holds depth: of several, the one aligned to colour."""
     names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    usual = [n for n in names if n.lower() in DEPTH_FOLDERS]
-    found = usual or [n for n in names if "depth" in n.lower()]
+    found = [n for n in names if n.lower() in DEPTH_FOLDERS or "depth" in n.lower()]
+    found.sort(key=lambda n: n.lower() not in DEPTH_FOLDERS)
     holding = [n for n in found if _names(root / n, DEPTH_SUFFIXES)]
     if found and not holding:
         note(
@@ -184,6 +204,12 @@ def depth_folder(root: Path) -> str | None:
         others = ", ".join(n for n in holding if n != chosen)
         note(root / chosen, f"is used as depth, not {others}")
     return chosen
+
+
+def _unread_kind(folder: Path) -> str:
+    """What images or films of a kind that is not read lie in a folder, to be said."""
+    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in _UNREAD)
+    return f" that are read: {names[0]} is of another kind" if names else ""
 
 
 def _is_depth(name: str) -> bool:

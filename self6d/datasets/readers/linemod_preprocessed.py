@@ -13,13 +13,14 @@ from typing import Any, Self
 import numpy as np
 
 from self6d.datasets.base import FrameKey
+from self6d.datasets.camera_files import matrix
 from self6d.datasets.images import (
     DEPTH_SUFFIXES,
     RGB_SUFFIXES,
     read_mask,
     read_rgb,
 )
-from self6d.datasets.intrinsics import Intrinsics, matrix
+from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.labels import pose_from_bop
 from self6d.datasets.readers.bop_scene import numbered_images
 from self6d.datasets.recording import FrameSource, Recording, Truth, models_beside, splits_file

@@ -12,7 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from self6d.datasets.intrinsics import Intrinsics, matrix, stated_size
+from self6d.datasets.camera_files import matrix
+from self6d.datasets.intrinsics import Intrinsics, stated_size
 from self6d.datasets.pairing import paired
 from self6d.datasets.readers.folder import FolderRecording, list_images
 from self6d.datasets.recording import models_beside

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from self6d.datasets.base import FrameKey
+from self6d.datasets.camera_files import matrix
 from self6d.datasets.images import decode, fit_depth, read_depth_raw, to_metres
-from self6d.datasets.intrinsics import Intrinsics, matrix
+from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.recording import FrameSource, Recording, frame_of, models_beside
 from self6d.errors import InputError
 from self6d.files import note, read_text

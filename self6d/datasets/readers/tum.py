@@ -41,27 +41,14 @@ class TumRecording(FolderRecording):
         Raises:
             InputError: a list that is not of time stamps and files, or no pair within 20 ms.
         """
-        rgb_times, rgb = read_list(path / "rgb.txt")
-        if (path / "depth.txt").is_file():
-            depth_times, depth = read_list(path / "depth.txt")
-            rgb_times, depth_times, unit = in_seconds(rgb_times, depth_times) or (
-                rgb_times, depth_times, "s"
-            )  # fmt: skip
-            if unit != "s":
-                note(path / "rgb.txt", f"time stamps read as {unit}")
-            nearest = nearest_in_time(rgb_times, depth_times, _MAX_APART_S)
-            alone = nearest.count(-1)
-            if alone == len(rgb):
-                raise InputError(
-                    "no colour and depth image lie within 20 ms of each other",
-                    path=path / "depth.txt",
-                    remedy="Check that both lists count time from the same clock.",
-                )
-            if alone:
-                note(path, f"{alone} of {len(rgb)} colour images have no depth within 20 ms")
-            pairs = {i: Pair(rgb[i], depth[j]) for i, j in enumerate(nearest) if j >= 0}
-        else:
+        together = association(path)
+        if together is not None:
+            pairs = dict(enumerate(read_association(together)))
+        elif not (path / "depth.txt").is_file():
+            _, rgb = read_list(path / "rgb.txt")
             pairs = {i: Pair(name, "") for i, name in enumerate(rgb)}
+        else:
+            pairs = _in_time(path)
         intrinsics, scale = _camera(path)
         return cls(
             path,
@@ -70,6 +57,72 @@ class TumRecording(FolderRecording):
             scale,
             reason=reason,
             models_path=models_beside(path, up=0),
+        )
+
+
+def _in_time(path: Path) -> dict[int, Pair]:
+    """Colour images and the depth images nearest in time, of two lists."""
+    rgb_times, rgb = read_list(path / "rgb.txt")
+    depth_times, depth = read_list(path / "depth.txt")
+    rgb_times, depth_times, unit = in_seconds(rgb_times, depth_times) or (
+        rgb_times, depth_times, "s"
+    )  # fmt: skip
+    if unit != "s":
+        note(path / "rgb.txt", f"time stamps read as {unit}")
+    nearest = nearest_in_time(rgb_times, depth_times, _MAX_APART_S)
+    alone = nearest.count(-1)
+    if alone == len(rgb):
+        raise InputError(
+            "no colour and depth image lie within 20 ms of each other",
+            path=path / "depth.txt",
+            remedy="Check that both lists count time from the same clock.",
+        )
+    if alone:
+        note(path, f"{alone} of {len(rgb)} colour images have no depth within 20 ms")
+    return {i: Pair(rgb[i], depth[j]) for i, j in enumerate(nearest) if j >= 0}
+
+
+def association(path: Path) -> Path | None:
+    """A file that lists colour beside depth (ORB-SLAM, ICL-NUIM), where there is no rgb.txt."""
+    if (path / "rgb.txt").is_file():
+        return None
+    for file in sorted(path.glob("*assoc*.txt")):
+        rows = [line.split() for line in read_text(file, "image list").splitlines()[:20]]
+        if any(len(words) == 4 and "." in words[1] and "." in words[3] for words in rows):
+            return file
+    return None
+
+
+def read_association(path: Path) -> list[Pair]:
+    """Pairs of a list `TIME rgb/FILE TIME depth/FILE`, in any order of the two, sorted by time."""
+    rows = []
+    for number, line in enumerate(read_text(path, "image list").splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            time, first, _, second = float(words[0]), words[1], float(words[2]), words[3]
+        except (ValueError, IndexError):
+            raise InputError(
+                f"line {number} of the image list is not two time stamps and two files",
+                path=path,
+                remedy="Write `TIME rgb/FILE TIME depth/FILE`.",
+            ) from None
+        for name in (first, second):
+            _inside(name, number, path)
+        swap = "depth" in first.lower() and "depth" not in second.lower()
+        rows.append((time, Pair(second, first) if swap else Pair(first, second)))
+    if not rows:
+        raise InputError("image list names no image", path=path, remedy="Record it again.")
+    return [pair for _, pair in sorted(rows)]
+
+
+def _inside(name: str, number: int, path: Path) -> None:
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise InputError(
+            f"line {number} of the image list names a file outside its folder",
+            path=path,
+            remedy="Use names relative to the list.",
         )
 
 
@@ -88,12 +141,7 @@ def read_list(path: Path) -> tuple[np.ndarray, list[str]]:
                 path=path,
                 remedy="Write `1305031102.175304 rgb/1305031102.175304.png`.",
             ) from None
-        if ".." in Path(name).parts or Path(name).is_absolute():
-            raise InputError(
-                f"line {number} of the image list names a file outside its folder",
-                path=path,
-                remedy="Use names relative to the list.",
-            )
+        _inside(name, number, path)
         rows.append((time, name))
     if not rows:
         raise InputError("image list names no image", path=path, remedy="Record it again.")
@@ -119,5 +167,7 @@ def _camera(path: Path) -> tuple[Intrinsics, float]:
 
 def recognise(path: Path) -> str:
     """Why `path` is a TUM sequence, or ""."""
-    listed = (path / "rgb.txt").is_file()
-    return "rgb.txt lists time stamps: TUM RGB-D layout" if listed else ""
+    if (path / "rgb.txt").is_file():
+        return "rgb.txt lists time stamps: TUM RGB-D layout"
+    together = association(path)
+    return f"{together.name} lists colour and depth: TUM RGB-D layout" if together else ""

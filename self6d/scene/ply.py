@@ -1,4 +1,4 @@
-"""OFF files with colours, which the parser passes over, as PLY.
+"""PLY files that the parser would take on trust, and OFF files with colours as PLY.
 
 http://www.geomview.org/docs/html/OFF.html: COFF has a colour behind each vertex, and any OFF may
 have one behind each face; whole numbers to 255, or decimals to 1, with or without alpha.
@@ -7,6 +7,11 @@ have one behind each face; whole numbers to 255, or decimals to 1, with or witho
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+from self6d.errors import InputError
+
+_COORDINATES = (b"texture_u", b"texture_v", b"texcoord", b"s", b"t", b"u", b"v")
 
 
 def off_as_ply(data: bytes) -> bytes | None:
@@ -50,3 +55,39 @@ def _colour_properties(colours: list[list[bytes]]) -> list[bytes]:
     whole = all(value.isdigit() for row in colours for value in row)
     kind = b"uchar" if whole else b"double"
     return [b"property " + kind + b" " + name for name in (b"red", b"green", b"blue")]
+
+
+def check_counts(data: bytes, path: Path) -> None:
+    """Whether the file can hold the elements its header promises.
+
+    A lie would ask for that memory; a truncated ASCII file would load without its last faces.
+    """
+    end = data.find(b"end_header")
+    header = data[: max(0, end)]
+    counts = re.findall(rb"^element\s+\S+\s+(\S{1,30})\s*$", header, re.MULTILINE)
+    if not all(count.isdigit() for count in counts):
+        raise InputError(
+            "mesh header counts elements in something else than whole numbers",
+            path=path,
+            remedy="Export it again.",
+        )
+    promised = sum(int(count) for count in counts)
+    body = data[end:].rstrip()
+    held = body.count(b"\n") if b"format ascii" in header else len(body)
+    if promised > held:
+        raise InputError(
+            f"mesh is truncated: its header promises {promised} elements",
+            path=path,
+            remedy="Copy or export it again.",
+        )
+
+
+def without_coordinates(data: bytes) -> bytes:
+    """A PLY whose texture coordinates have names nobody knows, so that its colours are read."""
+    end = data.find(b"end_header")
+    lines = data[:end].split(b"\n")
+    for i, line in enumerate(lines):
+        words = line.split()
+        if line.startswith(b"property") and words[-1] in _COORDINATES:
+            lines[i] = line.replace(words[-1], b"unused_" + words[-1])
+    return b"\n".join(lines) + data[end:]
