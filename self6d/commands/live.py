@@ -28,8 +28,8 @@ def live(
     ] = None,
     score: Annotated[float, typer.Option(min=0, max=1, help="Lowest score of a detection.")] = 0.3,
     every: Annotated[
-        int, typer.Option(min=1, help="Images between looks of the detector; 1: it sees all.")
-    ] = 4,
+        int, typer.Option(min=1, help="The detector looks at every so many-th image.")
+    ] = 1,
     images: Annotated[
         int | None, typer.Option(min=1, help="End after so many (default: with the source).")
     ] = None,

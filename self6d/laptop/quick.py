@@ -219,6 +219,10 @@ class _Quick:
                 plan = fitted(plan, 60 * limit, FEWEST)
             self.told["plan"] = [part.to_dict() for part in plan]
             self.keep()
+        elif limit is not None:
+            self.listener(
+                Note("warning", "the steps were fixed at the start: minutes changes none")
+            )
         plan = [Part(**part) for part in self.told["plan"]]
         self.announce(plan)
         steps = {part.name: part.steps for part in plan}
@@ -329,7 +333,7 @@ class _Quick:
 
     def announce(self, plan: list[Part]) -> None:
         for part in plan:
-            self.say(f"{part.line()}{', done' if self.is_done(part.name) else ''}")
+            self.say(f"{part.title}: done" if self.is_done(part.name) else part.line())
         left = [part for part in plan if not self.is_done(part.name)]
         total = [part.seconds for part in left]
         known = sum(seconds for seconds in total if seconds is not None)

@@ -84,8 +84,9 @@ class _Thing:
 class Follower:
     """Detects objects, and between detections looks again where they should be by now.
 
-    The detector looks at every `every`-th image, and at each one while an object is lost or none is
-    known. In between the pose branches alone look at the regions in which things are expected.
+    The detector looks at every `every`-th image, and at each one while an object is lost, none is
+    known, or a mask does not fit. In between, and at what the detector misses, the pose branches
+    alone look at the regions in which things are expected.
 
     Args:
         network: in evaluation mode. models: in its order.
@@ -99,7 +100,7 @@ class Follower:
         device: torch.device | str = "cpu",
         *,
         score: float = 0.3,
-        every: int = 4,
+        every: int = 1,
     ) -> None:
         self.network, self.models, self.device = network, list(models), torch.device(device)
         self.score, self.every = score, every
@@ -120,22 +121,22 @@ class Follower:
         given = images.permute(2, 0, 1)[None].float() / 255
         images, K, grow = self.network.as_trained(given, K)
         factor = np.ones(4) if grow is None else grow.cpu().double().numpy()
-        due = self._since + 1 >= self.every or not self.things
         known = [thing for thing in self.things if not thing.lost]
-        looks = dict(zip(map(id, known), self._look(known, images, K), strict=True))
-        poor = any(look.fits < AGREES for look in looks.values())
-        found: dict[int, Look] = {}
-        if due or poor or len(known) < len(self.things):
-            found = self._detect(images, K)
-            self._since = 0
-        else:
-            self._since += 1
+        looks: dict[int, Look] = {}
+        due = self._since + 1 >= self.every or len(known) < len(self.things) or not known
+        if not due:
+            looks = self._look(known, images, K)
+            due = any(look.fits < AGREES for look in looks.values())
+        self._since = 0 if due else self._since + 1
+        found = self._detect(images, K) if due else {}
+        if due and not looks:  # at what the detector misses
+            looks = self._look([t for t in known if id(t) not in found], images, K)
         rows = []
         for thing in self.things:
             look = found.get(id(thing))
             detected = look is not None
             look = look or looks.get(id(thing))
-            rows.append(self._row(thing, look, detected, self._since == 0, factor))
+            rows.append(self._row(thing, look, detected, due, factor))
         self.things = [thing for thing in self.things if not thing.over]
         return rows
 
@@ -193,10 +194,10 @@ class Follower:
         R, t = thing.guess()
         return float(np.linalg.norm((R @ centre + t) - (look.R @ centre + look.t)) / model.diameter)
 
-    def _look(self, things: Sequence[_Thing], images: Tensor, K: Tensor) -> list[Look]:
-        """Poses of things from the regions in which they are expected."""
+    def _look(self, things: Sequence[_Thing], images: Tensor, K: Tensor) -> dict[int, Look]:
+        """Poses of things from the regions in which they are expected, by `id` of the thing."""
         if not things:
-            return []
+            return {}
         K_np, size = K[0].double().cpu().numpy(), images.shape[-2:]
         boxes = np.array([_box(self._corners[t.index], *t.guess(), K_np, size) for t in things])
         index = torch.tensor([t.index for t in things], device=self.device)
@@ -204,7 +205,7 @@ class Follower:
             images, K, torch.tensor(boxes, dtype=torch.float32, device=self.device),
             torch.zeros_like(index), index,
         )  # fmt: skip
-        return self._judged(seen, K, size)
+        return dict(zip(map(id, things), self._judged(seen, K, size), strict=True))
 
     def _judged(self, seen: Detections, K: Tensor, size: Sequence[int]) -> list[Look]:
         """Detections with how well their masks fit their poses."""

@@ -63,7 +63,7 @@ def live(
     *,
     camera: str | Path | None = None,
     score: float = 0.3,
-    every: int = 4,
+    every: int = 1,
     images: int | None = None,
     record: str | Path | None = None,
     film: str | Path | None = None,

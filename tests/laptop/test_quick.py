@@ -101,12 +101,13 @@ def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):
     said: list = []
     again = self6d.quick(
         data, cad, made.path, init=pose, device="cpu", onnx=False, overrides=settings, resume=True,
-        listener=said.append,
+        listener=said.append, minutes=5,
     )  # fmt: skip
     assert again.status == "done"
     assert (made.package / "model.safetensors").exists()
     notes = [event.text for event in said if isinstance(event, Note)]
     assert "track: done already" in notes
+    assert any("the steps were fixed at the start" in text for text in notes)
     assert {e.phase for e in said if isinstance(e, Progress)} >= {"stage1", "adapted"}
     assert "track" not in {e.phase for e in said if isinstance(e, Progress)}
 
