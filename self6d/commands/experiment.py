@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("data-share")(data_share)
     group.command("bounds")(bounds)
     group.command("track")(track)
+    group.command("confidence")(confidence)
     group.command(
         "repeat",
         context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
@@ -147,6 +148,31 @@ def track(
             data, models, out, object_id=object_id, starts=starts, degrees=degrees, mm=mm,
             backward=backward, search=search, cuts=cuts or (), overrides=assignments, seed=seed,
             device=device, listener=console, control=control,
+        )  # fmt: skip
+    typer.echo(text)
+
+
+def confidence(
+    out: Folder,
+    fit_seeds: Annotated[
+        list[int] | None,
+        typer.Option("--fit", help="Seed of a recording to fit to; repeatable."),
+    ] = None,
+    test_seeds: Annotated[
+        list[int] | None,
+        typer.Option("--test", help="Seed of a recording to test on; repeatable."),
+    ] = None,
+    seed: opt.Seed = 0,
+    quiet: opt.Quiet = False,
+) -> None:
+    """What the confidence of track is worth: fitted and tested on generated recordings."""
+    from self6d.console import JobConsole, steering
+    from self6d.experiments.confidence import run_confidence
+
+    with JobConsole("confidence", quiet=quiet) as console, steering(console) as control:
+        text = run_confidence(
+            out, fit_seeds=fit_seeds or (1, 2, 3), test_seeds=test_seeds or (4, 5), seed=seed,
+            listener=console, control=control,
         )  # fmt: skip
     typer.echo(text)
 

@@ -36,9 +36,9 @@ class TrackConfig(Checked, section="track"):
     """Poses optimised side by side there."""
     weak: Annotated[float, Limits(0, 1)] = 0.8
     """Confidence below which more hypotheses are tried, and a pose counts as weak."""
-    lost: Annotated[float, Limits(0, 1)] = 0.5
+    lost: Annotated[float, Limits(0, 1)] = 0.3
     """Confidence below which a pose is none: the object is lost."""
-    found: Annotated[float, Limits(0, 1)] = 0.85
+    found: Annotated[float, Limits(0, 1)] = 0.7
     """Confidence that a lost object needs to be found again."""
     views: Annotated[int, Limits(8, 4096)] = 96
     """Directions from which a search without a start pose looks at the model; each is turned in

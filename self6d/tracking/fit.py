@@ -27,6 +27,7 @@ from self6d.tracking.look import Look, PaintedFrame, learn_look
 from self6d.tracking.points import ModelPoints, View
 
 WHOLE = 192  # longer side of the image that is searched without a start pose, pixels
+SWEEP = 2.0  # times as far as turned poses, shifted ones are looked for
 NEAR = 128  # side of the region that is searched around a pose
 
 
@@ -97,13 +98,20 @@ class ObjectFitter:
         shift = factor * config.shift * self.diameter
         if turns:
             R, t = self._turned(R, t)
+        R, t = np.asarray(R, np.float32), np.asarray(t, np.float32)
         box = self._box(R, t, sensor.K, 2 * shift)
         whole = torch.cat((box[:, :2].amin(0), box[:, 2:].amax(0)))[None]
         cut = self._cut(sensor, square_boxes(whole, 1.0), NEAR)
         assert cut.depth_m is not None
-        view = View.of(cut.rgb[0], cut.depth_m[0], cut.K[0])
+        painted = sensor.alike is not None
+        view = View.of(cut.rgb[0], cut.depth_m[0], cut.K[0], painted)
+        # things mostly slide through the image from one frame to the next: that way first, and far
+        swept = search_near(
+            self.points, view, R, t, rng, candidates=config.candidates, turn=0.3 * config.turn,
+            shift_m=SWEEP * shift, margin_m=2 * self.margin_m, rounds=2,
+        ).best(6)  # fmt: skip
         return search_near(
-            self.points, view, R, t, rng,
+            self.points, view, np.concatenate((R, swept.R)), np.concatenate((t, swept.t)), rng,
             candidates=config.candidates * (4 if wide else 1),
             turn=factor * config.turn, shift_m=shift, margin_m=self.margin_m,
             parents=48 if wide else 24,
@@ -159,7 +167,9 @@ class ObjectFitter:
         if not len(starts):
             return []
         R, t = starts.tensors(self.device)
-        region = self._cut(sensor, square_boxes(self._box(R, t, sensor.K), self.config.padding))
+        # nearer by depth first: the mask that the optimiser follows is made around its start
+        R, t = self._aligned(self._region(sensor, R, t), R, t)
+        region = self._region(sensor, R, t)
         mask = self._masks(region, R, t)
         index = torch.zeros(len(R), dtype=torch.long, device=self.device)
         target = self._target(region, mask, index)
@@ -167,9 +177,7 @@ class ObjectFitter:
             target, self.packed, index, R, t, self.objective, self.optimize, group=index
         )
         way = optimise_poses(problem)
-        R, t = align_to_depth(
-            region, self.packed, way.R[-1], way.t[-1], self.boxes.centre[0], self.diameter
-        )
+        R, t = self._aligned(region, way.R[-1], way.t[-1])
         return self.judge(region, R, t, sensor.alike)
 
     def judge(
@@ -198,8 +206,7 @@ class ObjectFitter:
         R_m2c, t_m2c = (
             torch.from_numpy(x[None].astype(np.float32)).to(self.device) for x in (R, t)
         )
-        box = square_boxes(self._box(R_m2c, t_m2c, sensor.K), self.config.padding)
-        region = self._cut(sensor, box)
+        region = self._region(sensor, R_m2c, t_m2c)
         assert region.depth_m is not None
         view = self._render(region, R_m2c, t_m2c)
         agree = view.covered & (region.depth_m > 0) & region.observed
@@ -216,6 +223,14 @@ class ObjectFitter:
         z = (R @ self.boxes.centre[0] + t)[:, 2:].clamp_min(0.05)
         grow = grow_m * K[0, 0, 0] / z
         return torch.cat((box[:, :2] - grow, box[:, 2:] + grow), 1)
+
+    def _region(self, sensor: PaintedFrame, R: Tensor, t: Tensor) -> RegionCrops:
+        """What the sensor sees about each of N poses."""
+        return self._cut(sensor, square_boxes(self._box(R, t, sensor.K), self.config.padding))
+
+    def _aligned(self, region: RegionCrops, R: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        centre = self.boxes.centre[0]
+        return align_to_depth(region, self.packed, R, t, centre, self.diameter)
 
     def _cut(self, sensor: PaintedFrame, box: Tensor, size: int | None = None) -> RegionCrops:
         index = torch.zeros(len(box), dtype=torch.long, device=self.device)

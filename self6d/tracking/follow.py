@@ -18,7 +18,8 @@ from self6d.tracking.look import Look, PaintedFrame
 SAME_PAINT = 0.6  # of how alike colours are expected to be: less is another thing, or light
 LEAP = (1.2, 0.6)  # from one frame to the next, radians and diameters: farther is another thing
 START_LEAP = (0.6, 0.3)  # from where a person put the object
-LEAST = 0.05  # confidence of a pose that a person gave
+NEAR_ODDS = 12.0  # of a pose near the last one against one from anywhere
+STEADY = 0.8  # of the last pose's confidence: then nothing changed that asks for another look
 AROUND = 6  # frames for which a lost object is first looked for where it was
 ALIKE = 0.9  # confidences that differ by less, as a share, do not decide
 
@@ -29,16 +30,18 @@ class Memory:
 
     Attributes:
         poses: the last two poses and when they were: (time, R as 9 numbers by rows, t in metres).
-        missed: frames since the last one with a pose.
+        missed: frames since the last one with a pose. confidence: of the last pose.
         look: how the camera shows the object's paint, see `look.Look`; None: not known yet.
     """
 
     poses: list[tuple[float, list[float], list[float]]] = field(default_factory=list)
     missed: int = 0
     look: list[float] | None = None
+    confidence: float = 1.0
 
-    def saw(self, time: float, R: np.ndarray, t: np.ndarray) -> None:
+    def saw(self, time: float, R: np.ndarray, t: np.ndarray, confidence: float = 1.0) -> None:
         """The object was seen."""
+        self.confidence = confidence
         row = (float(time), [float(v) for v in R.ravel()], [float(v) for v in t])
         self.poses = [*self.poses[-1:], row]
         self.missed = 0
@@ -64,13 +67,16 @@ class Memory:
     def state(self) -> dict[str, Any]:
         """What JSON can hold."""
         poses = [list(p) for p in self.poses]
-        return {"poses": poses, "missed": self.missed, "look": self.look}
+        return {
+            "poses": poses, "missed": self.missed, "look": self.look,
+            "confidence": self.confidence,
+        }  # fmt: skip
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> Memory:
         """Inverse of `state`."""
         poses = [(float(a), list(b), list(c)) for a, b, c in state["poses"]]
-        return cls(poses, int(state["missed"]), state["look"])
+        return cls(poses, int(state["missed"]), state["look"], float(state["confidence"]))
 
 
 Anywhere = Callable[[], Candidates]
@@ -101,17 +107,16 @@ def follow(
     near = PaintedFrame.seen(sensor, look, None)
     found: Estimate | None = None
     if len(R) and not memory.missed:
-        found = refit(fitter, near, R, t, rng, start=start)
-        if found.confidence < (LEAST if start else fitter.config.lost):
-            found = None
+        enough = 1.0 if start else STEADY * memory.confidence
+        found = refit(fitter, near, R, t, rng, enough=enough, start=start)
     if found is None and len(R) and memory.missed < AROUND:
-        found = around(fitter, near, R, t, rng)
+        found = around(fitter, near, R, t, rng, memory.missed)
     if found is None and search:
         found = find(fitter, PaintedFrame.seen(sensor, look), memory, R, t, rng, anywhere)
     if found is None:
         memory.missed += 1
         return None
-    memory.saw(time, found.R, found.t)
+    memory.saw(time, found.R, found.t, found.confidence)
     learn(fitter, sensor, memory, found)
     return found
 
@@ -135,20 +140,27 @@ def refit(
     t: np.ndarray,
     rng: np.random.Generator,
     *,
+    enough: float = 1.0,
     start: bool = False,
-) -> Estimate:
+) -> Estimate | None:
     """The surest pose around given ones; where they explain little, of several hypotheses.
 
     A pose far from all that were expected counts only if nothing near them will do and it is as
-    sure as a lost object's must be; at a start it does not count at all.
+    sure as a lost object's must be; at a start it does not count at all, and the best of those
+    near counts however unsure it is.
 
     Args:
-        R: (N, 3, 3). t: (N, 3), metres. start: see `follow`.
+        R: (N, 3, 3). t: (N, 3), metres. enough: confidence at which nothing more is tried.
+        start: see `follow`.
+
+    Returns:
+        None: lost.
     """
     config = fitter.config
     near = fitter.near(sensor, R, t, rng)
-    best = fitter.fit(sensor, near.best(1))[0]
-    if best.confidence >= config.weak and not leaps(fitter, best, R, t, start=start):
+    best = expected(fitter, fitter.fit(sensor, near.best(1)), R, t, start=start)[0]
+    enough = min(max(enough, config.lost), config.weak)
+    if best.confidence >= enough and not leaps(fitter, best, R, t, start=start):
         return best
     wide = fitter.near(sensor, R, t, rng, wide=True, turns=not start)
     others = [
@@ -157,21 +169,50 @@ def refit(
     ]
     if start:  # what no search proposes
         others.append(Candidates(R, t, np.zeros(len(R), np.float32)))
-    found = [best, *fitter.fit(sensor, Candidates.joined(others))]
+    more = fitter.fit(sensor, Candidates.joined(others))
+    found = [best, *expected(fitter, more, R, t, start=start)]
     going_on = [e for e in found if not leaps(fitter, e, R, t, start=start)]
-    if start:
-        return surest(going_on) if going_on else replace(best, confidence=0.0)
-    if going_on and max(e.confidence for e in going_on) >= config.lost:
+    if going_on and (start or max(e.confidence for e in going_on) >= config.lost):
         return surest(going_on)
     best = surest(found)
-    return best if best.confidence >= config.found else replace(best, confidence=0.0)
+    return best if best.confidence >= config.found and not start else None
+
+
+def expected(
+    fitter: ObjectFitter,
+    found: Sequence[Estimate],
+    R: np.ndarray,
+    t: np.ndarray,
+    *,
+    start: bool = False,
+    missed: int = 0,
+) -> list[Estimate]:
+    """Poses, those near where the object must be surer than the image alone makes them.
+
+    The calibration knows poses from anywhere; that one near the last pose is right is likelier
+    beforehand, by `NEAR_ODDS` (Bayes).
+    """
+    rows = []
+    for e in found:
+        if not leaps(fitter, e, R, t, start=start, missed=missed):
+            odds = NEAR_ODDS * e.confidence
+            e = replace(e, confidence=odds / (odds + 1 - e.confidence))
+        rows.append(e)
+    return sorted(rows, key=lambda e: -e.confidence)
 
 
 def leaps(
-    fitter: ObjectFitter, found: Estimate, R: np.ndarray, t: np.ndarray, *, start: bool = False
+    fitter: ObjectFitter,
+    found: Estimate,
+    R: np.ndarray,
+    t: np.ndarray,
+    *,
+    start: bool = False,
+    missed: int = 0,
 ) -> bool:
-    """Whether a pose is far from all of (N, 3, 3) and (N, 3)."""
+    """Whether a pose is far from all of (N, 3, 3) and (N, 3); farther after `missed` frames."""
     turn, shift = START_LEAP if start else LEAP
+    shift *= 1 + missed
     centre = fitter.points.centre
     apart = np.linalg.norm(R @ centre + t - (found.R @ centre + found.t), axis=1)
     near = apart < shift * fitter.diameter
@@ -186,12 +227,15 @@ def around(
     R: np.ndarray,
     t: np.ndarray,
     rng: np.random.Generator,
+    missed: int,
 ) -> Estimate | None:
-    """An object lost a few frames ago, around where it was: less sure poses will do than afar."""
+    """An object lost `missed` frames ago, around where it was."""
     wide = fitter.near(sensor, R, t, rng, wide=True)
-    found = fitter.fit(sensor, fitter.distinct(wide, 2))
-    found = [e for e in found if e.confidence >= fitter.config.weak and not leaps(fitter, e, R, t)]
-    return surest(found) if found else None
+    found = fitter.fit(sensor, fitter.distinct(wide, fitter.config.hypotheses))
+    found = [e for e in found if not leaps(fitter, e, R, t, missed=missed)]
+    found = expected(fitter, found, R, t, missed=missed)
+    best = surest(found) if found else None
+    return best if best is not None and best.confidence >= fitter.config.weak else None
 
 
 def surest(found: Sequence[Estimate]) -> Estimate:

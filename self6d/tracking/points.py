@@ -79,17 +79,20 @@ class View:
         depth_m: (h, w) float32, metres, 0 where unknown.
         ab: (h, w, 2) float32, colour without brightness.
         K: (3, 3) float32, pixels of the region.
+        painted: False where colours say nothing about the CAD's.
     """
 
     depth_m: np.ndarray
     ab: np.ndarray
     K: np.ndarray
+    painted: bool = True
 
     @classmethod
-    def of(cls, rgb: Tensor, depth_m: Tensor, K: Tensor) -> View:
+    def of(cls, rgb: Tensor, depth_m: Tensor, K: Tensor, painted: bool = True) -> View:
         """Of (3, h, w) in [0, 1], (h, w), metres, and (3, 3)."""
         ab = rgb_to_ab(rgb).permute(1, 2, 0).contiguous()
-        return cls(*(x.float().contiguous().cpu().numpy() for x in (depth_m, ab, K)))
+        depth, colors, camera = (x.float().contiguous().cpu().numpy() for x in (depth_m, ab, K))
+        return cls(depth, colors, camera, painted)
 
 
 def score_poses(
@@ -119,7 +122,7 @@ def score_poses(
     """
     R, t = np.ascontiguousarray(R, np.float32), np.ascontiguousarray(t, np.float32)
     score = np.empty(len(R), np.float32)
-    scale = 1 / color_scale if model.use_color else 0.0
+    scale = 1 / color_scale if model.use_color and view.painted else 0.0
     n = len(model) if points is None else min(points, len(model))
 
     def work(piece: int) -> None:

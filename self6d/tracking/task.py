@@ -191,7 +191,9 @@ class TrackTask:
         if walk.kind == "seek":
             estimate = seek(fitter, sensor, rng, anywhere)
             if estimate is not None:
-                walk.memory.saw(self.frames.keys[index].image_id, estimate.R, estimate.t)
+                walk.memory.saw(
+                    self.frames.keys[index].image_id, estimate.R, estimate.t, estimate.confidence
+                )
             return estimate
         time = self.frames.keys[index].image_id
         search = walk.kind != "close"
@@ -214,7 +216,7 @@ class TrackTask:
             seen = self.found.get((i, walk.target))
             if seen is not None and self._scene[i] == self._scene[index]:
                 time = self.frames.keys[i].image_id
-                walk.memory.saw(time, np.array(seen.R), np.array(seen.t))
+                walk.memory.saw(time, np.array(seen.R), np.array(seen.t), seen.confidence)
 
     def _saw(self, index: int, target: Target, estimate: Estimate) -> None:
         """Of two looks at a frame the surer one stays."""

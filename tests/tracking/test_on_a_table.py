@@ -1,14 +1,20 @@
 """Things on a table seen at a slant: what betrays a pose sunk into it, and how near depth leads."""
 
+import numpy as np
 import pytest
 import torch
 from block_shapes import block
 
 from self6d.geometry import axis_angle_to_matrix, backproject, rotation_angle
+from self6d.jobs.config import build_config
+from self6d.losses.objective import SelfSupervision
 from self6d.refinement.regions import RegionCrops
 from self6d.rendering import pack_models, render
 from self6d.tracking.align import align_to_depth
-from self6d.tracking.evidence import measure
+from self6d.tracking.evidence import DEFAULT, NOTHING, measure
+from self6d.tracking.fit import Estimate, ObjectFitter
+from self6d.tracking.follow import leaps
+from self6d.tracking.points import goes_on_at
 
 SIZE = 128
 K = torch.tensor([[220.0, 0, 64], [0, 220.0, 64], [0, 0, 1]])
@@ -71,6 +77,37 @@ def test_depth_leads_a_pose_that_is_near_all_the_way(turn):
     assert rotation_angle(got_R, R).rad2deg().item() < 0.4
     assert (got_t - t).norm().item() < 0.0005
     assert got_R.dtype == R.dtype
+
+
+def test_a_slanted_surface_goes_on_as_it_is():
+    depth = seen()[0].numpy().copy()
+    expected, hidden = depth[5:9, 60:64].copy(), depth.copy()
+    hidden[:10] = 0.0  # nothing but table up there
+    rows, columns = np.mgrid[5:9, 60:64].reshape(2, -1)
+    edge = np.stack((np.full_like(rows, 10), columns), 1)
+    got = goes_on_at(hidden, np.stack((rows, columns), 1), edge)
+    assert got == pytest.approx(expected.ravel(), rel=1e-4)
+    assert abs(got / depth[10, 60] - 1).max() > 0.01  # which is not how far its edge is
+
+
+def test_far_poses_leap_and_a_start_allows_less():
+    place = torch.device("cpu")
+    config = build_config("track", {"track.points": 64}, stage="track")
+    objective = SelfSupervision(config.loss, place)
+    fitter = ObjectFitter(MODEL, objective, config.track, DEFAULT, place)
+    R, t = (x.numpy() for x in on_table(HEIGHT))
+
+    def leap(degrees: float, share: float, **how) -> bool:
+        turn = axis_angle_to_matrix(torch.tensor([0.0, 0.0, np.radians(degrees)])).numpy()
+        moved = t[0] + np.float32([share * MODEL.diameter, 0, 0])
+        return leaps(fitter, Estimate(turn @ R[0], moved, NOTHING, 1.0), R, t, **how)
+
+    assert not leap(20, 0.2)
+    assert leap(180, 0.0)
+    assert leap(0, 0.9)
+    assert not leap(45, 0.0)
+    assert leap(45, 0.0, start=True)
+    assert leap(0, 0.4, start=True)
 
 
 def test_without_depth_that_agrees_a_pose_stays():

@@ -5,9 +5,11 @@ import pytest
 from block_shapes import block
 from tracked_block import pose_at
 
+from self6d.experiments.confidence import Cases, fit_calibration, worth
 from self6d.experiments.track import Score, disturbed, reliability
 from self6d.geometry import Pose
 from self6d.scene import GroundTruth
+from self6d.tracking.evidence import NOTHING, Evidence
 
 
 def test_starts_are_off_by_what_is_asked_about_the_models_middle():
@@ -40,3 +42,21 @@ def test_reliability_leaves_lost_ones_out():
     assert rows == [
         {"from": 0.9, "to": 0.95, "poses": 2, "confidence": pytest.approx(0.93), "right": 0.5}
     ]
+
+
+def test_the_calibration_learns_which_measures_tell_right_from_wrong():
+    rng = np.random.default_rng(0)
+    cases = Cases()
+    for i in range(200):
+        right = i % 2 == 0
+        close = rng.normal(0.85 if right else 0.6, 0.05)
+        color = float("nan") if i % 5 == 0 else rng.uniform(0.5, 1)
+        cases.evidence.append(Evidence(0.9, rng.uniform(0.3, 1), 0.9, color, close, 0.9))
+        cases.error.append(0.02 if right else 0.5)
+    fitted = fit_calibration(cases)
+    table = worth(fitted, cases, 0.8)
+    assert table["sure_right"] > 97
+    assert table["right_sure"] > 80
+    assert fitted.weights["close"] > 10 * abs(fitted.weights["visible"])
+    assert fitted.confidence(Evidence(0.9, 0.6, 0.9, float("nan"), 0.86, 0.9)) > 0.8
+    assert worth(fitted, Cases([NOTHING], [1.0]), 0.8)["sure_right"] is None

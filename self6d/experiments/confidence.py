@@ -1,0 +1,256 @@
+"""What the confidence of tracking is worth, fitted and tested on generated recordings.
+
+Poses near and far from the truth are pulled onto frames as tracking does it; a logistic model then
+learns from their label-free measures which ended within a tenth of the diameter. The weights that
+`self6d.tracking.evidence.DEFAULT` holds were made by this experiment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from self6d.datasets import Recording, load_models, open_dataset
+from self6d.datasets.recording import upper_bound_truth
+from self6d.evaluation.metrics import add_or_add_s
+from self6d.events import Listener, Progress
+from self6d.experiments.track import disturbed, reliability
+from self6d.geometry import Pose
+from self6d.jobs.config import build_config
+from self6d.losses.objective import SelfSupervision
+from self6d.refinement.starts import half_turns
+from self6d.runs.control import Control
+from self6d.sample.sample import make_sample
+from self6d.scene import GroundTruth, ObjectModel
+from self6d.scene.batch import FrameBatch
+from self6d.storage import atomic_write
+from self6d.tracking.coarse import Candidates
+from self6d.tracking.evidence import DEFAULT, Calibration, Evidence
+from self6d.tracking.fit import ObjectFitter
+from self6d.tracking.look import PaintedFrame
+
+NAMES = ("explained", "visible", "color", "close", "edge")
+FRAMES = 24  # of each generated recording, in two arrangements; four of three frames come with them
+EVERY = 4  # frames one is looked at
+RIGHT = 0.1  # diameters
+RIDGE = 0.02
+
+
+@dataclass
+class Cases:
+    """Poses with their evidence.
+
+    Attributes:
+        evidence: N. error: N, ADD(-S) in diameters.
+    """
+
+    evidence: list[Evidence] = field(default_factory=list)
+    error: list[float] = field(default_factory=list)
+
+    @property
+    def right(self) -> np.ndarray:
+        """(N,) bool."""
+        return np.array(self.error) < RIGHT
+
+    def extend(self, other: Cases) -> None:
+        """Take in others."""
+        self.evidence += other.evidence
+        self.error += other.error
+
+
+def run_confidence(
+    out: str | Path,
+    *,
+    fit_seeds: Sequence[int] = (1, 2, 3),
+    test_seeds: Sequence[int] = (4, 5),
+    seed: int = 0,
+    listener: Listener | None = None,
+    control: Control | None = None,
+) -> str:
+    """Fit the calibration on generated recordings and test it, and the product's own, on others.
+
+    Args:
+        out: folder of recordings (made if absent) and `table.json`.
+        fit_seeds, test_seeds: of the recordings.
+
+    Returns:
+        the table as text.
+    """
+    out, control = Path(out), control or Control()
+    seeds = [*fit_seeds, *test_seeds]
+    parts: dict[int, Cases] = {}
+    for done, number in enumerate(seeds):
+        folder = out / f"sample-{number}"
+        if not folder.exists():
+            make_sample(folder, seed=number, frames=FRAMES // 2, eval_frames=FRAMES // 2)
+        parts[number] = gather(open_dataset(folder), seed, control)
+        if control.stopping:
+            return f"stopped; nothing was fitted: {out}"
+        if listener is not None:
+            listener(Progress(done + 1, len(seeds), None, "confidence"))
+    known, unseen = Cases(), Cases()
+    for number in fit_seeds:
+        known.extend(parts[number])
+    for number in test_seeds:
+        unseen.extend(parts[number])
+    fitted = fit_calibration(known)
+    threshold = build_config("track", stage="track").track.weak
+    table: dict[str, Any] = {
+        "fit_seeds": list(fit_seeds), "test_seeds": list(test_seeds),
+        "poses": [len(known.error), len(unseen.error)],
+        "bias": fitted.bias, "weights": fitted.weights, "means": fitted.means,
+        "fitted": worth(fitted, unseen, threshold), "default": worth(DEFAULT, unseen, threshold),
+    }  # fmt: skip
+    atomic_write(out / "table.json", json.dumps(table, indent=1).encode())
+    return _text(table, threshold)
+
+
+def gather(recording: Recording, seed: int, control: Control) -> Cases:
+    """Poses pulled onto every frame of a recording whose truth may be used, good starts and bad."""
+    config = build_config("track", stage="track")
+    place, found = torch.device("cpu"), Cases()
+    assert recording.models_path is not None
+    for model in load_models(recording.models_path, "mm"):
+        objective = SelfSupervision(config.loss, place)
+        fitter = ObjectFitter(model, objective, config.track, DEFAULT, place)
+        for i in range(1, len(recording), EVERY):
+            if control.stopping:
+                return found
+            truth, before = _truth(recording, i, model), _truth(recording, i - 1, model)
+            if truth is None:
+                continue
+            sensor = FrameBatch.of([recording.frame(i)], place)
+            rng = np.random.default_rng([seed, model.object_id, i])
+            # paint as learned from the frame before, and none at all in every fourth of them
+            look = None
+            if before is not None and (i // EVERY) % 4:
+                last = PaintedFrame.seen(FrameBatch.of([recording.frame(i - 1)], place), None)
+                look = fitter.look(last, before.pose.R_m2c, before.pose.t_m2c)
+            _cover(sensor, truth.pose, fitter.points.centre, model.diameter, rng)
+            seen = PaintedFrame.seen(sensor, look, None)
+            starts = _starts(fitter, seen, truth.pose, rng, search=(i // EVERY) % 2 == 0)
+            for estimate in fitter.fit(seen, starts):
+                R, t = estimate.R[None].astype(float), estimate.t[None].astype(float)
+                true = truth.pose
+                error = add_or_add_s(
+                    R, t, true.R_m2c[None], true.t_m2c[None], model.vertices, model.symmetric
+                )
+                found.evidence.append(estimate.evidence)
+                found.error.append(float(error[0]) / model.diameter)
+    return found
+
+
+def _truth(recording: Recording, index: int, model: ObjectModel) -> GroundTruth | None:
+    for truth in recording.truth(index) or upper_bound_truth(recording)(index):
+        if truth.object_id == model.object_id:
+            far = truth.visible_fraction is not None and truth.visible_fraction < 0.1
+            return None if far else truth
+    return None
+
+
+def _cover(
+    sensor: FrameBatch, true: Pose, centre: np.ndarray, diameter: float, rng: np.random.Generator
+) -> None:
+    """Put things before and beside the object and holes into its depth, as hands and sensors do.
+
+    The sample's own frames hide little; people's hide much, and what holds an object lies at its
+    depth, where the surface seems to go on.
+    """
+    assert sensor.depth_m is not None
+    middle = true.R_m2c @ centre + true.t_m2c
+    K = sensor.K[0].cpu().numpy()
+    pixel = (K @ (middle / middle[2]))[:2]
+    reach = 0.5 * diameter * K[0, 0] / middle[2]
+    height, width = sensor.images.shape[-2:]
+    rows, columns = np.mgrid[:height, :width]
+    for k in range(int(rng.integers(5))):
+        place = pixel + reach * rng.uniform(-1, 1, 2)
+        angle, long, short = rng.uniform(0, np.pi), rng.uniform(0.1, 1.5), rng.uniform(0.05, 0.4)
+        x, y = columns - place[0], rows - place[1]
+        along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+        inside = torch.from_numpy((abs(along) < long * reach) & (abs(across) < short * reach))
+        inside = inside.to(sensor.images.device)
+        if k % 2:  # a hole, smaller than a thing
+            sensor.depth_m[0][inside & torch.from_numpy(abs(along) < 0.4 * reach)] = 0.0
+            continue
+        sensor.depth_m[0][inside] = float(middle[2] - diameter * rng.uniform(0.0, 0.7))
+        color = torch.from_numpy(rng.uniform(0, 1, 3)).to(sensor.images)
+        sensor.images[0][:, inside] = color[:, None]
+
+
+def _starts(
+    fitter: ObjectFitter, seen: PaintedFrame, true: Pose, rng: np.random.Generator, *, search: bool
+) -> Candidates:
+    """Two near the truth, a half turn, a far one, and three of a search of the whole image."""
+    centre = fitter.points.centre.astype(float)
+    seeds = rng.integers(2**31, size=3)
+    far = ((50, 30), (90, 60), (20, 80))[int(rng.integers(3))]
+    poses = [
+        disturbed(true, centre, *off, int(s))
+        for off, s in zip(((3, 4), (10, 15), far), seeds, strict=True)
+    ]
+    R = true.R_m2c @ half_turns().numpy().astype(float)[1 + int(rng.integers(3))]
+    poses.append(Pose(R, true.R_m2c @ centre + true.t_m2c - R @ centre))
+    R = np.array([p.R_m2c for p in poses], np.float32)
+    t = np.array([p.t_m2c for p in poses], np.float32)
+    pulled = [fitter.near(seen, R[k, None], t[k, None], rng).best(1) for k in range(len(R))]
+    if search:
+        pulled.append(fitter.everywhere(seen, rng).best(3))
+    return Candidates.joined(pulled)
+
+
+def fit_calibration(cases: Cases) -> Calibration:
+    """Logistic regression by Newton's method, weights held by a ridge in units of spread."""
+    values = np.array([[e.values()[n] for n in NAMES] for e in cases.evidence])
+    values = np.minimum(values, 1.0)
+    means = np.nanmean(values[cases.right], axis=0)
+    x = np.where(np.isnan(values), means, values)
+    spread = x.std(0).clip(1e-6)
+    x = np.concatenate((np.ones((len(x), 1)), x / spread), axis=1)
+    y, w = cases.right.astype(float), np.zeros(x.shape[1])
+    held = np.diag([0.0, *[RIDGE * len(x) / len(NAMES)] * len(NAMES)])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-(x @ w).clip(-50, 50)))
+        gradient = x.T @ (y - p) - held @ w
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + held
+        w = w + np.linalg.solve(hessian + 1e-9 * np.eye(len(w)), gradient)
+    weights = (w[1:] / spread).round(3)
+    return Calibration(
+        round(float(w[0]), 3),
+        dict(zip(NAMES, weights.tolist(), strict=True)),
+        dict(zip(NAMES, means.round(3).tolist(), strict=True)),
+    )
+
+
+def worth(calibration: Calibration, cases: Cases, threshold: float) -> dict[str, Any]:
+    """How often poses above the threshold are right, how many right ones are, and by bin."""
+    confidence = np.array([calibration.confidence(e) for e in cases.evidence])
+    sure, right = confidence >= threshold, cases.right
+    return {
+        "sure": int(sure.sum()),
+        "sure_right": 100 * float(right[sure].mean()) if sure.any() else None,
+        "right_sure": 100 * float(sure[right].mean()) if right.any() else None,
+        "reliability": reliability(right, confidence),
+    }
+
+
+def _text(table: dict[str, Any], threshold: float) -> str:
+    lines = [f"calibration | above {threshold} | of them right % | of right ones above %"]
+    for name in ("fitted", "default"):
+        row = table[name]
+        share = "-" if row["sure_right"] is None else f"{row['sure_right']:.1f}"
+        lines.append(f"{name} | {row['sure']} | {share} | {row['right_sure']:.1f}")
+    lines.append("confidence | poses | mean | right %")
+    for row in table["fitted"]["reliability"]:
+        lines.append(
+            f"{row['from']:.2f} to {row['to']:.2f} | {row['poses']} | {row['confidence']:.2f} | "
+            f"{100 * row['right']:.1f}"
+        )
+    lines.append(f"bias {table['bias']}, weights {table['weights']}, means {table['means']}")
+    return "\n".join(lines)
