@@ -43,6 +43,12 @@ class _Request:
     key: str | None
 
 
+def launch() -> subprocess.Popen:
+    """Start a helper process that is talked to over its standard input and output."""
+    command = [sys.executable, "-m", "studio.engine.server"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
 class Engine(QObject):
     """One helper process, started at the first request and again if it dies.
 
@@ -77,11 +83,7 @@ class Engine(QObject):
         if self._process is not None:
             return
         self._generation += 1
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "studio.engine.server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        self._process = launch()
         threading.Thread(
             target=self._read, args=(self._process, self._generation), name="engine", daemon=True
         ).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from PySide6.QtCore import QTimer
+from warm_engine import WarmEngine
 
 from self6d import jobs
 from self6d.runs.folder import RunFolder
@@ -53,6 +55,21 @@ def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmEngine | None]:
+    """What starts the helper processes of windows."""
+    engine = WarmEngine() if sys.platform == "linux" else None
+    yield engine
+    if engine is not None:
+        engine.close()
+
+
+@pytest.fixture(autouse=True)
+def _warm_helpers(warm: WarmEngine | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if warm is not None:
+        monkeypatch.setattr("studio.engine.client.launch", warm.start)
+
+
 @pytest.fixture
 def settings(tmp_path: Path):
     from studio.model.settings import Settings
@@ -64,7 +81,7 @@ def settings(tmp_path: Path):
 
 
 @pytest.fixture
-def open_studio(qtbot, settings, wait) -> Iterator[Callable]:
+def open_studio(qtbot, settings, wait, warm) -> Iterator[Callable]:
     """Opens windows; at the end of the test all are closed, and no job or helper is left."""
     from studio.shell.app import make_application, open_window
 
@@ -90,10 +107,10 @@ def open_studio(qtbot, settings, wait) -> Iterator[Callable]:
         assert not timers, f"still ticking: {timers}"
         window.deleteLater()
     end_children("self6d.cli")
-    nothing_left(wait)
+    nothing_left(wait, warm)
 
 
-def nothing_left(wait: Callable) -> None:
+def nothing_left(wait: Callable, warm: WarmEngine | None) -> None:
     """No helper process, no thread that reads one, no follower of a run."""
 
     def threads() -> list[str]:
@@ -101,7 +118,7 @@ def nothing_left(wait: Callable) -> None:
         return [name for name in names if name == "engine" or name.startswith("follow ")]
 
     def helpers() -> list[int]:
-        found = []
+        found = [] if warm is None else warm.alive()
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.Error):
                 if "studio.engine.server" in " ".join(child.cmdline()):
