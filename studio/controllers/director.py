@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -67,6 +68,7 @@ class Director(QObject):
         self.cloud_wanted = True
         self.cloud_told = ""  # whose pose the newest cloud shows
         self._truth_wanted = False
+        self.poses_before: Callable[[int], list[PoseData]] = lambda index: []
         self._cloud_timer = QTimer(self, singleShot=True, interval=CLOUD_DELAY_MS)
         self._cloud_timer.timeout.connect(self._ask_cloud)
         project.recordingChanged.connect(self._on_recording)
@@ -128,6 +130,7 @@ class Director(QObject):
         self.frame = frame
         self.frameReady.emit(frame)
         self._render("predicted", self.project.frame_poses())
+        self._render("start", self.poses_before(frame.index))
         self._render("truth", list(frame.truth))
         self._cloud_timer.start()
 
@@ -154,6 +157,11 @@ class Director(QObject):
             "render", project.model_files, poses, frame.K, frame.size,
             key=f"render {name}", done=arrived, failed=self._on_failure,
         )  # fmt: skip
+
+    def refresh_before(self) -> None:
+        """Draw the poses before adaptation again: they came, or went."""
+        if self.frame is not None:
+            self._render("start", self.poses_before(self.frame.index))
 
     def refresh_cloud(self) -> None:
         """Ask for the cloud again: the view is shown."""

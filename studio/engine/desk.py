@@ -16,6 +16,7 @@ from self6d.scene.models_copy import has_models, read_models
 from studio.engine import analysis, clouds
 from studio.engine.drawing import draw
 from studio.engine.history import RunHistory, read_history
+from studio.engine.judging import Judges
 from studio.engine.recognise import Found, recognise
 from studio.engine.store import Named, Store
 from studio.engine.types import (
@@ -23,6 +24,7 @@ from studio.engine.types import (
     CloudData,
     FormField,
     FrameData,
+    JudgedFrame,
     ModelCard,
     ModelFiles,
     PoseData,
@@ -45,6 +47,7 @@ class Desk:
         self._report: Any = None
         self._scores: Any = None
         self._networks = analysis.Networks()
+        self._judges = Judges()
         torch.set_num_threads(max(1, torch.get_num_threads() // 2))
 
     def recognise(self, paths: Sequence[str]) -> list[Found]:
@@ -236,6 +239,10 @@ class Desk:
             the checkpoint's step, and the poses.
         """
         return self._networks.predict(run, self._store.dataset(path).frame(index), step)
+
+    def judge(self, run: str, path: str, indices: Sequence[int]) -> tuple[int, list[JudgedFrame]]:
+        """How a run's network agrees with frames; see `studio.engine.judging`."""
+        return self._judges.judge(run, self._store.dataset(path), indices, analysis.SCORE)
 
     def evaluate(self, path: str, runs: Sequence[str], split: str | None) -> list[dict[str, Any]]:
         """Scores of runs, one table each, reporting (done, total) frames."""

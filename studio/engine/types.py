@@ -39,6 +39,37 @@ class PoseData:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class JudgedPose:
+    """A network's pose on a frame and how it agrees with it; see `self6d.refinement.agreement`."""
+
+    pose: PoseData
+    mask_iou: float
+    depth_inliers: float
+    depth_gap_m: float
+    trust: float
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedFrame:
+    """What a network finds in a frame.
+
+    Attributes:
+        right: labelled poses that it finds, ADD(-S) below a tenth of the diameter.
+        labelled: labelled poses of its objects there are; 0 without labels.
+    """
+
+    index: int
+    poses: tuple[JudgedPose, ...]
+    right: int = 0
+    labelled: int = 0
+
+    @property
+    def trust(self) -> float:
+        """Sum over the poses: one that is not found adds nothing."""
+        return sum(p.trust for p in self.poses)
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """CAD files and folders as requests name them, with the unit they are read in."""

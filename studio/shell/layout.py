@@ -20,6 +20,7 @@ from studio.panels.run_panel import RunPanel
 from studio.panels.stage import Stage
 from studio.panels.xray_panel import XrayPanel
 from studio.shell.answers import Answers
+from studio.shell.helped import Helped
 from studio.shell.pose_editing import PoseEditing
 from studio.shell.single_image import SingleImage
 from studio.shell.window import StudioWindow
@@ -72,6 +73,7 @@ class Workspace(QObject):
         self.bottom.addTab(self.curves, "Curves")
         self.bottom.addTab(self.jobs_panel, "Jobs")
         self.bottom.addTab(self.log, "Log")
+        self.helped = Helped(window, self.stage, self.bottom, self)
         self.evaluate_page = EvaluatePage(project, window.worker)
         self.export_page = ExportPage(project, window.settings, window.worker)
         self.middle = {

@@ -23,6 +23,7 @@ MODES = (
     ("depth", "Depth", "Signed depth difference between rendering and sensor"),
 )
 DEPTH_LIMIT_M = 0.02
+BEFORE_NOTE = "The poses before adaptation"
 TRUTH_NOTE = "Truth, for comparison only: never used in training"
 
 
@@ -49,6 +50,7 @@ class FrameView(QWidget):
         self.frame: FrameData | None = None
         self.models: dict[int, ModelCard] = {}
         self.selected_object: int | None = None
+        self.before_note = BEFORE_NOTE
         self.note = ""  # where the poses that are drawn come from
         self._renderings: dict[str, RenderData] = {}
         self._pictures: dict[str, QImage] = {}
@@ -63,6 +65,8 @@ class FrameView(QWidget):
         self.show_box = IconButton("box", "3D box", self.canvas.update, checkable=True)
         self.show_mask = IconButton("paint-bucket", "Mask", self._refresh, checkable=True)
         self.show_truth = IconButton("target", TRUTH_NOTE, self._refresh, checkable=True)
+        self.show_before = IconButton("rotate-ccw", BEFORE_NOTE, self._refresh, checkable=True)
+        self.show_before.setChecked(True)
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(0, 100)
         self.opacity.setValue(60)
@@ -73,7 +77,14 @@ class FrameView(QWidget):
         fit = IconButton("maximize", "Fit the image (0)", self.canvas.fit)
         aim = IconButton("scan-eye", "Zoom to the object", self.zoom_to_object)
         tools = flow(
-            self.modes, self.show_contour, self.show_box, self.show_mask, self.show_truth, aim, fit
+            self.modes,
+            self.show_contour,
+            self.show_box,
+            self.show_mask,
+            self.show_before,
+            self.show_truth,
+            aim,
+            fit,
         )
         layout = QVBoxLayout()
         layout.setContentsMargins(0, 0, 0, 0)
@@ -195,6 +206,8 @@ class FrameView(QWidget):
 
     def _paint_notes(self, painter: QPainter, px: float) -> None:
         notes = [(self.note, "white")] if self.note and "predicted" in self._renderings else []
+        if self.show_before.isChecked() and "start" in self._renderings:
+            notes.append((self.before_note, START))
         if self.show_truth.isChecked() and "truth" in self._renderings:
             notes.append((TRUTH_NOTE, TRUTH))
         if self.xray.note:
@@ -221,7 +234,7 @@ class FrameView(QWidget):
         if not self.show_contour.isChecked():
             wanted: tuple[str, ...] = ()
         else:
-            wanted = ("start", "predicted")
+            wanted = ("start", "predicted") if self.show_before.isChecked() else ("predicted",)
         if self.show_truth.isChecked():
             wanted = ("truth", *wanted)
         for name in wanted:

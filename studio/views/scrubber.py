@@ -21,6 +21,8 @@ from studio.toolkit.theme import small_font, theme
 from studio.views.canvas import to_image
 
 HEIGHT = 48
+STRIP = 10  # height of the scores, pixels
+SURE, DOUBTFUL = 0.5, 0.2  # agreement: mask overlap times share of depth explained
 SPLIT_COLOURS = {"adapt": "accent", "train": "accent", "eval": "good", "test": "good"}
 
 
@@ -28,7 +30,7 @@ class Scrubber(QWidget):
     """Thumbnails spread over the whole recording, a handle at the selected frame.
 
     Drag or click to scrub; arrow keys step, Page keys jump by ten, Home and End go to the ends.
-    A line under the pictures tells the splits apart.
+    A line under the pictures tells the splits apart; a strip over it says how poses agree.
     """
 
     scrubbed = Signal(int)
@@ -47,6 +49,7 @@ class Scrubber(QWidget):
         self._aspect = 4 / 3
         self._splits: dict[str, tuple[int, ...]] = {}
         self._pictures: dict[int, QImage] = {}
+        self._scores: dict[int, float] = {}
         self._asked: set[int] = set()
         theme.changed.connect(self.update)
 
@@ -57,6 +60,7 @@ class Scrubber(QWidget):
         self._count = len(info) if info else 0
         self._index = 0
         self._pictures.clear()
+        self._scores = {}
         self._asked.clear()
         self._splits = info.splits if info else {}
         if info and info.size[0]:
@@ -70,6 +74,11 @@ class Scrubber(QWidget):
 
     def add_thumbnail(self, index: int, picture: np.ndarray) -> None:
         self._pictures[index] = to_image(picture)
+        self.update()
+
+    def set_scores(self, scores: dict[int, float]) -> None:
+        """How well poses agree, by frame, 0 to 1: a strip along the foot of the pictures."""
+        self._scores = scores
         self.update()
 
     def _slots(self) -> list[int]:
@@ -110,8 +119,20 @@ class Scrubber(QWidget):
             if picture is not None:
                 painter.drawImage(_cover(picture, QRectF(place * width, 0, width - 1, HEIGHT)),
                                   picture)  # fmt: skip
+        self._paint_scores(painter)
         self._paint_splits(painter)
         self._paint_handle(painter)
+
+    def _paint_scores(self, painter: QPainter) -> None:
+        if not self._scores:
+            return
+        painter.fillRect(QRectF(0, HEIGHT - STRIP, self.width(), STRIP), theme.colour("canvas"))
+        for index, score in self._scores.items():
+            x0, x1 = self._x_of(index - 0.5), self._x_of(index + 0.5)
+            level = "good" if score >= SURE else "warn" if score >= DOUBTFUL else "bad"
+            high = max(STRIP * score, 2.0)
+            box = QRectF(x0, HEIGHT - high, max(x1 - x0, 1), high)
+            painter.fillRect(box, theme.colour(level))
 
     def _paint_splits(self, painter: QPainter) -> None:
         for name, indices in self._splits.items():

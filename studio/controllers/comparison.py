@@ -1,0 +1,156 @@
+"""Judges a network before and after adaptation in the background, a few frames at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+from PySide6.QtCore import QObject, Signal
+
+from studio.engine import Engine
+from studio.engine.types import JudgedFrame, PoseData, RecordingInfo
+from studio.model.project import Project
+from studio.model.verdict import Verdict, compare
+
+AT_ONCE = 2  # frames a request, so that what the user asks for hardly waits
+SAMPLE = 24  # frames that decide; as many more with labels
+ALL_MAX = 1000  # poses are made on no more frames than this
+
+
+class Comparison(QObject):
+    """First the frames that decide, with both networks; then all others with the new one.
+
+    Signals:
+        changed: something was judged, or another pair is compared.
+        ready: all frames that decide are judged.
+    """
+
+    changed = Signal()
+    ready = Signal()
+    failed = Signal(object)
+
+    def __init__(self, project: Project, worker: Engine, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.project, self.worker = project, worker
+        self.before: Path | None = None
+        self.after: Path | None = None
+        self.number = 0  # of the comparison; answers of an older one are dropped
+        self._clear()
+        project.left.connect(self.forget)
+
+    def _clear(self) -> None:
+        self.judged: dict[Path, dict[int, JudgedFrame]] = {}
+        self.steps: dict[Path, int] = {}
+        self.sample: list[int] = []
+        self.verdict: Verdict | None = None
+        self._todo: deque[tuple[Path, list[int]]] = deque()
+        self._deciding = 0  # requests left until `ready`
+        self.number += 1
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._todo) or self._deciding > 0
+
+    def forget(self) -> None:
+        self._clear()
+        self.before = self.after = None
+        self.changed.emit()
+
+    def start(self, before: Path, after: Path, split: str | None = None) -> None:
+        """Compare two runs on the open recording.
+
+        Args:
+            split: that `after` was adapted on; None: "adapt" if there is one, else all frames.
+        """
+        info = self.project.recording
+        if info is None:
+            return
+        self._clear()
+        self.before, self.after = before, after
+        self.judged = {before: {}, after: {}}
+        self.sample = sample_frames(info, split)
+        for run_frames in _chunks(self.sample):
+            self._todo += [(before, run_frames), (after, run_frames)]
+        self._deciding = len(self._todo)
+        decides = set(self.sample)
+        rest = [i for i in spread(range(len(info)), ALL_MAX) if i not in decides]
+        self._todo += [(after, some) for some in _chunks(rest)]
+        self.changed.emit()
+        self._next()
+
+    def before_poses(self, index: int) -> list[PoseData]:
+        """What the network found before, on a frame that was compared."""
+        frame = self.judged.get(self.before, {}).get(index) if self.before else None
+        return [p.pose for p in frame.poses] if frame is not None else []
+
+    def scores(self) -> dict[int, float]:
+        """Mean agreement of the new network's poses, by frame; 0 where it finds nothing."""
+        frames = self.judged.get(self.after, {}) if self.after else {}
+        return {i: f.trust / max(len(f.poses), 1) for i, f in frames.items()}
+
+    def worst(self) -> list[int]:
+        """Judged frames, those that agree least first."""
+        scores = self.scores()
+        return sorted(scores, key=lambda i: (scores[i], i))
+
+    def _next(self) -> None:
+        recording = self.project.recording
+        if not self._todo or recording is None:
+            return
+        number, (run, frames) = self.number, self._todo.popleft()
+
+        def arrived(answer: tuple[int, list[JudgedFrame]]) -> None:
+            if number == self.number:
+                self._take(run, *answer)
+                self._next()
+
+        def failed(failure: object) -> None:
+            if number == self.number:
+                self.forget()
+                self.failed.emit(failure)
+
+        self.worker.request("judge", str(run), recording.root, frames, done=arrived, failed=failed)
+
+    def _take(self, run: Path, step: int, frames: list[JudgedFrame]) -> None:
+        self.steps[run] = step
+        self.judged[run].update((f.index, f) for f in frames)
+        if run == self.after:
+            for frame in frames:
+                self._show(frame, f"predicted by {run.name} at step {step}")
+        if self._deciding:
+            self._deciding -= 1
+            if not self._deciding:
+                assert self.before is not None
+                assert self.after is not None
+                self.verdict = compare(self.judged[self.before], self.judged[self.after])
+                self.ready.emit()
+        self.changed.emit()
+
+    def _show(self, frame: JudgedFrame, origin: str) -> None:
+        """Its poses, where nobody has placed or optimised one."""
+        project = self.project
+        origins = [o for (i, _), o in project.origins.items() if i == frame.index]
+        if all(o.startswith("predicted") for o in origins):
+            project.put_prediction(frame.index, [p.pose for p in frame.poses], origin)
+
+
+def sample_frames(info: RecordingInfo, split: str | None) -> list[int]:
+    """Frames that decide: some of those adapted on and some with labels, both spread evenly."""
+    used = info.splits.get(split or "adapt") or range(len(info))
+    chosen = spread(used, SAMPLE)
+    if info.has_truth:
+        chosen += spread(info.splits.get("eval", ()), SAMPLE)
+    return list(dict.fromkeys(chosen))
+
+
+def spread(frames: range | tuple[int, ...], count: int) -> list[int]:
+    """At most so many of the frames, evenly."""
+    if not len(frames):
+        return []
+    places = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
+    return [frames[i] for i in dict.fromkeys(places.tolist())]
+
+
+def _chunks(frames: list[int]) -> list[list[int]]:
+    return [frames[i : i + AT_ONCE] for i in range(0, len(frames), AT_ONCE)]

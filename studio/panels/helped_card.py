@@ -1,0 +1,213 @@
+"""`Did it help?`: one card with a plain verdict, what it rests on, and the worst frames."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QIcon, QPixmap
+from PySide6.QtWidgets import QGridLayout, QLabel, QListWidget, QListWidgetItem, QWidget
+
+from studio.controllers.comparison import Comparison
+from studio.model.verdict import BETTER, SAME, WORSE, Measure, Verdict
+from studio.toolkit.theme import icon, theme
+from studio.toolkit.widgets import ElidedLabel, IconButton, button, column, label, row, scrolled
+from studio.views.canvas import to_image
+
+SHOWN = 24  # worst frames listed
+LOOKS = {BETTER: ("circle-check", "good"), WORSE: ("circle-alert", "bad"),
+         SAME: ("circle-dot", "muted")}  # fmt: skip
+NOTHING = "After stage 2 this card says whether it helped, without labels."
+INDEX = Qt.ItemDataRole.UserRole
+
+
+class HelpedCard(QWidget):
+    """Shows a `Comparison`; always there, whatever there is to say."""
+
+    frameWanted = Signal(int)
+    compareWanted = Signal()
+    wantThumbnails = Signal(list)
+
+    def __init__(self, comparison: Comparison) -> None:
+        super().__init__()
+        self.comparison = comparison
+        self._pictures: dict[int, QPixmap] = {}
+        self._asked: set[int] = set()
+        self._offer: tuple[Path, Path] | None = None
+        self.mark = QLabel()
+        self.headline = ElidedLabel(NOTHING, "subheading")
+        self.detail = label("", "small", wrap=True)
+        self.go = button("Compare", self.compareWanted.emit, "primary")
+        self.most = button("Frame that changed most", self._on_most)
+        self.table = QGridLayout()
+        self.table.setHorizontalSpacing(16)
+        self.table.setVerticalSpacing(2)
+        self.worst = QListWidget()
+        self.worst.setIconSize(QSize(72, 54))
+        self.worst.setUniformItemSizes(True)
+        self.worst.setMinimumHeight(40)
+        self.worst.setAccessibleName("Frames, those that agree least first")
+        self.worst.itemClicked.connect(lambda item: self.frameWanted.emit(item.data(INDEX)))
+        self.worst.itemActivated.connect(lambda item: self.frameWanted.emit(item.data(INDEX)))
+        self.worst_title = label("Worst frames", "muted")
+        back = IconButton("chevron-left", "The frame before in this list", lambda: self.step(-1))
+        on = IconButton("chevron-right", "The next frame in this list", lambda: self.step(1))
+        self.previous, self.next = back, on
+        head = row(self.mark, self.headline, self.most, self.go)
+        head.setStretch(1, 1)
+        left = QWidget()
+        left.setLayout(column(self.detail, self.table, 1, gap=8))
+        self.list_side = QWidget()
+        self.list_side.setObjectName("plain")
+        self.list_side.setFixedWidth(208)
+        self.list_side.setLayout(column(row(self.worst_title, 1, back, on, gap=4), self.worst,
+                                        gap=4))  # fmt: skip
+        body = row(scrolled(left), self.list_side, gap=12)
+        body.setStretch(0, 1)
+        whole = column(head, body, gap=8)
+        whole.setContentsMargins(12, 8, 8, 4)
+        whole.setStretch(1, 1)
+        self.setLayout(whole)
+        comparison.changed.connect(self.refresh)
+        theme.changed.connect(self.refresh)
+        self.refresh()
+
+    def offer(self, before: Path | None, after: Path | None) -> None:
+        """Two runs that could be compared; None: there are none."""
+        self._offer = (before, after) if before is not None and after is not None else None
+        self.refresh()
+
+    @property
+    def offered(self) -> tuple[Path, Path] | None:
+        return self._offer
+
+    def add_thumbnail(self, index: int, picture: np.ndarray) -> None:
+        if index not in self._asked:
+            return
+        self._pictures[index] = QPixmap.fromImage(to_image(picture))
+        for line in range(self.worst.count()):
+            item = self.worst.item(line)
+            if item.data(INDEX) == index:
+                item.setIcon(QIcon(self._pictures[index]))
+
+    def forget(self) -> None:
+        """Another recording: its pictures are not these."""
+        self._pictures.clear()
+        self._asked.clear()
+
+    def step(self, by: int) -> None:
+        """Go along the list of worst frames."""
+        if self.worst.count():
+            line = min(max(self.worst.currentRow() + by, 0), self.worst.count() - 1)
+            self.worst.setCurrentRow(line)
+            self.frameWanted.emit(self.worst.item(line).data(INDEX))
+
+    def refresh(self) -> None:
+        """Say what is known now."""
+        comparison, verdict = self.comparison, self.comparison.verdict
+        pair = (comparison.before, comparison.after)
+        other = self._offer is not None and self._offer != pair
+        self.go.setVisible(other)
+        if other and self._offer is not None:
+            self.go.setToolTip(f"{self._offer[0].name} against {self._offer[1].name}")
+        self.most.setVisible(verdict is not None)
+        self._say(verdict)
+        self._fill_table(verdict)
+        self._fill_worst()
+
+    def _say(self, verdict: Verdict | None) -> None:
+        comparison = self.comparison
+        before, after = comparison.before, comparison.after
+        if before is None or after is None:
+            self.mark.setPixmap(icon("circle-dashed", "faint").pixmap(20, 20))
+            self.headline.setText(f"Did {self._offer[1].name} help?" if self._offer else NOTHING)
+            self.detail.setText("")
+            return
+        names = f"{_named(comparison, before)} → {_named(comparison, after)}"
+        if verdict is None:
+            done = sum(len(frames) for frames in comparison.judged.values())
+            self.mark.setPixmap(icon("circle-dot", "accent").pixmap(20, 20))
+            total = 2 * len(comparison.sample)
+            self.headline.setText(f"Did it help? Looking at frames, {done} of {total}…")
+            self.detail.setText(names)
+            return
+        name, colour = LOOKS[verdict.agreement.verdict]
+        self.mark.setPixmap(icon(name, colour).pixmap(20, 20))
+        self.headline.setText(verdict.headline)
+        change = verdict.agreement
+        interval = f", 95 % sure of {_signed(change, change.low)} to {_signed(change, change.high)}"
+        self.detail.setText(
+            f"{names}. Agreement {_number(change, change.before)} → "
+            f"{_number(change, change.after)} on {verdict.frames} frames"
+            f"{interval if math.isfinite(change.low) else ''}. Agreement with mask and depth, "
+            "from no label; accuracy mostly follows it."
+        )
+
+    def _fill_table(self, verdict: Verdict | None) -> None:
+        while self.table.count():
+            item = self.table.takeAt(0)
+            widget = item.widget() if item is not None else None
+            if widget is not None:
+                widget.hide()
+                widget.deleteLater()
+        if verdict is None:
+            return
+        measures = [*verdict.measures, *([verdict.recall] if verdict.recall else [])]
+        for line, measure in enumerate(measures):
+            name, colour = LOOKS[measure.verdict]
+            change = ""
+            if math.isfinite(measure.low):
+                change = f"{_signed(measure, measure.low)} to {_signed(measure, measure.high)}"
+            mark = QLabel()
+            mark.setPixmap(icon(name, colour).pixmap(14, 14))
+            cells = (
+                mark, label(measure.name), label(_number(measure, measure.before), "muted"),
+                label("→", "muted"), label(_number(measure, measure.after)),
+                label(change, "small"),
+            )  # fmt: skip
+            for place, cell in enumerate(cells):
+                cell.setToolTip(f"{measure.tip}. Right: the change's 95 % interval.")
+                self.table.addWidget(cell, line, place)
+        self.table.setColumnStretch(5, 1)
+
+    def _fill_worst(self) -> None:
+        scores = self.comparison.scores()
+        frames = self.comparison.worst()[:SHOWN]
+        self.list_side.setVisible(bool(frames))
+        listed = [self.worst.item(i).data(INDEX) for i in range(self.worst.count())]
+        if frames == listed:
+            return
+        current = self.worst.currentItem()
+        chosen = current.data(INDEX) if current is not None else None
+        self.worst.clear()
+        for index in frames:
+            item = QListWidgetItem(f"frame {index + 1}\nagrees {scores[index]:.2f}")
+            item.setData(INDEX, index)
+            if index in self._pictures:
+                item.setIcon(QIcon(self._pictures[index]))
+            self.worst.addItem(item)
+            if index == chosen:
+                self.worst.setCurrentItem(item)
+        missing = [i for i in frames if i not in self._asked]
+        if missing and not self.comparison.busy:  # the list has settled
+            self._asked.update(missing)
+            self.wantThumbnails.emit(missing)
+
+    def _on_most(self) -> None:
+        if self.comparison.verdict is not None:
+            self.frameWanted.emit(self.comparison.verdict.most_changed)
+
+
+def _named(comparison: Comparison, run: Path) -> str:
+    step = comparison.steps.get(run)
+    return run.name if step is None else f"{run.name} (step {step})"
+
+
+def _number(measure: Measure, value: float) -> str:
+    return f"{value:.{measure.digits}f}{measure.unit}" if math.isfinite(value) else "none"
+
+
+def _signed(measure: Measure, value: float) -> str:
+    return f"{value:+.{measure.digits}f}{measure.unit}".replace("-", "−")

@@ -1,0 +1,88 @@
+"""`Did it help?`: the verdict follows the frames, and the card opens on what changed most."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hands import click
+
+from self6d import jobs
+from studio.engine.types import JudgedFrame, JudgedPose, PoseData
+from studio.model.verdict import BETTER, SAME, WORSE, compare
+
+pytestmark = pytest.mark.gui
+
+
+def frame(index: int, *trusts: float, gap_m: float = 0.01, right: int = 0, labelled: int = 0):
+    pose = PoseData(1, np.eye(3), np.array([0, 0, 1.0]))
+    poses = tuple(JudgedPose(pose, t**0.5, t**0.5, gap_m, t) for t in trusts)
+    return JudgedFrame(index, poses, right, labelled)
+
+
+def test_the_verdict_needs_an_interval_on_one_side():
+    rng = np.random.default_rng(0)
+    noise = rng.uniform(-0.05, 0.05, 24)
+    worse = {i: frame(i, 0.3 + n, gap_m=0.02, right=0, labelled=1) for i, n in enumerate(noise)}
+    better = {i: frame(i, 0.6 - n, gap_m=0.01, right=1, labelled=1) for i, n in enumerate(noise)}
+    up = compare(worse, better)
+    assert up.headline.startswith("Yes")
+    assert up.agreement.before == pytest.approx(np.mean([f.trust for f in worse.values()]))
+    assert {m.name: m.verdict for m in up.measures} == {
+        "Depth gap": BETTER, "Depth explained": BETTER, "Mask agreement": BETTER,
+        "Found a frame": SAME,
+    }  # fmt: skip
+    assert (up.recall.before, up.recall.after, up.recall.verdict) == (0, 100, BETTER)
+    down = compare(better, worse)
+    assert down.headline.startswith("No:")
+    assert down.measures[0].verdict == WORSE
+    shuffled = {i: worse[int(j)] for i, j in enumerate(rng.permutation(24))}
+    mixed = compare(worse, {i: replace(f, index=i) for i, f in shuffled.items()})
+    assert mixed.agreement.verdict == SAME
+    assert mixed.agreement.low < 0 < mixed.agreement.high
+
+    fewer = {i: f if i % 2 else frame(i) for i, f in better.items()}  # half is found no more
+    assert compare(better, fewer).headline.startswith("No:")
+    assert compare(better, better | {3: frame(3, 0.0)}).most_changed == 3
+    assert compare(better, {}) is None
+    alone = compare({0: frame(0, 0.5)}, {0: frame(0, 0.9)})
+    assert alone.agreement.verdict == SAME  # one frame proves nothing
+    assert compare({0: frame(0)}, {0: frame(0)}).measures[0].name == "Found a frame"
+
+
+def test_the_card_opens_on_what_changed_most(opened, trained, sample, wait, tmp_path):
+    adapted = tmp_path / "adapted"
+    settings = {
+        "adapt.detection_score": 0.0, "adapt.batch": 1, "adapt.region": 48, "loss.perceptual": 0.0,
+        "adapt.refresh_every": 0, "adapt.health_frames": 1, "adapt.max_objects": 2,
+    }  # fmt: skip
+    jobs.adapt(sample, [sample / "models"], trained, out=adapted, preset="self6d-tiny", steps=1,
+               overrides=settings, check=False)  # fmt: skip
+    window, space = opened, opened.workspace
+    card = space.helped.card
+    window.opener.open_run(trained)
+    window.opener.open_run(adapted)
+    wait(lambda: window.project.run == adapted)
+    click(window.header.buttons["selfsup"])
+    space.bottom.setCurrentWidget(card)
+    wait(lambda: card.go.isVisible())
+    click(card.go)
+    comparison = space.helped.comparison
+    wait(lambda: comparison.verdict is not None)
+    assert space.bottom.currentWidget() is card
+    assert window.project.frame_index == comparison.verdict.most_changed
+    assert comparison.verdict.frames == 12
+    assert "stage1 (step 2) → adapted (step 1)" in card.detail.text()
+    assert comparison.verdict.recall is not None  # the eval frames have labels
+    wait(lambda: not comparison.busy)
+    assert card.worst.count() == 12
+    assert set(space.stage.scrubber._scores) == set(range(12))
+    click(card.next)
+    click(card.next)
+    assert window.project.frame_index == comparison.worst()[1]
+    click(card.previous)
+    assert window.project.frame_index == comparison.worst()[0]
+    window.close_project()
+    assert comparison.verdict is None
+    assert "After stage 2" in card.headline.text()
