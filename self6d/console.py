@@ -86,6 +86,8 @@ class JobConsole:
             self._loss = "" if total is None else f"loss {total:.4g}"
         elif isinstance(event, events.Progress):
             self._progress(event.step, event.total, event.seconds_left, event.phase)
+        elif isinstance(event, events.Preparing):
+            self._progress(event.done, event.total, event.seconds_left, event.what, aside=True)
         elif isinstance(event, events.Note) and not (event.level == "info" and self._quiet):
             self.say(event.text, event.level)
 
@@ -95,12 +97,15 @@ class JobConsole:
         prefix = "" if level == "info" else f"{level}: "
         self._console.print(Text(prefix + text), style=style)
 
-    def _progress(self, step: int, total: int, left: float | None, phase: str) -> None:
-        if self._by_phase and phase not in ("paused", self._title):
+    def _progress(
+        self, step: int, total: int, left: float | None, phase: str, *, aside: bool = False
+    ) -> None:
+        aside = aside or phase == "paused"
+        if self._by_phase and not aside and phase != self._title:
             if self._live and self._bar is not None:
                 self._bars.remove_task(self._bar)
             self._title, self._bar, self._loss = phase, None, ""
-        title = f"{self._title} ({phase})" if phase == "paused" else self._title
+        title = f"{self._title} ({phase})" if aside else self._title
         loss = self._loss
         if self._live:
             if self._bar is None:
@@ -110,9 +115,10 @@ class JobConsole:
             )
         elif not self._quiet:
             now = time.monotonic()
-            if now - self._printed >= PLAIN_EVERY_S or (step == total and self._bar is None):
+            last = step == total and not aside
+            if now - self._printed >= PLAIN_EVERY_S or (last and self._bar is None):
                 self._printed = now
-                self._bar = step == total or None
+                self._bar = last or None
                 parts = [f"{title}: {step}/{total}", f"{clock(left)} left", loss]
                 self.say(", ".join(part for part in parts if part))
 

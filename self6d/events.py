@@ -28,6 +28,16 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Preparing:
+    """How far something is that comes before, or between, the steps that `Progress` counts."""
+
+    what: str
+    done: int
+    total: int
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
 class Note:
     """A line for the log."""
 
@@ -73,5 +83,5 @@ class Finished:
     result: dict = field(default_factory=dict)
 
 
-Event = Scalars | Progress | Note | Preview | CheckpointSaved | Finished
+Event = Scalars | Progress | Preparing | Note | Preview | CheckpointSaved | Finished
 Listener = Callable[[Event], None]

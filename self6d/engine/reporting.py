@@ -19,6 +19,7 @@ from self6d.events import (
     Finished,
     Listener,
     Note,
+    Preparing,
     Preview,
     Progress,
 )
@@ -28,6 +29,7 @@ from self6d.runs.folder import RunFolder
 
 FLUSH_S = 0.1
 PREVIEW_S = 0.2
+PREPARING_S = 0.5
 LOGGED_PROGRESS_S = 1.0
 LOGGED_PROGRESSES = 5000  # after so many seconds they come less and less often: a bounded log
 RETRY_S = 1.0
@@ -58,6 +60,7 @@ class Reporter:
         self._control, self._inbox, self._beat = control, inbox, beat
         self._writer = EventWriter(run.events_path)
         self._flushed = self._polled = self._progressed = self._logged_progress = 0.0
+        self._prepared = 0.0
         self._began = time.monotonic()
         self._previewed: dict[str, float] = {}
 
@@ -84,6 +87,15 @@ class Reporter:
         if now - self._logged_progress >= pause:
             self._logged_progress = now
             self._writer.add(event)
+
+    def preparing(self, event: Preparing) -> None:
+        """At most two a second, the first and the last in any case."""
+        now = time.monotonic()
+        if 0 < event.done < event.total and now - self._prepared < PREPARING_S:
+            return
+        self._prepared = now
+        self.emit(event)
+        self.flush()
 
     def preview(self, event: Preview, always: bool = False) -> None:
         """At most five a second of each name, unless `always`; on disk the newest replaces all."""

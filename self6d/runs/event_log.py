@@ -18,6 +18,7 @@ from self6d.events import (
     Event,
     Finished,
     Note,
+    Preparing,
     Preview,
     Progress,
     Scalars,
@@ -27,6 +28,7 @@ from self6d.storage import append_bytes, atomic_write
 _TYPES: dict[str, type] = {
     "scalars": Scalars,
     "progress": Progress,
+    "preparing": Preparing,
     "note": Note,
     "checkpoint": CheckpointSaved,
     "finished": Finished,

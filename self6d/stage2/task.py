@@ -16,6 +16,7 @@ from self6d.engine import distributed
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
 from self6d.engine.schedule import learning_rate
+from self6d.engine.task import told_to_nobody
 from self6d.errors import InputError
 from self6d.events import Preview
 from self6d.losses.objective import LossConfig, SelfSupervision
@@ -138,6 +139,7 @@ class SelfSupTask:
             )
         self.monitor = HealthMonitor(config.collapse, config.patience)
         self.stop_reason: str | None = None
+        self.on_preparing = told_to_nobody
         self._step = 0
 
     def _frozen_for_self_loss(self) -> list[Tensor]:
@@ -156,7 +158,7 @@ class SelfSupTask:
         config = self.config
         every = config.refresh_every
         if self.teacher.pseudo_labels is None or (every and step and step % every == 0):
-            self.teacher.refresh(step)
+            self.teacher.refresh(step, self.on_preparing)
         values = self._health(step)
         generator = step_generator(self.seed, step, self.world.rank)
         pseudo_labels, numbers, selected = self._draw(generator)
@@ -379,15 +381,13 @@ class SelfSupTask:
 
     def deaf_to(self, name: str) -> str:
         section, _, term = name.partition(".")
-        config, every = self.config, self.config.refresh_every
         if section != "loss" or term not in TERMS:
             return ""
+        config, every = self.config, self.config.refresh_every
         again = every and math.ceil(self._step / every) * every < self.total_steps
-        again = again or self.teacher.pseudo_labels is None
-        return deaf(
-            term, self_weight=config.self_weight, pseudo=config.pseudo,
-            pseudo_colour=config.pseudo_colour, refresh_every=every if again else 0,
-        )  # fmt: skip
+        every = every if again or self.teacher.pseudo_labels is None else 0
+        names = ("self_weight", "pseudo", "pseudo_colour")
+        return deaf(term, refresh_every=every, **{name: getattr(config, name) for name in names})
 
     def halve_batch(self) -> bool:
         """Half as many frames a step from now on; not under torchrun, where ranks must agree."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from self6d.engine.averaging import MovingAverage
+from self6d.engine.task import Told, told_to_nobody
 from self6d.errors import InputError
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.terms import NOT_WITHOUT_COLOUR
@@ -100,8 +101,11 @@ class Teacher:
         """What the network finds in frames; `image_index` is the frame's number."""
         return detect(self.network, self.store, frames, self.config.detection_score)
 
-    def refresh(self, step: int) -> None:
+    def refresh(self, step: int, tell: Told = told_to_nobody) -> None:
         """Look at frames again, all or the next in turn, and refine the poses found.
+
+        Args:
+            tell: hears what is done, how many frames of it, and of how many.
 
         Raises:
             InputError: no object is found in any frame at the start.
@@ -113,6 +117,7 @@ class Teacher:
             chosen = sorted(self._order[(self._turn + i) % total] for i in range(count))
             self._turn = (self._turn + count) % total
         frames = list(range(total)) if self.pseudo_labels is None else chosen
+        tell("looking at the frames", 0, len(frames))
         detections = self.detect(frames)
         if self.pseudo_labels is None and len(detections) == 0:
             raise InputError(
@@ -121,7 +126,7 @@ class Teacher:
             )
         fresh = PseudoLabels.of(detections)
         if config.pseudo:
-            fresh = self._refined(fresh, chosen, step)
+            fresh = self._refined(fresh, chosen, step, tell)
         self.pseudo_labels = (
             fresh if self.pseudo_labels is None else update(self.pseudo_labels, fresh, frames)
         )
@@ -130,7 +135,7 @@ class Teacher:
             select_poses(self.pseudo_labels, self.store.keys, symmetries, config.keep_share)
 
     def _refined(
-        self, pseudo_labels: PseudoLabels, frames: Sequence[int], step: int
+        self, pseudo_labels: PseudoLabels, frames: Sequence[int], step: int, tell: Told
     ) -> PseudoLabels:
         """The same with the poses in some of the frames refined."""
         config, detections = self.config, pseudo_labels.detections
@@ -139,7 +144,9 @@ class Teacher:
             detections.image_index, torch.tensor(list(frames), device=detections.image_index.device)
         )
         parts = [pseudo_labels[(~asked).nonzero()[:, 0]]]
-        for rows in _by_frames(detections.image_index, asked):
+        groups = _by_frames(detections.image_index, asked)
+        for place, rows in enumerate(groups):
+            tell("refining poses", place * FRAMES_AT_ONCE, len(groups) * FRAMES_AT_ONCE)
             sensor, part = self.sensor_of(detections[rows])
             if self.looker is not None:
                 looked = look_at(sensor, part, self.looker, self.models, self.refiner, quick)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ class RunControl(QObject):
         historyReady: a RunHistory of a run that is shown; the bool says whether to overlay it.
         previewArrived, scalarsArrived, checkpointArrived, marked: of the followed job; runs are
             named by their folder, as two may bear the same name.
-        ended: (job, Finished) of any job.
+        ended: (job, Finished) of any job. discarded: a job that was cancelled.
     """
 
     followed = Signal(object)
@@ -41,6 +42,7 @@ class RunControl(QObject):
     marked = Signal(str, int, str)
     historyReady = Signal(object, bool)
     ended = Signal(object, object)
+    discarded = Signal(object)
     noted = Signal(str, str, str)  # level, text, source
     failed = Signal(object)
     duplicateWanted = Signal(object)
@@ -57,6 +59,7 @@ class RunControl(QObject):
         super().__init__(parent)
         self.project, self.settings, self.queue, self.engine = project, settings, queue, engine
         self.job: Job | None = None
+        self._cancelled: set[Job] = set()
         self._home: dict[Job, int] = {}  # number of the project each job was started in
         self.health = HealthWatch(self)
         queue.added.connect(self._on_added)
@@ -88,6 +91,12 @@ class RunControl(QObject):
         """One rung of the ladder: "stop" (save first), "terminate", "kill"."""
         if self.job is not None and self.job.state.active:
             getattr(self.job, rung)()
+
+    def cancel(self, job: Job) -> None:
+        """End a job and delete the folder it made, once its process is gone."""
+        if job.state.active and job.discardable:
+            self._cancelled.add(job)
+            job.kill()
 
     def save_now(self) -> None:
         if self.job is not None and self.job.state.active:
@@ -242,7 +251,23 @@ class RunControl(QObject):
         if mark is not None:
             self._pass(job, self.marked, str(job.run), *mark)
 
+    def _discard(self, job: Job) -> None:
+        self._cancelled.discard(job)
+        self.project.forget_run(job.run)
+        if self.job is job:
+            self.follow(None)
+        try:
+            if job.run.exists():
+                shutil.rmtree(job.run)
+        except OSError as error:
+            self.failed.emit(Failure(f"could not be deleted ({error.strerror})", path=str(job.run)))
+        self.noted.emit("info", "cancelled and discarded", job.run.name)
+        self.discarded.emit(job)
+
     def _on_finished(self, job: Job, ending: Finished) -> None:
+        if job in self._cancelled:
+            self._discard(job)
+            return
         if self.at_home(job):
             self.project.add_run(job.run)
         level = "info" if ending.reason in ("done", "stopped") else "error"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+import time
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from self6d.events import CheckpointSaved, Event, Finished, Note, Progress
+from self6d.events import CheckpointSaved, Event, Finished, Note, Preparing, Progress
 from studio.jobs.messages import Mailbox, Status
 from studio.jobs.spec import JobSpec
 
@@ -38,6 +39,7 @@ class Job(QObject):
     scalars = Signal(list)
     preview = Signal(object)
     progress = Signal(object)
+    preparing = Signal(object)
     note = Signal(object)
     checkpoint = Signal(object)
     finished = Signal(object)
@@ -47,13 +49,17 @@ class Job(QObject):
         self.spec = spec
         self.state = JobState.QUEUED
         self.last_progress: Progress | None = None
+        self.last_preparing: Preparing | None = None  # None while it makes steps
         self.last_checkpoint: CheckpointSaved | None = None
         self.ending: Finished | None = None
         self.details = ""
+        self._since = time.monotonic()
+        self._made_here = False  # an attached run is somebody else's
         self.mailbox = Mailbox(self)
         self.mailbox.scalars.connect(self.scalars)
         self.mailbox.preview.connect(self.preview)
         self.mailbox.progress.connect(self._on_progress)
+        self.mailbox.preparing.connect(self._on_preparing)
         self.mailbox.other.connect(self._on_event)
 
     @property
@@ -96,16 +102,36 @@ class Job(QObject):
     def survives_window(self) -> bool:
         return False
 
+    @property
+    def discardable(self) -> bool:
+        """Whether its folder holds nothing but what this job made."""
+        return not self.spec.resume and self._made_here
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was started here."""
+        return time.monotonic() - self._since
+
+    def _begin(self) -> None:
+        """Called first by `start`."""
+        self._since, self._made_here = time.monotonic(), not self.run.exists()
+
     def _enter(self, state: JobState) -> None:
         if state is not self.state:
             self.state = state
             self.stateChanged.emit()
 
     def _on_progress(self, progress: Progress) -> None:
-        self.last_progress = progress
+        self.last_progress, self.last_preparing = progress, None
         if self.state is JobState.STARTING:
             self._enter(JobState.RUNNING)
         self.progress.emit(progress)
+
+    def _on_preparing(self, preparing: Preparing) -> None:
+        self.last_preparing = preparing
+        if self.state is JobState.STARTING:
+            self._enter(JobState.RUNNING)
+        self.preparing.emit(preparing)
 
     def _on_event(self, event: Event | Status) -> None:
         if isinstance(event, Status):

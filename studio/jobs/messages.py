@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from self6d.events import Event, Preview, Progress, Scalars
+from self6d.events import Event, Preparing, Preview, Progress, Scalars
 
 SCALARS_MS = 100
 PREVIEWS_MS = 200
@@ -32,6 +32,7 @@ class Mailbox(QObject):
     scalars = Signal(list)
     preview = Signal(object)
     progress = Signal(object)
+    preparing = Signal(object)
     other = Signal(object)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -39,6 +40,7 @@ class Mailbox(QObject):
         self._lock = threading.Lock()
         self._scalars: list[Scalars] = []
         self._progress: Progress | None = None
+        self._preparing: Preparing | None = None
         self._others: list[Event | Status] = []
         self._previews: dict[str, Preview] = {}
         self.wants_preview: Callable[[str], bool] = lambda name: True
@@ -53,7 +55,9 @@ class Mailbox(QObject):
             if isinstance(event, Scalars):
                 self._scalars.append(event)
             elif isinstance(event, Progress):
-                self._progress = event
+                self._progress, self._preparing = event, None
+            elif isinstance(event, Preparing):
+                self._preparing = event
             elif isinstance(event, Preview):
                 self._previews[event.name] = event
             else:
@@ -74,11 +78,14 @@ class Mailbox(QObject):
         with self._lock:
             scalars, self._scalars = self._scalars, []
             progress, self._progress = self._progress, None
+            preparing, self._preparing = self._preparing, None
             others, self._others = self._others, []
         if scalars:
             self.scalars.emit(scalars)
         if progress is not None:
             self.progress.emit(progress)
+        if preparing is not None:
+            self.preparing.emit(preparing)
         for event in others:
             self.other.emit(event)
 

@@ -65,6 +65,7 @@ class ProcessJob(Job):
         return True
 
     def start(self) -> None:
+        self._begin()
         history = self._written()
         handle, name = tempfile.mkstemp(prefix="self6d-studio-", suffix=".log")
         self._log = Path(name)

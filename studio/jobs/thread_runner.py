@@ -44,6 +44,7 @@ class ThreadJob(Job):
         self._heard_end = False
 
     def start(self) -> None:
+        self._begin()
         self.mailbox.open()
         self._worker = _Worker(self)
         self._worker.finished.connect(self._on_left)

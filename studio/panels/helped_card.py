@@ -38,12 +38,12 @@ class HelpedCard(QWidget):
         self._offer: tuple[Path, Path] | None = None
         self.mark = QLabel()
         self.headline = ElidedLabel(NOTHING, "subheading")
-        self.detail = label("", "small", wrap=True)
+        self.detail = ElidedLabel("", "small")
         self.go = button("Compare", self.compareWanted.emit, "primary")
         self.most = button("Frame that changed most", self._on_most)
         self.table = QGridLayout()
         self.table.setHorizontalSpacing(16)
-        self.table.setVerticalSpacing(2)
+        self.table.setVerticalSpacing(0)
         self.worst = QListWidget()
         self.worst.setIconSize(QSize(72, 54))
         self.worst.setUniformItemSizes(True)
@@ -58,7 +58,7 @@ class HelpedCard(QWidget):
         head = row(self.mark, self.headline, self.most, self.go)
         head.setStretch(1, 1)
         left = QWidget()
-        left.setLayout(column(self.detail, self.table, 1, gap=8))
+        left.setLayout(column(self.detail, self.table, 1, gap=4))
         self.list_side = QWidget()
         self.list_side.setObjectName("plain")
         self.list_side.setFixedWidth(208)
@@ -136,13 +136,11 @@ class HelpedCard(QWidget):
         name, colour = LOOKS[verdict.agreement.verdict]
         self.mark.setPixmap(icon(name, colour).pixmap(20, 20))
         self.headline.setText(verdict.headline)
-        change = verdict.agreement
-        interval = f", 95 % sure of {_signed(change, change.low)} to {_signed(change, change.high)}"
-        self.detail.setText(
-            f"{names}. Agreement {_number(change, change.before)} → "
-            f"{_number(change, change.after)} on {verdict.frames} frames"
-            f"{interval if math.isfinite(change.low) else ''}. Agreement with mask and depth, "
-            "from no label; accuracy mostly follows it."
+        self.detail.setText(f"{verdict.frames} frames, no label used: {names}")
+        self.detail.setToolTip(
+            f"{names}\nThe headline rests on Agreement in {verdict.frames} frames: the change is "
+            "told from chance\nwhere its 95 % interval, on the right, does not reach 0. Accuracy "
+            "mostly follows agreement."
         )
 
     def _fill_table(self, verdict: Verdict | None) -> None:
@@ -154,7 +152,11 @@ class HelpedCard(QWidget):
                 widget.deleteLater()
         if verdict is None:
             return
-        measures = [*verdict.measures, *([verdict.recall] if verdict.recall else [])]
+        measures = [
+            verdict.agreement,
+            *verdict.measures,
+            *([verdict.recall] if verdict.recall else []),
+        ]
         for line, measure in enumerate(measures):
             name, colour = LOOKS[measure.verdict]
             change = ""
@@ -176,6 +178,10 @@ class HelpedCard(QWidget):
         scores = self.comparison.scores()
         frames = self.comparison.worst()[:SHOWN]
         self.list_side.setVisible(bool(frames))
+        missing = [i for i in frames if i not in self._asked]
+        if missing and not self.comparison.busy:  # the list has settled
+            self._asked.update(missing)
+            self.wantThumbnails.emit(missing)
         listed = [self.worst.item(i).data(INDEX) for i in range(self.worst.count())]
         if frames == listed:
             return
@@ -190,10 +196,6 @@ class HelpedCard(QWidget):
             self.worst.addItem(item)
             if index == chosen:
                 self.worst.setCurrentItem(item)
-        missing = [i for i in frames if i not in self._asked]
-        if missing and not self.comparison.busy:  # the list has settled
-            self._asked.update(missing)
-            self.wantThumbnails.emit(missing)
 
     def _on_most(self) -> None:
         if self.comparison.verdict is not None:

@@ -6,11 +6,12 @@ import psutil
 from PySide6.QtCore import QSize, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QProgressBar
 
-from self6d.events import Progress
+from self6d.events import Preparing, Progress
 from studio.jobs import Job, JobState
 from studio.toolkit.widgets import ElidedLabel, button, duration, label, row
 
 HARDER_AFTER_MS = 6000
+STOP, STOP_TIP = "Stop early (keep)", "Save, then stop: what it learnt is there, and it can go on"
 STATE_WORDS = {
     JobState.QUEUED: "waiting", JobState.STARTING: "starting", JobState.RUNNING: "running",
     JobState.PAUSED: "paused", JobState.STOPPING: "stopping", JobState.DONE: "done",
@@ -24,6 +25,7 @@ class JobBar(QFrame):
     pauseClicked = Signal()
     stopClicked = Signal(str)  # "stop", "terminate" or "kill": the rung of the ladder
     saveClicked = Signal()
+    cancelClicked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,11 +38,12 @@ class JobBar(QFrame):
         self.bar.setFixedWidth(200)
         self.memory = label("", "small")
         self.pause = button("Pause", self.pauseClicked.emit)
-        self.stop = button(
-            "Stop", lambda: self.stopClicked.emit(self._rung), "", "Save, then stop; resume later"
-        )
+        self.stop = button(STOP, lambda: self.stopClicked.emit(self._rung), "", STOP_TIP)
+        self.cancel = button("Cancel (discard)", self.cancelClicked.emit, "danger",
+                             "End it and delete what it made")  # fmt: skip
         self.save = button("Save now", self.saveClicked.emit, "", "Write a checkpoint now")
-        line = row(self.text, self.bar, 1, self.memory, self.pause, self.stop, self.save)
+        line = row(self.text, self.bar, 1, self.memory, self.pause, self.save, self.stop,
+                   self.cancel)  # fmt: skip
         line.setContentsMargins(12, 6, 12, 6)
         self.setLayout(line)
         self._ladder = QTimer(self, singleShot=True, interval=HARDER_AFTER_MS)
@@ -52,12 +55,14 @@ class JobBar(QFrame):
     def set_job(self, job: Job | None) -> None:
         if self.job is not None:
             self.job.progress.disconnect(self._on_progress)
+            self.job.preparing.disconnect(self._on_preparing)
             self.job.stateChanged.disconnect(self._on_state)
         self.job = job
         self._rung = "stop"
         self._ladder.stop()
         if job is not None:
             job.progress.connect(self._on_progress)
+            job.preparing.connect(self._on_preparing)
             job.stateChanged.connect(self._on_state)
             if job.last_progress is not None:
                 self._on_progress(job.last_progress)
@@ -80,11 +85,18 @@ class JobBar(QFrame):
         self.bar.setValue(progress.step)
         self._say(progress)
 
+    def _on_preparing(self, preparing: Preparing) -> None:
+        self.bar.setRange(0, max(preparing.total, 1))
+        self.bar.setValue(preparing.done)
+        assert self.job is not None
+        self._say(self.job.last_progress)
+
     def _on_state(self) -> None:
         job = self.job
         active = job is not None and job.state.active
         for one in (self.pause, self.stop, self.save):
             one.setVisible(active)
+        self.cancel.setVisible(job is not None and active and job.discardable)
         self.bar.setVisible(active)
         self.memory.setVisible(active)
         if job is None:
@@ -103,7 +115,8 @@ class JobBar(QFrame):
         else:
             self._meter.stop()
             self._rung = "stop"
-            self.stop.setText("Stop")
+            self.stop.setText(STOP)
+            self.stop.setToolTip(STOP_TIP)
             self._ladder.stop()
         self._say(job.last_progress)
 
@@ -111,7 +124,14 @@ class JobBar(QFrame):
         job = self.job
         assert job is not None
         text = f"{job.spec.title}: {STATE_WORDS[job.state]}"
-        if progress is not None:
+        if job.last_preparing is not None and job.state is JobState.RUNNING:
+            now = job.last_preparing
+            text = f"{job.spec.title}: {now.what}, {now.done} of {now.total} frames"
+            if now.seconds_left is not None:
+                text += f", about {duration(now.seconds_left)} left"
+        elif job.state is JobState.STARTING:
+            text += f", loading and checking the data, {duration(job.age_s)}"
+        elif progress is not None:
             text += f", step {progress.step}/{progress.total}"
             if job.state is JobState.RUNNING and progress.seconds_left is not None:
                 text += f", {duration(progress.seconds_left)} left"
@@ -131,6 +151,8 @@ class JobBar(QFrame):
             self._ladder.start()
 
     def _measure(self) -> None:
+        if self.job is not None and self.job.state is JobState.STARTING:
+            self._say(None)
         pid = getattr(self.job, "pid", None)
         if pid is None:
             self.memory.setText("")

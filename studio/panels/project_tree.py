@@ -12,6 +12,7 @@ from studio.jobs.queue import JobQueue
 from studio.model.project import Project
 from studio.panels.job_bar import STATE_WORDS
 from studio.toolkit.theme import icon, theme
+from studio.toolkit.widgets import button
 
 ROLE = Qt.ItemDataRole.UserRole
 STATUS_ICONS = {
@@ -93,6 +94,8 @@ class ProjectTree(QWidget):
             if vain:
                 status += "; not one pose was right on its own validation images"
             item = self._add_run(runs, run.path, run.name, status)
+            if run.can_resume and not run.running and (job is None or job.state.over):
+                self._add_resume(item, run.path)
             if other or vain:
                 item.setIcon(0, icon("circle-alert", "warn"))
         listed = {r.path for r in project.runs}
@@ -110,6 +113,12 @@ class ProjectTree(QWidget):
         item.setIcon(0, icon(*STATUS_ICONS.get(status, ("circle", "muted"))))
         item.setToolTip(0, f"{path}\n{status}")
         return item
+
+    def _add_resume(self, item: QTreeWidgetItem, path: Path) -> None:
+        resume = button("Resume", lambda: self.runAction.emit("resume", path), "link",
+                        "Go on from its newest checkpoint")  # fmt: skip
+        item.setFirstColumnSpanned(False)
+        self.tree.setItemWidget(item, 1, resume)
 
     def _group(self, title: str, hint: str) -> QTreeWidgetItem:
         item = QTreeWidgetItem([title])

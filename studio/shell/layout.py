@@ -116,6 +116,7 @@ class Workspace(QObject):
         window.noted.connect(lambda level, text: self.log.add(level, text))
         runs.followed.connect(self._on_followed)
         project.left.connect(self._on_left)
+        runs.discarded.connect(lambda job: self._on_discarded())
         runs.duplicateWanted.connect(self._on_duplicate)
         window.queue.changed.connect(self._on_job_changed)
         project.runsChanged.connect(self._show_states)
@@ -184,7 +185,7 @@ class Workspace(QObject):
         window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
         window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
         window.resizeDocks(self.docks[:2], [208, 312], Qt.Orientation.Horizontal)
-        window.resizeDocks(self.docks[2:], [216], Qt.Orientation.Vertical)
+        window.resizeDocks(self.docks[2:], [240], Qt.Orientation.Vertical)
 
     def close(self) -> None:
         """Free what Qt's own clean-up would not."""
@@ -222,6 +223,11 @@ class Workspace(QObject):
         for step in ("evaluate", "export"):
             self.window.header.set_state(step, "")
         self.window.banner.dismiss()
+
+    def _on_discarded(self) -> None:
+        if self.window.runs.job is None:
+            self.curves.clear()
+            self.stage.probes.clear()
 
     def _on_followed(self, job: Job | None) -> None:
         if job is not None:

@@ -101,7 +101,8 @@ def register_actions(w: StudioWindow) -> None:
         shortcut="Ctrl+Shift+Space",
         icon_name="pause",
     )
-    a.add("run.stop", "Save and stop job", w.runs.stop, menu="Run", icon_name="square")
+    a.add("run.stop", "Stop job early and keep it", w.runs.stop, menu="Run", icon_name="square")
+    a.add("run.cancel", "Cancel job and discard it", w.cancel_job, menu="Run", icon_name="trash-2")
     a.add(
         "run.save",
         "Save checkpoint now",

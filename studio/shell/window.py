@@ -233,6 +233,8 @@ class StudioWindow(QMainWindow):
         self.queue.added.connect(lambda job: self.save_workspace())
         self.job_bar.pauseClicked.connect(self.runs.toggle_pause)
         self.job_bar.stopClicked.connect(self.runs.stop)
+        self.job_bar.cancelClicked.connect(self.cancel_job)
+        self.runs.discarded.connect(self._on_discarded)
         self.job_bar.saveClicked.connect(self.runs.save_now)
         self.project.recordingChanged.connect(self._on_recording)
 
@@ -260,7 +262,11 @@ class StudioWindow(QMainWindow):
             why = f" ({ended})" if ended else ""
             self.banner.say("good", f"{title} is done: {job.run.name}{why}")
         elif ending.reason == "stopped":
-            self.banner.say("good", f"{title} stopped at step {ending.step}; it can be resumed.")
+            self.banner.say(
+                "good", f"{title} stopped at step {ending.step} and is kept in {job.run.name}.",
+                action="Resume" if job.spec.resumable else "",
+                on_action=lambda: self.runs.resume_run(job.run),
+            )  # fmt: skip
         else:
             can_resume = bool(checkpoint_steps(job.run)) and job.spec.resumable
             self.banner.say(
@@ -276,6 +282,25 @@ class StudioWindow(QMainWindow):
             action="New run from the best checkpoint",
             on_action=lambda: self.runs.start_again(job),
         )  # fmt: skip
+
+    def cancel_job(self) -> None:
+        """Ask, then end the followed job and delete what it made."""
+        job = self.runs.job
+        if job is None or not job.state.active or not job.discardable:
+            return
+        step = job.last_progress.step if job.last_progress is not None else 0
+        answer = Question.ask(
+            self, "Cancel and discard?",
+            f"{job.spec.title} is at step {step}. Its folder {job.run.name}, with all its "
+            "checkpoints, is deleted. Stop early keeps it.",
+            [("discard", "Cancel and discard", "danger"), ("stay", "Let it run", "primary")],
+        )  # fmt: skip
+        if answer == "discard":
+            self.runs.cancel(job)
+
+    def _on_discarded(self, job: Job) -> None:
+        self.queue.drop(job)
+        self.banner.say("good", f"{job.spec.title} was cancelled; {job.run.name} is gone.")
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.ThemeChange and self.settings.theme == "system":

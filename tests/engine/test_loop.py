@@ -13,7 +13,7 @@ from self6d.engine.finite import SKIPPED
 from self6d.engine.loop import LoopConfig, run_task
 from self6d.engine.reporting import TimeLeft
 from self6d.errors import DivergenceError, InputError, LockedError, OutOfMemoryError
-from self6d.events import CheckpointSaved, Finished, Note, Preview, Progress, Scalars
+from self6d.events import CheckpointSaved, Finished, Note, Preparing, Preview, Progress, Scalars
 from self6d.runs.control import Control, send
 from self6d.runs.folder import RunFolder
 
@@ -117,8 +117,17 @@ def test_save_now_and_live_values_from_another_process(run):
     control = Control()
     events = []
     task = ToyTask(12, before_step=ask)
+    task.on_preparing = None
     task.deaf_to = lambda name: "not of this task" if name == "loss.none" else ""
     run_task(task, run, LOOP, events.append, control)
+    for done in (0, 1, 2, 4):
+        task.on_preparing("refining poses", done, 4)
+    told = [e for e in events if isinstance(e, Preparing)]
+    assert [(e.what, e.done, e.total) for e in told if e.done in (0, 4)] == [
+        ("refining poses", 0, 4), ("refining poses", 4, 4)]  # fmt: skip
+    assert told[0].seconds_left is None
+    assert told[-1].seconds_left == 0
+    assert [e for e, _ in run.iter_events() if isinstance(e, Preparing)] == told
     assert 4 in [e.step for e in events if isinstance(e, CheckpointSaved)]
     notes = [(e.level, e.text) for e in events if isinstance(e, Note)]
     assert ("info", "live: loss.scale = 0.25") in notes

@@ -73,10 +73,11 @@ def test_the_card_opens_on_what_changed_most(opened, trained, sample, wait, tmp_
     assert space.bottom.currentWidget() is card
     assert window.project.frame_index == comparison.verdict.most_changed
     assert comparison.verdict.frames == 12
-    assert "stage1 (step 2) → adapted (step 1)" in card.detail.text()
+    assert "12 frames, no label used: stage1 (step 2) → adapted (step 1)" in card.detail.text()
     assert comparison.verdict.recall is not None  # the eval frames have labels
     wait(lambda: not comparison.busy)
     assert card.worst.count() == 12
+    wait(lambda: not any(card.worst.item(i).icon().isNull() for i in range(12)))
     assert set(space.stage.scrubber._scores) == set(range(12))
     click(card.next)
     click(card.next)

@@ -106,8 +106,18 @@ def test_queueing_never_hides_the_running_job_and_closing_asks(opened, other, wa
     assert window.runs.job is first  # it works on, whatever is looked at
     assert window.job_bar.job is first
     window.queue.drop(second)
-    first.kill()
-    wait(lambda: first.state.over)
+    wait(lambda: first.run.exists())
+    titles.clear()
+    answer("stay", titles.append)
+    click(window.job_bar.cancel)
+    assert titles == ["Cancel and discard?"]
+    assert first.state.active
+    answer("discard")
+    click(window.job_bar.cancel)
+    wait(lambda: first.state.over and window.runs.job is None)
+    assert not first.run.exists()
+    assert window.job_bar.job is None
+    assert first not in window.queue.jobs
     assert first.run not in [run.path for run in window.project.runs]
 
 

@@ -100,7 +100,14 @@ def test_no_tick_for_a_run_that_got_nothing_right(opened, runs, wait):
     page.evaluated.emit()
     assert opened.header.state("evaluate") == "ok"
     folder = RunFolder.open(runs["right"])
-    folder.update(result={"add_recall": 0.5})
+    assert tree.tree.itemWidget(tree.item_of("run", str(runs["right"])), 1) is None  # it is done
+    asked = []
+    tree.runAction.connect(lambda *what: asked.append(what))
+    folder.update(status="stopped", result={"add_recall": 0.5})
+    opened.project.add_run(runs["right"])
+    click(tree.tree.itemWidget(tree.item_of("run", str(runs["right"])), 1))
+    assert asked == [("resume", runs["right"])]
+    folder.update(status="done")
     opened.project.add_run(runs["right"])
     assert opened.header.state("synthetic") == "ok"
 

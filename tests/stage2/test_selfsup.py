@@ -163,7 +163,10 @@ def test_terms_and_weights_change_live():
 def test_without_l_self_its_terms_are_told_at_health_checks():
     plus = replace(PLUS, self_weight=0.0, pseudo_steps=2, refresh_every=2, health_every=2)
     job = task(plus, ROBUST, steps=4)
+    told = []
+    job.on_preparing = lambda *what: told.append(what)
     values = job.step(0)
+    assert told == [("looking at the frames", 0, 8), ("refining poses", 0, 8)]
     terms = {"mask": 1.0, "ab": 0.2, "ms_ssim": 1.0, "geometry": 100.0}
     total = sum(weight * values[f"self/{name}"] for name, weight in terms.items())
     assert values["self/total"] == pytest.approx(total, rel=1e-4)
