@@ -46,11 +46,12 @@ class Comparison(QObject):
         self.verdict: Verdict | None = None
         self._todo: deque[tuple[Path, list[int]]] = deque()
         self._deciding = 0  # requests left until `ready`
+        self._asked = False  # a request is under way
         self.number += 1
 
     @property
     def busy(self) -> bool:
-        return bool(self._todo) or self._deciding > 0
+        return self._asked or bool(self._todo)
 
     def forget(self) -> None:
         self._clear()
@@ -99,9 +100,11 @@ class Comparison(QObject):
         if not self._todo or recording is None:
             return
         number, (run, frames) = self.number, self._todo.popleft()
+        self._asked = True
 
         def arrived(answer: tuple[int, list[JudgedFrame]]) -> None:
             if number == self.number:
+                self._asked = False
                 self._take(run, *answer)
                 self._next()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from self6d.paths import user_state
+from self6d.paths import find_resource, user_state
 from studio.engine import Engine, Failure
 from studio.engine.recognise import Found
 from studio.engine.types import BagTopics, ModelCard, ModelFiles, RecordingInfo
@@ -18,6 +19,7 @@ from studio.model.settings import Settings
 
 MESHES = (".ply", ".obj", ".glb", ".gltf", ".stl", ".off")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+SHIPPED = "sample/stage1"  # trained on the sample's objects
 BAGS = (".bag", ".db3", ".mcap")
 
 
@@ -65,7 +67,7 @@ class Opener(QObject):
 
         def finished(path: str) -> None:
             self.progress.emit("", 0, 0)
-            self.open_recording(Path(path), [Path(path) / "models"])
+            self.open_recording(Path(path), [Path(path) / "models"], self._add_shipped)
 
         def failed(failure: Failure) -> None:
             self.progress.emit("", 0, 0)
@@ -75,6 +77,19 @@ class Opener(QObject):
             "make_sample", str(out), done=finished, failed=failed, key="sample",
             partial=lambda got: self.progress.emit("Generating the sample", *got),
         )  # fmt: skip
+
+    def _add_shipped(self) -> None:
+        """The sample's trained stage 1, as a run of the user's own."""
+        shipped, copy = find_resource(SHIPPED), self.settings.runs_folder / "sample-stage1"
+        if shipped is None:
+            return
+        try:
+            if not is_run(copy):
+                shutil.copytree(shipped, copy, dirs_exist_ok=True)
+        except OSError as error:
+            self.said.emit("warn", f"The sample's trained stage 1 could not be copied: {error}")
+            return
+        self.project.add_run(copy)
 
     def ask_topics(self, path: Path, *, always: bool = True) -> None:
         """Offer the topics of a bag, see `topicsOffered`.

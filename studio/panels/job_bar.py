@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psutil
 from PySide6.QtCore import QSize, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QProgressBar
@@ -33,6 +35,9 @@ class JobBar(QFrame):
         self.job: Job | None = None
         self._rung = "stop"
         self.text = ElidedLabel("No job is running.", "muted")
+        self.go = button("", lambda: self._on_go())
+        self._on_go: Callable[[], object] = lambda: None
+        self._suggestion = self._task = ""
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedWidth(200)
@@ -42,7 +47,7 @@ class JobBar(QFrame):
         self.cancel = button("Cancel (discard)", self.cancelClicked.emit, "danger",
                              "End it and delete what it made")  # fmt: skip
         self.save = button("Save now", self.saveClicked.emit, "", "Write a checkpoint now")
-        line = row(self.text, self.bar, 1, self.memory, self.pause, self.save, self.stop,
+        line = row(self.text, self.go, self.bar, 1, self.memory, self.pause, self.save, self.stop,
                    self.cancel)  # fmt: skip
         line.setContentsMargins(12, 6, 12, 6)
         self.setLayout(line)
@@ -70,8 +75,16 @@ class JobBar(QFrame):
                 self.bar.setRange(0, 0)
         self._on_state()
 
+    def suggest(self, text: str, action: str, on_action: Callable[[], object]) -> None:
+        """What comes next, to say while no job is at work."""
+        self._suggestion, self._on_go = text, on_action
+        self.go.setText(action)
+        if not self._task:
+            self._on_state()
+
     def show_task(self, text: str, done: int, total: int) -> None:
         """A short task of the window itself; `total` 0 ends it."""
+        self._task = text if total else ""
         if total == 0:
             self._on_state()
             return
@@ -99,8 +112,9 @@ class JobBar(QFrame):
         self.cancel.setVisible(job is not None and active and job.discardable)
         self.bar.setVisible(active)
         self.memory.setVisible(active)
+        self.go.setVisible(bool(not active and self._suggestion and self.go.text()))
         if job is None:
-            self.text.setText("No job is running.")
+            self.text.setText(self._suggestion or "No job is running.")
             self._meter.stop()
             return
         self.pause.setText("Resume" if job.state is JobState.PAUSED else "Pause")
@@ -137,6 +151,8 @@ class JobBar(QFrame):
                 text += f", {duration(progress.seconds_left)} left"
         if job.state is JobState.FAILED and job.ending is not None:
             text = f"{job.spec.title} failed: {job.ending.reason}"
+        if not job.state.active and self._suggestion:
+            text += f".  {self._suggestion}"
         self.text.setText(text)
 
     def _offer_harder(self) -> None:

@@ -21,6 +21,7 @@ from studio.panels.stage import Stage
 from studio.panels.xray_panel import XrayPanel
 from studio.shell.answers import Answers
 from studio.shell.helped import Helped
+from studio.shell.next_step import NextStep
 from studio.shell.pose_editing import PoseEditing
 from studio.shell.single_image import SingleImage
 from studio.shell.window import StudioWindow
@@ -106,6 +107,9 @@ class Workspace(QObject):
         )
         self.answers = Answers(window, self.curves, self.stage, self.train_panel,
                                self.adapt_panel, self)  # fmt: skip
+        self.next_step = NextStep(
+            window, self.train_panel, self.adapt_panel, self.evaluate_page, self
+        )
         self.pose_panel.runRequested.connect(self._on_run)
         self.pose_panel.predictRequested.connect(self.answers.predict)
         runs.scalarsArrived.connect(self.curves.add_scalars)

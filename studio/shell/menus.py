@@ -102,7 +102,7 @@ def register_actions(w: StudioWindow) -> None:
         icon_name="pause",
     )
     a.add("run.stop", "Stop job early and keep it", w.runs.stop, menu="Run", icon_name="square")
-    a.add("run.cancel", "Cancel job and discard it", w.cancel_job, menu="Run", icon_name="trash-2")
+    a.add("run.cancel", "Cancel job and discard it", w.cancel_job, menu="Run", icon_name="trash")
     a.add(
         "run.save",
         "Save checkpoint now",

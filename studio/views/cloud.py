@@ -143,7 +143,7 @@ class CloudView(QWidget):
         self._scene.draw(cloud.sensor, sensor_colours, points, distance_colours(distance))
         text = f"model by distance to the sensor: dark 0, yellow ≥ {LIMIT_M * 1000:.0f} mm"
         if cloud.chamfer_mm is not None:
-            text = f"chamfer {cloud.chamfer_mm:.1f} mm · " + text
+            text = f"depth error {cloud.chamfer_mm:.1f} mm (chamfer) · " + text
         text = text if len(points) else f"{len(cloud.sensor)} sensor points"
         self.legend.setText(f"{self._told}\n{text}" if self._told else text)
 

@@ -12,6 +12,7 @@ from self6d.events import Scalars
 from self6d.losses.terms import TERMS
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import ElidedLabel, IconButton, row, short
+from studio.toolkit.words import GROUPS, word
 from studio.views.axis import ValueAxis
 from studio.views.flow import FlowLayout
 from studio.views.legend import LegendEntry
@@ -69,7 +70,7 @@ class CurvesView(QWidget):
         self.fit_button = IconButton("maximize", "Show everything", self.fit)
         self.groups = short(QComboBox())
         self.groups.setToolTip("Which curves")
-        self.groups.textActivated.connect(self.choose_group)
+        self.groups.activated.connect(lambda i: self.choose_group(self.groups.itemData(i)))
         self.legend = FlowLayout()
         self.readout = ElidedLabel("", "small")
         self.message = QLabel(
@@ -143,12 +144,13 @@ class CurvesView(QWidget):
     def _fill_groups(self) -> None:
         found = {key.partition("/")[0] for c in self.runs.values() for key in c.raw if "/" in key}
         groups = sorted(found, key=lambda g: (g != "loss", g))
-        if [self.groups.itemText(i) for i in range(self.groups.count())] != groups:
+        if [self.groups.itemData(i) for i in range(self.groups.count())] != groups:
             self.groups.clear()
-            self.groups.addItems(groups)
+            for group in groups:
+                self.groups.addItem(GROUPS.get(group, group), group)
             if groups and self.group not in groups:
                 self.group = groups[0]
-            self.groups.setCurrentText(self.group)
+            self.groups.setCurrentIndex(self.groups.findData(self.group))
         self.groups.setVisible(len(groups) > 1)
 
     def terms(self) -> list[str]:
@@ -296,7 +298,7 @@ class CurvesView(QWidget):
             series = curves.smooth.get(f"{self.group}/{term}")
             value = series.at(step) if series and term not in self._hidden_terms else None
             if value is not None:
-                parts.append(f"{term} {value:.4g}")
+                parts.append(f"{word(term)} {value:.4g}")
         return "   ".join(parts)
 
     def _on_click(self, event: QMouseEvent) -> None:

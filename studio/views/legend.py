@@ -7,6 +7,7 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QLabel
 
 from studio.toolkit.theme import theme
+from studio.toolkit.words import meaning, word
 
 
 class LegendEntry(QLabel):
@@ -20,11 +21,11 @@ class LegendEntry(QLabel):
         colour = colour if shown else theme.tokens.faint
         text = theme.tokens.text if shown else theme.tokens.faint
         self.setText(
-            f'<span style="color:{colour}">━</span> '
-            f'<span style="color:{text}">{term.replace("_", "-")}</span>'
+            f'<span style="color:{colour}">━</span> <span style="color:{text}">{word(term)}</span>'
         )
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.setToolTip(f"Hide {term}" if shown else f"Show {term}")
+        about = f"{meaning(term)}\n" if meaning(term) else ""
+        self.setToolTip(f"{about}Click to {'hide' if shown else 'show'} it")
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setContentsMargins(0, 0, 8, 0)
 

@@ -9,6 +9,7 @@ import pytest
 from hands import click
 
 from self6d import jobs
+from studio.controllers import comparison
 from studio.engine.types import JudgedFrame, JudgedPose, PoseData
 from studio.model.verdict import BETTER, SAME, WORSE, compare
 
@@ -51,7 +52,8 @@ def test_the_verdict_needs_an_interval_on_one_side():
     assert compare({0: frame(0)}, {0: frame(0)}).measures[0].name == "Found a frame"
 
 
-def test_the_card_opens_on_what_changed_most(opened, trained, sample, wait, tmp_path):
+def test_the_card_opens_on_what_changed_most(opened, trained, sample, wait, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "SAMPLE", 2)
     adapted = tmp_path / "adapted"
     settings = {
         "adapt.detection_score": 0.0, "adapt.batch": 1, "adapt.region": 48, "loss.perceptual": 0.0,
@@ -68,22 +70,23 @@ def test_the_card_opens_on_what_changed_most(opened, trained, sample, wait, tmp_
     space.bottom.setCurrentWidget(card)
     wait(lambda: card.go.isVisible())
     click(card.go)
-    comparison = space.helped.comparison
-    wait(lambda: comparison.verdict is not None)
+    judged = space.helped.comparison
+    wait(lambda: judged.verdict is not None)
     assert space.bottom.currentWidget() is card
-    assert window.project.frame_index == comparison.verdict.most_changed
-    assert comparison.verdict.frames == 12
-    assert "12 frames, no label used: stage1 (step 2) → adapted (step 1)" in card.detail.text()
-    assert comparison.verdict.recall is not None  # the eval frames have labels
-    wait(lambda: not comparison.busy)
-    assert card.worst.count() == 12
-    wait(lambda: not any(card.worst.item(i).icon().isNull() for i in range(12)))
-    assert set(space.stage.scrubber._scores) == set(range(12))
+    assert window.project.frame_index == judged.verdict.most_changed
+    assert judged.verdict.frames == 4
+    assert "4 frames, no label used: stage1 (step 2) → adapted (step 1)" in card.detail.text()
+    assert judged.verdict.recall is not None  # the eval frames have labels
+    wait(lambda: not judged.busy)
+    count = len(window.project.recording)
+    assert card.worst.count() == count
+    wait(lambda: not any(card.worst.item(i).icon().isNull() for i in range(count)))
+    assert set(space.stage.scrubber._scores) == set(range(count))
     click(card.next)
     click(card.next)
-    assert window.project.frame_index == comparison.worst()[1]
+    assert window.project.frame_index == judged.worst()[1]
     click(card.previous)
-    assert window.project.frame_index == comparison.worst()[0]
+    assert window.project.frame_index == judged.worst()[0]
     window.close_project()
-    assert comparison.verdict is None
+    assert judged.verdict is None
     assert "After stage 2" in card.headline.text()

@@ -1,0 +1,48 @@
+"""Names of curves in words, each with what it is and, where the paper has one, its equation."""
+
+from __future__ import annotations
+
+from self6d.losses.terms import LISTED
+
+GROUPS = {"loss": "loss", "self": "L_self at checks", "health": "health", "lr": "learning rate"}
+WORDS: dict[str, tuple[str, str]] = {
+    "total": ("total", "What a step makes smaller: all terms, weighted"),
+    "self": ("L_self", "Self-supervision, eq. (8) to (11): all its terms, weighted"),
+    "pseudo": ("refined poses", "Distance to the poses refined on these frames, metres"),
+    "labels": ("own labels", "The network's stage-1 losses on selected poses"),
+    "synthetic": ("synthetic", "The network's stage-1 losses on rendered images"),
+    "selected": ("selected poses", "Share of the refined poses that are learned from"),
+    "mask_iou": ("mask agreement", "Overlap of predicted and rendered mask"),
+    "depth_inliers": (
+        "depth explained",
+        "Share of the depth on the object that the pose explains",
+    ),
+    "depth_gap_m": ("depth gap, m", "Median distance between rendering and depth, metres"),
+    "trust": ("agreement", "Mask agreement times depth explained, over the poses to find"),
+    "found": ("found", "Objects found on the frames of the check"),
+    "strikes": ("alarms", "Checks in a row that the run objects to; two end it"),
+    "skipped": ("skipped steps", "Steps left out because a value was not finite"),
+    "add_recall": ("right poses", "Share of poses within a tenth of the diameter, ADD(-S)"),
+    "detection_recall": ("detected", "Share of the objects that are detected"),
+}
+EQUATIONS = {
+    "mask": "eq. (4)", "ab": "eq. (5)", "ms_ssim": "eq. (6)", "perceptual": "eq. (7)",
+    "geometry": "eq. (11)",
+}  # fmt: skip
+WORDS |= {
+    t.name: (
+        "depth (geometry)" if t.name == "geometry" else t.title,
+        f"{t.compares}; holds {t.holds}; {EQUATIONS[t.name]}",
+    )
+    for t in LISTED
+}
+
+
+def word(name: str) -> str:
+    """What people read for a curve's name."""
+    return WORDS[name][0] if name in WORDS else name.replace("_", " ")
+
+
+def meaning(name: str) -> str:
+    """What the curve is; "" where its name says it."""
+    return WORDS[name][1] if name in WORDS else ""
