@@ -50,6 +50,7 @@ def answer(cache: dict[str, str], threads: int = 1) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # compiling takes a minute of processor time
 def test_compiled_here_or_read_from_the_cache_on_one_thread_or_two(tmp_path: Path) -> None:
     """Where nothing is compiled yet it is compiled in place: the tests to come need it too."""
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)} if compiled() else {}
