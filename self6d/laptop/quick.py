@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from self6d import jobs
 from self6d.config import merge, overrides
 from self6d.datasets import open_dataset
-from self6d.datasets.pose_track import read_pose_track
+from self6d.datasets.pose_track import PoseTrack, TrackState, read_pose_track
 from self6d.datasets.splits import default_split
 from self6d.errors import InputError, from_os_error
 from self6d.events import Event, Listener, Note, Progress
@@ -311,20 +311,11 @@ class _Quick:
             )  # fmt: skip
 
     def say_how_much(self) -> None:
-        """How many poses there are to learn from; InputError where there is none."""
+        """What there is to learn from; InputError where it is nothing."""
         path = self.out / TRACK / "poses.json"
-        track = read_pose_track(path)
         least = build_config(STAGE_2, self.settings, stage=2).adapt.track_confidence
-        sure = track.above(least)
-        if not len(sure):
-            raise InputError(
-                f"none of the {len(track)} poses is sure enough to learn from",
-                path=path,
-                remedy="Look at them, give a better start pose (--init), and a new folder.",
-            )
-        level: Literal["warning", "info"] = "warning" if len(sure) < ENOUGH else "info"
-        text = f"{len(sure)} of {len(track)} poses are sure enough to learn from"
-        self.listener(Note(level, text))
+        for note in learnable(read_pose_track(path), least, path):
+            self.listener(note)
 
     def export(self, onnx: bool | None) -> None:
         if onnx is None:
@@ -362,3 +353,36 @@ class _Quick:
 
     def say(self, text: str) -> None:
         self.listener(Note("info", text))
+
+
+def learnable(track: PoseTrack, least: float, path: Path) -> list[Note]:
+    """What must be known of a track before a network learns from it.
+
+    Args:
+        least: confidence from which poses are learned from. path: of the track, to be named.
+
+    Raises:
+        InputError: no pose is sure enough.
+    """
+    sure = len(track.above(least))
+    if not sure:
+        raise InputError(
+            f"none of the {len(track)} poses is sure enough to learn from",
+            path=path,
+            remedy="Look at them, give a better start pose (--init), and a new folder.",
+        )
+    notes = [
+        Note(
+            "warning" if sure < ENOUGH else "info",
+            f"{sure} of {len(track)} poses are sure enough to learn from",
+        )
+    ]
+    again = sum(pose.state is TrackState.FOUND_AGAIN for pose in track)
+    if again:
+        text = (
+            f"lost and found again {again} time{'s' if again > 1 else ''}: a find may be another "
+            "thing, and the network learns it. Look at the track, or give a start pose in each "
+            "stretch (--init with poses in several images)"
+        )
+        notes.append(Note("warning", text))
+    return notes

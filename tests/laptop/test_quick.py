@@ -12,9 +12,12 @@ from tracked_block import K, pose_at, write_recording
 
 import self6d
 from self6d import cli
+from self6d.datasets import FrameKey
+from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
 from self6d.errors import InputError
 from self6d.events import Note, Progress
 from self6d.laptop.plan import Part, fitted
+from self6d.laptop.quick import learnable
 from self6d.packaging import load_package
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
@@ -110,6 +113,25 @@ def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):
     assert any("the steps were fixed at the start" in text for text in notes)
     assert {e.phase for e in said if isinstance(e, Progress)} >= {"stage1", "adapted"}
     assert "track" not in {e.phase for e in said if isinstance(e, Progress)}
+
+
+def test_what_may_be_wrong_with_a_track_is_said_before_it_is_learned_from(tmp_path):
+    def row(image: int, state: TrackState, confidence: float) -> TrackedPose:
+        pose = None if state is TrackState.LOST else pose_at(image)
+        return TrackedPose(FrameKey(1, image), 1, 0, state, pose, confidence)
+
+    rows = [row(i, TrackState.TRACKED, 0.9) for i in range(12)]
+    notes = learnable(PoseTrack(tuple(rows)), 0.8, tmp_path)
+    assert [(n.level, n.text) for n in notes] == [
+        ("info", "12 of 12 poses are sure enough to learn from")
+    ]
+    rows[4:6] = [row(4, TrackState.LOST, 0.0), row(5, TrackState.FOUND_AGAIN, 0.9)]
+    few, again = learnable(PoseTrack(tuple(rows[:8])), 0.8, tmp_path)
+    assert (few.level, again.level) == ("warning", "warning")
+    assert few.text.startswith("7 of 8 poses")
+    assert "found again 1 time:" in again.text
+    with pytest.raises(InputError, match="none of the 12 poses is sure enough"):
+        learnable(PoseTrack(tuple(rows)), 0.95, tmp_path)
 
 
 def test_steps_are_fitted_to_a_time():
