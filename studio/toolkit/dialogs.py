@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QDialog, QFrame, QLabel, QPlainTextEdit, QWidget
 from studio.engine import Failure
 from studio.toolkit.theme import icon
 from studio.toolkit.widgets import IconButton, button, column, label, row
+from studio.toolkit.words import in_window
 
 BANNER_MS = 8000
 BANNER_WIDTH, BANNER_GAP, BANNER_TOP = 760, 16, 52  # pixels
@@ -109,7 +110,7 @@ class Banner(QFrame):
         action: str = "",
         on_action: Callable[[], object] | None = None,
     ) -> None:
-        """Show a message; "good" ones leave by themselves.
+        """Show a message, its flags as buttons; "good" ones leave by themselves.
 
         Args:
             level: "good", "warn" or "bad".
@@ -120,7 +121,7 @@ class Banner(QFrame):
         self.style().polish(self)
         name = {"good": "circle-check", "warn": "triangle-alert", "bad": "circle-alert"}[level]
         self._mark.setPixmap(icon(name, level).pixmap(20, 20))
-        self.text.setText(text)
+        self.text.setText(in_window(text))
         self._copyable = f"{text}\n\n{details}".strip()
         self.details.setPlainText(details)
         self.details.hide()

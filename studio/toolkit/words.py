@@ -1,6 +1,8 @@
-"""Names of curves in words, each with what it is and, where the paper has one, its equation."""
+"""Words for people at the window: names of curves, and remedies that name buttons, not flags."""
 
 from __future__ import annotations
+
+import re
 
 from self6d.losses.terms import LISTED
 
@@ -46,3 +48,37 @@ def word(name: str) -> str:
 def meaning(name: str) -> str:
     """What the curve is; "" where its name says it."""
     return WORDS[name][1] if name in WORDS else ""
+
+
+# what a remedy for the shell says, and what stands in its place in the window; the first that fits
+BUTTONS = tuple(
+    (re.compile(shell), window)
+    for shell, window in (
+        (r"Name them(:| with) --models", "Open the CAD models (step 1)"),
+        (r"Give it as --models", "Open it as CAD model (step 1)"),
+        (r"with --models", "by opening the CAD models (step 1)"),
+        (r"(with )?--resume", "with Resume beside the run"),
+        (r"self6d-studio doctor .*?(?=\. To start anyhow|$)", "the tab Doctor (step 1)"),
+        (r"`?self6d-studio predict`?", "Predict under Pose"),
+        (r"--no-check", "tick 'start whatever it finds'"),
+        (r"--unit m, cm, mm or inch", "choose m, cm, mm or inch beside CAD unit"),
+        (r"(with )?--unit( \w+)?", "beside CAD unit"),
+        (r"Leave out --split", "Choose all frames"),
+        (r"with --split", "beside Frames"),
+        (r"--device (\w+)", r"Device \1"),
+        (r"--set ([\w.]+)=([^\s,;]*[^\s,;.])", r"set \1 to \2 under All settings"),
+        (r"--from\b( RUN)?", "start run"),
+        (r"with --object", "in the list of objects"),
+        (r"with --init|\(--init\)", "under Pose"),
+        (r"with --camera", "beside Camera"),
+        (r"with --out", "of its own"),
+        (r"(?<!\w)--([a-z][a-z-]*)", r"'\1'"),
+    )
+)
+
+
+def in_window(text: str) -> str:
+    """A message for the shell as the window says it."""
+    for shell, window in BUTTONS:
+        text = shell.sub(window, text)
+    return text

@@ -125,7 +125,7 @@ def test_what_a_run_cannot_tell_is_said(opened, made, tmp_path):
     assert "'upper_bound'" in opened.banner.text.text()
     old = RunFolder.create(tmp_path / "old", "selfsup", {}, {"data": "/d", "split": "all"})
     opened.runs.act("resume", old.path)
-    assert "--from missing" in opened.banner.text.text()
+    assert "start run missing" in opened.banner.text.text()
     assert not opened.queue.jobs
     opened.runs.act("resume", made["optimize"])
     assert "not resumed" in opened.banner.text.text()
