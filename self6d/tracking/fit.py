@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from self6d.geometry import backproject
+from self6d.geometry import axis_angle_to_matrix, backproject
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.target import Target
 from self6d.refinement.config import OptimizeConfig
@@ -27,6 +27,8 @@ from self6d.tracking.look import Look, PaintedFrame, learn_look
 from self6d.tracking.points import ModelPoints, View
 
 WHOLE = 192  # longer side of the image that is searched without a start pose, pixels
+LIKE = 0.75  # of how alike colours are expected to be
+UNLIKE = 0.35  # most that a pose may be worth below
 SWEEP = 2.0  # times as far as turned poses, shifted ones are looked for
 NEAR = 128  # side of the region that is searched around a pose
 
@@ -91,13 +93,13 @@ class ObjectFitter:
         """Coarse poses around given ones, (N, 3, 3) and (N, 3).
 
         Args:
-            wide: look `config.widen` times as far. turns: also from half turns of them.
+            wide: look `config.widen` times as far. turns: also from half and quarter turns of them.
         """
         config = self.config
         factor = config.widen if wide else 1.0
         shift = factor * config.shift * self.diameter
         if turns:
-            R, t = self._turned(R, t)
+            R, t = self._turned(R, t, _every_turn())
         R, t = np.asarray(R, np.float32), np.asarray(t, np.float32)
         box = self._box(R, t, sensor.K, 2 * shift)
         whole = torch.cat((box[:, :2].amin(0), box[:, 2:].amax(0)))[None]
@@ -153,13 +155,15 @@ class ObjectFitter:
 
     def turned(self, found: Estimate) -> Candidates:
         """The half turns of a pose about the model's axes, itself left out."""
-        R, t = self._turned(found.R[None], found.t[None])
+        R, t = self._turned(found.R[None], found.t[None], half_turns().numpy())
         return Candidates(R[1:], t[1:], np.zeros(3, np.float32))
 
-    def _turned(self, R: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Each pose and its half turns: (N, 3, 3) and (N, 3) -> (4 N, 3, 3) and (4 N, 3)."""
-        centre = np.repeat(R @ self.points.centre + t, 4, 0)
-        R = (R[:, None] @ half_turns().numpy()).reshape(-1, 3, 3)
+    def _turned(
+        self, R: np.ndarray, t: np.ndarray, turns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Each pose by all of T turns (T, 3, 3): (N, 3, 3) and (N, 3) -> (N T, 3, 3), (N T, 3)."""
+        centre = np.repeat(R @ self.points.centre + t, len(turns), 0)
+        R = (R[:, None] @ turns).reshape(-1, 3, 3)
         return R, (centre - R @ self.points.centre).astype(np.float32)
 
     def fit(self, sensor: PaintedFrame, starts: Candidates) -> list[Estimate]:
@@ -178,10 +182,10 @@ class ObjectFitter:
         )
         way = optimise_poses(problem)
         R, t = self._aligned(region, way.R[-1], way.t[-1])
-        return self.judge(region, R, t, sensor.alike)
+        return self.judge(region, R, t, sensor)
 
     def judge(
-        self, region: RegionCrops, R: Tensor, t: Tensor, alike: float | None
+        self, region: RegionCrops, R: Tensor, t: Tensor, sensor: PaintedFrame
     ) -> list[Estimate]:
         """Poses with their evidence over regions, surest first."""
         mask = self._masks(region, R, t)
@@ -189,13 +193,19 @@ class ObjectFitter:
         diameter = self.boxes.diameter.expand(len(R))
         evidence = measure(
             region.rgb, region.depth_m, mask, region.observed, self._render(region, R, t),
-            diameter, alike=alike if self.model.has_color else None,
+            diameter, alike=sensor.alike if self.model.has_color else None,
         )  # fmt: skip
         found = [
-            Estimate(r, x, e, self.calibration.confidence(e))
+            Estimate(r, x, e, self._confidence(e, sensor))
             for r, x, e in zip(R.cpu().numpy(), t.cpu().numpy(), evidence, strict=True)
         ]
         return sorted(found, key=lambda e: -e.confidence)
+
+    def _confidence(self, evidence: Evidence, sensor: PaintedFrame) -> float:
+        """Less where shape agrees under known paint that does not: a bottle's back, say."""
+        confidence = self.calibration.confidence(evidence)
+        unlike = sensor.learned and evidence.color < LIKE  # False for NaN
+        return min(confidence, UNLIKE) if unlike else confidence
 
     def look(self, sensor: PaintedFrame, R: np.ndarray, t: np.ndarray) -> Look | None:
         """How a frame shows the object's paint at a pose; None where it shows too little.
@@ -267,3 +277,9 @@ class ObjectFitter:
             observed=region.observed,
             diameter=self.boxes.diameter[index],
         )
+
+
+def _every_turn() -> np.ndarray:
+    """(10, 3, 3) float32: none, the half turns and both quarter turns about each axis."""
+    quarter = torch.cat((torch.eye(3), -torch.eye(3))) * (torch.pi / 2)
+    return torch.cat((half_turns(), axis_angle_to_matrix(quarter))).numpy().astype(np.float32)

@@ -12,7 +12,7 @@ import torch
 from self6d.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
-from self6d.tracking.fit import Estimate, ObjectFitter
+from self6d.tracking.fit import LIKE, Estimate, ObjectFitter
 from self6d.tracking.look import Look, PaintedFrame
 
 SAME_PAINT = 0.6  # of how alike colours are expected to be: less is another thing, or light
@@ -172,10 +172,13 @@ def refit(
     more = fitter.fit(sensor, Candidates.joined(others))
     found = [best, *expected(fitter, more, R, t, start=start)]
     going_on = [e for e in found if not leaps(fitter, e, R, t, start=start)]
-    if going_on and (start or max(e.confidence for e in going_on) >= config.lost):
-        return surest(going_on)
+    near_by = surest(going_on) if going_on else None
+    if start or (near_by is not None and near_by.confidence >= config.weak):
+        return near_by
     best = surest(found)
-    return best if best.confidence >= config.found and not start else None
+    if best.confidence >= config.found:
+        return best
+    return near_by if near_by is not None and near_by.confidence >= config.lost else None
 
 
 def expected(
@@ -194,7 +197,7 @@ def expected(
     """
     rows = []
     for e in found:
-        if not leaps(fitter, e, R, t, start=start, missed=missed):
+        if not e.evidence.color < LIKE and not leaps(fitter, e, R, t, start=start, missed=missed):
             odds = NEAR_ODDS * e.confidence
             e = replace(e, confidence=odds / (odds + 1 - e.confidence))
         rows.append(e)

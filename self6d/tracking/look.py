@@ -86,9 +86,11 @@ class PaintedFrame(FrameBatch):
 
     Attributes:
         alike: how alike colours are expected to be at a right pose; None: they say nothing yet.
+        learned: whether a look was, from this camera.
     """
 
     alike: float | None = UNKNOWN
+    learned: bool = False
 
     @classmethod
     def seen(
@@ -97,4 +99,4 @@ class PaintedFrame(FrameBatch):
         """A frame as it came, painted by a look; without one colours are `unknown` alike."""
         if look is None:
             return cls(sensor.images, sensor.depth_m, sensor.K, unknown)
-        return cls(look.of(sensor.images), sensor.depth_m, sensor.K, look.alike)
+        return cls(look.of(sensor.images), sensor.depth_m, sensor.K, look.alike, learned=True)

@@ -12,8 +12,9 @@ from self6d.refinement.regions import RegionCrops
 from self6d.rendering import pack_models, render
 from self6d.tracking.align import align_to_depth
 from self6d.tracking.evidence import DEFAULT, NOTHING, measure
-from self6d.tracking.fit import Estimate, ObjectFitter
+from self6d.tracking.fit import UNLIKE, Estimate, ObjectFitter
 from self6d.tracking.follow import leaps
+from self6d.tracking.look import PaintedFrame
 from self6d.tracking.points import goes_on_at
 
 SIZE = 128
@@ -90,11 +91,27 @@ def test_a_slanted_surface_goes_on_as_it_is():
     assert abs(got / depth[10, 60] - 1).max() > 0.01  # which is not how far its edge is
 
 
-def test_far_poses_leap_and_a_start_allows_less():
+@pytest.fixture(scope="module")
+def fitter() -> ObjectFitter:
     place = torch.device("cpu")
     config = build_config("track", {"track.points": 64}, stage="track")
     objective = SelfSupervision(config.loss, place)
-    fitter = ObjectFitter(MODEL, objective, config.track, DEFAULT, place)
+    return ObjectFitter(MODEL, objective, config.track, DEFAULT, place)
+
+
+def test_shape_under_other_paint_is_not_sure_once_the_paint_is_known(fitter):
+    R, t = on_table(HEIGHT)
+    gray = torch.full((1, 3, SIZE, SIZE), 0.5)
+
+    def confidence(alike: float | None, learned: bool) -> float:
+        frame = PaintedFrame(gray, seen(), K[None], alike, learned)
+        return fitter.judge(region(seen()), R, t, frame)[0].confidence
+
+    assert confidence(None, False) > 0.8
+    assert confidence(1.0, True) <= UNLIKE < 0.8
+
+
+def test_far_poses_leap_and_a_start_allows_less(fitter):
     R, t = (x.numpy() for x in on_table(HEIGHT))
 
     def leap(degrees: float, share: float, **how) -> bool:
