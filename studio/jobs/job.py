@@ -53,7 +53,7 @@ class Job(QObject):
         self.last_checkpoint: CheckpointSaved | None = None
         self.ending: Finished | None = None
         self.details = ""
-        self._since = time.monotonic()
+        self._since: float | None = None
         self._made_here = False  # an attached run is somebody else's
         self.mailbox = Mailbox(self)
         self.mailbox.scalars.connect(self.scalars)
@@ -108,9 +108,15 @@ class Job(QObject):
         return not self.spec.resume and self._made_here
 
     @property
-    def age_s(self) -> float:
-        """Seconds since it was started here."""
-        return time.monotonic() - self._since
+    def before_steps(self) -> bool:
+        """Whether it is at work but has told of no step yet."""
+        at_work = self.state in (JobState.STARTING, JobState.RUNNING)
+        return at_work and self.last_progress is None
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since it was started here; None where somebody else did."""
+        return None if self._since is None else time.monotonic() - self._since
 
     def _begin(self) -> None:
         """Called first by `start`."""

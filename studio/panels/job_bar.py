@@ -143,8 +143,10 @@ class JobBar(QFrame):
             text = f"{job.spec.title}: {now.what}, {now.done} of {now.total} frames"
             if now.seconds_left is not None:
                 text += f", about {duration(now.seconds_left)} left"
-        elif job.state is JobState.STARTING:
-            text += f", loading and checking the data, {duration(job.age_s)}"
+        elif job.before_steps:
+            text = f"{job.spec.title}: loading and checking the data"
+            if job.age_s is not None:
+                text += f", for {duration(job.age_s)} so far"
         elif progress is not None:
             text += f", step {progress.step}/{progress.total}"
             if job.state is JobState.RUNNING and progress.seconds_left is not None:
@@ -167,7 +169,7 @@ class JobBar(QFrame):
             self._ladder.start()
 
     def _measure(self) -> None:
-        if self.job is not None and self.job.state is JobState.STARTING:
+        if self.job is not None and self.job.before_steps:
             self._say(None)
         pid = getattr(self.job, "pid", None)
         if pid is None:
