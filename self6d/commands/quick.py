@@ -45,7 +45,7 @@ def quick(
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes", min=1, help="About how long all of it may take (default: presets' steps)."
+            "--minutes", min=1, help="About how long it may take (default: 40 on two idle cores)."
         ),
     ] = None,
     onnx: Annotated[

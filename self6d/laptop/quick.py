@@ -35,6 +35,8 @@ STAGE_1, STAGE_2 = "tiny", "laptop"
 TRACK, BEFORE, AFTER, PACKAGE = "track", "stage1", "adapted", "package"
 FILE = "quick.json"
 FEWEST = 50  # steps of a training, however little time there is
+STEPS = {"train.steps": 1500, "adapt.steps": 2500}
+"""What two idle cores do in about 40 minutes; the presets' own are for trying out."""
 ENOUGH = 10  # poses below which the track is called thin
 
 
@@ -93,8 +95,8 @@ def quick(
         init: rough start pose, see `jobs.track`. search: look for the objects instead; also where
             neither is given. frame, scene: of a single start pose.
         object_id: this object alone. split: named split; None: "adapt" where there is one.
-        minutes: steps are made fewer or more so that all of it takes about as long; None: the
-            presets' steps (tiny, laptop).
+        minutes: steps are made fewer or more so that all of it takes about as long; None: `STEPS`,
+            about 40 minutes on two idle cores.
         overrides: {"train.steps": 100}, for every part.
         onnx: also write ONNX; None: where it is installed.
         check: stop if the doctor's fast checks find an error in the recording.
@@ -185,7 +187,7 @@ class _Quick:
         given = overrides(changes or [])
         rows = recording.frame(0).camera.height
         rows = min(rows, build_config(STAGE_1, given, stage=1).synthesis.height)
-        own = {
+        own = STEPS | {
             "synthesis.height": rows, "network.image_height": rows, "adapt.image_height": rows,
         }  # fmt: skip
         self.given = merge(overrides(own), given)
@@ -324,7 +326,8 @@ class _Quick:
 
     def announce(self, plan: list[Part]) -> None:
         for part in plan:
-            self.say(f"{part.title}: done" if self.is_done(part.name) else part.line())
+            line = part.title if part.step_s is None and self.is_done(part.name) else part.line()
+            self.say(f"{line}{', done' if self.is_done(part.name) else ''}")
         left = [part for part in plan if not self.is_done(part.name)]
         total = [part.seconds for part in left]
         known = sum(seconds for seconds in total if seconds is not None)

@@ -87,7 +87,7 @@ def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):
         if isinstance(event, Progress) and event.phase == "stage1":
             control.stop()
 
-    settings = SETTINGS | {"train.steps": 9}
+    settings = SETTINGS | {"train.steps": 24}  # progress comes ten times a second at most
     made = self6d.quick(
         data, cad, tmp_path / "q", init=pose, device="cpu", onnx=False, overrides=settings,
         listener=stop_in_stage_1, control=control,
@@ -97,7 +97,7 @@ def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):
     track = RunFolder.open(made.path / "track")
     stage1 = RunFolder.open(made.path / "stage1")
     assert (track.status, stage1.status) == ("done", "stopped")
-    assert 6 < stage1.info["step"] < 9  # what was made to measure is not made again
+    assert 6 < stage1.info["step"] < 24  # what was made to measure is not made again
 
     with pytest.raises(InputError, match="begun with another seed"):
         self6d.quick(data, cad, made.path, init=pose, seed=1, resume=True)
