@@ -56,7 +56,9 @@ def test_from_the_sample_to_an_export_and_back(
     QTest.keyClick(space.stage.scrubber, Qt.Key.Key_Right)
     wait(lambda: window.director.frame.index == 1)
     drop(window, trained)
-    wait(lambda: [run.path for run in project.runs] == [trained])
+    shipped = settings.runs_folder / "sample-stage1"  # that the sample brings
+    wait(lambda: [run.path for run in project.runs] == [shipped, trained])
+    assert project.run == trained
 
     # settings of stage 2, each typed into the form
     click(window.header.buttons["selfsup"])
@@ -114,7 +116,7 @@ def test_from_the_sample_to_an_export_and_back(
     # evaluate; a cell, then its worst frame
     click(window.header.buttons["evaluate"])
     page = space.evaluate_page
-    assert page.chosen() == [trained, job.run]
+    assert page.chosen() == [shipped, job.run]  # as the sample brings it, and adapted
     click(page.go)
     wait(lambda: page.results)
     click_cell(page.table, 0, 1)
@@ -144,7 +146,7 @@ def test_from_the_sample_to_an_export_and_back(
     project = again.project
     assert project.recording_path == prepared
     assert project.frame_index == frame
-    assert {run.path for run in project.runs} == {trained, job.run}
+    assert {run.path for run in project.runs} == {shipped, trained, job.run}
     assert project.step == "export"
     assert again.workspace.adapt_panel.overrides()["adapt.batch"] == 2
     assert again.workspace.adapt_panel.steps.text() == "100000"
