@@ -51,6 +51,12 @@ def test_from_the_sample_to_an_export_and_back(
     assert window.header.state("data") in ("ok", "warn")
     assert space.doctor_panel.verdict.text()
 
+    # the sample brings its trained stage 1; here another run is worked on
+    shipped = settings.runs_folder / "sample-stage1"
+    wait(lambda: [run.path for run in project.runs] == [shipped])
+    wait(lambda: window.job_bar.go.text() == "Go to stage 2")
+    window.runs.act("forget", shipped)
+
     # scrub with keys, drop a trained run
     space.stage.scrubber.setFocus()
     QTest.keyClick(space.stage.scrubber, Qt.Key.Key_Right)
