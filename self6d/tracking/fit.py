@@ -27,7 +27,7 @@ from self6d.tracking.look import Look, PaintedFrame, learn_look
 from self6d.tracking.points import ModelPoints, View
 
 WHOLE = 192  # longer side of the image that is searched without a start pose, pixels
-LIKE = 0.75  # of how alike colours are expected to be
+LIKE = 0.65  # of how alike colours are expected to be
 UNLIKE = 0.35  # most that a pose may be worth below
 SWEEP = 2.0  # times as far as turned poses, shifted ones are looked for
 NEAR = 128  # side of the region that is searched around a pose

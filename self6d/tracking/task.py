@@ -197,7 +197,8 @@ class TrackTask:
             return estimate
         time = self.frames.keys[index].image_id
         search = walk.kind != "close"
-        walk.memory.look = self.looks.get(walk.target)
+        # a start may be under another light: what is known of the paint begins anew there
+        walk.memory.look = None if start else self.looks.get(walk.target)
         found = follow(fitter, sensor, walk.memory, time, rng, anywhere, search=search, start=start)
         if walk.memory.look is not None:
             self.looks[walk.target] = walk.memory.look
