@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import filelock
 import psutil
 
 from self6d.errors import LockedError, from_os_error
-from self6d.storage import atomic_write
+from self6d.storage import atomic_write, remove_leftovers
 
 STALE_S = 120.0
 BEAT_S = 10.0
@@ -32,13 +33,22 @@ class FolderLock:
         folder: an existing folder.
         what: the holder, for people, such as "train".
         force: take a lock whose holder cannot be shown to be alive, however young.
+        clear: folders from which a killed holder's temporary files go once the lock is held.
     """
 
-    def __init__(self, folder: str | Path, what: str = "", *, force: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        what: str = "",
+        *,
+        force: bool = False,
+        clear: Iterable[Path] = (),
+    ) -> None:
         self.folder = Path(folder)
         self.explanation: str | None = None
         self._what = what
         self._force = force
+        self._clear = tuple(clear)
         self._note = self.folder / "lock.json"
         self._os_lock = filelock.FileLock(self.folder / ".lock", thread_local=False)
         self._last_beat = 0.0
@@ -71,6 +81,8 @@ class FolderLock:
             self._os_lock.release()
             raise from_os_error(error, self.folder) from error
         self._last_beat = time.monotonic()
+        for folder in self._clear:
+            remove_leftovers(folder)
         return self.explanation
 
     def beat(self) -> None:

@@ -70,8 +70,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that a killed writer left in `folder`."""
+    """Delete temporary files that killed writers left in `folder`; those of living ones stay."""
+    import psutil  # here: the command line starts without it
+
     for leftover in folder.glob(".*.tmp"):
+        writer = leftover.name.split(".")[-2]
+        if writer.isdecimal() and int(writer) != os.getpid() and psutil.pid_exists(int(writer)):
+            continue
         with contextlib.suppress(OSError):
             leftover.unlink()
 

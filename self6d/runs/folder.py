@@ -31,7 +31,7 @@ from self6d.locks import FolderLock, is_held
 from self6d.network.config import EARLIER
 from self6d.runs import checkpoint as ckpt
 from self6d.runs import event_log
-from self6d.storage import atomic_write, remove_leftovers
+from self6d.storage import atomic_write
 
 FORMAT = 1
 _FOLDERS = ("checkpoints", "previews")
@@ -210,10 +210,9 @@ class RunFolder:
         atomic_write(self.path / "config.toml", tomli_w.dumps(self.config).encode())
 
     def lock(self, *, force: bool = False) -> FolderLock:
-        """The run's lock, not yet taken; also clears what a killed writer left."""
-        for name in (".", *_FOLDERS):
-            remove_leftovers(self.path / name)
-        return FolderLock(self.path, self.kind, force=force)
+        """The run's lock, not yet taken; once it is, what a killed writer left goes."""
+        written = [self.path / name for name in (".", *_FOLDERS)]
+        return FolderLock(self.path, self.kind, force=force, clear=written)
 
     def save_checkpoint(
         self, step: int, state: dict[str, Any], info: dict[str, Any] | None = None

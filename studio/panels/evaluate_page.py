@@ -48,8 +48,9 @@ class EvaluatePage(QWidget):
         self.results: list[dict[str, Any]] = []
         self.evaluated_runs: list[Path] = []
         self._busy = False
+        self._by_hand: dict[Path, bool] = {}
         self.runs = QListWidget()
-        self.runs.itemChanged.connect(self._refresh)
+        self.runs.itemChanged.connect(self._on_tick)
         self.split = short(QComboBox())
         self.go = button("Evaluate", self.evaluate, "primary")
         self.copy_button = IconButton("terminal", "Copy as command", self._on_copy)
@@ -120,12 +121,6 @@ class EvaluatePage(QWidget):
         items = (self.runs.item(i) for i in range(self.runs.count()))
         return [Path(i.data(ROLE)) for i in items if i.checkState() == Qt.CheckState.Checked]
 
-    def choose(self, runs: list[Path]) -> None:
-        for i in range(self.runs.count()):
-            item = self.runs.item(i)
-            on = Path(item.data(ROLE)) in runs
-            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
-
     def evaluate(self) -> None:
         recording, runs = self.project.recording, self.chosen()
         if recording is None or not runs:
@@ -148,8 +143,7 @@ class EvaluatePage(QWidget):
         return JobSpec.shell_line([*words, *more])
 
     def _fill(self) -> None:
-        ticked = self.chosen()
-        first_time = self.runs.count() == 0
+        usual = self._usual()
         self.runs.blockSignals(True)
         self.runs.clear()
         for run in self.project.runs:
@@ -160,10 +154,20 @@ class EvaluatePage(QWidget):
             item.setData(ROLE, str(run.path))
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             item.setToolTip(f"{run.path}\n{run.status}, step {run.step}")
-            on = first_time or run.path in ticked or run.kind == "adapt"
+            on = self._by_hand.get(run.path, run.path in usual)
             item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
             self.runs.addItem(item)
         self.runs.blockSignals(False)
+        self._refresh()
+
+    def _usual(self) -> set[Path]:
+        """What is compared unless ticked by hand: adapted runs and their starts, else all."""
+        adapted = [run for run in self.project.runs if run.kind == "adapt"]
+        begun = [Path(r.provenance.from_run) for r in adapted if r.provenance.from_run]
+        return {run.path for run in adapted or self.project.runs} | set(begun)
+
+    def _on_tick(self, item: QListWidgetItem) -> None:
+        self._by_hand[Path(item.data(ROLE))] = item.checkState() == Qt.CheckState.Checked
         self._refresh()
 
     def _on_recording(self) -> None:

@@ -51,18 +51,16 @@ def test_from_the_sample_to_an_export_and_back(
     assert window.header.state("data") in ("ok", "warn")
     assert space.doctor_panel.verdict.text()
 
-    # the sample brings its trained stage 1; here another run is worked on
+    # the sample brings its trained stage 1
     shipped = settings.runs_folder / "sample-stage1"
     wait(lambda: [run.path for run in project.runs] == [shipped])
     wait(lambda: window.job_bar.go.text() == "Go to stage 2")
-    window.runs.act("forget", shipped)
 
     # scrub with keys, drop a trained run
     space.stage.scrubber.setFocus()
     QTest.keyClick(space.stage.scrubber, Qt.Key.Key_Right)
     wait(lambda: window.director.frame.index == 1)
     drop(window, trained)
-    shipped = settings.runs_folder / "sample-stage1"  # that the sample brings
     wait(lambda: [run.path for run in project.runs] == [shipped, trained])
     assert project.run == trained
 
@@ -122,7 +120,7 @@ def test_from_the_sample_to_an_export_and_back(
     # evaluate; a cell, then its worst frame
     click(window.header.buttons["evaluate"])
     page = space.evaluate_page
-    assert page.chosen() == [shipped, job.run]  # as the sample brings it, and adapted
+    assert page.chosen() == [trained, job.run]  # before and after
     click(page.go)
     wait(lambda: page.results)
     click_cell(page.table, 0, 1)

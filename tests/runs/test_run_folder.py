@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -207,11 +209,20 @@ def test_interrupted_run_says_so(run_path):
 
 
 def test_leftovers_of_a_killed_writer_go(run_path):
+    """Once the lock is held: until then a living one may be writing."""
     run = RunFolder.create(run_path, "synthetic", {})
-    leftover = run.checkpoints_path / ".step_00000001.safetensors.123.tmp"
-    leftover.write_bytes(b"half")
-    run.lock()
-    assert not leftover.exists()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    halves = {
+        pid: run.checkpoints_path / f".step_00000001.safetensors.{pid}.tmp"
+        for pid in (gone.pid, os.getpid(), os.getppid())
+    }
+    for half in halves.values():
+        half.write_bytes(b"half")
+    lock = run.lock()
+    assert all(half.exists() for half in halves.values())
+    with lock:
+        assert [pid for pid, half in halves.items() if half.exists()] == [os.getppid()]
 
 
 def test_a_run_of_an_earlier_version_says_where_its_poses_are_learned(tmp_path):
