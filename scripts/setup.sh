@@ -89,8 +89,9 @@ fi
 make_venv
 say "installing packages into $venv (a minute or two the first time)"
 pinned=(${constraints:+-c "$constraints"})
-# modules are compiled when they are first imported: most never are
-pip=($venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile)
+# modules are compiled now, as pip does: where PYTHONDONTWRITEBYTECODE is set, every process would
+# compile what it imports anew
+pip=($venv/bin/python -m pip install --quiet --disable-pip-version-check)
 # uv unpacks on all cores, in a tenth of pip's time. It is told to look where pip is told to look; where
 # it does not get through, pip goes on
 "${pip[@]}" "${pinned[@]}" uv 2>/dev/null && may_use_uv=yes || may_use_uv=
@@ -115,7 +116,7 @@ uv_install() (
   tell SSL_CERT_FILE "$(told cert)"
   tell UV_HTTP_TIMEOUT "$(told default-timeout)"
   tell UV_CONSTRAINT "$(told constraint) $constraints"
-  $venv/bin/uv pip install --quiet --python $venv/bin/python \
+  $venv/bin/uv pip install --quiet --compile-bytecode --python $venv/bin/python \
     --index-strategy unsafe-best-match "$@"
 )
 
