@@ -94,14 +94,10 @@ class DetectionBag:
     def add(self, seen: Sequence[Seen], time_ns: int, frame_id: str) -> None:
         """The objects of one image. time_ns: unix time of the image, nanoseconds."""
         header = self._header(time_ns, frame_id)
-        rows = [self._row(s, s.R, s.t, header) for s in seen if s.R is not None and s.t is not None]
-        array = self._make(_ARRAY, header=header, detections=rows)
-        self._put(DETECTIONS, time_ns, array)
-        transforms = [
-            self._transform(s, s.R, s.t, header)
-            for s in seen
-            if s.R is not None and s.t is not None
-        ]
+        posed = [(s, s.R, s.t) for s in seen if s.R is not None and s.t is not None]
+        rows = [self._row(s, R, t, header) for s, R, t in posed]
+        self._put(DETECTIONS, time_ns, self._make(_ARRAY, header=header, detections=rows))
+        transforms = [self._transform(s, R, t, header) for s, R, t in posed]
         self._put(TF, time_ns, self._make("tf2_msgs/msg/TFMessage", transforms=transforms))
 
     def _row(self, seen: Seen, R: np.ndarray, t: np.ndarray, header: Any) -> Any:

@@ -5,6 +5,7 @@ Source: https://cvg.cit.tum.de/data/datasets/rgbd-dataset/file_formats
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -96,10 +97,7 @@ def association(path: Path) -> Path | None:
 def read_association(path: Path) -> list[Pair]:
     """Pairs of a list `TIME rgb/FILE TIME depth/FILE`, in any order of the two, sorted by time."""
     rows = []
-    for number, line in enumerate(read_text(path, "image list").splitlines(), 1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
+    for number, words in _entries(path):
         try:
             time, first, _, second = float(words[0]), words[1], float(words[2]), words[3]
         except (ValueError, IndexError):
@@ -117,6 +115,14 @@ def read_association(path: Path) -> list[Pair]:
     return [pair for _, pair in sorted(rows)]
 
 
+def _entries(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and words of an image list, without comments."""
+    for number, line in enumerate(read_text(path, "image list").splitlines(), 1):
+        words = line.split()
+        if words and not words[0].startswith("#"):
+            yield number, words
+
+
 def _inside(name: str, number: int, path: Path) -> None:
     if ".." in Path(name).parts or Path(name).is_absolute():
         raise InputError(
@@ -129,10 +135,7 @@ def _inside(name: str, number: int, path: Path) -> None:
 def read_list(path: Path) -> tuple[np.ndarray, list[str]]:
     """Time stamps (N,) float64, seconds, and file names of a TUM list, sorted by time."""
     rows = []
-    for number, line in enumerate(read_text(path, "image list").splitlines(), 1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
+    for number, words in _entries(path):
         try:
             time, name = float(words[0]), words[1]
         except (ValueError, IndexError):
