@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.engine import Engine, Failure
@@ -210,13 +209,3 @@ class Director(QObject):
 
     def _on_failure(self, failure: Failure) -> None:
         self.failed.emit(failure)
-
-
-def median_depth(frame: FrameData) -> float:
-    """A distance to put an object at when nothing is known, metres."""
-    if frame.depth_m is None or not (frame.depth_m > 0).any():
-        return 0.7
-    h, w = frame.size
-    middle = frame.depth_m[h // 4 : 3 * h // 4, w // 4 : 3 * w // 4]
-    known = middle[middle > 0]
-    return float(np.median(known)) if len(known) else 0.7

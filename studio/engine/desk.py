@@ -25,6 +25,7 @@ from studio.engine.types import (
     FormField,
     FrameData,
     JudgedFrame,
+    Landed,
     ModelCard,
     ModelFiles,
     PoseData,
@@ -160,6 +161,35 @@ class Desk:
         store = self._store
         return draw(store.models(models), store.packed(models), poses, K, size)
 
+    def land(
+        self, path: str, index: int, models: Named, pose: PoseData, at: tuple[float, float],
+        keep_distance: bool,
+    ) -> Landed:  # fmt: skip
+        """Put an object on a pixel; see `studio.engine.placing`."""
+        from studio.engine.placing import land
+
+        model, place = self._one(models, pose.object_id)
+        frame = self._store.dataset(path).frame(index)
+        packed = self._store.packed(models)
+        return land(frame, model, packed, place, pose, at, keep_distance=keep_distance)
+
+    def locate(self, path: str, index: int, models: Named, object_id: int) -> PoseData | None:
+        """Search a whole frame for an object; None: not found. Takes seconds."""
+        from self6d.jobs.locate import locate
+
+        model, _ = self._one(models, object_id)
+        found = locate(self._store.dataset(path).frame(index), model, device="cpu")
+        if found is None:
+            return None
+        pose, confidence = found
+        return PoseData(object_id, pose.R_m2c, pose.t_m2c, confidence)
+
+    def _one(self, models: Named, object_id: int) -> tuple[ObjectModel, int]:
+        """A model and its position among all."""
+        known = self._store.models(models)
+        place = [m.object_id for m in known].index(object_id)
+        return known[place], place
+
     def cloud(self, path: str, index: int, models: Named, pose: PoseData) -> CloudData:
         """FrameBatch, visible surface and whole model, with distances between them."""
         frame = self._store.dataset(path).frame(index)
@@ -204,7 +234,7 @@ class Desk:
         """Each loss term's pull at a pose; see `studio.engine.xray`."""
         from studio.engine.xray import examine
 
-        place = [m.object_id for m in self._store.models(models)].index(pose.object_id)
+        _, place = self._one(models, pose.object_id)
         frame = self._store.dataset(path).frame(index)
         return examine(frame, self._store.packed(models), place, pose, weights)
 

@@ -40,6 +40,20 @@ class PoseData:
 
 
 @dataclass(frozen=True, eq=False)
+class Landed:
+    """An object put on a pixel.
+
+    Attributes:
+        depth_m: what the sensor measured there; None: nothing.
+        distance_m: depth of the object's middle now.
+    """
+
+    pose: PoseData
+    depth_m: float | None
+    distance_m: float
+
+
+@dataclass(frozen=True, eq=False)
 class JudgedPose:
     """A network's pose on a frame and how it agrees with it; see `self6d.refinement.agreement`."""
 

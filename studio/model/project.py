@@ -25,6 +25,7 @@ ORIGINS = {
     "edited": "set by hand",
     "predicted": "predicted by the network",
     "optimised": "optimised on this image",
+    "searched": "found by searching this frame",
 }
 
 

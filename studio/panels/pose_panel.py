@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QGridLayout, QSlider, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QSlider, QWidget
 
-from self6d.paths import user_state
-from studio.controllers.director import Director, median_depth
+from studio.controllers.director import Director
 from studio.engine.compose import rotation_error_deg
 from studio.engine.types import FrameData, PoseData
 from studio.jobs import JobSpec
 from studio.jobs.run_info import free_name
 from studio.model.project import PoseKey, Project
 from studio.model.settings import Settings
+from studio.model.start_files import pose_start, read_pose_start
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
 from studio.views import nudge
+from studio.views.pose_numbers import PoseNumbers
+from studio.views.pose_tool import HELP
 from studio.views.replay_plot import ReplayPlot, Trace
 
-KEYS = (
-    "Drag moves, Shift-drag turns, Ctrl-drag changes the distance. Arrows move by 1 mm, "
-    "Shift-arrows turn by 1°, Page keys change distance; with Ctrl ten times as much."
-)
 NO_REPLAY = "After a run, drag to replay its steps."
 
 
@@ -37,24 +33,38 @@ class PosePanel(QWidget):
     editToggled = Signal(bool)
     runRequested = Signal(object)
     predictRequested = Signal(object)
+    placeRequested = Signal()  # in the middle of the image
+    searchRequested = Signal()
 
     def __init__(self, project: Project, director: Director, settings: Settings) -> None:
         super().__init__()
         self.project, self.director, self.settings = project, director, settings
         self._generator = np.random.default_rng(0)
+        self._searching = False
         self.title = label("", "title")
         self.origin = label("", "small", wrap=True)
-        self.numbers = label("", wrap=True, select=True)
+        self.numbers = PoseNumbers()
+        self.numbers.edited.connect(lambda pose, text: project.edit_pose(pose, text, merge=True))
         self.error = label("", "truthnote", wrap=True)
-        self.edit = button("Edit with mouse and keys")
+        self.edit = button("Place with mouse and keys")
         self.edit.setCheckable(True)
         self.edit.toggled.connect(self.editToggled)
-        self.keys = label(KEYS, "small", wrap=True)
+        self.keys = label(HELP, "small", wrap=True)
         self.keys.hide()
         self.edit.toggled.connect(self.keys.setVisible)
-        self.place = button(
-            "Place in the middle", self._on_place, "", "Start from a pose in front of the camera"
+        self.snap = QCheckBox("lands on the depth")
+        self.snap.setChecked(True)
+        self.snap.setToolTip(
+            "Where it is let go, its near surface comes to lie on the depth the camera measured"
         )
+        self.place = button(
+            "Place in the middle", self.placeRequested.emit, "",
+            "Start from a pose in front of the camera",
+        )  # fmt: skip
+        self.search = button(
+            "Search", self.searchRequested.emit, "",
+            "Look for the object in the whole frame, by depth and colour; takes some seconds",
+        )  # fmt: skip
         self.degrees = spin(0, 180, 10, "°")
         self.shift = spin(0, 500, 20, " mm")
         self.perturb = button("Perturb", self._on_perturb, "", "Turn and shift at random")
@@ -96,8 +106,9 @@ class PosePanel(QWidget):
         content = QWidget()
         content.setLayout(column(
             self.title, self.origin, self.numbers, self.error,
-            label("EDIT", "section"), self.edit, self.keys,
-            row(self.perturb, self.degrees, self.shift), row(self.place, self.predict),
+            label("PLACE", "section"), self.edit, self.keys, self.snap,
+            row(self.search, self.predict), self.place,
+            row(self.perturb, self.degrees, self.shift),
             label("OPTIMISE ON THIS IMAGE", "section"), grid, 
             self.more, self.drop_more, row(self.optimise, self.copy_button),
             self.plot, self.replay, self.replay_note, 1, margin=12, gap=8,
@@ -130,24 +141,33 @@ class PosePanel(QWidget):
         if not ready:
             self.origin.setText("Open a recording and CAD models, then choose an object.")
         elif pose is None:
-            self.origin.setText("No pose on this frame yet: predict one, or place it by hand.")
+            self.origin.setText(
+                "No pose on this frame yet: place it by a click, search for it, or predict it."
+            )
         else:
             told = project.told_by(project.frame_index, project.object_id)
             self.origin.setText(f"frame {project.frame_index + 1}, {told}")
-        self.numbers.setText(_numbers(pose))
+        self.numbers.show_pose(pose)
         self.error.setText(self._error_text(pose))
         self.error.setVisible(bool(self.error.text()))
-        self.place.setEnabled(ready)
-        for widget in (self.edit, self.perturb):
-            widget.setEnabled(ready and pose is not None)
-        if not self.edit.isEnabled():
+        for widget in (self.edit, self.place):
+            widget.setEnabled(ready)
+        self.perturb.setEnabled(ready and pose is not None)
+        if self.frame is None or model is None:
             self.edit.setChecked(False)
+        self.search.setEnabled(ready and not self._searching and self.frame.depth_m is not None)
         self._fill_runs()
         self.optimise.setEnabled(self.spec_ready())
         self.copy_button.setEnabled(self.spec_ready())
         self.more.setText(_told(self._more))
         self.more.setVisible(bool(self._more))
         self.drop_more.setVisible(bool(self._more))
+
+    def set_searching(self, searching: bool) -> None:
+        """While a search is under way its button says so."""
+        self._searching = searching
+        self.search.setText("Searching…" if searching else "Search")
+        self.refresh()
 
     def show_replay(self, key: PoseKey, rows: list[dict[str, Any]]) -> None:
         """Poses of an optimisation, a row a step.
@@ -203,7 +223,7 @@ class PosePanel(QWidget):
         if project.model(number) is None:
             return f"Open the CAD model of object {number} first."
         try:
-            start = _read_start(number, options.get("init"))
+            start = read_pose_start(number, options.get("init"))
         except (OSError, ValueError, KeyError, TypeError):
             return f"The start pose of that run is gone: {options['init']}"
         project.select_frame(at[0])
@@ -233,7 +253,7 @@ class PosePanel(QWidget):
         options: dict[str, Any] = {"frame": image, "object": project.object_id}
         if not run:
             assert pose is not None
-            options["init"] = self._start_file(out.name, pose)
+            options["init"] = pose_start(out.name, pose)
         if len({s for s, _ in recording.keys}) > 1:
             options["scene"] = scene
         starts = {"optimize.starts": self.starts.value()} if self.starts.value() > 1 else {}
@@ -243,15 +263,6 @@ class PosePanel(QWidget):
             **{**self._more, "overrides": {**self._more.get("overrides", {}), **starts,
                                            **project.unit_setting}},
         )  # fmt: skip
-
-    def _start_file(self, name: str, pose: PoseData) -> Path:
-        """The pose as a file, as the command line takes it; a job that waits keeps its own."""
-        text = json.dumps({"R_m2c": pose.R.tolist(), "t_m2c_m": pose.t.tolist()})
-        mark = hashlib.sha256(text.encode()).hexdigest()[:8]
-        path = user_state() / "starts" / f"{name}-{mark}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
 
     def _fill_runs(self) -> None:
         chosen = self.run_choice.currentData()
@@ -290,17 +301,6 @@ class PosePanel(QWidget):
         turn = rotation_error_deg(pose.R, truth.R)
         shift = float(np.linalg.norm(pose.t - truth.t)) * 1000
         return f"off by {turn:.1f}° and {shift:.1f} mm from the truth, which training never sees"
-
-    def _on_place(self) -> None:
-        frame, model = self.frame, self.project.model(self.project.object_id)
-        if frame is None or model is None:
-            return
-        upright = np.diag([1.0, -1.0, -1.0])  # model z up and towards the camera
-        z = median_depth(frame)
-        h, w = frame.size
-        ray = np.linalg.inv(frame.K) @ np.array([w / 2, h / 2, 1.0])
-        pose = PoseData(model.object_id, upright, ray * z - upright @ model.extents.mean(0))
-        self.project.edit_pose(pose, "Place object")
 
     def _on_perturb(self) -> None:
         pose, model = self.project.pose(), self.project.model(self.project.object_id)
@@ -345,23 +345,8 @@ class PosePanel(QWidget):
         self.plot.set_step(index)
 
 
-def _read_start(object_id: int, file: str | None) -> PoseData | None:
-    if file is None:
-        return None
-    told = json.loads(Path(file).read_text())
-    return PoseData(object_id, np.array(told["R_m2c"], float), np.array(told["t_m2c_m"], float))
-
-
 def _told(more: dict[str, Any]) -> str:
     """Settings of a duplicated run that have no box here."""
     words = [f"{name} {value}" for name, value in more.items() if name != "overrides"]
     words += [f"{key} = {value}" for key, value in more.get("overrides", {}).items()]
     return f"As in the run it was taken from: {', '.join(words)}." if words else ""
-
-
-def _numbers(pose: PoseData | None) -> str:
-    if pose is None:
-        return ""
-    x, y, z = (1000 * v for v in pose.t)
-    score = f"   score {pose.score:.2f}" if pose.score < 1 else ""
-    return f"x {x:.1f}   y {y:.1f}   z {z:.1f} mm{score}"

@@ -102,9 +102,7 @@ class Workspace(QObject):
             panel.runRequested.connect(self._on_run)
             panel.liveWeight.connect(runs.set_weight)
         self.tree.runAction.connect(runs.act)
-        self.pose_editing = PoseEditing(
-            project, window.director, self.stage, self.pose_panel, self.xray_panel, self
-        )
+        self.pose_editing = PoseEditing(window, self.stage, self.pose_panel, self.xray_panel, self)
         self.answers = Answers(window, self.curves, self.stage, self.train_panel,
                                self.adapt_panel, self)  # fmt: skip
         self.next_step = NextStep(

@@ -1,16 +1,27 @@
-"""Mouse, keys, X-ray and optimisation of the selected pose: who hears whom."""
+"""Mouse, keys, search, X-ray and optimisation of the selected pose: who hears whom."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject
+import time
+
+import numpy as np
+from PySide6.QtCore import QObject, QPointF
 from PySide6.QtGui import QKeyEvent
 
 from studio.controllers.director import Director
+from studio.engine import Engine, Failure
+from studio.engine.types import Landed, PoseData
 from studio.model.project import Project
 from studio.panels.pose_panel import PosePanel
 from studio.panels.stage import Stage
 from studio.panels.xray_panel import XrayPanel
-from studio.views.nudge import PoseTool, key_nudge
+from studio.shell.window import StudioWindow
+from studio.views.nudge import key_nudge
+from studio.views.pose_tool import PoseTool
+
+C = S = float(np.sqrt(0.5))
+ABOVE = np.array([[1.0, 0, 0], [0, -C, -S], [0, S, -C]])
+"""Model z up, seen from 45 degrees above: how most things stand before a camera."""
 
 
 class PoseEditing(QObject):
@@ -18,19 +29,26 @@ class PoseEditing(QObject):
 
     def __init__(
         self,
-        project: Project,
-        director: Director,
+        window: StudioWindow,
         stage: Stage,
         pose_panel: PosePanel,
         xray_panel: XrayPanel,
         parent: QObject,
     ) -> None:
         super().__init__(parent)
-        self.project, self.director, self.stage = project, director, stage
-        self.pose_panel = pose_panel
+        self.window, self.stage, self.pose_panel = window, stage, pose_panel
+        self.project: Project = window.project
+        self.director: Director = window.director
+        self.engine: Engine = window.engine
+        project, director = self.project, self.director
         self.tool = PoseTool(self)
         self.tool.nudged.connect(lambda pose, text: project.edit_pose(pose, text, merge=True))
+        self.tool.pointed.connect(lambda at: self.land(at, "Place object"))
+        self.tool.released.connect(self._on_released)
+        stage.frame_view.canvas.layers.append(self.tool.paint)
         pose_panel.editToggled.connect(self._on_edit)
+        pose_panel.placeRequested.connect(self.place_in_the_middle)
+        pose_panel.searchRequested.connect(self.search)
         stage.frame_view.canvas.keys.connect(self._on_key)
         for signal in (project.posesChanged, project.objectChanged, project.modelsChanged):
             signal.connect(self._arm)
@@ -38,8 +56,76 @@ class PoseEditing(QObject):
         xray_panel.ready.connect(stage.frame_view.set_xray)
         xray_panel.termChosen.connect(stage.frame_view.choose_term)
 
+    def land(self, at: QPointF, text: str) -> None:
+        """Put the selected object on a point of the image, in image coordinates."""
+        project, frame, number = self.project, self.director.frame, self.project.object_id
+        if frame is None or project.recording is None or number is None:
+            return
+        before, project_number = project.pose(), project.number
+        start = before if before is not None else PoseData(number, ABOVE, np.array([0, 0, 1.0]))
+
+        def arrived(landed: Landed) -> None:
+            here = project.frame_index == frame.index and project.object_id == number
+            if project.number != project_number or not here:
+                return  # the user went on
+            project.edit_pose(landed.pose, text, merge=True)
+            if landed.depth_m is None and before is None:
+                put = f"No depth there: put {landed.distance_m:.2f} m away, guessed from its size."
+                self.window.say("warn", f"{put} Ctrl-drag changes it.")
+            elif landed.depth_m is None:
+                self.window.say("warn", "No depth there: the object keeps its distance.")
+
+        self.engine.request(
+            "land", project.recording.root, frame.index, project.model_files, start,
+            (at.x(), at.y()), before is not None, key="land", done=arrived,
+            failed=self.window.show_error,
+        )  # fmt: skip
+
+    def place_in_the_middle(self) -> None:
+        frame = self.director.frame
+        if frame is not None:
+            h, w = frame.size
+            self.land(QPointF(w / 2, h / 2), "Place object")
+
+    def search(self) -> None:
+        """Look for the selected object in the selected frame; frames can be looked at meanwhile."""
+        project, frame, number = self.project, self.director.frame, self.project.object_id
+        model = project.model(number)
+        if frame is None or project.recording is None or number is None or model is None:
+            return
+        key, before, project_number = (frame.index, number), project.pose(), project.number
+        began, name = time.monotonic(), model.name
+        self.pose_panel.set_searching(True)
+
+        def arrived(found: PoseData | None) -> None:
+            self.pose_panel.set_searching(False)
+            if project.number != project_number:
+                return
+            took = f"after {time.monotonic() - began:.0f} s"
+            where = f"frame {key[0] + 1}"
+            if found is None:
+                self.window.say("warn", f"{name} was not found in {where} {took}: place it by a "
+                                "click, or search another frame.")  # fmt: skip
+            elif project.poses.get(key) is not before:
+                self.window.say("warn", f"{name} was found in {where} {took}, but its pose was "
+                                "changed meanwhile and stays.")  # fmt: skip
+            else:
+                project.edit_pose_at(key, before, found, "Search object", "searched")
+                self.window.say("good", f"{name} was found in {where} {took}, confidence "
+                                f"{found.score:.2f}. Look whether it is right.")  # fmt: skip
+
+        def failed(failure: Failure) -> None:
+            self.pose_panel.set_searching(False)
+            self.window.show_error(failure)
+
+        self.window.worker.request(
+            "locate", project.recording.root, frame.index, project.model_files, number,
+            done=arrived, failed=failed,
+        )  # fmt: skip
+
     def _on_edit(self, editing: bool) -> None:
         self.stage.show_page("frames")
+        self.tool.active = editing
         self.stage.frame_view.set_tool(self.tool if editing else None)
         self._arm()
         if editing:
@@ -49,6 +135,11 @@ class PoseEditing(QObject):
         self.tool.pose = self.project.pose()
         self.tool.model = self.project.model(self.project.object_id)
         self.tool.frame = self.director.frame
+        self.stage.frame_view.canvas.update()
+
+    def _on_released(self, at: QPointF) -> None:
+        if self.pose_panel.snap.isChecked():
+            self.land(at, "Move pose")
 
     def _on_key(self, event: QKeyEvent) -> None:
         tool = self.tool

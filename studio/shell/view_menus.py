@@ -82,11 +82,13 @@ def register_view_actions(w: StudioWindow, space: Workspace) -> None:
     )
     a.add(
         "tools.edit",
-        "Edit pose with mouse and keys",
+        "Place object with mouse and keys",
         pose.edit.click,
         menu="Tools",
         icon_name="move-3d",
     )
+    a.add("tools.search", "Search object in this frame", pose.search.click, menu="Tools",
+          icon_name="search")  # fmt: skip
     a.add("tools.perturb", "Perturb pose", pose.perturb.click, menu="Tools", icon_name="dices")
     a.add(
         "tools.optimise",

@@ -172,12 +172,15 @@ class ImageCanvas(QWidget):
         self.viewChanged.emit()
 
     def wheelEvent(self, event: QWheelEvent) -> None:
+        if self.tool is not None and self.tool.wheel(self, event):
+            event.accept()
+            return
         self.zoom_by(1.0015 ** event.angleDelta().y(), event.position())
         event.accept()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        left = event.button() == Qt.MouseButton.LeftButton
-        if left and self.tool is not None and self.tool.press(self, event):
+        tool = self.tool
+        if tool is not None and event.button() in tool.buttons and tool.press(self, event):
             return
         if event.button() in (Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton):
             self._grab = event.position()
@@ -235,7 +238,9 @@ class ImageCanvas(QWidget):
 
 
 class DragTool:
-    """Something that may take the left button from the canvas: the wipe handle, the pose nudge."""
+    """Something that may take buttons and wheel from the canvas: the wipe handle, the pose tool."""
+
+    buttons: tuple[Qt.MouseButton, ...] = (Qt.MouseButton.LeftButton,)
 
     def press(self, canvas: ImageCanvas, event: QMouseEvent) -> bool:
         """Whether the tool takes this press."""
@@ -245,4 +250,8 @@ class DragTool:
         return False
 
     def release(self, canvas: ImageCanvas, event: QMouseEvent) -> bool:
+        return False
+
+    def wheel(self, canvas: ImageCanvas, event: QWheelEvent) -> bool:
+        """Whether the tool takes this turn of the wheel."""
         return False

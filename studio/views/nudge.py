@@ -1,18 +1,16 @@
-"""Moving a pose by hand: pure functions, and the mouse tool that calls them."""
+"""Moving a pose by hand: pure functions that keys and the mouse call."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-from PySide6.QtCore import QObject, QPointF, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QKeyEvent
 
 from studio.engine.compose import rotate_about
-from studio.engine.types import FrameData, ModelCard, PoseData
-from studio.views.canvas import DragTool, ImageCanvas
+from studio.engine.types import ModelCard, PoseData
 
-DEGREES_PER_PIXEL = 0.4
 FINE_MM, COARSE_MM = 1.0, 10.0
 FINE_DEG, COARSE_DEG = 1.0, 10.0
 
@@ -45,6 +43,30 @@ def turn(pose: PoseData, model: ModelCard, axis: np.ndarray, degrees: float) -> 
     A = rotate_about(np.asarray(axis, float), degrees)
     centre = centre_of(pose, model)
     return replace(pose, R=A @ pose.R, t=centre + A @ (pose.t - centre), score=1.0)
+
+
+def roll(pose: PoseData, model: ModelCard, degrees: float) -> PoseData:
+    """Turn about the line of sight: clockwise in the image for positive angles."""
+    return turn(pose, model, centre_of(pose, model), degrees)
+
+
+def to_angles(R: np.ndarray) -> tuple[float, float, float]:
+    """Roll, pitch and yaw, degrees: about the camera's fixed axes x, y, z, in this order.
+
+    Where pitch is a right angle only roll and yaw together count, and roll is 0.
+    """
+    pitch = np.arcsin(np.clip(-R[2, 0], -1, 1))
+    if abs(R[2, 0]) > 1 - 1e-9:
+        roll_, yaw = 0.0, np.arctan2(-R[0, 1], R[1, 1])
+    else:
+        roll_, yaw = np.arctan2(R[2, 1], R[2, 2]), np.arctan2(R[1, 0], R[0, 0])
+    return float(np.degrees(roll_)), float(np.degrees(pitch)), float(np.degrees(yaw))
+
+
+def from_angles(roll_: float, pitch: float, yaw: float) -> np.ndarray:
+    """Inverse of `to_angles`, (3, 3)."""
+    x, y, z = np.eye(3)
+    return rotate_about(z, yaw) @ rotate_about(y, pitch) @ rotate_about(x, roll_)
 
 
 def perturb(
@@ -81,57 +103,3 @@ def key_nudge(pose: PoseData, model: ModelCard, event: QKeyEvent) -> tuple[PoseD
             return turn(pose, model, np.array([0, 0, 1]), sign * degrees), "Roll pose"
         return push(pose, model, sign * mm / 1000), "Change distance"
     return None
-
-
-class PoseTool(QObject, DragTool):
-    """Left drag moves, with Shift it turns, with Control it changes the distance."""
-
-    nudged = Signal(object, str)
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self.pose: PoseData | None = None
-        self.model: ModelCard | None = None
-        self.frame: FrameData | None = None
-        self._last: QPointF | None = None
-
-    @property
-    def ready(self) -> bool:
-        return None not in (self.pose, self.model, self.frame)
-
-    def press(self, canvas: ImageCanvas, event: QMouseEvent) -> bool:
-        if not self.ready:
-            return False
-        self._last = event.position()
-        return True
-
-    def move(self, canvas: ImageCanvas, event: QMouseEvent) -> bool:
-        if self._last is None or not self.ready:
-            return False
-        assert self.pose is not None
-        assert self.model is not None
-        assert self.frame is not None
-        by = event.position() - self._last
-        self._last = event.position()
-        scale = canvas.transform().m11()
-        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
-            length = (by.x() ** 2 + by.y() ** 2) ** 0.5
-            if length == 0:
-                return True
-            axis = np.array([by.y(), -by.x(), 0.0])
-            moved, text = turn(self.pose, self.model, axis, length * DEGREES_PER_PIXEL), "Turn pose"
-        elif event.modifiers() & Qt.KeyboardModifier.ControlModifier:
-            moved = push(self.pose, self.model, -by.y() * 0.001)
-            text = "Change distance"
-        else:
-            moved = shift_pixels(
-                self.pose, self.model, self.frame.K, by.x() / scale, by.y() / scale
-            )
-            text = "Move pose"
-        self.pose = moved
-        self.nudged.emit(moved, text)
-        return True
-
-    def release(self, canvas: ImageCanvas, event: QMouseEvent) -> bool:
-        held, self._last = self._last is not None, None
-        return held

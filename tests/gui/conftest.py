@@ -13,12 +13,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from block_shapes import block
 from PySide6.QtCore import QTimer
+from tracked_block import pose_at, write_recording
 from warm_engine import WarmEngine
 
 from self6d import jobs
 from self6d.runs.folder import RunFolder
 from self6d.sample.sample import make_sample
+from self6d.scene.models_copy import save_models
 
 # What makes a run take seconds; the code is the same.
 QUICK = {
@@ -53,6 +56,15 @@ def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = jobs.train(sample / "models", out, preset="tiny", camera=sample, steps=2, overrides=QUICK)
     assert isinstance(run, RunFolder)
     return out
+
+
+@pytest.fixture(scope="session")
+def block_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six unlabelled frames of 160 x 120 with a block and its model; it is away in the fourth."""
+    folder = tmp_path_factory.mktemp("data") / "block"
+    write_recording(folder, [pose_at(i, (3,)) for i in range(6)])
+    save_models([block()], folder / "models")
+    return folder
 
 
 @pytest.fixture(scope="session")

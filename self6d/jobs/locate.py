@@ -1,0 +1,61 @@
+"""One object looked for in one frame with depth, without a start pose and without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from self6d.errors import InputError
+from self6d.geometry import Pose
+from self6d.jobs.config import build_config
+from self6d.jobs.prepare import Changes, resolve_device
+from self6d.losses.objective import SelfSupervision
+from self6d.scene import Frame, ObjectModel
+from self6d.scene.batch import FrameBatch
+from self6d.tracking.coarse import Candidates
+from self6d.tracking.evidence import DEFAULT
+from self6d.tracking.fit import ObjectFitter
+from self6d.tracking.follow import seek
+from self6d.tracking.look import PaintedFrame
+
+
+def locate(
+    frame: Frame,
+    model: ObjectModel,
+    *,
+    near: np.ndarray | None = None,
+    preset: str | Path = "track",
+    overrides: Changes = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> tuple[Pose, float] | None:
+    """Search a frame for an object, as `track` does at its first frame; takes seconds.
+
+    Args:
+        near: (H, W) bool, pixels that may show the object's middle; None: all.
+
+    Returns:
+        the surest pose and its confidence in [0, 1]; None: nothing is as sure as a found object
+        must be (`track.found`).
+
+    Raises:
+        InputError: the frame has no depth.
+    """
+    if frame.depth_m is None:
+        raise InputError(
+            "the frame has no depth, and the search looks at depth",
+            remedy="Place the object by hand, or let a trained network predict it.",
+        )
+    place = resolve_device(device)
+    config = build_config(preset, overrides, stage="track")
+    fitter = ObjectFitter(model, SelfSupervision(config.loss, place), config.track, DEFAULT, place)
+    sensor = FrameBatch.of([frame], place)
+    rng = np.random.default_rng(seed)
+
+    def anywhere() -> Candidates:
+        return fitter.everywhere(PaintedFrame.seen(sensor, None), rng, near)
+
+    found = seek(fitter, sensor, rng, anywhere)
+    return None if found is None else (Pose(found.R, found.t), found.confidence)

@@ -1,0 +1,165 @@
+"""An object is placed on a frame by mouse, keys and numbers, or found by searching."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hands import click, fill
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+from tracked_block import pose_at
+
+from studio.engine.compose import rotation_error_deg
+from studio.views.nudge import centre_of, from_angles, to_angles
+
+pytestmark = pytest.mark.gui
+
+LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
+NONE = Qt.KeyboardModifier.NoModifier
+CONTROL = Qt.KeyboardModifier.ControlModifier
+LATER_MS = 850  # nudges that are apart so far are undone one by one
+
+
+def drag(canvas, start: QPoint, by: QPoint, button=LEFT) -> None:
+    QTest.mousePress(canvas, button, NONE, start)
+    for part in (0.5, 1.0):
+        QTest.mouseMove(canvas, start + by * part)
+    QTest.mouseRelease(canvas, button, NONE, start + by)
+
+
+def turn_wheel(canvas, keys) -> None:
+    at = QPointF(canvas.rect().center())
+    QApplication.sendEvent(canvas, QWheelEvent(
+        at, canvas.mapToGlobal(at), QPoint(), QPoint(0, 120), Qt.MouseButton.NoButton, keys,
+        Qt.ScrollPhase.NoScrollPhase, False,
+    ))  # fmt: skip
+
+
+@pytest.fixture
+def placing(opened, wait):
+    """A labelled frame without a pose, a thing on it selected, the Pose panel in front."""
+    project, space = opened.project, opened.workspace
+    project.select_frame(project.recording.splits["eval"][0])
+    wait(lambda: opened.director.frame.index == project.frame_index)
+    truth = max(opened.director.frame.truth, key=lambda p: -p.t[2])
+    project.select_object(truth.object_id)
+    space.inspector.setCurrentWidget(space.pose_panel)
+    return opened, truth
+
+
+def test_a_click_puts_it_on_the_depth_and_the_mouse_moves_turns_and_rolls_it(placing, wait):
+    window, truth = placing
+    project, space, frame = window.project, window.workspace, window.director.frame
+    panel, canvas = space.pose_panel, space.stage.frame_view.canvas
+    tool = window.workspace.pose_editing.tool
+    model = project.model(truth.object_id)
+    assert project.pose() is None
+    click(panel.edit)
+
+    # a click on the visible thing
+    u, v, w = frame.K @ centre_of(truth, model)
+    at = canvas.to_widget_point(QPointF(u / w, v / w)).toPoint()
+    QTest.mouseClick(canvas, LEFT, NONE, at)
+    wait(lambda: project.pose() is not None)
+    pose = project.pose()
+    assert np.linalg.norm(centre_of(pose, model) - centre_of(truth, model)) < model.diameter / 2
+    wait(lambda: drawn(window))
+    assert lies_on_the_depth(window, QPointF(u / w, v / w))
+    assert project.origins[project.frame_index, truth.object_id] == "edited"
+
+    # the right button turns it about its middle, the knob rolls it, the wheel pushes it away
+    drag(canvas, at, QPoint(30, 0), RIGHT)
+    turned = project.pose()
+    assert rotation_error_deg(turned.R, pose.R) == pytest.approx(12, abs=0.1)
+    np.testing.assert_allclose(centre_of(turned, model), centre_of(pose, model), atol=1e-9)
+    knob = canvas.to_widget_point(tool.knob(1 / canvas.transform().m11()))
+    centre = canvas.to_widget_point(tool.centre())
+    radius = round(centre.y() - knob.y())
+    drag(canvas, knob.toPoint(), QPoint(radius, radius))  # a quarter turn, clockwise
+    rolled = project.pose()
+    assert rotation_error_deg(rolled.R, turned.R) == pytest.approx(90, abs=3)
+    assert (rolled.R @ turned.R.T)[1, 0] > 0.9
+    turn_wheel(canvas, CONTROL)
+    away = np.linalg.norm(centre_of(project.pose(), model)) - np.linalg.norm(
+        centre_of(rolled, model)
+    )
+    assert 0.004 < away < 0.008
+    zoom = canvas.transform().m11()
+    turn_wheel(canvas, NONE)
+    assert canvas.transform().m11() > zoom
+    canvas.fit()
+
+    # dragged it lands on the depth again; without the tick it keeps its distance
+    QTest.qWait(LATER_MS)
+    before, steps = project.pose(), project.undo.count()
+    drag(canvas, tool_point(canvas, tool), QPoint(0, 24))
+    moved = project.pose()
+    wait(lambda: project.pose() is not moved)
+    wait(lambda: drawn(window))
+    assert lies_on_the_depth(window, tool.centre())
+    assert project.undo.count() == steps + 1  # moved and landed are one edit
+    QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
+    assert project.pose() is before
+    click(panel.snap)
+    drag(canvas, tool_point(canvas, tool), QPoint(-20, 0))
+    assert centre_of(project.pose(), model)[2] == pytest.approx(centre_of(before, model)[2])
+
+    # numbers
+    fill(panel.numbers.boxes["z"], "512.5")
+    assert project.pose().t[2] == pytest.approx(0.5125)
+    R = project.pose().R
+    fill(panel.numbers.boxes["yaw"], "30")
+    assert to_angles(project.pose().R)[2] == pytest.approx(30)
+    assert to_angles(project.pose().R)[:2] == pytest.approx(to_angles(R)[:2])
+
+    # all of it is undone, to no pose at all, and done again
+    last = project.pose()
+    while project.undo.canUndo():
+        QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
+    assert project.pose() is None
+    assert not panel.numbers.boxes["z"].isEnabled()
+    while project.undo.canRedo():
+        QTest.keyClick(window, Qt.Key.Key_Z, CONTROL | Qt.KeyboardModifier.ShiftModifier)
+    np.testing.assert_array_equal(project.pose().t, last.t)
+
+
+def tool_point(canvas, tool) -> QPoint:
+    return canvas.to_widget_point(tool.centre()).toPoint()
+
+
+def drawn(window) -> bool:
+    """Whether the picture shows the present pose."""
+    shown = window.workspace.stage.frame_view.rendering("predicted")
+    return shown is not None and np.array_equal(shown.poses[0].t, window.project.pose().t)
+
+
+def lies_on_the_depth(window, at: QPointF) -> bool:
+    """Whether the drawn surface is where the sensor measured it, about a pixel."""
+    about = np.s_[int(at.y()) - 1 : int(at.y()) + 2, int(at.x()) - 1 : int(at.x()) + 2]
+    surface = window.workspace.stage.frame_view.rendering("predicted").depth_m[about]
+    sensor = np.median(window.director.frame.depth_m[about])
+    return surface.min() - 0.002 < sensor < surface.max() + 0.002
+
+
+def test_search_finds_it_and_is_undone(open_studio, block_recording, wait):
+    window = open_studio(block_recording)
+    wait(lambda: window.project.models and window.director.frame is not None)
+    project, panel = window.project, window.workspace.pose_panel
+    window.workspace.inspector.setCurrentWidget(panel)
+    click(panel.search)
+    assert panel.search.text() == "Searching…"
+    assert not panel.search.isEnabled()
+    wait(lambda: panel.search.isEnabled())
+    assert "block was found in frame 1 after" in window.banner.text.text()
+    assert np.linalg.norm(project.pose().t - pose_at(0).t_m2c) < 0.01
+    assert "found by searching" in panel.origin.text()
+    QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
+    assert project.pose() is None
+
+
+def test_angles_are_those_of_fixed_axes():
+    for angles in ((10, -40, 170), (0, 90, 25), (-179, 5, 0)):
+        assert to_angles(from_angles(*angles)) == pytest.approx(angles, abs=1e-6)
+    np.testing.assert_allclose(from_angles(0, 0, 90) @ [1, 0, 0], [0, 1, 0], atol=1e-12)
