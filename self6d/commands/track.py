@@ -47,6 +47,13 @@ def track(
     split: Annotated[
         str | None, typer.Option(help="Named split of the recording (default: all frames).")
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            help="poses.json of an earlier track, or a part of it, that stands: its frames are not "
+            "looked at again."
+        ),
+    ] = None,
     preset: Annotated[str, typer.Option(help="track, or a .toml file.")] = "track",
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Optimiser steps a frame.")
@@ -60,7 +67,8 @@ def track(
 ) -> None:
     """Poses of objects through a whole recording."""
     early.check(
-        data=data, models=models, runs=[from_run], init=init, out=None if resume else out,
+        data=data, models=models, runs=[from_run], init=init,
+        files=[keep] if keep is not None else [], out=None if resume else out,
         preset=preset, stage="track", assignments=assignments,
     )  # fmt: skip
     from self6d.console import JobConsole, steering
@@ -79,6 +87,7 @@ def track(
             frame=frame,
             scene=scene,
             split=split,
+            keep=keep,
             preset=preset,
             steps=steps,
             seed=seed,

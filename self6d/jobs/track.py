@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from self6d.datasets import Recording, UnlabelledFrames, load_models, open_dataset
-from self6d.datasets.pose_track import PoseTrack, write_pose_track
+from self6d.datasets.pose_track import (
+    PoseTrack,
+    TrackedPose,
+    TrackState,
+    read_pose_track,
+    write_pose_track,
+)
 from self6d.engine.loop import run_task
 from self6d.errors import InputError, from_os_error
 from self6d.events import Listener
-from self6d.files import read_json
 from self6d.geometry import Pose
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import (
@@ -32,14 +35,14 @@ from self6d.runs.load_network import Paths, listed, load_network
 from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import ObjectModel
 from self6d.scene.batch import FrameBatch
-from self6d.storage import atomic_write
 from self6d.tracking.coarse import Candidates
-from self6d.tracking.starts import pose_of_row, read_starts
+from self6d.tracking.starts import read_starts
 from self6d.tracking.task import Detect, TrackTask
-from self6d.tracking.work import Start, Target
+from self6d.tracking.work import Start
 
 POSES = "poses.json"
-STARTS = "starts.json"  # in the run's own folder, so that it can go on without the user's file
+STARTS = "starts.json"  # in the run's own folder, so that it can go on without the user's files
+KEPT = "kept.json"
 LOWEST_SCORE = 0.1  # of a network's detections; the image decides
 
 
@@ -55,6 +58,7 @@ def track(
     frame: int | None = None,
     scene: int | None = None,
     split: str | None = None,
+    keep: str | Path | PoseTrack | None = None,
     preset: str | Path = "track",
     steps: int | None = None,
     overrides: Changes = None,
@@ -75,6 +79,8 @@ def track(
         object_id: follow this object alone.
         frame: image number that a single start pose belongs to; None: the first. scene: its scene.
         split: named split; None: all frames.
+        keep: poses of an earlier track that stand: frames in it, lost ones included, are not looked
+            at again. With `init`: follow from corrected poses through the frames left out of it.
         steps: optimiser steps a frame instead of the configuration's.
         resume: go on with the run in `out`.
 
@@ -110,6 +116,7 @@ def track(
         starts = []
         if init is not None:
             starts = read_starts(init, recording, chosen, frame=frame, scene=scene)
+        stands = read_pose_track(keep) if isinstance(keep, str | Path) else keep
         provenance = Provenance(
             **asked,
             from_run=absolute(from_run),
@@ -117,10 +124,14 @@ def track(
             scene=scene,
             object_id=object_id,
             init=None if init is None else STARTS,
+            keep=None if stands is None else KEPT,
             frames=len(recording),
         )
         run = open_run(out, "track", config, provenance, seed=seed, models=chosen)
-        _keep_starts(run, starts)
+        if init is not None:
+            _keep_starts(run, starts, chosen, recording)
+        if stands is not None:
+            write_pose_track(run.path / KEPT, stands.poses)
     else:
         run, config = found
         if run.status == "done" and not changes:
@@ -130,7 +141,11 @@ def track(
             recording = recording.split(told.split)
         from_run = told.from_run
         chosen = load_models(run.models_path, "mm")
-        starts = _kept_starts(run)
+        starts, stands = [], None
+        if told.init is not None:
+            starts = read_starts(run.path / told.init, recording, chosen)
+        if told.keep is not None:
+            stands = read_pose_track(run.path / told.keep)
     task = TrackTask(
         UnlabelledFrames(recording),
         chosen,
@@ -138,13 +153,14 @@ def track(
         SelfSupervision(config.loss, place),
         config.track,
         detect=None if from_run is None else _network_detector(from_run, chosen, place),
+        kept=stands,
         seed=run.seed,
         device=place,
     )
     try:
         run_task(task, run, config.loop, listener, control, take_lock=take_lock)
     finally:
-        if task.done:  # what is known is of use, however the run ended
+        if task.done or not task.total_steps:  # what is known is of use, however the run ended
             write_pose_track(run.path / POSES, task.poses())
     return run
 
@@ -205,26 +221,18 @@ def _network_detector(
     return detect
 
 
-def _keep_starts(run: RunFolder, starts: Sequence[Start]) -> None:
+def _keep_starts(
+    run: RunFolder, starts: Sequence[Start], models: Sequence[ObjectModel], recording: Recording
+) -> None:
+    """As a track of nothing but the starts: `read_starts` reads it, frames and all."""
     rows = [
-        {
-            "index": s.frame, "model": s.target.model, "instance": s.target.instance,
-            "R_m2c": s.R.tolist(), "t_m2c_m": s.t.tolist(),
-        }
+        TrackedPose(
+            recording.keys[s.frame], models[s.target.model].object_id, s.target.instance,
+            TrackState.TRACKED, Pose(s.R, s.t), 1.0,
+        )
         for s in starts
     ]  # fmt: skip
     try:
-        atomic_write(run.path / STARTS, json.dumps(rows).encode())
+        write_pose_track(run.path / STARTS, rows)
     except OSError as error:
         raise from_os_error(error, run.path) from error
-
-
-def _kept_starts(run: RunFolder) -> list[Start]:
-    path = run.path / STARTS
-    rows: list[dict[str, Any]] = read_json(path, "start poses", list)
-    found = []
-    for row in rows:
-        pose = pose_of_row(row, path)
-        target = Target(int(row["model"]), int(row["instance"]))
-        found.append(Start(int(row["index"]), target, pose.R_m2c, pose.t_m2c))
-    return found

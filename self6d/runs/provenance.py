@@ -26,7 +26,8 @@ class Provenance:
         poses: file of the track that is learned from, in the run's folder.
         overrides: dotted keys to values, as `--set` gives them.
         frame, scene, object_id, init: of a single image: which object where, and the file of its
-            start pose.
+            start pose; of a track, the file of all of them.
+        keep: of a track, the file of earlier poses that stand.
         no_check: whatever the doctor found in the recording.
         frames: how many there were to learn from. from_step: of the earlier run's checkpoint.
         ranges: what the recording's depth said about distances, one line.
@@ -48,6 +49,7 @@ class Provenance:
     scene: int | None = None
     object_id: int | None = None
     init: str | None = None
+    keep: str | None = None
     poses: str | None = None
     no_check: bool = False
     frames: int | None = None
@@ -113,7 +115,7 @@ def _listed(value: Any) -> bool:
 
 _FITS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("preset", "data", "camera", "from_run", "split", "device"), _is(str)),
-    **dict.fromkeys(("init", "poses"), _is(str)),
+    **dict.fromkeys(("init", "keep", "poses"), _is(str)),
     **dict.fromkeys(("steps", "frame", "scene", "object_id", "frames", "from_step"), _is(int)),
     "models": _listed,
     "share": lambda value: type(value) in (int, float) and 0 <= value <= 1,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from self6d.datasets import UnlabelledFrames
-from self6d.datasets.pose_track import TrackedPose, TrackState
+from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
 from self6d.engine.clock import Clock
 from self6d.events import Preview
 from self6d.losses.objective import SelfSupervision
@@ -36,6 +36,7 @@ class TrackTask:
         frames: of the recording, depth included. models: whose poses.
         starts: poses to follow from; in scenes without one of an object, it is searched for.
         detect: asked for rough poses instead of searching the whole image.
+        kept: what is known already: its frames are not looked at, lost ones included.
     """
 
     name = "track"
@@ -49,6 +50,7 @@ class TrackTask:
         config: TrackConfig,
         *,
         detect: Detect | None = None,
+        kept: PoseTrack | None = None,
         calibration: Calibration = DEFAULT,
         seed: int = 0,
         device: torch.device | str = "cpu",
@@ -60,10 +62,11 @@ class TrackTask:
         self.clock = Clock()
         self.scenes = _scenes(frames)
         self._scene = [key.scene_id for key in frames.keys]
-        extra = {s.target for s in starts}
+        known = _known(kept, frames, models)
+        extra = {s.target for s in starts} | {target for _, target in known}
         self.targets = sorted({Target(i) for i in range(len(models))} | extra)
-        self.walks = first_walks(frames.keys, self.scenes, self.targets, starts)
-        self.found: Found = {}
+        self.walks = first_walks(frames.keys, self.scenes, self.targets, starts, set(known))
+        self.found: Found = {at: row for at, row in known.items() if row is not None}
         self.looks: dict[Target, list[float]] = {}
         self.done = 0
         self.closing = not config.close_gaps
@@ -127,6 +130,8 @@ class TrackTask:
             "R_m2c": R[0].tolist(),
             "t_m2c": t[0].tolist(),
             "score": row.confidence,
+            "scene": self.frames.keys[index].scene_id,
+            "image": self.frames.keys[index].image_id,
         }
         return [Preview(step, "probe/0", arrays, [pose])]
 
@@ -244,6 +249,21 @@ class TrackTask:
                 self.models[model], self.objective, self.config, self.calibration, self.device
             )
         return self._fitters[model]
+
+
+def _known(
+    kept: PoseTrack | None, frames: UnlabelledFrames, models: Sequence[ObjectModel]
+) -> dict[tuple[int, Target], Row | None]:
+    """A track's rows by frame and target; None where it is lost."""
+    place = {key: i for i, key in enumerate(frames.keys)}
+    ids = [model.object_id for model in models]
+    return {
+        (place[p.key], Target(ids.index(p.object_id), p.instance)): None
+        if p.pose is None
+        else Row(p.pose.R_m2c.ravel().tolist(), p.pose.t_m2c.tolist(), p.confidence)
+        for p in kept or ()
+        if p.key in place and p.object_id in ids
+    }
 
 
 def _scenes(frames: UnlabelledFrames) -> list[list[int]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -91,29 +92,35 @@ def first_walks(
     scenes: Sequence[Sequence[int]],
     targets: Sequence[Target],
     starts: Sequence[Start],
+    known: Collection[tuple[int, Target]] = (),
 ) -> list[Walk]:
     """Walks that look at every frame once: to both sides of starts, seeking where there are none.
 
-    A scene's frames before its first start are walked backward from there; later ones forward from
-    the start before them.
+    Between two starts, frames are walked from the nearer one, by their place in the scene.
 
     Args:
         scenes: frame indices of each scene, in order of time.
+        known: frames of targets that are not looked at.
     """
     walks = []
     for frames in scenes:
         for target in targets:
+            place = {frame: i for i, frame in enumerate(frames)}
             own = sorted(
-                (s for s in starts if s.target == target and s.frame in set(frames)),
-                key=lambda s: s.frame,
+                (s for s in starts if s.target == target and s.frame in place),
+                key=lambda s: place[s.frame],
             )
             if not own:
                 walks.append(Walk("seek", target, list(frames)))
                 continue
-            ends = [*(s.frame for s in own[1:]), max(frames) + 1]
-            for start, end in zip(own, ends, strict=True):
-                walks.append(_from(keys, start, [i for i in frames if start.frame <= i < end]))
-            walks.append(_from(keys, own[0], [i for i in reversed(frames) if i < own[0].frame]))
+            at = [place[s.frame] for s in own]
+            ends = [*((a + b) // 2 + 1 for a, b in pairwise(at)), len(frames)]
+            begins = [0, *ends[:-1]]
+            for start, i, begin, end in zip(own, at, begins, ends, strict=True):
+                walks.append(_from(keys, start, list(frames[i:end])))
+                walks.append(_from(keys, start, list(frames[begin:i][::-1])))
+    for walk in walks:
+        walk.frames = [i for i in walk.frames if (i, walk.target) not in known]
     return [walk for walk in walks if walk.frames]
 
 

@@ -155,7 +155,8 @@ class PosePanel(QWidget):
         self.perturb.setEnabled(ready and pose is not None)
         if self.frame is None or model is None:
             self.edit.setChecked(False)
-        self.search.setEnabled(ready and not self._searching and self.frame.depth_m is not None)
+        depth = self.frame is not None and self.frame.depth_m is not None
+        self.search.setEnabled(ready and depth and not self._searching)
         self._fill_runs()
         self.optimise.setEnabled(self.spec_ready())
         self.copy_button.setEnabled(self.spec_ready())

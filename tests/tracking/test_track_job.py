@@ -8,13 +8,15 @@ import pytest
 from block_shapes import block
 from tracked_block import pose_at, write_recording
 
-from self6d.datasets.pose_track import TrackState, read_pose_track
+from self6d.datasets import FrameKey
+from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState, read_pose_track
 from self6d.errors import InputError
 from self6d.events import Scalars
 from self6d.geometry import Pose
 from self6d.jobs import track
 from self6d.runs.control import Control
 from self6d.scene.models_copy import save_models
+from self6d.tracking.work import Start, Target, first_walks
 
 FEW = {
     "track.points": 128, "track.candidates": 200, "track.steps": 12, "track.region": 64,
@@ -113,6 +115,38 @@ def test_a_stopped_track_keeps_its_poses_and_resumes_to_the_same_end(models, tmp
     assert resumed.status == "done"
     poses = [(r.path / "poses.json").read_bytes() for r in (whole, resumed)]
     assert poses[0] == poses[1]
+
+
+def test_from_a_corrected_frame_to_both_sides_while_the_rest_stands(models, tmp_path):
+    data = write_recording(tmp_path / "data", [pose_at(i) for i in range(5)])
+    away = Pose(np.eye(3), np.array([0, 0, 0.7]))
+    rows = [
+        TrackedPose(FrameKey(1, 0), 1, 0, TrackState.WEAK, away, 0.4),  # stands, wrong as it is
+        TrackedPose(FrameKey(1, 4), 1, 0, TrackState.LOST, None, 0.0),
+    ]
+    start = TrackedPose(FrameKey(1, 2), 1, 0, TrackState.TRACKED, rough(pose_at(2)), 1.0)
+    steps = []
+    run = track(
+        data, models, tmp_path / "run", init=PoseTrack((start,)), keep=PoseTrack(tuple(rows)),
+        overrides={**FEW, "track.close_gaps": False}, device="cpu",
+        listener=lambda e: steps.append(e.step) if isinstance(e, Scalars) else None,
+    )  # fmt: skip
+    assert len(set(steps)) == 3
+    found = list(read_pose_track(run.path / "poses.json"))
+    assert [p.state for p in found][::4] == [TrackState.WEAK, TrackState.LOST]
+    np.testing.assert_allclose(found[0].pose.t_m2c, away.t_m2c)
+    for p in found[1:4]:
+        assert apart(p.pose, pose_at(p.key.image_id)) < 0.05 * block().diameter
+    (kept,) = read_pose_track(run.path / "starts.json")  # the file that makes it again
+    assert (kept.key, kept.object_id) == (start.key, 1)
+    np.testing.assert_allclose(kept.pose.t_m2c, start.pose.t_m2c)
+
+
+def test_between_two_starts_frames_are_followed_from_the_nearer_one():
+    keys = [FrameKey(1, i) for i in range(8)]
+    starts = [Start(i, Target(0), np.eye(3), np.zeros(3)) for i in (6, 1)]
+    walks = first_walks(keys, [list(range(8))], [Target(0)], starts, {(3, Target(0))})
+    assert [walk.frames for walk in walks] == [[1, 2], [0], [6, 7], [5, 4]]
 
 
 def test_what_is_wrong_is_said(leaving, models, tmp_path):
