@@ -24,6 +24,7 @@ from self6d.jobs.check import check_recording
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import Changes
 from self6d.laptop.plan import Part, fitted, in_words, measured
+from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
 from self6d.packaging.program import missing_for_onnx
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
@@ -31,12 +32,9 @@ from self6d.runs.load_network import Paths, load_given_models
 from self6d.runs.provenance import absolute
 from self6d.storage import atomic_write
 
-STAGE_1, STAGE_2 = "tiny", "laptop"
 TRACK, BEFORE, AFTER, PACKAGE = "track", "stage1", "adapted", "package"
 FILE = "quick.json"
 FEWEST = 50  # steps of a training, however little time there is
-STEPS = {"train.steps": 1500, "adapt.steps": 2500}
-"""What two idle cores do in about 40 minutes; the presets' own are for trying out."""
 ENOUGH = 10  # poses below which the track is called thin
 
 
@@ -185,11 +183,7 @@ class _Quick:
         recording = open_dataset(self.data)
         self.split = default_split(recording, self.split, "adapt")
         given = overrides(changes or [])
-        rows = recording.frame(0).camera.height
-        rows = min(rows, build_config(STAGE_1, given, stage=1).synthesis.height)
-        own = STEPS | {
-            "synthesis.height": rows, "network.image_height": rows, "adapt.image_height": rows,
-        }  # fmt: skip
+        own = own_settings(recording.frame(0).camera.height, given)
         self.given = merge(overrides(own), given)
         # every part reads the track's copy of the CAD files, which is in millimetres
         self.settings = merge(self.given, overrides({"models.unit": "mm"}))

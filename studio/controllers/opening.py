@@ -14,7 +14,8 @@ from studio.engine import Engine, Failure
 from studio.engine.recognise import Found
 from studio.engine.types import BagTopics, ModelCard, ModelFiles, RecordingInfo
 from studio.jobs.run_info import is_run
-from studio.model.project import FunctionEdit, Project, find_runs
+from studio.model.edits import FunctionEdit
+from studio.model.project import Project, find_runs
 from studio.model.settings import Settings
 
 MESHES = (".ply", ".obj", ".glb", ".gltf", ".stl", ".off")
@@ -41,6 +42,7 @@ class Opener(QObject):
     """Asks the helper process what things are and puts them into the project."""
 
     failed = Signal(object)  # Failure
+    trackWanted = Signal(object)  # folder of a track that was shown at the last end
     said = Signal(str, str)  # level, text
     progress = Signal(str, int, int)  # what, done, total; total 0: over
     opened = Signal(str)  # "recording", "models" or "run"
@@ -241,10 +243,12 @@ class Opener(QObject):
             project = self.project
             project.options.update(state.get("options", {}))
             project.optionsChanged.emit()
-            project.restore_poses(state.get("poses", []))
+            project.restore_poses(state.get("poses", []), state.get("keys", []))
             project.select_frame(int(state.get("frame", 0)))
             if project.model(state.get("object")) is not None:
                 project.select_object(state["object"])
+            if state.get("track"):
+                self.trackWanted.emit(Path(state["track"]))
             if state.get("run") and Path(state["run"]).exists():
                 project.select_run(Path(state["run"]))
             project.select_step(str(state.get("step", "data")))

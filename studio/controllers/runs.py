@@ -20,7 +20,8 @@ from studio.jobs import Job, JobState
 from studio.jobs.queue import JobQueue
 from studio.jobs.run_info import free_name, is_run, read_run
 from studio.jobs.spec import JobSpec, spec_from
-from studio.model.project import FunctionEdit, Project
+from studio.model.edits import FunctionEdit
+from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.toolkit.dialogs import copy_text
 

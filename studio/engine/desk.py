@@ -19,6 +19,7 @@ from studio.engine.history import RunHistory, read_history
 from studio.engine.judging import Judges
 from studio.engine.recognise import Found, recognise
 from studio.engine.store import Named, Store
+from studio.engine.tracks import read_track
 from studio.engine.types import (
     BagTopics,
     CloudData,
@@ -31,6 +32,7 @@ from studio.engine.types import (
     PoseData,
     RecordingInfo,
     RenderData,
+    TrackData,
     Xray,
 )
 
@@ -175,14 +177,37 @@ class Desk:
 
     def locate(self, path: str, index: int, models: Named, object_id: int) -> PoseData | None:
         """Search a whole frame for an object; None: not found. Takes seconds."""
-        from self6d.jobs.locate import locate
+        from self6d.jobs.config import build_config
+        from self6d.losses.objective import SelfSupervision
+        from self6d.tracking.locate import locate
 
         model, _ = self._one(models, object_id)
-        found = locate(self._store.dataset(path).frame(index), model, device="cpu")
+        config = build_config("track", stage="track")
+        objective = SelfSupervision(config.loss, torch.device("cpu"))
+        frame = self._store.dataset(path).frame(index)
+        found = locate(frame, model, objective, config.track)
         if found is None:
             return None
         pose, confidence = found
         return PoseData(object_id, pose.R_m2c, pose.t_m2c, confidence)
+
+    def read_track(self, run: str, path: str) -> TrackData:
+        """What a run of `track` found in a recording; see `studio.engine.tracks`."""
+        return read_track(Path(run), self._store.dataset(path).keys)
+
+    def has_gpu(self) -> bool:
+        """Whether jobs would run on a GPU."""
+        return torch.cuda.is_available()
+
+    def laptop_settings(self, height: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """How `quick` trains both stages on two CPU cores: settings of each, by dotted key.
+
+        Args:
+            height: of the recording's images, pixels.
+        """
+        from self6d.laptop.settings import settings_of_stages
+
+        return settings_of_stages(height)
 
     def _one(self, models: Named, object_id: int) -> tuple[ObjectModel, int]:
         """A model and its position among all."""

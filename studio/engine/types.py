@@ -40,6 +40,31 @@ class PoseData:
 
 
 @dataclass(frozen=True, eq=False)
+class TrackRow:
+    """One object in one frame of a track; see `self6d.datasets.pose_track`.
+
+    Attributes:
+        index: of the frame in the open recording.
+        state: "tracked", "weak", "lost" or "found again". pose: None where it is lost.
+    """
+
+    index: int
+    object_id: int
+    instance: int
+    state: str
+    confidence: float
+    pose: PoseData | None
+
+
+@dataclass(frozen=True, eq=False)
+class TrackData:
+    """What a run of `track` found, and the poses it started from."""
+
+    rows: tuple[TrackRow, ...]
+    starts: tuple[TrackRow, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Landed:
     """An object put on a pixel.
 

@@ -11,7 +11,7 @@ from typing import Any
 from self6d.locks import is_held, read_owner
 from self6d.runs.provenance import COMMANDS, Provenance
 
-RESUMABLE = ("train", "adapt")
+RESUMABLE = ("train", "adapt", "track")
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RunInfo:
     """One run folder.
 
     Attributes:
-        kind: "train", "adapt" or "optimize"; another for what an experiment made.
+        kind: "train", "adapt", "optimize" or "track"; another for what an experiment made.
         status: created, running, paused, stopped, done, failed, or interrupted (its process died).
         pid: the process that holds it, if one lives.
     """

@@ -14,6 +14,7 @@ TITLES = {
     "train": "Stage 1, synthetic",
     "adapt": "Stage 2, self-supervision",
     "optimize": "Single image",
+    "track": "Tracking",
     "demo": "Demo",
 }
 
@@ -22,6 +23,7 @@ NEEDS = {
     "train": ("--models",),
     "adapt": ("the recording", "--from"),
     "optimize": ("the recording", "--frame", "--object", "--from or --init"),
+    "track": ("the recording", "--from, --init or --search"),
 }
 
 
@@ -30,7 +32,7 @@ class JobSpec:
     """All that decides a run: exactly what the shell command says, so the two are the same run.
 
     Attributes:
-        kind: "train", "adapt" or "optimize".
+        kind: "train", "adapt", "optimize" or "track".
         out: the run folder it makes.
         models: CAD files or one folder.
         overrides: dotted configuration keys to values that differ from the preset's.
@@ -59,6 +61,8 @@ class JobSpec:
             "--frame": self.options.get("frame") is not None,
             "--object": self.options.get("object") is not None,
             "--from or --init": self.from_run or self.options.get("init"),
+            "--from, --init or --search": self.from_run or self.options.get("init")
+            or self.options.get("search"),
         }  # fmt: skip
         if self.kind not in NEEDS:
             return [f"a command that makes runs of kind {self.kind!r}"]
@@ -128,7 +132,10 @@ def spec_from(info: RunInfo) -> JobSpec:
         "object": about.object_id,
         "init": None if about.init is None else str(info.path / about.init),
         "poses": None if about.poses is None else str(info.path / about.poses),
+        "keep": None if about.keep is None else str(info.path / about.keep),
     }
+    if info.kind == "track" and about.init is None and about.from_run is None:
+        options["search"] = True
     return JobSpec(
         kind=info.kind,
         out=info.path,

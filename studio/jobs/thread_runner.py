@@ -81,6 +81,12 @@ class ThreadJob(Job):
             jobs.optimize(
                 spec.data, models, frame, number, from_run=spec.from_run, **options, **common
             )
+        elif spec.kind == "track":
+            assert spec.data is not None
+            options["object_id"] = options.pop("object", None)
+            jobs.track(
+                spec.data, models, from_run=spec.from_run, split=spec.split, **options, **common
+            )
         else:
             raise ValueError(f"no job of kind {spec.kind!r}")
 

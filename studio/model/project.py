@@ -6,21 +6,20 @@ fixes accepted from the doctor, settings of the next run.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtGui import QUndoCommand, QUndoStack
+from PySide6.QtGui import QUndoStack
 
-from studio.engine.types import ModelCard, ModelFiles, PoseData, RecordingInfo
+from studio.engine.types import ModelCard, ModelFiles, PoseData, RecordingInfo, TrackData
 from studio.jobs.run_info import RunInfo, is_run, read_run
+from studio.model.edits import FunctionEdit, PoseEdit
 from studio.model.fit import misfit
+from studio.model.track import PoseKey, Track
 
-PoseKey = tuple[int, int]  # frame index, object id
-NUDGE_MERGE = 1
-MERGE_WITHIN_S = 0.8
+TRACKED = "tracked by"
 ORIGINS = {
     "edited": "set by hand",
     "predicted": "predicted by the network",
@@ -42,6 +41,7 @@ class Project(QObject):
     posesChanged = Signal(int)
     optionsChanged = Signal()
     stepChanged = Signal(str)
+    trackChanged = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -57,6 +57,8 @@ class Project(QObject):
         self.poses: dict[PoseKey, PoseData] = {}
         self.origins: dict[PoseKey, str] = {}
         self.further: dict[int, list[PoseData]] = {}  # by frame: an object's later instances
+        self.keys: dict[PoseKey, PoseData] = {}  # key frames: placed or corrected by hand
+        self.track: Track | None = None
         self.options: dict[str, Any] = {}
         self.step = "data"
         self.known: dict[Path, list[ModelCard]] = {}  # objects of each run's network
@@ -85,11 +87,14 @@ class Project(QObject):
         self.poses.clear()
         self.origins.clear()
         self.further.clear()
+        self.keys.clear()
+        self.track = None
         self.options.clear()
         self.frame_index = 0
         self.undo.clear()
         self.recordingChanged.emit()
         self.frameChanged.emit(0)
+        self.trackChanged.emit()
 
     def swap_recording(self, info: RecordingInfo) -> None:
         """The same recording, corrected: frame and history stay. For an undoable fix."""
@@ -221,16 +226,70 @@ class Project(QObject):
                 del self.poses[key], self.origins[key]
         self.put_poses(index, poses, origin)
 
+    def put_track(self, run: Path, data: TrackData, *, stopped: bool = False) -> None:
+        """Take over a track: its poses everywhere but where a hand has corrected one since.
+
+        Its starts become key frames where there are none yet, so that it can be corrected later.
+        """
+        self.track = Track.of(run, data, stopped=stopped)
+        for key, pose in self.track.starts.items():
+            self.keys.setdefault(key, pose)
+        mine = self.track.corrected(self.keys)
+        for key in [k for k, o in self.origins.items() if o.startswith(TRACKED) and k not in mine]:
+            self.poses.pop(key, None)
+            del self.origins[key]
+        objects = {row.object_id for row in data.rows}
+        for index in {row.index for row in data.rows}:
+            others = [p for p in self.further.get(index, []) if p.object_id not in objects]
+            self.further[index] = others
+        for row in data.rows:
+            if row.pose is not None and row.instance > 0:
+                self.further[row.index].append(row.pose)
+            elif row.pose is not None and (row.index, row.object_id) not in mine:
+                self._follow(run, (row.index, row.object_id), row.pose)
+        self.posesChanged.emit(self.frame_index)
+        self.trackChanged.emit()
+
+    def put_tracked(self, run: Path, index: int, pose: PoseData, state: str) -> None:
+        """A pose of a track that is being made."""
+        if self.track is None or self.track.run != run:
+            self.track = Track(run)
+        key = (index, pose.object_id)
+        self.track.states[key] = (state, pose.score)
+        if key not in self.keys:
+            self._follow(run, key, pose)
+            self.posesChanged.emit(index)
+        self.trackChanged.emit()
+
+    def _follow(self, run: Path, key: PoseKey, pose: PoseData) -> None:
+        self.poses[key] = pose
+        self.origins[key] = f"{TRACKED} {run.name}, confidence {pose.score:.2f}"
+
+    def forget_key(self, key: PoseKey) -> None:
+        """A frame is no key frame any more; its pose stays until it is tracked again."""
+        before = self.keys[key]
+        self.undo.push(FunctionEdit(
+            "Forget key frame", lambda: self._set_key(key, None),
+            lambda: self._set_key(key, before),
+        ))  # fmt: skip
+
+    def _set_key(self, key: PoseKey, pose: PoseData | None) -> None:
+        if pose is None:
+            self.keys.pop(key, None)
+        else:
+            self.keys[key] = pose
+        self.trackChanged.emit()
+
     def edit_pose(self, pose: PoseData, text: str, *, merge: bool = False) -> None:
         """Change a pose on the selected frame by hand; small nudges in a row undo together."""
         key = (self.frame_index, pose.object_id)
-        self.undo.push(_PoseEdit(self, key, self.poses.get(key), pose, text, merge))
+        self.undo.push(PoseEdit(self, key, self.poses.get(key), pose, text, merge))
 
     def edit_pose_at(
         self, key: PoseKey, before: PoseData | None, after: PoseData, text: str, origin: str
     ) -> None:
         """Change a pose of any frame; undo goes back to `before`."""
-        self.undo.push(_PoseEdit(self, key, before, after, text, False, origin))
+        self.undo.push(PoseEdit(self, key, before, after, text, False, origin))
 
     def edit_option(self, name: str, value: Any, text: str) -> None:
         """Change an option of the project; None removes it."""
@@ -250,13 +309,17 @@ class Project(QObject):
             self.options[name] = value
         self.optionsChanged.emit()
 
-    def _set_pose(self, key: PoseKey, pose: PoseData | None, origin: str) -> None:
+    def set_pose(
+        self, key: PoseKey, pose: PoseData | None, origin: str, placed: PoseData | None
+    ) -> None:
+        """placed: the pose of a key frame; None: it is none."""
         if pose is None:
             self.poses.pop(key, None)
         else:
             self.poses[key] = pose
         self.origins[key] = origin
         self.posesChanged.emit(key[0])
+        self._set_key(key, placed)
 
     def to_dict(self) -> dict[str, Any]:
         """All that a restart brings back."""
@@ -280,10 +343,16 @@ class Project(QObject):
             "step": self.step,
             "options": self.options,
             "poses": [*edited[-2000:], *later[-2000:]],
+            "keys": [{"frame": i, **pose.to_dict()} for (i, _), pose in self.keys.items()],
+            "track": str(self.track.run) if self.track else None,
         }
 
-    def restore_poses(self, rows: list[dict[str, Any]]) -> None:
-        """Poses of a saved workspace."""
+    def restore_poses(
+        self, rows: list[dict[str, Any]], keys: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """Poses and key frames of a saved workspace."""
+        for entry in keys:
+            self.keys[int(entry["frame"]), int(entry["object_id"])] = PoseData.from_dict(entry)
         for entry in rows:
             key = (int(entry["frame"]), int(entry["object_id"]))
             if entry.get("further"):
@@ -292,55 +361,6 @@ class Project(QObject):
             self.poses[key] = PoseData.from_dict(entry)
             self.origins[key] = str(entry.get("origin", ""))
         self.posesChanged.emit(self.frame_index)
-
-
-class FunctionEdit(QUndoCommand):
-    """An edit given as two functions."""
-
-    def __init__(self, text: str, do: Callable[[], object], undo: Callable[[], object]) -> None:
-        super().__init__(text)
-        self._do, self._undo = do, undo
-
-    def redo(self) -> None:
-        self._do()
-
-    def undo(self) -> None:
-        self._undo()
-
-
-class _PoseEdit(QUndoCommand):
-    def __init__(
-        self,
-        project: Project,
-        key: PoseKey,
-        before: PoseData | None,
-        after: PoseData,
-        text: str,
-        merge: bool,
-        origin: str = "edited",
-    ) -> None:
-        super().__init__(text)
-        self._project, self._key, self._merge = project, key, merge
-        self._before, self._after = before, after
-        self._origin_before, self._origin = project.origins.get(key, ""), origin
-        self._time = time.monotonic()
-
-    def id(self) -> int:
-        return NUDGE_MERGE if self._merge else -1
-
-    def mergeWith(self, other: QUndoCommand) -> bool:
-        if not isinstance(other, _PoseEdit) or other._key != self._key:
-            return False
-        if other._time - self._time > MERGE_WITHIN_S:
-            return False
-        self._after, self._time = other._after, other._time
-        return True
-
-    def redo(self) -> None:
-        self._project._set_pose(self._key, self._after, self._origin)
-
-    def undo(self) -> None:
-        self._project._set_pose(self._key, self._before, self._origin_before)
 
 
 def find_runs(folder: Path) -> list[Path]:

@@ -20,7 +20,8 @@ from self6d.paths import user_state
 from studio.engine import Engine, Failure
 from studio.engine.types import ModelCard, ModelFiles, RecordingInfo
 from studio.jobs.run_info import free_name
-from studio.model.project import FunctionEdit, Project
+from studio.model.edits import FunctionEdit
+from studio.model.project import Project
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.theme import icon, theme
 from studio.toolkit.widgets import IconButton, button, clear, column, label, row, scrolled

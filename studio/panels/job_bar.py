@@ -37,6 +37,8 @@ class JobBar(QFrame):
         self.text = ElidedLabel("No job is running.", "muted")
         self.go = button("", lambda: self._on_go())
         self._on_go: Callable[[], object] = lambda: None
+        self.other = button("", lambda: self._on_other())
+        self._on_other: Callable[[], object] = lambda: None
         self._suggestion = self._task = ""
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
@@ -47,8 +49,8 @@ class JobBar(QFrame):
         self.cancel = button("Cancel (discard)", self.cancelClicked.emit, "danger",
                              "End it and delete what it made")  # fmt: skip
         self.save = button("Save now", self.saveClicked.emit, "", "Write a checkpoint now")
-        line = row(self.text, self.go, self.bar, 1, self.memory, self.pause, self.save, self.stop,
-                   self.cancel)  # fmt: skip
+        line = row(self.text, self.go, self.other, self.bar, 1, self.memory, self.pause, self.save,
+                   self.stop, self.cancel)  # fmt: skip
         line.setContentsMargins(12, 6, 12, 6)
         self.setLayout(line)
         self._ladder = QTimer(self, singleShot=True, interval=HARDER_AFTER_MS)
@@ -82,6 +84,12 @@ class JobBar(QFrame):
         if not self._task:
             self._on_state()
 
+    def offer(self, action: str, on_action: Callable[[], object]) -> None:
+        """Another way to go on, beside the suggestion; "" takes it away."""
+        self._on_other = on_action
+        self.other.setText(action)
+        self.other.setVisible(self.go.isVisibleTo(self) and bool(action))
+
     def show_task(self, text: str, done: int, total: int) -> None:
         """A short task of the window itself; `total` 0 ends it."""
         self._task = text if total else ""
@@ -113,6 +121,7 @@ class JobBar(QFrame):
         self.bar.setVisible(active)
         self.memory.setVisible(active)
         self.go.setVisible(bool(not active and self._suggestion and self.go.text()))
+        self.other.setVisible(self.go.isVisibleTo(self) and bool(self.other.text()))
         if job is None:
             self.text.setText(self._suggestion or "No job is running.")
             self._meter.stop()

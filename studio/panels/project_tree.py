@@ -193,7 +193,7 @@ class ProjectTree(QWidget):
             ("resume", "Resume", not active and info is not None and info.can_resume),
             ("attach", "Attach", not active and info is not None and info.running),
             ("duplicate", "Duplicate with changes…", True),
-            ("predict", "Predict on this frame", info is not None and info.kind != "optimize"),
+            ("predict", "Predict on this frame", info in self.project.networks()),
             ("copy", "Copy as command", True),
             ("folder", "Show folder", True),
             ("forget", "Take off the list", not active),

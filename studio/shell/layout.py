@@ -24,6 +24,7 @@ from studio.shell.helped import Helped
 from studio.shell.next_step import NextStep
 from studio.shell.pose_editing import PoseEditing
 from studio.shell.single_image import SingleImage
+from studio.shell.track_control import TrackControl
 from studio.shell.window import StudioWindow
 from studio.toolkit.widgets import GAP, scrolled
 from studio.views.curves import CurvesView
@@ -103,10 +104,14 @@ class Workspace(QObject):
             panel.liveWeight.connect(runs.set_weight)
         self.tree.runAction.connect(runs.act)
         self.pose_editing = PoseEditing(window, self.stage, self.pose_panel, self.xray_panel, self)
+        self.tracking = TrackControl(window, self.stage, self)
+        self.track_panel = self.tracking.panel
+        self.track_panel.trackRequested.connect(self._on_run)
+        self.track_panel.placeRequested.connect(self.place)
         self.answers = Answers(window, self.curves, self.stage, self.train_panel,
                                self.adapt_panel, self)  # fmt: skip
         self.next_step = NextStep(
-            window, self.train_panel, self.adapt_panel, self.evaluate_page, self
+            window, self.train_panel, self.adapt_panel, self.evaluate_page, self.tracking, self
         )
         self.pose_panel.runRequested.connect(self._on_run)
         self.pose_panel.predictRequested.connect(self.answers.predict)
@@ -139,7 +144,9 @@ class Workspace(QObject):
         if self._step:
             self._front[self._step] = self.inspector.currentIndex()
         self._step = step
-        pose_tabs = [(self.pose_panel, "Pose"), (self.xray_panel, "X-ray")]
+        pose_tabs = [
+            (self.pose_panel, "Pose"), (self.track_panel, "Track"), (self.xray_panel, "X-ray"),
+        ]  # fmt: skip
         pages: dict[str, list[tuple[QWidget, str]]] = {
             "data": [(self.doctor_panel, "Doctor"), *pose_tabs],
             "synthetic": [(self.train_panel, "Stage 1")],
@@ -159,11 +166,24 @@ class Workspace(QObject):
         project.select_frame(index)
         self.answers.predict(run)
 
-    def show_xray(self) -> None:
-        """Bring the X-ray to the front and examine the present pose."""
+    def place(self) -> None:
+        """Bring the Pose tab to the front, the mouse ready to place the selected object."""
+        self._to_front(self.pose_panel)
+        if not self.pose_panel.edit.isChecked():
+            self.pose_panel.edit.click()
+
+    def show_track(self) -> None:
+        """Bring the Track tab to the front."""
+        self._to_front(self.track_panel)
+
+    def _to_front(self, panel: QWidget) -> None:
         if self.window.project.step not in ("data", "selfsup"):
             self.window.show_step("data")
-        self.inspector.setCurrentWidget(self.xray_panel)
+        self.inspector.setCurrentWidget(panel)
+
+    def show_xray(self) -> None:
+        """Bring the X-ray to the front and examine the present pose."""
+        self._to_front(self.xray_panel)
         self.xray_panel.ask()
 
     def show_docks(self, shown: bool) -> None:
@@ -233,7 +253,8 @@ class Workspace(QObject):
 
     def _on_followed(self, job: Job | None) -> None:
         if job is not None:
-            job.mailbox.wants_preview = self.stage.shows
+            if job.spec.kind != "track":  # whose previews move the poses on the frames
+                job.mailbox.wants_preview = self.stage.shows
             if str(job.run) not in self.curves.runs:
                 self.curves.clear()
                 self.stage.probes.clear()
@@ -285,3 +306,6 @@ class Workspace(QObject):
             elif self.window.project.step not in ("data", "selfsup"):
                 self.window.show_step("data")
             self.inspector.setCurrentWidget(self.pose_panel)
+        elif spec.kind == "track":
+            self.tracking.take_over(spec)
+            self.show_track()

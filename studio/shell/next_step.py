@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, QTimer
 
 from studio.panels.evaluate_page import EvaluatePage
 from studio.panels.run_panel import RunPanel
+from studio.shell.track_control import TrackControl
 from studio.shell.window import StudioWindow
 
 Suggestion = tuple[str, str, Callable[[], object]]  # sentence, button, what it does
@@ -18,9 +19,10 @@ class NextStep(QObject):
 
     def __init__(
         self, window: StudioWindow, train: RunPanel, adapt: RunPanel, evaluate: EvaluatePage,
-        parent: QObject,
+        tracking: TrackControl, parent: QObject,
     ) -> None:  # fmt: skip
         super().__init__(parent)
+        self.tracking = tracking
         self.window, self.train, self.adapt, self.evaluate = window, train, adapt, evaluate
         project = window.project
         self._soon = QTimer(self, singleShot=True, interval=0)
@@ -29,13 +31,17 @@ class NextStep(QObject):
             project.recordingChanged, project.modelsChanged, project.runsChanged,
             project.stepChanged, project.optionsChanged, evaluate.evaluated,
         )  # fmt: skip
-        for signal in changes:
+        for signal in (*changes, project.trackChanged, tracking.gpuKnown):
             signal.connect(lambda *_: self._soon.start())
         window.queue.changed.connect(lambda job: self._soon.start())
         self._soon.start()
 
     def refresh(self) -> None:
-        self.window.job_bar.suggest(*(self.next() or ("", "", lambda: None)))
+        """Say what comes next; without a GPU stage 1 is offered beside it."""
+        bar, window = self.window.job_bar, self.window
+        bar.suggest(*(self.next() or ("", "", lambda: None)))
+        there = self._placing() and window.project.step != "synthetic"
+        bar.offer("Go to stage 1" if there else "", lambda: window.show_step("synthetic"))
 
     def next(self) -> Suggestion | None:
         """The first thing that is missing on the way to an exported network; None at the start."""
@@ -47,6 +53,8 @@ class NextStep(QObject):
                     window.choosers.models)  # fmt: skip
         fitting = [r for r in project.networks() if not project.misfit(r.path)]
         usable = [r for r in fitting if r.status in ("done", "stopped")]
+        if self._placing():
+            return self._without_gpu()
         if not usable:
             text = "Next: train on rendered images (stage 1)."
             return self._run_of("synthetic", self.train, text, "Go to stage 1")
@@ -69,6 +77,28 @@ class NextStep(QObject):
             return None
         return ("Next: take the network with you.", "Go to Export",
                 lambda: window.show_step("export"))  # fmt: skip
+
+    def _placing(self) -> bool:
+        """Whether the way of those without a GPU is the one to propose: there is no network yet."""
+        project, tracking = self.window.project, self.tracking
+        usable = any(
+            r.status in ("done", "stopped") and not project.misfit(r.path)
+            for r in project.networks()
+        )
+        able = tracking.gpu is False and not tracking.plan.unable()
+        return able and not usable and project.step != "synthetic"
+
+    def _without_gpu(self) -> Suggestion:
+        """Place, track, learn: minutes on two cores where stage 1 alone takes hours."""
+        panel, project = self.tracking.panel, self.window.project
+        if project.track is not None and panel.learn.isEnabled():
+            return ("Next: a network learns the tracked poses; no GPU is needed.",
+                    panel.learn.text(), panel.learn.click)  # fmt: skip
+        if project.keys:
+            return ("Next: follow the object from there through the recording.", "Track",
+                    self.tracking.track)  # fmt: skip
+        return ("Next, without a GPU: place the object on one frame; it is tracked from there.",
+                "Place the object", panel.placeRequested.emit)  # fmt: skip
 
     def _run_of(self, step: str, panel: RunPanel, text: str, there: str) -> Suggestion:
         """Go to a run's step or, on it, start the run."""

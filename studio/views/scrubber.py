@@ -22,6 +22,7 @@ from studio.views.canvas import to_image
 
 HEIGHT = 48
 STRIP = 10  # height of the scores, pixels
+STATE_COLOURS = {"tracked": "good", "found again": "good", "weak": "warn", "lost": "bad"}
 SURE, DOUBTFUL = 0.5, 0.2  # agreement: mask overlap times share of depth explained
 SPLIT_COLOURS = {"adapt": "accent", "train": "accent", "eval": "good", "test": "good"}
 
@@ -30,7 +31,8 @@ class Scrubber(QWidget):
     """Thumbnails spread over the whole recording, a handle at the selected frame.
 
     Drag or click to scrub; arrow keys step, Page keys jump by ten, Home and End go to the ends.
-    A line under the pictures tells the splits apart; a strip over it says how poses agree.
+    A line under the pictures tells the splits apart; a strip over it says how poses agree, another
+    how sure a track is. Diamonds mark key frames.
     """
 
     scrubbed = Signal(int)
@@ -50,6 +52,8 @@ class Scrubber(QWidget):
         self._splits: dict[str, tuple[int, ...]] = {}
         self._pictures: dict[int, QImage] = {}
         self._scores: dict[int, float] = {}
+        self._track: dict[int, tuple[str, float]] = {}
+        self._keys: set[int] = set()
         self._asked: set[int] = set()
         theme.changed.connect(self.update)
 
@@ -80,6 +84,16 @@ class Scrubber(QWidget):
         """How well poses agree, by frame, 0 to 1: a strip along the foot of the pictures."""
         self._scores = scores
         self.update()
+
+    def set_track(self, track: dict[int, tuple[str, float]], keys: set[int]) -> None:
+        """How sure a track is of the selected object, by frame, and its key frames.
+
+        Args:
+            track: (state, confidence); see `self6d.datasets.pose_track`.
+        """
+        if (track, keys) != (self._track, self._keys):
+            self._track, self._keys = track, keys
+            self.update()
 
     def _slots(self) -> list[int]:
         """Frame index of each thumbnail that fits."""
@@ -120,6 +134,7 @@ class Scrubber(QWidget):
                 painter.drawImage(_cover(picture, QRectF(place * width, 0, width - 1, HEIGHT)),
                                   picture)  # fmt: skip
         self._paint_scores(painter)
+        self._paint_track(painter)
         self._paint_splits(painter)
         self._paint_handle(painter)
 
@@ -133,6 +148,26 @@ class Scrubber(QWidget):
             high = max(STRIP * score, 2.0)
             box = QRectF(x0, HEIGHT - high, max(x1 - x0, 1), high)
             painter.fillRect(box, theme.colour(level))
+
+    def _paint_track(self, painter: QPainter) -> None:
+        foot = HEIGHT - (STRIP + 1 if self._scores else 0)
+        if self._track:
+            painter.fillRect(QRectF(0, foot - STRIP, self.width(), STRIP), theme.colour("canvas"))
+        for index, (state, confidence) in self._track.items():
+            x0, x1 = self._x_of(index - 0.5), self._x_of(index + 0.5)
+            high = STRIP if state == "lost" else max(STRIP * confidence, 2.0)
+            box = QRectF(x0, foot - high, max(x1 - x0, 1), high)
+            painter.fillRect(box, theme.colour(STATE_COLOURS[state]))
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(0, 0, 0, 160), 1))
+        painter.setBrush(QColor("white"))
+        for index in self._keys:
+            x, y, r = self._x_of(index), 7.0, 5.0
+            painter.drawPolygon(
+                [QPointF(x, y - r), QPointF(x + r, y), QPointF(x, y + r), QPointF(x - r, y)]
+            )
+        painter.restore()
 
     def _paint_splits(self, painter: QPainter) -> None:
         for name, indices in self._splits.items():
@@ -149,6 +184,11 @@ class Scrubber(QWidget):
         painter.setFont(small_font())
         at = self._hover if self._hover is not None else self._index
         names = [name for name, indices in self._splits.items() if at in indices]
+        if at in self._track:
+            state, confidence = self._track[at]
+            names.append(state if state == "lost" else f"{state}, confidence {confidence:.2f}")
+        if at in self._keys:
+            names.append("key frame")
         text = f"{at + 1} / {self._count}" + (f"  {', '.join(names)}" if names else "")
         painter.setPen(theme.colour("text" if self._hover is None else "muted"))
         width = painter.fontMetrics().horizontalAdvance(text) + 8

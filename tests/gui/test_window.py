@@ -293,6 +293,10 @@ def test_one_window_that_stays_and_makes_room(qapp, open_studio, sample, wait):
 
 def test_every_step_says_the_next_with_its_button(opened, wait):
     window, bar = opened, opened.job_bar
+    tracking = window.workspace.tracking
+    wait(lambda: tracking.gpu is not None)
+    tracking.gpu = True  # without one it begins by placing the object
+    tracking.gpuKnown.emit()
     wait(lambda: bar.go.text() == "Go to stage 1")
     assert bar.text.text() == "Next: train on rendered images (stage 1)."
     click(bar.go)

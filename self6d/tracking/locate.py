@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
 from self6d.errors import InputError
 from self6d.geometry import Pose
-from self6d.jobs.config import build_config
-from self6d.jobs.prepare import Changes, resolve_device
 from self6d.losses.objective import SelfSupervision
 from self6d.scene import Frame, ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
+from self6d.tracking.config import TrackConfig
 from self6d.tracking.evidence import DEFAULT
 from self6d.tracking.fit import ObjectFitter
 from self6d.tracking.follow import seek
@@ -24,12 +21,12 @@ from self6d.tracking.look import PaintedFrame
 def locate(
     frame: Frame,
     model: ObjectModel,
+    objective: SelfSupervision,
+    config: TrackConfig,
     *,
     near: np.ndarray | None = None,
-    preset: str | Path = "track",
-    overrides: Changes = None,
     seed: int = 0,
-    device: str | torch.device = "auto",
+    device: torch.device | str = "cpu",
 ) -> tuple[Pose, float] | None:
     """Search a frame for an object, as `track` does at its first frame; takes seconds.
 
@@ -48,9 +45,8 @@ def locate(
             "the frame has no depth, and the search looks at depth",
             remedy="Place the object by hand, or let a trained network predict it.",
         )
-    place = resolve_device(device)
-    config = build_config(preset, overrides, stage="track")
-    fitter = ObjectFitter(model, SelfSupervision(config.loss, place), config.track, DEFAULT, place)
+    place = torch.device(device)
+    fitter = ObjectFitter(model, objective, config, DEFAULT, place)
     sensor = FrameBatch.of([frame], place)
     rng = np.random.default_rng(seed)
 

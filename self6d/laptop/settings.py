@@ -1,0 +1,30 @@
+"""How `quick` sets both trainings for two CPU cores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from self6d.jobs.config import build_config
+
+STAGE_1, STAGE_2 = "tiny", "laptop"
+STEPS = {"train.steps": 1500, "adapt.steps": 2500}
+"""What two idle cores do in about 40 minutes; the presets' own are for trying out."""
+
+
+def own_settings(height: int, given: dict[str, Any]) -> dict[str, Any]:
+    """What `quick` sets: steps, and the height that images are trained and predicted at.
+
+    Args:
+        height: of the recording's images, pixels. given: settings that count before them.
+    """
+    rows = min(height, build_config(STAGE_1, given, stage=1).synthesis.height)
+    return STEPS | {
+        "synthesis.height": rows, "network.image_height": rows, "adapt.image_height": rows,
+    }  # fmt: skip
+
+
+def settings_of_stages(height: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`own_settings` as the presets of stage 1 (`STAGE_1`) and stage 2 (`STAGE_2`) take them."""
+    own = own_settings(height, {})
+    first = {key: value for key, value in own.items() if not key.startswith("adapt.")}
+    return first, {key: value for key, value in own.items() if not key.startswith("train.")}

@@ -1,0 +1,180 @@
+"""Tracks in the window: live while the job runs, whole when it ends, and what learns from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from self6d.events import Finished, Preview
+from studio.engine.types import PoseData, TrackData
+from studio.jobs import Job, JobSpec, JobState
+from studio.jobs.run_info import read_run
+from studio.panels.stage import Stage
+from studio.shell.window import StudioWindow
+from studio.tracking.panel import DOUBTFUL, TrackPanel
+from studio.tracking.plan import SEARCH, TrackPlan
+
+
+class TrackControl(QObject):
+    """Between the Track tab, the project and the jobs.
+
+    Attributes:
+        gpu: whether there is one; None until it is known.
+    """
+
+    gpuKnown = Signal()
+
+    def __init__(self, window: StudioWindow, stage: Stage, parent: QObject) -> None:
+        super().__init__(parent)
+        self.window, self.project, self.stage = window, window.project, stage
+        self.plan = TrackPlan(self.project, window.settings)
+        self.panel = TrackPanel(self.project, self.plan)
+        self.panel.learnRequested.connect(self.learn)
+        self.gpu: bool | None = None
+        self._next: dict[Job, Job] = {}  # what waits for a job's network
+        project = self.project
+        for signal in (project.trackChanged, project.objectChanged, project.recordingChanged):
+            signal.connect(self._show_strip)
+        project.recordingChanged.connect(self._ask_settings)
+        project.runSelected.connect(self._on_run_selected)
+        window.opener.trackWanted.connect(self.load)
+        window.queue.added.connect(self._on_added)
+        window.queue.changed.connect(self._on_changed)
+        window.runs.ended.connect(self._on_ended)
+
+    def track(self) -> None:
+        """Follow the objects from where they were placed."""
+        self.panel.trackRequested.emit(self.plan.spec())
+
+    def learn(self, track: Path) -> None:
+        """Let a network learn a track's poses; where there is none, train one before."""
+        first, network = self.plan.stage_1(), self.plan.network()
+        if first is None:
+            if network is not None:
+                self._follow(self._submit(self.plan.learning(track, network.path, new=False)))
+            return
+        before = self._submit(first)
+        self._follow(before)
+        self._next[before] = self._submit(self.plan.learning(track, before.run, new=True))
+        self.window.say("good", f"{before.run.name} trains the smallest network first; "
+                        f"{self._next[before].run.name} then learns the poses.")  # fmt: skip
+
+    def load(self, run: Path) -> None:
+        """Show a track: its poses on all frames, its strip on the timeline."""
+        project, recording, number = self.project, self.project.recording, self.project.number
+        if recording is None or not (run / "poses.json").exists():
+            return
+
+        info = read_run(run)
+        stopped = info is not None and info.status != "done"
+
+        def arrived(data: TrackData) -> None:
+            if number == project.number:
+                project.put_track(run, data, stopped=stopped)
+
+        self.window.engine.request(
+            "read_track", str(run), recording.root, key="track", done=arrived,
+            failed=self.window.show_error,
+        )  # fmt: skip
+
+    def take_over(self, spec: JobSpec) -> None:
+        """Another run's track, key frames and settings, to correct it and follow it again."""
+        more = {
+            "preset": spec.preset,
+            "seed": spec.seed,
+            "device": spec.device,
+            "steps": spec.steps,
+            "split": spec.split,
+            "overrides": {k: v for k, v in spec.overrides.items() if k != "models.unit"},
+        }
+        self.plan.more = {name: value for name, value in more.items() if value}
+        self.plan.chosen = None
+        if spec.from_run is not None:
+            self.plan.chosen = str(spec.from_run)
+        elif spec.options.get("search"):
+            self.plan.chosen = SEARCH
+        self.load(spec.out)
+        self.panel.refresh()
+
+    def _submit(self, spec: JobSpec) -> Job:
+        job = self.window.runs.submit(spec)
+        self.window.noted.emit("info", job.spec.shell())
+        return job
+
+    def _follow(self, job: Job) -> None:
+        self.window.runs.follow(job)
+        self.project.select_run(job.run)
+        if job.spec.kind in ("train", "adapt"):
+            self.window.show_step("synthetic" if job.spec.kind == "train" else "selfsup")
+
+    def _on_run_selected(self, run: object) -> None:
+        if isinstance(run, Path) and (self.project.track is None or self.project.track.run != run):
+            info = read_run(run)
+            if info is not None and info.kind == "track" and not info.running:
+                if info.provenance.data == str(self.project.recording_path):
+                    self.load(run)
+                elif self.project.recording is not None:
+                    self.window.say("warn", f"{run.name} is a track of another recording: "
+                                    f"{info.provenance.data}")  # fmt: skip
+
+    def _on_added(self, job: Job) -> None:
+        if job.spec.kind == "track":
+            job.preview.connect(lambda preview: self._on_preview(job, preview))
+
+    def _on_preview(self, job: Job, preview: Preview) -> None:
+        """A frame that was just looked at."""
+        recording = self.project.recording
+        if recording is None or not self.window.runs.at_home(job):
+            return
+        for entry in preview.poses:
+            address = (entry.get("scene"), entry.get("image"))
+            if address in recording.keys:
+                pose = PoseData.from_dict(entry)
+                state = "tracked" if pose.score >= DOUBTFUL else "weak"
+                index = recording.keys.index(address)  # type: ignore[arg-type]
+                self.project.put_tracked(job.run, index, pose, state)
+
+    def _on_changed(self, job: Job) -> None:
+        """What waits for a network that does not come is taken off the queue."""
+        waiting = self._next.get(job)
+        if waiting is None or not job.state.over:
+            return
+        del self._next[job]
+        if job.state is not JobState.DONE and waiting.state is JobState.QUEUED:
+            name = waiting.run.name
+            self.window.queue.drop(waiting)
+            text = f"{name} does not start: {job.run.name} was not finished. Learn again later."
+            self.window.noted.emit("warning", text)
+
+    def _on_ended(self, job: Job, ending: Finished) -> None:
+        if job.spec.kind == "track" and self.window.runs.at_home(job):
+            self.load(job.run)
+
+    def _show_strip(self, *_: object) -> None:
+        project, track = self.project, self.project.track
+        strip = track.strip(project.object_id) if track is not None else {}
+        keys = {index for index, number in project.keys if number == project.object_id}
+        self.stage.scrubber.set_track(strip, keys)
+
+    def _ask_settings(self) -> None:
+        """What this computer has, and how two CPU cores would train on images of this height."""
+        recording, number = self.project.recording, self.project.number
+        if recording is None:
+            return
+
+        def settings(own: tuple[dict[str, Any], dict[str, Any]]) -> None:
+            if number == self.project.number:
+                self.plan.own = own
+                self.panel.refresh()
+
+        def gpu(there: bool) -> None:
+            self.gpu = there
+            self.gpuKnown.emit()
+
+        if self.gpu is None:
+            self.window.worker.request("has_gpu", key="gpu", done=gpu)
+        self.window.worker.request(
+            "laptop_settings", recording.size[0], key="laptop", done=settings
+        )

@@ -1,0 +1,1 @@
+"""Poses through the open recording in the window: track, correct, learn from them."""

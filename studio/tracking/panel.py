@@ -1,0 +1,193 @@
+"""The Track tab: from which poses, what came of it, corrections, and learning from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox, QWidget
+
+from studio.model.project import Project
+from studio.model.track import LOST
+from studio.toolkit.dialogs import copy_text
+from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short
+from studio.tracking.plan import KEYS, SEARCH, TrackPlan
+
+DOUBTFUL = 0.8  # confidence below which a pose wants to be looked at; what learning leaves out
+INTRO = (
+    "Place the object once; it is followed through all frames, to both sides. No network, no label "
+    "and no GPU is needed."
+)
+CORRECT = (
+    "Where the strip on the pictures is not green, correct the pose under Pose: the frame becomes "
+    "a key frame, and what lies between it and its neighbours is followed again."
+)
+LEARN = (
+    "A network learns these poses from the images alone, mixed with rendered ones. It learns what "
+    "the track does wrong, too: look at some frames first."
+)
+
+
+class TrackPanel(QWidget):
+    """Says what there is to follow; the control does it.
+
+    Signals:
+        trackRequested: a job. placeRequested: bring the Pose tab to the front, ready for a click.
+        learnRequested: the folder of the track.
+    """
+
+    trackRequested = Signal(object)
+    placeRequested = Signal()
+    learnRequested = Signal(object)
+
+    def __init__(self, project: Project, plan: TrackPlan) -> None:
+        super().__init__()
+        self.project, self.plan = project, plan
+        self.state = label("", "small", wrap=True)
+        self.place = button("Place the object…", self.placeRequested.emit, "",
+                            "On the frame that is shown; any frame will do")  # fmt: skip
+        self.start = short(QComboBox())
+        self.start.setToolTip("Where the poses come from that are followed")
+        self.start.activated.connect(lambda i: self._on_start(self.start.itemData(i)))
+        self.go = button("Track", self._on_track, "primary")
+        self.copy = IconButton("terminal", "Copy as command", self._on_copy)
+        self.problem = label("", "small", wrap=True)
+        self.result = label("", wrap=True)
+        self.back = IconButton("chevron-left", "The doubtful frame before", lambda: self.step(-1))
+        self.on = IconButton("chevron-right", "The next doubtful frame", lambda: self.step(1))
+        self.doubt = label("", "small")
+        self.again = button("Track again", self._on_again, "",
+                            "Follow corrected frames again; the rest stands")  # fmt: skip
+        self.forget = button("Forget key frame", self._on_forget, "",
+                             "This frame is followed like any other")  # fmt: skip
+        self.learn_note = label(LEARN, "small", wrap=True)
+        self.learn_way = label("", "small", wrap=True)
+        self.learn = button("Learn from these poses", self._on_learn, "primary")
+        self.more = label("", "small", wrap=True)
+        self.drop_more = button("Leave them out", self._on_drop_more)
+        content = QWidget()
+        starting, begin = row(self.go, self.copy), row(label("Start", "muted"), self.start)
+        starting.setStretch(0, 1)
+        begin.setStretch(1, 1)
+        content.setLayout(column(
+            label(INTRO, "muted", wrap=True), self.state, self.place,
+            begin, self.more, self.drop_more, starting, self.problem,
+            label("WHAT IT FOUND", "section"), self.result, row(self.back, self.on, self.doubt, 1),
+            label(CORRECT, "small", wrap=True), row(self.again, self.forget),
+            label("LEARN", "section"), self.learn_note, self.learn_way, self.learn, 1,
+            margin=12, gap=8,
+        ))  # fmt: skip
+        self.setLayout(column(scrolled(content)))
+        for signal in (
+            project.recordingChanged, project.modelsChanged, project.objectChanged,
+            project.frameChanged, project.trackChanged, project.runsChanged,
+        ):  # fmt: skip
+            signal.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Show what the project says."""
+        project, plan, track = self.project, self.plan, self.project.track
+        self.state.setText(plan.told())
+        self._fill_starts()
+        problem = plan.problem()
+        self.more.setText(plan.more_told())
+        self.more.setVisible(bool(plan.more))
+        self.drop_more.setVisible(bool(plan.more))
+        self.problem.setText(problem)
+        self.problem.setVisible(bool(problem))
+        for widget in (self.go, self.copy):
+            widget.setEnabled(not problem)
+        self.place.setEnabled(project.recording is not None and project.object_id is not None)
+        self.result.setText(self._told())
+        doubtful = self.doubtful()
+        self.doubt.setText(f"{len(doubtful)} doubtful or lost" if doubtful else "")
+        for step in (self.back, self.on):
+            step.setEnabled(bool(doubtful))
+        corrected = plan.corrected()
+        here = (project.frame_index, project.object_id)
+        text = "Track again from here" if corrected == {here} else "Track again"
+        self.again.setText(text)
+        self.again.setEnabled(bool(corrected))
+        self.forget.setEnabled(here in project.keys)
+        done = track is not None and bool(track.rows)
+        sure = track.sure(DOUBTFUL) if track is not None else 0
+        self.learn.setEnabled(bool(sure) and not plan.learn_problem())
+        self.learn_way.setText(self._learn_told() if done else "Track the recording first.")
+
+    def doubtful(self) -> list[int]:
+        """Frames of the selected object that want to be looked at."""
+        track = self.project.track
+        return [] if track is None else track.doubtful(self.project.object_id, DOUBTFUL)
+
+    def step(self, by: int) -> None:
+        """Go to the next (or previous) doubtful frame, round the ends."""
+        frames, at = self.doubtful(), self.project.frame_index
+        if by > 0:
+            frames = [*(i for i in frames if i > at), *frames]
+        else:
+            frames = [*(i for i in frames[::-1] if i < at), *frames[::-1]]
+        if frames:
+            self.project.select_frame(frames[0])
+
+    def _told(self) -> str:
+        track, model = self.project.track, self.project.model(self.project.object_id)
+        if track is None or model is None:
+            return "Nothing yet."
+        counts = track.counts(model.object_id)
+        if not counts:
+            return f"{track.run.name} has no pose of {model.name}."
+        named = [f"{n} {state}" for state, n in counts.items() if state != LOST]
+        lost = counts.get(LOST, 0)
+        words = ", ".join([*named, *([f"{lost} lost"] if lost else [])])
+        text = f"{model.name}, by {track.run.name}: {words}."
+        if track.stopped:
+            text += " It was stopped; frames not looked at count as lost. Resume it on the left."
+        return text
+
+    def _learn_told(self) -> str:
+        track = self.project.track
+        assert track is not None
+        poses = sum(row.pose is not None for row in track.rows)
+        sure = f"{track.sure(DOUBTFUL)} of {poses} poses are sure enough. "
+        return sure + (self.plan.learn_problem() or self.plan.learn_told())
+
+    def _fill_starts(self) -> None:
+        entries = [("the placed poses", KEYS), ("searching whole images", SEARCH)]
+        entries += [
+            (f"predictions of {run.name}", str(run.path))
+            for run in reversed(self.project.networks())
+            if not self.project.misfit(run.path)
+        ]
+        if [self.start.itemData(i) for i in range(self.start.count())] != [e[1] for e in entries]:
+            self.start.clear()
+            for text, data in entries:
+                self.start.addItem(text, data)
+        self.start.setCurrentIndex(max(self.start.findData(self.plan.start), 0))
+
+    def _on_start(self, start: str) -> None:
+        self.plan.chosen = start
+        self.refresh()
+
+    def _on_drop_more(self) -> None:
+        self.plan.more = {}
+        self.refresh()
+
+    def _on_track(self) -> None:
+        self.trackRequested.emit(self.plan.spec())
+
+    def _on_copy(self) -> None:
+        copy_text(self.plan.spec().shell())
+
+    def _on_again(self) -> None:
+        self.trackRequested.emit(self.plan.spec(again=True))
+
+    def _on_forget(self) -> None:
+        number = self.project.object_id
+        if number is not None:
+            self.project.forget_key((self.project.frame_index, number))
+
+    def _on_learn(self) -> None:
+        track = self.project.track
+        if track is not None:
+            self.learnRequested.emit(Path(track.run))

@@ -1,0 +1,183 @@
+"""Jobs of tracking and of learning from a track, as things stand; no widgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from studio.engine.types import ModelCard
+from studio.jobs import JobSpec
+from studio.jobs.run_info import RunInfo, free_name
+from studio.model.project import Project
+from studio.model.settings import Settings
+from studio.model.start_files import write_start
+from studio.model.track import PoseKey, file_of, starts_of
+
+KEYS, SEARCH = "keys", "search"
+TINY, LAPTOP = "tiny", "laptop"  # presets for two CPU cores
+
+
+class TrackPlan:
+    """What would be started, and why it cannot be.
+
+    Attributes:
+        chosen: start that was asked for: KEYS, SEARCH or a run's path; None: what there is.
+        more: settings of a run that was taken over and have no box here, by name.
+        own: settings of stage 1 and of stage 2 as `quick` has them; None until they are known.
+    """
+
+    def __init__(self, project: Project, settings: Settings) -> None:
+        self.project, self.settings = project, settings
+        self.chosen: str | None = None
+        self.more: dict[str, Any] = {}
+        self.own: tuple[dict[str, Any], dict[str, Any]] | None = None
+
+    @property
+    def start(self) -> str:
+        return self.chosen or KEYS
+
+    def told(self) -> str:
+        """Key frames in words."""
+        project = self.project
+        names = []
+        for model in project.models:
+            frames = sorted(i + 1 for i, number in project.keys if number == model.object_id)
+            if frames:
+                shown = ", ".join(map(str, frames[:6])) + (", …" if len(frames) > 6 else "")
+                names.append(f"{model.name} in frame{'s' * (len(frames) > 1)} {shown}")
+        if not names:
+            return "No key frame yet."
+        text = f"Key frames: {'; '.join(names)}."
+        without = [m.name for m in self._followed() if m.object_id not in self._placed()]
+        if without and self.start == KEYS:
+            text += f" Not placed, so searched for: {', '.join(without)}."
+        return text
+
+    def more_told(self) -> str:
+        """Settings taken over, in words."""
+        words = [f"{name} {value}" for name, value in self.more.items() if name != "overrides"]
+        words += [f"{key} = {value}" for key, value in self.more.get("overrides", {}).items()]
+        return f"As in the run it was taken from: {', '.join(words)}." if words else ""
+
+    def unable(self) -> str:
+        """Why nothing could be followed, wherever the start; "" where it could."""
+        project = self.project
+        if project.recording is None:
+            return "Open a recording first (step 1)."
+        if not project.recording.has_depth:
+            return "This recording has no depth, and tracking follows depth."
+        if not project.model_paths:
+            return "Open the CAD models of your objects first (step 1)."
+        return ""
+
+    def problem(self) -> str:
+        """Why nothing can be followed from the chosen start; "" where it can."""
+        if self.start == KEYS and not self.project.keys and not self.unable():
+            return "Place the object on a frame first, or start by searching."
+        return self.unable()
+
+    def corrected(self) -> set[PoseKey]:
+        """Key frames that the present track was not followed from."""
+        track = self.project.track
+        if track is None or not track.rows or self.unable():
+            return set()
+        return track.corrected(self.project.keys)
+
+    def spec(self, *, again: bool = False) -> JobSpec:
+        """Follow from the chosen start; `again`: from corrected key frames, the rest stands."""
+        project = self.project
+        recording = project.recording
+        assert recording is not None
+        out = free_name(self.settings.runs_folder, f"{Path(recording.root).name}-track")
+        addresses = list(recording.keys)
+        options: dict[str, Any] = {}
+        if again or self.start == KEYS:
+            rows = starts_of(project.keys)
+            options["init"] = write_start(out.name, file_of(rows, addresses))
+        elif self.start == SEARCH:
+            options["search"] = True
+        if again and project.track is not None:
+            stands = project.track.again(project.keys, [scene for scene, _ in addresses])
+            options["keep"] = write_start(f"{out.name}-kept", file_of(stands, addresses))
+        followed = self._followed()
+        if len(followed) == 1 and len(project.models) > 1:
+            options["object"] = followed[0].object_id
+        run = None if again or self.start in (KEYS, SEARCH) else Path(self.start)
+        return JobSpec(
+            "track", out, data=Path(recording.root), models=tuple(project.model_paths),
+            from_run=run, options=options,
+            **{**self.more,
+               "overrides": {**self.more.get("overrides", {}), **project.unit_setting}},
+        )  # fmt: skip
+
+    def network(self) -> RunInfo | None:
+        """What would learn: the newest network of these objects; one not adapted yet, if any."""
+        fitting = [
+            r
+            for r in self.project.networks()
+            if not self.project.misfit(r.path) and r.status in ("done", "stopped")
+        ]
+        trained = [r for r in fitting if r.kind == "train"] or fitting
+        return trained[-1] if trained else None
+
+    def learn_problem(self) -> str:
+        """Why nothing can be learned; "" where it can."""
+        if self.network() is None and self.own is None:
+            return "Reading the settings…"
+        return ""
+
+    def learn_told(self) -> str:
+        """How it would be learned."""
+        network = self.network()
+        if network is not None:
+            return f"{network.name} learns on, by the preset {LAPTOP}: minutes on two CPU cores."
+        return (
+            "There is no network yet: the smallest one is trained on rendered images first, then "
+            "learns the poses; together about 40 minutes on two idle CPU cores."
+        )
+
+    def stage_1(self) -> JobSpec | None:
+        """The network to begin with, as `quick` trains it; None: there is one."""
+        if self.network() is not None or self.own is None:
+            return None
+        project = self.project
+        assert project.recording is not None
+        root = Path(project.recording.root)
+        out = free_name(self.settings.runs_folder, f"{root.name}-train")
+        return JobSpec(
+            "train", out, models=tuple(project.model_paths), preset=TINY,
+            overrides={**self.own[0], **project.unit_setting}, options={"camera": root},
+        )  # fmt: skip
+
+    def learning(self, track: Path, start: Path, *, new: bool) -> JobSpec:
+        """Stage 2 from a track's poses.
+
+        Args:
+            start: run to learn on from. new: made by `stage_1`.
+        """
+        project = self.project
+        assert project.recording is not None
+        root = Path(project.recording.root)
+        own = self.own[1] if new and self.own is not None else {}
+        return JobSpec(
+            "adapt", free_name(self.settings.runs_folder, f"{root.name}-adapt"), data=root,
+            models=tuple(project.model_paths), from_run=start, preset=LAPTOP,
+            overrides={**own, **project.unit_setting},
+            options={"poses": track / "poses.json"},
+        )  # fmt: skip
+
+    def _placed(self) -> set[int]:
+        return {number for _, number in self.project.keys}
+
+    def _followed(self) -> list[ModelCard]:
+        """Models that a job would follow: all, unless one alone is placed, tracked or sought."""
+        project = self.project
+        wanted: set[int] = set()
+        if self.start == KEYS:
+            wanted = self._placed()
+            if project.track is not None:
+                wanted = wanted | {row.object_id for row in project.track.rows}
+        elif self.start == SEARCH and project.object_id is not None:
+            wanted = {project.object_id}
+        one = [m for m in project.models if m.object_id in wanted]
+        return one if len(one) == 1 else list(project.models)

@@ -1,0 +1,172 @@
+"""Place, track, correct and learn in the window, where there is no GPU."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hands import click, fill
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from tracked_block import pose_at
+
+from self6d.datasets.pose_track import read_pose_track
+from self6d.runs.folder import RunFolder
+from studio.jobs import JobState
+from studio.jobs.run_info import read_run
+from studio.jobs.spec import spec_from
+from studio.toolkit.theme import theme
+from studio.views.nudge import to_angles
+from studio.views.scrubber import HEIGHT
+
+pytestmark = pytest.mark.gui
+
+FEW = {
+    "track.points": 128, "track.candidates": 200, "track.steps": 12, "track.region": 64,
+    "track.views": 48, "track.keep": 4, "track.hypotheses": 2, "loss.points": 256,
+}  # fmt: skip
+CONTROL = Qt.KeyboardModifier.ControlModifier
+
+
+@pytest.fixture
+def window(open_studio, block_recording, settings, wait):
+    """The block's recording, without a GPU and without a network; jobs in a thread."""
+    settings.runner = "thread"
+    window = open_studio(block_recording)
+    tracking = window.workspace.tracking
+    wait(lambda: window.project.models and window.director.frame is not None)
+    wait(lambda: tracking.gpu is not None and tracking.plan.own is not None)
+    tracking.plan.more = {"overrides": FEW}  # quicker, and taken over from a run by Duplicate
+    tracking.gpu = False
+    tracking.gpuKnown.emit()
+    return window
+
+
+def type_pose(window, pose) -> None:
+    """A pose typed into the Pose tab, some degrees and millimetres off."""
+    boxes = window.workspace.pose_panel.numbers.boxes
+    for name, value in zip(boxes, (*(1000 * pose.t_m2c), *to_angles(pose.R_m2c)), strict=True):
+        fill(boxes[name], f"{value + 3:.1f}")
+
+
+def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
+    project, space, bar = window.project, window.workspace, window.job_bar
+    panel, scrubber = space.track_panel, space.stage.scrubber
+    wait(lambda: bar.go.text() == "Place the object")
+    assert "without a GPU" in bar.text.text()
+    assert bar.other.text() == "Go to stage 1"
+    assert not panel.go.isEnabled()
+    click(bar.go)
+    assert space.inspector.currentWidget() is space.pose_panel
+    assert space.pose_panel.edit.isChecked()
+    canvas = space.stage.frame_view.canvas
+    QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=canvas.rect().center())
+    wait(lambda: project.pose() is not None)
+    type_pose(window, pose_at(0))
+    assert set(project.keys) == {(0, 1)}
+
+    # one click follows it through all frames; the block is away in the fourth
+    wait(lambda: bar.go.text() == "Track")
+    click(bar.go)
+    job = window.runs.job
+    assert job.spec.kind == "track"
+    wait(lambda: job.state.over)
+    assert job.state is JobState.DONE, (job.ending, job.details)
+    wait(lambda: project.track is not None and project.track.rows)
+    states = [project.track.strip(1)[i][0] for i in range(6)]
+    assert states[3] == "lost"
+    assert states[4] == "found again"
+    for i in (0, 1, 2, 4, 5):
+        assert np.linalg.norm(project.poses[i, 1].t - pose_at(i).t_m2c) < 0.005
+    assert (3, 1) not in project.poses
+    space.show_track()
+    assert "block, by" in panel.result.text()
+    assert "1 lost" in panel.result.text()
+    picture = scrubber.grab().toImage()
+    colour = lambda i: picture.pixelColor(round(scrubber._x_of(i)), HEIGHT - 3).name()  # noqa: E731
+    assert colour(3) == theme.colour("bad").name()
+    assert colour(1) == theme.colour("good").name()
+    click(panel.on)
+    assert project.frame_index == 3
+    scrubber.setFocus()
+    QTest.keyClick(scrubber, Qt.Key.Key_End)
+    wait(lambda: window.director.frame.index == 5)
+    wait(lambda: space.stage.frame_view.rendering("predicted") is not None)
+    assert "frame 6, tracked by" in space.stage.frame_view.note
+
+    # what is corrected becomes a key frame; it is followed to both sides and the rest stands
+    assert not panel.again.isEnabled()
+    canvas.setFocus()
+    for _ in range(3):
+        QTest.keyClick(canvas, Qt.Key.Key_Right)
+    assert set(project.keys) == {(0, 1), (5, 1)}
+    assert panel.again.text() == "Track again from here"
+    before = project.track
+    click(panel.again)
+    again = window.runs.job
+    assert again is not job
+    kept = read_pose_track(again.spec.options["keep"])
+    assert [p.key.image_id for p in kept] == [0]
+    wait(lambda: again.state.over)
+    assert again.state is JobState.DONE, (again.ending, again.details)
+    wait(lambda: project.track is not before and project.track.rows)
+    assert np.linalg.norm(project.poses[5, 1].t - pose_at(5).t_m2c) < 0.005
+    assert not panel.again.isEnabled()
+    click(panel.forget)
+    assert set(project.keys) == {(0, 1)}
+    QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
+    assert set(project.keys) == {(0, 1), (5, 1)}
+
+    # the run tells its whole command, and brings its poses back when it is shown again
+    spec = spec_from(read_run(again.run))
+    assert not spec.lacks()
+    assert {p.key.image_id for p in read_pose_track(spec.options["init"])} == {0, 5}
+    window.runs.act("open", job.run)
+    wait(lambda: project.track.run == job.run)
+    saved = project.to_dict()
+    assert {row["frame"] for row in saved["keys"]} == {0, 5}
+
+    panel.plan.more = {}
+    window.runs.act("duplicate", job.run)
+    assert panel.plan.more["overrides"] == FEW
+    assert "track.views = 48" in panel.more.text()
+    click(panel.drop_more)
+    assert not any("track.views" in word for word in panel.plan.spec().arguments())
+
+    # learn: without a network the smallest one comes first, and what waits goes if it does not come
+    wait(lambda: bar.go.text() == "Learn from these poses")
+    window.settings.runner = "process"
+    assert "5 of 5 poses are sure enough" in panel.learn_way.text()
+    click(bar.go)
+    first, second = window.queue.jobs[-2:]
+    assert (first.spec.kind, first.spec.preset) == ("train", "tiny")
+    assert first.spec.overrides["synthesis.height"] == 120
+    assert (second.spec.kind, second.spec.preset) == ("adapt", "laptop")
+    assert second.spec.from_run == first.run
+    assert second.spec.options["poses"] == job.run / "poses.json"
+    assert second.state is JobState.QUEUED
+    first.kill()
+    wait(lambda: first.state.over)
+    assert second not in window.queue.jobs
+    assert f"{second.run.name} does not start" in space.log.text.toPlainText()
+
+
+def test_with_a_network_that_one_learns(window, settings, tmp_path):
+    project, plan = window.project, window.workspace.tracking.plan
+    network = RunFolder.create(settings.runs_folder / "net", "synthetic", {})
+    network.update(status="done")
+    project.add_run(network.path)
+    assert plan.stage_1() is None
+    words = plan.learning(tmp_path / "track", plan.network().path, new=False).arguments()
+    assert words[:2] == ["adapt", str(project.recording_path)]
+    for option, value in (
+        ("--from", str(network.path)), ("--poses", str(tmp_path / "track" / "poses.json")),
+    ):  # fmt: skip
+        assert words[words.index(option) + 1] == value
+    assert not any("adapt.steps" in word for word in words)
+    plan.chosen = "search"
+    spec = plan.spec()
+    assert "--search" in spec.arguments()
+    assert not spec.lacks()
+    json.dumps(project.to_dict())
