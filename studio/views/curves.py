@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QPoint, QPointF, Qt, Signal
+from PySide6.QtCore import QPoint, QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QMouseEvent
 from PySide6.QtWidgets import QComboBox, QLabel, QToolButton, QVBoxLayout, QWidget
 
@@ -21,6 +21,8 @@ from studio.views.run_curves import RunCurves
 DASHES = (
     Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine,
 )  # fmt: skip
+# A redraw holds the window for 15 ms: of a hundred clicks no more than one may wait for it.
+REDRAW_MS = 500
 TERM_ORDER = ("total", *TERMS)
 
 
@@ -40,6 +42,8 @@ class CurvesView(QWidget):
         self._checkpoint_dots: dict[str, pg.ScatterPlotItem] = {}
         self._mark_lines: list[pg.InfiniteLine] = []
         self._ranged = False
+        self._later = QTimer(self, singleShot=True, interval=REDRAW_MS)
+        self._later.timeout.connect(self._redraw)
 
         self._values_axis = ValueAxis("left")
         self.plot = pg.PlotWidget(axisItems={"left": self._values_axis})
@@ -99,10 +103,8 @@ class CurvesView(QWidget):
         curves.add(batch)
         if set(curves.raw) != known:
             self.refresh()
-        elif not self._ranged:
-            self.fit()
-        else:
-            self._redraw()
+        elif not self._later.isActive():
+            self._later.start()
 
     def show_run(self, curves: RunCurves) -> None:
         """Show (another version of) a run's curves."""
