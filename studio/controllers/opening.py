@@ -12,7 +12,14 @@ from PySide6.QtCore import QObject, Signal
 from self6d.paths import find_resource, user_state
 from studio.engine import Engine, Failure
 from studio.engine.recognise import Found
-from studio.engine.types import BagTopics, ModelCard, ModelFiles, RecordingInfo
+from studio.engine.types import (
+    SAMPLE_EVAL,
+    SAMPLE_FRAMES,
+    BagTopics,
+    ModelCard,
+    ModelFiles,
+    RecordingInfo,
+)
 from studio.jobs.run_info import is_run
 from studio.model.edits import FunctionEdit
 from studio.model.project import Project, find_runs
@@ -65,7 +72,8 @@ class Opener(QObject):
     def open_sample(self) -> None:
         """Open the generated sample, making it first where it is not there yet."""
         out = user_state() / "sample"
-        self.progress.emit("Generating the sample", 0, 1)
+        text = "Generating the sample's frames"
+        self.progress.emit(text, 0, SAMPLE_FRAMES + SAMPLE_EVAL + SAMPLE_EVAL // 2)
 
         def finished(path: str) -> None:
             self.progress.emit("", 0, 0)
@@ -77,7 +85,7 @@ class Opener(QObject):
 
         self.engine.request(
             "make_sample", str(out), done=finished, failed=failed, key="sample",
-            partial=lambda got: self.progress.emit("Generating the sample", *got),
+            partial=lambda got: self.progress.emit(text, *got),
         )  # fmt: skip
 
     def _add_shipped(self) -> None:

@@ -21,6 +21,8 @@ from studio.engine.recognise import Found, recognise
 from studio.engine.store import Named, Store
 from studio.engine.tracks import read_track
 from studio.engine.types import (
+    SAMPLE_EVAL,
+    SAMPLE_FRAMES,
     BagTopics,
     CloudData,
     FormField,
@@ -64,11 +66,11 @@ class Desk:
 
         if not (Path(out) / "splits.json").exists():
             make_sample(
-                Path(out),
+                Path(out), frames=SAMPLE_FRAMES, eval_frames=SAMPLE_EVAL,
                 listener=lambda e: (
                     self._partial((e.step, e.total)) if isinstance(e, Progress) else None
                 ),
-            )
+            )  # fmt: skip
         return out
 
     def distances(self, points: np.ndarray, others: np.ndarray) -> np.ndarray:

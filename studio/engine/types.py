@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+# what "Open sample" makes: enough to see a network adapt, and there within seconds
+SAMPLE_FRAMES, SAMPLE_EVAL = 48, 16  # and half as many again of other arrangements
+
 
 @dataclass(frozen=True, eq=False)
 class PoseData:

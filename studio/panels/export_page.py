@@ -36,7 +36,7 @@ class ExportPage(QWidget):
         self.run.setMinimumContentsLength(28)
         self.run.currentIndexChanged.connect(self._refresh)
         self.run.activated.connect(self._on_chosen)
-        self._by_hand = False  # until then the newest run is offered
+        self._by_hand = False  # until then the selected run, else the newest, is offered
         self.facts = label("", "muted", wrap=True)
         self.problem = label("", "muted", wrap=True)
         self.onnx = QCheckBox("Also write ONNX")
@@ -74,10 +74,13 @@ class ExportPage(QWidget):
         top.body.addLayout(row(label("Run", "muted"), self.run, 1))
         top.body.addWidget(self.facts)
         top.body.addWidget(self.problem)
+        written = row(self.done, self.show_folder)
+        written.setStretch(0, 1)
         content = QWidget()
-        content.setLayout(column(top, grid, self.progress, row(self.done, self.show_folder, 1), 1))
+        content.setLayout(column(top, grid, self.progress, written, 1))
         self.setLayout(column(scrolled(content)))
         project.runsChanged.connect(self._fill)
+        project.runSelected.connect(lambda run: self._fill())
         project.recordingChanged.connect(self._refresh)
         self._fill()
 
@@ -92,6 +95,11 @@ class ExportPage(QWidget):
         self.done.setText("")
         self.show_folder.hide()
         self._fill()
+
+    @property
+    def written(self) -> Path | None:
+        """What was made last of this project; None before."""
+        return self._last
 
     def chosen(self) -> Path | None:
         data = self.run.currentData()
@@ -177,7 +185,8 @@ class ExportPage(QWidget):
             for run in reversed(self.project.runs):
                 if run.kind in ("train", "adapt"):
                     box.addItem(run.name, str(run.path))
-            kept = chosen if before or self._by_hand else None
+            selected = str(self.project.run) if self.project.run is not None else None
+            kept = chosen if before or self._by_hand else selected
             found = box.findData(kept) if kept else -1
             trained = next((r for r in self.project.runs if r.kind == "train"), None)
             default = box.findData(str(trained.path)) if before and trained else 0

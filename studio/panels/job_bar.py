@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFrame, QProgressBar
 from self6d.events import Preparing, Progress
 from studio.jobs import Job, JobState
 from studio.toolkit.widgets import ElidedLabel, button, duration, label, row
+from studio.toolkit.words import in_window
 
 HARDER_AFTER_MS = 6000
 STOP, STOP_TIP = "Stop early (keep)", "Save, then stop: what it learnt is there, and it can go on"
@@ -96,7 +97,7 @@ class JobBar(QFrame):
         if total == 0:
             self._on_state()
             return
-        self.text.setText(f"{text}…")
+        self.text.setText(f"{text}: {done} of {total}")
         self.bar.setVisible(True)
         self.bar.setRange(0, total)
         self.bar.setValue(done)
@@ -161,9 +162,9 @@ class JobBar(QFrame):
             if job.state is JobState.RUNNING and progress.seconds_left is not None:
                 text += f", {duration(progress.seconds_left)} left"
         if job.state is JobState.FAILED and job.ending is not None:
-            text = f"{job.spec.title} failed: {job.ending.reason}"
+            text = f"{job.spec.title} failed: {in_window(job.ending.reason)}"
         if not job.state.active and self._suggestion:
-            text += f".  {self._suggestion}"
+            text = f"{text.rstrip('.')}.  {self._suggestion}"
         self.text.setText(text)
 
     def _offer_harder(self) -> None:

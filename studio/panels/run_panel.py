@@ -14,6 +14,7 @@ from studio.engine import Engine
 from studio.engine.types import FormField
 from studio.jobs import JobSpec
 from studio.jobs.run_info import free_name
+from studio.model.machine import has_gpu
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.panels.form import SettingsForm
@@ -30,7 +31,8 @@ from studio.toolkit.dialogs import Question, copy_text
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
 
 STAGE: dict[str, Stage] = {"train": 1, "adapt": 2}
-USUAL_PRESET = {"train": "tiny", "adapt": "self6d"}
+USUAL_PRESET = {True: {"train": "standard", "adapt": "self6d"},  # with a GPU, without
+                False: {"train": "tiny", "adapt": "self6d-tiny"}}  # fmt: skip
 RUN_TEXT = {"train": "Train on synthetic images", "adapt": "Run self-supervision"}
 INTRO = {
     "train": "Stage 1 learns from rendered images of the CAD models alone.",
@@ -142,7 +144,8 @@ class RunPanel(QWidget):
         return self.project.options.get(f"{self.kind}:{name}", default)
 
     def _preset(self) -> str:
-        return str(self.option("preset", USUAL_PRESET[self.kind]))
+        gpu = has_gpu() and self.option("device") != "cpu"
+        return str(self.option("preset", USUAL_PRESET[gpu][self.kind]))
 
     def overrides(self) -> dict[str, Any]:
         """Settings that differ from the preset, by dotted key."""

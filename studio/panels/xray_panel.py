@@ -16,6 +16,7 @@ from studio.engine.types import TermPull, Xray
 from studio.model.project import Project
 from studio.toolkit.theme import small_font, theme
 from studio.toolkit.widgets import button, column, label, row, scrolled
+from studio.toolkit.words import word
 from studio.views.xray_layer import arrow, compressed
 
 ORDER = ("total", *TERMS)
@@ -147,7 +148,7 @@ class TermRow(QWidget):
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setFixedHeight(SIDE + 12)
-        self.setAccessibleName(f"Pull of {term}")
+        self.setAccessibleName(f"Pull of {word(term)}")
         theme.changed.connect(self.update)
 
     def sizeHint(self) -> QSize:
@@ -186,7 +187,7 @@ class TermRow(QWidget):
         colour = QColor(theme.term_colour(self.term))
         painter.setPen(colour)
         painter.setFont(small_font(12, bold=True))
-        painter.drawText(QRectF(10, 12, 110, 18), 0, self.term.replace("_", "-"))
+        painter.drawText(QRectF(10, 12, 124, 18), 0, word(self.term))
         painter.setPen(theme.colour("muted"))
         painter.setFont(small_font(11))
         painter.drawText(QRectF(10, 30, 110, 18), 0, f"{self.pull.value:.4g}")

@@ -111,7 +111,13 @@ class Workspace(QObject):
         self.answers = Answers(window, self.curves, self.stage, self.train_panel,
                                self.adapt_panel, self)  # fmt: skip
         self.next_step = NextStep(
-            window, self.train_panel, self.adapt_panel, self.evaluate_page, self.tracking, self
+            window,
+            self.train_panel,
+            self.adapt_panel,
+            self.evaluate_page,
+            self.export_page,
+            self.tracking,
+            self,
         )
         self.pose_panel.runRequested.connect(self._on_run)
         self.pose_panel.predictRequested.connect(self.answers.predict)

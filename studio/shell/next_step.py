@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QObject, QTimer
 
+from studio.jobs.run_info import RunInfo
 from studio.panels.evaluate_page import EvaluatePage
+from studio.panels.export_page import ExportPage
 from studio.panels.run_panel import RunPanel
 from studio.shell.track_control import TrackControl
 from studio.shell.window import StudioWindow
@@ -19,17 +21,17 @@ class NextStep(QObject):
 
     def __init__(
         self, window: StudioWindow, train: RunPanel, adapt: RunPanel, evaluate: EvaluatePage,
-        tracking: TrackControl, parent: QObject,
+        export: ExportPage, tracking: TrackControl, parent: QObject,
     ) -> None:  # fmt: skip
         super().__init__(parent)
-        self.tracking = tracking
-        self.window, self.train, self.adapt, self.evaluate = window, train, adapt, evaluate
+        self.window, self.train, self.adapt = window, train, adapt
+        self.evaluate, self.export, self.tracking = evaluate, export, tracking
         project = window.project
         self._soon = QTimer(self, singleShot=True, interval=0)
         self._soon.timeout.connect(self.refresh)
         changes = (
             project.recordingChanged, project.modelsChanged, project.runsChanged,
-            project.stepChanged, project.optionsChanged, evaluate.evaluated,
+            project.stepChanged, project.optionsChanged, evaluate.evaluated, export.exported,
         )  # fmt: skip
         for signal in (*changes, project.trackChanged, tracking.gpuKnown):
             signal.connect(lambda *_: self._soon.start())
@@ -61,20 +63,30 @@ class NextStep(QObject):
         if project.recording is None:
             return ("Next: a recording of your camera to adapt to, without labels.",
                     "Open a recording…", window.choosers.recording)  # fmt: skip
-        if not any(r.kind == "adapt" for r in usable):
+        adapted = [r for r in usable if r.kind == "adapt"]
+        if not adapted:
             name = usable[-1].name
+            why = self._too_weak(usable[-1])
+            if why:
+                text = f"Next: train longer or with other settings; {why}."
+                return self._run_of("synthetic", self.train, text, "Go to stage 1")
             return self._run_of(
                 "selfsup", self.adapt, f"Next: adapt {name} to this recording, without labels.",
                 "Go to stage 2",
             )  # fmt: skip
-        if project.recording.has_truth and not self.evaluate.results:
+        newest = max(adapted, key=lambda r: r.created).path
+        if project.recording.has_truth and newest not in self.evaluate.evaluated_runs:
             if project.step != "evaluate":
                 return ("Next: see how right it is, where there are labels.", "Go to Evaluate",
                         lambda: window.show_step("evaluate"))  # fmt: skip
             return ("Next: score the runs on the labelled frames.", "Evaluate",
                     self.evaluate.go.click)  # fmt: skip
         if project.step == "export":
-            return None
+            written = self.export.written
+            if written is not None:
+                return f"Written: {written}", "Show folder", self.export.show_folder.click
+            return ("Next: write the network's package.", self.export.package.text(),
+                    self.export.package.click)  # fmt: skip
         return ("Next: take the network with you.", "Go to Export",
                 lambda: window.show_step("export"))  # fmt: skip
 
@@ -99,6 +111,15 @@ class NextStep(QObject):
                     self.tracking.track)  # fmt: skip
         return ("Next, without a GPU: place the object on one frame; it is tracked from there.",
                 "Place the object", panel.placeRequested.emit)  # fmt: skip
+
+    def _too_weak(self, network: RunInfo) -> str:
+        """Why there is nothing in a network to adapt; "" where there is."""
+        if network.found_nothing:
+            return f"not one pose of {network.name} is right on its own validation images"
+        failed = [r for r in self.window.project.runs_of("adapt") if r.status == "failed"]
+        if failed and "finds none of its objects" in (failed[-1].error or ""):
+            return f"{network.name} finds none of its objects in the frames"
+        return ""
 
     def _run_of(self, step: str, panel: RunPanel, text: str, there: str) -> Suggestion:
         """Go to a run's step or, on it, start the run."""

@@ -12,6 +12,7 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 from studio.engine import compose
 from studio.engine.types import Xray
 from studio.toolkit.theme import TERM_COLOURS, theme
+from studio.toolkit.words import word
 from studio.views.canvas import to_image
 
 LONGEST_PX = 70.0
@@ -40,8 +41,7 @@ class XrayLayer:
         """What the colours mean; "" while nothing is painted."""
         if self.xray is None or self.term not in self.xray.terms:
             return ""
-        name = self.term.replace("_", "-")
-        return f"X-ray of {name}: red pixels pull along, blue ones against"
+        return f"X-ray of {word(self.term)}: red pixels pull along, blue ones against"
 
     def paint(self, painter: QPainter, px: float, K: np.ndarray) -> None:
         """In image coordinates; `px` is one screen pixel."""

@@ -215,7 +215,7 @@ def test_weights_steer_the_running_job_whichever_way_they_change(opened, trained
     assert "at the next step" in panel.weights_note.text()
     project.edit_option("adapt:preset", "self6d-plus-tiny", "Change preset")
     wait(lambda: panel.weights_note.text() and panel._fields_of == "self6d-plus-tiny")
-    assert "began as self6d and keeps its weights" in panel.weights_note.text()
+    assert f"began as {own.preset} and keeps its weights" in panel.weights_note.text()
     fill(boxes["mask"], "0.9")
     panel.set_live(None)
     assert panel.weights_note.text().startswith("MS-SSIM and perceptual have no effect")
