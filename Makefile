@@ -33,4 +33,4 @@ test: style
 	scripts/test.sh $(PYTEST_ARGS)
 
 screenshots: install
-	$(XVFB) $(BIN)/python scripts/screenshots.py --out screenshots
+	$(BIN)/python scripts/screenshots.py --out screenshots

@@ -13,7 +13,8 @@ constraints=${CONSTRAINTS-constraints.txt}
 venv=.venv
 stamp=$venv/.self6d-installed
 libraries=(xvfb xauth libxcb-icccm4 libxcb-keysyms1 libxcb-image0 libxcb-render-util0
-  libxcb-shape0 libxcb-xkb1 libxcb-cursor0 libxkbcommon-x11-0 libegl1 libgl1 libgl1-mesa-dri fonts-inter)
+  libxcb-shape0 libxcb-xkb1 libxcb-cursor0 libxkbcommon-x11-0 libegl1 libgl1 libgl1-mesa-dri fonts-inter
+  openbox xdotool)
 
 say() { printf '%s\n' "$*" >&2; }
 
