@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from typing import Any
+
+from PySide6.QtCore import QSize, Qt, QUrl
+from PySide6.QtGui import QImageReader, QTextDocument
 from PySide6.QtWidgets import (
     QDialog,
     QListWidget,
@@ -14,14 +17,30 @@ from PySide6.QtWidgets import (
 
 from self6d.losses.terms import as_markdown
 from self6d.paths import resource
+from studio.panels.welcome import small_picture
+from studio.toolkit.theme import theme
 from studio.toolkit.widgets import column
 
 PAGES = (
-    ("start", "Start here"), ("data", "Data"), ("synthetic", "Synthetic"),
-    ("selfsup", "Self-supervise"), ("pose", "One pose, X-ray"), ("evaluate", "Evaluate, export"),
-    ("keys", "Keys"), ("trouble", "When something goes wrong"),
+    ("start", "Start here"), ("tour", "Tour in pictures"), ("data", "Data"),
+    ("synthetic", "Synthetic"), ("selfsup", "Self-supervise"), ("pose", "One pose, X-ray"),
+    ("evaluate", "Evaluate, export"), ("keys", "Keys"), ("trouble", "When something goes wrong"),
 )  # fmt: skip
 STEP_PAGES = {"export": "evaluate"}
+
+
+class Page(QTextBrowser):
+    """Text with pictures, which are drawn as wide as the page."""
+
+    def loadResource(self, kind: int, name: QUrl | str) -> Any:
+        image = QTextDocument.ResourceType.ImageResource.value
+        file = resource("help") / (name if isinstance(name, str) else name.toString())
+        if kind != image or not file.exists():
+            return super().loadResource(kind, name)
+        whole = QImageReader(str(file)).size()
+        width = min(max(self.viewport().width() - 40, 320), whole.width())
+        size = QSize(width, round(whole.height() * width / max(whole.width(), 1)))
+        return small_picture(file, size, self.devicePixelRatioF())
 
 
 class HelpDialog(QDialog):
@@ -30,9 +49,9 @@ class HelpDialog(QDialog):
     def __init__(self, parent: QWidget, page: str = "start") -> None:
         super().__init__(parent)
         self.setWindowTitle("Help")
-        self.resize(820, 600)
+        self.resize(900, 640)
         self.list = QListWidget()
-        self.text = QTextBrowser()
+        self.text = Page()
         self.text.setOpenExternalLinks(True)
         for key, title in PAGES:
             item = QListWidgetItem(title)
@@ -42,7 +61,7 @@ class HelpDialog(QDialog):
         split = QSplitter()
         split.addWidget(self.list)
         split.addWidget(self.text)
-        split.setSizes([200, 620])
+        split.setSizes([180, 720])
         self.setLayout(column(split, margin=12))
         self.show_page(page)
 
@@ -55,4 +74,6 @@ class HelpDialog(QDialog):
     def _on_page(self, item: QListWidgetItem) -> None:
         name = item.data(Qt.ItemDataRole.UserRole)
         text = resource(f"help/{name}.md").read_text(encoding="utf-8")
+        if theme.dark:
+            text = text.replace("-light.jpg", "-dark.jpg")
         self.text.setMarkdown(text.replace("{terms}", as_markdown()))

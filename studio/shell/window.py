@@ -209,6 +209,7 @@ class StudioWindow(QMainWindow):
         self.welcome.openSample.connect(self.opener.open_sample)
         self.welcome.openRecording.connect(self.choosers.recording)
         self.welcome.openModels.connect(self.choosers.models)
+        self.welcome.openTour.connect(lambda: self.open_help("tour"))
         self.welcome.openRecent.connect(
             lambda entry: self.opener.open_recording(
                 Path(entry["recording"]),

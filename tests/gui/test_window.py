@@ -1,6 +1,7 @@
 """What the window does, driven by hand: drops, fixes, poses, views, palette, replay, X-ray."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hands import click, drag_over, drop, fill
-from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, Qt
+from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QTextDocument
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 
 from self6d.events import Scalars
+from self6d.paths import resource
 from self6d.runs.folder import RunFolder
 from studio.controllers.health_watch import GAP, STRIKES, TRUST, HealthWatch
 from studio.jobs import Job, JobSpec, JobState
@@ -223,7 +226,25 @@ def test_help_opens_on_the_page_of_the_step(opened, wait):
     page = dialog(HelpDialog)
     assert page.list.currentItem().text() == "Evaluate, export"
     assert len(page.text.toPlainText()) > 300
+    page.show_page("tour")
+    pictures = re.findall(r"!\[[^]]+\]\((.+?)\)", resource("help/tour.md").read_text())
+    assert len(pictures) == len(set(pictures)) == 9
+    kind = QTextDocument.ResourceType.ImageResource.value
+    for name in (one.replace("-light", look) for one in pictures for look in ("-light", "-dark")):
+        picture = page.text.loadResource(kind, QUrl(name))
+        assert 320 <= picture.width() <= page.text.viewport().width(), name
     page.close()
+
+
+def test_the_welcome_shows_pictures_and_leads_on(open_studio, wait):
+    window = open_studio()
+    assert all(shown.pixmap().width() > 0 for shown, _ in window.welcome._pictures)
+    click(window.welcome.tour_button)
+    wait(lambda: dialog(HelpDialog) is not None)
+    assert dialog(HelpDialog).list.currentItem().text() == "Tour in pictures"
+    dialog(HelpDialog).close()
+    window.opener.progress.emit("Generating the sample's frames", 12, 72)
+    assert window.job_bar.text.text() == "Generating the sample's frames: 12 of 72"
 
 
 def test_falling_health_pauses_the_run_once_and_says_why(qtbot):
@@ -314,10 +335,11 @@ def test_every_step_says_the_next_with_its_button(opened, wait):
     click(bar.go)
     wait(lambda: bar.go.text() == "Evaluate")
     window.workspace.evaluate_page.results = [{"mean": {"recall_10": 0.4}}]
+    window.workspace.evaluate_page.evaluated_runs = [adapted.path]
     window.workspace.evaluate_page.evaluated.emit()
     wait(lambda: bar.go.text() == "Go to Export")
     click(bar.go)
     assert window.project.step == "export"
-    wait(lambda: not bar.go.isVisible())
+    wait(lambda: bar.go.text() == "Export package…")
     window.close_project()
     wait(lambda: bar.text.text() == "No job is running.")

@@ -18,6 +18,7 @@ from PySide6.QtCore import QPoint, QSocketNotifier
 from PySide6.QtWidgets import (
     QAbstractButton,
     QApplication,
+    QCheckBox,
     QLabel,
     QLineEdit,
     QScrollArea,
@@ -41,7 +42,10 @@ def text_of(widget: QWidget) -> str:
 
 def place(widget: QWidget) -> tuple[int, int] | None:
     """Where on the screen the mouse would hit a widget: nothing covers it there."""
-    middle = widget.visibleRegion().boundingRect().center()
+    area = widget.visibleRegion().boundingRect()
+    middle = area.center()
+    if isinstance(widget, QCheckBox):  # it takes clicks on its box and words alone
+        middle.setX(area.left() + 8)
     if not widget.isVisible() or widget.visibleRegion().isEmpty():
         return None
     at = widget.mapToGlobal(middle)

@@ -61,6 +61,7 @@ def export(studio: Studio, *, onnx: bool) -> Path:
     studio.click("Go to Export")
     if not onnx:
         studio.click("Also write ONNX")
+        studio.wait(f"not {SPACE}.export_page.onnx.isChecked()")
     studio.click("Export package…")
     studio.choose_file("Make the package in", studio.home)
     studio.wait("window().header.state('export') == 'ok'")
