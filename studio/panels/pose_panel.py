@@ -63,7 +63,8 @@ class PosePanel(QWidget):
         )  # fmt: skip
         self.search = button(
             "Search", self.searchRequested.emit, "",
-            "Look for the object in the whole frame, by depth and colour; takes some seconds",
+            "Look for the object in the whole frame, by depth and colour; takes some seconds and "
+            "may miss small or half-hidden things",
         )  # fmt: skip
         self.degrees = spin(0, 180, 10, "°")
         self.shift = spin(0, 500, 20, " mm")
