@@ -101,33 +101,36 @@ app.exec()
 def first_picture(data: Path) -> float:
     """Seconds from the start of `launch DATA` in a fresh process to its first frame in sight."""
     code = """
-import psutil, sys, time, tempfile, pathlib
-from studio.shell.app import FirstPaint, make_application, open_window
-from studio.model.settings import Settings
-app = make_application()
+import psutil, sys, time
+from studio.shell import app
 born = psutil.Process().create_time()
-settings = Settings(pathlib.Path(tempfile.mkdtemp()) / 'a.ini')
-settings.theme = 'light'
-w = open_window(settings, pathlib.Path(sys.argv[1]), restore=False)
-def shown():
-    print(time.time() - born)
-    w.close()
-    app.quit()
-def arrived(frame):
-    if frame is not None:
-        FirstPaint(w.workspace.stage.frame_view.canvas, shown)
-        w.workspace.stage.frame_view.canvas.update()
-w.director.frameReady.connect(arrived)
-app.exec()
+def watched(*given, **how):
+    window = opened(*given, restore=False)
+    def shown():
+        print(time.time() - born)
+        window.close()
+        app.QApplication.quit()
+    def arrived(frame):
+        if frame is not None:
+            canvas = window.workspace.stage.frame_view.canvas
+            app.FirstPaint(canvas, shown)
+            canvas.update()
+    window.director.frameReady.connect(arrived)
+    return window
+opened, app.open_window = app.open_window, watched
+app.main(sys.argv[1:])
 """
-    return _fresh(code, str(data))
+    with tempfile.TemporaryDirectory() as folder:
+        return _fresh(code, str(data), settings=Path(folder) / "studio.ini")
 
 
-def _fresh(code: str, *arguments: str) -> float:
+def _fresh(code: str, *arguments: str, settings: Path | None = None) -> float:
     """The number that a fresh process prints last."""
+    own = {} if settings is None else {"SELF6D_STUDIO_CONFIG": str(settings)}
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, **own}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if done.returncode:
         said = (done.stderr.strip() or "nothing").splitlines()[-1]
         raise Self6DError(f"the window could not be shown (exit code {done.returncode}): {said}")

@@ -154,10 +154,10 @@ def predict(
 
 
 def gui(
-    seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 30.0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 15.0,
     json_path: opt.Json = None,
 ) -> None:
-    """Measure the window while a job trains: first paint, event-loop delay, redraw times."""
+    """Measure the window: first paint and pictures, event delay while a job trains, redraws."""
     import runpy
 
     from self6d.commands.use import need_window
