@@ -134,7 +134,7 @@ def plain_story(home: Path, out: Path, look: str) -> None:
         stories.open_plain(studio, cad)
         studio.click("Preview synthetic images")
         studio.wait(f"{SPACE}.stage.preview_button.isEnabled() and not window().worker.busy")
-        studio.shoot("2-stage1")
+        studio.shoot("3-stage1")
     shutil.rmtree(data)
 
 

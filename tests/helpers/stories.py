@@ -78,6 +78,10 @@ def open_plain(studio: Studio, cad: Path) -> None:
     studio.shoot("1-recording")
     studio.click("Open CAD models…")
     studio.choose_file("Open CAD models", cad)
+    studio.wait("window().project.models and button('Go to stage 1')")
+    if studio.shots is not None:
+        studio.wait(f"{SPACE}.doctor_panel.report is not None and not window().worker.busy")
+    studio.shoot("2-objects")
     studio.click("Go to stage 1")
     studio.wait(f"{SPACE}.train_panel.form.ready")
 
