@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
+from studio.controllers.predictions import Predictions
 from studio.engine import Engine
-from studio.engine.types import JudgedFrame, PoseData, RecordingInfo
+from studio.engine.types import JudgedFrame, RecordingInfo
+from studio.model.layers import Network
 from studio.model.project import Project
 from studio.model.verdict import Verdict, compare
 
@@ -30,9 +32,15 @@ class Comparison(QObject):
     ready = Signal()
     failed = Signal(object)
 
-    def __init__(self, project: Project, worker: Engine, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        worker: Engine,
+        predictions: Predictions,
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
-        self.project, self.worker = project, worker
+        self.project, self.worker, self.predictions = project, worker, predictions
         self.before: Path | None = None
         self.after: Path | None = None
         self.number = 0  # of the comparison; answers of an older one are dropped
@@ -80,11 +88,6 @@ class Comparison(QObject):
         self.changed.emit()
         self._next()
 
-    def before_poses(self, index: int) -> list[PoseData]:
-        """What the network found before, on a frame that was compared."""
-        frame = self.judged.get(self.before, {}).get(index) if self.before else None
-        return [p.pose for p in frame.poses] if frame is not None else []
-
     def scores(self) -> dict[int, float]:
         """Mean agreement of the new network's poses, by frame; 0 where it finds nothing."""
         frames = self.judged.get(self.after, {}) if self.after else {}
@@ -118,8 +121,10 @@ class Comparison(QObject):
     def _take(self, run: Path, step: int, frames: list[JudgedFrame]) -> None:
         self.steps[run] = step
         self.judged[run].update((f.index, f) for f in frames)
-        if run == self.after:
-            for frame in frames:
+        for frame in frames:
+            poses = [p.pose for p in frame.poses]
+            self.predictions.put(Network(run), step, frame.index, poses)
+            if run == self.after:
                 self._show(frame, f"predicted by {run.name} at step {step}")
         if self._deciding:
             self._deciding -= 1

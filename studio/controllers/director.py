@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from studio.controllers.predictions import Predictions
 from studio.engine import Engine, Failure
 from studio.engine.types import CloudData, FrameData, PoseData, RenderData
+from studio.model.layers import POSES, TRUTH, Layer, Network
 from studio.model.project import Project
 
 CACHE_BYTES = 512 << 20
 CLOUD_DELAY_MS = 120
 THUMBNAILS_AT_ONCE = 3
+TRUTH_TOLD = "the truth, for comparison only"
 
 
 class FrameCache:
@@ -50,7 +52,11 @@ def _size(frame: FrameData) -> int:
 class Director(QObject):
     """Turns changes of the project into frames, renderings and clouds.
 
-    Signals carry the index of the frame they belong to; the views get only what is still wanted.
+    The views get only what is still wanted.
+
+    Signals:
+        renderingReady: key of a layer, its RenderData or None.
+        cloudReady: CloudData by layer, the sensor alone as ""; None without depth.
     """
 
     frameReady = Signal(object)
@@ -59,15 +65,21 @@ class Director(QObject):
     thumbnailReady = Signal(int, object)
     failed = Signal(object)
 
-    def __init__(self, project: Project, engine: Engine, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        engine: Engine,
+        predictions: Predictions,
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
         self.project, self.engine = project, engine
+        self.predictions, self.layers = predictions, predictions.layers
         self.cache = FrameCache()
         self.frame: FrameData | None = None
         self.cloud_wanted = True
-        self.cloud_told = ""  # whose pose the newest cloud shows
-        self._truth_wanted = False
-        self.poses_before: Callable[[int], list[PoseData]] = lambda index: []
+        self.cloud_told: dict[str, str] = {}  # by layer, whose pose the newest cloud shows
+        self._drawn: set[str] = set()  # layers that were asked for
         self._cloud_timer = QTimer(self, singleShot=True, interval=CLOUD_DELAY_MS)
         self._cloud_timer.timeout.connect(self._ask_cloud)
         project.recordingChanged.connect(self._on_recording)
@@ -76,6 +88,8 @@ class Director(QObject):
         project.objectChanged.connect(lambda _: self._cloud_timer.start())
         project.posesChanged.connect(self._on_poses)
         project.optionsChanged.connect(self._on_models)
+        self.layers.changed.connect(self._on_layers)
+        predictions.arrived.connect(self._on_prediction)
 
     def ask_thumbnails(self, indices: list[int]) -> None:
         """A few at a time, so that a frame that is wanted now need not wait for them."""
@@ -128,10 +142,45 @@ class Director(QObject):
     def _show(self, frame: FrameData) -> None:
         self.frame = frame
         self.frameReady.emit(frame)
-        self._render("predicted", self.project.frame_poses())
-        self._render("start", self.poses_before(frame.index))
-        self._render("truth", list(frame.truth))
+        self._drawn = set()
+        self._on_layers()
         self._cloud_timer.start()
+
+    def poses_of(self, layer: Layer) -> list[PoseData] | None:
+        """A layer's poses on the frame in view; None while its network has not looked at it."""
+        if self.frame is None:
+            return None
+        if layer.network is not None:
+            return self.predictions.poses(layer.network, self.frame.index)
+        return self.project.frame_poses() if layer.key == POSES else list(self.frame.truth)
+
+    def told_by(self, layer: Layer, object_id: int | None = None) -> str:
+        """Where a layer's poses (of one object) on the frame in view come from, in words."""
+        if layer.network is not None:
+            name, poses = self.predictions.told(layer.network), self.poses_of(layer)
+            if poses is None:
+                return f"{name} is looking at this frame…"
+            return name if poses else f"{name} finds nothing here"
+        if layer.key == TRUTH:
+            return TRUTH_TOLD
+        return self.project.told_by(self.project.frame_index, object_id)
+
+    def _on_layers(self) -> None:
+        """Draw what is newly shown; the truth and the poses at work are always at hand."""
+        wanted = {la.key: la for la in self.layers if la.shown or la.network is None}
+        for key in self._drawn - set(wanted):
+            self.renderingReady.emit(key, None)
+        for key, layer in wanted.items():
+            if key not in self._drawn:
+                self._render(key, self.poses_of(layer) or [])
+        self._drawn = set(wanted) if self.frame is not None else set()
+        self._cloud_timer.start()
+
+    def _on_prediction(self, network: Network, index: int) -> None:
+        for layer in self.layers.shown():
+            if layer.network == network and self.frame is not None and index == self.frame.index:
+                self._render(layer.key, self.poses_of(layer) or [])
+                self._cloud_timer.start()
 
     def _on_models(self) -> None:
         if self.frame is not None:
@@ -139,7 +188,7 @@ class Director(QObject):
 
     def _on_poses(self, index: int) -> None:
         if self.frame is not None and index == self.frame.index:
-            self._render("predicted", self.project.frame_poses())
+            self._render(POSES, self.project.frame_poses())
             self._cloud_timer.start()
 
     def _render(self, name: str, poses: list[PoseData]) -> None:
@@ -157,33 +206,19 @@ class Director(QObject):
             key=f"render {name}", done=arrived, failed=self._on_failure,
         )  # fmt: skip
 
-    def refresh_before(self) -> None:
-        """Draw the poses before adaptation again: they came, or went."""
-        if self.frame is not None:
-            self._render("start", self.poses_before(self.frame.index))
-
     def refresh_cloud(self) -> None:
         """Ask for the cloud again: the view is shown."""
         self._cloud_timer.start()
 
-    def want_truth(self, wanted: bool) -> None:
-        """Whether the truth may be shown at all."""
-        self._truth_wanted = wanted
-        self.refresh_cloud()
-
-    def _cloud_pose(self) -> tuple[PoseData | None, str]:
-        """What the 3D view puts against the sensor, and where that comes from.
-
-        The truth stands in where the selected object has no pose, but only while it is asked for.
-        """
-        project, pose = self.project, self.project.pose()
-        if pose is not None:
-            return pose, project.told_by(project.frame_index, pose.object_id)
-        if self._truth_wanted and self.frame is not None:
-            for truth in self.frame.truth:
-                if truth.object_id == project.object_id:
-                    return truth, "the truth, for comparison only"
-        return None, "no pose yet: the sensor alone"
+    def _cloud_poses(self) -> dict[str, PoseData]:
+        """What the 3D view puts against the sensor: the selected object in each layer shown."""
+        number, found = self.project.object_id, {}
+        if self.project.model(number) is not None:
+            for layer in self.layers.shown():
+                mine = [p for p in self.poses_of(layer) or [] if p.object_id == number]
+                if mine:
+                    found[layer.key] = mine[0]
+        return found
 
     def _ask_cloud(self) -> None:
         path, frame = self._path(), self.frame
@@ -192,20 +227,20 @@ class Director(QObject):
         if frame.depth_m is None:
             self.cloudReady.emit(None)
             return
+        poses = self._cloud_poses()
+        told = {key: self.told_by(self.layers[key], self.project.object_id) for key in poses}
+        here = f"frame {frame.index + 1}, "
+        said = {key: here + text for key, text in told.items()} if len(told) == 1 else told
 
-        (pose, told), names = self._cloud_pose(), self.project.model_files
-
-        def arrived(cloud: CloudData) -> None:
+        def arrived(clouds: list[CloudData]) -> None:
             if self.frame is frame:
-                self.cloud_told = f"frame {frame.index + 1}, {told}"
-                self.cloudReady.emit(cloud)
+                self.cloud_told = said or {"": f"{here}no pose yet: the sensor alone"}
+                self.cloudReady.emit(dict(zip(self.cloud_told, clouds, strict=True)))
 
-        if pose is None or self.project.model(pose.object_id) is None:
-            self.engine.request("sensor_cloud", path, frame.index, key="cloud", done=arrived,
-                                failed=self._on_failure)  # fmt: skip
-        else:
-            self.engine.request("cloud", path, frame.index, names, pose,
-                                key="cloud", done=arrived, failed=self._on_failure)  # fmt: skip
+        self.engine.request(
+            "clouds", path, frame.index, self.project.model_files, list(poses.values()),
+            key="cloud", done=arrived, failed=self._on_failure,
+        )  # fmt: skip
 
     def _on_failure(self, failure: Failure) -> None:
         self.failed.emit(failure)

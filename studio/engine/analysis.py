@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from studio.engine.types import FormField, PoseData
 from studio.jobs.run_info import checkpoint_file
 
 SCORE = 0.3  # detections less sure than this are not shown
+KEPT = 3  # networks
 SECTIONS = {
     "train": ("train", "synthesis", "network", "loop"),
     "adapt": ("loss", "adapt", "loop"),
@@ -31,11 +33,10 @@ def describe(kind: str, preset: str | None) -> list[FormField]:
 
 
 class Networks:
-    """The network used last, kept loaded."""
+    """The networks used last, kept loaded: two that are compared need not take turns to load."""
 
     def __init__(self) -> None:
-        self._key: tuple[str, str] | None = None
-        self._predictor: Any = None
+        self._predictors: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
     def predict(self, run: str, frame: Any, step: int | None = None) -> tuple[int, list[PoseData]]:
         """Step of the checkpoint, and poses from colours and K alone: by object, best score first.
@@ -53,10 +54,13 @@ class Networks:
         best_one = RunFolder.open(run).best_checkpoint()
         checkpoint = best_one if step is None else checkpoint_file(Path(run), step)
         key = (run, str(checkpoint))
-        if key != self._key:
+        if key not in self._predictors:
             network = load_network(run, checkpoint=checkpoint).network
-            self._predictor = NetworkPredictor(network, score_threshold=SCORE, masks=False)
-            self._key = key
-        found = [PoseData(p.object_id, p.R, p.t, float(p.score)) for p in self._predictor(frame)]
+            self._predictors[key] = NetworkPredictor(network, score_threshold=SCORE, masks=False)
+        self._predictors.move_to_end(key)
+        while len(self._predictors) > KEPT:
+            self._predictors.popitem(last=False)
+        predictor = self._predictors[key]
+        found = [PoseData(p.object_id, p.R, p.t, float(p.score)) for p in predictor(frame)]
         at = int(Path(str(checkpoint)).stem.removeprefix("step_"))
         return at, sorted(found, key=lambda p: (p.object_id, -p.score))

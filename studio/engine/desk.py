@@ -53,6 +53,7 @@ class Desk:
         self._scores: Any = None
         self._networks = analysis.Networks()
         self._judges = Judges()
+        self._films: Any = None
         torch.set_num_threads(max(1, torch.get_num_threads() // 2))
 
     def recognise(self, paths: Sequence[str]) -> list[Found]:
@@ -224,9 +225,13 @@ class Desk:
         drawn = self.render(models, [pose], frame.camera.K, frame.camera.size)
         return clouds.compare(frame, model, pose, drawn)
 
-    def sensor_cloud(self, path: str, index: int) -> CloudData:
-        """The sensor's points alone, where there is no pose yet."""
-        return clouds.sensor_only(self._store.dataset(path).frame(index))
+    def clouds(
+        self, path: str, index: int, models: Named, poses: Sequence[PoseData]
+    ) -> list[CloudData]:
+        """A cloud a pose; without any, the sensor's points alone."""
+        if not poses:
+            return [clouds.sensor_only(self._store.dataset(path).frame(index))]
+        return [self.cloud(path, index, models, pose) for pose in poses]
 
     def describe(self, kind: str, preset: str | None) -> list[FormField]:
         """Fields of the configuration a kind of run takes, for the form."""
@@ -324,6 +329,22 @@ class Desk:
 
         make_film(Path(out), self._store.dataset(path), runs, indices, self._partial)
         return out
+
+    def film_frame(self, out: str, picture: np.ndarray) -> None:
+        """Append a picture (H, W, 3) uint8 to a film; see `studio.engine.film.Films`."""
+        from studio.engine.film import Films
+
+        self._films = self._films or Films()
+        self._films.add(out, picture)
+
+    def film_end(self, out: str, to: str) -> None:
+        """A film is whole: give it its name."""
+        self._films.end(out, to)
+
+    def film_drop(self, out: str) -> None:
+        """Leave nothing of a film."""
+        if self._films is not None:
+            self._films.drop(out)
 
     def history(self, run: str) -> RunHistory:
         """Curves, checkpoints and previews of a run."""

@@ -62,6 +62,50 @@ def make_film(
             writer.release()
 
 
+class Films:
+    """Films of pictures that come one by one."""
+
+    def __init__(self) -> None:
+        self._writers: dict[str, cv2.VideoWriter] = {}
+
+    def add(self, out: str, picture: np.ndarray) -> None:
+        """Append (H, W, 3) uint8 RGB; the first begins the film.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        picture = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
+        if out not in self._writers:
+            try:
+                Path(out).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(f"cannot be written ({error.strerror})", path=out) from error
+            size = (picture.shape[1], picture.shape[0])
+            writer = cv2.VideoWriter(out, cv2.VideoWriter.fourcc(*"mp4v"), RATE, size)
+            if not writer.isOpened():
+                raise StorageError("cannot be written", path=out, remedy="Is its folder yours?")
+            self._writers[out] = writer
+        self._writers[out].write(np.ascontiguousarray(picture[..., ::-1]))
+
+    def end(self, out: str, to: str) -> None:
+        """Put a finished film in its place; nothing is overwritten.
+
+        Raises:
+            StorageError: there is a file already.
+        """
+        self._writers.pop(out).release()
+        if Path(to).exists():
+            Path(out).unlink()
+            raise StorageError("exists already", path=to, remedy="Make the film once more.")
+        Path(out).replace(to)
+
+    def drop(self, out: str) -> None:
+        """Leave nothing of it."""
+        if out in self._writers:
+            self._writers.pop(out).release()
+            Path(out).unlink(missing_ok=True)
+
+
 class _Side:
     """One run's half of the picture."""
 

@@ -98,9 +98,9 @@ def checkpoint_file(path: Path, step: int) -> Path:
     return path / "checkpoints" / f"step_{step:08d}.safetensors"
 
 
-def free_name(parent: Path, stem: str, taken: Collection[Path] = ()) -> Path:
-    """A folder under `parent` that does not exist, nor is `taken`: stem-01, stem-02, ..."""
+def free_name(parent: Path, stem: str, taken: Collection[Path] = (), *, suffix: str = "") -> Path:
+    """A path under `parent` that does not exist, nor is `taken`: stem-01, stem-02, ..."""
     number = 1
-    while (at := parent / f"{stem}-{number:02d}").exists() or at in taken:
+    while (at := parent / f"{stem}-{number:02d}{suffix}").exists() or at in taken:
         number += 1
-    return parent / f"{stem}-{number:02d}"
+    return at

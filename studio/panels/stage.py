@@ -34,8 +34,8 @@ class Stage(QWidget):
         super().__init__()
         self.setObjectName("plain")
         self.project, self.director = project, director
-        self.frame_view = FrameView()
-        self.cloud_view = CloudView()
+        self.frame_view = FrameView(director.layers)
+        self.cloud_view = CloudView(director.layers)
         self.probes = ProbesView()
         self.scrubber = Scrubber()
         self.gallery = ImageCanvas()
@@ -85,7 +85,9 @@ class Stage(QWidget):
         project.modelsChanged.connect(self._on_models)
         project.objectChanged.connect(self._on_object)
         project.posesChanged.connect(self._say_origin)
-        self.frame_view.show_truth.toggled.connect(director.want_truth)
+        self.frame_view.lookChanged.connect(self.cloud_view.set_look)
+        director.layers.changed.connect(self._say_origin)
+        director.predictions.arrived.connect(self._say_origin)
         self.probes.probeChanged.connect(self._on_probe)
 
     @property
@@ -125,7 +127,7 @@ class Stage(QWidget):
         self.cloud_panel.setVisible(page != "synthetic")
         self.scrubber.setVisible(page == "frames")
         self.director.cloud_wanted = page == "frames"
-        self.cloud_view.set_cloud(None)  # the other page's cloud
+        self.cloud_view.set_clouds({})  # the other page's cloud
         if page == "probes":
             self._on_probe(self.probes.newest)
         elif page == "frames":
@@ -150,26 +152,30 @@ class Stage(QWidget):
         self.cloud_view.set_message(text)
 
     def _on_models(self) -> None:
-        self.frame_view.models = {m.object_id: m for m in self.project.models}
+        self.frame_view.set_models({m.object_id: m for m in self.project.models})
 
     def _on_object(self, object_id: int | None) -> None:
-        self.frame_view.selected_object = object_id
-        self.frame_view.canvas.update()
+        self.frame_view.select_object(object_id)
 
     def _on_frame(self, frame: FrameData | None) -> None:
         self.frame_view.set_frame(frame)
         self._say_origin()
 
     def _say_origin(self, *_: object) -> None:
+        """Over the picture: whose poses each layer shows, and of which frame."""
         frame = self.director.frame
-        told = self.project.told_by(frame.index) if frame is not None else ""
-        self.frame_view.set_note(f"frame {frame.index + 1}, {told}" if frame and told else "")
+        for layer in self.director.layers:
+            told = self.director.told_by(layer) if frame is not None else ""
+            text = f"frame {frame.index + 1}, {told}" if frame is not None and told else ""
+            self.frame_view.set_note(text, layer.key)
 
-    def _on_cloud(self, cloud: CloudData | None) -> None:
+    def _on_cloud(self, clouds: dict[str, CloudData] | None) -> None:
         if self.page == "frames":
             place = (self.project.recording_path, self.project.object_id,
-                     cloud is not None and len(cloud.model) > 0)  # fmt: skip
-            self.cloud_view.set_cloud(cloud, place, self.director.cloud_told)
+                     any(len(cloud.model) for cloud in (clouds or {}).values()))  # fmt: skip
+            self.cloud_view.set_clouds(
+                clouds or {}, place, self.director.cloud_told, self.director.frame
+            )
 
     def _on_probe(self, preview: Preview | None) -> None:
         if self.page != "probes":
@@ -177,7 +183,7 @@ class Stage(QWidget):
         arrays = preview.arrays if preview is not None else {}
         if "sensor_points" not in arrays or "model_points" not in arrays:
             self.cloud_view.set_message("The clouds of the probe appear here.")
-            self.cloud_view.set_cloud(None)
+            self.cloud_view.set_clouds({})
             return
         sensor, model = arrays["sensor_points"], arrays["model_points"]
         place = ("probe", self.probes.choice.currentText())
@@ -194,4 +200,4 @@ class Stage(QWidget):
             cloud = CloudData(sensor, grey, model, distance, model, distance, None)
             step = self.probes.newest.step if self.probes.newest is not None else 0
             told = f"{self.probes.choice.currentText()}, step {step} of the running job"
-            self.cloud_view.set_cloud(cloud, place, told)
+            self.cloud_view.set_clouds({"": cloud}, place, {"": told})

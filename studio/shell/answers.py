@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject
 from studio.engine import Failure
 from studio.engine.history import RunHistory
 from studio.engine.types import PoseData
+from studio.model.layers import Network
 from studio.panels.run_panel import RunPanel
 from studio.panels.stage import Stage
 from studio.shell.window import StudioWindow
@@ -38,6 +39,7 @@ class Answers(QObject):
         window.runs.historyReady.connect(self._on_history)
         window.runs.predictWanted.connect(self.predict)
         curves.checkpointClicked.connect(self._on_checkpoint)
+        window.predictions.pinnedChanged.connect(self._on_pinned)
         stage.previewWanted.connect(self.synthetic_sheet)
 
     def predict(self, run: Path, step: int | None = None) -> None:
@@ -61,6 +63,9 @@ class Answers(QObject):
             if number != project.number:
                 return
             by = f"{run.name} at step {answer[0]}"
+            network = Network(run, step)
+            window.predictions.put(network, answer[0], index, answer[1])
+            window.predictions.pin(None if step is None else network)
             project.put_prediction(index, answer[1], f"predicted by {by}")
             if answer[1]:
                 window.say("good", f"Poses of {by} on frame {index + 1}.")
@@ -101,6 +106,11 @@ class Answers(QObject):
         """A checkpoint on the curves was clicked: look through it at the selected frame."""
         self.stage.show_page("frames")
         self.predict(Path(run), step)
+
+    def _on_pinned(self, network: Network | None) -> None:
+        """The curves' cursor stands where the poses at work come from."""
+        run, step = ("", None) if network is None else (str(network.run), network.step)
+        self.curves.set_cursor(run, step)
 
     def _on_history(self, history: RunHistory, overlay: bool) -> None:
         run = Path(history.run)

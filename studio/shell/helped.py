@@ -12,6 +12,7 @@ from studio.controllers.comparison import Comparison
 from studio.jobs import Job
 from studio.jobs.run_info import read_run
 from studio.jobs.spec import spec_from
+from studio.model.layers import Network
 from studio.panels.helped_card import HelpedCard
 from studio.panels.stage import Stage
 from studio.shell.window import StudioWindow
@@ -28,11 +29,10 @@ class Helped(QObject):
         super().__init__(parent)
         self.window, self.stage, self.bottom = window, stage, bottom
         project = window.project
-        self.comparison = Comparison(project, window.worker, self)
+        self.comparison = Comparison(project, window.worker, window.predictions, self)
         self.card = HelpedCard(self.comparison)
         bottom.addTab(self.card, TITLE)
         self._to_front = False
-        self._drawn: object = None  # what the poses before were drawn for last
         self.comparison.failed.connect(window.show_error)
         self.comparison.ready.connect(self._on_ready)
         self.comparison.changed.connect(self._on_changed)
@@ -40,7 +40,6 @@ class Helped(QObject):
         self.card.frameWanted.connect(self.show_frame)
         self.card.wantThumbnails.connect(window.director.ask_thumbnails)
         window.director.thumbnailReady.connect(self.card.add_thumbnail)
-        window.director.poses_before = self.comparison.before_poses
         window.runs.ended.connect(self._on_ended)
         project.runSelected.connect(self._offer)
         project.runsChanged.connect(lambda: self._offer(project.run))
@@ -52,6 +51,7 @@ class Helped(QObject):
         info = read_run(run)
         if pair is not None and info is not None:
             self.comparison.start(*pair, spec_from(info).split)
+            self.window.layers.add(Network(pair[0]))  # the poses before stand beside those after
 
     def show_frame(self, index: int) -> None:
         """A frame with the poses before and after."""
@@ -97,14 +97,3 @@ class Helped(QObject):
 
     def _on_changed(self) -> None:
         self.stage.scrubber.set_scores(self.comparison.scores())
-        before = self.comparison.before
-        if before is not None:
-            step = self.comparison.steps.get(before)
-            at = f" at step {step}" if step is not None else ""
-            self.stage.frame_view.before_note = f"before: {before.name}{at}"
-        index = self.window.project.frame_index
-        known = index in self.comparison.judged.get(before, {}) if before is not None else False
-        drawn = (self.comparison.number, index, known)
-        if drawn != self._drawn:
-            self._drawn = drawn
-            self.window.director.refresh_before()

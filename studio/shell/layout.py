@@ -21,6 +21,7 @@ from studio.panels.stage import Stage
 from studio.panels.xray_panel import XrayPanel
 from studio.shell.answers import Answers
 from studio.shell.helped import Helped
+from studio.shell.layering import Layering
 from studio.shell.next_step import NextStep
 from studio.shell.pose_editing import PoseEditing
 from studio.shell.single_image import SingleImage
@@ -75,6 +76,7 @@ class Workspace(QObject):
         self.bottom.addTab(self.curves, "Curves")
         self.bottom.addTab(self.jobs_panel, "Jobs")
         self.bottom.addTab(self.log, "Log")
+        self.layering = Layering(window, self.stage.frame_view.painter, self)
         self.helped = Helped(window, self.stage, self.bottom, self)
         self.evaluate_page = EvaluatePage(project, window.worker)
         self.export_page = ExportPage(project, window.settings, window.worker)
@@ -152,6 +154,7 @@ class Workspace(QObject):
         self._step = step
         pose_tabs = [
             (self.pose_panel, "Pose"), (self.track_panel, "Track"), (self.xray_panel, "X-ray"),
+            (self.layering.panel, "Layers"),
         ]  # fmt: skip
         pages: dict[str, list[tuple[QWidget, str]]] = {
             "data": [(self.doctor_panel, "Doctor"), *pose_tabs],
@@ -217,6 +220,7 @@ class Workspace(QObject):
 
     def close(self) -> None:
         """Free what Qt's own clean-up would not."""
+        self.layering.filming.close()
         self.stage.cloud_view.close_scene()
 
     def _on_run(self, spec: JobSpec) -> None:
@@ -237,7 +241,8 @@ class Workspace(QObject):
 
     def unfinished(self) -> list[str]:
         """Work that ends with the window."""
-        return [*self.evaluate_page.unfinished(), *self.export_page.unfinished()]
+        return [*self.evaluate_page.unfinished(), *self.export_page.unfinished(),
+                *self.layering.unfinished()]  # fmt: skip
 
     def _on_left(self) -> None:
         """Another project: nothing of the old one stays in view but a job that still works."""

@@ -20,11 +20,13 @@ from PySide6.QtWidgets import (
 from self6d.events import Finished
 from studio.controllers.director import Director
 from studio.controllers.opening import Opener
+from studio.controllers.predictions import Predictions
 from studio.controllers.runs import RunControl
 from studio.engine import Engine, Failure
 from studio.jobs import Job
 from studio.jobs.queue import JobQueue
 from studio.jobs.run_info import checkpoint_steps
+from studio.model.layers import Layers
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.panels.drop import DropOverlay
@@ -84,7 +86,9 @@ class StudioWindow(QMainWindow):
         self.opener = Opener(self.project, settings, self.engine, self)
         self.choosers = Choosers(self, self.opener, settings)
         self.runs = RunControl(self.project, settings, self.queue, self.engine, self)
-        self.director = Director(self.project, self.engine, self)
+        self.layers = Layers(self)
+        self.predictions = Predictions(self.project, self.layers, self.worker, self)
+        self.director = Director(self.project, self.engine, self.predictions, self)
         self.built = False
         self._furnish = furnish
 
@@ -227,6 +231,7 @@ class StudioWindow(QMainWindow):
         self.engine.crashed.connect(self.show_error)
         self.worker.crashed.connect(self.show_error)
         self.director.failed.connect(self.show_error)
+        self.predictions.failed.connect(self.show_error)
         self.runs.failed.connect(self.show_error)
         self.runs.followed.connect(self.job_bar.set_job)
         self.runs.ended.connect(self._on_ended)

@@ -23,6 +23,7 @@ from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QApplication
 
 from self6d.paths import resource
+from studio.model.layers import BLUE, GREEN, ORANGE
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,7 @@ DARK = Tokens(
     good="#5ecb94", warn="#e5b054", bad="#ff7b7b", canvas="#101216",
 )  # fmt: skip
 
-# Poses keep their colours in both looks, because they are drawn over photographs.
-PREDICTED = "#2fb6ff"
-START = "#ffb020"
-TRUTH = "#3ddc84"
+PREDICTED, START, TRUTH = BLUE, ORANGE, GREEN
 
 # One hue per loss term (Okabe-Ito, readable without colour vision), brightened for the dark look.
 TERM_COLOURS = {

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import numpy as np
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from studio.engine.types import CloudData
+from studio.engine.types import CloudData, FrameData
+from studio.model.layers import Layers
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import IconButton, Segments, label
 from studio.views.flow import flow
+from studio.views.layer_painter import Look
 
 LIMIT_M = 0.01
 SENSOR_PX, MODEL_PX = 2.5, 3.5
@@ -36,12 +41,16 @@ class CloudView(QWidget):
     Without OpenGL it says so and the rest of the studio goes on.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, layers: Layers, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("plain")
-        self.cloud: CloudData | None = None
+        self.layers = layers
+        self.clouds: dict[str, CloudData] = {}
         self.failure = ""
-        self._told = ""
+        self._told: dict[str, str] = {}
+        self._look = Look()
+        self._K: np.ndarray | None = None
+        self._width = 0
         self.shown = Segments(SHOWN, lambda key: self._redraw())
         self.colours = IconButton("palette", "Sensor points in their colours", self._redraw,
                                   checkable=True)  # fmt: skip
@@ -67,19 +76,35 @@ class CloudView(QWidget):
         self._fitted_for: object = None
         self.shown.choose("model")
         theme.changed.connect(self._redraw)
+        layers.changed.connect(self._redraw)
+
+    @property
+    def cloud(self) -> CloudData | None:
+        """Of the uppermost layer."""
+        return next(reversed(self.clouds.values()), None)
 
     def set_message(self, text: str) -> None:
         """What to say while there is nothing to show."""
         self.message.setText(text)
 
-    def set_cloud(self, cloud: CloudData | None, place: object = None, told: str = "") -> None:
+    def set_clouds(
+        self,
+        clouds: dict[str, CloudData],
+        place: object = None,
+        told: dict[str, str] | None = None,
+        frame: FrameData | None = None,
+    ) -> None:
         """Show point sets.
 
         Args:
+            clouds: by layer, the lowest first; "" is none of them.
             place: recording and object; the camera is fitted anew when it changes.
-            told: whose pose this is.
+            told: whose pose each is.
+            frame: that they belong to, for the line of the wipe.
         """
-        self.cloud, self._told = cloud, told
+        self.clouds, self._told = clouds, told or {}
+        self._K, self._width = (None, 0) if frame is None else (frame.K, frame.size[1])
+        cloud = self.cloud
         empty = cloud is None or len(cloud.sensor) + len(cloud.model) == 0
         if empty or not self._make_scene():
             self._show_scene(False)
@@ -92,6 +117,14 @@ class CloudView(QWidget):
             self.fit()
         elif self.follow.isChecked():
             self._on_follow()
+
+    def set_look(self, look: Look) -> None:
+        """Wipe and flicker as the picture does."""
+        keys = ("mode", "wipe_at", "turn")
+        if any(getattr(look, key) != getattr(self._look, key) for key in keys):
+            self._look = look
+            if len(self.clouds) > 1 or look.mode == "flicker":
+                self._redraw()
 
     def fit(self) -> None:
         if self._scene is not None and self.cloud is not None:
@@ -128,24 +161,68 @@ class CloudView(QWidget):
             self._scene.widget.setVisible(shown)
 
     def _redraw(self) -> None:
-        if self._scene is None or self.cloud is None:
-            return
         cloud = self.cloud
+        if self._scene is None or cloud is None:
+            return
         if self.colours.isChecked():
             sensor_colours = np.ones((len(cloud.sensor), 4), np.float32)
             sensor_colours[:, :3] = cloud.sensor_rgb / 255
         else:
             grey = 0.7 if theme.dark else 0.35
             sensor_colours = np.full((len(cloud.sensor), 4), grey, np.float32)
+        sets = [self._points(key, share) for key, share in self._visible()]
+        none = np.zeros((0, 3), np.float32), np.zeros((0, 4), np.float32)
+        points, colours = (np.concatenate(parts) for parts in zip(none, *sets, strict=True))
+        self._scene.draw(cloud.sensor, sensor_colours, points, colours)
+        self.legend.setText(self._legend())
+
+    def _visible(self) -> list[tuple[str, tuple[float, float]]]:
+        """Layers in the scene now, each with the part of the image's width that is its own."""
+        lower, upper = (None if la is None else la.key for la in self.layers.pair())
+        if self._look.mode == "flicker":
+            turn = (lower, upper)[self._look.turn]
+            return [(key, (0, 1)) for key in self.clouds if key in (turn, "")]
+        at = self._look.wipe_at
+        if self._look.mode == "wipe" and upper is not None and self._K is not None:
+            sides = {lower: (0.0, at), upper: (at, 1.0)}
+            return [(key, sides[key]) for key in self.clouds if key in sides]
+        return [(key, (0, 1)) for key in self.clouds]
+
+    def _points(self, key: str, share: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+        """Points (N, 3) and colours (N, 4): by distance, or the layer's where there are more."""
+        cloud = self.clouds[key]
         whole = self.shown.chosen == "model"
         points = cloud.model if whole else cloud.surface
         distance = cloud.distance if whole else cloud.surface_distance
-        self._scene.draw(cloud.sensor, sensor_colours, points, distance_colours(distance))
+        colours = distance_colours(distance)
+        if len(self.clouds) > 1:
+            colours[:] = QColor(self.layers[key].colour).getRgbF()
+        if share != (0, 1) and self._K is not None and len(points):
+            at = (points[:, 0] / points[:, 2] * self._K[0, 0] + self._K[0, 2]) / self._width
+            mine = (at >= share[0]) & (at < share[1]) if share[0] else at < share[1]
+            points, colours = points[mine], colours[mine]
+        return points, colours
+
+    def _legend(self) -> str:
+        cloud = self.cloud
+        if cloud is None:
+            return ""
+        errors = {
+            key: "" if c.chamfer_mm is None else f"depth error {c.chamfer_mm:.1f} mm"
+            for key, c in self.clouds.items()
+        }
+        if len(self.clouds) > 1:
+            return "<br>".join(
+                f'<span style="color:{self.layers[key].colour}">●</span> '
+                f"{escape(self._told.get(key, ''))}: {errors[key] or 'sees no surface'}"
+                for key in reversed(self.clouds)
+            )
+        key = next(iter(self.clouds))
         text = f"model by distance to the sensor: dark 0, yellow ≥ {LIMIT_M * 1000:.0f} mm"
-        if cloud.chamfer_mm is not None:
-            text = f"depth error {cloud.chamfer_mm:.1f} mm (chamfer) · " + text
-        text = text if len(points) else f"{len(cloud.sensor)} sensor points"
-        self.legend.setText(f"{self._told}\n{text}" if self._told else text)
+        text = f"{errors[key]} (chamfer) · {text}" if errors[key] else text
+        text = text if len(cloud.model) else f"{len(cloud.sensor)} sensor points"
+        told = self._told.get(key, "")
+        return f"{told}\n{text}" if told else text
 
 
 def upright(points: np.ndarray) -> np.ndarray:

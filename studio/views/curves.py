@@ -37,6 +37,7 @@ class CurvesView(QWidget):
         self.setObjectName("plain")
         self.runs: dict[str, RunCurves] = {}
         self.group = "loss"
+        self.at: tuple[str, int | None] = ("", None)
         self._hidden_terms: set[str] = set()
         self._lines: dict[tuple[str, str, bool], pg.PlotCurveItem] = {}
         self._checkpoint_dots: dict[str, pg.ScatterPlotItem] = {}
@@ -61,6 +62,9 @@ class CurvesView(QWidget):
         self._cursor = pg.InfiniteLine(angle=90, movable=False)
         self._cursor.setVisible(False)
         self.plot.addItem(self._cursor, ignoreBounds=True)
+        self._at = pg.InfiniteLine(angle=90, movable=False)  # the checkpoint looked through
+        self._at.setVisible(False)
+        self.plot.addItem(self._at, ignoreBounds=True)
         self.log_scale = QToolButton()
         self.log_scale.setText("log")
         self.log_scale.setToolTip("Logarithmic scale")
@@ -130,6 +134,12 @@ class CurvesView(QWidget):
         """Where a checkpoint's mark stands, in pixels of the plot's viewport."""
         spot = next(p for p in self._checkpoint_dots[run].points() if p.pos().x() == step)
         return self.plot.mapFromScene(self.view.mapViewToScene(spot.pos()))
+
+    def set_cursor(self, run: str, step: int | None) -> None:
+        """Mark the checkpoint that picture and cloud look through; None: they look through none."""
+        self.at = (run, step)
+        self._at.setVisible(step is not None and run in self.runs)
+        self._at.setPos(step or 0)
 
     def add_mark(self, run: str, step: int, text: str) -> None:
         """A visible mark, such as where a loss weight was changed by hand."""
@@ -336,4 +346,5 @@ class CurvesView(QWidget):
             axis.setStyle(tickLength=-4)
         self.plot.showGrid(x=True, y=True, alpha=0.12)
         self._cursor.setPen(pg.mkPen(theme.tokens.muted))
+        self._at.setPen(pg.mkPen(theme.tokens.accent, width=2))
         self.refresh()

@@ -1,90 +1,80 @@
-"""The frame with what the studio knows drawn over it: prediction, start and truth."""
+"""The frame with what the studio knows drawn over it: layers of poses, tools and a read-out."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPen, QPolygonF
+from PySide6.QtCore import QPointF, Qt, QTimer, Signal
+from PySide6.QtGui import QMouseEvent, QPainter
 from PySide6.QtWidgets import QSlider, QVBoxLayout, QWidget
 
-from studio.engine import compose
-from studio.engine.types import FrameData, ModelCard, PoseData, RenderData, Xray
-from studio.toolkit.theme import PREDICTED, START, TRUTH
+from studio.engine.types import FrameData, ModelCard, RenderData, Xray
+from studio.model.layers import POSES, TRUTH, Layers
 from studio.toolkit.widgets import ElidedLabel, IconButton, Segments, row
-from studio.views.canvas import DragTool, ImageCanvas, to_image
+from studio.views.canvas import DragTool, ImageCanvas
 from studio.views.captions import paint_depth_scale, paint_note
 from studio.views.flow import flow
+from studio.views.layer_painter import DEPTH_LIMIT_M, LayerPainter, Look
 from studio.views.xray_layer import XrayLayer
 
 MODES = (
     ("photo", "Photo", "The image as the camera saw it"),
-    ("overlay", "Overlay", "The rendering over the image; the slider sets its opacity"),
-    ("wipe", "Wipe", "Rendering left of the line, image right of it; drag the line"),
-    ("depth", "Depth", "Signed depth difference between rendering and sensor"),
+    ("overlay", "Overlay", "The renderings over the image; the slider sets the opacity"),
+    ("wipe", "Wipe", "The two uppermost layers either side of the line, or one and the image"),
+    ("flicker", "Flicker", "The two uppermost layers in turn, or one and the image"),
+    ("depth", "Depth", "Signed depth difference between the uppermost layer and the sensor"),
 )
-DEPTH_LIMIT_M = 0.02
-BEFORE_NOTE = "The poses before adaptation"
+FLICKER_MS = 600
 TRUTH_NOTE = "Truth, for comparison only: never used in training"
 
 
 class FrameView(QWidget):
     """Image, overlays, tools and read-out.
 
-    Everything drawn comes from outside: `set_frame`, then `set_rendering` for "predicted", "start"
-    and "truth" when they are ready.
+    Everything drawn comes from outside: `set_frame`, then `set_rendering` for each layer when it is
+    ready.
+
+    Signals:
+        lookChanged: mode, wipe line or turn; the 3D view follows.
     """
 
     hovered = Signal(object)
     modeChanged = Signal(str)
+    lookChanged = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, layers: Layers, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("plain")
+        self.layers = layers
         self.canvas = ImageCanvas()
         self.canvas.message = "Open a recording, or drop its folder here."
-        self.canvas.layers = [
-            self._paint_rendering, self._paint_wipe, self._paint_outlines, self._paint_boxes,
-            self._paint_xray, self._paint_notes,
-        ]  # fmt: skip
+        self.painter = LayerPainter()
+        self.canvas.layers = [self.painter.paint, self._paint_xray, self._paint_notes]
         self.canvas.hovered.connect(self._read_out)
-        self.frame: FrameData | None = None
-        self.models: dict[int, ModelCard] = {}
-        self.selected_object: int | None = None
-        self.before_note = BEFORE_NOTE
-        self.note = ""  # where the poses that are drawn come from
-        self._renderings: dict[str, RenderData] = {}
-        self._pictures: dict[str, QImage] = {}
-        self.difference_mm: float | None = None
-        self._wipe_at = 0.5
+        self.notes: dict[str, str] = {}  # by layer, where its poses come from
+        self.look = Look()
         self.wipe_tool = _WipeTool(self)
         self.xray = XrayLayer()
         self._tool: DragTool | None = None
+        self._flicker = QTimer(self, interval=FLICKER_MS)
+        self._flicker.timeout.connect(self._on_turn)
 
         self.modes = Segments(MODES, self._on_mode)
-        self.show_contour = IconButton("spline", "Contour", self.canvas.update, checkable=True)
-        self.show_box = IconButton("box", "3D box", self.canvas.update, checkable=True)
+        self.show_contour = IconButton("spline", "Contour", self._refresh, checkable=True)
+        self.show_box = IconButton("box", "3D box", self._refresh, checkable=True)
         self.show_mask = IconButton("paint-bucket", "Mask", self._refresh, checkable=True)
-        self.show_truth = IconButton("target", TRUTH_NOTE, self._refresh, checkable=True)
-        self.show_before = IconButton("rotate-ccw", BEFORE_NOTE, self._refresh, checkable=True)
-        self.show_before.setChecked(True)
+        self.show_truth = IconButton("target", TRUTH_NOTE, checkable=True)
+        self.show_truth.toggled.connect(lambda on: layers.set(TRUTH, shown=on))
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(0, 100)
-        self.opacity.setValue(60)
         self.opacity.setFixedWidth(72)
-        self.opacity.setToolTip("Opacity of the overlay")
-        self.opacity.valueChanged.connect(self.canvas.update)
+        self.opacity.valueChanged.connect(self._on_opacity)
         self.readout = ElidedLabel("", "small")
         fit = IconButton("maximize", "Fit the image (0)", self.canvas.fit)
         aim = IconButton("scan-eye", "Zoom to the object", self.zoom_to_object)
         tools = flow(
-            self.modes,
-            self.show_contour,
-            self.show_box,
-            self.show_mask,
-            self.show_before,
-            self.show_truth,
-            aim,
-            fit,
+            self.modes, self.show_contour, self.show_box, self.show_mask, self.show_truth, aim, fit
         )
         layout = QVBoxLayout()
         layout.setContentsMargins(0, 0, 0, 0)
@@ -96,41 +86,62 @@ class FrameView(QWidget):
         layout.addLayout(line)
         self.setLayout(layout)
         self.show_contour.setChecked(True)
+        layers.changed.connect(self._on_layers)
+        self._on_layers()
         self.modes.choose("overlay")
 
     @property
     def mode(self) -> str:
         return self.modes.chosen
 
+    @property
+    def frame(self) -> FrameData | None:
+        return self.painter.frame
+
+    @property
+    def difference_mm(self) -> float | None:
+        """Median absolute depth difference of what is drawn, in the mode that shows it."""
+        return self.painter.difference_mm
+
+    @property
+    def note(self) -> str:
+        return self.notes.get(POSES, "")
+
+    def set_models(self, models: dict[int, ModelCard]) -> None:
+        self.painter.models = models
+        self._refresh()
+
+    def select_object(self, object_id: int | None) -> None:
+        self.painter.selected_object = object_id
+        self.canvas.update()
+
     def set_frame(self, frame: FrameData | None) -> None:
         """Show another frame; renderings of the old one go."""
-        self.frame = frame
-        self._renderings.clear()
+        self.painter.set_frame(frame)
         self._refresh()
         self._read_out(None)
 
-    def set_note(self, text: str) -> None:
-        """Say over the picture which frame this is and where its poses come from."""
-        self.note = text
+    def set_note(self, text: str, key: str = POSES) -> None:
+        """Say over the picture where the poses of a layer come from."""
+        self.notes[key] = text
         self.canvas.update()
 
-    def set_rendering(self, name: str, rendering: RenderData | None) -> None:
-        """`name` is "predicted", "start" or "truth". One of another size is not this frame's."""
-        if rendering is None or self.frame is None or rendering.owner.shape != self.frame.size:
-            self._renderings.pop(name, None)
-        else:
-            self._renderings[name] = rendering
+    def set_rendering(self, key: str, rendering: RenderData | None) -> None:
+        """A layer's poses, drawn; None: it has none on this frame."""
+        self.painter.set_rendering(key, rendering)
         self._refresh()
 
-    def rendering(self, name: str) -> RenderData | None:
-        return self._renderings.get(name)
+    def rendering(self, key: str) -> RenderData | None:
+        return self.painter.renderings.get(key)
 
     def zoom_to_object(self) -> None:
         """Bring the selected object (or all that is drawn) to the middle."""
-        rendering = self._renderings.get("predicted") or self._renderings.get("truth")
+        top = self.painter.uppermost()
+        rendering = self.rendering(POSES) or self.rendering(top.key if top else TRUTH)
         if rendering is None:
             return
-        index = [i for i, p in enumerate(rendering.poses) if p.object_id == self.selected_object]
+        chosen = self.painter.selected_object
+        index = [i for i, p in enumerate(rendering.poses) if p.object_id == chosen]
         mask = rendering.owner == index[0] if index else rendering.mask
         if not mask.any():
             mask = rendering.mask
@@ -150,128 +161,74 @@ class FrameView(QWidget):
     def set_tool(self, tool: DragTool | None) -> None:
         """A tool that takes the left button, before the wipe does."""
         self._tool = tool
-        self._on_mode(self.mode)
+        self._take_tool()
+
+    def move_wipe(self, share: float) -> None:
+        """Put the wipe's line at a share of the width."""
+        self.look = replace(self.look, wipe_at=min(max(share, 0.0), 1.0))
+        self._refresh()
 
     def _paint_xray(self, painter: QPainter, px: float) -> None:
         if self.frame is not None:
             self.xray.paint(painter, px, self.frame.K)
 
+    def _take_tool(self) -> None:
+        self.canvas.tool = self._tool or (self.wipe_tool if self.mode == "wipe" else None)
+
     def _on_mode(self, mode: str) -> None:
-        self.canvas.tool = self._tool or (self.wipe_tool if mode == "wipe" else None)
-        self.opacity.setEnabled(mode == "overlay")
+        self._take_tool()
+        self.look = replace(self.look, mode=mode, turn=1)
+        self._flicker.start() if mode == "flicker" else self._flicker.stop()
+        self.opacity.setEnabled(mode in ("overlay", "flicker"))
         self._refresh()
         self.modeChanged.emit(mode)
 
+    def _on_turn(self) -> None:
+        if self.isVisible():
+            self.look = replace(self.look, turn=1 - self.look.turn)
+            self._refresh()
+
+    def _on_opacity(self, percent: int) -> None:
+        shown = self.layers.shown()
+        if shown:
+            self.layers.set(shown[-1].key, opacity=percent / 100)
+
+    def _on_layers(self) -> None:
+        shown = self.layers.shown()
+        self.show_truth.setChecked(self.layers[TRUTH].shown)
+        if shown:
+            self.opacity.blockSignals(True)
+            self.opacity.setValue(round(100 * shown[-1].opacity))
+            self.opacity.blockSignals(False)
+            self.opacity.setToolTip(f"Opacity of the rendering: {shown[-1].name}")
+        self._refresh()
+
     def _refresh(self) -> None:
         """Make the pictures that paint needs; done once a change, not once a paint."""
-        self._pictures.clear()
-        self.difference_mm = None
-        frame, drawn = self.frame, self._renderings.get("predicted")
-        if frame is None:
-            self.canvas.set_image(None)
-            return
-        base = frame.rgb
-        if self.mode == "depth" and frame.depth_m is not None:
-            base = compose.depth_picture(frame.depth_m)[0] if drawn is None else base // 3
-        self.canvas.set_image(to_image(base))
-        if drawn is not None:
-            if self.mode in ("overlay", "wipe"):
-                self._pictures["rendered"] = to_image(compose.with_alpha(drawn.rgb, drawn.mask))
-            if self.mode == "depth" and frame.depth_m is not None:
-                picture, median = compose.depth_difference(
-                    frame.depth_m, drawn.depth_m, DEPTH_LIMIT_M
-                )
-                self._pictures["depth"] = to_image(picture)
-                self.difference_mm = None if median is None else median * 1000
-            if self.show_mask.isChecked():
-                tint = QColor(PREDICTED)
-                colour = (tint.red(), tint.green(), tint.blue())
-                self._pictures["mask"] = to_image(compose.tinted(drawn.mask, colour))
+        self.look = replace(
+            self.look, contour=self.show_contour.isChecked(), box=self.show_box.isChecked(),
+            mask=self.show_mask.isChecked(),
+        )  # fmt: skip
+        self.painter.arrange(self.layers.shown(), self.layers.pair(), self.look)
+        self.canvas.set_image(self.painter.base())
         self.canvas.update()
-
-    def _paint_rendering(self, painter: QPainter, px: float) -> None:
-        for name, opacity in (
-            ("depth", 1.0),
-            ("rendered", self.opacity.value() / 100 if self.mode == "overlay" else 0.0),
-            ("mask", 1.0),
-        ):
-            picture = self._pictures.get(name)
-            if picture is not None and opacity > 0:
-                painter.setOpacity(opacity)
-                painter.drawImage(QRectF(picture.rect()), picture)
-        painter.setOpacity(1.0)
-        if self.mode == "depth" and "depth" in self._pictures:
-            limit = DEPTH_LIMIT_M * 1000
-            paint_depth_scale(painter, self.canvas.height(), limit, self.difference_mm)
+        self.lookChanged.emit(self.look)
 
     def _paint_notes(self, painter: QPainter, px: float) -> None:
-        notes = [(self.note, "white")] if self.note and "predicted" in self._renderings else []
-        if self.show_before.isChecked() and "start" in self._renderings:
-            notes.append((self.before_note, START))
-        if self.show_truth.isChecked() and "truth" in self._renderings:
-            notes.append((TRUTH_NOTE, TRUTH))
+        if self.mode == "depth" and self.difference_mm is not None:
+            limit = DEPTH_LIMIT_M * 1000
+            paint_depth_scale(painter, self.canvas.height(), limit, self.difference_mm)
+        notes = []
+        for layer in reversed(self.painter.visible()):
+            text = TRUTH_NOTE if layer.key == TRUTH else self.notes.get(layer.key, "")
+            if text and (layer.network is not None or layer.key in self.painter.renderings):
+                notes.append((text, layer.colour))
+        if self.mode == "flicker" and not self.painter.visible():
+            notes.append(("the image alone", "white"))
         if self.xray.note:
             notes.append((self.xray.note, "white"))
         for line, (text, colour) in enumerate(notes):
             paint_note(painter, text, colour, line)
-
-    def _paint_wipe(self, painter: QPainter, px: float) -> None:
-        picture = self._pictures.get("rendered")
-        if self.mode != "wipe" or picture is None:
-            return
-        x = self._wipe_at * picture.width()
-        painter.save()
-        painter.setClipRect(QRectF(0, 0, x, picture.height()))
-        painter.fillRect(QRectF(picture.rect()), QColor(0, 0, 0, 90))
-        painter.drawImage(QRectF(picture.rect()), picture)
-        painter.restore()
-        painter.setPen(QPen(QColor("white"), 2 * px))
-        painter.drawLine(QPointF(x, 0), QPointF(x, picture.height()))
-        painter.setBrush(QColor("white"))
-        painter.drawEllipse(QPointF(x, picture.height() / 2), 6 * px, 6 * px)
-
-    def _paint_outlines(self, painter: QPainter, px: float) -> None:
-        if not self.show_contour.isChecked():
-            wanted: tuple[str, ...] = ()
-        else:
-            wanted = ("start", "predicted") if self.show_before.isChecked() else ("predicted",)
-        if self.show_truth.isChecked():
-            wanted = ("truth", *wanted)
-        for name in wanted:
-            rendering = self._renderings.get(name)
-            if rendering is None:
-                continue
-            for pose, outlines in zip(rendering.poses, rendering.outlines, strict=True):
-                painter.setPen(self._pen(name, pose, px))
-                for outline in outlines:
-                    painter.drawPolygon(QPolygonF([QPointF(x, y) for x, y in outline.tolist()]))
-
-    def _paint_boxes(self, painter: QPainter, px: float) -> None:
-        if not self.show_box.isChecked() or self.frame is None:
-            return
-        for name in ("truth", "predicted"):
-            rendering = self._renderings.get(name)
-            if rendering is None or (name == "truth" and not self.show_truth.isChecked()):
-                continue
-            for pose in rendering.poses:
-                model = self.models.get(pose.object_id)
-                if model is None:
-                    continue
-                corners = compose.project(compose.box_corners(model), pose, self.frame.K)
-                painter.setPen(self._pen(name, pose, px))
-                for a, b in compose.BOX_EDGES:
-                    if np.isfinite(corners[[a, b]]).all():
-                        painter.drawLine(QPointF(*corners[a]), QPointF(*corners[b]))
-
-    def _pen(self, name: str, pose: PoseData, px: float) -> QPen:
-        colour = QColor({"predicted": PREDICTED, "start": START, "truth": TRUTH}[name])
-        chosen = self.selected_object in (None, pose.object_id)
-        pen = QPen(colour, (2.2 if chosen else 1.2) * px)
-        pen.setStyle(Qt.PenStyle.DashLine if name == "truth" else Qt.PenStyle.SolidLine)
-        if not chosen:
-            colour.setAlpha(150)
-            pen.setColor(colour)
-        return pen
 
     def _read_out(self, at: tuple[int, int] | None) -> None:
         self.hovered.emit(at)
@@ -305,7 +262,7 @@ class _WipeTool(DragTool):
         image = canvas.image
         if image is None:
             return False
-        x = canvas.to_widget_point(QPointF(self._view._wipe_at * image.width(), 0)).x()
+        x = canvas.to_widget_point(QPointF(self._view.look.wipe_at * image.width(), 0)).x()
         self._held = abs(event.position().x() - x) < 12
         return self._held
 
@@ -313,8 +270,7 @@ class _WipeTool(DragTool):
         if not self._held or canvas.image is None:
             return False
         at = canvas.to_image_point(event.position()).x() / canvas.image.width()
-        self._view._wipe_at = min(max(at, 0.0), 1.0)
-        canvas.update()
+        self._view.move_wipe(at)
         return True
 
     def release(self, canvas: ImageCanvas, event: QMouseEvent) -> bool:
