@@ -306,9 +306,11 @@ class Desk:
         """How a run's network agrees with frames; see `studio.engine.judging`."""
         return self._judges.judge(run, self._store.dataset(path), indices, analysis.SCORE)
 
-    def evaluate(self, path: str, runs: Sequence[str], split: str | None) -> list[dict[str, Any]]:
-        """Scores of runs, one table each, reporting (done, total) frames."""
-        return self._kept_scores().evaluate(path, runs, split, self._partial)
+    def evaluate(
+        self, path: str, runs: Sequence[str], split: str | None, stop_file: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Scores of runs, one table each, reporting (done, total) frames; see `Scores`."""
+        return self._kept_scores().evaluate(path, runs, split, self._partial, stop_file)
 
     def write_evaluation(
         self, kind: str, out: str, path: str, runs: Sequence[str], split: str | None

@@ -9,6 +9,7 @@ from typing import Any
 from self6d import jobs
 from self6d.datasets import open_dataset
 from self6d.datasets.splits import default_split
+from self6d.errors import Self6DError
 from self6d.evaluation.bop_results import results_name, write_bop_results
 from self6d.evaluation.html import write_html
 from self6d.evaluation.predictions import NetworkPredictor
@@ -22,6 +23,10 @@ Told = Callable[[tuple[int, int]], None]
 Key = tuple[str, tuple[str, ...], str | None]
 
 
+class Cancelled(Self6DError):
+    """The user wants no more of it."""
+
+
 class Scores:
     """The evaluation made last, by what it was made of."""
 
@@ -30,13 +35,27 @@ class Scores:
         self._report: Report | None = None
 
     def evaluate(
-        self, data: str, runs: Sequence[str], split: str | None, tell: Told
+        self,
+        data: str,
+        runs: Sequence[str],
+        split: str | None,
+        tell: Told,
+        stop_file: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Scores of runs on a recording, each as `Results.to_dict` gives them."""
+        """Scores of runs on a recording, each as `Results.to_dict` gives them.
+
+        Args:
+            stop_file: ends the evaluation as soon as it is there.
+
+        Raises:
+            Cancelled: it was there.
+        """
         done = 0
 
         def listen(event: Event) -> None:
             nonlocal done
+            if stop_file is not None and Path(stop_file).exists():
+                raise Cancelled("cancelled")
             if isinstance(event, Progress):
                 tell((done + event.step, event.total * len(runs)))
                 done += event.total if event.step == event.total else 0

@@ -180,6 +180,12 @@ class RecordingInfo:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def image_of(self, index: int) -> str:
+        """What the recording calls a frame, beside the number that the window counts by."""
+        scenes = {scene for scene, _ in self.keys}
+        scene, image = self.keys[index]
+        return f"image {image} of scene {scene}" if len(scenes) > 1 else f"image {image}"
+
 
 @dataclass(frozen=True, eq=False)
 class FrameData:

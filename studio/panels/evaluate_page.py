@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+import numpy as np
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QIcon, QPixmap
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -26,6 +30,7 @@ from studio.model import kept_scores
 from studio.model.project import Project
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.widgets import Hint, IconButton, Panel, button, column, label, row, short
+from studio.views.canvas import to_image
 from studio.views.results import ResultsTable, short_names, worst_instances
 
 ROLE = Qt.ItemDataRole.UserRole
@@ -40,6 +45,7 @@ class EvaluatePage(QWidget):
     failed = Signal(object)
     frameWanted = Signal(int, object, object)  # frame index, object id, run folder
     evaluated = Signal()
+    wantThumbnails = Signal(list)
 
     def __init__(self, project: Project, engine: Engine) -> None:
         super().__init__()
@@ -53,6 +59,10 @@ class EvaluatePage(QWidget):
         self.runs.itemChanged.connect(self._on_tick)
         self.split = short(QComboBox())
         self.go = button("Evaluate", self.evaluate, "primary")
+        self.stop = button("Cancel", self.cancel)
+        self._stop_file = Path()
+        self._pictures: dict[int, QIcon] = {}
+        self._asked: set[int] = set()
         self.copy_button = IconButton("terminal", "Copy as command", self._on_copy)
         self.progress = QProgressBar()
         self.progress.setTextVisible(False)
@@ -73,7 +83,7 @@ class EvaluatePage(QWidget):
         choose.body.addLayout(which)
         choose.body.addWidget(self.problem)
         choose.body.addWidget(self.progress)
-        buttons = row(self.go, self.copy_button)
+        buttons = row(self.go, self.stop, self.copy_button)
         buttons.setStretch(0, 1)
         choose.body.addLayout(buttons)
 
@@ -82,6 +92,7 @@ class EvaluatePage(QWidget):
         self.hint = Hint("Choose runs on the left and press Evaluate: recall, errors and masks of "
                          "each object appear here, the runs side by side.")  # fmt: skip
         self.worst = QListWidget()
+        self.worst.setIconSize(QSize(64, 48))
         self.worst.itemActivated.connect(self._on_worst)
         self.worst.itemClicked.connect(self._on_worst)
         self.worst_title = label("Click a number to see its worst frames.", "muted")
@@ -126,13 +137,34 @@ class EvaluatePage(QWidget):
         if recording is None or not runs:
             return
         self._busy = True
+        self._stop_file = Path(tempfile.mkdtemp(prefix="self6d-")) / "stop"
         self._refresh()
         self.progress.setRange(0, 0)
         self.engine.request(
             "evaluate", recording.root, [str(r) for r in runs], self.split.currentData(),
-            key="evaluate", partial=self._on_progress, failed=self._on_failed,
+            str(self._stop_file), key="evaluate", partial=self._on_progress, failed=self._on_failed,
             done=lambda results: self._on_results(recording.root, results, runs),
         )  # fmt: skip
+
+    def cancel(self) -> None:
+        """End the evaluation after the frame it is at; the scores that are shown stay."""
+        if self._busy:
+            self._stop_file.touch()
+            self.stop.setEnabled(False)
+
+    def add_thumbnail(self, index: int, picture: np.ndarray) -> None:
+        """A small picture of a frame, for the list of the worst."""
+        if index in self._asked:
+            self._pictures[index] = QIcon(QPixmap.fromImage(to_image(picture)))
+            for line in range(self.worst.count()):
+                item = self.worst.item(line)
+                if self._frame_of(item.data(ROLE)[1]) == index:
+                    item.setIcon(self._pictures[index])
+
+    def _frame_of(self, found: dict[str, Any]) -> int | None:
+        """Index of the frame of an instance, where it is of the open recording."""
+        key, info = (found["scene_id"], found["image_id"]), self.project.recording
+        return info.keys.index(key) if info is not None and key in info.keys else None
 
     def command(self, *more: str) -> str:
         """The same for the shell."""
@@ -179,9 +211,11 @@ class EvaluatePage(QWidget):
         for name in sorted(names, key=lambda n: n != "eval"):
             self.split.addItem(f"{name} ({len(info.splits[name])})", name)  # type: ignore[union-attr]
         self.worst.clear()
+        self._pictures.clear()
+        self._asked.clear()
         self.evaluated_runs, self.results = kept_scores.load(info.root) if info else ([], [])
         if self.results:
-            self.table.show_runs(self.results, self._captions())
+            self.table.show_runs(self.results, self._captions(), self._start())
         self._refresh()
 
     def _refresh(self, *_: object) -> None:
@@ -203,6 +237,8 @@ class EvaluatePage(QWidget):
         self.go.setText("Evaluating…" if self._busy else "Evaluate")
         self.copy_button.setEnabled(not problem)
         self.progress.setVisible(self._busy)
+        self.stop.setVisible(self._busy)
+        self.stop.setEnabled(self._busy)
         self.export.setEnabled(bool(self.results))
         self.hint.setVisible(not self.results)
         self.table.setVisible(bool(self.results))
@@ -210,21 +246,32 @@ class EvaluatePage(QWidget):
         self.remarks.setText("\n".join(remarks))
         self.remarks.setVisible(bool(remarks))
 
+    def _end(self) -> None:
+        self._busy = False
+        shutil.rmtree(self._stop_file.parent, ignore_errors=True)
+
     def _on_progress(self, done_total: tuple[int, int]) -> None:
         self.progress.setRange(0, done_total[1])
         self.progress.setValue(done_total[0])
 
     def _on_results(self, recording: str, results: list[dict[str, Any]], runs: list[Path]) -> None:
-        self._busy = False
+        self._end()
         kept_scores.keep(recording, runs, results)
         if self.project.recording is None or self.project.recording.root != recording:
             self._refresh()  # another one is open by now; these wait for theirs
             return
         self.results, self.evaluated_runs = results, runs
-        self.table.show_runs(results, self._captions())
+        self.table.show_runs(results, self._captions(), self._start())
         self.worst.clear()
         self._refresh()
         self.evaluated.emit()
+
+    def _start(self) -> int | None:
+        """Place of the run that the others are held against: the one that they started from."""
+        found = [read_run(path) for path in self.evaluated_runs]
+        begun = {Path(r.provenance.from_run) for r in found if r and r.provenance.from_run}
+        places = [i for i, path in enumerate(self.evaluated_runs) if path in begun]
+        return places[0] if len(places) == 1 else None
 
     def _captions(self) -> list[str]:
         """What each run is to the others: before, after, upper bound; or its name."""
@@ -235,9 +282,10 @@ class EvaluatePage(QWidget):
         return short_names([path.name for path in self.evaluated_runs])
 
     def _on_failed(self, failure: Failure) -> None:
-        self._busy = False
+        self._end()
         self._refresh()
-        self.failed.emit(failure)
+        if failure.type != "Cancelled":
+            self.failed.emit(failure)
 
     def _on_cell(self, run: int, object_id: int | None) -> None:
         result = self.results[run]
@@ -245,8 +293,10 @@ class EvaluatePage(QWidget):
         what = names.get(object_id, "all objects")
         self.worst_title.setText(f"{what} by {result['label']}; click to look at a frame")
         self.worst.clear()
+        missing: list[int] = []
         for found in worst_instances(result, object_id):
-            where = f"scene {found['scene_id']}, image {found['image_id']}"
+            index = self._frame_of(found)
+            where = "a frame that is gone" if index is None else f"frame {index + 1}"
             if found["add_m"] is None:
                 text = f"{names[found['object_id']]}  {where}: not found"
             else:
@@ -257,14 +307,19 @@ class EvaluatePage(QWidget):
                 )
             item = QListWidgetItem(text)
             item.setData(ROLE, (run, found))
+            item.setToolTip(f"scene {found['scene_id']}, image {found['image_id']}")
+            if index in self._pictures:
+                item.setIcon(self._pictures[index])
+            elif index is not None and index not in self._asked:
+                self._asked.add(index)
+                missing.append(index)
             self.worst.addItem(item)
+        self.wantThumbnails.emit(missing)
 
     def _on_worst(self, item: QListWidgetItem) -> None:
         run, found = item.data(ROLE)
-        info = self.project.recording
-        key = (found["scene_id"], found["image_id"])
-        if info is not None and key in info.keys:
-            index = info.keys.index(key)
+        index = self._frame_of(found)
+        if index is not None:
             self.frameWanted.emit(index, found["object_id"], self.evaluated_runs[run])
 
     def _on_copy(self) -> None:

@@ -29,6 +29,7 @@ class Stage(QWidget):
 
     previewWanted = Signal()
     pageChanged = Signal(str)
+    largeChanged = Signal(bool)
 
     def __init__(self, project: Project, director: Director) -> None:
         super().__init__()
@@ -55,7 +56,7 @@ class Stage(QWidget):
             self.pages[key] = page
             self.stack.addWidget(page)
         self.tabs = Segments(PAGES, self._on_page)
-        left = Panel(margin=8)
+        self.left = left = Panel(margin=8)
         left.body.addWidget(self.tabs)
         left.body.addWidget(self.stack, 1)
         self.cloud_panel = Panel(margin=8)
@@ -86,6 +87,7 @@ class Stage(QWidget):
         project.objectChanged.connect(self._on_object)
         project.posesChanged.connect(self._say_origin)
         self.frame_view.lookChanged.connect(self.cloud_view.set_look)
+        self.cloud_view.large.toggled.connect(self._on_large)
         director.layers.changed.connect(self._say_origin)
         director.predictions.arrived.connect(self._say_origin)
         self.probes.probeChanged.connect(self._on_probe)
@@ -103,6 +105,11 @@ class Stage(QWidget):
 
     def show_page(self, page: str) -> None:
         self.tabs.choose(page)
+
+    def _on_large(self, large: bool) -> None:
+        """The 3D view alone, or beside the picture."""
+        self.left.setVisible(not large)
+        self.largeChanged.emit(large)
 
     def add_preview(self, preview: Preview, *, first: bool = False) -> None:
         """A preview of the job that is followed."""
@@ -124,6 +131,8 @@ class Stage(QWidget):
 
     def _on_page(self, page: str) -> None:
         self.stack.setCurrentWidget(self.pages[page])
+        if page == "synthetic":
+            self.cloud_view.large.setChecked(False)
         self.cloud_panel.setVisible(page != "synthetic")
         self.scrubber.setVisible(page == "frames")
         self.director.cloud_wanted = page == "frames"
@@ -158,7 +167,12 @@ class Stage(QWidget):
         self.frame_view.select_object(object_id)
 
     def _on_frame(self, frame: FrameData | None) -> None:
-        self.frame_view.set_frame(frame)
+        info = self.project.recording
+        caption = ""
+        if frame is not None and info is not None:
+            told = info.image_of(frame.index)
+            caption = f"frame {frame.index + 1} of {len(info)} is {told} on disk, {frame.name}"
+        self.frame_view.set_frame(frame, caption)
         self._say_origin()
 
     def _say_origin(self, *_: object) -> None:
@@ -173,9 +187,11 @@ class Stage(QWidget):
         if self.page == "frames":
             place = (self.project.recording_path, self.project.object_id,
                      any(len(cloud.model) for cloud in (clouds or {}).values()))  # fmt: skip
+            model = self.project.model(self.project.object_id)
             self.cloud_view.set_clouds(
-                clouds or {}, place, self.director.cloud_told, self.director.frame
-            )
+                clouds or {}, place, self.director.cloud_told, self.director.frame,
+                "" if model is None else model.name,
+            )  # fmt: skip
 
     def _on_probe(self, preview: Preview | None) -> None:
         if self.page != "probes":

@@ -87,6 +87,8 @@ class Workspace(QObject):
             window.pages.addWidget(view)
         for page in (self.evaluate_page, self.export_page):
             page.failed.connect(window.show_error)
+        self.evaluate_page.wantThumbnails.connect(window.director.ask_thumbnails)
+        window.director.thumbnailReady.connect(self.evaluate_page.add_thumbnail)
         self.evaluate_page.evaluated.connect(self._show_scores)
         self.export_page.exported.connect(
             lambda path: window.header.set_state("export", "ok", f"Written: {path}")
@@ -101,6 +103,7 @@ class Workspace(QObject):
         for dock in self.docks:
             dock.visibilityChanged.connect(self._fit_margins)
         self.placed = False
+        self.stage.largeChanged.connect(lambda large: self.docks[2].setVisible(not large))
         for panel in (self.train_panel, self.adapt_panel):
             panel.runRequested.connect(self._on_run)
             panel.liveWeight.connect(runs.set_weight)
@@ -198,8 +201,10 @@ class Workspace(QObject):
     def show_docks(self, shown: bool) -> None:
         """Docks belong to an open project; the welcome page stands alone."""
         working = self.window.pages.currentWidget() is self.stage
+        hidden = self.docks[2] if self.stage.cloud_view.large.isChecked() else None
         for dock in self.docks:
-            dock.setVisible(shown and (working or dock is self.docks[0]))
+            here = working or dock is self.docks[0]
+            dock.setVisible(shown and here and dock is not hidden)
         if shown and not self.placed:
             self.placed = True
             QTimer.singleShot(0, self.default_layout)  # sizes count once the docks are shown

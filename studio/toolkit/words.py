@@ -19,7 +19,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "depth explained",
         "Share of the depth on the object that the pose explains",
     ),
-    "depth_gap_m": ("depth gap, m", "Median distance between rendering and depth, metres"),
+    "depth_gap_m": ("depth gap", "Median distance between rendering and depth"),
     "trust": ("agreement", "Mask agreement times depth explained, over the poses to find"),
     "found": ("found", "Objects found on the frames of the check"),
     "strikes": ("alarms", "Checks in a row that the run objects to; two end it"),
@@ -43,6 +43,18 @@ WORDS |= {
 def word(name: str) -> str:
     """What people read for a curve's name."""
     return WORDS[name][0] if name in WORDS else name.replace("_", " ")
+
+
+# factor, suffix and digits of numbers as people read them
+SHARE = (100.0, " %", 0)
+UNITS = {"depth_gap_m": (1000.0, " mm", 1)} | dict.fromkeys(
+    ("mask_iou", "depth_inliers", "trust", "selected", "add_recall", "detection_recall"), SHARE
+)
+
+
+def unit(name: str) -> tuple[float, str, int]:
+    """How a curve's numbers are read: factor, suffix, digits; a count where nothing is known."""
+    return UNITS.get(name, (1.0, "", 0 if name in ("found", "strikes", "skipped") else 3))
 
 
 def meaning(name: str) -> str:

@@ -49,6 +49,7 @@ class CloudView(QWidget):
         self.failure = ""
         self._told: dict[str, str] = {}
         self._look = Look()
+        self._subject = ""
         self._K: np.ndarray | None = None
         self._width = 0
         self.shown = Segments(SHOWN, lambda key: self._redraw())
@@ -58,6 +59,7 @@ class CloudView(QWidget):
         self.follow = IconButton("crosshair", "Follow the object", self._on_follow, checkable=True)
         self.follow.setChecked(True)
         fit = IconButton("maximize", "Fit (F)", self.fit)
+        self.large = IconButton("expand", "Large 3D view, without the picture", checkable=True)
         self.legend = label("", "small", wrap=True)
         self.legend.setMinimumSize(10, 16)  # wrapped text must not make the window grow
         self.message = label("The 3D view shows depth: open an RGB-D recording.", "muted")
@@ -66,7 +68,7 @@ class CloudView(QWidget):
         layout = QVBoxLayout()
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
-        layout.addLayout(flow(self.shown, self.colours, self.follow, fit))
+        layout.addLayout(flow(self.shown, self.colours, self.follow, fit, self.large))
         self._area = QVBoxLayout()
         self._area.addWidget(self.message, 1)
         layout.addLayout(self._area, 1)
@@ -93,6 +95,7 @@ class CloudView(QWidget):
         place: object = None,
         told: dict[str, str] | None = None,
         frame: FrameData | None = None,
+        subject: str = "",
     ) -> None:
         """Show point sets.
 
@@ -101,8 +104,9 @@ class CloudView(QWidget):
             place: recording and object; the camera is fitted anew when it changes.
             told: whose pose each is.
             frame: that they belong to, for the line of the wipe.
+            subject: name of the object.
         """
-        self.clouds, self._told = clouds, told or {}
+        self.clouds, self._told, self._subject = clouds, told or {}, subject
         self._K, self._width = (None, 0) if frame is None else (frame.K, frame.size[1])
         cloud = self.cloud
         empty = cloud is None or len(cloud.sensor) + len(cloud.model) == 0
@@ -212,7 +216,8 @@ class CloudView(QWidget):
             for key, c in self.clouds.items()
         }
         if len(self.clouds) > 1:
-            return "<br>".join(
+            head = f"<b>{escape(self._subject)}</b><br>" if self._subject else ""
+            return head + "<br>".join(
                 f'<span style="color:{self.layers[key].colour}">●</span> '
                 f"{escape(self._told.get(key, ''))}: {errors[key] or 'sees no surface'}"
                 for key in reversed(self.clouds)
@@ -222,7 +227,8 @@ class CloudView(QWidget):
         text = f"{errors[key]} (chamfer) · {text}" if errors[key] else text
         text = text if len(cloud.model) else f"{len(cloud.sensor)} sensor points"
         told = self._told.get(key, "")
-        return f"{told}\n{text}" if told else text
+        head = f"{self._subject}: " if self._subject and len(cloud.model) else ""
+        return f"{head}{told}\n{text}" if told else text
 
 
 def upright(points: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from studio.toolkit.words import GROUPS, word
 from studio.views.axis import ValueAxis
 from studio.views.flow import FlowLayout
 from studio.views.legend import LegendEntry
+from studio.views.multiples import SmallMultiples
 from studio.views.run_curves import RunCurves
 
 DASHES = (
@@ -24,6 +25,7 @@ DASHES = (
 # A redraw holds the window for 15 ms: of a hundred clicks no more than one may wait for it.
 REDRAW_MS = 500
 TERM_ORDER = ("total", *TERMS)
+APART = ("health",)
 
 
 class CurvesView(QWidget):
@@ -95,6 +97,10 @@ class CurvesView(QWidget):
         layout.addLayout(head)
         layout.addWidget(self.message, 1)
         layout.addWidget(self.plot, 1)
+        self.multiples = SmallMultiples()
+        self.multiples.cursorMoved.connect(self._on_step)
+        self.multiples.checkpointClicked.connect(self.checkpointClicked)
+        layout.addWidget(self.multiples, 1)
         self.setLayout(layout)
         self._dress()
         theme.changed.connect(self._dress)
@@ -140,6 +146,7 @@ class CurvesView(QWidget):
         self.at = (run, step)
         self._at.setVisible(step is not None and run in self.runs)
         self._at.setPos(step or 0)
+        self.multiples.set_at(run, step)
 
     def add_mark(self, run: str, step: int, text: str) -> None:
         """A visible mark, such as where a loss weight was changed by hand."""
@@ -197,10 +204,13 @@ class CurvesView(QWidget):
         self._lines, self._checkpoint_dots, self._mark_lines = {}, {}, []
         self._fill_groups()
         terms = self.terms()
+        apart = self.group in APART  # unlike quantities, each on a scale of its own
         for widget in (self.plot, self.raw_too, self.log_scale, self.fit_button):
-            widget.setVisible(bool(terms))
+            widget.setVisible(bool(terms) and not apart)
+        self.multiples.setVisible(bool(terms) and apart)
+        self.multiples.show_group(self.group, terms if apart else [], self.runs)
         self.message.setVisible(not terms)
-        self._fill_legend(terms)
+        self._fill_legend([] if apart else terms)
         for number, (run, curves) in enumerate(self.runs.items()):
             for term in terms:
                 if term not in self._hidden_terms and f"{self.group}/{term}" in curves.raw:
@@ -247,6 +257,7 @@ class CurvesView(QWidget):
         self._lines[run, term, True] = smooth
 
     def _redraw(self, *_: object) -> None:
+        self.multiples.update()
         if not self._ranged and self.runs:
             last = max(c.last_step for c in self.runs.values())
             self.view.blockSignals(True)
@@ -299,6 +310,10 @@ class CurvesView(QWidget):
         step = self.view.mapSceneToView(position).x()
         self._cursor.setPos(step)
         self.readout.setText(self._values_at(step))
+        self.cursorMoved.emit(step)
+
+    def _on_step(self, step: float | None) -> None:
+        self.readout.setText("" if step is None else f"step {step:.0f}")
         self.cursorMoved.emit(step)
 
     def _values_at(self, step: float) -> str:

@@ -54,6 +54,7 @@ class FrameView(QWidget):
         self.canvas.hovered.connect(self._read_out)
         self.notes: dict[str, str] = {}  # by layer, where its poses come from
         self.look = Look()
+        self.caption = ""
         self.wipe_tool = _WipeTool(self)
         self.xray = XrayLayer()
         self._tool: DragTool | None = None
@@ -115,9 +116,14 @@ class FrameView(QWidget):
         self.painter.selected_object = object_id
         self.canvas.update()
 
-    def set_frame(self, frame: FrameData | None) -> None:
-        """Show another frame; renderings of the old one go."""
+    def set_frame(self, frame: FrameData | None, caption: str = "") -> None:
+        """Show another frame; renderings of the old one go.
+
+        Args:
+            caption: which one it is, in the window's count and the recording's.
+        """
         self.painter.set_frame(frame)
+        self.caption = caption or (frame.name if frame is not None else "")
         self._refresh()
         self._read_out(None)
 
@@ -233,7 +239,7 @@ class FrameView(QWidget):
     def _read_out(self, at: tuple[int, int] | None) -> None:
         self.hovered.emit(at)
         if at is None or self.frame is None:
-            self.readout.setText(self.frame.name if self.frame else "")
+            self.readout.setText(self.caption)
             return
         self.readout.setText(describe_pixel(self.frame, *at))
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QFont
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtGui import QFont, QPainter
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableWidget,
+    QTableWidgetItem,
+)
 
 from studio.toolkit.theme import theme
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A column group: a key of an object's scores and how it is shown."""
+    """A column group: a key of an object's scores and how it is shown.
+
+    Attributes:
+        most: value of a full bar; None: the group's own greatest.
+    """
 
     key: str
     caption: str
@@ -22,6 +33,10 @@ class Measure:
     digits: int
     more_is_better: bool
     tip: str
+
+    @property
+    def most(self) -> float | None:
+        return 1.0 if self.scale == 100 else None
 
 
 MEASURES = (
@@ -35,6 +50,26 @@ MEASURES = (
     Measure("detection_recall", "found %", 100, 1, True, "Share found with a box IoU of 0.5"),
 )  # fmt: skip
 RUN, OBJECT = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
+BAR, CHANGE = Qt.ItemDataRole.UserRole + 2, Qt.ItemDataRole.UserRole + 3
+BAR_PX = 3
+
+
+class _Bars(QStyledItemDelegate):
+    """A number with a bar at its foot: as long as its share, in the colour of its change."""
+
+    def paint(
+        self,
+        painter: QPainter,
+        option: QStyleOptionViewItem,
+        index: QModelIndex | QPersistentModelIndex,
+    ) -> None:
+        super().paint(painter, option, index)
+        share = index.data(BAR)
+        if share is not None:
+            area = option.rect.adjusted(4, option.rect.height() - BAR_PX - 1, -4, -1)  # type: ignore[attr-defined]
+            painter.fillRect(area, theme.colour("raised"))
+            area.setWidth(round(area.width() * min(max(share, 0.0), 1.0)))
+            painter.fillRect(area, theme.colour(index.data(CHANGE) or "accent"))
 
 
 class _Cell(QTableWidgetItem):
@@ -76,12 +111,17 @@ class ResultsTable(QTableWidget):
         self.currentItemChanged.connect(self._on_current)
         theme.changed.connect(self._recolour)
         self._runs: list[dict[str, Any]] = []
+        self.setItemDelegate(_Bars(self))
+        self.verticalHeader().setDefaultSectionSize(28)
 
-    def show_runs(self, runs: list[dict[str, Any]], names: list[str]) -> None:
-        """Fill the table; the best of each group is bold.
+    def show_runs(
+        self, runs: list[dict[str, Any]], names: list[str], start: int | None = None
+    ) -> None:
+        """Fill the table; the best of each group is bold, and each number has its bar.
 
         Args:
             names: of the runs, as they stand in the header.
+            start: place of the run that the others are held against: they say how far they moved.
         """
         self._runs = runs
         self.setSortingEnabled(False)
@@ -100,8 +140,14 @@ class ResultsTable(QTableWidget):
             for group, measure in enumerate(shown):
                 values = [_score(run, number, measure.key) for run in runs]
                 best = _best(values, measure)
+                base = values[start] if start is not None else None
+                most = measure.most or max((v for v in values if v is not None), default=0.0)
                 for i, value in enumerate(values):
                     cell = self._cell(measure, value, i, number, bold=i == best)
+                    if value is not None:
+                        cell.setData(BAR, value / most if most else 0.0)
+                        if base is not None and i != start:
+                            self._say_change(cell, measure, value - base, names[start or 0])
                     self.setItem(line, 1 + group * len(runs) + i, cell)
         for group, measure in enumerate(shown):
             for i in range(len(runs)):
@@ -136,6 +182,19 @@ class ResultsTable(QTableWidget):
         cell.setToolTip("Click for the worst frames")
         self._embolden(cell, bold)
         return cell
+
+    def _say_change(
+        self, cell: QTableWidgetItem, measure: Measure, change: float, start: str
+    ) -> None:
+        moved = round(change * measure.scale, measure.digits)
+        if not moved:
+            cell.setText(f"{cell.text()}  (=)")
+            return
+        cell.setText(f"{cell.text()}  ({moved:+.{measure.digits}f})".replace("(-", "(\u2212"))
+        better = (moved > 0) == measure.more_is_better
+        cell.setData(CHANGE, "good" if better else "bad")
+        cell.setToolTip(f"{'Better' if better else 'Worse'} than {start or 'its start'}. "
+                        "Click for the worst frames")  # fmt: skip
 
     def _embolden(self, cell: QTableWidgetItem, bold: bool) -> None:
         font = QFont(self.font())

@@ -1,0 +1,182 @@
+"""Small multiples: one little plot a quantity, each with its own unit and scale, one cursor."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from studio.toolkit.theme import small_font, theme
+from studio.toolkit.words import meaning, unit, word
+from studio.views.run_curves import RunCurves
+
+HEAD, FOOT, GAP = 18, 14, 16  # pixels
+LEAST_WIDTH, LEAST_HEIGHT = 168, 72
+DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine)
+REACH_PX = 7
+
+
+class SmallMultiples(QWidget):
+    """Draws the curves of one group of all runs that are shown.
+
+    Signals:
+        cursorMoved: the step under the mouse, or None. checkpointClicked: run folder, step.
+    """
+
+    cursorMoved = Signal(object)
+    checkpointClicked = Signal(str, int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setMouseTracking(True)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumSize(LEAST_WIDTH, LEAST_HEIGHT)
+        self.setAccessibleName("Health of the run, one plot a quantity")
+        self.names: list[str] = []
+        self.at: tuple[str, int | None] = ("", None)
+        self._group = ""
+        self._runs: dict[str, RunCurves] = {}
+        self._cursor: float | None = None
+        theme.changed.connect(self.update)
+
+    def sizeHint(self) -> QSize:
+        return QSize(480, 160)
+
+    def show_group(self, group: str, names: list[str], runs: dict[str, RunCurves]) -> None:
+        """Show "group/name" of each name; `runs` is looked at when painting, so it may grow."""
+        self._group, self.names, self._runs = group, names, runs
+        self.update()
+
+    def set_at(self, run: str, step: int | None) -> None:
+        """The checkpoint that picture and cloud look through."""
+        self.at = (run, step)
+        self.update()
+
+    def area_of(self, name: str) -> QRectF:
+        """Where a quantity's curve is drawn, in the widget's pixels."""
+        columns = max(1, min(len(self.names), int(self.width() // LEAST_WIDTH)))
+        lines = math.ceil(len(self.names) / columns)
+        place = self.names.index(name)
+        w, h = self.width() / columns, self.height() / max(lines, 1)
+        return QRectF(place % columns * w, place // columns * h + HEAD, w - GAP, h - HEAD - FOOT)
+
+    def text_of(self, name: str) -> str:
+        """A quantity with its value at the cursor (or its newest) and its unit."""
+        values = []
+        for curves in self._runs.values():
+            series = curves.raw.get(f"{self._group}/{name}")
+            if series is not None and len(series):
+                value = series.y[-1] if self._cursor is None else series.at(self._cursor)
+                values.append("–" if value is None else self._number(name, value))
+        return f"{word(name)}  {' | '.join(values)}"
+
+    def _number(self, name: str, value: float) -> str:
+        scale, suffix, digits = unit(name)
+        return f"{value * scale:.{digits}f}{suffix}"
+
+    def _last(self) -> int:
+        return max((c.last_step for c in self._runs.values()), default=0) or 1
+
+    def _x_of(self, step: float, area: QRectF) -> float:
+        return area.left() + step / self._last() * area.width()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setFont(small_font())
+        for name in self.names:
+            self._paint_one(painter, name, self.area_of(name))
+
+    def _paint_one(self, painter: QPainter, name: str, area: QRectF) -> None:
+        painter.fillRect(area, theme.colour("canvas"))
+        painter.setPen(theme.colour("text"))
+        painter.drawText(QPointF(area.left(), area.top() - 5), self.text_of(name))
+        found = [(run, c.raw[f"{self._group}/{name}"]) for run, c in self._runs.items()
+                 if f"{self._group}/{name}" in c.raw]  # fmt: skip
+        known = np.concatenate([s.y[np.isfinite(s.y)] for _, s in found] or [np.zeros(0)])
+        low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+        low = min(low, 0.0) if low < 0.5 * high else low
+        span = high - low or max(abs(high), 1e-9)
+        painter.setPen(theme.colour("muted"))
+        right = int(Qt.AlignmentFlag.AlignRight)
+        inside = area.adjusted(0, 0, -3, 0)
+        painter.drawText(inside, right, self._number(name, high))
+        if high > low:
+            painter.drawText(inside, right | int(Qt.AlignmentFlag.AlignBottom),
+                             self._number(name, low))  # fmt: skip
+        painter.save()
+        painter.setClipRect(area)
+        for place, (run, series) in enumerate(found):
+            x, y = series.view(0, self._last(), max(int(area.width()), 64))
+            y = area.bottom() - 4 - (y - low) / span * (area.height() - 8)
+            sound = np.isfinite(y)
+            points = [QPointF(self._x_of(a, area), b) for a, b in zip(x[sound], y[sound])]
+            pen = QPen(QColor(theme.term_colour(name)), 1.6)
+            pen.setStyle(DASHES[place % len(DASHES)])
+            painter.setPen(pen)
+            painter.drawPolyline(QPolygonF(points))
+            if len(points) < 2:
+                painter.drawEllipse(points[0], 2, 2) if points else None
+            self._paint_marks(painter, run, area)
+        painter.restore()
+        painter.setPen(theme.colour("faint"))
+        foot = QRectF(area.left(), area.bottom(), area.width(), FOOT)
+        painter.drawText(foot, int(Qt.AlignmentFlag.AlignLeft), "0")
+        painter.drawText(foot, right, f"step {self._last()}")
+
+    def _paint_marks(self, painter: QPainter, run: str, area: QRectF) -> None:
+        """Checkpoints, the one that is looked through, and the cursor."""
+        top, foot = area.top(), area.bottom()
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.colour("accent"))
+        for step in self._runs[run].checkpoints:
+            x = self._x_of(step, area)
+            diamond = [QPointF(x - 4, foot - 5), QPointF(x, foot - 9), QPointF(x + 4, foot - 5)]
+            painter.drawPolygon(QPolygonF([*diamond, QPointF(x, foot - 1)]))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        if self.at[0] == run and self.at[1] is not None:
+            x = self._x_of(self.at[1], area)
+            painter.setPen(QPen(theme.colour("accent"), 2))
+            painter.drawLine(QPointF(x, top), QPointF(x, foot))
+        if self._cursor is not None:
+            x = self._x_of(self._cursor, area)
+            painter.setPen(QPen(theme.colour("muted"), 1))
+            painter.drawLine(QPointF(x, top), QPointF(x, foot))
+
+    def _under(self, point: QPointF) -> tuple[str, QRectF] | None:
+        for name in self.names:
+            area = self.area_of(name)
+            if area.adjusted(0, -HEAD, 0, FOOT).contains(point):
+                return name, area
+        return None
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        found = self._under(event.position())
+        if found is None:
+            self._move_cursor(None)
+            return
+        name, area = found
+        self.setToolTip(meaning(name))
+        share = (event.position().x() - area.left()) / max(area.width(), 1)
+        self._move_cursor(min(max(share, 0.0), 1.0) * self._last())
+
+    def leaveEvent(self, event: object) -> None:
+        self._move_cursor(None)
+
+    def _move_cursor(self, step: float | None) -> None:
+        self._cursor = step
+        self.cursorMoved.emit(step)
+        self.update()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        found = self._under(event.position())
+        if found is None:
+            return
+        x = event.position().x()
+        near = [(abs(self._x_of(step, found[1]) - x), run, step)
+                for run, curves in self._runs.items() for step in curves.checkpoints]  # fmt: skip
+        if near and min(near)[0] <= REACH_PX:
+            self.checkpointClicked.emit(*min(near)[1:])

@@ -1,0 +1,139 @@
+"""Figures that can be read: health in its units, scores against the start, frames by one number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hands import click, click_cell, click_item
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtTest import QTest
+
+from self6d.runs.folder import RunFolder
+from studio.views.curves import CurvesView
+from studio.views.results import BAR, CHANGE, ResultsTable
+from studio.views.run_curves import RunCurves
+
+pytestmark = pytest.mark.gui
+
+
+def test_health_is_small_multiples_with_units_and_one_cursor(qtbot):
+    view = CurvesView()
+    qtbot.addWidget(view)
+    view.resize(700, 300)
+    curves = RunCurves("/runs/a", checkpoints=[0, 100])
+    steps = np.arange(0, 101, 10)
+    for name, values in (("depth_gap_m", 0.012 - 0.0001 * steps), ("trust", steps / 200)):
+        curves.extend(f"health/{name}", steps, values)
+    curves.extend("loss/total", steps, 1.0 + steps)
+    view.show_run(curves)
+    view.show()
+    qtbot.waitExposed(view)
+    assert view.plot.isVisible()
+    assert not view.multiples.isVisible()
+    view.groups.setFocus()
+    QTest.keyClicks(view.groups, "h")
+    view.groups.activated.emit(view.groups.currentIndex())
+    small = view.multiples
+    assert small.isVisible()
+    assert not view.plot.isVisible()
+    assert small.text_of("depth_gap_m") == "depth gap  2.0 mm"  # newest, not metres
+    assert small.text_of("trust") == "agreement  50 %"
+    before = small.grab().toImage()
+    area = small.area_of("trust")
+    middle = QPoint(round(area.center().x()), round(area.center().y()))
+    QTest.mouseMove(small, middle + QPoint(3, 0))
+    QTest.mouseMove(small, middle)
+    qtbot.waitUntil(lambda: view.readout.text() == "step 50")
+    assert small.text_of("depth_gap_m") == "depth gap  7.0 mm"  # the cursor is one for all
+    assert small.grab().toImage() != before
+    clicked = []
+    view.checkpointClicked.connect(lambda *what: clicked.append(what))
+    QTest.mouseClick(
+        small, Qt.MouseButton.LeftButton, pos=QPoint(round(area.right()) - 1, middle.y())
+    )
+    QTest.mouseClick(small, Qt.MouseButton.LeftButton, pos=middle)
+    assert clicked == [("/runs/a", 100)]
+
+
+def scores(add: float, degrees: float) -> dict:
+    numbers = {"recall_10": add, "rotation_deg": degrees}
+    worst = {"object_id": 1, "scene_id": 1, "image_id": 5, "add_m": None, "diameter_m": 0.1}
+    return {
+        "label": f"run {add}", "mean": numbers, "instances": [worst],
+        "objects": [{"object_id": 1, "name": "flask", **numbers}],
+    }  # fmt: skip
+
+
+def test_scores_say_how_far_they_moved_from_the_start(qtbot):
+    table = ResultsTable()
+    qtbot.addWidget(table)
+    table.show_runs([scores(0.2, 30.0), scores(0.65, 34.0), scores(0.2, 30.0)],
+                    ["before", "after", "other"], 0)  # fmt: skip
+    cells = [table.item(0, column) for column in range(1, 7)]
+    assert [cell.text() for cell in cells] == [
+        "20.0", "65.0  (+45.0)", "20.0  (=)", "30.0", "34.0  (+4.0)", "30.0  (=)",
+    ]  # fmt: skip
+    assert [cell.data(CHANGE) for cell in cells] == [None, "good", None, None, "bad", None]
+    assert cells[1].data(BAR) == pytest.approx(0.65)  # of 100 %
+    assert cells[3].data(BAR) == pytest.approx(30 / 34)  # of the worst of its kind
+
+
+def test_evaluation_can_be_cancelled_and_its_frames_are_seen(opened, trained, wait):
+    window, page = opened, opened.workspace.evaluate_page
+    window.opener.open_run(trained)
+    wait(lambda: trained in window.project.known)
+    click(window.header.buttons["evaluate"])
+    assert not page.stop.isVisible()
+    told = []
+    page.failed.connect(told.append)
+    click(page.go)
+    wait(lambda: page.stop.isVisible())
+    click(page.stop)
+    wait(lambda: not page._busy)
+    assert page.results == []
+    assert told == []  # it was asked for
+    assert not page._stop_file.parent.exists()
+
+    page._on_results(str(window.project.recording.root), [scores(0.2, 30.0)], [trained])
+    click_cell(page.table, 0, 1)
+    index = window.project.recording.keys.index((1, 5))
+    assert page.worst.item(0).text() == f"flask  frame {index + 1}: not found"
+    wait(lambda: not page.worst.item(0).icon().isNull())
+    click_item(page.worst, 0)
+    assert window.project.frame_index == index
+    view = window.workspace.stage.frame_view
+    wait(lambda: view.readout.text().startswith(f"frame {index + 1} of "))
+    assert "is image 5 on disk" in view.readout.text()
+
+
+def test_the_large_3d_view_keeps_the_object(opened, wait):
+    window, stage = opened, opened.workspace.stage
+    click(window.header.buttons["selfsup"])
+    stage.show_page("frames")
+    index = window.project.recording.splits["eval"][0]
+    window.project.select_frame(index)
+    wait(lambda: window.director.frame.index == index)
+    window.project.put_poses(index, list(window.director.frame.truth), "edited")
+    cloud, before = stage.cloud_view, stage.cloud_view.width()
+    wait(lambda: cloud.cloud is not None and len(cloud.cloud.model))
+    click(cloud.large)
+    assert not stage.left.isVisible()
+    assert not window.workspace.docks[2].isVisible()
+    wait(lambda: cloud.width() > 2 * before)
+    name = window.project.model(window.project.object_id).name
+    assert cloud.legend.text().startswith(f"{name}: frame {index + 1}")
+    other = next(m for m in window.project.models if m.object_id != window.project.object_id)
+    window.project.select_object(other.object_id)
+    wait(lambda: cloud.legend.text().startswith(other.name))
+    click(cloud.large)
+    assert stage.left.isVisible()
+    assert window.workspace.docks[2].isVisible()
+
+
+def test_a_start_is_the_run_that_others_began_from(tmp_path, opened, trained):
+    after = RunFolder.create(tmp_path / "after", "selfsup", {}, {"from_run": str(trained)}).path
+    page = opened.workspace.evaluate_page
+    page.evaluated_runs = [after, trained]
+    assert page._start() == 1
+    page.evaluated_runs = [after]
+    assert page._start() is None
