@@ -13,8 +13,8 @@ from studio.toolkit.theme import small_font, theme
 from studio.toolkit.words import meaning, unit, word
 from studio.views.run_curves import RunCurves
 
-HEAD, FOOT, GAP = 18, 14, 16  # pixels
-LEAST_WIDTH, LEAST_HEIGHT = 168, 72
+HEAD, FOOT, GAP = 18, 14, 52  # pixels; the scale stands in the gap
+LEAST_WIDTH, LEAST_HEIGHT = 180, 72
 DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine)
 REACH_PX = 7
 
@@ -101,12 +101,11 @@ class SmallMultiples(QWidget):
         low = min(low, 0.0) if low < 0.5 * high else low
         span = high - low or max(abs(high), 1e-9)
         painter.setPen(theme.colour("muted"))
-        right = int(Qt.AlignmentFlag.AlignRight)
-        inside = area.adjusted(0, 0, -3, 0)
-        painter.drawText(inside, right, self._number(name, high))
+        right, bottom = int(Qt.AlignmentFlag.AlignRight), int(Qt.AlignmentFlag.AlignBottom)
+        beside = QRectF(area.right() + 4, area.top(), GAP - 6, area.height())
+        painter.drawText(beside, 0, self._number(name, high))
         if high > low:
-            painter.drawText(inside, right | int(Qt.AlignmentFlag.AlignBottom),
-                             self._number(name, low))  # fmt: skip
+            painter.drawText(beside, bottom, self._number(name, low))
         painter.save()
         painter.setClipRect(area)
         for place, (run, series) in enumerate(found):
