@@ -1,4 +1,4 @@
-"""ctl, report-bug: steering a running job, and telling us what went wrong."""
+"""ctl, pack, report-bug: steering a running job, and telling us what went wrong."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ class Request(StrEnum):
 
 def register(app: typer.Typer) -> None:
     app.command()(ctl)
+    app.command(
+        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+    )(pack)
     app.command("report-bug")(report_bug)
 
 
@@ -44,6 +47,26 @@ def ctl(
     send(run, request.value, values or None)
     if not is_held(run):
         typer.echo("note: no job is running there now; the request will not be obeyed", err=True)
+
+
+def pack(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+    command: Annotated[
+        list[str], typer.Argument(help="The job: train, adapt or optimize with all it takes.")
+    ],
+) -> None:
+    """Take a job to another machine: models, frames used, start run, and one command."""
+    made = ctx.parent.command.commands.get(command[0]) if ctx.parent else None  # type: ignore[attr-defined]
+    if made is not None:
+        made.make_context(command[0], list(command[1:]), parent=ctx)  # says what is wrong with it
+    from self6d.console import JobConsole
+
+    with JobConsole("packing") as console:
+        from self6d import jobs
+
+        out = jobs.pack(command, folder, listener=console)
+    typer.echo(f"{out}: copy it, and run `sh run.sh` in it")
 
 
 def report_bug(

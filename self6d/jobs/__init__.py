@@ -9,6 +9,7 @@ from self6d.jobs.adapt import adapt
 from self6d.jobs.evaluate import EvaluateOptions, evaluate
 from self6d.jobs.export import export, slim
 from self6d.jobs.optimize import optimize
+from self6d.jobs.pack import pack
 from self6d.jobs.predict import predict
 from self6d.jobs.preview import synth_preview, synthetic_sheet
 from self6d.jobs.track import track
@@ -21,6 +22,7 @@ __all__ = [
     "evaluate",
     "export",
     "optimize",
+    "pack",
     "predict",
     "slim",
     "synth_preview",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 from small_runs import SMALL, STAGE_2
 
 import self6d
+import self6d.jobs
 from self6d import cli
 from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import TrackedPose, TrackState, read_pose_track, write_pose_track
-from self6d.errors import InputError
+from self6d.errors import InputError, Self6DError
 from self6d.events import Note
 from self6d.runs.folder import RunFolder
 from self6d.sample.sample import make_sample
@@ -91,3 +95,64 @@ def test_the_window_runs_it_again_with_its_track(world, tmp_path):
     words = spec_from(read_run(run.path)).arguments()
     assert words[words.index("--poses") + 1] == str(run.path / "poses.json")
     assert json.loads((run.path / "run.json").read_text())["status"] == "done"
+
+
+def test_a_job_taken_to_another_machine_makes_the_same_run(world, tmp_path, monkeypatch, capsys):
+    data, track, stage1 = world
+    words = ["adapt", str(data), "--from", str(stage1), "--split", "eval", "--device", "cpu"]
+    words += ["--preset", "laptop", "--steps", "1", "--poses", str(track), "--share=0.75"]
+    words += [w for k, v in SETTINGS.items() for w in ("--set", f"{k}={str(v).lower()}")]
+    home, folder = tmp_path / "home", tmp_path / "elsewhere" / "job"
+    assert cli.run([*words, "--out", str(home), "--quiet"]) == 0
+    assert cli.run(["pack", str(folder), *words, "--out", str(home)]) == 0
+    assert "sh run.sh" in capsys.readouterr().out
+    assert len(open_dataset(folder / "data")) == 3  # of 12: those of the split's share
+    line = shlex.split((folder / "run.sh").read_text().splitlines()[1])
+    command = line[line.index("self6d-studio") + 1 : -1]
+    assert not [w for w in command if str(tmp_path) in w or str(data.parent) in w]
+    moved = folder.rename(tmp_path / "there")
+    monkeypatch.chdir(moved)
+    assert cli.run([*command, "--quiet"]) == 0
+    there, here = RunFolder.open(moved / "runs" / "home"), RunFolder.open(home)
+    assert (there.kind, there.status, there.seed) == (here.kind, "done", here.seed)
+    assert there.config == here.config
+    assert there.result == here.result
+    first, second = (r.load_checkpoint().tensors for r in (there, here))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert self6d.predict(moved / "data", there.path, score_threshold=0.0)  # it stands alone
+
+    assert cli.run(["pack", str(moved), *words, "--out", str(home)]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert cli.run(["pack", str(folder), "adapt", str(data), "--fro", "x"]) == 2
+    assert cli.run(["pack", str(folder), "evaluate", str(data)]) == 2
+    assert "no job that can be taken elsewhere" in capsys.readouterr().err
+    gone = ["adapt", str(data), "--from", str(tmp_path / "gone"), "--out", "x"]
+    with pytest.raises(Self6DError, match="gone"):
+        self6d.jobs.pack(gone, folder)
+    assert not folder.exists()  # whole, or not there
+
+
+def test_stage_1_taken_elsewhere_reads_nothing_of_home(world, tmp_path, monkeypatch):
+    data, _, _ = world
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    Image.new("RGB", (64, 64), "red").save(photographs / "a.png")
+    settings = SMALL | {"synthesis.backgrounds": photographs}
+    words = ["train", "--models", str(data / "models"), "--camera", str(data), "--preset", "tiny"]
+    words += ["--steps", "1", "--out", str(tmp_path / "stage1"), "--unit", "mm"]
+    words += [w for k, v in settings.items() for w in ("--set", f"{k}={v}")]
+    folder = self6d.jobs.pack(words, tmp_path / "job")
+    line = shlex.split((folder / "run.sh").read_text().splitlines()[1])
+    command = line[line.index("self6d-studio") + 1 : -1]
+    assert not [w for w in command if str(tmp_path) in w or str(data.parent) in w]
+    for home in (data, photographs):
+        home.rename(home.with_name(home.name + " away"))
+    monkeypatch.chdir(folder)
+    try:
+        assert cli.run([*command, "--quiet"]) == 0
+    finally:
+        data.with_name(data.name + " away").rename(data)
+    run = RunFolder.open(folder / "runs" / "stage1")
+    assert run.status == "done"
+    assert run.config["synthesis"]["backgrounds"]
