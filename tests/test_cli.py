@@ -22,7 +22,7 @@ COMMANDS = [
     "experiment ablation", "experiment data-share", "experiment bounds",
     "experiment track", "experiment confidence", "experiment repeat",
     "bench", "bench render", "bench train", "bench adapt", "bench optimize", "bench predict",
-    "bench gui", "ctl", "report-bug",
+    "bench gui", "ctl", "pack", "report-bug",
 ]  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def pack(
         list[str], typer.Argument(help="The job: train, adapt or optimize with all it takes.")
     ],
 ) -> None:
-    """Take a job to another machine: models, frames used, start run, and one command."""
+    """Put a job into a folder for another machine."""
     made = ctx.parent.command.commands.get(command[0]) if ctx.parent else None  # type: ignore[attr-defined]
     if made is not None:
         made.make_context(command[0], list(command[1:]), parent=ctx)  # says what is wrong with it

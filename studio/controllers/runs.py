@@ -48,6 +48,8 @@ class RunControl(QObject):
     failed = Signal(object)
     duplicateWanted = Signal(object)
     predictWanted = Signal(object)
+    packWanted = Signal(object)
+    settingsWanted = Signal(object, object)  # RunInfo, JobSpec
 
     def __init__(
         self,
@@ -166,6 +168,14 @@ class RunControl(QObject):
             spec = self.spec_of(run)
             if spec is not None:
                 self.duplicateWanted.emit(spec)
+        elif action == "pack":
+            spec = self.spec_of(run)
+            if spec is not None:
+                self.packWanted.emit(again(spec))
+        elif action == "settings":
+            spec, info = self.spec_of(run), read_run(run)
+            if spec is not None and info is not None:
+                self.settingsWanted.emit(info, spec)
         elif action == "predict":
             self.predictWanted.emit(run)
         elif action == "copy":

@@ -325,6 +325,17 @@ class Desk:
 
         return [str(path) for path in jobs.export(run, to, onnx=onnx)]
 
+    def pack(self, words: Sequence[str], out: str) -> str:
+        """A job as a folder for another machine, reporting (done, total) frames."""
+        from self6d import jobs
+        from self6d.events import Event, Progress
+
+        def tell(event: Event) -> None:
+            if isinstance(event, Progress):
+                self._partial((event.step, event.total))
+
+        return str(jobs.pack(words, out, listener=tell))
+
     def video(self, out: str, path: str, runs: Sequence[str], indices: Sequence[int]) -> str:
         """A film of frames with the poses of one or two runs, reporting (done, total)."""
         from studio.engine.film import make_film

@@ -194,7 +194,9 @@ class ProjectTree(QWidget):
             ("attach", "Attach", not active and info is not None and info.running),
             ("duplicate", "Duplicate with changes…", True),
             ("predict", "Predict on this frame", info in self.project.networks()),
+            ("settings", "Its settings…", True),
             ("copy", "Copy as command", True),
+            ("pack", "Take to another machine…", True),
             ("folder", "Show folder", True),
             ("forget", "Take off the list", not active),
         ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.jobs import JobSpec
+from studio.jobs.run_info import RunInfo
 from studio.model.project import Project
 
 OF_RECORDING, OF_PRESET = "recording", ""  # else a path: whose camera stage 1 renders for
@@ -51,6 +52,32 @@ def differs(project: Project, spec: JobSpec) -> str:
     if unit != project.unit:
         other.append(f"CAD unit {unit}")
     return f"That run used {' and '.join(other)}." if other else ""
+
+
+def told(info: RunInfo, spec: JobSpec) -> list[tuple[str, str]]:
+    """What a run was made with, as names and values; a setting not listed is the preset's."""
+    listed: list[tuple[str, object]] = [
+        ("What", spec.title),
+        ("State", f"{info.status}, step {info.step} of {info.total}"),
+        ("Recording", spec.data),
+        ("Frames", spec.split or ("the usual" if spec.data else None)),
+        ("Start run", spec.from_run),
+        ("CAD models", ", ".join(map(str, spec.models)) or None),
+        ("Preset", spec.preset),
+        ("Seed", info.seed),
+        ("Device", spec.device or "auto"),
+        ("Steps", spec.steps or "the preset's"),
+        ("Minutes", spec.minutes),
+        *spec.options.items(),
+        *((f"{key} (not the preset's)", value) for key, value in spec.overrides.items()),
+        *((f"result: {key}", value) for key, value in info.result.items() if _short(value)),
+        ("Command", spec.shell()),
+    ]
+    return [(name, str(value)) for name, value in listed if value is not None]
+
+
+def _short(value: object) -> bool:
+    return isinstance(value, str | int | float)
 
 
 def settings_of(spec: JobSpec) -> JobSpec:

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QTabWidget, QWidget
 
 from studio.controllers.fitting import Fitting
 from studio.jobs import Job, JobSpec
+from studio.jobs.run_info import RunInfo
 from studio.panels.doctor_panel import DoctorPanel
 from studio.panels.evaluate_page import EvaluatePage
 from studio.panels.export_page import ExportPage
@@ -17,9 +18,11 @@ from studio.panels.log import LogPanel
 from studio.panels.pose_panel import PosePanel
 from studio.panels.project_tree import ProjectTree
 from studio.panels.run_panel import RunPanel
+from studio.panels.run_settings import told
 from studio.panels.stage import Stage
 from studio.panels.xray_panel import XrayPanel
 from studio.shell.answers import Answers
+from studio.shell.elsewhere import Elsewhere
 from studio.shell.helped import Helped
 from studio.shell.layering import Layering
 from studio.shell.next_step import NextStep
@@ -27,6 +30,7 @@ from studio.shell.pose_editing import PoseEditing
 from studio.shell.single_image import SingleImage
 from studio.shell.track_control import TrackControl
 from studio.shell.window import StudioWindow
+from studio.toolkit.dialogs import Facts
 from studio.toolkit.widgets import GAP, scrolled
 from studio.views.curves import CurvesView
 
@@ -115,6 +119,8 @@ class Workspace(QObject):
         self.track_panel.placeRequested.connect(self.place)
         self.answers = Answers(window, self.curves, self.stage, self.train_panel,
                                self.adapt_panel, self)  # fmt: skip
+        self.elsewhere = Elsewhere(window, self.train_panel, self.adapt_panel, self)
+        runs.settingsWanted.connect(self._show_settings)
         self.next_step = NextStep(
             window,
             self.train_panel,
@@ -247,7 +253,7 @@ class Workspace(QObject):
     def unfinished(self) -> list[str]:
         """Work that ends with the window."""
         return [*self.evaluate_page.unfinished(), *self.export_page.unfinished(),
-                *self.layering.unfinished()]  # fmt: skip
+                *self.layering.unfinished(), *self.elsewhere.unfinished()]  # fmt: skip
 
     def _on_left(self) -> None:
         """Another project: nothing of the old one stays in view but a job that still works."""
@@ -306,6 +312,9 @@ class Workspace(QObject):
             self.window.header.set_state("evaluate", "warn", "Not one pose of any run is right")
         else:
             self.window.header.set_state("evaluate", "ok", "Scores are there")
+
+    def _show_settings(self, info: RunInfo, spec: JobSpec) -> None:
+        Facts(self.window, f"Settings of {info.name}", told(info, spec)).show()
 
     def _on_duplicate(self, spec: JobSpec) -> None:
         panel = {"train": self.train_panel, "adapt": self.adapt_panel}.get(spec.kind)

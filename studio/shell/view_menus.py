@@ -114,6 +114,14 @@ def register_view_actions(w: StudioWindow, space: Workspace) -> None:
         menu="Run",
         icon_name="play",
     )
+    a.add(
+        "run.pack",
+        "Take this job to another machine…",
+        space.elsewhere.ask_for_setup,
+        menu="Run",
+        group=1,
+        icon_name="package",
+    )
     a.fill(w.menuBar())
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent
-from PySide6.QtWidgets import QDialog, QFrame, QLabel, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QLabel, QPlainTextEdit, QWidget
 
 from studio.engine import Failure
 from studio.toolkit.theme import icon
-from studio.toolkit.widgets import IconButton, button, column, label, row
+from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled
 from studio.toolkit.words import in_window
 
 BANNER_MS = 8000
@@ -63,6 +63,29 @@ class Question(QDialog):
         answer = dialog.answer
         dialog.deleteLater()
         return answer
+
+
+class Facts(QDialog):
+    """Names and values to read and copy."""
+
+    def __init__(self, parent: QWidget, title: str, facts: list[tuple[str, str]]) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(title)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.resize(640, 480)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(16)
+        for line, (name, value) in enumerate(facts):
+            grid.addWidget(label(name, "muted"), line, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addWidget(label(value, wrap=True, select=True), line, 1)
+        grid.setColumnStretch(1, 1)
+        inside = QWidget()
+        inside.setLayout(column(grid, 1))
+        text = "\n".join(f"{name}: {value}" for name, value in facts)
+        self.copy = button("Copy", lambda: copy_text(text))
+        shut = button("Close", self.close, "primary")
+        self.setLayout(column(label(title, "subheading"), scrolled(inside),
+                              row(1, self.copy, shut), margin=20, gap=16))  # fmt: skip
 
 
 class Banner(QFrame):

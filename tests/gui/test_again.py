@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from hands import click, drop
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QContextMenuEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QFileDialog
 from small_runs import STAGE_2
 
 from self6d import cli, jobs
@@ -18,6 +26,7 @@ from studio.controllers.runs import again
 from studio.jobs.queue import JobQueue
 from studio.jobs.run_info import read_run
 from studio.jobs.spec import JobSpec, spec_from
+from studio.toolkit.dialogs import Facts
 
 pytestmark = pytest.mark.gui
 
@@ -29,8 +38,8 @@ def said(run: Path) -> tuple:
 
 
 @pytest.fixture(scope="module")
-def made(sample, trained, quick, tmp_path_factory):
-    """One run of each kind, made by the command line with settings of every sort."""
+def given(sample, trained, quick, tmp_path_factory) -> dict[str, JobSpec]:
+    """A command of each kind, with settings of every sort."""
     root = tmp_path_factory.mktemp("made runs")
     preset = root / "my preset.toml"
     preset.write_text("[adapt]\nema = 0.9\n")
@@ -38,7 +47,7 @@ def made(sample, trained, quick, tmp_path_factory):
     start = root / "start.json"
     pose = {"R_m2c": label.pose.R_m2c.tolist(), "t_m2c_m": label.pose.t_m2c.tolist()}
     start.write_text(json.dumps(pose))
-    specs = {
+    return {
         "train": JobSpec(
             "train", root / "train-01", models=(sample / "models",), preset="tiny", seed=5,
             device="cpu", steps=2, options={"camera": sample},
@@ -56,10 +65,15 @@ def made(sample, trained, quick, tmp_path_factory):
             overrides=STAGE_2 | {"optimize.starts": 2},
         ),
     }  # fmt: skip
-    for spec in specs.values():
+
+
+@pytest.fixture(scope="module")
+def made(given) -> dict[str, Path]:
+    """The runs that they make."""
+    for spec in given.values():
         assert cli.run([*spec.arguments(), "--quiet"]) == 0
-    start.unlink()  # the run has its own
-    return {kind: spec.out for kind, spec in specs.items()}
+    given["optimize"].options["init"].unlink()  # the run has its own
+    return {kind: spec.out for kind, spec in given.items()}
 
 
 @pytest.mark.parametrize("kind", ["train", "adapt", "optimize"])
@@ -117,6 +131,81 @@ def test_duplicated_settings_are_those_of_the_run(opened, made, sample, wait):
             assert start == own
         assert options == expected
         assert not opened.banner.isVisible()
+
+
+def choose(tree, run: Path, text: str) -> None:
+    """Open a run's menu with the mouse and click an entry."""
+
+    def pick() -> None:
+        menu = QApplication.activePopupWidget()
+        if menu is None:
+            QTimer.singleShot(20, pick)
+            return
+        (action,) = [a for a in menu.actions() if a.text() == text]
+        assert action.isEnabled()
+        QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(action).center())
+
+    view = tree.tree
+    at = view.visualItemRect(tree.item_of("run", str(run))).center()
+    QTimer.singleShot(0, pick)
+    event = QContextMenuEvent(
+        QContextMenuEvent.Reason.Mouse, at, view.viewport().mapToGlobal(at)
+    )  # fmt: skip
+    QApplication.sendEvent(view.viewport(), event)
+
+
+def test_after_a_restart_the_menus_say_the_same(open_studio, made, given, sample, wait, tmp_path):
+    stopped = tmp_path / "cut-01"
+    shutil.copytree(made["adapt"], stopped)
+    RunFolder.open(stopped).update(status="stopped")
+    window = open_studio(sample)
+    wait(lambda: window.project.models)
+    for run in (made["train"], made["adapt"], stopped):
+        drop(window, run)
+        wait(lambda run=run: window.project.run == run)
+    window.close()
+    window = open_studio(restore=True)
+    wait(lambda: len(window.project.runs) == 3 and window.project.models)
+    tree, space = window.workspace.tree, window.workspace
+    for kind, panel in (("train", space.train_panel), ("adapt", space.adapt_panel)):
+        spec = again(given[kind])
+        QApplication.clipboard().clear()
+        choose(tree, made[kind], "Copy as command")
+        words = shlex.split(QApplication.clipboard().text())
+        assert sorted(words) == sorted(["self6d-studio", *spec.arguments()])
+        choose(tree, made[kind], "Duplicate with changes…")
+        twin = replace(panel.spec(), out=spec.out, models=spec.models)
+        assert sorted(twin.arguments()) == sorted(spec.arguments())
+    choose(tree, made["adapt"], "Its settings…")
+    facts = next(w for w in QApplication.topLevelWidgets() if isinstance(w, Facts))
+    click(facts.copy)
+    said_there = QApplication.clipboard().text()
+    assert "Seed: 3\n" in said_there
+    assert "Frames: eval\n" in said_there
+    assert f"Start run: {given['adapt'].from_run}" in said_there
+    assert "adapt.region (not the preset's): 48" in said_there
+    facts.close()
+    choose(tree, stopped, "Resume")
+    (job,) = window.queue.jobs
+    expected = replace(given["adapt"], out=stopped, resume=True)
+    assert sorted(job.spec.arguments()) == sorted(expected.arguments())
+    job.kill()
+    wait(lambda: job.state.over)
+
+
+def test_a_job_is_packed_for_another_machine_from_the_window(opened, made, given, wait, tmp_path):
+    window = opened
+    drop(window, made["adapt"])
+    wait(lambda: window.project.run == made["adapt"])
+    window.banner.dismiss()
+    with mock.patch.object(QFileDialog, "getExistingDirectory", return_value=str(tmp_path)):
+        choose(window.workspace.tree, made["adapt"], "Take to another machine…")
+    folder = tmp_path / f"{again(given['adapt']).out.name}-job-01"
+    assert window.workspace.unfinished() == ["a job's folder"]
+    wait(lambda: window.banner.isVisible())
+    assert f"{folder} holds all that the job reads" in window.banner.text.text()
+    assert "--from from " in (folder / "run.sh").read_text()
+    assert not window.workspace.unfinished()
 
 
 def test_what_a_run_cannot_tell_is_said(opened, made, tmp_path):
