@@ -53,7 +53,8 @@ def pack(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     command: Annotated[
-        list[str], typer.Argument(help="The job: train, adapt or optimize with all it takes.")
+        list[str],
+        typer.Argument(help="The job: train, adapt, optimize or track with all it takes."),
     ],
 ) -> None:
     """Put a job into a folder for another machine."""

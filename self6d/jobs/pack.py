@@ -20,10 +20,10 @@ from self6d.runs.load_network import load_given_models
 from self6d.scene.models_copy import save_models
 from self6d.storage import whole_folder
 
-KINDS = ("train", "adapt", "optimize")
-RUNS, FILES = ("--from", "--start", "--refiner"), ("--poses", "--init")
+KINDS = ("train", "adapt", "optimize", "track")
+RUNS, FILES = ("--from", "--start", "--refiner"), ("--poses", "--init", "--keep")
 WITHOUT = ("--device", "--share", "--unit", "--gpus")  # settled here, or that machine's business
-FLAGS = ("--no-check", "--check", "--quiet", "-q", "--take-lock")
+FLAGS = ("--search", "--no-check", "--check", "--quiet", "-q", "--take-lock")
 README = """# {kind}: {name}
 
 Made for another machine. It holds all that the job reads: {holds}.
@@ -149,8 +149,9 @@ class _Packing:
         return name
 
     def _used(self, dataset: Recording) -> Recording:
-        if self.kind == "adapt":
-            split = default_split(dataset, self._first("--split"), "adapt")
+        if self.kind in ("adapt", "track"):
+            split = self._first("--split")
+            split = default_split(dataset, split, "adapt") if self.kind == "adapt" else split
             return some_frames(dataset, split, float(self._first("--share") or 1.0))
         image, scene = self._first("--frame"), self._first("--scene")
         chosen = [
