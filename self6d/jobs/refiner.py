@@ -11,13 +11,14 @@ import torch
 
 from self6d.errors import InputError
 from self6d.evaluation.predictions import Refiner
-from self6d.events import Listener
+from self6d.events import Listener, Note
 from self6d.jobs.absent import leave_out
 from self6d.jobs.config import build_config
 from self6d.losses.objective import SelfSupervision
 from self6d.network.outputs import Detections
 from self6d.refinement.refine import refine_detections
 from self6d.refinement.rgb.refine import RgbRefiner
+from self6d.refinement.rgb.weights import SHIPPED, holds_refiner
 from self6d.rendering import pack_models
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import TrainedNetwork
@@ -41,33 +42,35 @@ def pose_refiner(
     Args:
         kind: "depth": on the frames' depth, with the run's own [loss] and [optimize]; "rgb": by a
             trained refiner, from colours alone; "none".
-        refiner: run folder or file of the trained refiner, for "rgb".
+        refiner: run folder or file of the trained refiner, for "rgb"; None: the one the run
+            adapted, else the shipped one, which knows no object.
 
     Returns:
         the function, None for "none"; and a remark for its results, empty if there is none.
 
     Raises:
-        InputError: no such kind, no refiner given, or one that does not know an object.
+        InputError: no such kind, or a refiner that does not know an object.
     """
     if kind == "none":
         return None, ""
     if kind == "depth":
         return depth_refiner(trained, run, device, listener)
     if kind == "rgb":
-        return rgb_refiner(trained, refiner, device), ""
+        return rgb_refiner(trained, refiner or own_refiner(run, listener), device), ""
     raise InputError(f"there is no refinement {kind!r}", remedy="Use none, depth or rgb.")
 
 
-def rgb_refiner(
-    trained: TrainedNetwork, source: str | Path | None, device: torch.device
-) -> Refiner:
+def own_refiner(run: str | Path, listener: Listener | None = None) -> str | Path:
+    """The run itself if it adapted a refiner, else the shipped one; the listener hears which."""
+    own = holds_refiner(run)
+    which = "adapted in this run" if own else "that ships, which was trained on no given object"
+    if listener is not None:
+        listener(Note("info", f"poses are refined by the refiner {which}"))
+    return run if own else SHIPPED
+
+
+def rgb_refiner(trained: TrainedNetwork, source: str | Path, device: torch.device) -> Refiner:
     """Moves detections look by look until image and rendering agree; colours alone."""
-    if source is None:
-        raise InputError(
-            "refining on colours needs a trained refiner",
-            remedy="Train one: self6d-studio train-refiner --models MODELS --out RUN; "
-            "then name it with --refiner RUN.",
-        )
     refiner = RgbRefiner.load(source, trained.models, device)
 
     def refine(frames: Sequence[Frame], detections: Detections) -> Detections:

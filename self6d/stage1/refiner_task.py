@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,11 @@ from self6d.events import Preview
 from self6d.geometry import Camera
 from self6d.losses.supervised import add_distance, nearest_symmetric_pose
 from self6d.network.objects import ObjectTable
-from self6d.network.targets import choose_instances, mask_targets
 from self6d.refinement.rgb.config import RefinerConfig
-from self6d.refinement.rgb.look import RefinerScene, diameters, position_of, take_look
-from self6d.refinement.rgb.losses import CLOSE, Truth, look_losses
+from self6d.refinement.rgb.learning import RefinedObjects, refiner_losses, wrong_poses
+from self6d.refinement.rgb.look import diameters, take_look
+from self6d.refinement.rgb.losses import CLOSE
 from self6d.refinement.rgb.network import RefinerNetwork
-from self6d.refinement.rgb.starts import disturbed
 from self6d.rng import mixed_seed
 from self6d.scene import ObjectModel
 from self6d.scene.batch import LabelledBatch
@@ -28,19 +27,6 @@ from self6d.synthesis import SynthesisConfig, gallery
 POINTS = 128  # of each model, in the losses
 TURNS = 32  # samples of a continuous symmetry
 JUDGE_SEED = 11
-
-
-class _Starts(NamedTuple):
-    """N instances to refine: which, whether they count, their true poses, the wrong ones."""
-
-    scene: RefinerScene
-    instance: Tensor
-    image: Tensor
-    used: Tensor
-    R_true: Tensor
-    t_true: Tensor
-    R: Tensor
-    t: Tensor
 
 
 class RefinerTask(SyntheticTraining[RefinerNetwork]):
@@ -68,8 +54,13 @@ class RefinerTask(SyntheticTraining[RefinerNetwork]):
         self._start = start
         self.object_ids = [model.object_id for model in models]
         super().__init__(models, camera, synthesis, train, seed=seed, device=device)
-        self.objects = ObjectTable(models, POINTS, 0, TURNS).to(self.device)
-        self.diameter = diameters(models, self.device)
+        outputs = range(len(models)) if self.refiner.per_object else [0] * len(models)
+        self.objects = RefinedObjects(
+            self.maker.packed,
+            diameters(models, self.device),
+            ObjectTable(models, POINTS, 0, TURNS).to(self.device),
+            torch.tensor(list(outputs), device=self.device),
+        )
 
     def make_network(self, models: Sequence[ObjectModel]) -> RefinerNetwork:
         network = RefinerNetwork(self.refiner, len(models) if self.refiner.per_object else 1)
@@ -80,63 +71,24 @@ class RefinerTask(SyntheticTraining[RefinerNetwork]):
     def compiled_parts(self) -> Sequence[nn.Module]:
         return (self.network.backbone,)
 
-    def _starts(
-        self, batch: LabelledBatch, choice: torch.Generator | None, noise: torch.Generator
-    ) -> _Starts:
-        """The same number of instances from each image, with disturbed poses.
-
-        Args:
-            choice: draws the instances; None takes the first.
-        """
-        slots, count = self.refiner.instances, len(batch.images)
-        eligible = batch.visible_fraction >= self.refiner.min_visible
-        chosen, used = choose_instances(batch.image_index, eligible, count, slots, choice)
-        instance = chosen.flatten()
-        image = torch.arange(count, device=self.device).repeat_interleave(slots)
-        index = batch.object_index[instance]
-        scene = RefinerScene(
-            batch.images, batch.K[image], None, self.maker.packed, self.diameter, index,
-            index if self.refiner.per_object else torch.zeros_like(index),
-        )  # fmt: skip
-        R, t = batch.R[instance], batch.t[instance]
-        wrong = disturbed(R, t, scene.centre, self.diameter[index], self.refiner, noise)
-        return _Starts(scene, instance, image, used.flatten(), R, t, *wrong)
-
     def losses(self, batch: LabelledBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        config = self.refiner
-        start = self._starts(batch, generator, generator)
-        scene, R, t = start.scene, start.R, start.t
-        total: dict[str, Tensor] = {}
-        for _ in range(config.train_looks):
-            before = position_of(R, t, scene.centre)
-            look = take_look(self.network, scene, R, t)
-            side = look.change.mask.shape[-1]
-            mask = mask_targets(
-                batch, start.instance, start.image, look.region, side, False, samples=1
-            )[:, 0]
-            truth = Truth(start.R_true, start.t_true, mask, start.used.float())
-            with torch.autocast(self.device.type, enabled=False):
-                terms = look_losses(look, before, scene, truth, self.objects, config)
-            for name, value in terms.items():
-                total[name] = total.get(name, 0) + value / config.train_looks
-            R, t = look.R.detach(), look.t.detach()
-        total["total"] = torch.stack(list(total.values())).sum()
-        return total
+        return refiner_losses(self.network, batch, self.objects, self.refiner, generator)
 
     @torch.no_grad()
     def judge(self, network: RefinerNetwork, batch: LabelledBatch) -> dict[str, float]:
         """Share of poses within a tenth of the diameter before and after `looks`, and how well the
         confidence is calibrated: mean of (confidence - right)^2, the Brier score."""
         g = torch.Generator(device=self.device).manual_seed(JUDGE_SEED)
-        start = self._starts(batch, None, g)
+        start = wrong_poses(batch, self.objects, self.refiner, None, g)
         scene, R, t, rows = start.scene, start.R, start.t, start.used
         R_true, t_true, index = start.R_true, start.t_true, scene.object_index
-        points, symmetries = self.objects.points[index], self.objects.symmetries[index]
+        points, symmetries = self.objects.table.points[index], self.objects.table.symmetries[index]
+        diameter = self.objects.diameter[index]
 
         def right(R: Tensor, t: Tensor) -> Tensor:
             with torch.autocast(self.device.type, enabled=False):
                 near = nearest_symmetric_pose(R, t, R_true, t_true, points, symmetries)
-                error = add_distance(R, t, *near, points) / self.diameter[index]
+                error = add_distance(R, t, *near, points) / diameter
             return (error < CLOSE)[rows].float()
 
         before = right(R, t)

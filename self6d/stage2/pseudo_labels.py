@@ -10,6 +10,7 @@ from torch import Tensor
 
 import self6d.torchvision_guard  # noqa: F401  (before torchvision)
 from self6d.datasets.base import FrameKey
+from self6d.errors import InputError
 from self6d.network.net import PoseNetwork
 from self6d.network.outputs import Detections
 from self6d.refinement.health import flipped_against_neighbours
@@ -226,3 +227,41 @@ def select_poses(
         selected[rows] = good & (trust >= floor)
     pseudo_labels.selected = selected
     return pseudo_labels
+
+
+def draw_frames(
+    pseudo_labels: PseudoLabels,
+    numbers: Tensor,
+    selected: Tensor,
+    batch: int,
+    most: int,
+    generator: torch.Generator,
+) -> tuple[PseudoLabels, Tensor, Tensor]:
+    """Pseudo-labels of a batch of frames.
+
+    They are drawn among those with a selected pose or, where none is, with a detection. All is
+    decided on the CPU, so that nothing waits for the device.
+
+    Args:
+        numbers: (L,) int64, their frames' numbers. selected: (L,) bool; both on the CPU.
+        batch: frames. most: pseudo-labels at most.
+
+    Returns:
+        N pseudo-labels; their frames' numbers (N,) int64 and the positions (M,) int64 of the
+        selected ones among them, both on the CPU.
+
+    Raises:
+        InputError: there is no pseudo-label.
+    """
+    frames = numbers[selected].unique() if selected.any() else numbers.unique()
+    if len(frames) == 0:
+        raise InputError(
+            "the network no longer finds any object in the frames",
+            remedy="Lower adapt.lr, or train stage 1 longer.",
+        )
+    chosen = torch.randperm(len(frames), generator=generator)[:batch]
+    rows = torch.isin(numbers, frames[chosen]).nonzero()[:, 0]
+    if len(rows) > most:
+        rows = rows[torch.randperm(len(rows), generator=generator)[:most].sort().values]
+    drawn = pseudo_labels[rows.to(pseudo_labels.selected.device, non_blocking=True)]
+    return drawn, numbers[rows], selected[rows].nonzero()[:, 0]

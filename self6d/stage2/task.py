@@ -38,7 +38,8 @@ from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_augmentation import selected_batch
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.preview import frame_previews
-from self6d.stage2.pseudo_labels import PseudoLabels
+from self6d.stage2.pseudo_labels import PseudoLabels, draw_frames
+from self6d.stage2.refiner_learning import RefinerLearning
 from self6d.stage2.student import Student
 from self6d.stage2.teacher import Teacher
 from self6d.synthesis import SceneMaker, SynthesisConfig, augment
@@ -124,6 +125,7 @@ class SelfSupTask:
             seed,
             RgbRefiner.load(config.refiner, models, self.device) if config.refiner else None,
         )
+        self.refiner = self._refiner_learning()
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=config.lr,
@@ -141,6 +143,13 @@ class SelfSupTask:
         self.stop_reason: str | None = None
         self.on_preparing = told_to_nobody
         self._step = 0
+
+    def _refiner_learning(self) -> RefinerLearning | None:
+        """Without depth nothing but its own poses could be learned from."""
+        looker, config = self.teacher.looker, self.config
+        if looker is None or config.refiner_lr <= 0 or not self.store.has_depth:
+            return None
+        return RefinerLearning(looker, self.objects, self.world, ema=config.ema, clip=config.clip)
 
     def _frozen_for_self_loss(self) -> list[Tensor]:
         """Trained parameters that L_self leaves alone: all but the pose heads, or none."""
@@ -161,44 +170,28 @@ class SelfSupTask:
             self.teacher.refresh(step, self.on_preparing)
         values = self._health(step)
         generator = step_generator(self.seed, step, self.world.rank)
-        pseudo_labels, numbers, selected = self._draw(generator)
+        assert self.teacher.pseudo_labels is not None
+        pseudo_labels, numbers, selected = draw_frames(
+            self.teacher.pseudo_labels, *self.teacher.on_host(), self.batch_size,
+            config.max_objects, generator,
+        )  # fmt: skip
         sensor, detections = self.teacher.sensor_of(pseudo_labels.detections, numbers)
         rate = learning_rate(step, config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        terms, total = self._losses(sensor, detections, pseudo_labels, selected, generator, step)
+        terms, total, labelled = self._losses(
+            sensor, detections, pseudo_labels, selected, generator, step
+        )
         ok = finite_step(self.optimizer, self.parameters, total, config.clip)
+        if self.refiner is not None:
+            noise = step_generator(self.seed, step, self.world.rank, stream=2, device=self.device)
+            share = rate / config.lr if config.lr > 0 else 0.0
+            learned, fine = self.refiner.step(labelled, config.refiner_lr * share, noise)
+            terms, ok = terms | learned, ok & fine
         self.teacher.follow(step)
         self._step = step + 1
         values |= {f"loss/{name}": value for name, value in terms.items()}
         return values | {"loss/total": total.detach(), "lr": rate, SKIPPED: ~ok}
-
-    def _draw(self, generator: torch.Generator) -> tuple[PseudoLabels, Tensor, Tensor]:
-        """Pseudo-labels of a batch of frames.
-
-        They are drawn among those with a selected pose or, where none is, with a detection. All is
-        decided on the CPU, so that nothing waits for the device.
-
-        Returns:
-            N pseudo-labels; their frames' numbers (N,) int64 and the positions (M,) int64 of the
-            selected ones among them, both on the CPU.
-        """
-        pseudo_labels = self.teacher.pseudo_labels
-        assert pseudo_labels is not None
-        numbers, selected = self.teacher.on_host()
-        frames = numbers[selected].unique() if selected.any() else numbers.unique()
-        if len(frames) == 0:
-            raise InputError(
-                "the network no longer finds any object in the frames",
-                remedy="Lower adapt.lr, or train stage 1 longer.",
-            )
-        chosen = torch.randperm(len(frames), generator=generator)[: self.batch_size]
-        rows = torch.isin(numbers, frames[chosen]).nonzero()[:, 0]
-        if len(rows) > self.config.max_objects:
-            some = torch.randperm(len(rows), generator=generator)[: self.config.max_objects]
-            rows = rows[some.sort().values]
-        drawn = pseudo_labels[rows.to(self.device, non_blocking=True)]
-        return drawn, numbers[rows], selected[rows].nonzero()[:, 0]
 
     def _losses(
         self,
@@ -208,7 +201,7 @@ class SelfSupTask:
         selected_rows: Tensor,
         generator: torch.Generator,
         step: int,
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    ) -> tuple[dict[str, Tensor], Tensor, list[LabelledBatch]]:
         config, rank = self.config, self.world.rank
         noise = step_generator(self.seed, step, rank, stream=1, device=self.device)
         box = (
@@ -251,7 +244,7 @@ class SelfSupTask:
         for (name, weight), loss in zip(weights, extra, strict=True):
             scalars[name] = loss.detach()
             total = total + weight * loss
-        return scalars, total
+        return scalars, total, [batch for batch, _ in labelled]
 
     def _labelled(
         self,
@@ -345,6 +338,7 @@ class SelfSupTask:
                 "max_objects": self.config.max_objects,
                 "pseudo_chunk": self.config.pseudo_chunk,
                 "step": self._step,
+                "refiner": self.refiner and self.refiner.state(),
             }
         )
 
@@ -356,6 +350,8 @@ class SelfSupTask:
         checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
         self.teacher.load(tree["teacher"])
         self.monitor.load(tree["monitor"])
+        if self.refiner is not None and tree.get("refiner"):
+            self.refiner.load(tree["refiner"])
         self.stop_reason = self.monitor.reason
         self.batch_size, self._step = tree["batch_size"], tree["step"]
         # halved with the batch; checkpoints of earlier versions do not say

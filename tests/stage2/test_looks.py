@@ -106,3 +106,35 @@ def test_a_refiner_of_other_objects_is_refused(tmp_path) -> None:
     save_refiner(tmp_path / "other.safetensors", RefinerNetwork(SMALL, 1), [77])
     with pytest.raises(InputError, match="does not know object"):
         task(replace(ADAPT, refiner=str(tmp_path / "other.safetensors")))
+
+
+def test_with_depth_it_learns_from_selected_poses_and_goes_on_exactly(refiner) -> None:
+    adapt = replace(ADAPT, refiner=str(refiner), refiner_lr=2e-3, steps=6, warmup=0)
+    again = task(adapt)
+    losses = [float(again.step(0)["loss/refiner"]) for _ in range(8)]  # the same frames and starts
+    assert losses[-1] < 0.95 * losses[0]
+    whole = task(adapt)
+    before = {k: v.clone() for k, v in whole.teacher.looker.network.state_dict().items()}
+    for step in range(6):
+        whole.step(step)
+    after = whole.teacher.looker.network.state_dict()
+    assert any((after[k] != v).any() for k, v in before.items() if k.endswith("weight"))
+    assert all((after[k] == v).all() for k, v in before.items() if "running" in k)
+
+    piece = task(adapt)
+    for step in range(3):
+        piece.step(step)
+    rest = task(adapt)
+    rest.load_state_dict(piece.state_dict())
+    for step in range(3, 6):
+        rest.step(step)
+    for name, value in rest.teacher.looker.network.state_dict().items():
+        assert torch.equal(value, after[name]), name
+
+    def kept_as_it_was(adapt: AdaptConfig, with_depth: bool) -> bool:
+        other = task(adapt, with_depth)
+        other.step(0)
+        return other.refiner is None and "loss/refiner" not in other.step(1)
+
+    assert kept_as_it_was(replace(adapt, use_depth=False, keep_confidence=0.0), False)
+    assert kept_as_it_was(replace(adapt, refiner_lr=0.0), True)

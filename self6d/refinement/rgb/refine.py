@@ -44,8 +44,11 @@ class RgbRefiner:
     Args:
         network: trained; put into evaluation mode.
         models: of the objects, in the order of `object_index`.
-        outputs: the network's output layer of each model; None: all share one.
+        object_ids: objects the network has an output layer of each for; empty: all share one.
         chunk: instances compared at a time, bounds the memory.
+
+    Attributes:
+        outputs: (M,) int64, the output layer of each model.
     """
 
     def __init__(
@@ -54,14 +57,16 @@ class RgbRefiner:
         models: Sequence[ObjectModel],
         device: torch.device | str = "cpu",
         *,
-        outputs: Sequence[int] | None = None,
+        object_ids: Sequence[int] = (),
         chunk: int = 64,
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.packed = pack_models(models, self.device)
         self.diameter = diameters(models, self.device)
-        self.outputs = torch.tensor(outputs or [0] * len(models), device=self.device)
+        self.object_ids = list(object_ids)
+        outputs = [self.object_ids.index(m.object_id) if object_ids else 0 for m in models]
+        self.outputs = torch.tensor(outputs, device=self.device)
         self.chunk = chunk
 
     @classmethod
@@ -81,8 +86,7 @@ class RgbRefiner:
                 path=Path(source),
                 remedy="Name one trained on all objects of the run, or on none (refiner-any).",
             )
-        outputs = [ids.index(model.object_id) for model in models] if ids else None
-        return cls(network, models, device, outputs=outputs)
+        return cls(network, models, device, object_ids=ids)
 
     @torch.no_grad()
     def refine(

@@ -11,19 +11,24 @@ import torch
 from self6d.config import from_dict
 from self6d.errors import CheckpointError, InputError
 from self6d.refinement.rgb.config import RefinerConfig
+from self6d.paths import resource
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.runs.checkpoint import checkpoint_fits, unpack
 from self6d.runs.folder import RunFolder
 from self6d.storage import atomic_write
 
-REMEDY = "Name a run folder of train-refiner, or a refiner's .safetensors file."
+REMEDY = 'Name a run folder of train-refiner, a refiner\'s .safetensors file, or "shipped".'
+SHIPPED = "shipped"
+"""Names the refiner that comes with the installation: trained on generated shapes, for any CAD
+model (`self6d-studio train-refiner --preset shipped-refiner`)."""
 
 
 def load_refiner(source: str | Path) -> tuple[RefinerNetwork, list[int]]:
     """A trained refiner.
 
     Args:
-        source: a run folder of `train_refiner`, or a .safetensors file of `save_refiner`.
+        source: a run folder of `train_refiner`, or of `adapt` with a refiner that learned; or a
+            .safetensors file of `save_refiner`; or `SHIPPED`.
 
     Returns:
         the network, and the numbers of the objects that have an output layer each; empty if all
@@ -32,7 +37,7 @@ def load_refiner(source: str | Path) -> tuple[RefinerNetwork, list[int]]:
     Raises:
         InputError: no such file, or not a refiner's. CheckpointError: a run without one.
     """
-    path = Path(source)
+    path = resource("refiner/any.safetensors") if str(source) == SHIPPED else Path(source)
     if path.is_dir():
         return _of_run(RunFolder.open(path))
     from safetensors import SafetensorError, safe_open
@@ -44,6 +49,15 @@ def load_refiner(source: str | Path) -> tuple[RefinerNetwork, list[int]]:
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputError("is not a refiner", path=path, remedy=REMEDY) from error
     return _network(about["config"], about["object_ids"], weights), about["object_ids"]
+
+
+def holds_refiner(run: str | Path) -> bool:
+    """Whether a run's checkpoint holds a refiner that `load_refiner` would give."""
+    path = Path(run)
+    if not path.is_dir():
+        return False
+    tree = unpack(RunFolder.open(path).load_checkpoint(None).state())
+    return bool(tree.get("refiner")) or "refiner_config" in tree
 
 
 def save_refiner(path: Path, network: RefinerNetwork, object_ids: list[int]) -> None:
@@ -62,11 +76,13 @@ def _of_run(run: RunFolder) -> tuple[RefinerNetwork, list[int]]:
     state = run.load_checkpoint(None)
     with checkpoint_fits(run.path):
         tree = unpack(state.state())
-    if "refiner_config" not in tree:
+    adapted = tree.get("refiner")
+    if adapted is None and "refiner_config" not in tree:
         raise CheckpointError("run holds no refiner", path=run.path, remedy=REMEDY)
-    ids = tree["object_ids"]
     with checkpoint_fits(run.path):
-        return _network(tree["refiner_config"], ids, tree["network"]), ids
+        part = adapted or {**tree, "config": tree["refiner_config"]}
+        ids = part["object_ids"]
+        return _network(part["config"], ids, part["network"]), ids
 
 
 def _network(

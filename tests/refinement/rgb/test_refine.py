@@ -75,9 +75,9 @@ def test_each_object_reads_its_own_output(models: list) -> None:
     with torch.no_grad():
         own.out.bias[1, 6] += 0.2
     *seen, R, t = poses(4)
-    straight = RgbRefiner(own, models, outputs=[0, 1]).refine(*seen, R, t, looks=1)
-    swapped = RgbRefiner(own, models, outputs=[1, 0]).refine(*seen, R, t, looks=1)
-    same = RgbRefiner(own, models, outputs=[0, 0]).refine(*seen, R, t, looks=1)
+    straight = RgbRefiner(own, models, object_ids=[1, 2]).refine(*seen, R, t, looks=1)
+    swapped = RgbRefiner(own, models, object_ids=[2, 1]).refine(*seen, R, t, looks=1)
+    same = RgbRefiner(own, models).refine(*seen, R, t, looks=1)
     first = torch.tensor([True, True, False, False])  # of object 0
     torch.testing.assert_close(straight.t[first], same.t[first])
     assert (straight.t[~first] - same.t[~first]).norm(dim=1).min() > 1e-3
@@ -86,14 +86,13 @@ def test_each_object_reads_its_own_output(models: list) -> None:
 
 def test_a_file_brings_it_back(tmp_path: Path, models: list) -> None:
     made = network(2)
-    save_refiner(tmp_path / "a.safetensors", made, [7, 9])
+    save_refiner(tmp_path / "a.safetensors", made, [1, 2])
     back, ids = load_refiner(tmp_path / "a.safetensors")
-    assert ids == [7, 9]
+    assert ids == [1, 2]
     assert back.config.size == CONFIG.size
     *seen, R, t = poses(4)
-    outputs = [0, 1]
-    before = RgbRefiner(made, models, outputs=outputs).refine(*seen, R, t, looks=1)
-    after = RgbRefiner(back, models, outputs=outputs).refine(*seen, R, t, looks=1)
+    before = RgbRefiner(made, models, object_ids=ids).refine(*seen, R, t, looks=1)
+    after = RgbRefiner(back, models, object_ids=ids).refine(*seen, R, t, looks=1)
     torch.testing.assert_close(after.t, before.t, atol=2e-3, rtol=0)  # half precision
 
 

@@ -1,0 +1,95 @@
+"""The RGB refiner adapted beside the network, on the selected poses of real frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from self6d.engine.averaging import MovingAverage
+from self6d.engine.distributed import World
+from self6d.engine.finite import finite_update
+from self6d.network.objects import ObjectTable
+from self6d.refinement.rgb.learning import RefinedObjects, refiner_losses
+from self6d.refinement.rgb.network import RefinerNetwork
+from self6d.refinement.rgb.refine import RgbRefiner
+from self6d.runs import checkpoint
+from self6d.scene.batch import LabelledBatch
+
+SETTLED = 10**6  # the average starts from a trained network
+
+
+class RefinerLearning:
+    """Trains a copy of a refiner's network; the refiner itself follows as its average.
+
+    Batch norms keep the statistics of the synthetic training.
+
+    Args:
+        looker: the refiner; its network becomes the average.
+        table: points and symmetries of its objects.
+        ema: decay of the average. clip: largest norm of the gradients.
+    """
+
+    def __init__(
+        self, looker: RgbRefiner, table: ObjectTable, world: World, *, ema: float, clip: float
+    ) -> None:
+        self.looker, self.world, self.clip = looker, world, clip
+        self.network: RefinerNetwork = deepcopy(looker.network).eval().requires_grad_(True)
+        self.average = MovingAverage(self.network, ema)
+        looker.network = self.average.network
+        self.objects = RefinedObjects(looker.packed, looker.diameter, table, looker.outputs)
+        self.parameters = list(self.network.parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, weight_decay=0.0, fused=looker.device.type == "cuda"
+        )
+
+    def step(
+        self, batches: Sequence[LabelledBatch], rate: float, noise: torch.Generator
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Learn from labelled images once.
+
+        Args:
+            batches: their losses are added; with none, under torchrun, only other ranks learn.
+            rate: learning rate. noise: on the device.
+
+        Returns:
+            the loss as "refiner", 0-dim; and whether the step was made, 0-dim bool.
+        """
+        device = self.looker.device
+        total = torch.zeros((), device=device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            for batch in batches:
+                losses = refiner_losses(
+                    self.network, batch, self.objects, self.network.config, noise
+                )
+                total = total + losses["total"]
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        total = total + 0.0 * torch.stack([p.sum() for p in self.parameters]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        loss = total.detach()
+        self.world.average([loss, *(p.grad for p in self.parameters if p.grad is not None)])
+        ok = finite_update(self.optimizer, self.parameters, loss, self.clip)
+        self.average.update(SETTLED)
+        return {"refiner": loss}, ok
+
+    def state(self) -> dict[str, Any]:
+        """For `checkpoint.pack`: the averaged weights under "network", see `load_refiner`."""
+        return {
+            "config": asdict(self.network.config),
+            "object_ids": self.looker.object_ids,
+            "network": self.average.network.state_dict(),
+            "trained": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load(self, tree: dict[str, Any]) -> None:
+        """Go on from the unpacked `state`."""
+        self.average.network.load_state_dict(tree["network"])
+        self.network.load_state_dict(tree["trained"])
+        checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
