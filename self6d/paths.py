@@ -10,6 +10,10 @@ from self6d.errors import InputError
 
 _PACKAGE = Path(__file__).resolve().parent
 
+SHIPPED = "shipped"
+"""Names the refiner that comes with the installation: trained on generated shapes, for any CAD
+model (`self6d-studio train-refiner --preset refiner-shipped`)."""
+
 
 def resource(name: str | Path) -> Path:
     """A shipped file or folder, such as `resource("presets/tiny.toml")`.

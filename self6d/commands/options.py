@@ -80,8 +80,11 @@ Views = Annotated[
 ]  # fmt: skip
 Refiner = Annotated[
     Path | None,
-    typer.Option("--refiner", help="Run of train-refiner, for --refine rgb."),
-]
+    typer.Option(
+        "--refiner", metavar="RUN",
+        help="Run of train-refiner, for --refine rgb (default: the run's own, else the shipped).",
+    ),
+]  # fmt: skip
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")]
 

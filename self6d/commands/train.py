@@ -160,7 +160,7 @@ def adapt(
     ] = 1.0,
     refiner: Annotated[
         Path | None,
-        typer.Option(help="Run of train-refiner: moves the poses that are learned from."),
+        typer.Option(help='Run of train-refiner, or "shipped": moves what is learned from.'),
     ] = None,
     steps: opt.Steps = None,
     minutes: opt.Minutes = None,

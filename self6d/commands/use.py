@@ -111,7 +111,7 @@ def predict(
         str,
         typer.Option(
             "--refine",
-            help="none, depth (optimise each pose on its frame) or rgb (move it by --refiner).",
+            help="none, depth (optimise each pose on its frame) or rgb (a refiner moves it).",
         ),
     ] = "none",
     refiner: opt.Refiner = None,

@@ -16,11 +16,11 @@ from self6d.engine.task import Task
 from self6d.errors import InputError
 from self6d.events import Listener, Note
 from self6d.jobs.absent import leave_out_of_preset
-from self6d.jobs.check import check_recording
 from self6d.jobs.prepare import (
     Changes,
     asked_for,
     changes_of,
+    check_recording,
     later_config,
     open_run,
     reopen_run,
@@ -28,6 +28,7 @@ from self6d.jobs.prepare import (
 )
 from self6d.jobs.ranks import begin_ranks, run_ranks
 from self6d.network.config import OF_PREDICTION
+from self6d.paths import SHIPPED
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (
@@ -75,7 +76,8 @@ def adapt(
         share: of those frames that are used, spread evenly.
         steps: instead of the preset's.
         minutes: the run ends by then at the latest, its learning rate at zero; pauses do not count.
-        refiner: run or file of `train_refiner`, which moves pseudo-poses (`adapt.refiner`).
+        refiner: run or file of `train_refiner`, or "shipped", which moves pseudo-poses
+            (`adapt.refiner`).
         poses: a track's poses.json: these pseudo-poses are learned from, mixed with synthetic
             images, instead of the network's own; L_self and the teacher then have no part. The run
             keeps a copy.
@@ -95,7 +97,8 @@ def adapt(
     from self6d.stage2.track_task import TrackTask
 
     if refiner is not None:
-        overrides = changes_of(overrides, {"adapt.refiner": absolute(refiner)})
+        named = SHIPPED if str(refiner) == SHIPPED else absolute(refiner)
+        overrides = changes_of(overrides, {"adapt.refiner": named})
     asked = asked_for(preset, overrides, models, steps, device, minutes)
     asked |= {"data": absolute(data), "split": split, "share": share}
     world = distributed.join(resolve_device(device))

@@ -13,6 +13,7 @@ from self6d.config import from_dict, merge, overrides, to_dict
 from self6d.datasets import open_dataset
 from self6d.datasets.intrinsics import Intrinsics, read_intrinsics
 from self6d.datasets.registry import is_recording
+from self6d.doctor import doctor
 from self6d.errors import CheckpointError, InputError, from_os_error
 from self6d.events import Listener, Note
 from self6d.geometry import Camera
@@ -237,3 +238,29 @@ def check_same_network(asked: NetworkConfig, run: RunFolder) -> None:
                 path=run.path,
                 remedy="Set it in stage 1, or leave it out.",
             )
+
+
+def check_recording(
+    path: str | Path, models: Sequence[ObjectModel], listener: Listener | None = None
+) -> None:
+    """Stop a job whose recording is wrong before it costs hours: nobody runs the doctor first.
+
+    Args:
+        path: of the recording. models: against whose size depth is weighed.
+        listener: receives `Progress`.
+
+    Raises:
+        InputError: the gravest of the errors that the doctor finds at a glance.
+    """
+    report = doctor.examine(path, models, listener=listener, quick=True)
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    if not errors:
+        return
+    first, more = errors[0], len(errors) - 1
+    rest = f" ({more} more)" if more else ""
+    remedy = f"{first.remedy} " if first.remedy else ""
+    raise InputError(
+        f"{first.what}{rest}",
+        path=first.path or path,
+        remedy=f"{remedy}All of it: self6d-studio doctor {path}. To start anyhow: --no-check.",
+    )

@@ -16,9 +16,10 @@ from self6d.jobs.absent import leave_out
 from self6d.jobs.config import build_config
 from self6d.losses.objective import SelfSupervision
 from self6d.network.outputs import Detections
+from self6d.paths import SHIPPED
 from self6d.refinement.refine import refine_detections
 from self6d.refinement.rgb.refine import RgbRefiner
-from self6d.refinement.rgb.weights import SHIPPED, holds_refiner
+from self6d.refinement.rgb.weights import holds_refiner
 from self6d.rendering import pack_models
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import TrainedNetwork

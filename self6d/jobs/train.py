@@ -10,12 +10,12 @@ from self6d.datasets.registry import is_recording
 from self6d.engine import distributed
 from self6d.events import Listener
 from self6d.geometry import Camera
-from self6d.jobs.check import check_recording
 from self6d.jobs.config import build_config
 from self6d.jobs.prepare import (
     Changes,
     asked_for,
     changes_of,
+    check_recording,
     images_seen,
     open_run,
     reopen_run,

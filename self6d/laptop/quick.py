@@ -20,9 +20,8 @@ from self6d.errors import InputError, from_os_error
 from self6d.events import Event, Listener, Note, Progress
 from self6d.files import read_json
 from self6d.geometry import Pose
-from self6d.jobs.check import check_recording
 from self6d.jobs.config import build_config
-from self6d.jobs.prepare import Changes
+from self6d.jobs.prepare import Changes, check_recording
 from self6d.laptop.plan import Part, fitted, in_words, measured
 from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
 from self6d.packaging.program import missing_for_onnx

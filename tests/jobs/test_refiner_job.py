@@ -95,9 +95,20 @@ def test_for_every_object_it_needs_no_model(sample, stage1, tmp_path) -> None:
     assert len(load_refiner(mine)[1]) == 3
 
 
+def test_without_one_named_it_is_the_runs_own_or_the_shipped(sample, stage1, refiner) -> None:
+    told: list[str] = []
+
+    def predicted(**named) -> list:
+        return jobs.predict(
+            sample, stage1, refine="rgb", device="cpu",
+            listener=lambda event: told.append(getattr(event, "text", "")), **named,
+        )  # fmt: skip
+
+    assert predicted() == predicted(refiner="shipped")
+    assert any("refiner that ships" in text for text in told)
+
+
 def test_mistakes_are_one_line(sample, stage1, refiner, tmp_path) -> None:
-    with pytest.raises(InputError, match="needs a trained refiner"):
-        jobs.predict(sample, stage1, refine="rgb", device="cpu")
     with pytest.raises(CheckpointError, match="holds no refiner"):
         jobs.predict(sample, stage1, refine="rgb", refiner=stage1, device="cpu")
     with pytest.raises(InputError, match="no refinement"):

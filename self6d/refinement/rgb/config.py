@@ -38,7 +38,7 @@ class RefinerConfig(Checked, section="refiner"):
     """Largest standard deviation of the starts' rotation about each axis, degrees."""
     shift: Annotated[float, Limits(0, 10)] = 0.12
     """Largest standard deviation of the starts' sideways shift, diameters."""
-    distance: Annotated[float, Limits(0, 1)] = 0.08
+    distance: Annotated[float, Limits(0, 1)] = 0.2
     """Largest standard deviation of the starts' distance, relative."""
     generated: Annotated[int, Limits(0, 100_000)] = 0
     """Generated shapes that train beside the CAD models; without any model they train a refiner for

@@ -10,17 +10,14 @@ import torch
 
 from self6d.config import from_dict
 from self6d.errors import CheckpointError, InputError
+from self6d.paths import SHIPPED, resource
 from self6d.refinement.rgb.config import RefinerConfig
-from self6d.paths import resource
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.runs.checkpoint import checkpoint_fits, unpack
 from self6d.runs.folder import RunFolder
 from self6d.storage import atomic_write
 
 REMEDY = 'Name a run folder of train-refiner, a refiner\'s .safetensors file, or "shipped".'
-SHIPPED = "shipped"
-"""Names the refiner that comes with the installation: trained on generated shapes, for any CAD
-model (`self6d-studio train-refiner --preset shipped-refiner`)."""
 
 
 def load_refiner(source: str | Path) -> tuple[RefinerNetwork, list[int]]:
