@@ -15,6 +15,7 @@ from self6d.jobs.config import build_config
 from self6d.jobs.prepare import Changes, changes_of, resolve_device
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, load_network
+from self6d.stage2 import task as stage2_task
 from self6d.stage2.task import SelfSupTask
 
 WARM = 3  # steps before timing, the first of which looks at all frames
@@ -115,7 +116,7 @@ def _stages(task: SelfSupTask, timer: Timer, first: int, steps: int) -> dict[str
     """Milliseconds a step of its parts, each waited for."""
     watch = Stopwatch(timer)
     for owner, name, stage in (
-        (task, "_draw", "frames"),
+        (stage2_task, "draw_frames", "frames"),
         (task.teacher, "sensor_of", "frames"),
         (task, "_labelled", "labels"),
         (task, "student", "forward"),

@@ -273,7 +273,9 @@ def find(
     if not found:
         return None
     best = surest(found)
-    return surest([best, *fitter.fit(sensor, fitter.turned(best))])
+    # a half turn may explain the colours better and be less sure
+    best = surest([best, *fitter.fit(sensor, fitter.turned(best))])
+    return best if best.confidence >= fitter.config.found else None
 
 
 def seek(
