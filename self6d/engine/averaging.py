@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 N = TypeVar("N", bound=nn.Module)
 
+SETTLED = 10**6
+"""Added to the step where the average starts from a trained network: it needs no quick start."""
+
 
 class MovingAverage(Generic[N]):
     """w' <- d w' + (1 - d) w after each step, batch-norm statistics too.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from self6d.datasets import UnlabelledFrames
-from self6d.engine.averaging import MovingAverage
+from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
 from self6d.engine.schedule import learning_rate
@@ -33,8 +33,6 @@ from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.preview import frame_previews
 from self6d.stage2.pseudo_labels import detect
 from self6d.synthesis import SceneMaker, SynthesisConfig, augment
-
-SETTLED = 10**6  # the average starts from a trained network
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from self6d.engine.averaging import MovingAverage
+from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.distributed import World
 from self6d.engine.finite import finite_update
 from self6d.network.objects import ObjectTable
@@ -19,8 +19,6 @@ from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.runs import checkpoint
 from self6d.scene.batch import LabelledBatch
-
-SETTLED = 10**6  # the average starts from a trained network
 
 
 class RefinerLearning:
@@ -60,7 +58,10 @@ class RefinerLearning:
             the loss as "refiner", 0-dim; and whether the step was made, 0-dim bool.
         """
         device = self.looker.device
+        # without a batch each gradient is zero, as the other ranks' average needs it
         total = torch.zeros((), device=device)
+        if not batches:
+            total = 0.0 * torch.stack([p.sum() for p in self.parameters]).sum()
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             for batch in batches:
                 losses = refiner_losses(
@@ -69,7 +70,6 @@ class RefinerLearning:
                 total = total + losses["total"]
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        total = total + 0.0 * torch.stack([p.sum() for p in self.parameters]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         loss = total.detach()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from self6d.engine.averaging import MovingAverage
+from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.task import Told, told_to_nobody
 from self6d.errors import InputError
 from self6d.losses.objective import SelfSupervision
@@ -31,7 +31,6 @@ from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.looks import better_starts, look_at, sound_looks
 from self6d.stage2.pseudo_labels import PseudoLabels, detect, select_poses, sound_poses, update
 
-SETTLED = 10**6  # it starts from a trained network: the average needs no quick start
 FRAMES_AT_ONCE = 8  # held as float images while poses are refined
 
 
