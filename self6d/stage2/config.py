@@ -84,10 +84,9 @@ class AdaptConfig(Checked, section="adapt"):
     refiner: str = ""
     """Run or file of a trained RGB refiner, or "shipped". It moves the teacher's poses before they
     are refined on depth; without depth its poses are what is learned from. Empty: none."""
-    refiner_lr: Annotated[float, Limits(0)] = 0.0
-    """Learning rate of the refiner, which then learns from the selected poses beside the network
-    where there is depth, on the same schedule (1e-4 is a start; what it brings on real recordings
-    is not measured yet); 0: it stays as it was trained."""
+    refiner_lr: Annotated[float, Limits(0)] = 1e-4
+    """Learning rate of the refiner, which learns from the selected poses beside the network where
+    there is depth, on the same schedule, and stays with the run; 0: it stays as it was trained."""
     pseudo_chunk: Annotated[int, Limits(1, 4096)] = 64
     """Starts refined at once."""
     keep_iou: Annotated[float, Limits(0, 1)] = 0.7
