@@ -9,6 +9,7 @@ ICP, then measured as BOP defines symmetry, by the distance between the surface 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,9 @@ class _Axis:
     direction: np.ndarray
     point: np.ndarray
     order: int  # 0 = continuous
+
+
+_known: dict[bytes, FoundSymmetry] = {}  # of this process: some axes a model, and 0.6 s to find
 
 
 class _Surface:
@@ -86,8 +90,28 @@ def find_symmetry(
         seed: of the surface samples; the result is the same for the same seed.
 
     Returns:
-        Symmetries of the shape, and of shape and colour together, in metres.
+        Symmetries of the shape, and of shape and colour together, in metres. A mesh that was asked
+        about before is not searched again.
     """
+    key = _key(model, tolerance, color_tolerance, seed)
+    if key not in _known:
+        _known[key] = _search(model, tolerance, color_tolerance, seed)
+    return _known[key]
+
+
+def _key(model: ObjectModel, *how: float) -> bytes:
+    """Digest of all that the search depends on."""
+    digest = hashlib.blake2b(repr((model.diameter, *how)).encode(), digest_size=16)
+    for part in (model.vertices, model.faces, model.colors, model.uv, model.texture):
+        if part is not None:
+            digest.update(repr((part.shape, part.dtype)).encode())
+            digest.update(np.ascontiguousarray(part))
+    return digest.digest()
+
+
+def _search(
+    model: ObjectModel, tolerance: float, color_tolerance: float, seed: int
+) -> FoundSymmetry:
     surface = _Surface(model, probes=600, dense=12000, seed=seed)
     limit = tolerance * model.diameter
     axes = [_classify(surface, d, p, limit) for d, p in _axes(surface, model.diameter, limit)]

@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -91,9 +92,16 @@ class WarmEngine:
 
 def fork_for(number: int) -> None:
     """Fork a helper for each request on a socket, until it closes."""
+    from self6d.sample.models import make_sample_models
+    from self6d.scene.mesh_io import load_models
+    from self6d.scene.symmetry import find_symmetry
     from studio.engine import desk, server
 
     assert desk.Desk is not None  # loaded with all that it needs
+    with tempfile.TemporaryDirectory() as folder:
+        make_sample_models(Path(folder))
+        for model in load_models(Path(folder)):
+            find_symmetry(model)  # which the doctor of nearly every test asks for
     with socket.socket(fileno=number) as asked:
         while True:
             word, given, _, _ = socket.recv_fds(asked, 1, 3)

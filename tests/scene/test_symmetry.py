@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from self6d.scene import ObjectModel
+from self6d.scene import ObjectModel, symmetry
 from self6d.scene.symmetry import find_symmetry
 
 
@@ -67,5 +67,10 @@ def test_colour_breaks_symmetry() -> None:
 
 def test_the_same_seed_finds_the_same() -> None:
     model = model_of(SOLIDS["brick"][0])
-    a, b = find_symmetry(model, seed=4), find_symmetry(model, seed=4)
+    a = find_symmetry(model, seed=4)
+    symmetry._known.clear()
+    b = find_symmetry(model, seed=4)
+    assert b is not a
+    assert find_symmetry(model_of(SOLIDS["brick"][0]), seed=4) is b
+    assert find_symmetry(model, seed=5) is not b
     np.testing.assert_array_equal(a.shape.discrete, b.shape.discrete)
