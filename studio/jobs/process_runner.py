@@ -12,6 +12,7 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import psutil
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -26,6 +27,18 @@ from studio.jobs.spec import JobSpec
 
 LOWER_PRIORITY = 10
 STEER_RETRY_MS = 300
+
+
+def launch(command: list[str], log: IO[bytes]) -> subprocess.Popen:
+    """Start a job in a session of its own, its output in a file."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        env={**os.environ, "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"},
+    )
 
 
 class ProcessJob(Job):
@@ -71,14 +84,7 @@ class ProcessJob(Job):
         self._log = Path(name)
         self.spec.out.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(handle, "wb") as log:
-            self._process = subprocess.Popen(
-                self.spec.command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"},
-            )
+            self._process = launch(self.spec.command(), log)
         try:
             self._known = psutil.Process(self._process.pid)
             self._known.nice(LOWER_PRIORITY if os.name == "posix" else 0x4000)

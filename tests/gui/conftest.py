@@ -16,7 +16,7 @@ import pytest
 from block_shapes import block
 from PySide6.QtCore import QTimer
 from tracked_block import pose_at, write_recording
-from warm_engine import WarmEngine
+from warm_processes import Warm
 
 from self6d import jobs
 from self6d.runs.folder import RunFolder
@@ -68,18 +68,20 @@ def block_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[WarmEngine | None]:
-    """What starts the helper processes of windows."""
-    engine = WarmEngine() if sys.platform == "linux" else None
-    yield engine
-    if engine is not None:
-        engine.close()
+def warm() -> Iterator[dict[str, Warm]]:
+    """What starts the helper processes and the jobs of windows."""
+    kinds = ("helper", "job") if sys.platform == "linux" else ()
+    started = {kind: Warm(kind) for kind in kinds}
+    yield started
+    for one in started.values():
+        one.close()
 
 
 @pytest.fixture(autouse=True)
-def _warm_helpers(warm: WarmEngine | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if warm is not None:
-        monkeypatch.setattr("studio.engine.client.launch", warm.start)
+def _warm_processes(warm: dict[str, Warm], monkeypatch: pytest.MonkeyPatch) -> None:
+    if warm:
+        monkeypatch.setattr("studio.engine.client.launch", warm["helper"].helper)
+        monkeypatch.setattr("studio.jobs.process_runner.launch", warm["job"].job)
 
 
 @pytest.fixture
@@ -119,10 +121,12 @@ def open_studio(qtbot, settings, wait, warm) -> Iterator[Callable]:
         assert not timers, f"still ticking: {timers}"
         window.deleteLater()
     end_children("self6d.cli")
+    if warm:
+        warm["job"].end()
     nothing_left(wait, warm)
 
 
-def nothing_left(wait: Callable, warm: WarmEngine | None) -> None:
+def nothing_left(wait: Callable, warm: dict[str, Warm]) -> None:
     """No helper process, no thread that reads one, no follower of a run."""
 
     def threads() -> list[str]:
@@ -130,7 +134,7 @@ def nothing_left(wait: Callable, warm: WarmEngine | None) -> None:
         return [name for name in names if name == "engine" or name.startswith("follow ")]
 
     def helpers() -> list[int]:
-        found = [] if warm is None else warm.alive()
+        found = warm["helper"].alive() if warm else []
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.Error):
                 if "studio.engine.server" in " ".join(child.cmdline()):

@@ -57,7 +57,7 @@ def main(ini: str, recording: str, what: str, count: int) -> None:
         app.processEvents()
 
     work = {"cycles": cycle, "frames": change}[what]
-    for number in range(max(int(WARM_UP * count), 20)):
+    for number in range(max(int(WARM_UP * count), 10)):
         work(number)
         settled()  # what is loaded or compiled on first use is there before anything is counted
     before = resident(window)

@@ -1,0 +1,212 @@
+"""Processes of windows as forks of one that has loaded torch, so that a test need not wait.
+
+What runs in a fork is what a process started afresh runs: `studio.engine.server.main` for a helper,
+`self6d.cli.run` for a job. Windows in processes of their own, which tests/gui has too, start theirs
+afresh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+HERE = Path(__file__).resolve().parent
+MOST = 1 << 16  # bytes of a request
+
+
+class Fork:
+    """What the window uses of a `subprocess.Popen`."""
+
+    def __init__(self, pid: int, status: int, pipes: Sequence[int] = ()) -> None:
+        self.pid, self._status = pid, status
+        if pipes:
+            self.stdin, self.stdout = os.fdopen(pipes[0], "wb"), os.fdopen(pipes[1], "rb")
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            ready, _, _ = select.select([self._status], [], [], timeout)
+            if not ready:
+                raise subprocess.TimeoutExpired("a fork", timeout or 0)
+            data = os.read(self._status, 4)
+            os.close(self._status)
+            self.returncode = struct.unpack("i", data)[0]
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class Warm:
+    """Starts forks that run one of `KINDS`; `close` at the end of the session."""
+
+    def __init__(self, kind: str) -> None:
+        self._socket, there = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        code = f"import warm_processes; warm_processes.fork_for({there.fileno()}, {kind!r})"
+        paths = [str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code], pass_fds=[there.fileno()], stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )  # fmt: skip
+        there.close()
+        self.forks: list[Fork] = []
+
+    def helper(self) -> Fork:
+        """A helper whose standard input and output are pipes, as `studio.engine.client.launch`."""
+        (read, write), (answers, told) = os.pipe(), os.pipe()
+        fork = self._start([], [read, told], [write, answers])
+        os.close(read)
+        os.close(told)
+        return fork
+
+    def job(self, command: Sequence[str], log: IO[bytes]) -> Fork:
+        """A job whose output goes to a file, as `studio.jobs.process_runner.launch`."""
+        with open(os.devnull, "rb") as nothing:
+            return self._start(command[3:], [nothing.fileno(), log.fileno()])
+
+    def _start(self, arguments: Sequence[str], given: list[int], pipes: Sequence[int] = ()) -> Fork:
+        done, told = os.pipe()
+        asked = json.dumps([arguments, dict(os.environ), os.getcwd()]).encode()
+        assert len(asked) < MOST
+        socket.send_fds(self._socket, [asked], [*given, told])
+        os.close(told)
+        (pid,) = struct.unpack("i", self._socket.recv(4))
+        self.forks.append(Fork(pid, done, pipes))
+        return self.forks[-1]
+
+    def alive(self) -> list[int]:
+        """Forks that have not ended, by their process id."""
+        self.forks = [fork for fork in self.forks if fork.poll() is None]
+        return [fork.pid for fork in self.forks]
+
+    def end(self) -> None:
+        """Kill those that have not ended."""
+        for fork in self.forks:
+            fork.kill()
+            fork.wait(5)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.wait(20)
+
+
+def _helper() -> Callable[[list[str]], int]:
+    from self6d.sample.models import make_sample_models
+    from self6d.scene.mesh_io import load_models
+    from self6d.scene.symmetry import find_symmetry
+    from studio.engine import desk, server
+
+    assert desk.Desk is not None  # loaded with all that it needs
+    with tempfile.TemporaryDirectory() as folder:
+        make_sample_models(Path(folder))
+        for model in load_models(Path(folder)):
+            find_symmetry(model)  # which the doctor of nearly every test asks for
+
+    def run(_: list[str]) -> int:
+        server.main()
+        return 0
+
+    return run
+
+
+def _job() -> Callable[[list[str]], int]:
+    from torch import _dynamo, optim
+
+    from self6d import cli, jobs
+
+    needed = (_dynamo.config, optim.AdamW, jobs.train, jobs.adapt, jobs.optimize)
+    assert all(needed)  # loaded with all that they need
+
+    def run(arguments: list[str]) -> int:
+        os.setsid()
+        os.environ.update(TERM="dumb", NO_COLOR="1", COLUMNS="200")
+        return cli.run(arguments)
+
+    return run
+
+
+KINDS = {"helper": _helper, "job": _job}
+
+
+def fork_for(number: int, kind: str) -> None:
+    """Fork a process for each request on a socket, until it closes."""
+    run = KINDS[kind]()
+    with socket.socket(fileno=number) as asked:
+        while True:
+            words, given, _, _ = socket.recv_fds(asked, MOST, 3)
+            if not words:
+                return
+            watcher = os.fork()
+            if watcher == 0:
+                _watch(asked, given, run, *json.loads(words))
+            for one in given:
+                os.close(one)
+            while True:  # those that have ended meanwhile
+                try:
+                    if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                        break
+                except ChildProcessError:
+                    break
+
+
+def _watch(
+    asked: socket.socket,
+    given: list[int],
+    run: Callable[[list[str]], int],
+    arguments: list[str],
+    environment: dict[str, str],
+    folder: str,
+) -> None:
+    """Fork the process, tell its process id, and how it ended."""
+    stdin, stdout, status = given
+    pid = os.fork()
+    if pid == 0:
+        asked.close()
+        os.close(status)
+        os.dup2(stdin, 0)
+        os.dup2(stdout, 1)
+        if arguments:
+            os.dup2(stdout, 2)
+        os.close(stdin)
+        os.close(stdout)
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        code = 1
+        try:
+            code = run(arguments)
+            sys.stdout.flush()
+        finally:
+            os._exit(code)
+    asked.sendall(struct.pack("i", pid))
+    asked.close()
+    os.close(stdin)
+    os.close(stdout)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(BrokenPipeError):
+        os.write(status, struct.pack("i", code))
+    os._exit(0)
