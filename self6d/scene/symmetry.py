@@ -105,7 +105,7 @@ def _key(model: ObjectModel, *how: float) -> bytes:
     for part in (model.vertices, model.faces, model.colors, model.uv, model.texture):
         if part is not None:
             digest.update(repr((part.shape, part.dtype)).encode())
-            digest.update(np.ascontiguousarray(part))
+            digest.update(np.ascontiguousarray(part).data)
     return digest.digest()
 
 
