@@ -8,13 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from self6d.datasets import open_dataset
 from self6d.scene import ObjectModel
-from self6d.scene.models_copy import has_models, read_models
-from studio.engine import analysis, clouds
-from studio.engine.drawing import draw
+from studio.engine import analysis
 from studio.engine.history import RunHistory, read_history
 from studio.engine.judging import Judges
 from studio.engine.recognise import Found, recognise
@@ -38,6 +35,12 @@ from studio.engine.types import (
     Xray,
 )
 
+WITHOUT_TORCH = {
+    "recognise", "open_recording", "frame", "thumbnails", "bag_topics", "choose_topics",
+    "load_models", "history", "read_track",
+}  # fmt: skip
+"""Requests that can be answered before torch has loaded, which takes seconds."""
+
 
 class Desk:
     """Holds what was opened, so that later requests only name it.
@@ -54,7 +57,16 @@ class Desk:
         self._networks = analysis.Networks()
         self._judges = Judges()
         self._films: Any = None
+        self._loaded = False
+
+    def load_torch(self) -> None:
+        """Load it, for half the cores: the window and the jobs want some too."""
+        if self._loaded:
+            return
+        import torch
+
         torch.set_num_threads(max(1, torch.get_num_threads() // 2))
+        self._loaded = True
 
     def recognise(self, paths: Sequence[str]) -> list[Found]:
         """What each path is; see `studio.engine.recognise`."""
@@ -76,6 +88,8 @@ class Desk:
 
     def distances(self, points: np.ndarray, others: np.ndarray) -> np.ndarray:
         """(N,) metres from each point (N, 3) to the nearest of `others` (M, 3)."""
+        from studio.engine import clouds
+
         return clouds.nearest(points, others)
 
     def open_recording(self, path: str) -> RecordingInfo:
@@ -129,6 +143,8 @@ class Desk:
 
     def models_of_run(self, run: str) -> list[ModelCard]:
         """The objects a run's network knows; none while its folder has no copy of them."""
+        from self6d.scene.models_copy import has_models, read_models
+
         folder = Path(run) / "models"
         return [_card(m) for m in read_models(folder)] if has_models(folder) else []
 
@@ -163,6 +179,8 @@ class Desk:
         size: tuple[int, int],
     ) -> RenderData:
         """Draw models at their poses; see `studio.engine.drawing`."""
+        from studio.engine.drawing import draw
+
         store = self._store
         return draw(store.models(models), store.packed(models), poses, K, size)
 
@@ -180,6 +198,8 @@ class Desk:
 
     def locate(self, path: str, index: int, models: Named, object_id: int) -> PoseData | None:
         """Search a whole frame for an object; None: not found. Takes seconds."""
+        import torch
+
         from self6d.jobs.config import build_config
         from self6d.losses.objective import SelfSupervision
         from self6d.tracking.locate import locate
@@ -200,6 +220,8 @@ class Desk:
 
     def has_gpu(self) -> bool:
         """Whether jobs would run on a GPU."""
+        import torch
+
         return torch.cuda.is_available()
 
     def laptop_settings(self, height: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -220,6 +242,8 @@ class Desk:
 
     def cloud(self, path: str, index: int, models: Named, pose: PoseData) -> CloudData:
         """FrameBatch, visible surface and whole model, with distances between them."""
+        from studio.engine import clouds
+
         frame = self._store.dataset(path).frame(index)
         model = next(m for m in self._store.models(models) if m.object_id == pose.object_id)
         drawn = self.render(models, [pose], frame.camera.K, frame.camera.size)
@@ -229,6 +253,8 @@ class Desk:
         self, path: str, index: int, models: Named, poses: Sequence[PoseData]
     ) -> list[CloudData]:
         """A cloud a pose; without any, the sensor's points alone."""
+        from studio.engine import clouds
+
         if not poses:
             return [clouds.sensor_only(self._store.dataset(path).frame(index))]
         return [self.cloud(path, index, models, pose) for pose in poses]

@@ -29,7 +29,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer (number, method, args, kwargs) with (number, status, value) until the window goes."""
-    from studio.engine.desk import Desk
+    from studio.engine.desk import WITHOUT_TORCH, Desk
 
     desk = Desk(lambda value: write_message(answers, (number, "partial", value)))
     while True:
@@ -38,6 +38,8 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         except EOFError:
             return
         try:
+            if method not in WITHOUT_TORCH:
+                desk.load_torch()
             answer = (number, "done", getattr(desk, method)(*args, **kwargs))
         except Exception as error:
             answer = (number, "failed", describe_error(error))

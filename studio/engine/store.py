@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from self6d.datasets import Dataset, open_dataset
-from self6d.rendering import PackedModels, pack_models
 from self6d.scene import ObjectModel
-from self6d.scene.mesh_io import load_models
 from studio.engine.types import ModelFiles
+
+if TYPE_CHECKING:
+    from self6d.rendering import PackedModels
 
 Named = Sequence[str] | ModelFiles
 
@@ -48,6 +50,8 @@ class Store:
 
     def packed(self, paths: Named) -> PackedModels:
         """The models as the renderer wants them."""
+        from self6d.rendering import pack_models
+
         models = self.models(paths)
         if self._packed is None:
             self._packed = pack_models(models)
@@ -55,6 +59,8 @@ class Store:
 
 
 def _load(named: ModelFiles) -> list[ObjectModel]:
+    from self6d.scene.mesh_io import load_models
+
     if len(named.paths) == 1:
         return load_models(named.paths[0], named.unit)
     files: list[str | Path] = []

@@ -25,6 +25,7 @@ from studio.model.project import Project
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.theme import icon, theme
 from studio.toolkit.widgets import IconButton, button, clear, column, label, row, scrolled
+from studio.toolkit.words import in_window
 
 MARKS = {
     "error": ("circle-x", "bad"), "warning": ("triangle-alert", "warn"), "info": ("info", "muted"),
@@ -205,10 +206,10 @@ class DoctorPanel(QWidget):
         mark.setPixmap(icon(*MARKS[finding["severity"]]).pixmap(16, 16))
         mark.setFixedWidth(20)
         place = Path(finding["path"]).name if finding["path"] else ""
-        what = finding["what"][:1].upper() + finding["what"][1:]
+        what = in_window(finding["what"][:1].upper() + finding["what"][1:])
         lines = [label(what, wrap=True, select=True)]
         if finding["remedy"]:
-            lines.append(label(finding["remedy"], "small", wrap=True, select=True))
+            lines.append(label(in_window(finding["remedy"]), "small", wrap=True, select=True))
         if finding["fixable"]:
             one = button(
                 "Fix",

@@ -74,6 +74,7 @@ BUTTONS = tuple(
         (r"`?self6d-studio predict`?", "Predict under Pose"),
         (r"--no-check", "tick 'start whatever it finds'"),
         (r"--unit m, cm, mm or inch", "choose m, cm, mm or inch beside CAD unit"),
+        (r"(name )?--unit (m|cm|mm|inch)\b", r"choose \2 beside CAD unit"),
         (r"(with )?--unit( \w+)?", "beside CAD unit"),
         (r"Leave out --split", "Choose all frames"),
         (r"with --split", "beside Frames"),

@@ -172,3 +172,21 @@ def test_a_dropped_bag_is_a_recording(engine, tmp_path, wait):
     engine.request("frame", str(path), 2, done=lambda v: got.update(frame=v))
     wait(lambda: "frame" in got)
     np.testing.assert_array_equal(got["frame"].rgb, shots[2].rgb)
+
+
+def test_the_first_picture_does_not_wait_for_torch(sample):
+    code = """
+import sys
+from pathlib import Path
+from studio.engine.desk import WITHOUT_TORCH, Desk
+desk, path, models = Desk(print), sys.argv[1], str(Path(sys.argv[1]) / "models")
+asked = {"recognise": [[path]], "open_recording": [path], "frame": [path, 0],
+         "thumbnails": [path, [0], 32], "load_models": [[models]]}
+assert set(asked) <= WITHOUT_TORCH
+for method, arguments in asked.items():
+    getattr(desk, method)(*arguments)
+print("torch" in sys.modules, "numba" in sys.modules)
+"""
+    command = [sys.executable, "-c", code, str(sample)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-2:] == ["False", "False"]

@@ -21,6 +21,9 @@ pytestmark = pytest.mark.gui
          "All of it: the tab Doctor (step 1). To start anyhow: tick 'start whatever it finds'."),
         ("Name the unit it was modelled in: --unit m, cm, mm or inch.",
          "Name the unit it was modelled in: choose m, cm, mm or inch beside CAD unit."),
+        ("Name the unit: --unit mm, or --unit m if the guess is right.",
+         "Name the unit: choose mm beside CAD unit, or choose m beside CAD unit if the guess is "
+         "right."),
         ("Use the preset self6d-plus, or --set adapt.pseudo=true.",
          "Use the preset self6d-plus, or set adapt.pseudo to true under All settings."),
         ("Free memory, or use smaller images, or --device cpu.",

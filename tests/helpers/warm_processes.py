@@ -118,9 +118,10 @@ def _helper() -> Callable[[list[str]], int]:
     from self6d.sample.models import make_sample_models
     from self6d.scene.mesh_io import load_models
     from self6d.scene.symmetry import find_symmetry
-    from studio.engine import desk, server
+    from studio.engine import clouds, desk, drawing, server
 
-    assert desk.Desk is not None  # loaded with all that it needs
+    desk.Desk(print).load_torch()
+    assert all((clouds.compare, drawing.draw))  # loaded with all that they need
     with tempfile.TemporaryDirectory() as folder:
         make_sample_models(Path(folder))
         for model in load_models(Path(folder)):
