@@ -8,6 +8,7 @@ afresh.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -118,10 +119,13 @@ def _helper() -> Callable[[list[str]], int]:
     from self6d.sample.models import make_sample_models
     from self6d.scene.mesh_io import load_models
     from self6d.scene.symmetry import find_symmetry
-    from studio.engine import clouds, desk, drawing, server
+    from studio.engine import desk, server
 
+    for needed in ("self6d.doctor.doctor", "self6d.laptop.settings", "self6d.jobs",
+                   "studio.engine.film", "studio.engine.placing", "studio.engine.scores",
+                   "studio.engine.xray"):  # fmt: skip
+        importlib.import_module(needed)
     desk.Desk(print).load_torch()
-    assert all((clouds.compare, drawing.draw))  # loaded with all that they need
     with tempfile.TemporaryDirectory() as folder:
         make_sample_models(Path(folder))
         for model in load_models(Path(folder)):
