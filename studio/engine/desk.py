@@ -15,6 +15,7 @@ from studio.engine import analysis
 from studio.engine.history import RunHistory, read_history
 from studio.engine.judging import Judges
 from studio.engine.recognise import Found, recognise
+from studio.engine.recordings import info_of
 from studio.engine.store import Named, Store
 from studio.engine.tracks import read_track
 from studio.engine.types import (
@@ -34,12 +35,6 @@ from studio.engine.types import (
     TrackData,
     Xray,
 )
-
-WITHOUT_TORCH = {
-    "recognise", "open_recording", "frame", "thumbnails", "bag_topics", "choose_topics",
-    "load_models", "history", "read_track",
-}  # fmt: skip
-"""Requests that can be answered before torch has loaded, which takes seconds."""
 
 
 class Desk:
@@ -96,28 +91,7 @@ class Desk:
         """Recognise and list a recording."""
         dataset = open_dataset(path)
         self._store.keep(path, dataset)
-        positions = {key: index for index, key in enumerate(dataset.keys)}
-        splits: dict[str, tuple[int, ...]] = dict.fromkeys(dataset.split_names(), ())
-        for name in dataset.splits_of_these_frames():  # others number frames of their own
-            splits[name] = tuple(positions[key] for key in dataset.split_keys(name))
-        first = dataset.frame(0)
-        probes = {
-            *_spread(len(dataset), 5),
-            *(indices[0] for indices in splits.values() if indices),
-        }
-        models = getattr(dataset, "models_path", None)
-        return RecordingInfo(
-            root=str(path),
-            kind=dataset.kind,
-            keys=tuple((key.scene_id, key.image_id) for key in dataset.keys),
-            reason=getattr(dataset, "reason", ""),
-            splits=splits,
-            models=str(models) if models else None,
-            has_depth=first.depth_m is not None,
-            has_truth=any(dataset.truth(i) for i in probes),
-            size=first.rgb.shape[:2],
-            topics=_topics_read(dataset),
-        )
+        return info_of(path, dataset)
 
     def bag_topics(self, path: str) -> BagTopics:
         """Topics of a bag, or of that in an open folder, to choose among."""
@@ -139,14 +113,14 @@ class Desk:
 
     def load_models(self, paths: Named) -> list[ModelCard]:
         """Load CAD files or folders."""
-        return [_card(m) for m in self._store.models(paths)]
+        return [ModelCard.of(m) for m in self._store.models(paths)]
 
     def models_of_run(self, run: str) -> list[ModelCard]:
         """The objects a run's network knows; none while its folder has no copy of them."""
         from self6d.scene.models_copy import has_models, read_models
 
         folder = Path(run) / "models"
-        return [_card(m) for m in read_models(folder)] if has_models(folder) else []
+        return [ModelCard.of(m) for m in read_models(folder)] if has_models(folder) else []
 
     def frame(self, path: str, index: int) -> FrameData:
         """Decode a frame with its labels."""
@@ -395,31 +369,3 @@ class Desk:
 
             self._scores = Scores()
         return self._scores
-
-
-def _topics_read(dataset: Any) -> tuple[str, ...]:
-    topics = getattr(dataset, "topics", None)
-    if topics is None:
-        return ()
-    named = {"colour": topics.colour, "depth": topics.depth, "camera_info": topics.info}
-    return tuple(f"{what} {topic or 'none'}" for what, topic in named.items())
-
-
-def _card(model: ObjectModel) -> ModelCard:
-    return ModelCard(
-        object_id=model.object_id,
-        name=model.name,
-        source=str(model.source or ""),
-        diameter=float(model.diameter),
-        extents=model.extents,
-        vertex_count=len(model.vertices),
-        face_count=len(model.faces),
-        symmetric=model.symmetric,
-        has_color=model.has_color,
-        guessed_unit=model.guessed_unit,
-    )
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    """A few indices over the whole range."""
-    return sorted({round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)})

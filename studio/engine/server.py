@@ -10,6 +10,12 @@ from typing import Any, BinaryIO
 from self6d.errors import Self6DError
 from studio.engine.wire import read_message, write_message
 
+WITHOUT_TORCH = {
+    "recognise", "open_recording", "frame", "thumbnails", "bag_topics", "choose_topics",
+    "load_models", "history", "read_track",
+}  # fmt: skip
+"""Requests that can be answered before torch has loaded, which takes seconds."""
+
 
 def describe_error(error: BaseException) -> dict[str, Any]:
     """An exception as plain data: the one line, the remedy, and the trace for Copy details."""
@@ -29,7 +35,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer (number, method, args, kwargs) with (number, status, value) until the window goes."""
-    from studio.engine.desk import WITHOUT_TORCH, Desk
+    from studio.engine.desk import Desk
 
     desk = Desk(lambda value: write_message(answers, (number, "partial", value)))
     while True:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from self6d.scene import ObjectModel
 
 # what "Open sample" makes: enough to see a network adapt, and there within seconds
 SAMPLE_FRAMES, SAMPLE_EVAL = 48, 16  # and half as many again of other arrangements
@@ -151,6 +154,21 @@ class ModelCard:
     symmetric: bool
     has_color: bool
     guessed_unit: str | None = None
+
+    @classmethod
+    def of(cls, model: ObjectModel) -> ModelCard:
+        return cls(
+            object_id=model.object_id,
+            name=model.name,
+            source=str(model.source or ""),
+            diameter=float(model.diameter),
+            extents=model.extents,
+            vertex_count=len(model.vertices),
+            face_count=len(model.faces),
+            symmetric=model.symmetric,
+            has_color=model.has_color,
+            guessed_unit=model.guessed_unit,
+        )
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,8 @@ def test_the_first_picture_does_not_wait_for_torch(sample):
     code = """
 import sys
 from pathlib import Path
-from studio.engine.desk import WITHOUT_TORCH, Desk
+from studio.engine.desk import Desk
+from studio.engine.server import WITHOUT_TORCH
 desk, path, models = Desk(print), sys.argv[1], str(Path(sys.argv[1]) / "models")
 asked = {"recognise": [[path]], "open_recording": [path], "frame": [path, 0],
          "thumbnails": [path, [0], 32], "load_models": [[models]]}
