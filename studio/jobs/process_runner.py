@@ -27,6 +27,7 @@ from studio.jobs.spec import JobSpec
 
 LOWER_PRIORITY = 10
 STEER_RETRY_MS = 300
+PLAIN_OUTPUT = {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"}
 
 
 def launch(command: list[str], log: IO[bytes]) -> subprocess.Popen:
@@ -37,7 +38,7 @@ def launch(command: list[str], log: IO[bytes]) -> subprocess.Popen:
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env={**os.environ, "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"},
+        env=os.environ | PLAIN_OUTPUT,
     )
 
 

@@ -142,13 +142,14 @@ def _job() -> Callable[[list[str]], int]:
     from torch import _dynamo, optim
 
     from self6d import cli, jobs
+    from studio.jobs.process_runner import PLAIN_OUTPUT
 
     needed = (_dynamo.config, optim.AdamW, jobs.train, jobs.adapt, jobs.optimize)
     assert all(needed)  # loaded with all that they need
 
     def run(arguments: list[str]) -> int:
         os.setsid()
-        os.environ.update(TERM="dumb", NO_COLOR="1", COLUMNS="200")
+        os.environ.update(PLAIN_OUTPUT)
         return cli.run(arguments)
 
     return run
