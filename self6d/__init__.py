@@ -19,8 +19,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from self6d.datasets import open_dataset
     from self6d.geometry import Camera, Pose
-    from self6d.jobs import adapt, evaluate, export, optimize, predict, track, train
-    from self6d.laptop import quick
+    from self6d.jobs.adapt import adapt
+    from self6d.jobs.evaluate import evaluate
+    from self6d.jobs.export import export
+    from self6d.jobs.optimize import optimize
+    from self6d.jobs.predict import predict
+    from self6d.jobs.track import track
+    from self6d.jobs.train import train
+    from self6d.laptop.quick import quick
     from self6d.rendering import pack_models, render
     from self6d.runs.control import Control
     from self6d.scene import Frame, ObjectModel
@@ -42,7 +48,7 @@ _HOME = {
     "optimize": "jobs",
     "pack_models": "rendering",
     "predict": "jobs",
-    "quick": "laptop",
+    "quick": "laptop.quick",
     "render": "rendering",
     "track": "jobs",
     "train": "jobs",

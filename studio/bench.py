@@ -209,7 +209,7 @@ def event_delay(folder: Path, sample: Path, seconds: float) -> dict[str, float]:
     }
 
 
-def frames_per_second(window: Any, count: int = 120) -> float:
+def frames_per_second(window: Any, count: int = 60) -> float:
     """Cached frames of 640 x 480 that can be scrubbed through a second, each painted."""
     from studio.engine.types import FrameData
 

@@ -15,8 +15,8 @@ from self6d import config
 from self6d.config import Limits
 from self6d.config_fields import Checked
 from self6d.errors import InputError
-from self6d.jobs.config import RunConfig
 from self6d.paths import resource
+from self6d.run_config import RunConfig
 
 
 @dataclass
@@ -217,7 +217,7 @@ def test_unknown_preset_is_one_line(name, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", config.preset_names())
 def test_shipped_presets_fit_the_configuration(name):
-    from self6d.jobs.config import RunConfig, build_config
+    from self6d.run_config import RunConfig, build_config
 
     built = build_config(name)
     assert config.from_toml(RunConfig, config.to_toml(built)) == built

@@ -146,7 +146,7 @@ def test_the_readme_lists_the_presets_with_their_stage():
 
 def test_settings_that_are_shown_exist():
     from self6d.config import describe
-    from self6d.jobs.config import RunConfig
+    from self6d.run_config import RunConfig
 
     known = {field.key for field in describe(RunConfig())} | {"loss.depth"}  # the walk's own
     for name in NAMES:
@@ -238,7 +238,7 @@ def test_the_loss_term_of_the_walk_is_a_term():
 
 
 def test_the_preset_of_the_walk_is_one(tmp_path):
-    from self6d.jobs.config import build_config
+    from self6d.run_config import build_config
 
     (text,) = blocks("docs/extending.md", "toml")
     (tmp_path / "mine.toml").write_text(text)

@@ -11,8 +11,8 @@ from self6d.benchmarks.timer import Stopwatch, Timer, device_name
 from self6d.datasets import UnlabelledFrames, open_dataset
 from self6d.datasets.splits import default_split, some_frames
 from self6d.errors import InputError
-from self6d.jobs.config import build_config
 from self6d.jobs.prepare import Changes, changes_of, resolve_device
+from self6d.run_config import build_config
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, load_network
 from self6d.stage2 import task as stage2_task

@@ -12,7 +12,6 @@ import torch
 from self6d.benchmarks.timer import Timer, device_name
 from self6d.datasets import Recording, open_dataset
 from self6d.errors import InputError
-from self6d.jobs.config import build_config
 from self6d.jobs.prepare import Changes, changes_of, resolve_device
 from self6d.losses.objective import SelfSupervision
 from self6d.network import PoseNetwork
@@ -22,6 +21,7 @@ from self6d.refinement.refine import problem_of_detections
 from self6d.refinement.starts import with_starts
 from self6d.rendering import pack_models
 from self6d.rng import step_generator
+from self6d.run_config import build_config
 from self6d.runs.load_network import load_network
 from self6d.scene.batch import FrameBatch
 

@@ -68,9 +68,10 @@ def quick(
     from self6d.console import JobConsole, steering
 
     with JobConsole("quick", quiet=quiet, by_phase=True) as console, steering(console) as control:
-        from self6d import laptop  # seconds in which Ctrl+C is heard already
+        # seconds in which Ctrl+C is heard already
+        from self6d.laptop.quick import quick as run_quick
 
-        made = laptop.quick(
+        made = run_quick(
             data,
             models,
             out,

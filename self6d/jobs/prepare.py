@@ -17,9 +17,9 @@ from self6d.doctor import doctor
 from self6d.errors import CheckpointError, InputError, from_os_error
 from self6d.events import Listener, Note
 from self6d.geometry import Camera
-from self6d.jobs.config import RunConfig, build_config
 from self6d.network import NetworkConfig
 from self6d.network.config import OF_PREDICTION
+from self6d.run_config import RunConfig, build_config
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths
 from self6d.runs.provenance import Provenance, absolute, dotted

@@ -9,9 +9,9 @@ import numpy as np
 
 from self6d.errors import InputError
 from self6d.geometry import Camera
-from self6d.jobs.config import build_config
 from self6d.jobs.pictures import write_picture
 from self6d.jobs.prepare import resolve_camera, resolve_device
+from self6d.run_config import build_config
 from self6d.runs.load_network import (
     Paths,
     load_given_models,

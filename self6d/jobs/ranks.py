@@ -12,7 +12,7 @@ from self6d.engine.loop import run_task
 from self6d.engine.task import Task
 from self6d.errors import Self6DError
 from self6d.events import Listener
-from self6d.jobs.config import RunConfig, build_config
+from self6d.run_config import RunConfig, build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 

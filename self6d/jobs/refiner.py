@@ -13,7 +13,6 @@ from self6d.errors import InputError
 from self6d.evaluation.predictions import Refiner
 from self6d.events import Listener, Note
 from self6d.jobs.absent import leave_out
-from self6d.jobs.config import build_config
 from self6d.losses.objective import SelfSupervision
 from self6d.network.outputs import Detections
 from self6d.paths import SHIPPED
@@ -21,6 +20,7 @@ from self6d.refinement.refine import refine_detections
 from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.refinement.rgb.weights import holds_refiner
 from self6d.rendering import pack_models
+from self6d.run_config import build_config
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import TrainedNetwork
 from self6d.scene import Frame

@@ -19,7 +19,6 @@ from self6d.engine.loop import run_task
 from self6d.errors import InputError, from_os_error
 from self6d.events import Listener
 from self6d.geometry import Pose
-from self6d.jobs.config import build_config
 from self6d.jobs.prepare import (
     Changes,
     asked_for,
@@ -29,6 +28,7 @@ from self6d.jobs.prepare import (
     resolve_device,
 )
 from self6d.losses.objective import SelfSupervision
+from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, listed, load_network

@@ -10,7 +10,6 @@ from self6d.engine import distributed
 from self6d.errors import InputError
 from self6d.events import Listener
 from self6d.geometry import Camera
-from self6d.jobs.config import build_config
 from self6d.jobs.prepare import (
     Changes,
     asked_for,
@@ -24,6 +23,7 @@ from self6d.jobs.prepare import (
 from self6d.jobs.ranks import begin_ranks, run_ranks
 from self6d.refinement.rgb.weights import load_refiner
 from self6d.rng import mixed_seed
+from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, load_given_models, run_camera, run_models

@@ -20,11 +20,11 @@ from self6d.errors import InputError, from_os_error
 from self6d.events import Event, Listener, Note, Progress
 from self6d.files import read_json
 from self6d.geometry import Pose
-from self6d.jobs.config import build_config
 from self6d.jobs.prepare import Changes, check_recording
 from self6d.laptop.plan import Part, fitted, in_words, measured
 from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
 from self6d.packaging.program import missing_for_onnx
+from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, load_given_models

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from self6d.jobs.config import build_config
+from self6d.run_config import build_config
 
 STAGE_1, STAGE_2 = "tiny", "laptop"
 STEPS = {"train.steps": 1500, "adapt.steps": 2500}

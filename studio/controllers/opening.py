@@ -149,9 +149,10 @@ class Opener(QObject):
             project = self.project
             if project.recording is not None and project.recording.root != info.root:
                 project.leave()
-            project.set_recording(info)
             own = [Path(info.models)] if info.models else []
             wanted = list(models) or project.model_paths or own
+            project.awaits_models = bool(wanted)
+            project.set_recording(info)
             if wanted:
                 self.load_models(wanted, after, unit if models else project.unit)
             else:
@@ -276,6 +277,7 @@ class Opener(QObject):
         self, paths: Sequence[Path], unit: str, done: Callable[[list[ModelCard]], None]
     ) -> None:
         def failed(failure: Failure) -> None:
+            self.project.awaits_models = False
             self.project.modelsChanged.emit()  # whoever showed the choice goes back to what is so
             self.failed.emit(failure)
 

@@ -21,7 +21,7 @@ SECTIONS = {
 def describe(kind: str, preset: str | None) -> list[FormField]:
     """Fields that a kind of run reads, with the preset's values."""
     from self6d import config
-    from self6d.jobs.config import build_config
+    from self6d.run_config import build_config
 
     return [
         FormField(

@@ -174,8 +174,8 @@ class Desk:
         """Search a whole frame for an object; None: not found. Takes seconds."""
         import torch
 
-        from self6d.jobs.config import build_config
         from self6d.losses.objective import SelfSupervision
+        from self6d.run_config import build_config
         from self6d.tracking.locate import locate
 
         model, _ = self._one(models, object_id)
@@ -191,12 +191,6 @@ class Desk:
     def read_track(self, run: str, path: str) -> TrackData:
         """What a run of `track` found in a recording; see `studio.engine.tracks`."""
         return read_track(Path(run), self._store.dataset(path).keys)
-
-    def has_gpu(self) -> bool:
-        """Whether jobs would run on a GPU."""
-        import torch
-
-        return torch.cuda.is_available()
 
     def laptop_settings(self, height: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """How `quick` trains both stages on two CPU cores: settings of each, by dotted key.

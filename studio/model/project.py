@@ -50,6 +50,7 @@ class Project(QObject):
         self.models: list[ModelCard] = []
         self.model_paths: list[Path] = []
         self.unit = "auto"  # of the CAD files
+        self.awaits_models = False  # those of the recording are being read
         self.runs: list[RunInfo] = []
         self.frame_index = 0
         self.object_id: int | None = None
@@ -121,6 +122,7 @@ class Project(QObject):
     def set_models(self, paths: list[Path], models: list[ModelCard], unit: str = "auto") -> None:
         """Other CAD models, read in a unit."""
         self.model_paths, self.models, self.unit = paths, models, unit
+        self.awaits_models = False
         known = {m.object_id for m in models}
         if self.object_id not in known:
             self.object_id = min(known, default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -46,6 +46,8 @@ class DoctorPanel(QWidget):
         super().__init__()
         self.project, self.engine = project, engine
         self.report: dict[str, Any] = {}
+        self._soon = QTimer(self, singleShot=True, interval=0)  # recording and models at once
+        self._soon.timeout.connect(self._examine_whole)
         self.facts = QGridLayout()
         self.facts.setHorizontalSpacing(12)
         self.facts.setVerticalSpacing(4)
@@ -71,7 +73,7 @@ class DoctorPanel(QWidget):
         self.setLayout(column(scrolled(content)))
         project.recordingChanged.connect(self._on_recording)
         project.modelsChanged.connect(self._show_unit)
-        project.modelsChanged.connect(self.examine)
+        project.modelsChanged.connect(self._soon.start)
         theme.changed.connect(self._show)
         self._say("Open a recording and the doctor looks it over.")
         self._show_unit()
@@ -109,6 +111,12 @@ class DoctorPanel(QWidget):
             self._say("Open a recording and the doctor looks it over.")
             self.stateChanged.emit("", "")
         else:
+            self._say("Examining…")
+            self._soon.start()
+
+    def _examine_whole(self) -> None:
+        """Look it over once its models are there too."""
+        if not self.project.awaits_models:
             self.examine()
 
     def _on_report(self, recording: RecordingInfo, report: dict[str, Any]) -> None:

@@ -17,7 +17,6 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QMenu,
-    QProgressBar,
     QSplitter,
     QToolButton,
     QWidget,
@@ -29,6 +28,7 @@ from studio.jobs.run_info import read_run
 from studio.model import kept_scores
 from studio.model.project import Project
 from studio.toolkit.dialogs import copy_text
+from studio.toolkit.progress import Bar
 from studio.toolkit.widgets import Hint, IconButton, Panel, button, column, label, row, short
 from studio.views.canvas import to_image
 from studio.views.results import ResultsTable, short_names, worst_instances
@@ -64,8 +64,7 @@ class EvaluatePage(QWidget):
         self._pictures: dict[int, QIcon] = {}
         self._asked: set[int] = set()
         self.copy_button = IconButton("terminal", "Copy as command", self._on_copy)
-        self.progress = QProgressBar()
-        self.progress.setTextVisible(False)
+        self.progress = Bar()
         self.progress.hide()
         self.problem = label("", "small", wrap=True)
         self.export = QToolButton()

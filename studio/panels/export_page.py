@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QProgressBar, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QWidget
 
 from studio.engine import Engine, Failure
 from studio.jobs import JobSpec
@@ -16,6 +16,7 @@ from studio.jobs.run_info import checkpoint_steps, free_name
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.toolkit.dialogs import copy_text
+from studio.toolkit.progress import Bar
 from studio.toolkit.widgets import IconButton, Panel, button, column, label, row, scrolled, short
 
 FILM_FRAMES = 200
@@ -46,8 +47,7 @@ class ExportPage(QWidget):
         self.report = button("Write report…", self._on_report)
         self.film = button("Make film…", self._on_film)
         self.film_before = short(QComboBox())
-        self.progress = QProgressBar()
-        self.progress.setTextVisible(False)
+        self.progress = Bar()
         self.progress.hide()
         self.done = label("", "good", wrap=True, select=True)
         self.show_folder = button("Show folder", self._on_show, "link")

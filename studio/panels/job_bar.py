@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import psutil
 from PySide6.QtCore import QSize, QTimer, Signal
-from PySide6.QtWidgets import QFrame, QProgressBar
+from PySide6.QtWidgets import QFrame
 
 from self6d.events import Preparing, Progress
 from studio.jobs import Job, JobState
+from studio.toolkit.progress import Bar
 from studio.toolkit.widgets import ElidedLabel, button, duration, label, row
 from studio.toolkit.words import in_window
 
@@ -41,8 +42,7 @@ class JobBar(QFrame):
         self.other = button("", lambda: self._on_other())
         self._on_other: Callable[[], object] = lambda: None
         self._suggestion = self._task = ""
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
+        self.bar = Bar()
         self.bar.setFixedWidth(200)
         self.memory = label("", "small")
         self.pause = button("Pause", self.pauseClicked.emit)

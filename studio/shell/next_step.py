@@ -7,6 +7,7 @@ from collections.abc import Callable
 from PySide6.QtCore import QObject, QTimer
 
 from studio.jobs.run_info import RunInfo
+from studio.model.machine import has_gpu
 from studio.panels.evaluate_page import EvaluatePage
 from studio.panels.export_page import ExportPage
 from studio.panels.run_panel import RunPanel
@@ -33,7 +34,7 @@ class NextStep(QObject):
             project.recordingChanged, project.modelsChanged, project.runsChanged,
             project.stepChanged, project.optionsChanged, evaluate.evaluated, export.exported,
         )  # fmt: skip
-        for signal in (*changes, project.trackChanged, tracking.gpuKnown):
+        for signal in (*changes, project.trackChanged):
             signal.connect(lambda *_: self._soon.start())
         window.queue.changed.connect(lambda job: self._soon.start())
         self._soon.start()
@@ -97,7 +98,7 @@ class NextStep(QObject):
             r.status in ("done", "stopped") and not project.misfit(r.path)
             for r in project.networks()
         )
-        able = tracking.gpu is False and not tracking.plan.unable()
+        able = not has_gpu() and not tracking.plan.unable()
         return able and not usable and project.step != "synthetic"
 
     def _without_gpu(self) -> Suggestion:

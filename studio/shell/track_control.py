@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject
 
 from self6d.events import Finished, Preview
 from studio.engine.types import PoseData, TrackData
@@ -18,13 +18,7 @@ from studio.tracking.plan import SEARCH, TrackPlan
 
 
 class TrackControl(QObject):
-    """Between the Track tab, the project and the jobs.
-
-    Attributes:
-        gpu: whether there is one; None until it is known.
-    """
-
-    gpuKnown = Signal()
+    """Between the Track tab, the project and the jobs."""
 
     def __init__(self, window: StudioWindow, stage: Stage, parent: QObject) -> None:
         super().__init__(parent)
@@ -32,7 +26,6 @@ class TrackControl(QObject):
         self.plan = TrackPlan(self.project, window.settings)
         self.panel = TrackPanel(self.project, self.plan)
         self.panel.learnRequested.connect(self.learn)
-        self.gpu: bool | None = None
         self._next: dict[Job, Job] = {}  # what waits for a job's network
         project = self.project
         for signal in (project.trackChanged, project.objectChanged, project.recordingChanged):
@@ -159,7 +152,7 @@ class TrackControl(QObject):
         self.stage.scrubber.set_track(strip, keys)
 
     def _ask_settings(self) -> None:
-        """What this computer has, and how two CPU cores would train on images of this height."""
+        """How two CPU cores would train on images of this height."""
         recording, number = self.project.recording, self.project.number
         if recording is None:
             return
@@ -169,12 +162,6 @@ class TrackControl(QObject):
                 self.plan.own = own
                 self.panel.refresh()
 
-        def gpu(there: bool) -> None:
-            self.gpu = there
-            self.gpuKnown.emit()
-
-        if self.gpu is None:
-            self.window.worker.request("has_gpu", key="gpu", done=gpu)
         self.window.worker.request(
             "laptop_settings", recording.size[0], key="laptop", done=settings
         )

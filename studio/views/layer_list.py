@@ -7,9 +7,10 @@ from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QColor, QIcon, QPixmap
-from PySide6.QtWidgets import QComboBox, QMenu, QProgressBar, QSlider, QToolButton, QWidget
+from PySide6.QtWidgets import QComboBox, QMenu, QSlider, QToolButton, QWidget
 
 from studio.model.layers import PALETTE, Layer, Layers, Network
+from studio.toolkit.progress import Bar
 from studio.toolkit.widgets import (
     ElidedLabel,
     IconButton,
@@ -87,8 +88,7 @@ class LayerList(QWidget):
         self.film = button("Film of this view", self.filmWanted.emit, "",
                            "Every frame as the picture shows it now, as an MP4 in the folder of "
                            "runs")  # fmt: skip
-        self.progress = QProgressBar()
-        self.progress.setTextVisible(False)
+        self.progress = Bar()
         self.progress.hide()
         choice = row(self.run, self.step, gap=4)
         choice.setStretch(0, 1)

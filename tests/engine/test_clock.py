@@ -10,7 +10,7 @@ from self6d.engine.clock import Clock
 from self6d.engine.loop import LoopConfig, run_task
 from self6d.engine.schedule import TrainConfig, learning_rate
 from self6d.events import Note, Progress
-from self6d.jobs.config import build_config
+from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.stage2.config import AdaptConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from self6d.errors import InputError
-from self6d.jobs.config import build_config
+from self6d.run_config import build_config
 
 SETTINGS = [
     "a=1", "train=3", "=", "x", "\x00=1", "train.steps=[1", "train.steps=0", "train.steps=-1",

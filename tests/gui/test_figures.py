@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hands import click, click_cell, click_item
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QWidget
 
 from self6d.runs.folder import RunFolder
+from studio.toolkit.progress import Bar
+from studio.toolkit.theme import theme
 from studio.views.curves import CurvesView
 from studio.views.results import BAR, CHANGE, ResultsTable
 from studio.views.run_curves import RunCurves
@@ -53,6 +56,40 @@ def test_health_is_small_multiples_with_units_and_one_cursor(qtbot):
     )
     QTest.mouseClick(small, Qt.MouseButton.LeftButton, pos=middle)
     assert clicked == [("/runs/a", 100)]
+
+
+class Paints(QObject):
+    """Counts how often a widget is painted."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__(widget)
+        self.count = 0
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        self.count += event.type() == QEvent.Type.Paint
+        return False
+
+
+def test_a_bar_rests_once_it_knows_how_far_it_is(qtbot):
+    bar = Bar()
+    qtbot.addWidget(bar)
+    bar.resize(200, 8)
+    bar.setRange(0, 0)
+    bar.show()
+    qtbot.waitExposed(bar)
+    paints = Paints(bar)
+    qtbot.wait(700)
+    assert 2 <= paints.count <= 5  # it moves; Qt's own does so 30 times a second, for ever
+    bar.setRange(0, 4)
+    bar.setValue(1)
+    qtbot.wait(100)
+    paints.count = 0
+    qtbot.wait(400)
+    assert paints.count == 0
+    row = bar.grab().toImage()
+    accent, ground = theme.colour("accent"), theme.colour("raised")
+    assert [row.pixelColor(x, 4) for x in (20, 45, 55, 180)] == [accent, accent, ground, ground]
 
 
 def scores(add: float, degrees: float) -> dict:

@@ -30,16 +30,15 @@ CONTROL = Qt.KeyboardModifier.ControlModifier
 
 
 @pytest.fixture
-def window(open_studio, block_recording, settings, wait):
+def window(open_studio, block_recording, settings, wait, monkeypatch):
     """The block's recording, without a GPU and without a network; jobs in a thread."""
     settings.runner = "thread"
+    monkeypatch.setattr("studio.shell.next_step.has_gpu", lambda: False)
     window = open_studio(block_recording)
     tracking = window.workspace.tracking
     wait(lambda: window.project.models and window.director.frame is not None)
-    wait(lambda: tracking.gpu is not None and tracking.plan.own is not None)
+    wait(lambda: tracking.plan.own is not None)
     tracking.plan.more = {"overrides": FEW}  # quicker, and taken over from a run by Duplicate
-    tracking.gpu = False
-    tracking.gpuKnown.emit()
     return window
 
 

@@ -83,6 +83,7 @@ def test_doctors_fix_is_one_click_and_undone_by_one(open_studio, sample, tmp_pat
     window = open_studio(wrong)
     panel, project = window.workspace.doctor_panel, window.project
     wait(lambda: any(f["code"] == "depth-scale" for f in panel.report.get("findings", ())))
+    assert len(panel.report["models"]) == 3  # it is looked over once, when its models are there
     assert window.header.state("data") == "bad"
     number = [f["code"] for f in panel.report["findings"]].index("depth-scale")
     wait(lambda: panel.fix_buttons[number].isVisible())
@@ -312,12 +313,10 @@ def test_one_window_that_stays_and_makes_room(qapp, open_studio, sample, wait):
     wait(lambda: dock.width() >= wide + 60, 5)
 
 
-def test_every_step_says_the_next_with_its_button(opened, wait):
+def test_every_step_says_the_next_with_its_button(opened, wait, monkeypatch):
     window, bar = opened, opened.job_bar
-    tracking = window.workspace.tracking
-    wait(lambda: tracking.gpu is not None)
-    tracking.gpu = True  # without one it begins by placing the object
-    tracking.gpuKnown.emit()
+    monkeypatch.setattr("studio.shell.next_step.has_gpu", lambda: True)  # else: place the object
+    window.workspace.next_step.refresh()
     wait(lambda: bar.go.text() == "Go to stage 1")
     assert bar.text.text() == "Next: train on rendered images (stage 1)."
     click(bar.go)

@@ -17,10 +17,10 @@ from self6d.events import Note
 from self6d.experiments import run as run_experiment
 from self6d.jobs import absent
 from self6d.jobs.absent import REMARK, leave_out_of_preset
-from self6d.jobs.config import build_config
 from self6d.jobs.refiner import depth_refiner
 from self6d.losses import perceptual
 from self6d.paths import resource
+from self6d.run_config import build_config
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_network
 from self6d.sample.sample import make_sample

@@ -13,8 +13,8 @@ from self6d import jobs
 from self6d.config import from_dict
 from self6d.datasets import Recording, load_models, open_dataset
 from self6d.events import Note
-from self6d.jobs.config import RunConfig
 from self6d.jobs.prepare import resolve_camera
+from self6d.run_config import RunConfig
 from self6d.sample.sample import make_sample
 from self6d.stage1.recorded_ranges import with_recorded_ranges
 from self6d.synthesis import SynthesisConfig

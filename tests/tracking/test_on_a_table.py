@@ -6,10 +6,10 @@ import torch
 from block_shapes import block
 
 from self6d.geometry import axis_angle_to_matrix, backproject, rotation_angle
-from self6d.jobs.config import build_config
 from self6d.losses.objective import SelfSupervision
 from self6d.refinement.regions import RegionCrops
 from self6d.rendering import pack_models, render
+from self6d.run_config import build_config
 from self6d.tracking.align import align_to_depth
 from self6d.tracking.evidence import DEFAULT, NOTHING, measure
 from self6d.tracking.fit import UNLIKE, Estimate, ObjectFitter
