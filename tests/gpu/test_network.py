@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import fields, replace
 
 import pytest
@@ -116,48 +115,3 @@ def test_captured_prediction_equals_the_eager_one(preset: str, views: int, monke
     }
     network.load_state_dict(changed)
     compare(240, 320)
-
-
-def milliseconds(run, repeats: int = 20) -> float:
-    """Median wall time of a call, device included."""
-    times = []
-    for _ in range(repeats):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        run()
-        torch.cuda.synchronize()
-        times.append(1e3 * (time.perf_counter() - start))
-    return sorted(times)[repeats // 2]
-
-
-@pytest.mark.slow
-def test_speed_of_the_standard_form(record_property) -> None:
-    """Forward and backward alone, 32 images of 480x640 with 6 instances; one image to predict."""
-    torch.backends.cudnn.benchmark = True
-    network = PoseNetwork(NetworkConfig.preset("standard"), models(8)).cuda()
-    network.to(memory_format=torch.channels_last)
-    batch, g = random_batch(32, 6), torch.Generator("cuda").manual_seed(0)
-
-    def step() -> None:
-        with torch.autocast("cuda", torch.bfloat16):
-            total = network.losses(batch, g)["total"]
-        total.backward()
-        network.zero_grad(set_to_none=True)
-
-    for _ in range(5):
-        step()
-    images_per_second = 32e3 / milliseconds(step)
-    image, K = batch.images[:1], batch.K[:1]
-
-    def predict() -> None:
-        with torch.autocast("cuda", torch.bfloat16):
-            network.predict(image, K, score_threshold=0.0)
-
-    for _ in range(5):
-        predict()
-    latency = milliseconds(predict)
-    record_property("images_per_second", images_per_second)
-    record_property("predict_ms", latency)
-    print(f"losses+backward {images_per_second:.0f} images/s, predict {latency:.1f} ms")
-    assert images_per_second > 450
-    assert latency < 30
