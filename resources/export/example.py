@@ -9,7 +9,8 @@ from self6d.packaging import load_package, photograph
 try:
     image, K = photograph(*sys.argv[1:])  # upright, and free of the lens's distortion
     for found in load_package(Path(__file__).parent)(image, K):
-        print(f"{found.name}  score {found.score:.2f}")
+        sure = "" if found.confidence is None else f"  confidence {found.confidence:.2f}"
+        print(f"{found.name}  score {found.score:.2f}{sure}")
         print("R =", found.R.round(4).tolist())
         print("t =", found.t.round(4).tolist(), "m")
 except Self6DError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from self6d.benchmarks.timer import Timer, device_name
 from self6d.geometry import Camera
@@ -17,8 +19,9 @@ from self6d.jobs.prepare import resolve_device
 from self6d.network import PoseNetwork
 from self6d.network.captured import CapturedForward
 from self6d.packaging import load_package
+from self6d.refinement.rgb.refine import RgbRefined, RgbRefiner
 from self6d.runs.load_network import load_network
-from self6d.scene import Frame
+from self6d.scene import Frame, ObjectModel
 from self6d.scene.batch import FrameBatch
 
 WARM = 3  # predictions before timing
@@ -31,6 +34,7 @@ def bench_predict(
     size: tuple[int, int] = (480, 640),
     repeats: int = 30,
     views: int | None = None,
+    refiner: str | Path | None = None,
 ) -> list[dict[str, Any]]:
     """Time the prediction of one image: boxes, masks and poses of all objects of a network.
 
@@ -39,17 +43,18 @@ def bench_predict(
         size: (height, width) of the image.
         repeats: predictions timed, after a few that are not.
         views: boxes looked at per detection, see `NetworkConfig.views`; None: as configured.
+        refiner: run, file or "shipped": also times how it moves one pose of each object, alone.
 
     Returns:
         rows of {"form", "ms" (median), "fastest_ms", "images_per_s", "objects", "views", "height",
         "width", "device"}: "eager" and, on a GPU, "graph" (replayed, the copy of the inputs
-        included). The image is on the device already.
+        included), and "refiner, N looks". The image is on the device already.
 
     Raises:
-        CheckpointError, InputError: the network cannot be read.
+        CheckpointError, InputError: the network or the refiner cannot be read.
     """
     device = resolve_device(device)
-    network = _network(Path(source), device)
+    network, models = _network(Path(source), device)
     if views is not None:
         network.config = replace(network.config, views=views)
     height, width = size
@@ -58,9 +63,12 @@ def bench_predict(
     camera = Camera(np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1]]), width, height)
     batch = FrameBatch.of([Frame(pixels, None, camera)], device)
     images, K = batch.images, batch.K
-    forms = {"eager": network.forward_export}
+    forms: dict[str, Callable[[Tensor, Tensor], Any]] = {"eager": network.forward_export}
     if device.type == "cuda":
         forms["graph"] = CapturedForward(network)
+    if refiner is not None:
+        looker = RgbRefiner.load(refiner, models, device)
+        forms[f"refiner, {looker.network.config.looks} looks"] = partial(_refined, looker)
     timer = Timer(device)
     rows = []
     for form, forward in forms.items():
@@ -84,7 +92,20 @@ def bench_predict(
     return rows
 
 
-def _network(source: Path, device: torch.device) -> PoseNetwork:
-    if (source / "model.json").is_file():
-        return load_package(source, device).network
-    return load_network(source, device=device).network
+def _refined(looker: RgbRefiner, images: Tensor, K: Tensor) -> RgbRefined:
+    """One pose of each object, in the middle of the image and three diameters away, refined."""
+    diameter = looker.diameter
+    count, nothing = len(diameter), torch.zeros_like(diameter)
+    each = torch.arange(count, device=images.device)
+    R = torch.eye(3, device=images.device).expand(count, 3, 3)
+    t = torch.stack((nothing, nothing, 3 * diameter), 1)
+    return looker.refine(images, K, torch.zeros_like(each), each, R, t)
+
+
+def _network(source: Path, device: torch.device) -> tuple[PoseNetwork, list[ObjectModel]]:
+    """The network of a run or package, and its models in the order of `object_index`."""
+    if not (source / "model.json").is_file():
+        trained = load_network(source, device=device)
+        return trained.network, trained.models
+    package = load_package(source, device)
+    return package.network, package.models

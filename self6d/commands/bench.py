@@ -143,13 +143,19 @@ def predict(
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the image, pixels.")] = "480x640",
     repeats: Annotated[int, typer.Option(min=1, help="Predictions timed.")] = 30,
     views: opt.Views = None,
+    refiner: Annotated[
+        str | None,
+        typer.Option(help='Also time this refiner, run, file or "shipped", on a pose an object.'),
+    ] = None,
     device: opt.Device = "auto",
     json_path: opt.Json = None,
 ) -> None:
     """Time prediction: one image in, masks and poses of all objects out."""
     from self6d.benchmarks.predict import bench_predict
 
-    rows = bench_predict(source, device=device, size=_size(size), repeats=repeats, views=views)
+    rows = bench_predict(
+        source, device=device, size=_size(size), repeats=repeats, views=views, refiner=refiner
+    )
     _report(rows, json_path)
 
 

@@ -179,12 +179,19 @@ def export(
     ] = False,
     views: opt.Views = None,
     instances: opt.Instances = None,
+    refiner: Annotated[
+        str | None,
+        typer.Option(
+            help='Put a refiner beside the network: run, file or "shipped" (default: the one that '
+            "the run adapted, if it did)."
+        ),
+    ] = None,
 ) -> None:
     """Weights and an inference example that needs RGB alone."""
     early.check(runs=[run])
     from self6d import jobs
 
-    for name, value in (("views", views), ("instances", instances)):
+    for name, value in (("views", views), ("instances", instances), ("refiner", refiner)):
         if slim and value is not None:
             raise typer.BadParameter(f"a slim run keeps its own: give --{name} where it is used")
     if slim:
@@ -199,7 +206,10 @@ def export(
         if missing:
             install = 'pip install "self6d-studio[onnx]"'
             typer.echo(f"without model.onnx: {', '.join(missing)} missing ({install})", err=True)
-    for path in jobs.export(run, to, onnx=onnx, program=program, views=views, instances=instances):
+    paths = jobs.export(
+        run, to, onnx=onnx, program=program, views=views, instances=instances, refiner=refiner
+    )
+    for path in paths:
         typer.echo(str(path))
 
 

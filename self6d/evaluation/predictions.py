@@ -29,6 +29,8 @@ class Prediction:
         mask: (H, W) bool, predicted visible mask; None if there is none.
         box: (4,) float64, x0 y0 x1 y1, pixels; None: the projected model's.
         seconds: time the whole image took; negative if unknown.
+        confidence: of a refiner that learned to judge its poses: the probability that this one is
+            within a tenth of the diameter; None without one.
     """
 
     scene_id: int
@@ -40,10 +42,12 @@ class Prediction:
     mask: np.ndarray | None = None
     box: np.ndarray | None = None
     seconds: float = -1.0
+    confidence: float | None = None
 
 
 Predictor = Callable[[Frame], Sequence[Prediction]]
-Refiner = Callable[[Sequence[Frame], "Detections"], "Detections"]
+# gives the detections with new poses, and how sure it is of each, (N,), if it can say
+Refiner = Callable[[Sequence[Frame], "Detections"], tuple["Detections", "torch.Tensor | None"]]
 
 TOGETHER = 16  # frames refined at once: enough detections to fill the optimiser's chunks
 
@@ -89,19 +93,24 @@ class NetworkPredictor:
 
         began = time.perf_counter()
         parts = [self._detect(frame) for frame in frames]
+        sure: list[torch.Tensor | None] = [None] * len(parts)
         if self.refine is not None and any(len(part) for part in parts):
             detections = Detections.cat(
                 [replace(p, image_index=p.image_index + i) for i, p in enumerate(parts)]
             )
-            refined = self.refine(frames, detections)
+            refined, confidence = self.refine(frames, detections)
+            keep = torch.ones_like(refined.score, dtype=torch.bool)
             if self.network.config.instances > 1:  # two may have moved onto one thing
-                refined = refined[~self.network.seen_twice(refined)]
-            parts = [refined[refined.image_index == i] for i in range(len(frames))]
+                keep = ~self.network.seen_twice(refined)
+            of_each = [keep & (refined.image_index == i) for i in range(len(frames))]
+            parts = [refined[rows] for rows in of_each]
+            if confidence is not None:
+                sure = [confidence[rows] for rows in of_each]
         poses = [(f.R.double().cpu().numpy(), f.t.double().cpu().numpy()) for f in parts]
         seconds = (time.perf_counter() - began) / len(frames)
         return [
-            self._records(frame, detections, *pose, seconds)
-            for frame, detections, pose in zip(frames, parts, poses, strict=True)
+            self._records(frame, detections, confidence, *pose, seconds)
+            for frame, detections, confidence, pose in zip(frames, parts, sure, poses, strict=True)
         ]
 
     def _detect(self, frame: Frame) -> Detections:
@@ -111,7 +120,13 @@ class NetworkPredictor:
         return self._forward.predict(batch.images, batch.K, score_threshold=self.score_threshold)
 
     def _records(
-        self, frame: Frame, detections: Detections, R: np.ndarray, t: np.ndarray, seconds: float
+        self,
+        frame: Frame,
+        detections: Detections,
+        confidence: torch.Tensor | None,
+        R: np.ndarray,
+        t: np.ndarray,
+        seconds: float,
     ) -> list[Prediction]:
         from self6d.network import masks_in_regions
 
@@ -131,6 +146,7 @@ class NetworkPredictor:
                 None if visible is None else visible[i],
                 detections.box[i].double().cpu().numpy(),
                 seconds,
+                None if confidence is None else float(confidence[i]),
             )
             for i in range(len(detections))
         ]

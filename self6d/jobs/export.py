@@ -20,7 +20,7 @@ OWN_PATHS = (
     ("adapt", "refiner"),
     ("loss", "perceptual_weights"),
 )
-KEPT = ("network", "network_config", "object_ids", "camera")
+KEPT = ("network", "network_config", "object_ids", "camera", "refiner")
 
 
 def export(
@@ -32,6 +32,7 @@ def export(
     size: tuple[int, int] | None = None,
     views: int | None = None,
     instances: int | None = None,
+    refiner: str | Path | None = None,
 ) -> list[Path]:
     """Write a run's network to a folder that stands alone; see `self6d.packaging.export_run`.
 
@@ -42,14 +43,16 @@ def export(
     from self6d.packaging import export_run
 
     return export_run(
-        run, to, onnx=onnx, program=program, size=size, views=views, instances=instances
-    )
+        run, to, onnx=onnx, program=program, size=size, views=views, instances=instances,
+        refiner=refiner,
+    )  # fmt: skip
 
 
 def slim(run: str | Path, to: str | Path) -> RunFolder:
     """A run folder with the best weights alone: to start other runs from, not to resume.
 
-    Weights are stored at half precision, vectors (biases, norms) at full. It may be given away: of
+    Weights, those of a refiner that learned in the run too, are stored at half precision, vectors
+    (biases, norms) at full. It may be given away: of
     the paths it was made from only the last part is told, and files that nobody else has
     (photographs, rendered sets) are taken out of its configuration.
 
@@ -60,6 +63,10 @@ def slim(run: str | Path, to: str | Path) -> RunFolder:
     state = source.load_checkpoint()
     tree = unpack(state.state())
     tree["network"] = {k: _stored(v) for k, v in tree["network"].items()}
+    if tree.get("refiner"):
+        kept = {k: tree["refiner"][k] for k in ("config", "object_ids", "network")}
+        kept["network"] = {k: _stored(v) for k, v in kept["network"].items()}
+        tree["refiner"] = kept
     config = {
         section: {k: "" if (section, k) in OWN_PATHS else v for k, v in values.items()}
         for section, values in source.config.items()
@@ -71,7 +78,9 @@ def slim(run: str | Path, to: str | Path) -> RunFolder:
     provenance = last_parts(told.to_dict())
     made = RunFolder.create(to, source.kind, config, provenance, seed=source.seed)
     save_models(models, made.models_path)
-    made.save_checkpoint(state.step, pack({k: tree[k] for k in KEPT if k in tree}), {"slim": True})
+    made.save_checkpoint(
+        state.step, pack({k: tree[k] for k in KEPT if tree.get(k) is not None}), {"slim": True}
+    )
     made.update(status="done", step=state.step, total=state.step, result=source.result)
     if source.remark:
         made.update(remark=source.remark)

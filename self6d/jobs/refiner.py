@@ -71,16 +71,16 @@ def own_refiner(run: str | Path, listener: Listener | None = None) -> str | Path
 
 
 def rgb_refiner(trained: TrainedNetwork, source: str | Path, device: torch.device) -> Refiner:
-    """Moves detections look by look until image and rendering agree; colours alone."""
+    """Moves detections look by look until image and rendering agree, and says how sure it is."""
     refiner = RgbRefiner.load(source, trained.models, device)
 
-    def refine(frames: Sequence[Frame], detections: Detections) -> Detections:
+    def refine(frames: Sequence[Frame], detections: Detections) -> tuple[Detections, torch.Tensor]:
         batch = FrameBatch.of(frames, device)
         refined = refiner.refine(
             batch.images, batch.K, detections.image_index, detections.object_index,
             detections.R, detections.t,
         )  # fmt: skip
-        return replace(detections, R=refined.R, t=refined.t)
+        return replace(detections, R=refined.R, t=refined.t), refined.confidence
 
     return refine
 
@@ -101,7 +101,7 @@ def depth_refiner(
     objective = SelfSupervision(config.loss, device)
     packed = pack_models(trained.models, device)
 
-    def refine(frames: Sequence[Frame], detections: Detections) -> Detections:
+    def refine(frames: Sequence[Frame], detections: Detections) -> tuple[Detections, None]:
         refined = refine_detections(
             FrameBatch.of(frames, device),
             detections,
@@ -112,6 +112,6 @@ def depth_refiner(
             seed=frames[0].image_id,
             chunk=config.optimize.chunk,
         )
-        return replace(detections, R=refined.R, t=refined.t)
+        return replace(detections, R=refined.R, t=refined.t), None
 
     return refine, remark

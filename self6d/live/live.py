@@ -27,7 +27,6 @@ from self6d.network import PoseNetwork
 from self6d.packaging import load_package
 from self6d.runs.load_network import load_network
 from self6d.scene import ObjectModel
-from self6d.scene.mesh_io import load_models
 
 LATELY = 30  # images that the rate is averaged over
 
@@ -159,13 +158,12 @@ def load(path: str | Path, device: torch.device) -> Known:
             path=path,
             remedy="Name a folder that train, adapt, quick or export made.",
         )
-    network = load_package(path, device).network
-    by_id = {model.object_id: model for model in load_models(path / "models", unit="mm")}
+    package = load_package(path, device)
     stated = read_json(path / "model.json", "package description").get("camera")
     camera = None
     if stated:
         camera = Camera.from_opencv(np.array(stated["K"]), stated["width"], stated["height"])
-    return Known(network, [by_id[i] for i in network.object_ids], camera, device)
+    return Known(package.network, package.models, camera, device)
 
 
 def _row(seen: Seen) -> dict[str, Any]:

@@ -5,6 +5,8 @@ model.json          form of the network, objects, camera, where it came from, ch
 models/             CAD models (BOP layout), which name the objects and shape the network
 model.onnx          the same network for ONNX runtimes (optional)
 model.pt2           the same network as a torch.export program (optional)
+refiner.safetensors an RGB refiner that moves the network's poses (optional)
+refiner.onnx        the same for ONNX runtimes, see `save_refiner_onnx`
 example.py          image and K in, poses out; example_onnx.py needs no torch
 ros2_node.py        the same in a ROS 2 node, checked against recorded messages only
 """
@@ -15,7 +17,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +36,25 @@ from self6d.files import read_bytes, read_json
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.network.captured import CapturedForward
 from self6d.network.detector import places
-from self6d.packaging.program import export_program, require_onnx, save_onnx
+from self6d.packaging.program import (
+    export_program,
+    require_onnx,
+    save_onnx,
+    save_refiner_onnx,
+)
 from self6d.paths import resource
+from self6d.refinement.rgb.refine import RgbRefiner
+from self6d.refinement.rgb.weights import holds_refiner, save_refiner
 from self6d.runs.folder import RunFolder, versions
 from self6d.runs.load_network import TrainedNetwork, load_network
+from self6d.scene import ObjectModel
 from self6d.scene.mesh_io import load_models
 from self6d.scene.models_copy import save_models
 from self6d.storage import whole_folder
 
 FORMAT = 1
 DEFAULT_SIZE = (480, 640)
+REFINER = "refiner.safetensors"
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,8 @@ class PoseEstimate:
         object_id: BOP number. name: of the object. score: in [0, 1].
         R: (3, 3) float64, t: (3,) float64, metres, model to camera (OpenCV axes).
         box: (4,) float64, x0 y0 x1 y1, pixels.
+        confidence: with a refiner the probability, as learned on synthetic images, that the pose is
+            within a tenth of the diameter; None without one.
     """
 
     object_id: int
@@ -62,19 +75,29 @@ class PoseEstimate:
     R: np.ndarray
     t: np.ndarray
     box: np.ndarray
+    confidence: float | None = None
 
 
 class PosePredictor:
     """An exported network, ready for use.
 
     Args:
-        network: in evaluation mode. names: object id -> name. device: where it is.
+        network: in evaluation mode. models: its objects, named, in its order.
+        device: where it is. refiner: moves the network's poses; None: they stay.
     """
 
-    def __init__(self, network: PoseNetwork, names: dict[int, str], device: torch.device) -> None:
+    def __init__(
+        self,
+        network: PoseNetwork,
+        models: Sequence[ObjectModel],
+        device: torch.device,
+        refiner: RgbRefiner | None = None,
+    ) -> None:
         self.network = network
-        self.names = names
+        self.models = list(models)
+        self.names = {model.object_id: model.name for model in models}
         self.device = device
+        self.refiner = refiner
         self._forward = CapturedForward(network)
 
     def __call__(
@@ -83,6 +106,7 @@ class PosePredictor:
         K: np.ndarray,
         *,
         score_threshold: float = 0.3,
+        looks: int | None = None,
         distortion: Sequence[float] = (),
         distortion_model: str = "",
     ) -> list[PoseEstimate]:
@@ -94,13 +118,20 @@ class PosePredictor:
             image: (H, W, 3) uint8 RGB.
             K: (3, 3), pixels, pixel centres at whole numbers, as OpenCV calibrates it.
             score_threshold: estimates below are left out.
+            looks: how often a refiner compares image and rendering and moves the poses; 0: they
+                stay the network's; None: as the refiner is configured, 0 without one.
             distortion: the lens's coefficients in OpenCV's order, which are undone; none: the image
                 is free of it, as `photograph` gives it.
             distortion_model: their model, such as "fisheye"; OpenCV's polynomial by default.
 
         Raises:
-            InputError: another kind of array, an impossible K or distortion.
+            InputError: another kind of array, an impossible K or distortion, looks without refiner.
         """
+        if looks and self.refiner is None:
+            raise InputError(
+                "this package has no refiner",
+                remedy="Export with --refiner shipped, or one of your own.",
+            )
         image = np.asarray(image)
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise InputError(
@@ -112,18 +143,27 @@ class PosePredictor:
         camera = stated.camera(image.shape[1], image.shape[0])
         image, _ = pinhole_images(stated, camera, image, None)
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
-        detections = self._forward.predict(
-            pixels.permute(2, 0, 1)[None].float() / 255,
-            torch.tensor(camera.K, dtype=torch.float32, device=self.device)[None],
-            score_threshold=score_threshold,
-        )
+        images = pixels.permute(2, 0, 1)[None].float() / 255
+        intrinsics = torch.tensor(camera.K, dtype=torch.float32, device=self.device)[None]
+        detections = self._forward.predict(images, intrinsics, score_threshold=score_threshold)
+        sure: list[float | None] = [None] * len(detections)
+        if self.refiner is not None and looks != 0:
+            refined = self.refiner.refine(
+                images, intrinsics, detections.image_index, detections.object_index, detections.R,
+                detections.t, looks,
+            )  # fmt: skip
+            detections = replace(detections, R=refined.R, t=refined.t)
+            keep = torch.ones_like(detections.score, dtype=torch.bool)
+            if self.network.config.instances > 1:  # two may have moved onto one thing
+                keep = ~self.network.seen_twice(detections)
+            detections, sure = detections[keep], refined.confidence[keep].tolist()
         score, R, t, box = (
             part.double().cpu().numpy()
             for part in (detections.score, detections.R, detections.t, detections.box)
         )
         ids = [self.network.object_ids[i] for i in detections.object_index.tolist()]
         return [
-            PoseEstimate(ids[i], self.names[ids[i]], float(score[i]), R[i], t[i], box[i])
+            PoseEstimate(ids[i], self.names[ids[i]], float(score[i]), R[i], t[i], box[i], sure[i])
             for i in np.argsort(-score, kind="stable")
         ]
 
@@ -137,6 +177,7 @@ def export_run(
     size: tuple[int, int] | None = None,
     views: int | None = None,
     instances: int | None = None,
+    refiner: str | Path | None = None,
 ) -> list[Path]:
     """Write a run's network to a new folder; inference from there needs RGB and K alone.
 
@@ -149,13 +190,16 @@ def export_run(
             network was trained for, else 480 x 640. The weights themselves take any size.
         views, instances: see `NetworkConfig`; None: as configured. ONNX and the program have a
             fixed number of places for detections, each of which costs time: `program` says which.
+        refiner: RGB refiner to put beside the network: run folder, file or "shipped"; None: the one
+            that the run adapted, if it did.
 
     Returns:
         the files written.
 
     Raises:
-        InputError: `to` holds files. CheckpointError: no network in the run.
-        MissingDependencyError: the ONNX packages are not installed. StorageError: disk full, ....
+        InputError: `to` holds files, or the refiner does not know an object.
+        CheckpointError: no network in the run. StorageError: disk full, ....
+        MissingDependencyError: the ONNX packages are not installed.
     """
     to = Path(to)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
@@ -165,9 +209,12 @@ def export_run(
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     trained = load_network(run, views=views, instances=instances)
     size = size or (trained.camera.size if trained.camera else DEFAULT_SIZE)
+    if refiner is None and holds_refiner(run.path):
+        refiner = run.path
+    looker = None if refiner is None else RgbRefiner.load(refiner, trained.models)
     try:
         with whole_folder(to) as part:
-            _write(part, run, trained, onnx, program, size)
+            _write(part, run, trained, onnx, program, size, looker)
     except OSError as error:
         raise StorageError(
             f"cannot be written ({error.strerror})", path=to, remedy="Name another folder."
@@ -182,6 +229,7 @@ def _write(
     onnx: bool,
     program: bool,
     size: tuple[int, int],
+    refiner: RgbRefiner | None,
 ) -> None:
     network, camera = trained.network, trained.camera
     weights = safetensors.torch.save(
@@ -200,6 +248,15 @@ def _write(
         "run": {"name": run.path.name, "kind": run.kind, "seed": run.seed, "step": trained.step},
         "versions": {"self6d-studio": __version__, **versions()},
     }
+    if refiner is not None:
+        save_refiner(out / REFINER, refiner.network, refiner.object_ids)
+        info["refiner"] = {
+            "sha256": hashlib.sha256((out / REFINER).read_bytes()).hexdigest(),
+            "looks": refiner.network.config.looks,
+            "objects": refiner.object_ids,
+        }
+        if onnx:
+            save_refiner_onnx(refiner.network, out / "refiner.onnx")
     if onnx or program:
         exported = export_program(network, size)
         info["exported_size"] = {"height": size[0], "width": size[1]}
@@ -229,11 +286,7 @@ def load_package(folder: str | Path, device: torch.device | str = "cpu") -> Pose
             remedy="Export the run again.",
         )
     path = folder / "model.safetensors"
-    data = read_bytes(path, "weights")
-    if hashlib.sha256(data).hexdigest() != info.get("sha256"):
-        raise CheckpointError(
-            "is damaged (checksum differs)", path=path, remedy="Export the run again."
-        )
+    data = _checked(path, info.get("sha256"))
     by_id = {model.object_id: model for model in load_models(folder / "models", unit="mm")}
     names = {int(o["id"]): str(o["name"]) for o in info["objects"]}
     missing = [i for i in names if i not in by_id]
@@ -245,7 +298,8 @@ def load_package(folder: str | Path, device: torch.device | str = "cpu") -> Pose
         )
     config = NetworkConfig.of_checkpoint(info["network"])
     config.weights = config.crop_weights = "none"  # they are in the file
-    network = PoseNetwork(config, [by_id[i] for i in names])
+    models = [replace(by_id[i], name=name) for i, name in names.items()]
+    network = PoseNetwork(config, models)
     try:
         network.load_state_dict(safetensors.torch.load(data))
     except (RuntimeError, safetensors.SafetensorError) as error:
@@ -255,4 +309,18 @@ def load_package(folder: str | Path, device: torch.device | str = "cpu") -> Pose
             remedy="Export the run again with this version.",
         ) from error
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return PosePredictor(network.eval(), names, torch.device(device))
+    refiner = None
+    if "refiner" in info:
+        _checked(folder / REFINER, info["refiner"].get("sha256"))
+        refiner = RgbRefiner.load(folder / REFINER, models, device)
+    return PosePredictor(network.eval(), models, torch.device(device), refiner)
+
+
+def _checked(path: Path, sha256: str | None) -> bytes:
+    """A file's bytes, which are those that were exported."""
+    data = read_bytes(path, "weights")
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise CheckpointError(
+            "is damaged (checksum differs)", path=path, remedy="Export the run again."
+        )
+    return data

@@ -20,8 +20,11 @@ from torch import Tensor, nn
 
 from self6d.errors import MissingDependencyError
 from self6d.network import PoseNetwork
+from self6d.refinement.rgb.network import RefinerNetwork
 
 OUTPUTS = ("boxes", "scores", "classes", "R", "t")
+REFINER_INPUTS = ("crop", "rendered", "mask", "depth", "object_index")
+REFINER_OUTPUTS = ("rotation", "shift", "distance", "confidence")
 _OPSET = 18
 
 
@@ -56,6 +59,45 @@ def export_program(network: PoseNetwork, size: tuple[int, int]) -> torch.export.
 
 def save_onnx(program: torch.export.ExportedProgram, path: Path) -> Path:
     """Translate an exported program to ONNX, one file with its weights; see `require_onnx`."""
+    return _save(program, path, ["image", "K"], list(OUTPUTS))
+
+
+def save_refiner_onnx(network: RefinerNetwork, path: Path) -> Path:
+    """Write the network of an RGB refiner as ONNX, for any number N of poses; see `require_onnx`.
+
+    Inputs: crop, rendered (N, 3, S, S) float32 RGB in [0, 1]; mask (N, S, S), of the rendering;
+    depth (N, S, S), diameters beyond the object's middle, 0 outside the mask; object_index (N,)
+    int64, place in model.json's "refiner" "objects", 0 if that is empty. Outputs: rotation (N, 6),
+    shift (N, 2), distance (N,), as `Change` has them; confidence (N,) in [0, 1].
+    """
+    side, two = network.config.size, 2
+    device = next(network.parameters()).device
+    pictures = [torch.rand(two, 3, side, side, device=device) for _ in "ab"]
+    maps = [torch.rand(two, side, side, device=device) for _ in "ab"]
+    inputs = (*pictures, *maps, torch.zeros(two, dtype=torch.int64, device=device))
+    many = {0: torch.export.Dim("poses", min=1, max=4096)}
+    module = _Changes(network).eval()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(module, inputs, dynamic_shapes=((many,) * 5,))
+    return _save(program, path, list(REFINER_INPUTS), list(REFINER_OUTPUTS))
+
+
+class _Changes(nn.Module):
+    """A refiner's network with plain tensors out."""
+
+    def __init__(self, network: RefinerNetwork) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).requires_grad_(False)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        change = self.network(*inputs)
+        return change.rotation, change.shift, change.distance, change.confidence.sigmoid()
+
+
+def _save(
+    program: torch.export.ExportedProgram, path: Path, inputs: list[str], outputs: list[str]
+) -> Path:
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:
@@ -66,8 +108,8 @@ def save_onnx(program: torch.export.ExportedProgram, path: Path) -> Path:
             translated = torch.onnx.export(
                 program,
                 dynamo=True,
-                input_names=["image", "K"],
-                output_names=list(OUTPUTS),
+                input_names=inputs,
+                output_names=outputs,
                 opset_version=_OPSET,
                 verbose=False,
             )

@@ -49,8 +49,11 @@ def test_predict(tmp_path, capsys):
 
 def test_predict_takes_a_package_too(tmp_path):
     jobs.export(SHIPPED, tmp_path / "package", onnx=False)
-    (row,) = bench(tmp_path, "predict", tmp_path / "package", "--size", "64x96", "--repeats", 1)
-    assert row["objects"] == 3
+    small = ("--size", "64x96", "--repeats", 1, "--refiner", "shipped")
+    network, refiner = bench(tmp_path, "predict", tmp_path / "package", *small)
+    assert network["objects"] == refiner["objects"] == 3
+    assert refiner["form"] == "refiner, 3 looks"
+    assert refiner["ms"] > 0
 
 
 @pytest.mark.parametrize("size", ["480", "x640", "0x640", "480x-1", "large"])

@@ -70,6 +70,8 @@ def test_predict_moves_poses_by_it(sample, stage1, refiner, tmp_path) -> None:
     away = [np.abs(np.subtract(a["t_m2c"], b["t_m2c"])).max() for a, b in zip(plain, refined)]
     assert max(away) > 1e-5
     assert np.isfinite([row["t_m2c"] for row in refined]).all()
+    assert all(0 < row["confidence"] < 1 for row in refined)
+    assert "confidence" not in plain[0]
 
 
 def test_evaluate_gives_it_a_row(sample, stage1, refiner) -> None:

@@ -22,9 +22,14 @@ from self6d.errors import CheckpointError, InputError, MissingDependencyError
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.packaging import export_run, load_package, photograph, program
-from self6d.packaging.program import OUTPUTS
+from self6d.packaging.program import OUTPUTS, REFINER_INPUTS
+from self6d.refinement.rgb.config import RefinerConfig
+from self6d.refinement.rgb.network import RefinerNetwork
+from self6d.refinement.rgb.refine import RgbRefiner
+from self6d.refinement.rgb.weights import load_refiner, save_refiner
 from self6d.runs import checkpoint
 from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import load_network
 from self6d.sample.sample import models_folder
 from self6d.scene.models_copy import save_models
 
@@ -58,10 +63,21 @@ def run(tmp_path_factory) -> RunFolder:
 
 
 @pytest.fixture(scope="module")
-def package(run, tmp_path_factory) -> Path:
+def refiner(tmp_path_factory) -> Path:
+    """A refiner that moves what it sees, anywhere."""
+    torch.manual_seed(0)
+    network = RefinerNetwork(RefinerConfig("resnet10-w16", size=64, head_channels=8), 1)
+    torch.nn.init.normal_(network.out.weight, std=0.05)
+    path = tmp_path_factory.mktemp("refiner") / "any.safetensors"
+    save_refiner(path, network, [])
+    return path
+
+
+@pytest.fixture(scope="module")
+def package(run, refiner, tmp_path_factory) -> Path:
     pytest.importorskip("onnxscript")
     to = tmp_path_factory.mktemp("package") / "out"
-    export_run(run, to, onnx=True, program=True)
+    export_run(run, to, onnx=True, program=True, refiner=refiner)
     return to
 
 
@@ -77,7 +93,7 @@ def test_the_folder_says_what_it_is(package):
     assert names == {
         "example.py", "example_onnx.py", "model.json", "model.onnx", "model.pt2",
         "model.safetensors", "models/models_info.json", "models/obj_000001.ply",
-        "models/obj_000002.ply", "ros2_node.py",
+        "models/obj_000002.ply", "refiner.onnx", "refiner.safetensors", "ros2_node.py",
     }  # fmt: skip
     info = json.loads((package / "model.json").read_text())
     assert [o["name"] for o in info["objects"]] == ["flask", "bracket"]
@@ -89,8 +105,6 @@ def test_the_folder_says_what_it_is(package):
 
 
 def test_package_predicts_what_the_network_does(run, package, image):
-    from self6d.runs.load_network import load_network
-
     network = load_network(run).network
     camera = Camera.from_opencv(K, SIZE[1], SIZE[0])
     expected = network.predict(
@@ -98,7 +112,7 @@ def test_package_predicts_what_the_network_does(run, package, image):
         torch.tensor(camera.K, dtype=torch.float32)[None],
         score_threshold=0.0,
     )
-    found = load_package(package)(image, K, score_threshold=0.0)
+    found = load_package(package)(image, K, score_threshold=0.0, looks=0)
     assert {f.object_id for f in found} == {1, 2}
     assert len(found) == len(expected) > 2  # several of each: the detector is sure of everything
     assert [f.score for f in found] == sorted((f.score for f in found), reverse=True)
@@ -106,6 +120,49 @@ def test_package_predicts_what_the_network_does(run, package, image):
         assert f.object_id == network.object_ids[expected.object_index[i]]
         np.testing.assert_array_equal(f.R, expected.R[i].double().numpy())
         np.testing.assert_array_equal(f.t, expected.t[i].double().numpy())
+
+
+def test_the_refiner_moves_poses_and_says_how_sure_it_is(run, refiner, package, image):
+    predictor = load_package(package)
+    plain, moved = predictor(image, K, looks=0), predictor(image, K)
+    assert all(f.confidence is None for f in plain)
+    assert all(0 < f.confidence < 1 for f in moved)
+    trained = load_network(run)
+    looker = RgbRefiner.load(refiner, trained.models)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    camera = torch.tensor(Camera.from_opencv(K, SIZE[1], SIZE[0]).K, dtype=torch.float32)[None]
+    found = trained.network.predict(pixels, camera, score_threshold=0.3)
+    expected = looker.refine(
+        pixels, camera, found.image_index, found.object_index, found.R, found.t
+    )
+    of_all = [t.double().numpy() for t in expected.t]
+    assert moved
+    for f in moved:  # those that moved onto another are left out
+        assert min(np.abs(f.t - t).max() for t in of_all) == 0
+    assert max(np.abs(f.t - g.t).max() for f, g in zip(moved, plain, strict=False)) > 1e-4
+    only = export_run(run, package.parent / "plain", onnx=False)
+    assert "refiner.safetensors" not in {path.name for path in only}
+    with pytest.raises(InputError, match="no refiner"):
+        load_package(package.parent / "plain")(image, K, looks=2)
+
+
+def test_the_refiner_as_onnx_says_the_same_of_any_number(refiner, package):
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(package / "refiner.onnx", providers=["CPUExecutionProvider"])
+    network, _ = load_refiner(refiner)
+    for count in (1, 3):
+        pictures = torch.rand(2, count, 3, 64, 64)
+        maps = torch.rand(2, count, 64, 64)
+        inputs = (*pictures, *maps, torch.zeros(count, dtype=torch.int64))
+        with torch.no_grad():
+            change = network(*inputs)
+        given = dict(zip(REFINER_INPUTS, (x.numpy() for x in inputs), strict=True))
+        rotation, shift, distance, confidence = session.run(None, given)
+        for mine, theirs in (
+            (change.rotation, rotation), (change.shift, shift), (change.distance, distance),
+            (change.confidence.sigmoid(), confidence),
+        ):  # fmt: skip
+            np.testing.assert_allclose(theirs, mine.numpy(), atol=1e-4)
 
 
 def test_onnx_and_program_equal_torch(package, image):
@@ -119,7 +176,7 @@ def test_onnx_and_program_equal_torch(package, image):
     by_program = [o.numpy() for o in loaded(torch.from_numpy(pixels), torch.from_numpy(K_batch))]
     for outputs in (by_onnx, by_program):
         boxes, scores, classes, R, t = outputs
-        found = load_package(package)(image, K, score_threshold=0.0)
+        found = load_package(package)(image, K, score_threshold=0.0, looks=0)
         assert classes[:2].tolist() == [1, 2]  # the best of each object, then the further ones
         assert int((scores > 0).sum()) == len(found) > 2
         for f in found:
