@@ -175,7 +175,7 @@ def test_each_is_refined_on_its_own_region(learnt):
     detections.t = detections.t * torch.tensor([[1.03], [0.97]])
     assert (apart(list(detections.t.numpy()), learnt.t) > 0.01).all()
     improve, _ = depth_refiner(trained, learnt.run, device)
-    refined = improve([frame], detections)
+    refined, _ = improve([frame], detections)
     assert (apart(list(refined.t.numpy()), learnt.t) < 0.006).all()
 
 
