@@ -86,3 +86,13 @@ class Finished:
 
 Event = Scalars | Progress | Preparing | Note | Preview | CheckpointSaved | Finished
 Listener = Callable[[Event], None]
+
+
+def in_words(seconds: float | None) -> str:
+    """Such as "about 7 min", "less than a minute" or "about 1 h 5 min"."""
+    if seconds is None:
+        return "unknown"
+    whole = round(seconds / 60)
+    if whole == 0:
+        return "less than a minute"
+    return f"about {whole} min" if whole < 60 else f"about {whole // 60} h {whole % 60} min"

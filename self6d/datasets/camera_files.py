@@ -54,8 +54,8 @@ def colmap_file(folder: Path) -> Path | None:
             raise InputError(
                 "is COLMAP's binary form, which is not read",
                 path=folder / name / "cameras.bin",
-                remedy="Convert it: colmap model_converter --input_path . --output_path . "
-                "--output_type TXT.",
+                remedy="Convert it: `colmap model_converter --input_path . --output_path . "
+                "--output_type TXT`.",
             )
     return None
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from self6d.events import Event, Listener, Note, Progress
+from self6d.events import Event, Listener, Note, Progress, in_words
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 
@@ -46,16 +46,6 @@ class Part:
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold."""
         return asdict(self)
-
-
-def in_words(seconds: float | None) -> str:
-    """Such as "about 7 min", "less than a minute" or "about 1 h 5 min"."""
-    if seconds is None:
-        return "unknown"
-    whole = round(seconds / 60)
-    if whole == 0:
-        return "less than a minute"
-    return f"about {whole} min" if whole < 60 else f"about {whole // 60} h {whole % 60} min"
 
 
 class Stopwatch:

@@ -17,11 +17,11 @@ from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import PoseTrack, TrackState, read_pose_track
 from self6d.datasets.splits import default_split
 from self6d.errors import InputError, from_os_error
-from self6d.events import Event, Listener, Note, Progress
+from self6d.events import Event, Listener, Note, Progress, in_words
 from self6d.files import read_json
 from self6d.geometry import Pose
 from self6d.jobs.prepare import Changes, check_recording
-from self6d.laptop.plan import Part, fitted, in_words, measured
+from self6d.laptop.plan import Part, fitted, measured
 from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
 from self6d.packaging.program import missing_for_onnx
 from self6d.run_config import build_config

@@ -9,15 +9,18 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QFormLayout, QLineEdit, QWidget
 
 from self6d.config import Stage, preset_names
-from self6d.losses.terms import LISTED, TERMS
+from self6d.errors import Self6DError
+from self6d.losses.terms import TERMS
 from studio.engine import Engine
 from studio.engine.types import FormField
 from studio.jobs import JobSpec
 from studio.jobs.run_info import free_name
+from studio.model import times
 from studio.model.machine import has_gpu
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.panels.form import SettingsForm
+from studio.panels.preset_box import PresetBox
 from studio.panels.run_settings import (
     OF_PRESET,
     OF_RECORDING,
@@ -27,7 +30,7 @@ from studio.panels.run_settings import (
 )
 from studio.panels.steering import Steering, weights_note
 from studio.panels.weights import LossWeights
-from studio.toolkit.dialogs import Question, copy_text
+from studio.toolkit.dialogs import copy_text
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
 
 STAGE: dict[str, Stage] = {"train": 1, "adapt": 2}
@@ -55,9 +58,8 @@ class RunPanel(QWidget):
         self.steering = Steering(self)
         self.steering.liveWeight.connect(self.liveWeight)
 
-        self.preset = short(QComboBox())
-        self.preset.addItems(preset_names(STAGE[kind]))
-        self.preset.textActivated.connect(lambda text: self._edit("preset", text, "Change preset"))
+        self.preset = PresetBox([n for n in preset_names(STAGE[kind]) if n != times.OF_TRACKS])
+        self.preset.picked.connect(lambda name: self._edit("preset", name, "Change preset"))
         self.start = short(QComboBox())
         self.start.setToolTip("The trained run to adapt")
         self.start.activated.connect(
@@ -112,9 +114,10 @@ class RunPanel(QWidget):
         ):  # fmt: skip
             if kind in kinds:
                 top.addRow(label(caption, "muted"), widget)
+            if caption == "Preset":
+                top.addRow(self.preset.told)
 
         self.weights = LossWeights()
-        self.weights.confirm_mute = self._confirm_mute
         self.weights.edited.connect(self._on_weight)
         self.weights_note = label("", "small", wrap=True)
         self.form = SettingsForm(skip=tuple(f"loss.{t}" for t in TERMS))
@@ -143,9 +146,21 @@ class RunPanel(QWidget):
     def option(self, name: str, default: Any = None) -> Any:
         return self.project.options.get(f"{self.kind}:{name}", default)
 
+    def _gpu(self) -> bool:
+        """Whether the run would work on a GPU."""
+        return has_gpu() and self.option("device") != "cpu"
+
     def _preset(self) -> str:
-        gpu = has_gpu() and self.option("device") != "cpu"
-        return str(self.option("preset", USUAL_PRESET[gpu][self.kind]))
+        return str(self.option("preset", USUAL_PRESET[self._gpu()][self.kind]))
+
+    def _time(self, preset: str) -> tuple[str, str]:
+        """How long it would take with a preset."""
+        own = self.overrides() if preset == self._preset() else {}
+        try:
+            return times.told(self.kind, preset, self.option("steps"), self.option("minutes"), own,
+                              self.project.runs, gpu=self._gpu())  # fmt: skip
+        except Self6DError as error:
+            return "", error.what
 
     def overrides(self) -> dict[str, Any]:
         """Settings that differ from the preset, by dotted key."""
@@ -202,10 +217,7 @@ class RunPanel(QWidget):
 
     def refresh(self) -> None:
         """Show what the project says."""
-        preset = self._preset()
-        if self.preset.findText(str(preset)) < 0:
-            self.preset.addItem(str(preset))
-        self.preset.setCurrentText(str(preset))
+        self.preset.show_times(self._preset(), self._time)
         self.seed.setValue(int(self.option("seed") or 0))
         minutes = self.option("minutes")
         for box, text in (
@@ -364,18 +376,6 @@ class RunPanel(QWidget):
 
     def _on_weight(self, term: str, value: float) -> None:
         self._on_setting(f"loss.{term}", value)
-
-    def _confirm_mute(self, term: str) -> bool:
-        without = next(t.without for t in LISTED if t.name == term)
-        if not without:
-            return True
-        answer = Question.ask(
-            self, f"Mute the {term} term?",
-            f"In the paper's ablation on LineMOD the mean recall falls from 58.9 % to "
-            f"{without} without it: the other terms cannot hold the pose alone.",
-            [("mute", f"Mute {term}", "danger"), ("keep", "Keep it", "primary")],
-        )  # fmt: skip
-        return answer == "mute"
 
     def _take_over(self) -> None:
         """What is being typed counts, even if its box was not left."""

@@ -6,6 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QGridLayout, QLabel, QLineEdit, QWidget
 
 from self6d.losses.terms import LISTED
+from studio.toolkit.dialogs import Question
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import IconButton, label
 
@@ -19,7 +20,6 @@ class LossWeights(QWidget):
         super().__init__()
         self._weights: dict[str, float] = {}
         self._before_mute: dict[str, float] = {}
-        self.confirm_mute = lambda term: True
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(8)
@@ -77,11 +77,23 @@ class LossWeights(QWidget):
             self._change(term, self._before_mute.get(term, 1.0))
 
     def _change(self, term: str, value: float) -> None:
-        if value == 0 and not self.confirm_mute(term):
+        if value == 0 and not self._confirm_mute(term):
             self.set_weights({term: self._weights[term]})
             return
         self.set_weights({term: value})
         self.edited.emit(term, value)
+
+    def _confirm_mute(self, term: str) -> bool:
+        without = next(t.without for t in LISTED if t.name == term)
+        if not without:
+            return True
+        answer = Question.ask(
+            self, f"Mute the {term} term?",
+            f"In the paper's ablation on LineMOD the mean recall falls from 58.9 % to "
+            f"{without} without it: the other terms cannot hold the pose alone.",
+            [("mute", f"Mute {term}", "danger"), ("keep", "Keep it", "primary")],
+        )  # fmt: skip
+        return answer == "mute"
 
     def _dress(self) -> None:
         for term, dot in self._dots.items():

@@ -68,12 +68,15 @@ BUTTONS = tuple(
     for shell, window in (
         (r"Name them(:| with) --models", "Open the CAD models (step 1)"),
         (r"Give it as --models", "Open it as CAD model (step 1)"),
-        (r"with --models", "by opening the CAD models (step 1)"),
+        (r"with --models", "with the CAD models open (step 1)"),
+        (r"Leave out --resume", "Do not resume it"),
         (r"(with )?--resume", "with Resume beside the run"),
         (r"self6d-studio doctor .*?(?=\. To start anyhow|$)", "the tab Doctor (step 1)"),
         (r"`?self6d-studio predict`?", "Predict under Pose"),
         (r"--no-check", "tick 'start whatever it finds'"),
-        (r"--unit m, cm, mm or inch", "choose m, cm, mm or inch beside CAD unit"),
+        (r"Name the unit: --unit (\w+), or --unit (\w+)", r"Beside CAD unit choose \1, or \2"),
+        (r"Name the unit (.*): --unit m, cm, mm or inch", r"Beside CAD unit choose the unit \1"),
+        (r"name it: --unit, or models.unit", "choose it beside CAD unit"),
         (r"(name )?--unit (m|cm|mm|inch)\b", r"choose \2 beside CAD unit"),
         (r"(with )?--unit( \w+)?", "beside CAD unit"),
         (r"Leave out --split", "Choose all frames"),
@@ -84,14 +87,25 @@ BUTTONS = tuple(
         (r"with --object", "in the list of objects"),
         (r"with --init|\(--init\)", "under Pose"),
         (r"with --camera", "beside Camera"),
+        (r"wrote with --out", "wrote"),
+        (r"that --out made", "that a run made"),
         (r"with --out", "of its own"),
         (r"(?<!\w)--([a-z][a-z-]*)", r"'\1'"),
     )
 )
 
 
+# what other programs are told to do, which no button does
+FOREIGN = re.compile(r"(`(?!self6d-studio|--)[^`]*`|pip install [^,)]*)")
+
+
 def in_window(text: str) -> str:
-    """A message for the shell as the window says it."""
+    """A message for the shell as the window says it; commands of other programs stay."""
+    parts = FOREIGN.split(text)
+    return "".join(part if i % 2 else _own(part) for i, part in enumerate(parts))
+
+
+def _own(text: str) -> str:
     for shell, window in BUTTONS:
         text = shell.sub(window, text)
     return text

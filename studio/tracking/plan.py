@@ -11,10 +11,11 @@ from studio.jobs.run_info import RunInfo, free_name
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.model.start_files import write_start
+from studio.model.times import OF_TRACKS
 from studio.model.track import PoseKey, file_of, starts_of
 
 KEYS, SEARCH = "keys", "search"
-TINY, LAPTOP = "tiny", "laptop"  # presets for two CPU cores
+TINY = "tiny"  # for two CPU cores
 
 
 class TrackPlan:
@@ -130,7 +131,7 @@ class TrackPlan:
         """How it would be learned."""
         network = self.network()
         if network is not None:
-            return f"{network.name} learns on, by the preset {LAPTOP}: minutes on two CPU cores."
+            return f"{network.name} learns on, by the preset {OF_TRACKS}: minutes on two CPU cores."
         return (
             "There is no network yet: the smallest one is trained on rendered images first, then "
             "learns the poses; together about 40 minutes on two idle CPU cores."
@@ -161,7 +162,7 @@ class TrackPlan:
         own = self.own[1] if new and self.own is not None else {}
         return JobSpec(
             "adapt", free_name(self.settings.runs_folder, f"{root.name}-adapt"), data=root,
-            models=tuple(project.model_paths), from_run=start, preset=LAPTOP,
+            models=tuple(project.model_paths), from_run=start, preset=OF_TRACKS,
             overrides={**own, **project.unit_setting},
             options={"poses": track / "poses.json"},
         )  # fmt: skip

@@ -112,7 +112,11 @@ class Warm:
 
     def close(self) -> None:
         self._socket.close()
-        self._process.wait(20)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:  # on a busy machine it may not have loaded all yet
+            self._process.kill()
+            self._process.wait()
 
 
 def _helper() -> Callable[[list[str]], int]:
