@@ -5,7 +5,6 @@ from self6d.losses.perceptual import AlexNetFeatures, default_weights, perceptua
 from self6d.losses.perceptual_window import (
     Box,
     unlike_black,
-    windowed_activations,
     windowed_perceptual_loss,
 )
 
@@ -35,9 +34,32 @@ def test_the_window_gives_the_whole_image_s_loss_and_gradient(size, box):
     box.of(image).copy_(torch.rand(box.of(image).shape, generator=generator))
     image.requires_grad_()
     whole = perceptual_loss(source, network.activations(image))
-    near = windowed_activations(network, image, box)
-    loss = windowed_perceptual_loss(source, unlike_black(network, source, *size), near)
+    unlike = unlike_black(network, source, *size)
+    loss = windowed_perceptual_loss(network, image, box, source, unlike)
     assert torch.allclose(loss, whole, atol=1e-5)
     (expected,) = torch.autograd.grad(whole.sum(), image)
     (found,) = torch.autograd.grad(loss.sum(), image)
     assert (box.of(found - expected)).norm() < 1e-4 * box.of(expected).norm()
+
+
+@needs_weights
+def test_bfloat16_is_near():
+    """Loss and gradient; and an image is no distance from itself."""
+    generator = torch.Generator().manual_seed(0)
+    exact, rounded = AlexNetFeatures(), AlexNetFeatures(bfloat16=True)
+    shown = torch.nn.functional.interpolate(torch.rand(2, 3, 12, 12, generator=generator), (96, 96))
+    image, box = torch.zeros_like(shown), Box(20, 80, 16, 70)
+    box.of(image).copy_(box.of(shown).roll(2, -1))
+    image.requires_grad_()
+    found = []
+    for network in (exact, rounded):
+        source = network(shown)
+        unlike = unlike_black(network, source, 96, 96)
+        loss = windowed_perceptual_loss(network, image, box, source, unlike)
+        found.append((loss, torch.autograd.grad(loss.sum(), image)[0]))
+        whole = Box(0, 96, 0, 96)
+        assert windowed_perceptual_loss(network, shown, whole, source, unlike).abs().max() < 1e-5
+    (a, slope_a), (b, slope_b) = found
+    assert not torch.equal(a, b)
+    assert torch.allclose(a, b, rtol=5e-3)
+    assert (slope_a - slope_b).norm() < 0.2 * slope_a.norm()  # at a pixel; of poses they sum up

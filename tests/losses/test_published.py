@@ -84,7 +84,7 @@ def test_the_packages_themselves_compute_the_reference(weight_files, device, mon
 
     config = replace(IMAGE_TERMS, reference=True, perceptual_weights=str(weight_files[0]))
     objective = SelfSupervision(config, device)
-    for name in ("ms_ssim_to", "scale_statistics", "perceptual_loss", "windowed_activations"):
+    for name in ("ms_ssim_to", "scale_statistics", "perceptual_loss", "windowed_perceptual_loss"):
         monkeypatch.setattr(f"self6d.losses.objective.{name}", unused)
     monkeypatch.setattr(AlexNetFeatures, "activations", unused)
     rgb, mask, K, _, shown = scene(device)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from self6d.losses.cpu import geometric, ms_ssim
+from self6d.losses.cpu import geometric, ms_ssim, perceptual
 from self6d.rendering.cpu import backward, forward, soft
 
 
-@pytest.mark.parametrize("module", [forward, backward, soft, geometric, ms_ssim])
+@pytest.mark.parametrize("module", [forward, backward, soft, geometric, ms_ssim, perceptual])
 def test_no_loop_lets_the_compiler_order_its_sums(module):
     loops = [f for f in vars(module).values() if hasattr(f, "targetoptions")]
     assert loops
