@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from self6d.commands import bench, data, experiment, live, maintain, quick, track, train, use
+from self6d.commands import (
+    bench,
+    data,
+    experiment,
+    live,
+    maintain,
+    quick,
+    recolour,
+    track,
+    train,
+    use,
+)
 from self6d.errors import OutOfMemoryError, Self6DError, from_os_error
 
 # Threads that spin while they wait take the cores of another busy run: two trainings on two cores
@@ -23,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (train, track, quick, use, live, data, experiment, bench, maintain):
+for _module in (train, track, recolour, quick, use, live, data, experiment, bench, maintain):
     _module.register(app)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from self6d.datasets.base import FrameKey
+from self6d.datasets.base import Dataset, FrameKey
 from self6d.errors import InputError
 from self6d.files import read_json
 from self6d.geometry import Pose
@@ -110,6 +110,35 @@ def read_pose_track(path: str | Path) -> PoseTrack:
             "is no pose track", path=path, remedy="Give the poses.json of a run of track."
         )
     return PoseTrack(tuple(_entry(row, path, i) for i, row in enumerate(table["poses"])))
+
+
+def check_belongs(
+    track: PoseTrack, path: str | Path, dataset: Dataset, object_ids: Sequence[int]
+) -> None:
+    """Whether a track is one of a recording and of the objects there are CAD models of.
+
+    Args:
+        path: of the track, to be named.
+
+    Raises:
+        InputError: it names frames that the recording has not, or other objects.
+    """
+    strange = {t.key for t in track} - set(dataset.keys)
+    if strange:
+        first = min(strange)
+        raise InputError(
+            f"names {len(strange)} frames that the recording has not, such as image "
+            f"{first.image_id} of scene {first.scene_id}",
+            path=path,
+            remedy=f"Give the recording it was made from, not {dataset.root}.",
+        )
+    unknown = {t.object_id for t in track} - set(object_ids)
+    if unknown:
+        raise InputError(
+            f"holds poses of object {min(unknown)}, which has no CAD model here",
+            path=path,
+            remedy=f"There are {sorted(object_ids)}; name it with --models.",
+        )
 
 
 def _row(tracked: TrackedPose) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from self6d.datasets import Recording, open_dataset
 from self6d.datasets.base import FrameKey
 from self6d.datasets.bop_writer import FrameLabels, write_bop
-from self6d.datasets.pose_track import PoseTrack, TrackedPose, read_pose_track
+from self6d.datasets.pose_track import TrackedPose, check_belongs, read_pose_track
 from self6d.errors import InputError, StorageError
 from self6d.evaluation.bop_results import results_name, write_bop_results
 from self6d.evaluation.predictions import Prediction
@@ -73,7 +73,7 @@ def label(
             "the recording brings no CAD models", path=data, remedy="Name them with --models."
         )
     objects = load_given_models(source, unit)
-    _check(poses, Path(track), dataset, objects)
+    check_belongs(poses, track, dataset, [model.object_id for model in objects])
     report = LabelReport.of(name, poses, confidence, len(dataset))
     if not report.accepted:
         best = max((t.confidence for t in poses), default=0.0)
@@ -102,27 +102,6 @@ def label(
             remedy="Free space or name another folder.",
         ) from None
     return report
-
-
-def _check(
-    poses: PoseTrack, path: Path, dataset: Recording, objects: Sequence[ObjectModel]
-) -> None:
-    strange = {t.key for t in poses} - set(dataset.keys)
-    if strange:
-        first = min(strange)
-        raise InputError(
-            f"names {len(strange)} frames that the recording has not, such as image "
-            f"{first.image_id} of scene {first.scene_id}",
-            path=path,
-            remedy=f"Give the recording it was made from, not {dataset.root}.",
-        )
-    unknown = {t.object_id for t in poses} - {m.object_id for m in objects}
-    if unknown:
-        raise InputError(
-            f"holds poses of object {min(unknown)}, which has no CAD model here",
-            path=path,
-            remedy=f"There are {sorted(m.object_id for m in objects)}; name it with --models.",
-        )
 
 
 class _Writing:

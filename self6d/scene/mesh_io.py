@@ -6,6 +6,7 @@ import io
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -133,7 +134,7 @@ def load_models(
         )
     infos = {folder: read_models_info(folder) for folder in {f.parent for f in files}}
     read = []
-    for object_id, file in _numbered(files):
+    for object_id, file in numbered(files):
         info = infos[file.parent].get(object_id) or read_distance(file.parent)
         name = _name(file)
         if info is not None:
@@ -144,10 +145,32 @@ def load_models(
         (f, size, None if info is None else info.diameter_mm) for f, _, size, _, _, info in read
     ]
     units = metres_per_units(stated, unit)
-    return [
+    models = [
         _model(file, surface, size, scale, guessed, object_id, name, info, drawn)
         for (file, surface, size, object_id, name, info), (scale, guessed) in zip(read, units)
     ]
+    return [_with_stored_points(model) for model in models]
+
+
+def points_beside(mesh: Path) -> Path:
+    """Where a model's points of errors lie that are not its vertices: (P, 3) float64, metres."""
+    return mesh.with_name(f"{mesh.stem}.points.npy")
+
+
+def _with_stored_points(model: ObjectModel) -> ObjectModel:
+    assert model.source is not None
+    path = points_beside(model.source)
+    if not path.is_file():
+        return model
+    try:
+        points = np.load(io.BytesIO(read_bytes(path, "model's points")))
+    except (ValueError, EOFError):
+        points = np.zeros(0)
+    if points.ndim != 2 or points.shape[1] != 3 or not len(points):
+        raise InputError(
+            "model's points are damaged", path=path, remedy="Make the folder of models again."
+        )
+    return replace(model, points=points.astype(np.float64))
 
 
 def _mesh_files(root: Path) -> list[Path]:
@@ -187,8 +210,8 @@ def _name(path: Path) -> str:
     return folder.name if generic and folder.name else path.stem
 
 
-def _numbered(files: list[Path]) -> list[tuple[int, Path]]:
-    """(object id, file), sorted by id."""
+def numbered(files: list[Path]) -> list[tuple[int, Path]]:
+    """(object id, file), sorted by id; only the names are looked at."""
     matches = [_BOP_NAME.match(f.stem) for f in files]
     ids = [int(m.group(1)) for m in matches if m]
     if len(ids) < len(files):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +14,45 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from self6d.errors import InputError
-from self6d.files import read_bytes
 from self6d.scene.mesh import ObjectModel
-from self6d.scene.mesh_io import load_models
+from self6d.scene.mesh_io import load_models, numbered, points_beside
 from self6d.storage import atomic_write
 
 
-def save_models(models: Sequence[ObjectModel], folder: Path) -> None:
+def save_models(models: Sequence[ObjectModel], folder: Path, *, keep_names: bool = False) -> None:
     """Write models as BOP lays them out: obj_000001.ply (GLB with texture), models_info.json.
+
+    Args:
+        keep_names: name them as their sources instead, where these names give the same numbers.
 
     Points of errors that are not the mesh's vertices lie beside it, as obj_000001.points.npy.
     models_info.json comes last: a folder without it is incomplete.
     """
     folder.mkdir(exist_ok=True)
+    names = _own_names(models) if keep_names else {}
     for model in models:
         suffix = "ply" if model.uv is None else "glb"
         data = _mesh(model).export(file_type=suffix)
         assert isinstance(data, bytes)  # both formats are binary
-        atomic_write(folder / f"obj_{model.object_id:06d}.{suffix}", data)
+        name = names.get(model.object_id, f"obj_{model.object_id:06d}")
+        atomic_write(folder / f"{name}.{suffix}", data)
         points = model.points
         if points is not None and not np.array_equal(points.astype(np.float32), model.vertices):
             array = io.BytesIO()
             np.save(array, points)
-            atomic_write(folder / _points_name(model.object_id), array.getvalue())
+            atomic_write(points_beside(folder / f"{name}.{suffix}"), array.getvalue())
     infos = {str(model.object_id): _info(model) for model in models}
     atomic_write(folder / "models_info.json", json.dumps(infos, indent=1).encode())
+
+
+def _own_names(models: Sequence[ObjectModel]) -> dict[int, str]:
+    """Object number -> stem of its source, empty where numbers would not be read from them."""
+    names = {m.object_id: m.source.stem for m in models if m.source is not None}
+    files = sorted(Path(f"{name}.ply") for name in names.values())
+    if len(names) < len(models) or len(set(files)) < len(files):
+        return {}
+    read = {file.stem: object_id for object_id, file in numbered(files)}
+    return names if all(read[name] == i for i, name in names.items()) else {}
 
 
 def read_models(folder: Path) -> list[ObjectModel]:
@@ -49,23 +61,7 @@ def read_models(folder: Path) -> list[ObjectModel]:
     Raises:
         InputError: one of them is damaged.
     """
-    models = []
-    for model in load_models(folder, unit="mm"):
-        path = folder / _points_name(model.object_id)
-        points = None
-        if path.is_file():
-            try:
-                points = np.load(io.BytesIO(read_bytes(path, "model's points")))
-            except (ValueError, EOFError):
-                raise InputError(
-                    "model's points are damaged", path=path, remedy="Start the run again."
-                ) from None
-        models.append(replace(model, points=points))
-    return models
-
-
-def _points_name(object_id: int) -> str:
-    return f"obj_{object_id:06d}.points.npy"
+    return load_models(folder, unit="mm")
 
 
 def has_models(folder: Path) -> bool:

@@ -17,14 +17,16 @@ from typer.testing import CliRunner
 from self6d import jobs
 from self6d.cli import app
 from self6d.datasets import open_dataset
+from self6d.errors import InputError
 from self6d.events import Note
 from self6d.geometry import Camera
 from self6d.jobs.refiner import depth_refiner
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.packaging import load_package
+from self6d.recolouring.poses import read_poses
 from self6d.runs import checkpoint
 from self6d.runs.folder import RunFolder
-from self6d.runs.load_network import load_network
+from self6d.runs.load_network import load_network, run_models
 from self6d.sample.sample import models_folder
 from self6d.scene.batch import FrameBatch, LabelledBatch
 from self6d.scene.mesh_io import load_models
@@ -211,3 +213,12 @@ def test_both_are_adapted_on(learnt, tmp_path):
     }
     t = next(value for name, value in labels.items() if name.endswith("pseudo_labels.t"))
     assert apart(list(t.numpy()), learnt.t).max() < 0.03
+    # colours can be taken at them
+    recording = open_dataset(learnt.recording)
+    used = read_poses(run.path, recording, run_models(run), confidence=1.0)
+    assert used.source.startswith("1 of 2 pseudo-poses are those that the run selected")
+    both = sorted((*used.accepted, *used.doubtful), key=lambda p: p.instance)
+    assert [p.instance for p in both] == [0, 1]
+    assert apart([p.pose.t_m2c for p in both], learnt.t).max() < 0.03
+    with pytest.raises(InputError, match=r"no poses of this recording.*track .* --from"):
+        read_poses(learnt.run, recording, run_models(run), confidence=0.0)
