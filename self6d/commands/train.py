@@ -34,6 +34,10 @@ def train(
         Path | None,
         typer.Option(help="Recording or camera file whose intrinsics the images shall have."),
     ] = None,
+    poses: Annotated[
+        Path | None,
+        typer.Option("--poses", help="Track (poses.json) in that recording to learn from beside."),
+    ] = None,
     steps: opt.Steps = None,
     minutes: opt.Minutes = None,
     seed: opt.Seed = 0,
@@ -47,8 +51,8 @@ def train(
 ) -> None:
     """Stage 1: train on synthetic images of CAD models."""
     early.check(
-        models=models, camera=camera, out=None if resume else out, preset=preset, stage=1,
-        assignments=assignments,
+        models=models, camera=camera, files=[poses] if poses else [],
+        out=None if resume else out, preset=preset, stage=1, assignments=assignments,
     )  # fmt: skip
     if camera is not None:
         early.recording_or_camera(camera, read=check)
@@ -63,6 +67,7 @@ def train(
             out,
             preset=preset,
             camera=camera,
+            poses=poses,
             steps=steps,
             minutes=minutes,
             seed=seed,

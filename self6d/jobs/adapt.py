@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from self6d.datasets import Recording, UnlabelledFrames, open_dataset
+from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import PoseTrack, read_pose_track, write_pose_track
-from self6d.datasets.splits import default_split, some_frames
 from self6d.engine import distributed
 from self6d.engine.task import Task
 from self6d.errors import InputError
 from self6d.events import Listener, Note
 from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.prepare import (
+    POSES,
     Changes,
     asked_for,
     changes_of,
     check_recording,
+    frames_to_learn,
     later_config,
     open_run,
     reopen_run,
@@ -39,8 +40,6 @@ from self6d.runs.provenance import Provenance, absolute
 
 if TYPE_CHECKING:
     from self6d.stage2.track_task import TrackTask
-
-POSES = "poses.json"  # the track that is learned from, in the run's own folder
 
 
 def adapt(
@@ -124,7 +123,7 @@ def adapt(
                 check_recording(data, start.models, listener)
             provenance = Provenance(
                 **asked,
-                frames=len(_frames(dataset, split, share)),
+                frames=len(frames_to_learn(dataset, split, share)),
                 from_run=absolute(from_run),
                 from_step=start.step,
                 no_check=not check,
@@ -142,7 +141,7 @@ def adapt(
     if config is None:
         return run
     told = Provenance.from_dict(run.info["provenance"])  # resumed: what it began with
-    frames = _frames(dataset, told.split, told.share)
+    frames = frames_to_learn(dataset, told.split, told.share)
     began = run.latest_checkpoint() is not None
     trained = load_network(run if began else from_run, models=run.models_path)
     asked_of = {name: getattr(config.network, name) for name in OF_PREDICTION}
@@ -169,10 +168,6 @@ def adapt(
             device=world.device,
         )
     return run_ranks(task, run, config, world, listener, control, take_lock)
-
-
-def _frames(dataset: Recording, split: str | None, share: float) -> UnlabelledFrames:
-    return UnlabelledFrames(some_frames(dataset, default_split(dataset, split, "adapt"), share))
 
 
 def _one_process(world: distributed.World) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from self6d.config import from_dict, merge, overrides, to_dict
-from self6d.datasets import open_dataset
+from self6d.datasets import Recording, UnlabelledFrames, open_dataset
 from self6d.datasets.intrinsics import Intrinsics, read_intrinsics
 from self6d.datasets.registry import is_recording
+from self6d.datasets.splits import default_split, some_frames
 from self6d.doctor import doctor
 from self6d.errors import CheckpointError, InputError, from_os_error
 from self6d.events import Listener, Note
@@ -28,6 +29,8 @@ from self6d.scene.models_copy import save_models
 from self6d.stage1.recorded_ranges import with_recorded_ranges
 
 Changes = dict[str, Any] | list[str] | None
+
+POSES = "poses.json"  # the track that is learned from, in the run's own folder
 
 
 def changes_of(given: Changes, named: dict[str, Any]) -> dict[str, Any]:
@@ -147,6 +150,15 @@ def images_seen(
         "K": None if view is None else view.K.tolist(),
         "image_size": None if view is None else list(view.size),
     }
+
+
+def frames_to_learn(dataset: Recording, split: str | None, share: float = 1.0) -> UnlabelledFrames:
+    """A recording's frames without labels.
+
+    Args:
+        split: named split; None: "adapt" if it has one, else all. share: of them, spread evenly.
+    """
+    return UnlabelledFrames(some_frames(dataset, default_split(dataset, split, "adapt"), share))
 
 
 def open_run(

@@ -6,15 +6,20 @@ from pathlib import Path
 
 import torch
 
+from self6d.datasets import open_dataset
+from self6d.datasets.pose_track import PoseTrack, read_pose_track, write_pose_track
 from self6d.datasets.registry import is_recording
 from self6d.engine import distributed
-from self6d.events import Listener
+from self6d.errors import InputError
+from self6d.events import Listener, Note
 from self6d.geometry import Camera
 from self6d.jobs.prepare import (
+    POSES,
     Changes,
     asked_for,
     changes_of,
     check_recording,
+    frames_to_learn,
     images_seen,
     open_run,
     reopen_run,
@@ -40,6 +45,7 @@ def train(
     *,
     preset: str | Path = "standard",
     camera: Camera | str | Path | None = None,
+    poses: str | Path | None = None,
     steps: int | None = None,
     minutes: float | None = None,
     overrides: Changes = None,
@@ -59,6 +65,10 @@ def train(
         preset: name or .toml file.
         camera: whose images the network will see; a recording, a camera file, or None. A
             recording's depth also says how far objects are, see `with_recorded_ranges`.
+        poses: a track's poses.json, in the recording that `camera` names (in its split "adapt" if
+            it has one): the frames that the track is sure of are learned from beside the synthetic
+            images, varied as the preset laptop says, or [adapt] where overridden. The run keeps a
+            copy.
         steps: instead of the preset's.
         minutes: the run ends by then at the latest, its learning rate at zero; pauses do not count.
         check: stop if the doctor's fast checks find an error in the recording of `camera`.
@@ -68,13 +78,15 @@ def train(
         the run; `run.status` is "done" or "stopped", `run.result` holds synthetic recalls.
 
     Raises:
-        Self6DError: see `run_task`; InputError for models, camera, configuration.
+        Self6DError: see `run_task`; InputError for models, camera, configuration, poses without a
+            recording.
 
     >>> run = train(recording / "models", out / "stage1", preset="tiny", steps=2, overrides=small)
     >>> run.status
     'done'
     """
     from self6d.stage1.task import SyntheticTask
+    from self6d.stage2.track_training import TrackTraining
 
     asked = asked_for(preset, overrides, models, steps, device, minutes)
     device = resolve_device(device)
@@ -85,24 +97,51 @@ def train(
         own = reopen_run(out, "synthetic", changes, asked) if resume else None
         if own is None:
             settings = build_config(preset, changes, stage=1)
+            track = None
+            if poses is not None:
+                track = _track_in(camera, poses)
+                varied = {"adapt": changes.get("adapt", {})}
+                settings.adapt = build_config("laptop", varied, stage=2).adapt
             view = resolve_camera(camera)
             objects = load_given_models(models, settings.models.unit)
             if check and isinstance(camera, str | Path) and is_recording(camera):
                 check_recording(camera, objects, listener)
             seen = images_seen(settings, camera, view, objects, listener)
-            provenance = Provenance(**asked, **seen, no_check=not check)
+            kept = None if track is None else POSES
+            provenance = Provenance(**asked, **seen, poses=kept, no_check=not check)
             begun = open_run(out, "synthetic", settings, provenance, seed=seed, models=objects)
+            if track is not None:
+                write_pose_track(begun.path / POSES, track.poses)
             own = begun, settings
     run, config = begin_ranks(out, own, changes, world)
     if config is None:
         return run
-    task = SyntheticTask(
-        run_models(run),
-        run_camera(run),
-        config.network,
-        config.synthesis,
-        config.train,
-        seed=run.seed,
-        device=world.device,
-    )
+    given = (run_models(run), run_camera(run), config.network, config.synthesis, config.train)
+    told = Provenance.from_dict(run.info["provenance"])
+    task: SyntheticTask
+    if told.poses is None or told.camera is None:
+        task = SyntheticTask(*given, seed=run.seed, device=world.device)
+    else:
+        task = TrackTraining(
+            *given, frames_to_learn(open_dataset(told.camera), None),
+            read_pose_track(run.path / told.poses), config.adapt,
+            seed=run.seed, device=world.device,
+        )  # fmt: skip
+        if listener is not None:
+            counts = task.posed.counts()
+            text = (
+                f"beside synthetic images it learns from {counts['poses']} poses of a track in "
+                f"{counts['frames']} frames: pseudo-poses, not ground truth"
+            )
+            listener(Note("info", text))
     return run_ranks(task, run, config, world, listener, control, take_lock)
+
+
+def _track_in(camera: Camera | str | Path | None, poses: str | Path) -> PoseTrack:
+    if not isinstance(camera, str | Path) or not is_recording(camera):
+        raise InputError(
+            "poses of a track are learned from with the recording they belong to",
+            path=Path(poses),
+            remedy="Name that recording with --camera.",
+        )
+    return read_pose_track(poses)

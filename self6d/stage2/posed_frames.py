@@ -43,94 +43,61 @@ class PosedObject:
     pose: Pose
 
 
-class PosedFramesTask:
-    """Fine-tunes a network on frames whose poses are given.
+class PosedFrames:
+    """Frames whose poses are given, as labelled batches, each time varied anew.
 
     Args:
-        network: trained in stage 1. models: its objects.
-        frames: the recording.
-        poses: number of a frame -> the objects posed in it; of frames without any nothing is
-            learned.
-        adapt: steps, batch, learning rate, scope and augmentation are taken from stage 2's
-            configuration, and the share of synthetic images.
-        synthesis: of the synthetic images.
-        complete: every instance of every object is posed wherever one is; else the detector learns
-            nothing of the objects that a frame has no pose of.
-        seed: decides every draw. device: "cpu", "cuda", ...
+        frames: the recording. models: in the order of `PosedObject.object_index`.
+        poses: number of a frame -> the objects posed in it; those without any are not drawn.
+        adapt: camera and photometric augmentation, occluders, image height, memory.
+        complete: every instance of every object is posed wherever one is; else nothing is said
+            of the objects that a frame has no pose of.
     """
-
-    name = "posed frames"
 
     def __init__(
         self,
-        network: PoseNetwork,
-        models: Sequence[ObjectModel],
         frames: UnlabelledFrames,
+        models: Sequence[ObjectModel],
         poses: Mapping[int, Sequence[PosedObject]],
         adapt: AdaptConfig,
-        synthesis: SynthesisConfig | None = None,
+        device: torch.device,
         *,
         complete: bool,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
     ) -> None:
-        self.config, self.seed, self.complete = replace(adapt), seed, complete
-        self.total_steps, self.batch_size = adapt.steps, adapt.batch
-        self.clock = Clock(adapt.minutes)
-        self.device = torch.device(device)
+        self.config, self.device, self.complete = adapt, device, complete
         self.store = FrameStore(
             frames,
-            self.device,
+            device,
             use_depth=adapt.use_depth,
             height=adapt.image_height,
             budget_mb=adapt.cache_mb,
         )
         self.poses = {number: list(found) for number, found in poses.items() if found}
-        self.network = network.to(self.device)
-        self.parameters = network.stage2_parameters(adapt.scope)
-        self.network.eval()  # batch norms keep the statistics of stage 1
-        self.average = MovingAverage(self.network, adapt.ema)
-        self.models = pack_models(models, self.device)
-        self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            lr=adapt.lr,
-            weight_decay=adapt.weight_decay,
-            fused=self.device.type == "cuda",
-        )
-        self.maker: SceneMaker | None = None
-        if synthesis is not None and adapt.synthetic > 0:
-            camera = self.store.camera
-            self.maker = SceneMaker(
-                models, camera, replace(synthesis, height=camera.height), self.device
-            )
+        self.models = pack_models(models, device)
 
-    def step(self, step: int) -> dict[str, Any]:
-        """One optimiser step on labelled frames drawn at random."""
-        generator = step_generator(self.seed, step)
+    def draw(
+        self, count: int, generator: torch.Generator, noise: torch.Generator
+    ) -> tuple[LabelledBatch, Tensor | None]:
+        """`count` frames, of fewer each several times, and (B, M) bool: what it says all about.
+
+        Args:
+            generator: on the CPU, draws frames and colours. noise: on the device, the rest.
+        """
         frames = sorted(self.poses)
-        chosen = torch.randperm(len(frames), generator=generator)[: self.batch_size]
-        noise = step_generator(self.seed, step, stream=1, device=self.device)
-        batch, known = self._batch([frames[i] for i in chosen.tolist()], noise)
-        batch = replace(batch, images=augment(batch.images, generator, self.config.augment))
-        rate = learning_rate(step, self.config, self.clock.share)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        terms = self.network.losses(batch, noise, known)
-        total = terms["total"]
-        if self.maker is not None and self.config.synthetic > 0:
-            scenes = self.maker.make(self.config.synthetic_batch, mixed_seed(self.seed, 0), step)
-            terms["synthetic"] = self.network.losses(scenes, noise)["total"]
-            total = total + self.config.synthetic * terms["synthetic"]
-            terms["total"] = total
-        ok = finite_step(self.optimizer, self.parameters, total, self.config.clip)
-        self.average.update(step + SETTLED)
-        values = {f"loss/{name}": value.detach() for name, value in terms.items()}
-        return values | {"lr": rate, SKIPPED: ~ok}
+        order = torch.randperm(len(frames), generator=generator)
+        chosen = order.repeat(-(-count // len(frames)))[:count]
+        batch, known = self.labelled([frames[i] for i in chosen.tolist()], noise)
+        return replace(batch, images=augment(batch.images, generator, self.config.augment)), known
 
-    def _batch(
+    def counts(self) -> dict[str, int]:
+        """How many frames and poses there are to learn from."""
+        poses = sum(len(found) for found in self.poses.values())
+        return {"frames": len(self.poses), "poses": poses}
+
+    def labelled(
         self, frames: list[int], noise: torch.Generator
     ) -> tuple[LabelledBatch, Tensor | None]:
-        """Varied frames, and (B, M) bool: of the M objects, those it says all about in each."""
+        """Frames by their numbers, varied, and what they say all about, as `draw`."""
         rows = [(i, posed) for i, frame in enumerate(frames) for posed in self.poses[frame]]
         R = np.stack([posed.pose.R_m2c for _, posed in rows]).astype(np.float32)
         t = np.stack([posed.pose.t_m2c for _, posed in rows]).astype(np.float32)
@@ -150,6 +117,81 @@ class PosedFramesTask:
         known = torch.zeros(len(frames), len(self.models.object_ids), device=self.device).bool()
         known[index, objects] = True
         return batch, known
+
+
+class PosedFramesTask:
+    """Fine-tunes a network on frames whose poses are given.
+
+    Args:
+        network: trained in stage 1. models: its objects.
+        frames: the recording.
+        poses: number of a frame -> the objects posed in it; of frames without any nothing is
+            learned.
+        adapt: steps, batch, learning rate, scope and augmentation are taken from stage 2's
+            configuration, and the share of synthetic images.
+        synthesis: of the synthetic images.
+        complete: see `PosedFrames`.
+        seed: decides every draw. device: "cpu", "cuda", ...
+    """
+
+    name = "posed frames"
+
+    def __init__(
+        self,
+        network: PoseNetwork,
+        models: Sequence[ObjectModel],
+        frames: UnlabelledFrames,
+        poses: Mapping[int, Sequence[PosedObject]],
+        adapt: AdaptConfig,
+        synthesis: SynthesisConfig | None = None,
+        *,
+        complete: bool,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config, self.seed = replace(adapt), seed
+        self.total_steps, self.batch_size = adapt.steps, adapt.batch
+        self.clock = Clock(adapt.minutes)
+        self.device = torch.device(device)
+        self.posed = PosedFrames(frames, models, poses, self.config, self.device, complete=complete)
+        self.store = self.posed.store
+        self.network = network.to(self.device)
+        self.parameters = network.stage2_parameters(adapt.scope)
+        self.network.eval()  # batch norms keep the statistics of stage 1
+        self.average = MovingAverage(self.network, adapt.ema)
+        self.models = self.posed.models
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=adapt.lr,
+            weight_decay=adapt.weight_decay,
+            fused=self.device.type == "cuda",
+        )
+        self.maker: SceneMaker | None = None
+        if synthesis is not None and adapt.synthetic > 0:
+            camera = self.store.camera
+            self.maker = SceneMaker(
+                models, camera, replace(synthesis, height=camera.height), self.device
+            )
+
+    def step(self, step: int) -> dict[str, Any]:
+        """One optimiser step on labelled frames drawn at random."""
+        generator = step_generator(self.seed, step)
+        noise = step_generator(self.seed, step, stream=1, device=self.device)
+        batch, known = self.posed.draw(self.batch_size, generator, noise)
+        rate = learning_rate(step, self.config, self.clock.share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        terms = self.network.losses(batch, noise, known)
+        total = terms["total"]
+        if self.maker is not None and self.config.synthetic > 0:
+            scenes = self.maker.make(self.config.synthetic_batch, mixed_seed(self.seed, 0), step)
+            terms["synthetic"] = self.network.losses(scenes, noise)["total"]
+            total = total + self.config.synthetic * terms["synthetic"]
+            terms["total"] = total
+        ok = finite_step(self.optimizer, self.parameters, total, self.config.clip)
+        self.average.update(step + SETTLED)
+        values = {f"loss/{name}": value.detach() for name, value in terms.items()}
+        return values | {"lr": rate, SKIPPED: ~ok}
 
     def previews(self, step: int) -> list[Preview]:
         """The averaged network's poses on the first, the middle and the last of the frames."""
@@ -182,10 +224,7 @@ class PosedFramesTask:
 
     def result(self) -> dict[str, Any]:
         """How much there was to learn from."""
-        return {
-            "frames": len(self.poses),
-            "poses": sum(len(found) for found in self.poses.values()),
-        }
+        return dict(self.posed.counts())
 
     def set_live(self, values: dict[str, float]) -> None:
         for name in ("lr", "clip", "synthetic"):

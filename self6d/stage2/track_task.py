@@ -17,6 +17,37 @@ from self6d.stage2.posed_frames import PosedFramesTask, PosedObject
 from self6d.synthesis import SynthesisConfig
 
 
+def sure_poses(
+    track: PoseTrack, frames: UnlabelledFrames, object_ids: Sequence[int], confidence: float
+) -> dict[int, list[PosedObject]]:
+    """A track's poses of given objects in given frames, by the frame's number.
+
+    Raises:
+        TypeError: given anything that could lead to a label.
+        InputError: none has that confidence.
+    """
+    if type(track) is not PoseTrack:
+        raise TypeError(f"pseudo-poses come from a PoseTrack, not {type(track).__name__}")
+    if type(frames) is not UnlabelledFrames:
+        raise TypeError(f"stage 2 takes UnlabelledFrames, not {type(frames).__name__}")
+    number = {key: i for i, key in enumerate(frames.keys)}
+    place = {object_id: i for i, object_id in enumerate(object_ids)}
+    poses: dict[int, list[PosedObject]] = {}
+    for tracked in track.above(confidence):
+        if tracked.key in number and tracked.object_id in place and tracked.pose is not None:
+            posed = PosedObject(place[tracked.object_id], tracked.pose)
+            poses.setdefault(number[tracked.key], []).append(posed)
+    if not poses:
+        best = max((t.confidence for t in track if t.key in number), default=0.0)
+        raise InputError(
+            f"the track has no pose to learn from with a confidence of {confidence:g} in these "
+            "frames",
+            remedy=f"Its surest here has {best:.2f}: lower adapt.track_confidence, or check "
+            "that track, recording and objects belong together.",
+        )
+    return poses
+
+
 class TrackTask(PosedFramesTask):
     """Fine-tunes a network with the poses that a tracker is sure of, and synthetic images.
 
@@ -47,25 +78,7 @@ class TrackTask(PosedFramesTask):
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        if type(track) is not PoseTrack:
-            raise TypeError(f"pseudo-poses come from a PoseTrack, not {type(track).__name__}")
-        if type(frames) is not UnlabelledFrames:
-            raise TypeError(f"stage 2 takes UnlabelledFrames, not {type(frames).__name__}")
-        number = {key: i for i, key in enumerate(frames.keys)}
-        place = {object_id: i for i, object_id in enumerate(network.object_ids)}
-        poses: dict[int, list[PosedObject]] = {}
-        for tracked in track.above(adapt.track_confidence):
-            if tracked.key in number and tracked.object_id in place and tracked.pose is not None:
-                posed = PosedObject(place[tracked.object_id], tracked.pose)
-                poses.setdefault(number[tracked.key], []).append(posed)
-        if not poses:
-            best = max((t.confidence for t in track if t.key in number), default=0.0)
-            raise InputError(
-                "the track has no pose to learn from with a confidence of "
-                f"{adapt.track_confidence:g} in these frames",
-                remedy=f"Its surest here has {best:.2f}: lower adapt.track_confidence, or check "
-                "that track, recording and objects belong together.",
-            )
+        poses = sure_poses(track, frames, network.object_ids, adapt.track_confidence)
         self.left_out = len(track) - sum(len(found) for found in poses.values())
         super().__init__(
             network, models, frames, poses, adapt, synthesis,

@@ -1,4 +1,4 @@
-"""adapt --poses, from the command line: the run keeps its track, resumes with it, and is used."""
+"""adapt and train --poses: the run keeps its track, resumes with it, and is used."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -18,6 +19,7 @@ from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import TrackedPose, TrackState, read_pose_track, write_pose_track
 from self6d.errors import InputError, Self6DError
 from self6d.events import Note
+from self6d.geometry import Pose
 from self6d.runs.folder import RunFolder
 from self6d.sample.sample import make_sample
 
@@ -60,6 +62,32 @@ def test_the_run_keeps_its_track_and_goes_on_with_it(world, tmp_path):
     assert RunFolder.open(out).info["step"] == 2
     rows = self6d.predict(data, out, score_threshold=0.0)
     assert {row["object_id"] for row in rows} <= {1, 2, 3}
+
+
+def test_stage_1_learns_from_a_track_beside_and_goes_on_with_it(world, tmp_path, capsys):
+    data, _, _ = world
+    dataset, mine, out = open_dataset(data), tmp_path / "poses.json", tmp_path / "run"
+    (key,) = dataset.split("adapt").keys
+    ahead = Pose(np.eye(3), np.array([0, 0, 0.5]))
+    write_pose_track(
+        mine, [TrackedPose(key, i, 0, TrackState.TRACKED, ahead, 1.1 - 0.2 * i) for i in (1, 2, 3)]
+    )
+    words = ["train", "--models", str(data / "models"), "--out", str(out), "--preset", "tiny"]
+    words += ["--device", "cpu", "--poses", str(mine)]
+    words += [w for k, v in SMALL.items() for w in ("--set", f"{k}={str(v).lower()}")]
+    assert cli.run([*words, "--camera", str(data / "camera.json"), "--steps", "1"]) == 2
+    assert "Name that recording with --camera" in capsys.readouterr().err
+    words += ["--camera", str(data), "--set", "adapt.batch=1"]
+    assert cli.run([*words, "--steps", "1"]) == 0
+    assert "1 poses of a track in 1 frames: pseudo-poses" in capsys.readouterr().err
+    mine.unlink()
+    resumed = [w for w in words if w not in ("--poses", str(mine))]
+    assert cli.run([*resumed, "--steps", "2", "--resume", "--quiet"]) == 0
+    run = RunFolder.open(out)
+    assert run.result.items() >= {"frames": 1, "poses": 1}.items()
+    told = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    assert {row["step"] for row in told if "loss/poses" in row.get("values", {})} == {0, 1}
+    assert (run.config["adapt"]["batch"], run.config["adapt"]["roll_deg"]) == (1, 20)
 
 
 def test_it_says_what_it_learns_from(world, tmp_path):

@@ -61,7 +61,7 @@ def task(poses=None, config=CONFIG, seed=0) -> TrackTask:
 
 def test_only_sure_poses_of_these_frames_are_learned_from():
     one = task(track(lambda i: 0.9 if i % 2 else 0.5))
-    assert sorted(one.poses) == [1, 3, 5, 7]
+    assert sorted(one.posed.poses) == [1, 3, 5, 7]
     assert one.result() == {"frames": 4, "poses": 4, "left_out": 4}
     far = PoseTrack(tuple(replace(p, key=FrameKey(9, i)) for i, p in enumerate(track())))
     with pytest.raises(InputError, match="no pose to learn from"):
@@ -77,7 +77,7 @@ def test_it_learns_from_the_track_and_not_from_the_truth():
         tuple(replace(p, pose=Pose(p.pose.R_m2c, p.pose.t_m2c + shift)) for p in track() if p.pose)
     )
     still = replace(CONFIG, roll_deg=0, zoom=0, cover=0)
-    batch, known = task(moved, still)._batch([0, 3], torch.Generator().manual_seed(0))
+    batch, known = task(moved, still).posed.labelled([0, 3], torch.Generator().manual_seed(0))
     _, t = stage2.poses()
     np.testing.assert_allclose(batch.t - t[[0, 3]], np.tile(shift, (2, 1)), atol=1e-6)
     assert known is not None
@@ -90,7 +90,7 @@ def test_of_objects_without_a_pose_nothing_is_learned():
     two = [stage2.MODEL, replace(stage2.MODEL, object_id=7)]
     one = TrackTask(network(), [stage2.MODEL], frames, poses, CONFIG, SMALL)
     one.models = pack_models(two)
-    _, known = one._batch([0], torch.Generator().manual_seed(0))
+    _, known = one.posed.labelled([0], torch.Generator().manual_seed(0))
     assert known.tolist() == [[True, False]]
 
 

@@ -25,7 +25,7 @@ def test_it_learns_from_the_labels_set_aside(tmp_path):
     dataset, models = open_dataset(data).split("adapt"), load_models(data / "models")
     task = UpperBoundTask(PoseNetwork(stage2.config(), models), models, dataset, CONFIG)
     assert task.result() == {"frames": 2, "poses": 6}
-    batch, known = task._batch([1], torch.Generator().manual_seed(0))
+    batch, known = task.posed.labelled([1], torch.Generator().manual_seed(0))
     truth = upper_bound_truth(dataset)(1)
     np.testing.assert_allclose(batch.t, np.stack([t.pose.t_m2c for t in truth]), atol=1e-6)
     assert known is None
