@@ -20,7 +20,7 @@ TIMED = {
     # (preset, on a GPU): seconds a step, where, on what
     ("tiny", False): (0.43, f"timed {CORES}, on the sample"),  # `bench gui`: 0.39, and previews
     ("self6d-tiny", False): (1.1, f"estimated {CORES}, from the processor time of 16 steps"),
-    ("self6d-plus-tiny", False): (0.93, f"timed {CORES}, on the sample"),  # `demo`
+    ("self6d-plus-tiny", False): (0.93, "timed with two CPU threads, on the sample"),  # `demo`
     ("standard", True): (0.090, f"timed {H200}, images of 640 x 480"),  # 708 images a second
     ("self6d", True): (0.15, f"timed {H200}, on 110 real frames"),  # docs/results.md, mustard0
     ("self6d-plus", True): (0.30, f"timed {H200} with smaller crops, on 600 frames"),  # benchmark

@@ -89,7 +89,7 @@ class EvaluatePage(QWidget):
         self.table = ResultsTable()
         self.table.cellChosen.connect(self._on_cell)
         self.hint = Hint("Choose runs on the left and press Evaluate: recall, errors and masks of "
-                         "each object appear here, the runs side by side.")  # fmt: skip
+                         "each object appear here, run under run.")  # fmt: skip
         self.worst = QListWidget()
         self.worst.setIconSize(QSize(64, 48))
         self.worst.itemActivated.connect(self._on_worst)

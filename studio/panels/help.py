@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt, QUrl
-from PySide6.QtGui import QImageReader, QTextDocument
+from PySide6.QtGui import QImageReader, QTextCursor, QTextDocument
 from PySide6.QtWidgets import (
     QDialog,
     QListWidget,
@@ -19,7 +19,7 @@ from self6d.losses.terms import as_markdown
 from self6d.paths import resource
 from studio.panels.welcome import small_picture
 from studio.toolkit.theme import theme
-from studio.toolkit.widgets import column
+from studio.toolkit.widgets import GAP, column
 
 PAGES = (
     ("start", "Start here"), ("tour", "Tour in pictures"), ("data", "Data"),
@@ -51,6 +51,7 @@ class HelpDialog(QDialog):
         self.setWindowTitle("Help")
         self.resize(900, 640)
         self.list = QListWidget()
+        self.list.ensurePolished()  # else its lines are laid out without the style's padding
         self.text = Page()
         self.text.setOpenExternalLinks(True)
         for key, title in PAGES:
@@ -61,7 +62,7 @@ class HelpDialog(QDialog):
         split = QSplitter()
         split.addWidget(self.list)
         split.addWidget(self.text)
-        split.setSizes([180, 720])
+        split.setSizes([220, 680])
         self.setLayout(column(split, margin=12))
         self.show_page(page)
 
@@ -77,3 +78,14 @@ class HelpDialog(QDialog):
         if theme.dark:
             text = text.replace("-light.jpg", "-dark.jpg")
         self.text.setMarkdown(text.replace("{terms}", as_markdown()))
+        self._space()
+
+    def _space(self) -> None:
+        """Paragraphs of Markdown stand apart, as no style sheet makes them."""
+        block = self.text.document().begin()
+        while block.isValid():
+            form = block.blockFormat()
+            form.setTopMargin(GAP if form.headingLevel() > 1 else 0)
+            form.setBottomMargin(GAP // 4 if block.textList() is not None else GAP)
+            QTextCursor(block).setBlockFormat(form)
+            block = block.next()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox
+from PySide6.QtGui import QPaintEvent
+from PySide6.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
 
 from studio.toolkit.widgets import label, short
 
@@ -40,3 +41,11 @@ class PresetBox(QComboBox):
             self.setItemData(i, sentence, Qt.ItemDataRole.ToolTipRole)
         self.setCurrentIndex(self.findData(chosen))
         self.told.setText(time_of(chosen)[1])
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Closed, it shows the name alone; the sentence under it says the time."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        option.currentText = self.chosen  # type: ignore[attr-defined]
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)

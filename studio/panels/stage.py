@@ -215,5 +215,5 @@ class Stage(QWidget):
             grey = np.full((len(sensor), 3), 170, np.uint8)
             cloud = CloudData(sensor, grey, model, distance, model, distance, None)
             step = self.probes.newest.step if self.probes.newest is not None else 0
-            told = f"{self.probes.choice.currentText()}, step {step} of the running job"
+            told = f"{self.probes.choice.currentText()}, step {step} of the run"
             self.cloud_view.set_clouds({"": cloud}, place, {"": told})

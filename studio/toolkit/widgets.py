@@ -66,10 +66,19 @@ def label(text: str = "", name: str = "", *, wrap: bool = False, select: bool = 
 
 
 class ElidedLabel(QLabel):
-    """One line that never asks for room: what does not fit ends in dots and is in the tool tip."""
+    """One line that never asks for room: what does not fit becomes dots and is in the tool tip.
 
-    def __init__(self, text: str = "", name: str = "") -> None:
+    Args:
+        elide: where the dots stand.
+    """
+
+    def __init__(
+        self, text: str = "", name: str = "",
+        elide: Qt.TextElideMode = Qt.TextElideMode.ElideRight,
+    ) -> None:  # fmt: skip
         super().__init__(text)
+        self._elide = elide
+        self.setToolTip(text)
         self.setObjectName(name)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
 
@@ -84,7 +93,7 @@ class ElidedLabel(QLabel):
         painter = QPainter(self)
         painter.setPen(self.palette().color(self.foregroundRole()))
         area = self.contentsRect()
-        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, area.width())
+        text = self.fontMetrics().elidedText(self.text(), self._elide, area.width())
         painter.drawText(area, int(self.alignment() | Qt.AlignmentFlag.AlignVCenter), text)
 
 

@@ -46,7 +46,8 @@ class LayerRow(QWidget):
                 lambda _=False, one=one: layers.set(self.key, colour=one)
             )
         self.colour.setMenu(menu)
-        self.name = ElidedLabel(layer.name)
+        # two layers of a run differ in the step, at the end
+        self.name = ElidedLabel(layer.name, elide=Qt.TextElideMode.ElideMiddle)
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(0, 100)
         self.opacity.setFixedWidth(52)

@@ -1,4 +1,4 @@
-"""The table of scores: a row an object, the runs side by side in every measure."""
+"""The table of scores: a row an object and run, the runs of an object under each other."""
 
 from __future__ import annotations
 
@@ -40,18 +40,21 @@ class Measure:
 
 
 MEASURES = (
-    Measure("recall_10", "ADD(-S) %", 100, 1, True,
+    Measure("recall_10", "ADD(-S)\n10 %", 100, 1, True,
             "Share of instances with ADD(-S) below 10 % of the diameter"),
-    Measure("rotation_deg", "rotation °", 1, 1, False, "Median rotation error"),
-    Measure("translation_mm", "shift mm", 1, 1, False, "Median translation error"),
-    Measure("mask_f1", "mask F1 %", 100, 1, True, "F1 of the predicted visible mask"),
-    Measure("mask_iou", "mask IoU %", 100, 1, True, "IoU of the predicted visible mask"),
-    Measure("recall_5", "ADD(-S) 5 %", 100, 1, True, "Recall at 5 % of the diameter"),
-    Measure("detection_recall", "found %", 100, 1, True, "Share found with a box IoU of 0.5"),
+    Measure("rotation_deg", "rotation\n°", 1, 1, False, "Median rotation error"),
+    Measure("translation_mm", "shift\nmm", 1, 1, False, "Median translation error"),
+    Measure("mask_f1", "mask F1\n%", 100, 1, True, "F1 of the predicted visible mask"),
+    Measure("mask_iou", "mask IoU\n%", 100, 1, True, "IoU of the predicted visible mask"),
+    Measure("recall_5", "ADD(-S)\n5 %", 100, 1, True, "Recall at 5 % of the diameter"),
+    Measure("detection_recall", "found\n%", 100, 1, True, "Share found with a box IoU of 0.5"),
 )  # fmt: skip
 RUN, OBJECT = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
 BAR, CHANGE = Qt.ItemDataRole.UserRole + 2, Qt.ItemDataRole.UserRole + 3
 BAR_PX = 3
+FIRST = 2  # column of the first measure, after object and run
+NARROWEST, WIDEST = 56, 150  # pixels of a column
+HIGH, HIGHER = 28, 46  # of a row: with a number, with its change under it
 
 
 class _Bars(QStyledItemDelegate):
@@ -102,17 +105,18 @@ class ResultsTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSortingEnabled(True)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setWordWrap(False)
         self.setShowGrid(False)
         self.setAlternatingRowColors(True)
         self.verticalHeader().hide()
         header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setMinimumSectionSize(NARROWEST)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.currentItemChanged.connect(self._on_current)
         theme.changed.connect(self._recolour)
         self._runs: list[dict[str, Any]] = []
         self.setItemDelegate(_Bars(self))
-        self.verticalHeader().setDefaultSectionSize(28)
 
     def show_runs(
         self, runs: list[dict[str, Any]], names: list[str], start: int | None = None
@@ -120,23 +124,23 @@ class ResultsTable(QTableWidget):
         """Fill the table; the best of each group is bold, and each number has its bar.
 
         Args:
-            names: of the runs, as they stand in the header.
+            names: of the runs, as they stand beside the objects.
             start: place of the run that the others are held against: they say how far they moved.
         """
         self._runs = runs
         self.setSortingEnabled(False)
         self.clear()
         shown = [m for m in MEASURES if any(r["mean"].get(m.key) is not None for r in runs)]
-        captions = ["object"]
-        for measure in shown:
-            captions += [f"{measure.caption}\n{name}".strip() for name in names]
-        self.setColumnCount(len(captions))
-        self.setHorizontalHeaderLabels(captions)
+        self.setColumnCount(FIRST + len(shown))
+        self.setHorizontalHeaderLabels(["object", "run", *(m.caption for m in shown)])
         objects = [(o["object_id"], o["name"]) for o in runs[0]["objects"]] if runs else []
         objects.append((None, "mean"))
-        self.setRowCount(len(objects))
+        self.setRowCount(len(objects) * len(runs))
         for line, (number, name) in enumerate(objects):
-            self.setItem(line, 0, self._name_cell(name, number, line))
+            first = line * len(runs)
+            for i, run_name in enumerate(names):
+                self.setItem(first + i, 0, self._name_cell(name, number, first + i))
+                self.setItem(first + i, 1, self._name_cell(run_name, number, first + i))
             for group, measure in enumerate(shown):
                 values = [_score(run, number, measure.key) for run in runs]
                 best = _best(values, measure)
@@ -148,20 +152,27 @@ class ResultsTable(QTableWidget):
                         cell.setData(BAR, value / most if most else 0.0)
                         if base is not None and i != start:
                             self._say_change(cell, measure, value - base, names[start or 0])
-                    self.setItem(line, 1 + group * len(runs) + i, cell)
-        for group, measure in enumerate(shown):
-            for i in range(len(runs)):
-                head = self.horizontalHeaderItem(1 + group * len(runs) + i)
-                if head is not None:
-                    head.setToolTip(f"{measure.tip}\n{runs[i]['label']}")
-        left = self.horizontalHeaderItem(0)
-        if left is not None:
-            left.setTextAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+                    self.setItem(first + i, FIRST + group, cell)
+        header, left = self.horizontalHeader(), Qt.AlignmentFlag.AlignLeft
+        for column in range(self.columnCount()):
+            named = column < FIRST
+            head = self.horizontalHeaderItem(column)
+            if head is not None and named:
+                head.setTextAlignment(left | Qt.AlignmentFlag.AlignVCenter)
+            elif head is not None:
+                head.setToolTip(shown[column - FIRST].tip)
+            to_fit = QHeaderView.ResizeMode.ResizeToContents if named else (
+                QHeaderView.ResizeMode.Stretch)  # fmt: skip
+            header.setSectionResizeMode(column, to_fit)
+        header.setMaximumSectionSize(WIDEST)
+        self.verticalHeader().setDefaultSectionSize(HIGH if start is None else HIGHER)
+        self.setColumnHidden(1, len(runs) < 2)
         self.setSortingEnabled(True)
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
 
     def _name_cell(self, name: str, number: int | None, line: int) -> _Cell:
         cell = _Cell(name, float(line), number is None)
+        cell.setToolTip(name)
         cell.setData(RUN, -1)
         cell.setData(OBJECT, number)
         self._embolden(cell, number is None)
@@ -188,9 +199,9 @@ class ResultsTable(QTableWidget):
     ) -> None:
         moved = round(change * measure.scale, measure.digits)
         if not moved:
-            cell.setText(f"{cell.text()}  (=)")
+            cell.setText(f"{cell.text()}\n(=)")
             return
-        cell.setText(f"{cell.text()}  ({moved:+.{measure.digits}f})".replace("(-", "(\u2212"))
+        cell.setText(f"{cell.text()}\n({moved:+.{measure.digits}f})".replace("(-", "(\u2212"))
         better = (moved > 0) == measure.more_is_better
         cell.setData(CHANGE, "good" if better else "bad")
         cell.setToolTip(f"{'Better' if better else 'Worse'} than {start or 'its start'}. "

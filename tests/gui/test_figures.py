@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hands import click, click_cell, click_item
 from PySide6.QtCore import QEvent, QObject, QPoint, Qt
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QWidget
 
@@ -13,7 +14,7 @@ from self6d.runs.folder import RunFolder
 from studio.toolkit.progress import Bar
 from studio.toolkit.theme import theme
 from studio.views.curves import CurvesView
-from studio.views.results import BAR, CHANGE, ResultsTable
+from studio.views.results import BAR, CHANGE, MEASURES, ResultsTable
 from studio.views.run_curves import RunCurves
 
 pytestmark = pytest.mark.gui
@@ -106,13 +107,37 @@ def test_scores_say_how_far_they_moved_from_the_start(qtbot):
     qtbot.addWidget(table)
     table.show_runs([scores(0.2, 30.0), scores(0.65, 34.0), scores(0.2, 30.0)],
                     ["before", "after", "other"], 0)  # fmt: skip
-    cells = [table.item(0, column) for column in range(1, 7)]
+    cells = [table.item(line, column) for column in (2, 3) for line in range(3)]
+    assert [table.item(line, 1).text() for line in range(3)] == ["before", "after", "other"]
     assert [cell.text() for cell in cells] == [
-        "20.0", "65.0  (+45.0)", "20.0  (=)", "30.0", "34.0  (+4.0)", "30.0  (=)",
+        "20.0", "65.0\n(+45.0)", "20.0\n(=)", "30.0", "34.0\n(+4.0)", "30.0\n(=)",
     ]  # fmt: skip
     assert [cell.data(CHANGE) for cell in cells] == [None, "good", None, None, "bad", None]
     assert cells[1].data(BAR) == pytest.approx(0.65)  # of 100 %
     assert cells[3].data(BAR) == pytest.approx(30 / 34)  # of the worst of its kind
+
+
+def test_scores_of_four_runs_fit_beside_the_list_of_runs(qtbot):
+    """All measures, long names: at 1280 pixels the table is 786 wide."""
+    table = ResultsTable()
+    qtbot.addWidget(table)
+    table.resize(786, 380)
+    run = scores(0.25, 30.0)
+    for row in (run["mean"], *run["objects"]):
+        row |= {m.key: 0.988 if m.scale == 100 else 123.4 for m in MEASURES}
+    run["objects"][0]["name"] = "green-watering-can-with-a-long-spout"
+    better = {**run, "objects": [{**run["objects"][0], "recall_10": 0.1, "rotation_deg": 1.5}]}
+    names = [f"a-recording-of-mine-adapt-{k:02d}" for k in range(4)]
+    table.show_runs([run, better, run, better], names, 0)
+    table.show()
+    qtbot.waitExposed(table)
+    assert table.horizontalScrollBar().maximum() == 0
+    numbers = [(line, column) for line in range(table.rowCount()) for column in range(2, 9)]
+    for line, column in numbers:
+        cell = table.item(line, column)
+        metrics = QFontMetrics(cell.font())
+        needed = max(map(metrics.horizontalAdvance, cell.text().split("\n")))
+        assert needed <= table.columnWidth(column) - 8, cell.text()
 
 
 def test_evaluation_can_be_cancelled_and_its_frames_are_seen(opened, trained, wait):
@@ -132,7 +157,7 @@ def test_evaluation_can_be_cancelled_and_its_frames_are_seen(opened, trained, wa
     assert not page._stop_file.parent.exists()
 
     page._on_results(str(window.project.recording.root), [scores(0.2, 30.0)], [trained])
-    click_cell(page.table, 0, 1)
+    click_cell(page.table, 0, 2)
     index = window.project.recording.keys.index((1, 5))
     assert page.worst.item(0).text() == f"flask  frame {index + 1}: not found"
     wait(lambda: not page.worst.item(0).icon().isNull())
