@@ -89,7 +89,7 @@ def test_of_objects_without_a_pose_nothing_is_learned():
     frames = UnlabelledFrames(stage2.Recording())
     two = [stage2.MODEL, replace(stage2.MODEL, object_id=7)]
     one = TrackTask(network(), [stage2.MODEL], frames, poses, CONFIG, SMALL)
-    one.models = pack_models(two)
+    one.posed.models = pack_models(two)
     _, known = one.posed.labelled([0], torch.Generator().manual_seed(0))
     assert known.tolist() == [[True, False]]
 
