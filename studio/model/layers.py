@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -122,3 +122,30 @@ class Layers(QObject):
         if after != before:
             self._layers[self._layers.index(before)] = after
             self.changed.emit()
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """All that a restart brings back, the lowest first."""
+        return [
+            {
+                "key": la.key, "colour": la.colour, "opacity": la.opacity, "shown": la.shown,
+                "run": None if la.network is None else str(la.network.run),
+                "step": None if la.network is None else la.network.step,
+            }
+            for la in self._layers
+        ]  # fmt: skip
+
+    def restore(self, kept: Sequence[dict[str, Any]]) -> list[str]:
+        """Layers of a saved workspace; the names of networks that are gone, and left out."""
+        self.reset()
+        gone = []
+        for entry in kept:
+            key = entry["key"]
+            if entry.get("run") is not None:
+                network = Network(Path(entry["run"]), entry.get("step"))
+                if not network.run.exists():
+                    gone.append(network.name)
+                    continue
+                key = self.add(network)
+            how = {name: entry[name] for name in ("colour", "opacity", "shown")}
+            self.set(key, **how)
+        return gone

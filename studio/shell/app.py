@@ -111,22 +111,30 @@ def offer_workspace(window: StudioWindow) -> None:
         return
 
     def restored() -> None:
+        gone = window.layers.restore(state.get("layers", []))
         window.show_step(window.project.step)
         running = window.runs.attach_running()
         if not running and window.project.run is not None:
             window.runs.show(window.project.run)
-        welcome_back(window, state, [job.run.name for job in running])
+        welcome_back(window, state, [job.run.name for job in running], gone)
 
     window.opener.restore(state, restored)
 
 
-def welcome_back(window: StudioWindow, state: dict[str, Any], running: list[str]) -> None:
-    """Say what was found again: a job that still runs, has ended meanwhile, or was cut short."""
+def welcome_back(
+    window: StudioWindow, state: dict[str, Any], running: list[str], gone: list[str]
+) -> None:
+    """Say what was found again: a job that still runs, has ended meanwhile, or was cut short.
+
+    Args:
+        gone: networks of layers that are not there any more.
+    """
     text = [f"Back in {Path(state.get('recording') or 'the last project').name}."]
     text += [f"{name} is still running." for name in running]
     left = set(state.get("jobs", ())) - {str(job.run) for job in window.queue.active}
     ended = [run for run in window.project.runs if str(run.path) in left]
     text += [f"{run.name} ended meanwhile: {run.status} at step {run.step}." for run in ended]
+    text += [f"The layer {name} is left out: its run is gone." for name in gone]
     cut = next((r.path for r in ended if r.status == "interrupted" and r.can_resume), None)
     if cut is not None:
         window.banner.say("warn", " ".join(text), action="Resume from the last checkpoint",

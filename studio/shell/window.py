@@ -206,7 +206,8 @@ class StudioWindow(QMainWindow):
         """What a restart, or a crash, brings back."""
         if self.project.recording is not None or self.project.model_paths:
             jobs = [str(job.run) for job in self.queue.active]
-            self.settings.save_workspace({**self.project.to_dict(), "jobs": jobs})
+            also = {"jobs": jobs, "layers": self.layers.to_list()}
+            self.settings.save_workspace({**self.project.to_dict(), **also})
 
     def _connect(self) -> None:
         self.header.chosen.connect(self.show_step)

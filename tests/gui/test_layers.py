@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
-from hands import click
+from hands import click, fill
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtTest import QTest
 
 from studio.controllers import filming
 from studio.engine.types import PoseData
-from studio.model.layers import POSES, TRUTH, Network
+from studio.model.layers import PALETTE, POSES, TRUTH, Network
 
 pytestmark = pytest.mark.gui
 
@@ -116,6 +118,52 @@ def test_a_network_is_a_layer_on_every_frame(opened, trained, wait):
     assert window.layers.networks() == [second]
     window.close_project()
     assert window.layers.networks() == []
+
+
+def test_layers_settings_and_frame_are_there_after_a_restart(
+    opened, open_studio, trained, tmp_path, wait
+):
+    window, space = opened, opened.workspace
+    gone = tmp_path / "gone"
+    shutil.copytree(trained, gone)
+    for run in (gone, trained):
+        window.opener.open_run(run)
+        wait(lambda run=run: run in window.project.known)
+    click(window.header.buttons["selfsup"])
+    fill(space.adapt_panel.steps, "77")
+    panel = space.layering.panel
+    space.inspector.setCurrentWidget(panel)
+    window.layers.add(Network(gone))
+    window.layers.add(Network(trained, 2))
+    key = f"{trained} 2"
+    wait(lambda: panel.rows[key].eye.isVisible())
+    panel.rows[key].colour.menu().actions()[5].trigger()
+    QTest.keyClick(panel.rows[key].opacity, Qt.Key.Key_End)
+    click(panel.rows[key].eye)
+    click(panel.rows[TRUTH].eye)
+    scrubber = space.stage.scrubber
+    scrubber.setFocus()
+    last, keys = len(window.project.recording) - 1, Qt.Key
+    for pressed, index in (
+        (keys.Key_End, last), (keys.Key_Left, last - 1), (keys.Key_PageUp, last - 11),
+        (keys.Key_Home, 0), (keys.Key_Right, 1),
+    ):  # fmt: skip
+        QTest.keyClick(scrubber, pressed)
+        assert window.project.frame_index == index
+    before = {la.key: la for la in window.layers if la.network != Network(gone)}
+    window.close()
+    shutil.rmtree(gone)
+    window = open_studio(restore=True)
+    wait(lambda: window.banner.isVisible())
+    assert "The layer gone at its best is left out: its run is gone." in window.banner.text.text()
+    assert {la.key: la for la in window.layers} == before
+    assert (before[key].opacity, before[key].shown) == (1, False)
+    assert before[key].colour == PALETTE[5]
+    panel = window.workspace.layering.panel
+    assert not panel.rows[key].eye.isChecked()
+    assert panel.rows[TRUTH].eye.isChecked()
+    assert window.project.frame_index == 1
+    assert window.workspace.adapt_panel.steps.text() == "77"
 
 
 def test_a_checkpoint_that_is_looked_through_stays_on_other_frames(opened, trained, wait):
