@@ -198,6 +198,21 @@ class Opener(QObject):
 
         self._load(paths, unit, arrived)
 
+    def use_models(self, folder: Path) -> None:
+        """Other files for the same objects, such as coloured ones; undoable."""
+        project = self.project
+        before = (list(project.model_paths), project.models, project.unit)
+
+        def arrived(models: list[ModelCard]) -> None:
+            project.undo.push(FunctionEdit(
+                f"Use {folder.name}",
+                lambda: project.set_models([folder], models),
+                lambda: project.set_models(*before),
+            ))  # fmt: skip
+            self._remember()
+
+        self._load([folder], "auto", arrived)
+
     def add_models(self, paths: Sequence[Path]) -> None:
         """Add CAD files to those that are open; undoable."""
         before = list(self.project.model_paths)

@@ -23,6 +23,7 @@ from studio.engine.types import (
     SAMPLE_FRAMES,
     BagTopics,
     CloudData,
+    ColoursTaken,
     FormField,
     FrameData,
     JudgedFrame,
@@ -191,6 +192,12 @@ class Desk:
     def read_track(self, run: str, path: str) -> TrackData:
         """What a run of `track` found in a recording; see `studio.engine.tracks`."""
         return read_track(Path(run), self._store.dataset(path).keys)
+
+    def take_colours(self, path: str, poses: str, models: ModelFiles, out: str) -> ColoursTaken:
+        """Models with the recording's colours; see `studio.engine.colours`."""
+        from studio.engine.colours import take_colours
+
+        return take_colours(path, poses, models, out, self._partial)
 
     def laptop_settings(self, height: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """How `quick` trains both stages on two CPU cores: settings of each, by dotted key.

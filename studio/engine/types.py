@@ -251,6 +251,20 @@ class RenderData:
 
 
 @dataclass(frozen=True, eq=False)
+class ColoursTaken:
+    """CAD models with a recording's colours.
+
+    Attributes:
+        folder: of the new models. lines: what was seen and what filled in, one an object.
+        picture: (h, w, 3) uint8, a row an object: two sides before, the same two after.
+    """
+
+    folder: str
+    lines: tuple[str, ...]
+    picture: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class CloudData:
     """Point sets of a frame and a pose, metres, camera frame.
 

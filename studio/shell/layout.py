@@ -253,7 +253,8 @@ class Workspace(QObject):
     def unfinished(self) -> list[str]:
         """Work that ends with the window."""
         return [*self.evaluate_page.unfinished(), *self.export_page.unfinished(),
-                *self.layering.unfinished(), *self.elsewhere.unfinished()]  # fmt: skip
+                *self.layering.unfinished(), *self.elsewhere.unfinished(),
+                *self.track_panel.colours.unfinished()]  # fmt: skip
 
     def _on_left(self) -> None:
         """Another project: nothing of the old one stays in view but a job that still works."""

@@ -13,6 +13,7 @@ from studio.jobs import Job, JobSpec, JobState
 from studio.jobs.run_info import read_run
 from studio.panels.stage import Stage
 from studio.shell.window import StudioWindow
+from studio.tracking.colours import Colours
 from studio.tracking.panel import DOUBTFUL, TrackPanel
 from studio.tracking.plan import SEARCH, TrackPlan
 
@@ -24,7 +25,10 @@ class TrackControl(QObject):
         super().__init__(parent)
         self.window, self.project, self.stage = window, window.project, stage
         self.plan = TrackPlan(self.project, window.settings)
-        self.panel = TrackPanel(self.project, self.plan)
+        colours = Colours(self.project, window.settings, window.worker)
+        colours.failed.connect(window.show_error)
+        colours.useRequested.connect(window.opener.use_models)
+        self.panel = TrackPanel(self.project, self.plan, colours)
         self.panel.learnRequested.connect(self.learn)
         self._next: dict[Job, Job] = {}  # what waits for a job's network
         project = self.project

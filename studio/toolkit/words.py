@@ -87,6 +87,11 @@ BUTTONS = tuple(
         (r"with --object", "in the list of objects"),
         (r"with --init|\(--init\)", "under Pose"),
         (r"with --camera", "beside Camera"),
+        (r"lower --confidence, or track again", "track again from better poses"),
+        (
+            r"(Make a track|Track the recording): track .* --out TRACK",
+            "Choose the run beside Start under Track, and track the recording",
+        ),
         (r"wrote with --out", "wrote"),
         (r"that --out made", "that a run made"),
         (r"with --out", "of its own"),

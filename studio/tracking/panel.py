@@ -11,6 +11,7 @@ from studio.model.project import Project
 from studio.model.track import LOST
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short
+from studio.tracking.colours import Colours
 from studio.tracking.plan import KEYS, SEARCH, TrackPlan
 
 DOUBTFUL = 0.8  # confidence below which a pose wants to be looked at; what learning leaves out
@@ -40,9 +41,9 @@ class TrackPanel(QWidget):
     placeRequested = Signal()
     learnRequested = Signal(object)
 
-    def __init__(self, project: Project, plan: TrackPlan) -> None:
+    def __init__(self, project: Project, plan: TrackPlan, colours: Colours) -> None:
         super().__init__()
-        self.project, self.plan = project, plan
+        self.project, self.plan, self.colours = project, plan, colours
         self.state = label("", "small", wrap=True)
         self.place = button("Place the object…", self.placeRequested.emit, "",
                             "On the frame that is shown; any frame will do")  # fmt: skip
@@ -74,7 +75,7 @@ class TrackPanel(QWidget):
             begin, self.more, self.drop_more, starting, self.problem,
             label("WHAT IT FOUND", "section"), self.result, row(self.back, self.on, self.doubt, 1),
             label(CORRECT, "small", wrap=True), row(self.again, self.forget),
-            label("LEARN", "section"), self.learn_note, self.learn_way, self.learn, 1,
+            label("LEARN", "section"), self.learn_note, self.learn_way, self.learn, self.colours, 1,
             margin=12, gap=8,
         ))  # fmt: skip
         self.setLayout(column(scrolled(content)))

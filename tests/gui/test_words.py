@@ -37,6 +37,10 @@ pytestmark = pytest.mark.gui
          "Use the preset self6d-plus, or set adapt.pseudo to true under All settings."),
         ("Free memory, or use smaller images, or --device cpu.",
          "Free memory, or use smaller images, or Device cpu."),
+        ("Make a track: track /a/b c --from /d --out TRACK.",
+         "Choose the run beside Start under Track, and track the recording."),
+        ("Its surest has 0.40: lower --confidence, or track again.",
+         "Its surest has 0.40: track again from better poses."),
         ("Give a smaller --batch.", "Give a smaller 'batch'."),
         ("A frame--by--frame text -- with dashes", "A frame--by--frame text -- with dashes"),
     ],
@@ -47,8 +51,8 @@ def test_a_remedy_names_buttons(shell, window):
 
 # rooms whose messages reach the window; `pack` writes commands for another machine
 ROOMS = (
-    "datasets", "doctor", "engine", "evaluation", "jobs", "network", "refinement", "runs", "scene",
-    "stage1", "stage2", "synthesis", "tracking",
+    "datasets", "doctor", "engine", "evaluation", "jobs", "network", "recolouring", "refinement",
+    "runs", "scene", "stage1", "stage2", "synthesis", "tracking",
 )  # fmt: skip
 FLAG = re.compile(r"(^|[\s(`\"])--[a-z]|self6d-studio (?!that)[a-z]")
 NOT_SAID = ("pack.py", "readme.py")
