@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from self6d.errors import InputError
-from self6d.rendering.cpu.backward import SUMS, backward_band
-from self6d.rendering.cpu.forward import forward_band
+from self6d.rendering.cpu.backward import SUMS, backward_bands
+from self6d.rendering.cpu.forward import forward_bands
 from self6d.rendering.cpu.kernels import BAND, LANES, prepare
 from self6d.rendering.job import RenderJob
 from self6d.rendering.models import PackedModels
@@ -22,6 +22,7 @@ from self6d.rendering.result import Rendering
 from self6d.workers import run_parallel
 
 GROUPS = 4  # buffers for gradients of vertices and colours: fixed, so sums are the same everywhere
+PIECES = 3  # of work for each thread: enough to share out; each costs a call of thirty arguments
 _EMPTY = np.zeros((0, 3))
 
 
@@ -54,6 +55,7 @@ class _Scene:
         self.box = (job.box * job.width / 2, job.box * job.height / 2)
         self.bands = -(-job.height // BAND)
         self.geometry: list[Any] = [None] * len(self.model)
+        self.reaching: list[Any] = [None] * len(self.model)
 
     def vertex_slice(self, b: int) -> slice:
         m = self.model[b]
@@ -69,12 +71,15 @@ class _Scene:
             self.vertices[self.vertex_slice(b)], self.packed["faces"][self.face_slice(b)],
             self.R[b], self.t[b], self.K[b], job.near_m, *self.box, job.height, job.width,
         )  # fmt: skip
+        entries = self.geometry[b][3]
+        self.reaching[b] = np.empty(len(entries), np.int32), np.empty(self.bands, np.int32)
 
-    def band(self, b: int, k: int) -> tuple[np.ndarray, int, int]:
-        """Entries, first row and end row of band k."""
-        _, _, starts, entries = self.geometry[b]
-        rows = (k * BAND, min((k + 1) * BAND, self.job.height))
-        return entries[starts[k] : starts[k + 1]], *rows
+    def units(self) -> list[tuple[int, int, int]]:
+        """Item, first and end band of pieces of work."""
+        items, pieces = len(self.model), PIECES * torch.get_num_threads()
+        step = min(-(-self.bands * items // pieces), self.bands)
+        ends = [(k, min(k + step, self.bands)) for k in range(0, self.bands, step)]
+        return [(b, *end) for b in range(items) for end in ends]
 
     def texture(self, b: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """uv of the item's faces, texels, mip table, number of levels."""
@@ -97,20 +102,21 @@ class _Render(torch.autograd.Function):
         out = [x.numpy() for x in (rgb, depth, mask, face_id, free)]
         run_parallel(scene.prepare, batch)
 
+        units = scene.units()
+
         def work(unit: int) -> None:
-            b, k = divmod(unit, scene.bands)
-            cam, pix, _, _ = scene.geometry[b]
-            entries, row0, row1 = scene.band(b, k)
+            b, first, end = units[unit]
+            cam, pix, starts, entries = scene.geometry[b]
             corners = scene.vertex_slice(b)
             light = scene.light[b] if scene.light is not None else np.zeros(0, np.float32)
-            forward_band(
-                cam, pix, scene.packed["faces"][scene.face_slice(b)], entries, scene.K[b],
-                scene.R[b], scene.colors[corners], scene.packed["normals"][corners],
-                *scene.texture(b), light, job.near_m, job.sigma_inv, *scene.box, row0, row1,
-                job.soft_mask, *(x[b] for x in out),
+            forward_bands(
+                first, end, cam, pix, scene.packed["faces"][scene.face_slice(b)], starts, entries,
+                scene.K[b], scene.R[b], scene.colors[corners], scene.packed["normals"][corners],
+                *scene.texture(b), light, job.near_m, job.sigma_inv, *scene.box, job.soft_mask,
+                *(x[b] for x in out), *scene.reaching[b],
             )  # fmt: skip
 
-        run_parallel(work, batch * scene.bands)
+        run_parallel(work, len(units))
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(face_id)
         ctx.save_for_backward(R, t, K, vertices, colors, face_id, free)
@@ -143,30 +149,29 @@ class _Render(torch.autograd.Function):
         g_vertices = np.zeros(shape) if need_vertices else None
         g_colors = np.zeros(shape) if need_colors else None
 
-        def work(unit: int, group: int = 0) -> None:
-            b, k = divmod(unit, scene.bands)
-            cam, pix, _, _ = scene.geometry[b]
-            entries, row0, row1 = scene.band(b, k)
+        def work(b: int, first: int, end: int, group: int = 0) -> None:
+            cam, pix, starts, _ = scene.geometry[b]
             corners = scene.vertex_slice(b)
-            backward_band(
-                cam, pix, scene.packed["faces"][scene.face_slice(b)], entries, scene.K[b],
-                scene.R[b], scene.colors[corners], *scene.texture(b), job.sigma_inv, *scene.box,
-                row0, row1, job.soft_mask, seen[b], spared[b], *(g[b] for g in incoming),
-                sums[b, k],
+            backward_bands(
+                first, end, cam, pix, scene.packed["faces"][scene.face_slice(b)], starts,
+                *scene.reaching[b], scene.K[b], scene.R[b], scene.colors[corners],
+                *scene.texture(b), job.sigma_inv, *scene.box, job.soft_mask, seen[b], spared[b],
+                *(g[b] for g in incoming), sums[b],
                 g_vertices[group, corners] if g_vertices is not None else _EMPTY,
                 g_colors[group, corners] if g_colors is not None else _EMPTY,
             )  # fmt: skip
 
-        units = batch * scene.bands
         if need_vertices or need_colors:
 
             def work_group(group: int) -> None:
-                for unit in range(group, units, GROUPS):
-                    work(unit, group)
+                for unit in range(group, batch * scene.bands, GROUPS):
+                    b, k = divmod(unit, scene.bands)
+                    work(b, k, k + 1, group)
 
             run_parallel(work_group, GROUPS)
         else:
-            run_parallel(work, units)
+            units = scene.units()
+            run_parallel(lambda unit: work(*units[unit]), len(units))
         total = torch.from_numpy(sums.sum(1))
         g_t, moment = total[:, :3], total[:, 3:].view(batch, 3, 3)
         # a pose that is not finite drew nothing and receives zero

@@ -19,10 +19,33 @@ import numpy as np
 
 from self6d.numba_tools import jit, u64
 from self6d.rendering.cpu.forward import face_normal, texture_level, trilinear_all
-from self6d.rendering.cpu.kernels import LANES, screen_barycentrics
-from self6d.rendering.cpu.soft import find_uncovered, soft_box, soften_backward
+from self6d.rendering.cpu.kernels import BAND, LANES, screen_barycentrics
+from self6d.rendering.cpu.soft import find_uncovered, gathered, soft_box, soften_backward
 
 SUMS = 12  # s (3), A (9, row-major)
+
+
+@jit
+def backward_bands(
+    first, end, cam, pix, faces, starts, reaching, reach, K, R, colors, uv, texels, mips, levels,
+    sigma_inv, box_x, box_y, soft, face_id, free, g_rgb, g_depth, g_mask, sums, g_vertices,
+    g_colors,
+):  # fmt: skip
+    """`backward_band` for the bands first <= k < end.
+
+    Args:
+        starts: from `prepare`. reaching, reach: from `forward_bands`.
+        sums: (bands, SUMS) float64, out.
+    """
+    for k in range(first, end):
+        row0, row1 = k * BAND, min((k + 1) * BAND, face_id.shape[0])
+        sums[k] = 0
+        if starts[k] < starts[k + 1]:
+            backward_band(
+                cam, pix, faces, reaching[starts[k] : starts[k] + reach[k]], K, R, colors, uv,
+                texels, mips, levels, sigma_inv, box_x, box_y, row0, row1, soft, face_id, free,
+                g_rgb, g_depth, g_mask, sums[k], g_vertices, g_colors,
+            )  # fmt: skip
 
 
 @jit
@@ -34,18 +57,15 @@ def backward_band(
 
     Args:
         g_rgb (3, H, W), g_depth, g_mask (H, W): incoming, or of size 0 where there is none.
-        sums: (SUMS,) float64, out.
+        entries: those that reach an uncovered pixel. sums: (SUMS,) float64, added to.
         g_vertices, g_colors: (V, 3) float64, added to; of size 0 where not required.
     """
-    sums[:] = 0
-    if len(entries) == 0:
-        return
     if g_rgb.size > 0 or g_depth.size > 0:
         covered_pixels(
             cam, pix, faces, K, R, colors, uv, texels, mips, levels, row0, row1, face_id,
             g_rgb, g_depth, sums, g_vertices, g_colors,
         )  # fmt: skip
-    if soft and g_mask.size > 0:
+    if soft and g_mask.size > 0 and len(entries) > 0:
         uncovered_pixels(
             cam, pix, faces, entries, K, R, sigma_inv, box_x, box_y, row0, row1, face_id, free,
             g_mask, sums, g_vertices,
@@ -185,19 +205,20 @@ def uncovered_pixels(
     seed = np.zeros((rows, width + LANES), np.float32)
     seed[:, :width] = g_mask[row0:row1]
     spared = free[row0:row1]
-    lanes = np.empty((6, LANES), np.float32)
+    lanes = np.empty((8, LANES), np.float32)
+    most = rows * width + LANES
+    xs, ys, at = np.empty(most, np.float32), np.empty(most, np.float32), np.empty(most, np.int32)
+    spared_flat, seed_flat = spared.reshape(-1), seed.reshape(-1)
     for n in range(len(entries)):
         f = u64(entries[n])
         i, j, k = u64(faces[f, 0]), u64(faces[f, 1]), u64(faces[f, 2])
         left, right, top, bottom = soft_box(pix, i, j, k, box_x, box_y, row0, row1, width)
-        while top <= bottom and after[u64(top - row0), u64(left)] > right:
-            top += 1
-        if top > bottom:
-            continue
+        count = gathered(
+            pix, i, left, right, top, bottom, row0, sx, sy, after, before, spared, xs, ys, at
+        )
         soften_backward(
-            pix, i, j, k, left, right, top, bottom, row0, sx, sy, sigma_inv, after, before, spared,
-            seed, g, lanes,
-        )  # fmt: skip
+            pix, i, j, k, sx, sy, sigma_inv, count, xs, ys, at, spared_flat, seed_flat, g, lanes
+        )
         for corner in range(3):
             if g[2 * corner] != 0 or g[2 * corner + 1] != 0:
                 v = i if corner == 0 else (j if corner == 1 else k)

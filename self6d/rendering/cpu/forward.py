@@ -7,9 +7,32 @@ import math
 import numpy as np
 
 from self6d.numba_tools import jit, u64
-from self6d.rendering.cpu.kernels import LANES, rasterise, screen_barycentrics
+from self6d.rendering.cpu.kernels import BAND, LANES, rasterise, screen_barycentrics
 from self6d.rendering.cpu.soft import soften
 from self6d.rendering.shading import CREASE_COS
+
+
+@jit
+def forward_bands(
+    first, end, cam, pix, faces, starts, entries, K, R, colors, normals, uv, texels, mips, levels,
+    light, near, sigma_inv, box_x, box_y, soft, rgb, depth, mask, face_id, free, reaching, reach,
+):  # fmt: skip
+    """`forward_band` for the bands first <= k < end.
+
+    Args:
+        starts, entries: from `prepare`.
+        reaching: (N,) int32, out, by band like `entries`: those that reach an uncovered pixel.
+        reach: (bands,) int32, out, how many of a band do.
+    """
+    for k in range(first, end):
+        row0, row1 = k * BAND, min((k + 1) * BAND, depth.shape[0])
+        some = forward_band(
+            cam, pix, faces, entries[starts[k] : starts[k + 1]], K, R, colors, normals, uv, texels,
+            mips, levels, light, near, sigma_inv, box_x, box_y, row0, row1, soft, rgb, depth, mask,
+            face_id, free,
+        )  # fmt: skip
+        reach[k] = len(some)
+        reaching[starts[k] : starts[k] + len(some)] = some
 
 
 @jit
@@ -24,6 +47,9 @@ def forward_band(
         colors, normals: (V, 3). uv: (F, 3, 2). mips: (15, 3). light: (5 + 6 L,) or (0,).
         rgb (3, H, W), depth, mask, face_id (H, W), free (H, W + LANES): outputs; free is
             the product of misses.
+
+    Returns:
+        (M,) int32, the entries that reach an uncovered pixel.
     """
     height, width = depth.shape
     rows = row1 - row0
@@ -33,7 +59,7 @@ def forward_band(
         face_id[row0:row1] = -1
         mask[row0:row1] = 0
         free[row0:row1] = 1
-        return
+        return entries[:0]
     seen, nearest = np.empty((rows, width + LANES), np.int32), np.empty((rows, width + LANES))
     rasterise(cam, pix, faces, entries, K, near, row0, row1, width, seen, nearest)
     last = -1
@@ -78,12 +104,14 @@ def forward_band(
             depth[r, c] = z
     if soft:
         visible, band = seen[:, :width], free[row0:row1]
-        soften(
+        some = soften(
             pix, faces, entries, sigma_inv, box_x, box_y, row0, row1, height, width, visible, band
         )
         for n in range(rows):
             for column in range(width):
                 mask[row0 + n, column] = 1 - band[n, column]
+        return some
+    return entries[:0]
 
 
 @jit

@@ -1,7 +1,7 @@
 """Numba kernels of the soft mask, forward and backward.
 
-The loop over the pixels of a row has no branches and runs for whole groups of LANES, so that the
-compiler turns it into vector instructions: covered pixels take part and multiply a zero.
+The pixels that a face reaches are few and lie in several rows: they are gathered, so that loops
+without branches run over whole groups of LANES, which the compiler turns into vector instructions.
 Arithmetic is float32 relative to the face's first corner.
 """
 
@@ -37,6 +37,20 @@ def find_uncovered(face_id, after, before):
             if face_id[r, u64(column)] < 0:
                 last = column
             after[r, u64(column)] = last
+
+
+@jit
+def uncovered_before(face_id):
+    """(rows + 1, W + 1) int32: how many uncovered pixels lie above and left of each corner."""
+    rows, width = face_id.shape
+    out = np.zeros((rows + 1, width + 1), np.int32)
+    for n in range(rows):
+        r, below, count = u64(n), u64(n + 1), np.int32(0)
+        for m in range(width):
+            c = u64(m)
+            count += np.int32(face_id[r, c] < 0)
+            out[below, c + u64(1)] = out[r, c + u64(1)] + count
+    return out
 
 
 @jit
@@ -106,12 +120,44 @@ def miss_of(x, p):
     return small if x < f32(0.03) else f32(1) - p
 
 
+@jit
+def gathered(pix, i, left, right, top, bottom, row0, sx, sy, after, before, free, x, y, at):
+    """The pixels of a face's box that are not covered or certain already.
+
+    Args:
+        x, y, at: (rows W + LANES,), out: offset from the face's first corner, float32, and index
+            into a row of free, int32, both of free's rows behind one another.
+
+    Returns:
+        how many there are; x and y are 0 up to a whole group.
+    """
+    count, stride, step = 0, free.shape[1], f32(sx)
+    for row in range(top, bottom + 1):
+        r = u64(row - row0)
+        low = after[r, u64(left)]
+        if low > right:
+            continue
+        px, py = f32((low + 0.5 - pix[i, 0]) * sx), f32((row + 0.5 - pix[i, 1]) * sy)
+        for n in range(before[r, u64(right)] - low + 1):
+            c = u64(low + n)
+            place = u64(count)
+            x[place], y[place] = px + f32(n) * step, py
+            at[place] = np.int32((row - row0) * stride + low + n)
+            count += int(free[r, c] > 0)
+    for n in range(LANES):
+        x[u64(count + n)], y[u64(count + n)] = f32(0), f32(0)
+    return count
+
+
 @vector
 def soften(pix, faces, entries, sigma_inv, box_x, box_y, row0, row1, height, width, face_id, free):
     """Product over faces of (1 - probability), for the uncovered pixels of a band.
 
     Args:
         face_id: (rows, W). free: (rows, W + LANES) float32, out: the product; 0 where covered.
+
+    Returns:
+        (M,) int32, the entries that reach an uncovered pixel, in their order.
     """
     rows = row1 - row0
     for n in range(rows):
@@ -120,102 +166,92 @@ def soften(pix, faces, entries, sigma_inv, box_x, box_y, row0, row1, height, wid
         free[n, width:] = 0.0
     after, before = np.empty((rows, width), np.int32), np.empty((rows, width), np.int32)
     find_uncovered(face_id, after, before)
-    sx, sy, sharp, step = 2.0 / width, 2.0 / height, f32(sigma_inv), f32(2.0 / width)
-    one, zero = f32(1), f32(0)
+    count_of = uncovered_before(face_id)
+    reaching, found = np.empty(len(entries), np.int32), 0
+    sx, sy, sharp, zero = 2.0 / width, 2.0 / height, f32(sigma_inv), f32(0)
+    most = rows * width + LANES
+    xs, ys, left_over = np.empty(most, f32), np.empty(most, f32), np.empty(most, f32)
+    at, flat = np.empty(most, np.int32), free.reshape(-1)
     for n in range(len(entries)):
         f = u64(entries[n])
         i, j, k = u64(faces[f, 0]), u64(faces[f, 1]), u64(faces[f, 2])
         left, right, top, bottom = soft_box(pix, i, j, k, box_x, box_y, row0, row1, width)
-        x1, y1, x2, y2, u, v, w = zero, zero, zero, zero, zero, zero, zero
-        ready = False
-        for row in range(top, bottom + 1):
-            r = u64(row - row0)
-            low = after[r, u64(left)]
-            if low > right:
-                continue
-            if not ready:  # most faces touch no uncovered pixel
-                x1, y1, x2, y2, u, v, w = outline(pix, i, j, k, sx, sy)
-                ready = True
-            count, first = before[r, u64(right)] - low + 1, u64(low)
-            px, py = f32((low + 0.5 - pix[i, 0]) * sx), f32((row + 0.5 - pix[i, 1]) * sy)
-            for lane in range((count + LANES - 1) & -LANES):
-                x, at = px + f32(lane) * step, first + u64(lane)
-                _, ax, ay = nearest_on(x, py, x1, y1, u)
-                _, bx, by = nearest_on(x - x1, py - y1, x2 - x1, y2 - y1, v)
-                _, cx, cy = nearest_on(x, py, x2, y2, w)
-                d = min(ax * ax + ay * ay, bx * bx + by * by, cx * cx + cy * cy) * sharp
-                left_over = free[r, at] * (miss_of(d, negative_exp(d)) if lane < count else one)
-                free[r, at] = left_over if left_over > f32(1e-30) else zero  # no subnormals: slow
+        if top > bottom:
+            continue
+        above, below = count_of[u64(top - row0)], count_of[u64(bottom + 1 - row0)]
+        first, end = u64(left), u64(right + 1)
+        if below[end] - above[end] == below[first] - above[first]:
+            continue  # most faces touch no uncovered pixel
+        reaching[found] = entries[n]
+        found += 1
+        x1, y1, x2, y2, u, v, w = outline(pix, i, j, k, sx, sy)
+        count = gathered(
+            pix, i, left, right, top, bottom, row0, sx, sy, after, before, free, xs, ys, at
+        )
+        for lane in range(count):
+            left_over[u64(lane)] = flat[u64(at[u64(lane)])]
+        for lane in range((count + LANES - 1) & -LANES):
+            m = u64(lane)
+            x, y = xs[m], ys[m]
+            _, ax, ay = nearest_on(x, y, x1, y1, u)
+            _, bx, by = nearest_on(x - x1, y - y1, x2 - x1, y2 - y1, v)
+            _, cx, cy = nearest_on(x, y, x2, y2, w)
+            d = min(ax * ax + ay * ay, bx * bx + by * by, cx * cx + cy * cy) * sharp
+            value = left_over[m] * miss_of(d, negative_exp(d))
+            left_over[m] = value if value > f32(1e-30) else zero  # no subnormals: slow
+        for lane in range(count):
+            flat[u64(at[u64(lane)])] = left_over[u64(lane)]
+    return reaching[:found]
 
 
 @vector
-def soften_backward(
-    pix,
-    i,
-    j,
-    k,
-    left,
-    right,
-    top,
-    bottom,
-    row0,
-    sx,
-    sy,
-    sigma_inv,
-    after,
-    before,
-    free,
-    seed,
-    g,
-    sums,
-):
+def soften_backward(pix, i, j, k, sx, sy, sigma_inv, count, xs, ys, at, free, seed, g, sums):
     """Gradient of `soften` for one face: d loss / d (corner x, y), per pixel, into g (6,) float32.
 
     With d2 to the nearest of the three edges, d mask / d d2 = -sigma_inv p prod_others (1 - p).
 
     Args:
-        after, before: from `find_uncovered`. free, seed: (rows, W + LANES), the product and the
-            incoming gradient; 0 in the padding. sums: (6, LANES) float32, scratch.
+        count, xs, ys, at: from `gathered`. free, seed: the product and the incoming gradient, flat.
+        sums: (8, LANES) float32, scratch.
     """
     x1, y1, x2, y2, u, v, w = outline(pix, i, j, k, sx, sy)
-    sharp, step, one, zero = f32(sigma_inv), f32(sx), f32(1), f32(0)
+    sharp, one, zero = f32(sigma_inv), f32(1), f32(0)
     sums[:] = 0
-    for row in range(top, bottom + 1):
-        r = u64(row - row0)
-        low = after[r, u64(left)]
-        if low > right:
-            continue
-        count = before[r, u64(right)] - low + 1
-        px, py = f32((low + 0.5 - pix[i, 0]) * sx), f32((row + 0.5 - pix[i, 1]) * sy)
-        for start in range(0, count, LANES):
-            first = u64(low + start)
-            for lane in range(sums.shape[1]):  # a constant would be unrolled, not vectorised
-                x, n = px + f32(start + lane) * step, u64(lane)
-                at = first + n
-                s, dx, dy = nearest_on(x, py, x1, y1, u)
-                t, bx, by = nearest_on(x - x1, py - y1, x2 - x1, y2 - y1, v)
-                q, cx, cy = nearest_on(x, py, x2, y2, w)
-                d, db, dc = dx * dx + dy * dy, bx * bx + by * by, cx * cx + cy * cy
-                # w1, w2: how much the nearest point hangs on the corners 1 and 2
-                w1, w2 = s, zero
-                closer = db < d
-                w1, w2 = (one - t if closer else w1), (t if closer else w2)
-                dx, dy, d = (bx if closer else dx), (by if closer else dy), (db if closer else d)
-                closer = dc < d
-                w1, w2 = (zero if closer else w1), (q if closer else w2)
-                dx, dy, d = (cx if closer else dx), (cy if closer else dy), (dc if closer else d)
-                d *= sharp
-                p = negative_exp(d)
-                scale = seed[r, at] * p * (free[r, at] / miss_of(d, p))  # free: 0 where covered
-                scale = scale if (d > f32(1e-12)) & (start + lane < count) else zero
-                gx, gy = scale * dx, scale * dy
-                w0 = one - w1 - w2
-                sums[0, n] += gx * w0
-                sums[1, n] += gy * w0
-                sums[2, n] += gx * w1
-                sums[3, n] += gy * w1
-                sums[4, n] += gx * w2
-                sums[5, n] += gy * w2
+    for start in range(0, count, LANES):
+        for lane in range(LANES):
+            n, m = u64(lane), u64(start + lane)
+            inside = start + lane < count
+            place = u64(at[m]) if inside else u64(0)
+            sums[6, n] = free[place] if inside else zero
+            sums[7, n] = seed[place]
+        for lane in range(sums.shape[1]):  # a constant would be unrolled, not vectorised
+            n = u64(lane)
+            m = u64(start) + n
+            x, y = xs[m], ys[m]
+            s, dx, dy = nearest_on(x, y, x1, y1, u)
+            t, bx, by = nearest_on(x - x1, y - y1, x2 - x1, y2 - y1, v)
+            q, cx, cy = nearest_on(x, y, x2, y2, w)
+            d, db, dc = dx * dx + dy * dy, bx * bx + by * by, cx * cx + cy * cy
+            # w1, w2: how much the nearest point hangs on the corners 1 and 2
+            w1, w2 = s, zero
+            closer = db < d
+            w1, w2 = (one - t if closer else w1), (t if closer else w2)
+            dx, dy, d = (bx if closer else dx), (by if closer else dy), (db if closer else d)
+            closer = dc < d
+            w1, w2 = (zero if closer else w1), (q if closer else w2)
+            dx, dy, d = (cx if closer else dx), (cy if closer else dy), (dc if closer else d)
+            d *= sharp
+            p = negative_exp(d)
+            scale = sums[7, n] * p * (sums[6, n] / miss_of(d, p))
+            scale = scale if d > f32(1e-12) else zero
+            gx, gy = scale * dx, scale * dy
+            w0 = one - w1 - w2
+            sums[0, n] += gx * w0
+            sums[1, n] += gy * w0
+            sums[2, n] += gx * w1
+            sums[3, n] += gy * w1
+            sums[4, n] += gx * w2
+            sums[5, n] += gy * w2
     fx, fy = 2.0 * sigma_inv * sx, 2.0 * sigma_inv * sy
     for corner in range(3):
         gx, gy = zero, zero
