@@ -20,7 +20,7 @@ COMMANDS = [
     "export", "label", "recolour", "live",
     "launch", "doctor", "sample", "synth", "synth preview", "experiment", "experiment fig3",
     "experiment ablation", "experiment data-share", "experiment bounds",
-    "experiment track", "experiment confidence", "experiment repeat",
+    "experiment track", "experiment confidence", "experiment colours", "experiment repeat",
     "bench", "bench render", "bench train", "bench adapt", "bench optimize", "bench predict",
     "bench gui", "ctl", "pack", "report-bug",
 ]  # fmt: skip

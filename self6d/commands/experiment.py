@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group.command("bounds")(bounds)
     group.command("track")(track)
     group.command("confidence")(confidence)
+    group.command("colours")(colours)
     group.command(
         "repeat",
         context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
@@ -175,6 +176,31 @@ def confidence(
             listener=console, control=control,
         )  # fmt: skip
     typer.echo(text)
+
+
+def colours(
+    data: opt.Data,
+    models: Annotated[list[Path], typer.Argument(help="Folders of CAD models to compare.")],
+    unit: opt.Unit = None,
+    split: Annotated[
+        str | None, typer.Option(help="Named split (default: eval, else all of it).")
+    ] = None,
+    json_path: opt.Json = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """How near models come to the colours of labelled frames."""
+    early.check(data=data, models=models)
+    from dataclasses import asdict
+
+    from self6d.commands.output import print_table, write_json
+    from self6d.console import JobConsole
+    from self6d.experiments.colours import colour_distances
+
+    with JobConsole("comparing colours", quiet=quiet) as console:
+        rows = colour_distances(data, models, split=split, unit=unit or "auto", listener=console)
+    table = [[r.models, r.object_id, r.instances, f"{r.lab:.1f}", f"{r.chroma:.1f}"] for r in rows]
+    print_table(["models", "object", "instances", "LAB distance", "a and b alone"], table)
+    write_json(json_path, [asdict(row) for row in rows])
 
 
 def repeat(

@@ -16,6 +16,7 @@ from self6d import cli
 from self6d.datasets.base import FrameKey
 from self6d.datasets.pose_track import TrackedPose, TrackState, write_pose_track
 from self6d.geometry import Pose, axis_angle_to_matrix
+from self6d.labelling import label
 from self6d.recolouring.fill import filled, from_lab, to_lab
 from self6d.recolouring.finer import finer, longest_edge
 from self6d.recolouring.fuse import FuseOptions, VertexColors, robust_mean
@@ -110,6 +111,22 @@ def test_seen_colours_come_back(written):
     assert unlike.min() > 60  # the bar's colour is nowhere
     assert 0.6 < table["seen"] / table["vertices"] < 1 - low.mean()
     assert (table["frames"], table["gave"], table["filling"]) == (19, 18, "diffused")
+
+
+def test_against_held_out_frames_it_is_nearly_the_true_paint(place, written, tmp_path, capsys):
+    """`experiment colours` on frames with the track's masks."""
+    label(place / "data", place / "poses.json", place / "cad", tmp_path / "labelled")
+    save_models([brick(40)], tmp_path / "true")
+    folders = [str(tmp_path / "true"), str(written), str(place / "cad")]
+    words = ["experiment", "colours", str(tmp_path / "labelled"), *folders, "--quiet"]
+    assert cli.run([*words, "--json", str(tmp_path / "found.json")]) == 0
+    assert "LAB distance" in capsys.readouterr().out
+    true, taken, grey = json.loads((tmp_path / "found.json").read_text())
+    assert [r["instances"] for r in (true, taken, grey)] == [18] * 3  # not where all is hidden
+    assert true["chroma"] < 1
+    assert true["lab"] < 2  # two frames have another exposure
+    assert taken["lab"] < true["lab"] + 1.5
+    assert grey["lab"] > 15
 
 
 def test_exposure_is_evened_out(written):
