@@ -203,7 +203,9 @@ def uncovered_pixels(
     sx, sy = 2.0 / width, 2.0 / height
     g = np.empty(6, np.float32)
     seed = np.zeros((rows, width + LANES), np.float32)
-    seed[:, :width] = g_mask[row0:row1]
+    for n in range(rows):  # a slice from a slice would take 9 s to compile
+        for c in range(width):
+            seed[n, c] = g_mask[row0 + n, c]
     spared = free[row0:row1]
     lanes = np.empty((8, LANES), np.float32)
     most = rows * width + LANES

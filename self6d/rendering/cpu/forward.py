@@ -32,7 +32,8 @@ def forward_bands(
             face_id, free,
         )  # fmt: skip
         reach[k] = len(some)
-        reaching[starts[k] : starts[k] + len(some)] = some
+        for n in range(len(some)):  # a slice from a slice would take 9 s to compile
+            reaching[starts[k] + n] = some[n]
 
 
 @jit
