@@ -14,12 +14,11 @@ from self6d import jobs
 from self6d.console import JobConsole, error_console, steering
 from self6d.errors import InputError
 from self6d.evaluation.report import Report
-from self6d.paths import find_resource
+from self6d.paths import SAMPLE_STAGE_1, find_resource
 from self6d.runs.folder import RunFolder
 from self6d.sample.sample import make_sample
 from self6d.storage import atomic_write
 
-SHIPPED = "sample/stage1"
 SAMPLE_SEED = 7
 SAMPLE_FRAMES, SAMPLE_EVAL, SAMPLE_SIZE = 160, 60, (240, 320)
 STAGE_1, STAGE_2 = "tiny", "self6d-plus-tiny"
@@ -57,7 +56,7 @@ def run_demo(
             make_sample(
                 sample, SAMPLE_SEED, SAMPLE_FRAMES, SAMPLE_EVAL, SAMPLE_SIZE, listener=console
             )
-    shipped = None if from_scratch else find_resource(SHIPPED)
+    shipped = None if from_scratch else find_resource(SAMPLE_STAGE_1)
     if shipped is None:
         with JobConsole("stage 1", quiet=quiet) as console, steering(console) as control:
             run = jobs.train(

@@ -13,6 +13,8 @@ _PACKAGE = Path(__file__).resolve().parent
 SHIPPED = "shipped"
 """Names the refiner that comes with the installation: trained on generated shapes, for any CAD
 model (`self6d-studio train-refiner --preset refiner-shipped`)."""
+SAMPLE_STAGE_1 = "sample/stage1"
+"""The resource that is a run of stage 1 on the sample's objects."""
 
 
 def resource(name: str | Path) -> Path:
@@ -33,6 +35,17 @@ def find_resource(name: str | Path) -> Path | None:
         if (root / name).exists():
             return root / name
     return None
+
+
+def refiner_name(source: str | Path) -> str:
+    """A refiner as a run keeps its name: `SHIPPED`, or an absolute path."""
+    return SHIPPED if str(source) == SHIPPED else str(Path(source).absolute())
+
+
+def refiner_file(source: str | Path) -> Path:
+    """Where a refiner lies that is named by its path, or `SHIPPED`."""
+    name = refiner_name(source)
+    return resource("refiner/any.safetensors") if name == SHIPPED else Path(source)
 
 
 def user_state() -> Path:

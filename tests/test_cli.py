@@ -17,7 +17,7 @@ from self6d.runs.folder import RunFolder
 
 COMMANDS = [
     "train", "train-refiner", "adapt", "track", "quick", "optimize", "demo", "evaluate", "predict",
-    "export", "label", "recolour", "live",
+    "export", "label", "rrd", "recolour", "live",
     "launch", "doctor", "sample", "synth", "synth preview", "experiment", "experiment fig3",
     "experiment ablation", "experiment data-share", "experiment bounds",
     "experiment track", "experiment confidence", "experiment colours", "experiment repeat",
@@ -231,6 +231,7 @@ WRONG_PATHS = {
     "fig3 run": ["experiment", "fig3", "DATA", "--from", "gone", "--out", "NEW"],
     "doctor models": ["doctor", "DATA", "--models", "gone"],
     "recolour poses": ["recolour", "DATA", "--poses", "gone.json", "--out", "NEW"],
+    "rrd": ["rrd", "gone", "--out", "new.rrd"],
     "label track": ["label", "DATA", "gone.json", "--out", "NEW"],
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from self6d.config import Stage
 from self6d.errors import CheckpointError, InputError
-from self6d.paths import SHIPPED
+from self6d.paths import refiner_file
 
 
 def check(
@@ -40,7 +40,7 @@ def check(
     for path, what in (
         (data, "there is no such folder"),
         (camera, "camera file is missing"),
-        (None if str(refiner) == SHIPPED else refiner, "there is no such refiner"),
+        (None if refiner is None else refiner_file(refiner), "there is no such refiner"),
     ):
         if path is not None and not _is_there(path):
             raise InputError(what, path=path, remedy="Check the path.")

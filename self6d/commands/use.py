@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
     app.command()(export)
     app.command()(label)
+    app.command()(rrd)
     app.command()(launch)
 
 
@@ -260,6 +261,31 @@ def label(
     for line in report.lines():
         typer.echo(line)
     typer.echo(f"done: {out} (pictures of the least sure: {out / 'report.html'})")
+
+
+def rrd(
+    data: opt.Data,
+    out: Annotated[Path, typer.Option("--out", help="New file, ending in .rrd.")],
+    track: Annotated[
+        Path | None, typer.Option("--poses", help="Poses through the recording: poses.json.")
+    ] = None,
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--models", help="CAD files or a folder of them (default: the recording's own)."
+        ),
+    ] = None,
+    unit: opt.Unit = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """A recording and its poses for the viewer Rerun."""
+    early.check(data=data, models=models, files=[] if track is None else [track])
+    from self6d.console import JobConsole
+    from self6d.labelling.rerun_file import export_rrd
+
+    with JobConsole("writing", quiet=quiet) as console:
+        export_rrd(data, track, models, out, unit=unit or "auto", listener=console)
+    typer.echo(f"done: {out} (look at it: rerun {out})")
 
 
 def launch(

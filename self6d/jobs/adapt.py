@@ -29,7 +29,7 @@ from self6d.jobs.prepare import (
 )
 from self6d.jobs.ranks import begin_ranks, run_ranks
 from self6d.network.config import OF_PREDICTION
-from self6d.paths import SHIPPED
+from self6d.paths import refiner_name
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (
@@ -96,8 +96,7 @@ def adapt(
     from self6d.stage2.track_task import TrackTask
 
     if refiner is not None:
-        named = SHIPPED if str(refiner) == SHIPPED else absolute(refiner)
-        overrides = changes_of(overrides, {"adapt.refiner": named})
+        overrides = changes_of(overrides, {"adapt.refiner": refiner_name(refiner)})
     asked = asked_for(preset, overrides, models, steps, device, minutes)
     asked |= {"data": absolute(data), "split": split, "share": share}
     world = distributed.join(resolve_device(device))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -52,7 +51,7 @@ def message_types() -> Any:
 
 
 class DetectionBag:
-    """A bag being written; use as a context.
+    """A bag being written; whole once it is closed.
 
     One Detection3DArray an image, with the objects that have a pose: class_id is the object's
     name, id its name and instance, score the confidence; the pose is the CAD file's frame in the
@@ -76,19 +75,12 @@ class DetectionBag:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._writer: Any = Writer(path, version=9)
         self._topics: dict[str, Any] = {}
-
-    def __enter__(self) -> DetectionBag:
         self._writer.open()
         for topic, kind in ((DETECTIONS, _ARRAY), (TF, "tf2_msgs/msg/TFMessage")):
             self._topics[topic] = self._writer.add_connection(topic, kind, typestore=self._types)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """The bag is whole."""
         self._writer.close()
 
     def add(self, seen: Sequence[Seen], time_ns: int, frame_id: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -27,7 +26,7 @@ COLOURS = {
 
 
 class Film:
-    """A video file being written (MPEG-4); use as a context.
+    """A video file being written (MPEG-4); whole once it is closed.
 
     Args:
         path: new, ending in .mp4. models: the objects.
@@ -45,15 +44,8 @@ class Film:
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
-    def __enter__(self) -> Film:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """The film is whole."""
         if self._writer is not None:
             self._writer.release()
 

@@ -109,10 +109,11 @@ def _views(
     with ExitStack() as stack:
         stack.enter_context(closing(stream))  # type: ignore[type-var]
         recorder = None if record is None else Recorder(Path(record))
-        drawn = None if film is None else stack.enter_context(Film(Path(film), follower.models))
-        written = None
+        drawn = written = None
+        if film is not None:
+            drawn = stack.enter_context(closing(Film(Path(film), follower.models)))
         if bag is not None:
-            written = stack.enter_context(DetectionBag(Path(bag), follower.models))
+            written = stack.enter_context(closing(DetectionBag(Path(bag), follower.models)))
         for number, shot in enumerate(stream):
             seen = tuple(follower(shot.rgb, shot.camera))
             times.append(time.monotonic())

@@ -9,7 +9,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from self6d.paths import find_resource, user_state
+from self6d.paths import SAMPLE_STAGE_1, find_resource, user_state
 from studio.engine import Engine, Failure
 from studio.engine.recognise import Found
 from studio.engine.types import (
@@ -27,7 +27,6 @@ from studio.model.settings import Settings
 
 MESHES = (".ply", ".obj", ".glb", ".gltf", ".stl", ".off")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-SHIPPED = "sample/stage1"  # trained on the sample's objects
 BAGS = (".bag", ".db3", ".mcap")
 
 
@@ -90,7 +89,7 @@ class Opener(QObject):
 
     def _add_shipped(self) -> None:
         """The sample's trained stage 1, as a run of the user's own."""
-        shipped, copy = find_resource(SHIPPED), self.settings.runs_folder / "sample-stage1"
+        shipped, copy = find_resource(SAMPLE_STAGE_1), self.settings.runs_folder / "sample-stage1"
         if shipped is None:
             return
         try:

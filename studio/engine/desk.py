@@ -344,6 +344,14 @@ class Desk:
         make_film(Path(out), self._store.dataset(path), runs, indices, self._partial)
         return out
 
+    def write_rrd(self, out: str, path: str, models: Named, layers: Any) -> str:
+        """Recording and poses for the viewer Rerun; see `studio.engine.rrd.write_session`."""
+        from studio.engine.rrd import write_session
+
+        write_session(Path(out), self._store.dataset(path), self._store.models(models), layers,
+                      self._partial)  # fmt: skip
+        return out
+
     def film_frame(self, out: str, picture: np.ndarray) -> None:
         """Append a picture (H, W, 3) uint8 to a film; see `studio.engine.film.Films`."""
         from studio.engine.film import Films

@@ -27,6 +27,7 @@ from studio.shell.helped import Helped
 from studio.shell.layering import Layering
 from studio.shell.next_step import NextStep
 from studio.shell.pose_editing import PoseEditing
+from studio.shell.rerun_export import RerunExport
 from studio.shell.single_image import SingleImage
 from studio.shell.track_control import TrackControl
 from studio.shell.window import StudioWindow
@@ -120,6 +121,7 @@ class Workspace(QObject):
         self.answers = Answers(window, self.curves, self.stage, self.train_panel,
                                self.adapt_panel, self)  # fmt: skip
         self.elsewhere = Elsewhere(window, self.train_panel, self.adapt_panel, self)
+        self.rerun = RerunExport(window, self)
         runs.settingsWanted.connect(self._show_settings)
         self.next_step = NextStep(
             window,
@@ -254,7 +256,7 @@ class Workspace(QObject):
         """Work that ends with the window."""
         return [*self.evaluate_page.unfinished(), *self.export_page.unfinished(),
                 *self.layering.unfinished(), *self.elsewhere.unfinished(),
-                *self.track_panel.colours.unfinished()]  # fmt: skip
+                *self.track_panel.colours.unfinished(), *self.rerun.unfinished()]  # fmt: skip
 
     def _on_left(self) -> None:
         """Another project: nothing of the old one stays in view but a job that still works."""

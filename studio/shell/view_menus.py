@@ -122,6 +122,14 @@ def register_view_actions(w: StudioWindow, space: Workspace) -> None:
         group=1,
         icon_name="package",
     )
+    a.add(
+        "file.rerun",
+        "Export session for Rerun (.rrd)…",
+        space.rerun.ask,
+        menu="File",
+        group=1,
+        icon_name="package",
+    )
     a.fill(w.menuBar())
 
 

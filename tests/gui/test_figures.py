@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from hands import click, click_cell, click_item
 from PySide6.QtCore import QEvent, QObject, QPoint, Qt
 from PySide6.QtGui import QFontMetrics
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
+from tracked_block import pose_at
 
 from self6d.runs.folder import RunFolder
+from studio.engine.types import PoseData
 from studio.toolkit.progress import Bar
 from studio.toolkit.theme import theme
 from studio.views.curves import CurvesView
@@ -57,6 +61,17 @@ def test_health_is_small_multiples_with_units_and_one_cursor(qtbot):
     )
     QTest.mouseClick(small, Qt.MouseButton.LeftButton, pos=middle)
     assert clicked == [("/runs/a", 100)]
+
+
+@pytest.fixture
+def posed_block(open_studio, block_recording, wait):
+    """The block's recording with a pose on the third frame."""
+    window = open_studio(block_recording)
+    project = window.project
+    wait(lambda: project.models and window.director.frame is not None)
+    at = pose_at(2, ())
+    project.put_poses(2, [PoseData(project.models[0].object_id, at.R_m2c, at.t_m2c)], "edited")
+    return window
 
 
 class Paints(QObject):
@@ -199,3 +214,21 @@ def test_a_start_is_the_run_that_others_began_from(tmp_path, opened, trained):
     assert page._start() == 1
     page.evaluated_runs = [after]
     assert page._start() is None
+
+
+def test_the_session_goes_to_rerun(posed_block, tmp_path, monkeypatch, wait):
+    """Where rerun-sdk is installed a file, else what to install."""
+    window, out = posed_block, tmp_path / "session"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(out), ""))
+    told = window.workspace.rerun.layers()
+    assert list(told) == ["poses at work"]  # the truth is not among them
+    assert list(told["poses at work"]) == [2]
+    window.actions_registry["file.rerun"].trigger()
+    wait(lambda: window.banner.isVisible() and not window.workspace.rerun.unfinished())
+    said = window.banner.text.text()
+    if find_spec("rerun") is None:
+        assert 'pip install "self6d-studio[rerun]"' in said
+        assert not out.with_suffix(".rrd").exists()
+    else:
+        assert "session.rrd" in said
+        assert out.with_suffix(".rrd").stat().st_size > 10_000

@@ -10,7 +10,7 @@ import torch
 
 from self6d.config import from_dict
 from self6d.errors import CheckpointError, InputError
-from self6d.paths import SHIPPED, resource
+from self6d.paths import refiner_file
 from self6d.refinement.rgb.config import RefinerConfig
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.runs.checkpoint import checkpoint_fits, unpack
@@ -34,7 +34,7 @@ def load_refiner(source: str | Path) -> tuple[RefinerNetwork, list[int]]:
     Raises:
         InputError: no such file, or not a refiner's. CheckpointError: a run without one.
     """
-    path = resource("refiner/any.safetensors") if str(source) == SHIPPED else Path(source)
+    path = refiner_file(source)
     if path.is_dir():
         return _of_run(RunFolder.open(path))
     from safetensors import SafetensorError, safe_open

@@ -1,0 +1,35 @@
+"""The session as a file of the viewer Rerun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from self6d.datasets import Dataset
+from self6d.events import Event, Progress
+from self6d.geometry import Pose
+from self6d.labelling.rerun_file import Shown, write_rrd
+from self6d.scene import ObjectModel
+from studio.engine.types import PoseData
+
+Layers = Mapping[str, Mapping[int, Sequence[PoseData]]]
+
+
+def write_session(
+    out: Path, dataset: Dataset, models: Sequence[ObjectModel], layers: Layers,
+    tell: Callable[[tuple[int, int]], object],
+) -> None:  # fmt: skip
+    """Frames and the poses of layers (by name, then by index of the frame); tells (done, total)."""
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Progress):
+            tell((event.step, event.total))
+
+    poses = {
+        name: {
+            index: [Shown(p.object_id, Pose(p.R, p.t), p.score) for p in found]
+            for index, found in frames.items()
+        }
+        for name, frames in layers.items()
+    }
+    write_rrd(out, dataset, models, poses, heard)

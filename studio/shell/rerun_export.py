@@ -1,0 +1,85 @@
+"""The session for the viewer Rerun: frames, CAD models and poses of the layers in sight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog
+
+from studio.engine import Failure
+from studio.engine.types import PoseData
+from studio.jobs.run_info import free_name
+from studio.model.layers import POSES
+from studio.shell.window import StudioWindow
+
+AT_WORK = "poses at work"
+
+
+class RerunExport(QObject):
+    """Writes one file at a time, in the background."""
+
+    def __init__(self, window: StudioWindow, parent: QObject) -> None:
+        super().__init__(parent)
+        self.window = window
+        self._busy = False
+
+    def ask(self) -> None:
+        """Where to, then write it."""
+        project = self.window.project
+        if project.recording_path is None:
+            self.window.say("warn", "Open a recording first: its frames are exported.")
+            return
+        named = free_name(Path.home(), project.recording_path.stem, suffix=".rrd")
+        text, _ = QFileDialog.getSaveFileName(
+            self.window, "Export session for Rerun", str(named), "Rerun (*.rrd)"
+        )
+        if text:
+            path = Path(text)
+            self.write(path if path.suffix == ".rrd" else path.with_name(f"{path.name}.rrd"))
+
+    def write(self, out: Path) -> None:
+        project = self.window.project
+        if self._busy:
+            self.window.say("warn", "Another session is being exported: wait for its end.")
+            return
+        self._busy = True
+        self.window.worker.request(
+            "write_rrd", str(out), str(project.recording_path), project.model_files, self.layers(),
+            partial=lambda got: self.window.job_bar.show_task("Exporting frames", *got),
+            done=lambda _: self._on_done(out), failed=self._on_failed,
+        )  # fmt: skip
+
+    def layers(self) -> dict[str, dict[int, list[PoseData]]]:
+        """Poses of the layers whose eye is open, by name and frame; never the truth."""
+        project, predictions = self.window.project, self.window.predictions
+        found: dict[str, dict[int, list[PoseData]]] = {}
+        frames = range(len(project.recording or ()))
+        for layer in self.window.layers.shown():
+            if layer.key == POSES:
+                poses = {i: project.frame_poses(i) for i in frames}
+                found[AT_WORK] = {i: frame for i, frame in poses.items() if frame}
+            elif layer.network is not None:
+                known = {i: predictions.poses(layer.network, i) for i in frames}
+                found[layer.name] = {i: frame for i, frame in known.items() if frame}
+        return found
+
+    def unfinished(self) -> list[str]:
+        """Work that ends with the window."""
+        return ["an export for Rerun"] if self._busy else []
+
+    def _end(self) -> None:
+        self._busy = False
+        self.window.job_bar.show_task("", 0, 0)
+
+    def _on_done(self, out: Path) -> None:
+        self._end()
+        self.window.banner.say(
+            "good", f"The session is in {out}. Look at it: rerun {out.name}", action="Show folder",
+            on_action=lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(out.parent))),
+        )  # fmt: skip
+
+    def _on_failed(self, failure: Failure) -> None:
+        self._end()
+        self.window.show_error(failure)
