@@ -72,7 +72,10 @@ class Helped(QObject):
         return (start, run) if here else None
 
     def _offer(self, run: object) -> None:
-        pair = self._pair(run) if isinstance(run, Path) else None
+        """The selected run, else the newest there is something to say of."""
+        runs = [run] if isinstance(run, Path) else []
+        runs += [known.path for known in self.window.project.runs[::-1]]
+        pair = next((pair for pair in map(self._pair, runs) if pair is not None), None)
         self.card.offer(*(pair or (None, None)))
 
     def _on_compare(self) -> None:

@@ -63,9 +63,9 @@ def test_the_card_opens_on_what_changed_most(opened, trained, sample, wait, tmp_
                overrides=settings, check=False)  # fmt: skip
     window, space = opened, opened.workspace
     card = space.helped.card
-    window.opener.open_run(trained)
     window.opener.open_run(adapted)
-    wait(lambda: window.project.run == adapted)
+    window.opener.open_run(trained)
+    wait(lambda: window.project.run == trained)  # of which there is nothing to say
     click(window.header.buttons["selfsup"])
     space.bottom.setCurrentWidget(card)
     wait(lambda: card.go.isVisible())
