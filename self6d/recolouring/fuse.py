@@ -8,7 +8,7 @@ import numpy as np
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # IEC 61966-2-1
 _ROUNDS = 2
-_GAIN = (1 / 3, 3.0)
+LOWEST_GAIN, HIGHEST_GAIN = 1 / 3, 3.0
 _LEAST_SHARED = 50  # vertices a frame must share with others for a gain of its own
 
 
@@ -98,7 +98,7 @@ class VertexColors:
         for part in np.split(order, np.flatnonzero(np.diff(of[order])) + 1):
             if len(part) >= _LEAST_SHARED:
                 gain[of[part[0]]] = np.exp(np.median(ratio[part]))
-        return (gain / np.median(gain)).clip(*_GAIN)
+        return (gain / np.median(gain)).clip(LOWEST_GAIN, HIGHEST_GAIN)
 
 
 def robust_mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:

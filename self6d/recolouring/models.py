@@ -16,7 +16,7 @@ from self6d.events import Listener, Note, Progress
 from self6d.geometry import Pose
 from self6d.recolouring.fill import Filling, filled, to_lab
 from self6d.recolouring.finer import finer, longest_edge
-from self6d.recolouring.fuse import FuseOptions, VertexColors
+from self6d.recolouring.fuse import HIGHEST_GAIN, LOWEST_GAIN, FuseOptions, VertexColors
 from self6d.recolouring.looks import depth_of, look
 from self6d.rendering import pack_models
 from self6d.scene import Frame, ObjectModel
@@ -84,6 +84,8 @@ class RecolouredModel:
             )
         elif self.filling == "diffused":
             said += f"; the other {self.unseen} were filled in from their neighbours"
+        if self.gains[0] < 1.001 * LOWEST_GAIN or self.gains[1] > 0.999 * HIGHEST_GAIN:
+            said += "; brightness differs more than threefold between frames, evened out up to that"
         if self.vertices > self.before:
             said += f"; split from {self.before} vertices, edges up to {1000 * self.edge_m:.1f} mm"
         if self.edge_m > 1.01 * self.wanted_m:
