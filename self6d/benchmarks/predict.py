@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from self6d.geometry import Camera
 from self6d.jobs.prepare import resolve_device
 from self6d.network import PoseNetwork
 from self6d.network.captured import CapturedForward
+from self6d.network.outputs import Detections
 from self6d.packaging import load_package
 from self6d.refinement.rgb.refine import RgbRefined, RgbRefiner
 from self6d.runs.load_network import load_network
@@ -35,6 +36,7 @@ def bench_predict(
     repeats: int = 30,
     views: int | None = None,
     refiner: str | Path | None = None,
+    bfloat16: bool = False,
 ) -> list[dict[str, Any]]:
     """Time the prediction of one image: boxes, masks and poses of all objects of a network.
 
@@ -44,11 +46,13 @@ def bench_predict(
         repeats: predictions timed, after a few that are not.
         views: boxes looked at per detection, see `NetworkConfig.views`; None: as configured.
         refiner: run, file or "shipped": also times how it moves one pose of each object, alone.
+        bfloat16: also times the network converted to it, see `CapturedForward`.
 
     Returns:
         rows of {"form", "ms" (median), "fastest_ms", "images_per_s", "objects", "views", "height",
-        "width", "device"}: "eager" and, on a GPU, "graph" (replayed, the copy of the inputs
-        included), and "refiner, N looks". The image is on the device already.
+        "width", "device"}: "eager", every place for a detection looked at; on a CPU "found", as
+        many detections as objects, which is what a package runs there; on a GPU "graph" (replayed,
+        the copy of the inputs included); "refiner, N looks". The image is on the device already.
 
     Raises:
         CheckpointError, InputError: the network or the refiner cannot be read.
@@ -63,15 +67,9 @@ def bench_predict(
     camera = Camera(np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1]]), width, height)
     batch = FrameBatch.of([Frame(pixels, None, camera)], device)
     images, K = batch.images, batch.K
-    forms: dict[str, Callable[[Tensor, Tensor], Any]] = {"eager": network.forward_export}
-    if device.type == "cuda":
-        forms["graph"] = CapturedForward(network)
-    if refiner is not None:
-        looker = RgbRefiner.load(refiner, models, device)
-        forms[f"refiner, {looker.network.config.looks} looks"] = partial(_refined, looker)
     timer = Timer(device)
     rows = []
-    for form, forward in forms.items():
+    for form, forward in _forms(network, models, device, refiner, bfloat16):
         with torch.no_grad():
             work = partial(forward, images, K)
             times = [timer.ms(work) for _ in range(WARM + repeats)][WARM:]
@@ -90,6 +88,37 @@ def bench_predict(
             }
         )
     return rows
+
+
+def _forms(
+    network: PoseNetwork,
+    models: list[ObjectModel],
+    device: torch.device,
+    refiner: str | Path | None,
+    bfloat16: bool,
+) -> Iterator[tuple[str, Callable[[Tensor, Tensor], Any]]]:
+    """What is timed, each made when its turn comes: the last ones convert the network."""
+    yield "eager", network.forward_export
+    if device.type == "cuda":
+        yield "graph", CapturedForward(network)
+    else:
+        yield "found", partial(_found, CapturedForward(network))
+    if refiner is not None:
+        looker = RgbRefiner.load(refiner, models, device)
+        yield f"refiner, {looker.network.config.looks} looks", partial(_refined, looker)
+    if bfloat16:
+        converted = CapturedForward(network, bfloat16=True)
+        if device.type == "cuda":
+            yield "graph, bfloat16", converted
+        else:
+            yield "eager, bfloat16", converted
+            yield "found, bfloat16", partial(_found, converted)
+
+
+def _found(forward: CapturedForward, images: Tensor, K: Tensor) -> Detections:
+    """As many detections as there are objects, however unsure."""
+    count = len(forward.network.object_ids)
+    return forward.predict(images, K, score_threshold=-1.0, max_per_image=count)
 
 
 def _refined(looker: RgbRefiner, images: Tensor, K: Tensor) -> RgbRefined:

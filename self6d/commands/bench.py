@@ -147,6 +147,9 @@ def predict(
         str | None,
         typer.Option(help='Also time this refiner, run, file or "shipped", on a pose an object.'),
     ] = None,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="Also time it convolving in bfloat16.")
+    ] = False,
     device: opt.Device = "auto",
     json_path: opt.Json = None,
 ) -> None:
@@ -154,7 +157,13 @@ def predict(
     from self6d.benchmarks.predict import bench_predict
 
     rows = bench_predict(
-        source, device=device, size=_size(size), repeats=repeats, views=views, refiner=refiner
+        source,
+        device=device,
+        size=_size(size),
+        repeats=repeats,
+        views=views,
+        refiner=refiner,
+        bfloat16=bfloat16,
     )
     _report(rows, json_path)
 

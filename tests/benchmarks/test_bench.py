@@ -38,8 +38,8 @@ def settings(changes: dict) -> list[str]:
 
 
 def test_predict(tmp_path, capsys):
-    (row,) = bench(tmp_path, "predict", SHIPPED, "--size", "64x96", "--repeats", 3)
-    assert (row["form"], row["objects"]) == ("eager", 3)
+    row, found = bench(tmp_path, "predict", SHIPPED, "--size", "64x96", "--repeats", 3)
+    assert (row["form"], found["form"], row["objects"]) == ("eager", "found", 3)
     assert (row["height"], row["width"]) == (64, 96)
     assert 0 < row["fastest_ms"] <= row["ms"]
     assert row["images_per_s"] == pytest.approx(1000 / row["ms"])
@@ -49,11 +49,11 @@ def test_predict(tmp_path, capsys):
 
 def test_predict_takes_a_package_too(tmp_path):
     jobs.export(SHIPPED, tmp_path / "package", onnx=False)
-    small = ("--size", "64x96", "--repeats", 1, "--refiner", "shipped")
-    network, refiner = bench(tmp_path, "predict", tmp_path / "package", *small)
-    assert network["objects"] == refiner["objects"] == 3
-    assert refiner["form"] == "refiner, 3 looks"
-    assert refiner["ms"] > 0
+    small = ("--size", "64x96", "--repeats", 1, "--refiner", "shipped", "--bfloat16")
+    rows = bench(tmp_path, "predict", tmp_path / "package", *small)
+    forms = ["eager", "found", "refiner, 3 looks", "eager, bfloat16", "found, bfloat16"]
+    assert [row["form"] for row in rows] == forms
+    assert all(row["objects"] == 3 and row["ms"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize("size", ["480", "x640", "0x640", "480x-1", "large"])

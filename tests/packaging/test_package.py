@@ -122,6 +122,21 @@ def test_package_predicts_what_the_network_does(run, package, image):
         np.testing.assert_array_equal(f.t, expected.t[i].double().numpy())
 
 
+def test_in_bfloat16_the_poses_are_near(package, image):
+    exact = load_package(package)(image, K, score_threshold=0.0, looks=0)
+    predictor = load_package(package, bfloat16=True)
+    rounded = predictor(image, K, score_threshold=0.0, looks=0)
+    kinds = {weight.dtype for weight in predictor.network.state_dict().values()}
+    assert {torch.bfloat16, torch.float32} <= kinds
+    best, near = ({f.object_id: f for f in reversed(found)} for found in (exact, rounded))
+    assert best.keys() == near.keys()
+    for i, f in best.items():
+        assert near[i].score == pytest.approx(f.score, abs=0.02)
+        assert not np.array_equal(near[i].R, f.R)
+        np.testing.assert_allclose(near[i].R, f.R, atol=0.05)
+        np.testing.assert_allclose(near[i].t, f.t, atol=0.05 * f.t[2])
+
+
 def test_the_refiner_moves_poses_and_says_how_sure_it_is(run, refiner, package, image):
     predictor = load_package(package)
     plain, moved = predictor(image, K, looks=0), predictor(image, K)
