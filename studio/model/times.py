@@ -18,8 +18,8 @@ FOR_CPU = ("tiny", "self6d-tiny", "self6d-plus-tiny")
 CORES, H200 = "on two idle CPU cores", "on an NVIDIA H200"
 TIMED = {
     # (preset, on a GPU): seconds a step, where, on what
-    ("tiny", False): (0.43, f"timed {CORES}, on the sample"),  # `bench gui`: 0.39, and previews
-    ("self6d-tiny", False): (1.1, f"estimated {CORES}, from the processor time of 16 steps"),
+    ("tiny", False): (0.43, f"from a few steps {CORES}, on the sample"),  # 0.39, and previews
+    ("self6d-tiny", False): (1.2, f"estimated {CORES}, from the processor time of 15 steps"),
     ("self6d-plus-tiny", False): (0.93, "timed with two CPU threads, on the sample"),  # `demo`
     ("standard", True): (0.090, f"timed {H200}, images of 640 x 480"),  # 708 images a second
     ("self6d", True): (0.15, f"timed {H200}, on 110 real frames"),  # docs/results.md, mustard0
