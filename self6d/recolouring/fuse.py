@@ -9,6 +9,7 @@ import numpy as np
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # IEC 61966-2-1
 _ROUNDS = 2
 LOWEST_GAIN, HIGHEST_GAIN = 1 / 3, 3.0
+_FAR, _LEAST_FAR = 2.0, 12.0  # of the usual distance, and in units of lightness
 _LEAST_SHARED = 50  # vertices a frame must share with others for a gain of its own
 
 
@@ -37,6 +38,22 @@ class FuseOptions:
     most_faces: int = 200_000
 
 
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """Colours of an object's vertices.
+
+    Attributes:
+        seen: (n,) int64, vertices seen often enough. color: (n, 3) float32, linear light.
+        gain: (G,) float32, what the colours of each look were multiplied with, the median 1.
+        refused: looks left out, for they disagree with the others.
+    """
+
+    seen: np.ndarray
+    color: np.ndarray
+    gain: np.ndarray
+    refused: int
+
+
 class VertexColors:
     """The best looks at every vertex of an object.
 
@@ -50,7 +67,7 @@ class VertexColors:
         self._color = np.zeros((vertices, options.best, 3), np.float32)
         self._weight = np.zeros((vertices, options.best), np.float32)
         self._frame = np.full((vertices, options.best), -1, np.int32)
-        self._frames = 0
+        self._looks = 0
 
     def add(self, vertex: np.ndarray, color: np.ndarray, weight: np.ndarray) -> None:
         """A frame's look.
@@ -62,43 +79,63 @@ class VertexColors:
         better = weight > self._weight[vertex, slot]
         at, slot = vertex[better], slot[better]
         self._color[at, slot], self._weight[at, slot] = color[better], weight[better]
-        self._frame[at, slot] = self._frames
+        self._frame[at, slot] = self._looks
         self.count[vertex] += 1
-        self._frames += 1
+        self._looks += 1
 
-    def fused(self, least: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def fused(self, least: int) -> Fused:
         """Colours of the vertices.
+
+        Looks that disagree with the others on most of their vertices are left out: their poses are
+        of another thing.
 
         Args:
             least: looks a vertex must have had.
-
-        Returns:
-            (n,) int64, vertices seen often enough; (n, 3) float32, their colours in linear light;
-            (G,) float32, gains that the frames' colours were multiplied with, their median 1.
         """
         seen = np.flatnonzero(self.count >= least)
         color, weight, frame = self._color[seen], self._weight[seen], self._frame[seen]
-        gain = np.ones(max(1, self._frames), np.float32)
+        gain, refused = np.ones(max(1, self._looks), np.float32), self._disagreeing(seen)
+        weight = np.where(refused[frame], 0, weight)
+        enough = (weight > 0).sum(1) >= min(least, self.options.best)
+        seen, color, weight, frame = seen[enough], color[enough], weight[enough], frame[enough]
         fused = robust_mean(color, weight)
         for _ in range(_ROUNDS if self.options.gains and len(seen) else 0):
             gain = self._gains(color, weight, frame, fused)
             fused = robust_mean(color * gain[frame][..., None], weight)
-        return seen, fused, gain
+        return Fused(seen, fused, gain, int(refused.sum()))
+
+    def _disagreeing(self, seen: np.ndarray) -> np.ndarray:
+        """(G,) bool: looks far from the colours that all of them give together."""
+        color, weight, frame = self._color[seen], self._weight[seen], self._frame[seen]
+        told = weight > 0
+        if not told.any():
+            return np.zeros(max(1, self._looks), bool)
+        fused = robust_mean(color, weight)
+        gain = self._gains(color, weight, frame, fused)
+        lightness = 116 * np.cbrt(color * gain[frame][..., None])  # nearly as LAB's, by channel
+        off = np.abs(lightness - 116 * np.cbrt(fused)[:, None]).max(2)
+        far = self._by_look(off[told], frame[told])
+        usual = np.nanmedian(far) if np.isfinite(far).any() else 0.0
+        return np.nan_to_num(far) > max(_FAR * usual, _LEAST_FAR)
 
     def _gains(
         self, color: np.ndarray, weight: np.ndarray, frame: np.ndarray, fused: np.ndarray
     ) -> np.ndarray:
-        """(G,): median ratio of the fused luminance to each frame's own."""
+        """(G,): median ratio of the fused luminance to each look's own."""
         bright, wanted = color @ _LUMINANCE, (fused @ _LUMINANCE)[:, None]
         told = (weight > 0) & (bright > 0.005) & (wanted > 0.005)
         ratio = np.log(np.broadcast_to(wanted, bright.shape)[told] / bright[told])
-        of = frame[told]
-        gain = np.ones(max(1, self._frames), np.float32)
-        order = of.argsort(kind="stable")
-        for part in np.split(order, np.flatnonzero(np.diff(of[order])) + 1):
+        gain = np.exp(np.nan_to_num(self._by_look(ratio, frame[told])))
+        return (gain / np.median(gain)).clip(LOWEST_GAIN, HIGHEST_GAIN).astype(np.float32)
+
+    def _by_look(self, values: np.ndarray, look: np.ndarray) -> np.ndarray:
+        """(n,) values and their looks -> (G,) medians, NaN for looks with too few."""
+        found = np.full(max(1, self._looks), np.nan)
+        order = look.argsort(kind="stable")
+        for part in np.split(order, np.flatnonzero(np.diff(look[order])) + 1):
             if len(part) >= _LEAST_SHARED:
-                gain[of[part[0]]] = np.exp(np.median(ratio[part]))
-        return (gain / np.median(gain)).clip(LOWEST_GAIN, HIGHEST_GAIN)
+                found[look[part[0]]] = np.median(values[part])
+        return found
 
 
 def robust_mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -32,6 +32,7 @@ class RecolouredModel:
     Attributes:
         model: the new model; the given one where nothing of it was seen.
         frames: with a pose that was used. gave: of them, those that gave colours.
+        refused: frames left out whose colours disagree with the others'.
         before: vertices of the given model. seen: of the new one's, those coloured from the
             recording.
         filling: how the others got their colours. residual: see `Filled`.
@@ -45,6 +46,7 @@ class RecolouredModel:
     gave: int
     before: int
     seen: int
+    refused: int = 0
     filling: Filling = "none"
     residual: float = float("nan")
     moved: float = float("nan")
@@ -77,6 +79,8 @@ class RecolouredModel:
             f"{name}: {self.seen} of {self.vertices} vertices ({share:.0f} %) took their colour "
             f"from {self.gave} of {self.frames} frames"
         )
+        if self.refused:
+            said += f" ({self.refused} left out: their colours disagree with the others')"
         if self.filling == "changed":
             said += (
                 f"; the other {self.unseen} keep the CAD's, changed as the seen ones were "
@@ -248,10 +252,11 @@ class _Fusing:
         wanted = self.wanted[index]
         if wanted is None:
             return kept
-        seen, linear, gain = self.colors[index].fused(min(self.options.frames, count))
+        fused = self.colors[index].fused(min(self.options.frames, count))
+        seen, gain = fused.seen, fused.gain
         if not len(seen):
             return kept
-        color = to_srgb(linear.clip(0, 1)).astype(np.float32)
+        color = to_srgb(fused.color.clip(0, 1)).astype(np.float32)
         whole = filled(model.colors, model.has_color, seen, color, model.vertices, model.faces)
         moved = float("nan")
         if model.has_color:
@@ -260,7 +265,8 @@ class _Fusing:
         return replace(
             kept,
             model=replace(model, colors=whole.color, has_color=True),
-            gave=self.gave[index],
+            gave=self.gave[index] - fused.refused,
+            refused=fused.refused,
             seen=len(seen),
             filling=whole.filling,
             residual=whole.residual,

@@ -219,8 +219,23 @@ def test_the_clearest_looks_stay_and_outliers_go():
         value = 0.9 if i == 5 else 0.3 + 0.001 * i
         colors.add(np.array([0, 2]), np.full((2, 3), value, np.float32), np.full(2, 1.0 + i))
     colors.add(np.array([1]), np.full((1, 3), 0.5, np.float32), np.ones(1))
-    seen, fused, _ = colors.fused(3)
-    assert seen.tolist() == [0, 2]
-    np.testing.assert_allclose(fused, 0.3057, atol=5e-4)  # of 4, 6 and 7, not 5
+    found = colors.fused(3)
+    assert found.seen.tolist() == [0, 2]
+    np.testing.assert_allclose(found.color, 0.3057, atol=5e-4)  # of 4, 6 and 7, not 5
     np.testing.assert_array_equal(colors.count, [8, 1, 8])
     assert robust_mean(np.zeros((0, 4, 3)), np.zeros((0, 4))).shape == (0, 3)
+
+
+def test_a_look_at_another_thing_is_left_out_and_counted():
+    """Four of twelve show something else, where each vertex has few looks."""
+    rng = np.random.default_rng(0)
+    paint = rng.uniform(0.1, 0.5, (300, 3)).astype(np.float32)
+    colors = VertexColors(300, FuseOptions())
+    for i in range(12):
+        vertex = np.arange(300)
+        shown = np.roll(paint, 50, axis=0)[:, [2, 0, 1]] if i in (2, 3, 7, 8) else paint
+        noise = rng.normal(0, 0.01, shown.shape)
+        colors.add(vertex, (shown + noise).clip(0, 1).astype(np.float32), np.ones(300))
+    found = colors.fused(3)
+    assert found.refused == 4
+    np.testing.assert_allclose(found.color, paint, atol=0.03)
