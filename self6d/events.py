@@ -88,6 +88,16 @@ Event = Scalars | Progress | Preparing | Note | Preview | CheckpointSaved | Fini
 Listener = Callable[[Event], None]
 
 
+def count_listener(tell: Callable[[tuple[int, int]], object]) -> Listener:
+    """A listener that tells (done, total) of each `Progress`, and nothing else."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Progress):
+            tell((event.step, event.total))
+
+    return listen
+
+
 def in_words(seconds: float | None) -> str:
     """Such as "about 7 min", "less than a minute" or "about 1 h 5 min"."""
     if seconds is None:

@@ -27,6 +27,10 @@ class MeshUnit(StrEnum):
     inch = "inch"
 
 
+RecordingModels = Annotated[
+    list[Path] | None,
+    typer.Option("--models", help="CAD files or a folder of them (default: the recording's own)."),
+]
 Unit = Annotated[
     MeshUnit | None,
     typer.Option(

@@ -226,12 +226,7 @@ def label(
     data: opt.Data,
     track: Annotated[Path, typer.Argument(help="Poses through the recording: poses.json.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to make; never overwritten.")],
-    models: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--models", help="CAD files or a folder of them (default: the recording's own)."
-        ),
-    ] = None,
+    models: opt.RecordingModels = None,
     unit: opt.Unit = None,
     confidence: Annotated[
         float, typer.Option(min=0, max=1, help="Poses below are left out.")
@@ -269,12 +264,7 @@ def rrd(
     track: Annotated[
         Path | None, typer.Option("--poses", help="Poses through the recording: poses.json.")
     ] = None,
-    models: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--models", help="CAD files or a folder of them (default: the recording's own)."
-        ),
-    ] = None,
+    models: opt.RecordingModels = None,
     unit: opt.Unit = None,
     quiet: opt.Quiet = False,
 ) -> None:

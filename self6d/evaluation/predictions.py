@@ -99,9 +99,7 @@ class NetworkPredictor:
                 [replace(p, image_index=p.image_index + i) for i, p in enumerate(parts)]
             )
             refined, confidence = self.refine(frames, detections)
-            keep = torch.ones_like(refined.score, dtype=torch.bool)
-            if self.network.config.instances > 1:  # two may have moved onto one thing
-                keep = ~self.network.seen_twice(refined)
+            keep = ~self.network.moved_together(refined)
             of_each = [keep & (refined.image_index == i) for i in range(len(frames))]
             parts = [refined[rows] for rows in of_each]
             if confidence is not None:

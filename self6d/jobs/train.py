@@ -127,7 +127,7 @@ def train(
             read_pose_track(run.path / told.poses), config.adapt,
             seed=run.seed, device=world.device,
         )  # fmt: skip
-        if listener is not None:
+        if listener is not None and world.rank == 0:
             counts = task.posed.counts()
             text = (
                 f"beside synthetic images it learns from {counts['poses']} poses of a track in "

@@ -211,6 +211,15 @@ class PoseNetwork(nn.Module):
         half = self.objects.half_extent[index]
         return seen_twice(d.image_index, index, d.score, centre, half)
 
+    def moved_together(self, detections: Detections) -> Tensor:
+        """(N,) bool, of poses that were moved: those that show what a better one shows by now.
+
+        None of a network that finds one instance of each object.
+        """
+        if self.config.instances == 1:
+            return torch.zeros_like(detections.score, dtype=torch.bool)
+        return self.seen_twice(detections)
+
     def poses_for_boxes(
         self, images: Tensor, K: Tensor, box: Tensor, image_index: Tensor, object_index: Tensor
     ) -> Detections:

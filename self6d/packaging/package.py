@@ -155,9 +155,7 @@ class PosePredictor:
                 detections.t, looks,
             )  # fmt: skip
             detections = replace(detections, R=refined.R, t=refined.t)
-            keep = torch.ones_like(detections.score, dtype=torch.bool)
-            if self.network.config.instances > 1:  # two may have moved onto one thing
-                keep = ~self.network.seen_twice(detections)
+            keep = ~self.network.moved_together(detections)
             detections, sure = detections[keep], refined.confidence[keep].tolist()
         score, R, t, box = (
             part.double().cpu().numpy()

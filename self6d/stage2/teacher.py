@@ -171,9 +171,8 @@ class Teacher:
             )
             sound = sound_poses(refined, config, self.store.has_depth)
             trust = refined.health.trust
-            if self.network.config.instances > 1:  # two may have moved onto one thing
-                moved = replace(detections[rows], R=refined.R, t=refined.t, score=trust)
-                sound &= ~self.network.seen_twice(moved)
+            moved = replace(detections[rows], R=refined.R, t=refined.t, score=trust)
+            sound &= ~self.network.moved_together(moved)
             parts.append(
                 PseudoLabels(detections[rows], refined.R, refined.t, trust, sound, sound.clone())
             )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from self6d.events import Event, Progress
+from self6d.events import count_listener
 from self6d.recolouring import recolour
 from self6d.rendering import pack_models, render
 from self6d.scene import ObjectModel
@@ -27,13 +27,8 @@ def take_colours(
     data: str, poses: str, models: ModelFiles, out: str, partial: Callable[[Any], None]
 ) -> ColoursTaken:
     """Write coloured models, reporting (done, total) frames; see `self6d.recolouring.recolour`."""
-
-    def tell(event: Event) -> None:
-        if isinstance(event, Progress):
-            partial((event.step, event.total))
-
     paths = [Path(path) for path in models.paths]
-    report = recolour(data, poses, paths, out, unit=models.unit, listener=tell)
+    report = recolour(data, poses, paths, out, unit=models.unit, listener=count_listener(partial))
     before = load_models(paths[0] if len(paths) == 1 else paths, models.unit, drawn=False)
     return ColoursTaken(out, tuple(report.lines()), before_after(before, report.models))
 

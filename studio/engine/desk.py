@@ -329,13 +329,9 @@ class Desk:
     def pack(self, words: Sequence[str], out: str) -> str:
         """A job as a folder for another machine, reporting (done, total) frames."""
         from self6d import jobs
-        from self6d.events import Event, Progress
+        from self6d.events import count_listener
 
-        def tell(event: Event) -> None:
-            if isinstance(event, Progress):
-                self._partial((event.step, event.total))
-
-        return str(jobs.pack(words, out, listener=tell))
+        return str(jobs.pack(words, out, listener=count_listener(self._partial)))
 
     def video(self, out: str, path: str, runs: Sequence[str], indices: Sequence[int]) -> str:
         """A film of frames with the poses of one or two runs, reporting (done, total)."""

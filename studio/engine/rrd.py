@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from self6d.datasets import Dataset
-from self6d.events import Event, Progress
+from self6d.events import count_listener
 from self6d.geometry import Pose
 from self6d.labelling.rerun_file import Shown, write_rrd
 from self6d.scene import ObjectModel
@@ -20,11 +20,6 @@ def write_session(
     tell: Callable[[tuple[int, int]], object],
 ) -> None:  # fmt: skip
     """Frames and the poses of layers (by name, then by index of the frame); tells (done, total)."""
-
-    def heard(event: Event) -> None:
-        if isinstance(event, Progress):
-            tell((event.step, event.total))
-
     poses = {
         name: {
             index: [Shown(p.object_id, Pose(p.R, p.t), p.score) for p in found]
@@ -32,4 +27,4 @@ def write_session(
         }
         for name, frames in layers.items()
     }
-    write_rrd(out, dataset, models, poses, heard)
+    write_rrd(out, dataset, models, poses, count_listener(tell))
