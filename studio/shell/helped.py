@@ -74,7 +74,8 @@ class Helped(QObject):
     def _offer(self, run: object) -> None:
         """The selected run, else the newest there is something to say of."""
         runs = [run] if isinstance(run, Path) else []
-        runs += [known.path for known in self.window.project.runs[::-1]]
+        newest_first = self.window.project.runs[::-1]  # only these are read from disk again
+        runs += [known.path for known in newest_first if known.kind == "adapt"]
         pair = next((pair for pair in map(self._pair, runs) if pair is not None), None)
         self.card.offer(*(pair or (None, None)))
 
