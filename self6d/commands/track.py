@@ -54,6 +54,14 @@ def track(
             "looked at again."
         ),
     ] = None,
+    cuts: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--cut",
+            help="Image number before which the recording was interrupted and things moved; "
+            "repeatable. Objects are not followed across.",
+        ),
+    ] = None,
     preset: Annotated[str, typer.Option(help="track, or a .toml file.")] = "track",
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Optimiser steps a frame.")
@@ -88,6 +96,7 @@ def track(
             scene=scene,
             split=split,
             keep=keep,
+            cuts=cuts or (),
             preset=preset,
             steps=steps,
             seed=seed,

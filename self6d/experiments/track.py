@@ -147,7 +147,8 @@ def run_track(
         object_id: only this one. starts: how many random starts. degrees, mm: how far off.
         backward: start from the last frame that has a reference pose instead of the first.
         search: also look for the object in so many frames without any start.
-        cuts: image numbers at which the arrangement changes: each gets start poses of its own.
+        cuts: image numbers before which the recording was interrupted: each piece gets start poses
+            of its own and nothing is followed across.
 
     Returns:
         the table as text.
@@ -167,12 +168,12 @@ def run_track(
     control = control or Control()
     for model in chosen:
         for k in range(starts):
-            name = f"{model.name}-{'back' if backward else 'forth'}-{k:02d}"
+            name = f"{model.name}-{'back' if backward else 'forth'}-{seed + k:02d}"
             init = _starts(recording, model, degrees, mm, seed + k, backward, cuts)
             began = time.monotonic()
             run = jobs.track(
-                data, source, out / name, init=init, object_id=model.object_id,
-                overrides=overrides, seed=k, device=device, resume=True, listener=listener,
+                data, source, out / name, init=init, object_id=model.object_id, cuts=cuts,
+                overrides=overrides, seed=seed + k, device=device, resume=True, listener=listener,
                 control=control,
             )  # fmt: skip
             if run.status != "done":
@@ -216,7 +217,7 @@ def _starts(
 
     known = upper_bound_truth(recording)
     indices = list(range(len(recording)))
-    firsts = [recording.index(i) for i in cuts] or [0]
+    firsts = sorted({0, *(recording.index(i) for i in cuts)})
     rows = []
     for first, end in zip(firsts, [*firsts[1:], len(indices)], strict=True):
         part = indices[first:end]

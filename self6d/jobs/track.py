@@ -59,6 +59,7 @@ def track(
     scene: int | None = None,
     split: str | None = None,
     keep: str | Path | PoseTrack | None = None,
+    cuts: Sequence[int] = (),
     preset: str | Path = "track",
     steps: int | None = None,
     overrides: Changes = None,
@@ -81,6 +82,8 @@ def track(
         split: named split; None: all frames.
         keep: poses of an earlier track that stand: frames in it, lost ones included, are not looked
             at again. With `init`: follow from corrected poses through the frames left out of it.
+        cuts: image numbers before which the recording was interrupted and things moved: objects are
+            not followed across; each piece needs start poses of its own, or they are searched for.
         steps: optimiser steps a frame instead of the configuration's.
         resume: go on with the run in `out`.
 
@@ -116,6 +119,8 @@ def track(
         starts = []
         if init is not None:
             starts = read_starts(init, recording, chosen, frame=frame, scene=scene)
+        for cut in cuts:
+            recording.index(cut, scene)
         stands = read_pose_track(keep) if isinstance(keep, str | Path) else keep
         provenance = Provenance(
             **asked,
@@ -125,6 +130,7 @@ def track(
             object_id=object_id,
             init=None if init is None else STARTS,
             keep=None if stands is None else KEPT,
+            cuts=tuple(sorted(set(cuts))),
             frames=len(recording),
         )
         run = open_run(out, "track", config, provenance, seed=seed, models=chosen)
@@ -139,7 +145,7 @@ def track(
         told = Provenance.from_dict(run.info["provenance"])
         if told.split is not None:
             recording = recording.split(told.split)
-        from_run = told.from_run
+        from_run, cuts, scene = told.from_run, told.cuts, told.scene
         chosen = load_models(run.models_path, "mm")
         starts, stands = [], None
         if told.init is not None:
@@ -154,6 +160,7 @@ def track(
         config.track,
         detect=None if from_run is None else _network_detector(from_run, chosen, place),
         kept=stands,
+        cuts={recording.index(cut, scene) for cut in cuts},
         seed=run.seed,
         device=place,
     )

@@ -27,7 +27,8 @@ class Provenance:
         overrides: dotted keys to values, as `--set` gives them.
         frame, scene, object_id, init: of a single image: which object where, and the file of its
             start pose; of a track, the file of all of them.
-        keep: of a track, the file of earlier poses that stand.
+        keep: of a track, the file of earlier poses that stand. cuts: image numbers before which
+            its recording was interrupted.
         no_check: whatever the doctor found in the recording.
         frames: how many there were to learn from. from_step: of the earlier run's checkpoint.
         ranges: what the recording's depth said about distances, one line.
@@ -50,6 +51,7 @@ class Provenance:
     object_id: int | None = None
     init: str | None = None
     keep: str | None = None
+    cuts: tuple[int, ...] = ()
     poses: str | None = None
     no_check: bool = False
     frames: int | None = None
@@ -62,7 +64,8 @@ class Provenance:
         """What JSON can hold; fields left open are left out."""
         open_ = Provenance()
         told = {k: v for k, v in asdict(self).items() if v != getattr(open_, k)}
-        return told | ({"models": list(self.models)} if self.models else {})
+        lists = {name: list(getattr(self, name)) for name in ("models", "cuts") if name in told}
+        return told | lists
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Provenance:
@@ -73,7 +76,8 @@ class Provenance:
         if told.get("split") == "all":  # older runs wrote so where every frame was taken
             del told["split"]
         told = {name: value for name, value in told.items() if _FITS[name](value)}
-        return cls(**told | {"models": tuple(told.get("models", ()))})
+        told |= {name: tuple(told[name]) for name in ("models", "cuts") if name in told}
+        return cls(**told)
 
     def resumed(self, kind: str, asked: dict[str, Any]) -> Provenance:
         """With what a command that goes on with the run asked for anew.
@@ -118,6 +122,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("init", "keep", "poses"), _is(str)),
     **dict.fromkeys(("steps", "frame", "scene", "object_id", "frames", "from_step"), _is(int)),
     "models": _listed,
+    "cuts": lambda value: isinstance(value, list | tuple) and all(type(v) is int for v in value),
     "share": lambda value: type(value) in (int, float) and 0 <= value <= 1,
     "minutes": lambda value: type(value) in (int, float) and 0 <= value <= 1e6,
     "overrides": _is(dict),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,8 @@ class TrackTask:
         starts: poses to follow from; in scenes without one of an object, it is searched for.
         detect: asked for rough poses instead of searching the whole image.
         kept: what is known already: its frames are not looked at, lost ones included.
+        cuts: indices of frames before which the recording was interrupted: nothing is followed
+            across.
     """
 
     name = "track"
@@ -51,6 +53,7 @@ class TrackTask:
         *,
         detect: Detect | None = None,
         kept: PoseTrack | None = None,
+        cuts: Collection[int] = (),
         calibration: Calibration = DEFAULT,
         seed: int = 0,
         device: torch.device | str = "cpu",
@@ -60,8 +63,8 @@ class TrackTask:
         self.device = torch.device(device)
         self.calibration = calibration
         self.clock = Clock()
-        self.scenes = _scenes(frames)
-        self._scene = [key.scene_id for key in frames.keys]
+        self.scenes = _scenes(frames, cuts)
+        self._piece = {i: n for n, own in enumerate(self.scenes) for i in own}
         known = _known(kept, frames, models)
         extra = {s.target for s in starts} | {target for _, target in known}
         self.targets = sorted({Target(i) for i in range(len(models))} | extra)
@@ -220,7 +223,7 @@ class TrackTask:
         walk.memory = Memory()
         for i in (2 * begin - index, begin):  # the other side's neighbour, then the frame itself
             seen = self.found.get((i, walk.target))
-            if seen is not None and self._scene[i] == self._scene[index]:
+            if seen is not None and self._piece[i] == self._piece[index]:
                 time = self.frames.keys[i].image_id
                 walk.memory.saw(time, np.array(seen.R), np.array(seen.t), seen.confidence)
 
@@ -266,9 +269,16 @@ def _known(
     }
 
 
-def _scenes(frames: UnlabelledFrames) -> list[list[int]]:
-    """Frame indices of each scene, by image number."""
+def _scenes(frames: UnlabelledFrames, cuts: Collection[int]) -> list[list[int]]:
+    """Frame indices of each scene, or piece of one, by image number."""
     scenes: dict[int, list[int]] = {}
     for i, key in enumerate(frames.keys):
         scenes.setdefault(key.scene_id, []).append(i)
-    return [sorted(own, key=lambda i: frames.keys[i]) for own in scenes.values()]
+    pieces: list[list[int]] = []
+    for own in scenes.values():
+        own.sort(key=lambda i: frames.keys[i])
+        for i in own:
+            if i == own[0] or i in cuts:
+                pieces.append([])
+            pieces[-1].append(i)
+    return pieces

@@ -9,7 +9,7 @@ from self6d.runs.provenance import Provenance, dotted
 
 WHOLE = Provenance(
     preset="tiny", models=("/cad/mug.ply",), data="/d", from_run="/r", split="adapt", share=0.4,
-    steps=3, minutes=2.5, device="cpu", frames=6, from_step=4,
+    cuts=(3, 8), steps=3, minutes=2.5, device="cpu", frames=6, from_step=4,
     overrides={"loss.mask": 0.5, "network.backbone": "resnet10-w8"},
     K=[[1.0, 0.0, 2.0]], image_size=[96, 128],
 )  # fmt: skip
@@ -33,7 +33,8 @@ def test_older_runs_are_read():
 @pytest.mark.parametrize(
     ("name", "value"),
     [("preset", 3), ("steps", "x"), ("steps", True), ("minutes", "1"), ("minutes", -1),
-     ("share", 7), ("overrides", [1]), ("models", 5), ("models", [1]), ("device", None)],
+     ("share", 7), ("overrides", [1]), ("models", 5), ("models", [1]), ("device", None),
+     ("cuts", 3), ("cuts", [1.5])],
 )  # fmt: skip
 def test_what_is_damaged_is_left_open(name, value):
     assert Provenance.from_dict({"split": "eval", name: value}) == Provenance(split="eval")

@@ -142,6 +142,27 @@ def test_from_a_corrected_frame_to_both_sides_while_the_rest_stands(models, tmp_
     np.testing.assert_allclose(kept.pose.t_m2c, start.pose.t_m2c)
 
 
+def test_nothing_is_followed_across_a_cut(models, tmp_path):
+    """Elsewhere after the cut, and started there: the frame before it comes from the other side."""
+    poses = [pose_at(i) for i in range(4)]
+    poses[2:] = [Pose(p.R_m2c, p.t_m2c + np.array([-0.16, 0, 0.02])) for p in poses[2:]]
+    data = write_recording(tmp_path / "data", poses)
+    first = [TrackedPose(FrameKey(1, i), 1, 0, TrackState.TRACKED, poses[i], 1.0) for i in (0, 2)]
+    control = Control()
+    how = {"init": PoseTrack(tuple(first)), "cuts": [2], "overrides": FEW, "device": "cpu"}
+    run = track(
+        data, models, tmp_path / "run", **how, control=control,
+        listener=lambda e: control.stop() if isinstance(e, Scalars) else None,
+    )  # fmt: skip
+    assert run.status == "stopped"  # and goes on knowing of the cut
+    run = track(data, models, tmp_path / "run", resume=True, device="cpu")
+    for p in read_pose_track(run.path / "poses.json"):
+        assert p.state is TrackState.TRACKED
+        assert apart(p.pose, poses[p.key.image_id]) < 0.05 * block().diameter
+    with pytest.raises(InputError, match="there is no frame 9"):
+        track(data, models, tmp_path / "no", **how | {"cuts": [9]})
+
+
 def test_between_two_starts_frames_are_followed_from_the_nearer_one():
     keys = [FrameKey(1, i) for i in range(8)]
     starts = [Start(i, Target(0), np.eye(3), np.zeros(3)) for i in (6, 1)]
