@@ -10,10 +10,16 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
+from typing import TypeVar
 
 import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _queues: dict[int, tuple[SimpleQueue, list[threading.Thread]]] = {}
 _lock = threading.Lock()
@@ -75,3 +81,28 @@ def _queue(threads: int) -> SimpleQueue:
 def _serve(queue: SimpleQueue) -> None:
     while True:
         queue.get().drain()
+
+
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int
+) -> Iterator[Result]:
+    """`work(item)` of each, in the order of the items, done in threads while the caller goes on.
+
+    Items are taken in the calling thread. An error of `work` is raised where its result would have
+    come; what has not begun by then, or when the caller stops, is left.
+
+    Args:
+        threads: at work at once. ahead: most items that are begun and not yet given out.
+    """
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

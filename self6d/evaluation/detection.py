@@ -9,34 +9,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
-
-import self6d.torchvision_guard  # noqa: F401  (before torchvision)
-
-from torchvision.ops import box_iou  # isort: skip
 
 COCO_THRESHOLDS = tuple((np.arange(10) * 0.05 + 0.5).round(2).tolist())
 
 
-def mask_iou(mask: ArrayLike, mask_true: ArrayLike) -> float:
-    """|A and B| / |A or B| of boolean masks (H, W); 0 if both are empty."""
-    a, b = np.asarray(mask, bool), np.asarray(mask_true, bool)
-    union = int((a | b).sum())
-    return float((a & b).sum() / union) if union else 0.0
+def pairwise_mask_scores(
+    masks: Sequence[ArrayLike], masks_true: Sequence[ArrayLike]
+) -> tuple[np.ndarray, np.ndarray]:
+    """IoU |A and B| / |A or B| and F1 2 |A and B| / (|A| + |B|) of every pair of masks.
+
+    Args:
+        masks: E of (H, W) bool. masks_true: G of them.
+
+    Returns:
+        IoU and F1, (E, G) each; 0 where both masks are empty.
+    """
+    a, b = _packed(masks), _packed(masks_true)
+    common = np.bitwise_count(a[:, None] & b).sum(-1, dtype=np.int64)
+    total = np.bitwise_count(a).sum(-1, dtype=np.int64)[:, None] + np.bitwise_count(b).sum(
+        -1, dtype=np.int64
+    )
+    return common / np.maximum(total - common, 1), 2 * common / np.maximum(total, 1)
 
 
-def mask_f1(mask: ArrayLike, mask_true: ArrayLike) -> float:
-    """2 |A and B| / (|A| + |B|) of boolean masks (H, W); 0 if both are empty."""
-    a, b = np.asarray(mask, bool), np.asarray(mask_true, bool)
-    total = int(a.sum()) + int(b.sum())
-    return float(2 * (a & b).sum() / total) if total else 0.0
+def _packed(masks: Sequence[ArrayLike]) -> np.ndarray:
+    """Masks as bits, (N, H W / 64) uint64."""
+    if not len(masks):
+        return np.zeros((0, 0), np.uint64)
+    bits = np.stack([np.packbits(np.asarray(m, bool), axis=None) for m in masks])
+    return np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8))).view(np.uint64)
 
 
 def pairwise_box_iou(boxes: ArrayLike, boxes_true: ArrayLike) -> np.ndarray:
     """IoU of every pair of boxes x0 y0 x1 y1: (E, 4) and (G, 4) -> (E, G); 0 for empty boxes."""
-    a, b = (torch.as_tensor(np.asarray(x, np.float64)).view(-1, 4) for x in (boxes, boxes_true))
-    return box_iou(a, b).nan_to_num(0.0).numpy()
+    a, b = (np.asarray(x, np.float64).reshape(-1, 4) for x in (boxes, boxes_true))
+    low = np.maximum(a[:, None, :2], b[:, :2])
+    shared = (np.minimum(a[:, None, 2:], b[:, 2:]) - low).clip(min=0).prod(-1)
+    area, area_true = ((x[:, 2:] - x[:, :2]).prod(-1) for x in (a, b))
+    union = area[:, None] + area_true - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union != 0)
 
 
 def average_precision(correct: ArrayLike, scores: ArrayLike, targets: int) -> float:
@@ -76,20 +88,18 @@ def detection_scores(
         recall (T,), average precision (T,), both in [0, 1].
     """
     targets = sum(o.shape[1] for o in overlaps)
-    recalls, precisions = [], []
-    for threshold in thresholds:
-        correct = []
-        for overlap, score in zip(overlaps, scores, strict=True):
-            free = np.ones(overlap.shape[1], bool)
-            hit = np.zeros(len(score), bool)
-            for e in np.argsort(-np.asarray(score), kind="stable"):
-                candidate = np.where(free, overlap[e], -1.0)
-                if len(candidate) and candidate.max() >= threshold:
-                    free[int(candidate.argmax())] = False
-                    hit[e] = True
-            correct.append(hit)
-        hits = np.concatenate(correct) if correct else np.zeros(0, bool)
-        flat = np.concatenate([np.asarray(s, float) for s in scores]) if scores else np.zeros(0)
-        recalls.append(hits.sum() / targets if targets else 0.0)
-        precisions.append(average_precision(hits, flat, targets))
-    return np.array(recalls), np.array(precisions)
+    limits = np.asarray(thresholds, np.float64)
+    hits = np.zeros((len(limits), sum(map(len, scores))), bool)
+    every, start = np.arange(len(limits)), 0
+    for overlap, score in zip(overlaps, scores, strict=True):
+        free = np.ones((len(limits), overlap.shape[1]), bool)
+        for e in np.argsort(-np.asarray(score), kind="stable") if overlap.shape[1] else ():
+            candidate = np.where(free, overlap[e], -1.0)
+            best = candidate.argmax(1)
+            hit = candidate[every, best] >= limits
+            free[every[hit], best[hit]] = False
+            hits[:, start + e] = hit
+        start += len(score)
+    flat = np.concatenate([np.zeros(0), *(np.asarray(s, float) for s in scores)])
+    recalls = hits.sum(1) / max(targets, 1)
+    return recalls, np.array([average_precision(hit, flat, targets) for hit in hits])

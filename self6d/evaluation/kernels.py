@@ -120,3 +120,17 @@ def mean_projection(R, t, R_true, t_true, K, points):
                 sums[lane] += np.sqrt((u - p) ** 2 + (v - q) ** 2)
         out[i] = sums.sum() / len(points)
     return out
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+def limits(R, t, K, points):
+    """x0, y0, x1, y1 of proj(R x + t) over the points (N, 3) in front of the camera."""
+    low_x, low_y, high_x, high_y = np.inf, np.inf, -np.inf, -np.inf
+    m = _compose(R, t, np.eye(4))
+    for n in range(len(points)):
+        x, y, z = points[n, 0], points[n, 1], points[n, 2]
+        if m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3] > 1e-3:
+            u, v = _project(m, K, x, y, z)
+            low_x, high_x = min(low_x, u), max(high_x, u)
+            low_y, high_y = min(low_y, v), max(high_y, v)
+    return low_x, low_y, high_x, high_y

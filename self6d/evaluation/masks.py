@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from self6d.evaluation.detection import mask_f1, mask_iou
+from self6d.evaluation import kernels
+from self6d.evaluation.detection import pairwise_mask_scores
 from self6d.evaluation.predictions import Prediction
 from self6d.geometry import Camera
 from self6d.rendering import PackedModels, render
@@ -78,22 +79,20 @@ def compare_masks(
     for sight in sights:
         masks = [by_truth[id(t)] for t in sight.targets]
         sight.masks.update(dict.fromkeys(range(len(masks)), (0.0, 0.0)))
-        free = set(range(len(masks)))
-        for p in sight.estimates:
-            if p.mask is None or not free:
-                continue
-            overlap = {g: mask_iou(p.mask, masks[g]) for g in sorted(free)}
-            g = max(overlap, key=lambda g: overlap[g])
-            free.discard(g)
-            sight.masks[g] = (overlap[g], mask_f1(p.mask, masks[g]))
+        own = [p.mask for p in sight.estimates if p.mask is not None]
+        free = np.ones(len(masks), bool)
+        for iou, f1 in zip(*pairwise_mask_scores(own, masks), strict=True) if masks else ():
+            if free.any():
+                g = int(np.where(free, iou, -1.0).argmax())
+                free[g] = False
+                sight.masks[g] = (float(iou[g]), float(f1[g]))
 
 
 def projected_box(R: np.ndarray, t: np.ndarray, model: ObjectModel, camera: Camera) -> np.ndarray:
     """Box x0 y0 x1 y1 of a model's projection within the image, (4,) float64, pixels."""
-    seen = model.vertices @ np.asarray(R, float).T + np.asarray(t, float)
-    seen = seen[seen[:, 2] > 1e-3]
-    if not len(seen):
+    R, t, K = (np.ascontiguousarray(x, np.float64) for x in (R, t, camera.K))
+    low_x, low_y, high_x, high_y = kernels.limits(R, t, K, np.asarray(model.vertices))
+    if low_x > high_x:  # all of it lies behind the camera
         return np.zeros(4)
-    uv = (seen @ camera.K.T)[:, :2] / seen[:, 2:]
-    limit = np.array([camera.width, camera.height], float)
-    return np.concatenate((np.clip(uv.min(0), 0, limit), np.clip(uv.max(0), 0, limit)))
+    box = np.array([low_x, low_y, high_x, high_y])
+    return box.clip(0, [camera.width, camera.height] * 2)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from self6d.evaluation.vsd import BOP_DELTA_ITODD_M, BOP_DELTA_M, BOP_TAUS, vsd
 from self6d.events import Listener, Progress
 from self6d.rendering import PackedModels, pack_models
 from self6d.scene import Frame, GroundTruth, ObjectModel
+from self6d.workers import in_order
+
+READERS, SCORERS = (min(most, os.cpu_count() or 1) for most in (4, 8))  # threads
+READ, PREDICTED = 4 * READERS, 2 * SCORERS  # frames held for the next to take them, at most
 
 
 @dataclass(eq=False)
@@ -84,24 +88,40 @@ def evaluate(
     scene = _Scene(by_id, pack_models(models), measured, _delta_m(dataset), min_visible, bop)
     predictor = predictions if callable(predictions) else _look_up(predictions)
     sights: dict[int, list[_Sight]] = defaultdict(list)
-    frames, seconds, kept = 0, [], []
+    frames = 0
+    seconds: list[float] = []
+    kept: list[Prediction] = []
     began = time.monotonic()
     labelled: deque[tuple[int, list[GroundTruth]]] = deque()  # frames not yet predicted
 
-    def labelled_frames() -> Iterator[Frame]:
-        for index in range(len(dataset)):
-            truth = [t for t in dataset.truth(index) if t.object_id in by_id]
-            if truth and (dataset.targets is None or dataset.keys[index] in dataset.targets):
-                labelled.append((index, truth))
-                yield dataset.frame(index)
+    def read(index: int) -> tuple[int, list[GroundTruth], Frame] | None:
+        truth = [t for t in dataset.truth(index) if t.object_id in by_id]
+        if truth and (dataset.targets is None or dataset.keys[index] in dataset.targets):
+            return index, truth, dataset.frame(index)
+        return None
 
-    for frame, found in with_predictions(labelled_frames(), predictor):
-        index, truth = labelled.popleft()
+    def labelled_frames() -> Iterator[Frame]:
+        for found in in_order(read, range(len(dataset)), READERS, READ):
+            if found is not None:
+                labelled.append(found[:2])
+                yield found[2]
+
+    def predicted() -> Iterator[tuple[int, list[GroundTruth], Frame, Sequence[Prediction]]]:
+        for frame, found in with_predictions(labelled_frames(), predictor):
+            seconds.extend(p.seconds for p in found[:1] if p.seconds >= 0)
+            kept.extend(replace(p, mask=None) for p in found)
+            yield *labelled.popleft(), frame, found
+
+    def compared(
+        at: tuple[int, list[GroundTruth], Frame, Sequence[Prediction]],
+    ) -> tuple[int, list[_Sight]]:
+        index, truth, frame, found = at
         key = dataset.keys[index]
-        seconds += [p.seconds for p in found[:1] if p.seconds >= 0]
-        kept += [replace(p, mask=None) for p in found]
         counts = None if dataset.targets is None else dataset.targets[key]
-        for sight in _sights(key, frame, truth, counts, found, scene):
+        return index, _sights(key, frame, truth, counts, found, scene)
+
+    for index, of_frame in in_order(compared, predicted(), SCORERS, PREDICTED):
+        for sight in of_frame:
             sights[sight.object_id].append(sight)
         frames += 1
         if listener is not None:
@@ -166,12 +186,12 @@ class _Scene:
     delta_m: float
     min_visible: float
     bop: bool
+    surfaces: PackedModels = field(init=False)  # the models of the errors, to be drawn for VSD
 
-    @cached_property
-    def surfaces(self) -> PackedModels:
-        """The models of the errors, to be drawn for VSD."""
-        own = all(self.measured[i] is self.models[i] for i in self.models)
-        return self.packed if own else pack_models([self.measured[i] for i in self.models])
+    def __post_init__(self) -> None:
+        own = not self.bop or all(self.measured[i] is self.models[i] for i in self.models)
+        surfaces = self.packed if own else pack_models([self.measured[i] for i in self.models])
+        object.__setattr__(self, "surfaces", surfaces)
 
 
 def _sights(

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from self6d.evaluation.vsd import BOP_TAUS
-
 BOP_THRESHOLDS = tuple(np.arange(0.05, 0.51, 0.05).tolist())  # of VSD, and of MSSD / diameter
 BOP_PIXELS = tuple(np.arange(5, 51, 5).tolist())  # of MSPD in images 640 pixels wide
 
@@ -28,13 +26,18 @@ def match(errors: np.ndarray, scores: ArrayLike, threshold: float) -> np.ndarray
     Returns:
         (G,) int64, the estimate of each truth, -1 if none.
     """
-    errors = np.asarray(errors, np.float64)
-    found = np.full(errors.shape[1], -1)
-    for e in np.argsort(-np.asarray(scores, np.float64), kind="stable"):
-        free = np.where(found < 0, errors[e], np.inf)
-        g = int(np.argmin(free)) if len(free) else 0
-        if len(free) and free[g] < threshold:
-            found[g] = e
+    return _match_each(np.asarray(errors, np.float64)[None], scores, np.array([threshold]))[0]
+
+
+def _match_each(errors: np.ndarray, scores: ArrayLike, thresholds: np.ndarray) -> np.ndarray:
+    """`match` for V errors and thresholds at once: (V, E, G), (E,), (V,) -> (V, G)."""
+    found = np.full((len(errors), errors.shape[2]), -1)
+    every = np.arange(len(errors))
+    for e in np.argsort(-np.asarray(scores, np.float64), kind="stable") if found.size else ():
+        free = np.where(found < 0, errors[:, e], np.inf)
+        g = free.argmin(1)
+        right = free[every, g] < thresholds
+        found[every[right], g[right]] = e
     return found
 
 
@@ -77,21 +80,18 @@ def average_recall(groups: Iterable[Group]) -> AverageRecall:
     groups = list(groups)
     targets = sum(g.mssd.shape[1] for g in groups)
 
-    def recall(errors: list[np.ndarray], threshold: float) -> float:
-        pairs = zip(errors, groups, strict=True)
-        hits = sum(int((match(e, g.scores, threshold) >= 0).sum()) for e, g in pairs)
-        return hits / targets if targets else 0.0
-
     def average(errors: list[np.ndarray], thresholds: Sequence[float]) -> float:
-        return float(np.mean([recall(errors, threshold) for threshold in thresholds]))
+        """Of (E, G, T): each group's errors in T ways, each against every threshold."""
+        limits = np.tile(thresholds, errors[0].shape[2]) if errors else np.zeros(0)
+        hits = np.zeros(len(limits))
+        for error, group in zip(errors, groups, strict=True):
+            each = np.repeat(np.moveaxis(error, 2, 0), len(thresholds), axis=0)
+            hits += (_match_each(each, group.scores, limits) >= 0).sum(1)
+        return float(hits.mean() / targets) if targets else 0.0
 
-    vsd = None
     known = [g.vsd for g in groups if g.vsd is not None]
-    if len(known) == len(groups):
-        each = [average([v[..., k] for v in known], BOP_THRESHOLDS) for k in range(len(BOP_TAUS))]
-        vsd = float(np.mean(each))
     return AverageRecall(
-        vsd,
-        average([g.mssd for g in groups], BOP_THRESHOLDS),
-        average([g.mspd for g in groups], BOP_PIXELS),
+        average(known, BOP_THRESHOLDS) if len(known) == len(groups) else None,
+        average([g.mssd[..., None] for g in groups], BOP_THRESHOLDS),
+        average([g.mspd[..., None] for g in groups], BOP_PIXELS),
     )

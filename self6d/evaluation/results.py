@@ -96,7 +96,8 @@ class Results:
         label: what was evaluated, such as a run's name. dataset, split: on what.
         frames: how many images. objects: a row an object, by object number.
         instances: a record a target.
-        seconds_per_image: mean time of the predictor; None if unknown.
+        seconds_per_image: mean time of the predictor, which on a GPU looks at 16 images at once;
+            None if unknown.
         predictions: all of them, without their masks; not part of the plain data.
         remark: what a reader of the scores must know, such as a term that was left out.
     """

@@ -9,7 +9,6 @@ uses `Camera.K_opencv`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -59,7 +58,7 @@ def vsd(
     K = camera.K_opencv
     depth_m = np.ascontiguousarray(depth_m, np.float32)
     out = np.ones((len(R), len(taus)))
-    corners = _box_corners(models)
+    corners = {which: _box_corners(models, which) for which in set(object_index)}
     for i, which in enumerate(object_index):
         poses = ((R[i], t[i]), (R_true[i], t_true[i]))
         window = _window(corners[which], poses, K, camera.size)
@@ -84,16 +83,13 @@ def vsd(
     return out
 
 
-def _box_corners(models: PackedModels) -> list[np.ndarray]:
-    """(8, 3) corners of every model's axis-aligned box, metres."""
-    vertices = models.vertices.detach().cpu().numpy().astype(np.float64)
-    offset = np.asarray(models.vertex_offset.cpu())
-    corners = []
-    for start, stop in pairwise(offset):
-        ends = np.stack((vertices[start:stop].min(0), vertices[start:stop].max(0)))
-        pick = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), -1).reshape(-1, 3)
-        corners.append(ends[pick, np.arange(3)])
-    return corners
+def _box_corners(models: PackedModels, which: int) -> np.ndarray:
+    """(8, 3) float64 corners of a model's axis-aligned box, metres."""
+    start, stop = models.vertex_offset[which : which + 2].tolist()
+    vertices = np.ascontiguousarray(models.vertices[start:stop].detach().cpu().numpy().T)
+    ends = np.stack((vertices.min(1), vertices.max(1))).astype(np.float64)
+    pick = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), -1).reshape(-1, 3)
+    return ends[pick, np.arange(3)]
 
 
 def _window(
@@ -111,7 +107,7 @@ def _window(
     return (int(x0), int(y0), int(x1), int(y1)) if x0 < x1 and y0 < y1 else None
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _discrepancy(estimate, truth, measured, x0, y0, K, delta, limits):
     """VSD for every limit of distance (T,) -> (T,)."""
     union, common = 0, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -38,11 +39,19 @@ class CapturedForward:
     @torch.no_grad()
     def __call__(self, images: Tensor, K: Tensor) -> tuple[Tensor, ...]:
         """As `forward_export`; on a GPU the next call writes over what this one returned."""
-        shape = tuple(images.shape)
-        if not images.is_cuda or (shape not in self._graphs and len(self._graphs) >= MOST_SIZES):
+        if not images.is_cuda:
             with self._arithmetic(images):
                 return self.network.forward_export(images, K)
+        shape, count = tuple(images.shape), len(images)
         if shape not in self._graphs:
+            larger = [s for s in self._graphs if s[1:] == shape[1:] and s[0] > count]
+            if larger:  # filled up with the last image: sooner done than captured
+                fill = [-1] * (min(larger)[0] - count)
+                whole = self(torch.cat((images, images[fill])), torch.cat((K, K[fill])))
+                return tuple(part[:count] for part in whole)
+            if len(self._graphs) >= MOST_SIZES:
+                with self._arithmetic(images):
+                    return self.network.forward_export(images, K)
             self._graphs[shape] = self._captured(images, K)
         return self._graphs[shape](images, K)
 
@@ -55,17 +64,26 @@ class CapturedForward:
         max_per_image: int | None = None,
     ) -> Detections:
         """As `PoseNetwork.predict`, whose form is fixed: where its places for further instances are
-        all taken there may be more of them, and the network itself is asked."""
-        if images.is_cuda:
-            outputs = self(images, K)
-            further = outputs[0][:, len(self.network.object_ids) :]
-            if not further.numel() or not (further != 0).all(1).any():
-                return likely_detections(outputs, score_threshold, max_per_image)
-        # on a CPU it looks at the regions of likely objects alone
-        with self._arithmetic(images):
-            return self.network.predict(
-                images, K, score_threshold=score_threshold, max_per_image=max_per_image
-            )
+        all taken there may be more of them, and the network itself is asked about that image."""
+
+        def asked(images: Tensor, K: Tensor) -> Detections:
+            with self._arithmetic(images):
+                return self.network.predict(
+                    images, K, score_threshold=score_threshold, max_per_image=max_per_image
+                )
+
+        if not images.is_cuda:  # it looks at the regions of likely objects alone
+            return asked(images, K)
+        outputs = self(images, K)
+        found = likely_detections(outputs, score_threshold, max_per_image)
+        full = taken(outputs[0], len(self.network.object_ids))
+        if not full.any():
+            return found
+        rows = full.nonzero()[:, 0]
+        again = asked(images[rows], K[rows])
+        again = replace(again, image_index=rows[again.image_index])
+        both = Detections.cat([found[~full[found.image_index]], again])
+        return both[both.image_index.argsort(stable=True)]
 
     def _arithmetic(self, images: Tensor) -> torch.autocast:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.bfloat16)
@@ -82,6 +100,12 @@ class CapturedForward:
             return outputs
 
         return run
+
+
+def taken(score: Tensor, objects: int) -> Tensor:
+    """(B,) bool, whether all places (B, D) for further instances of the fixed form are taken."""
+    further = score[:, objects:]
+    return (further != 0).all(1) & (further.shape[1] > 0)
 
 
 def likely_detections(

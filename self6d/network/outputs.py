@@ -33,7 +33,7 @@ class Detections:
     def __len__(self) -> int:
         return len(self.image_index)
 
-    def __getitem__(self, index: Tensor) -> Detections:
+    def __getitem__(self, index: Tensor | slice) -> Detections:
         return Detections(*(getattr(self, f.name)[index] for f in fields(self)))
 
     @staticmethod

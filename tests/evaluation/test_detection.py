@@ -6,9 +6,8 @@ import pytest
 from self6d.evaluation.detection import (
     average_precision,
     detection_scores,
-    mask_f1,
-    mask_iou,
     pairwise_box_iou,
+    pairwise_mask_scores,
 )
 from self6d.evaluation.recalls import Group, average_recall, match
 
@@ -17,9 +16,20 @@ def test_masks():
     a, b = np.zeros((2, 4), bool), np.zeros((2, 4), bool)
     a[:, :2] = True  # four pixels
     b[:, 1:3] = True  # four pixels, two of them common
-    assert mask_iou(a, b) == pytest.approx(2 / 6)
-    assert mask_f1(a, b) == pytest.approx(4 / 8)
-    assert mask_iou(~a & a, ~b & b) == mask_f1(~a & a, ~b & b) == 0
+    iou, f1 = pairwise_mask_scores([a, ~a & a], [b, ~b & b, a])
+    np.testing.assert_allclose(iou, [[2 / 6, 0, 1], [0, 0, 0]])
+    np.testing.assert_allclose(f1, [[4 / 8, 0, 1], [0, 0, 0]])
+    assert pairwise_mask_scores([], [a])[0].shape == (0, 1)
+
+
+def test_masks_of_any_size_are_counted_to_the_last_pixel():
+    rng = np.random.default_rng(0)
+    for size in ((3, 5), (16, 8), (37, 41)):
+        a, b = rng.random((2, 3, *size)) < 0.5
+        iou, f1 = pairwise_mask_scores(a, b)
+        common = (a[:, None] & b).sum((2, 3))
+        np.testing.assert_allclose(iou, common / (a[:, None] | b).sum((2, 3)))
+        np.testing.assert_allclose(f1, 2 * common / (a.sum((1, 2))[:, None] + b.sum((1, 2))))
 
 
 def test_boxes():
@@ -45,6 +55,18 @@ def test_a_target_is_found_once():
     np.testing.assert_allclose(recall, [1, 0.5])
     # at 0.5: right, wrong (taken already), right
     assert precision[0] == pytest.approx((51 * 1 + 50 * 2 / 3) / 101)
+
+
+def test_thresholds_looked_at_together_are_those_looked_at_one_by_one():
+    rng = np.random.default_rng(0)
+    overlaps = [rng.random((rng.integers(0, 4), rng.integers(0, 4))) for _ in range(20)]
+    scores = [rng.random(len(overlap)) for overlap in overlaps]
+    limits = [0.2, 0.5, 0.8]
+    together = np.array(detection_scores(overlaps, scores, limits))
+    apart = [detection_scores(overlaps, scores, [limit]) for limit in limits]
+    np.testing.assert_array_equal(together, np.concatenate(apart, axis=1))
+    assert (np.diff(together[0]) < 0).all()
+    assert together.min() > 0
 
 
 def test_match_takes_estimates_by_score_and_targets_by_error():

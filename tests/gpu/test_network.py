@@ -115,3 +115,20 @@ def test_captured_prediction_equals_the_eager_one(preset: str, views: int, monke
     }
     network.load_state_dict(changed)
     compare(240, 320)
+
+
+def test_a_smaller_batch_is_filled_up_to_one_that_is_captured() -> None:
+    torch.manual_seed(0)
+    small = replace(NetworkConfig.preset("tiny"), crop_backbone="resnet10-w16")
+    network = PoseNetwork(small, models(3)).cuda().eval()
+    images = torch.rand(4, 3, 96, 128, device="cuda")
+    K = torch.tensor([[120.0, 0, 64], [0, 120.0, 48], [0, 0, 1]], device="cuda").expand(4, 3, 3)
+    forward = CapturedForward(network)
+    whole = forward.predict(images, K, score_threshold=0.0)
+    part = forward.predict(images[:3], K[:3], score_threshold=0.0)
+    assert len(forward._graphs) == 1
+    kept = whole[whole.image_index < 3]
+    for field in fields(Detections):
+        torch.testing.assert_close(
+            getattr(part, field.name), getattr(kept, field.name), atol=1e-4, rtol=1e-3
+        )
