@@ -19,6 +19,8 @@ from self6d.tracking.points import (
     score_poses,
 )
 
+TWIST = 0.3  # what turning an object over takes off, against shifting it by its diameter
+NICHE = 0.5  # radians
 PLACES = 160  # of a whole image at which models with colour are looked for
 
 
@@ -59,6 +61,32 @@ class Candidates:
         return torch.from_numpy(self.R).to(device), torch.from_numpy(self.t).to(device)
 
 
+@dataclass(frozen=True)
+class Home:
+    """Where an object is expected. One half hidden by a hand scores less than what is whole and
+    much like it elsewhere, so that poses far off have to agree better.
+
+    Attributes:
+        R: (N, 3, 3). t: (N, 3), metres: poses expected.
+        pull: what a shift by the diameter takes off a score; turns take off less, see `TWIST`.
+    """
+
+    model: ModelPoints
+    R: np.ndarray
+    t: np.ndarray
+    diameter: float
+    pull: float
+
+    def away(self, R: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """What is taken off scores of poses (M, 3, 3) and (M, 3): (M,) float32."""
+        place, least = R @ self.model.centre + t, np.full(len(R), np.inf, np.float32)
+        for own_R, own_t in zip(self.R, self.t, strict=True):
+            shift = np.linalg.norm(place - (own_R @ self.model.centre + own_t), axis=1)
+            turn = (1 - self.model.turn_between(R, own_R)) / 2
+            least = np.minimum(least, shift / self.diameter + TWIST * turn)
+        return (self.pull * least).astype(np.float32)
+
+
 def search_near(
     model: ModelPoints,
     view: View,
@@ -72,6 +100,9 @@ def search_near(
     margin_m: float,
     parents: int = 24,
     rounds: int = 6,
+    niches: int = 0,
+    apart_m: float = 0.0,
+    home: Home | None = None,
 ) -> Candidates:
     """Poses near given ones that agree best with an image.
 
@@ -80,10 +111,17 @@ def search_near(
         turn: standard deviation of the first round's turns, radians; each round looks half as far
             around the best poses of the one before. shift_m: likewise, metres.
         parents: poses kept from round to round.
+        niches: kept of each round are the best of so many surroundings, `apart_m` and `NICHE`
+            wide, instead of the best of all: else what looks most like the model at first, a can
+            beside the bottle, leaves nothing of the rest. The last round's are one of each.
+        home: where poses are likelier; what it takes off is in the scores returned.
     """
-    found = Candidates(R, t, score_poses(model, view, R, t, margin_m=2 * margin_m))
+    R, t = np.asarray(R, np.float32), np.asarray(t, np.float32)
+    off = home.away if home is not None else lambda R, t: 0.0
+    found = Candidates(R, t, score_poses(model, view, R, t, margin_m=2 * margin_m) - off(R, t))
     for level in range(rounds):
-        found = found.best(parents)
+        each = max(parents // max(niches, 1), 1)
+        found = _spread(model, found, niches, each, apart_m) if niches else found.best(parents)
         count = candidates * (3 if level == 0 else 1)
         parent = np.arange(count) % len(found)
         noise = rng.standard_normal((count, 6), np.float32)
@@ -93,19 +131,40 @@ def search_near(
         moved = centre + noise[:, 3:] * (shift_m / 2**level) - turned @ model.centre
         margin = margin_m * max(2.0 / 2**level, 1.0)
         few = len(model) // (2 if level < 2 else 1)
+        moved = moved.astype(np.float32)
         score = score_poses(model, view, turned, moved, margin_m=margin, points=few)
-        found = Candidates(turned, moved.astype(np.float32), score)
-    return found.best(parents)
+        found = Candidates(turned, moved, score - off(turned, moved))
+    return _spread(model, found, niches, 1, apart_m) if niches else found.best(parents)
 
 
-def distinct(found: Candidates, centre: np.ndarray, angle: float, apart_m: float) -> Candidates:
-    """Best first, without poses that are near a better one both in angle (radians) and place."""
+def _spread(
+    model: ModelPoints, found: Candidates, niches: int, each: int, apart_m: float
+) -> Candidates:
+    """The best few of each of several surroundings, the best surroundings first."""
+    place, left = found.R @ model.centre + found.t, np.ones(len(found), bool)
+    chosen: list[np.ndarray] = []
+    while left.any() and len(chosen) < niches:
+        top = np.where(left, found.score, -np.inf).argmax()
+        own = left & (np.linalg.norm(place - place[top], axis=1) < apart_m)
+        own &= model.turn_between(found.R, found.R[top]) > np.cos(NICHE)
+        own[top] = True
+        rows = np.nonzero(own)[0]
+        chosen.append(rows[np.argsort(-found.score[rows], kind="stable")[:each]])
+        left &= ~own
+    return found[np.concatenate(chosen)] if chosen else found.best(1)
+
+
+def distinct(model: ModelPoints, found: Candidates, angle: float, apart_m: float) -> Candidates:
+    """Best first, without poses that are near a better one both in place and in angle (radians).
+
+    Turns that leave the model as it is are none.
+    """
     found = found.best(len(found))
-    place = found.R @ centre + found.t
+    place = found.R @ model.centre + found.t
     chosen: list[int] = []
     for i in range(len(found)):
         if chosen:
-            cosine = (np.einsum("nij,ij->n", found.R[chosen], found.R[i]) - 1) / 2
+            cosine = model.turn_between(found.R[chosen], found.R[i])
             far = np.linalg.norm(place[chosen] - place[i], axis=1) > apart_m
             if not (far | (cosine < np.cos(angle))).all():
                 continue
@@ -169,7 +228,7 @@ def search_everywhere(
         score = score_poses(model, view, R, t, margin_m=margin * margin_m)
         group = score.reshape(-1, 12).argmax(1) + 12 * np.arange(len(found))
         found = Candidates(R, t, score)[group].best(left * keep)
-    return distinct(found, model.centre, 0.35, 0.1 * diameter).best(keep)
+    return distinct(model, found, 0.35, 0.1 * diameter).best(keep)
 
 
 def _turned(R: np.ndarray, axis_angle: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from self6d.refinement.starts import half_turns
 from self6d.rendering import Rendering, pack_models, render
 from self6d.scene import ObjectModel
 from self6d.tracking.align import align_to_depth
-from self6d.tracking.coarse import Candidates, distinct, search_everywhere, search_near
+from self6d.tracking.coarse import Candidates, Home, distinct, search_everywhere, search_near
 from self6d.tracking.config import TrackConfig
 from self6d.tracking.evidence import Calibration, Evidence, measure
 from self6d.tracking.look import Look, PaintedFrame, learn_look
@@ -29,6 +29,8 @@ from self6d.tracking.points import ModelPoints, View
 WHOLE = 192  # longer side of the image that is searched without a start pose, pixels
 LIKE = 0.65  # of how alike colours are expected to be
 UNLIKE = 0.35  # most that a pose may be worth below
+NICHES = 8  # surroundings kept apart where a search is wide
+PULL = 0.3  # see `Home`
 SWEEP = 2.0  # times as far as turned poses, shifted ones are looked for
 NEAR = 128  # side of the region that is searched around a pose
 
@@ -89,15 +91,18 @@ class ObjectFitter:
         *,
         wide: bool = False,
         turns: bool = False,
+        pull: float = PULL,
     ) -> Candidates:
         """Coarse poses around given ones, (N, 3, 3) and (N, 3).
 
         Args:
             wide: look `config.widen` times as far. turns: also from half and quarter turns of them.
+            pull: how much likelier poses near them are, see `Home`.
         """
         config = self.config
         factor = config.widen if wide else 1.0
         shift = factor * config.shift * self.diameter
+        home = Home(self.points, R, t, self.diameter, pull) if pull else None
         if turns:
             R, t = self._turned(R, t, _every_turn())
         R, t = np.asarray(R, np.float32), np.asarray(t, np.float32)
@@ -110,13 +115,14 @@ class ObjectFitter:
         # things mostly slide through the image from one frame to the next: that way first, and far
         swept = search_near(
             self.points, view, R, t, rng, candidates=config.candidates, turn=0.3 * config.turn,
-            shift_m=SWEEP * shift, margin_m=2 * self.margin_m, rounds=2,
+            shift_m=SWEEP * shift, margin_m=2 * self.margin_m, rounds=2, home=home,
         ).best(6)  # fmt: skip
         return search_near(
             self.points, view, np.concatenate((R, swept.R)), np.concatenate((t, swept.t)), rng,
             candidates=config.candidates * (4 if wide else 1),
             turn=factor * config.turn, shift_m=shift, margin_m=self.margin_m,
-            parents=48 if wide else 24,
+            parents=48 if wide else 24, niches=NICHES if wide else 0,
+            apart_m=0.2 * self.diameter, home=home,
         )  # fmt: skip
 
     def everywhere(
@@ -145,13 +151,13 @@ class ObjectFitter:
         if not len(found):
             return found
         # held against the image as fine as around a known pose, they are in another order
-        pulled = [self.near(sensor, found.R[i, None], found.t[i, None], rng).best(1)
+        pulled = [self.near(sensor, found.R[i, None], found.t[i, None], rng, pull=0).best(1)
                   for i in range(len(found))]  # fmt: skip
         return self.distinct(Candidates.joined(pulled), keep)
 
     def distinct(self, found: Candidates, count: int) -> Candidates:
         """The best `count` that are not the same pose twice."""
-        return distinct(found, self.points.centre, 0.2, 0.1 * self.diameter).best(count)
+        return distinct(self.points, found, 0.2, 0.1 * self.diameter).best(count)
 
     def turned(self, found: Estimate) -> Candidates:
         """The half turns of a pose about the model's axes, itself left out."""

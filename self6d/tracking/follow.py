@@ -12,7 +12,7 @@ import torch
 from self6d.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
-from self6d.tracking.fit import LIKE, Estimate, ObjectFitter
+from self6d.tracking.fit import LIKE, PULL, Estimate, ObjectFitter
 from self6d.tracking.look import Look, PaintedFrame
 
 SAME_PAINT = 0.6  # of how alike colours are expected to be: less is another thing, or light
@@ -219,8 +219,7 @@ def leaps(
     centre = fitter.points.centre
     apart = np.linalg.norm(R @ centre + t - (found.R @ centre + found.t), axis=1)
     near = apart < shift * fitter.diameter
-    if not fitter.model.symmetric:  # else turns may be no turns
-        near &= (np.einsum("nij,ij->n", R, found.R) - 1) / 2 > np.cos(turn)
+    near &= fitter.points.turn_between(R, found.R) > np.cos(turn)
     return not near.any()
 
 
@@ -233,7 +232,7 @@ def around(
     missed: int,
 ) -> Estimate | None:
     """An object lost `missed` frames ago, around where it was."""
-    wide = fitter.near(sensor, R, t, rng, wide=True)
+    wide = fitter.near(sensor, R, t, rng, wide=True, pull=PULL / (1 + missed))
     found = fitter.fit(sensor, fitter.distinct(wide, fitter.config.hypotheses))
     found = [e for e in found if not leaps(fitter, e, R, t, missed=missed)]
     found = expected(fitter, found, R, t, missed=missed)
@@ -264,7 +263,7 @@ def find(
     """A lost object: around where it was last and, every few frames, in the whole image."""
     found: list[Estimate] = []
     if len(R) and memory.missed >= AROUND:
-        wide = fitter.near(sensor, R, t, rng, wide=True)
+        wide = fitter.near(sensor, R, t, rng, wide=True, pull=0)
         found = fitter.fit(sensor, fitter.distinct(wide, 2))
     if memory.missed % fitter.config.search_every == 0:
         more = anywhere() if anywhere is not None else fitter.everywhere(sensor, rng)

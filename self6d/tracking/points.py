@@ -23,6 +23,7 @@ from self6d.workers import run_parallel
 DIRECTIONS = 240  # about 8 degrees apart
 _SIDE = 64  # of the renderings that say what is seen
 _CHUNK = 64  # poses a piece of work
+SAME = 48  # steps of a full turn about an axis of symmetry
 RIM = 24  # places beside a silhouette
 
 
@@ -41,6 +42,7 @@ class ModelPoints:
         centre: (3,) float32, metres, middle of the model's box.
         front: (V,) float32, metres: how far towards the camera the surface lies before the centre.
         use_color: False for models without colour.
+        same: (S, 3, 3) float32, turns of the model that leave it as it is, none of them included.
     """
 
     points: np.ndarray
@@ -52,6 +54,7 @@ class ModelPoints:
     centre: np.ndarray
     front: np.ndarray
     use_color: bool
+    same: np.ndarray
 
     @classmethod
     def of(cls, model: ObjectModel, count: int) -> ModelPoints:
@@ -65,10 +68,16 @@ class ModelPoints:
         directions = even_directions(DIRECTIONS).astype(np.float32)
         centre = model.extents.mean(0).astype(np.float32)
         seen, rim, beyond, front = _visibility(model, points, directions, centre)
-        return cls(points, ab, directions, seen, rim, beyond, centre, front, model.has_color)
+        same = model.symmetry.transforms(SAME)[:, :3, :3].astype(np.float32)
+        return cls(points, ab, directions, seen, rim, beyond, centre, front, model.has_color, same)
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def turn_between(self, R: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Cosine of the least turn from (N, 3, 3) to (3, 3) that shows, symmetries apart: (N,)."""
+        apart = (R.transpose(0, 2, 1) @ other).reshape(-1, 9)
+        return ((apart @ self.same.reshape(-1, 9).T).max(1) - 1) / 2
 
 
 @dataclass(frozen=True)

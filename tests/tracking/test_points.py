@@ -1,5 +1,7 @@
 """Points that know from where they are seen, and the coarse searches over them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from block_shapes import block
 
 from self6d.geometry import axis_angle_to_matrix, random_rotations, rotation_angle
 from self6d.rendering import pack_models, render
-from self6d.tracking.coarse import distinct, search_everywhere, search_near
+from self6d.scene.mesh import Symmetry
+from self6d.tracking.coarse import Candidates, distinct, search_everywhere, search_near
 from self6d.tracking.points import ModelPoints, View, even_directions, looking_along, score_poses
 
 SIZE = 128
@@ -90,7 +93,23 @@ def test_a_search_everywhere_finds_the_pose_among_its_best():
     )  # fmt: skip
     angle, apart = errors(found.R, found.t)
     assert ((angle < 15) & (apart < 10)).any()
-    assert len(distinct(found, POINTS.centre, 0.35, 0.1 * MODEL.diameter)) == len(found)
+    assert len(distinct(POINTS, found, 0.35, 0.1 * MODEL.diameter)) == len(found)
+
+
+def test_turns_about_an_axis_of_symmetry_are_none_and_upside_down_is_one():
+    axis = Symmetry(axes=np.array([[0.0, 0, 1]]), offsets=np.zeros((1, 3)))
+    points = ModelPoints.of(replace(MODEL, symmetry=axis), 32)
+    R = R0.numpy()
+    about = axis_angle_to_matrix(torch.tensor([[0, 0, 2.1], [np.pi, 0, 0], [0.3, 0, 0]])).numpy()
+    about[2] @= axis_angle_to_matrix(torch.tensor([0, 0, 1.0])).numpy()
+    degrees = np.degrees(np.arccos(points.turn_between(R @ about, R).clip(-1, 1)))
+    assert degrees[0] < 4
+    assert degrees[1] == pytest.approx(180, abs=0.1)
+    assert np.degrees(0.3) - 0.1 < degrees[2] < np.degrees(0.3) + 4
+    same_place = np.repeat(T0.numpy()[None], 4, 0)
+    turned = Candidates(np.stack([R, *(R @ about)]), same_place, np.float32([4, 3, 2, 1]))
+    assert distinct(points, turned, 0.2, 0.01).score.tolist() == [4, 2, 1]
+    assert distinct(POINTS, turned, 0.2, 0.01).score.tolist() == [4, 3, 2, 1]
 
 
 def test_an_image_without_depth_has_no_place_to_search():
