@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from self6d.scene import Frame, ObjectModel
 from self6d.scene.batch import FrameBatch
 
 WARM = 3  # predictions before timing
+Forward = Callable[[Tensor, Tensor], Any]
 
 
 def bench_predict(
@@ -62,17 +63,9 @@ def bench_predict(
     if views is not None:
         network.config = replace(network.config, views=views)
     height, width = size
-    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    f = float(max(size))
-    camera = Camera(np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1]]), width, height)
-    batch = FrameBatch.of([Frame(pixels, None, camera)], device)
-    images, K = batch.images, batch.K
-    timer = Timer(device)
     rows = []
-    for form, forward in _forms(network, models, device, refiner, bfloat16):
-        with torch.no_grad():
-            work = partial(forward, images, K)
-            times = [timer.ms(work) for _ in range(WARM + repeats)][WARM:]
+    forms = _forms(network, models, device, refiner, bfloat16)
+    for form, times in _times(forms, device, size, repeats):
         ms = statistics.median(times)
         rows.append(
             {
@@ -90,13 +83,40 @@ def bench_predict(
     return rows
 
 
+def network_times(
+    network: PoseNetwork, device: torch.device, size: tuple[int, int], repeats: int
+) -> Iterator[tuple[str, list[float]]]:
+    """The fixed form of a network, as a package runs it on the device: name, milliseconds."""
+    form = "graph" if device.type == "cuda" else "eager"
+    return _times([(form, CapturedForward(network))], device, size, repeats)
+
+
+def _times(
+    forms: Iterable[tuple[str, Forward]],
+    device: torch.device,
+    size: tuple[int, int],
+    repeats: int,
+) -> Iterator[tuple[str, list[float]]]:
+    """Each form's name and times, milliseconds, on one image of noise."""
+    height, width = size
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    f = float(max(size))
+    camera = Camera(np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1]]), width, height)
+    batch = FrameBatch.of([Frame(pixels, None, camera)], device)
+    timer = Timer(device)
+    for form, forward in forms:
+        with torch.no_grad():
+            work = partial(forward, batch.images, batch.K)
+            yield form, [timer.ms(work) for _ in range(WARM + repeats)][WARM:]
+
+
 def _forms(
     network: PoseNetwork,
     models: list[ObjectModel],
     device: torch.device,
     refiner: str | Path | None,
     bfloat16: bool,
-) -> Iterator[tuple[str, Callable[[Tensor, Tensor], Any]]]:
+) -> Iterator[tuple[str, Forward]]:
     """What is timed, each made when its turn comes: the last ones convert the network."""
     yield "eager", network.forward_export
     if device.type == "cuda":

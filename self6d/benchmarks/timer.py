@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +30,8 @@ class Timer:
 
 
 class Stopwatch:
-    """Adds up the time spent in some methods of objects at work, each call waited for.
+    """Adds up the time spent in some methods of objects at work, each call waited for, whatever
+    thread makes it.
 
     Attributes:
         seconds: stage -> sum over all calls.
@@ -38,6 +40,7 @@ class Stopwatch:
     def __init__(self, timer: Timer) -> None:
         self.timer = timer
         self.seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
         self._watched: list[tuple[Any, str, Any]] = []
 
     def watch(self, owner: Any, name: str, stage: str) -> None:
@@ -50,7 +53,9 @@ class Stopwatch:
             try:
                 return work(*args, **kwargs)
             finally:
-                self.seconds[stage] += self.timer.now() - start
+                spent = self.timer.now() - start
+                with self._lock:
+                    self.seconds[stage] += spent
 
         self._watched.append((owner, name, vars(owner).get(name)))
         setattr(owner, name, timed)

@@ -22,6 +22,9 @@ def register(app: typer.Typer) -> None:
     group.command("adapt")(adapt)
     group.command("optimize")(optimize)
     group.command("predict")(predict)
+    group.command("evaluate")(evaluate)
+    group.command("scale")(scale)
+    group.command("recording")(recording)
     group.command("gui")(gui)
     app.add_typer(group, name="bench")
 
@@ -166,6 +169,86 @@ def predict(
         bfloat16=bfloat16,
     )
     _report(rows, json_path)
+
+
+def evaluate(
+    data: opt.Data,
+    from_run: From,
+    frames: Annotated[int, typer.Option(min=1, help="Most frames of the recording used.")] = 100,
+    bop: Annotated[bool, typer.Option("--bop", help="Also VSD, MSSD, MSPD.")] = False,
+    device: opt.Device = "auto",
+    json_path: opt.Json = None,
+) -> None:
+    """Time evaluation: images a second, and where the time goes."""
+    from self6d.benchmarks.evaluate import bench_evaluate
+
+    _report(bench_evaluate(data, from_run, frames=frames, bop=bop, device=device), json_path)
+
+
+def scale(
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(help="faces, batch, objects, frames (default: all of them)."),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Preset of the networks.")] = "standard",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few repeats, without the largest sizes.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw time against work, a PNG file.")
+    ] = None,
+    read: Annotated[
+        Path | None, typer.Option(help="Show what --json wrote earlier; nothing is measured.")
+    ] = None,
+    device: opt.Device = "auto",
+    json_path: opt.Json = None,
+) -> None:
+    """Measure what more work costs: faces, batch, objects in one network, frames."""
+    from self6d.benchmarks.scale import PARTS, bench_scale, scale_figure
+    from self6d.errors import InputError
+    from self6d.files import read_json, write_file
+
+    if unknown := sorted(set(parts or ()) - set(PARTS)):
+        raise InputError(f"there is no part '{unknown[0]}'", remedy=f"Name {', '.join(PARTS)}.")
+    if read is not None:
+        rows = [r for r in read_json(read, "measurements", list) if r["part"] in (parts or PARTS)]
+    else:
+        rows = bench_scale(parts or PARTS, device=device, preset=preset, quick=quick)
+    _report(rows, json_path)
+    if plot is not None:
+        write_file(plot, scale_figure(rows))
+
+
+def recording(
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    from_run: Annotated[
+        Path | None, typer.Option("--from", help="Run whose objects are shown.")
+    ] = None,
+    shapes: Annotated[
+        int, typer.Option(min=1, max=1000, help="Without --from: generated shapes shown.")
+    ] = 21,
+    frames: Annotated[int, typer.Option(min=1, help="Frames made.")] = 100,
+    height: Annotated[int, typer.Option(min=32, help="Of the images, pixels.")] = 480,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    quiet: opt.Quiet = False,
+) -> None:
+    """Write a labelled recording to measure on: images as stage 1 makes them."""
+    from self6d.benchmarks.recording import make_recording
+    from self6d.console import JobConsole
+    from self6d.events import Progress
+
+    with JobConsole("recording", quiet=quiet) as console:
+        make_recording(
+            out,
+            from_run=from_run,
+            shapes=shapes,
+            frames=frames,
+            height=height,
+            seed=seed,
+            device=device,
+            on_frame=lambda done, of: console(Progress(done, of, None, "recording")),
+        )
 
 
 def gui(

@@ -122,7 +122,7 @@ def jpeg(picture: np.ndarray, width: int = 640) -> bytes:
 
 def error_figure(results: Sequence[Results]) -> bytes:
     """Recall against ADD(-S) threshold, and histograms of angle and distance; PNG."""
-    figure, axes = _axes(3)
+    figure, axes = axes_of(3)
     for result, color in zip(results, _colors(len(results)), strict=True):
         share = np.sort([100 * i.add_share for i in result.instances])
         recall = 100 * np.arange(1, len(share) + 1) / max(len(share), 1)
@@ -142,7 +142,7 @@ def error_figure(results: Sequence[Results]) -> bytes:
     axes[0].legend(frameon=False)
     axes[1].set(xscale="log", xlabel="rotation error, degrees", ylabel="instances")
     axes[2].set(xscale="log", xlabel="translation error, mm", ylabel="instances")
-    return _as_png(figure)
+    return as_png(figure)
 
 
 def curve_figure(curves: Curves) -> bytes | None:
@@ -153,7 +153,7 @@ def curve_figure(curves: Curves) -> bytes | None:
             families.setdefault(name.split("/")[0] if "/" in name else "other", []).append(name)
     if not families:
         return None
-    figure, axes = _axes(len(families))
+    figure, axes = axes_of(len(families))
     for axis, (family, names) in zip(axes, sorted(families.items()), strict=False):
         for name, color in zip(sorted(names), _colors(len(names)), strict=True):
             steps, values = (np.asarray(a, float) for a in curves[name])
@@ -161,7 +161,7 @@ def curve_figure(curves: Curves) -> bytes | None:
             axis.plot(shown, smooth, color=color, label=name.removeprefix(f"{family}/"))
         axis.set(title=family, xlabel="step")
         axis.legend(frameon=False, fontsize=7)
-    return _as_png(figure)
+    return as_png(figure)
 
 
 def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +173,7 @@ def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.array([steps[p].mean() for p in parts]), np.array([values[p].mean() for p in parts])
 
 
-def _axes(count: int) -> tuple:
+def axes_of(count: int) -> tuple:
     """A figure of `count` axes, three in a row; drawn without a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -190,7 +190,8 @@ def _axes(count: int) -> tuple:
     return figure, axes
 
 
-def _as_png(figure: Figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
+    """The picture's file."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
