@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from self6d.geometry import axis_angle_to_matrix
+from self6d.tracking.planes import before_planes
 from self6d.tracking.points import (
     ModelPoints,
     View,
@@ -21,7 +21,9 @@ from self6d.tracking.points import (
 
 TWIST = 0.3  # what turning an object over takes off, against shifting it by its diameter
 NICHE = 0.5  # radians
-PLACES = 160  # of a whole image at which models with colour are looked for
+PART = 0.4  # diameters, side of the cubes of space that share a search
+EACH = 8  # poses that one of them gives
+BEHIND_M = 100.0  # where large planes are put
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,9 @@ def search_everywhere(
     """Poses anywhere in an image that agree best with it: views times places on its surfaces.
 
     A place is a pixel with depth: the model's middle lies behind it by what is in front of the
-    middle from that side.
+    middle from that side. Large planes are no places, and count as empty: an object lies flat on
+    the middle of a table as well as anywhere. Each part of the space gives a few poses, for a thing
+    of another kind may have more of them that agree than the object itself.
 
     Args:
         views: directions from which the model is looked at.
@@ -199,26 +203,26 @@ def search_everywhere(
     looks = _rolled(looking_along(directions), rolls).astype(np.float32)
     nearest = (directions @ model.directions.T).argmax(1)
     front = np.repeat(model.front[nearest], rolls)
-    rows, columns = _places(model, view, diameter, near)
-    if len(rows) == 0:
+    view, points = _places(view, diameter, near, rng)
+    if len(points) == 0:
         empty = np.zeros(0, np.float32)
         return Candidates(empty.reshape(0, 3, 3), empty.reshape(0, 3), empty)
     kept: list[Candidates] = []
     few = max(32, len(model) // 4)
-    for row, column in zip(rows, columns, strict=True):
-        z = view.depth_m[row, column]
-        y = (row + 0.5 - view.K[1, 2]) / view.K[1, 1]
-        x = (column + 0.5 - view.K[0, 2] - view.K[0, 1] * y) / view.K[0, 0]
-        ray = np.array([x, y, 1.0])
-        towards = _facing(ray)
-        R = (towards @ looks).astype(np.float32)
-        middle = ray * z + (ray / np.linalg.norm(ray)) * front[:, None]
+    for place in points:
+        ray = place / place[2]
+        R = (_facing(ray) @ looks).astype(np.float32)
+        middle = place + (ray / np.linalg.norm(ray)) * front[:, None]
         t = (middle - R @ model.centre).astype(np.float32)
         score = score_poses(model, view, R, t, margin_m=3 * margin_m, points=few)
         kept.append(Candidates(R, t, score).best(8))
-    found = Candidates.joined(kept).best(60 * keep)
+
+    def shared(found: Candidates, count: int, each: int) -> Candidates:
+        return spread(found, model.centre, PART * diameter, each).best(count)
+
+    found = shared(Candidates.joined(kept), 40 * keep, 20 * EACH)
     # every one of many starts a little nearer, then the best of them as near as points lead
-    for turn, shift, margin, left in ((0.5, 0.1, 2.0, 20), (0.25, 0.05, 1.5, 8), (0.1, 0.03, 1, 3)):
+    for turn, shift, margin, left in ((0.5, 0.1, 2.0, 16), (0.25, 0.05, 1.5, 8), (0.1, 0.03, 1, 4)):
         parent = np.repeat(np.arange(len(found)), 12)
         noise = rng.standard_normal((len(parent), 6), np.float32)
         noise[::12] = 0
@@ -227,8 +231,20 @@ def search_everywhere(
         t = (centre + noise[:, 3:] * shift * diameter - R @ model.centre).astype(np.float32)
         score = score_poses(model, view, R, t, margin_m=margin * margin_m)
         group = score.reshape(-1, 12).argmax(1) + 12 * np.arange(len(found))
-        found = Candidates(R, t, score)[group].best(left * keep)
-    return distinct(model, found, 0.35, 0.1 * diameter).best(keep)
+        found = shared(Candidates(R, t, score)[group], left * keep, left * EACH)
+    return shared(distinct(model, found, 0.35, 0.1 * diameter), keep, EACH)
+
+
+def spread(found: Candidates, centre: np.ndarray, apart_m: float, each: int) -> Candidates:
+    """Best first, at most `each` of those whose model's centre lies in the same cube of space."""
+    found = found.best(len(found))
+    cell = np.floor((found.R @ centre + found.t) / apart_m).astype(np.int64)
+    own = np.unique(cell, axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.argsort(own, kind="stable")
+    first = np.searchsorted(own[order], np.arange(own.max(initial=0) + 1))
+    rank = np.empty(len(own), np.int64)
+    rank[order] = np.arange(len(own)) - first[own[order]]
+    return found[rank < each]
 
 
 def _turned(R: np.ndarray, axis_angle: np.ndarray) -> np.ndarray:
@@ -254,55 +270,32 @@ def _facing(ray: np.ndarray) -> np.ndarray:
 
 
 def _places(
-    model: ModelPoints, view: View, diameter: float, near: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels that may show a model's middle, an eighth of its diameter apart: rows, columns.
+    view: View, diameter: float, near: np.ndarray | None, rng: np.random.Generator
+) -> tuple[View, np.ndarray]:
+    """Points that may lie before a model's middle, an eighth of its diameter apart: (N, 3), metres.
 
-    Of models with colour those in whose surroundings most pixels have one of its colours.
+    First comes the view with large planes put behind everything.
     """
-    known = view.depth_m > 0
-    if near is not None:
-        known &= near
-    rows, columns = np.nonzero(known)
+    rows, columns = np.nonzero(view.depth_m > 0)
     z = view.depth_m[rows, columns]
-    x = (columns + 0.5 - view.K[0, 2]) / view.K[0, 0] * z
     y = (rows + 0.5 - view.K[1, 2]) / view.K[1, 1] * z
-    cell = np.floor(np.stack((x, y, z), 1) / (diameter / 8)).astype(np.int64)
+    x = (columns + 0.5 - view.K[0, 2]) / view.K[0, 0] * z - view.K[0, 1] / view.K[0, 0] * y
+    points = np.stack((x, y, z), 1)
+    free = before_planes(points, diameter, rng)
+    if free is not None and free.any():
+        depth = view.depth_m.copy()
+        depth[rows[~free], columns[~free]] = BEHIND_M
+        view = replace(view, depth_m=depth)
+    else:
+        free = np.ones(len(points), bool)
+    if near is not None:
+        free &= near[rows, columns]
+    rows, columns, points = rows[free], columns[free], points[free]
+    cell = np.floor(points / (diameter / 8)).astype(np.int64)
     _, inverse, count = np.unique(cell, axis=0, return_inverse=True, return_counts=True)
     inverse = inverse.reshape(-1)
     # the pixel nearest to the middle of those in its cell
     middle = np.stack([np.bincount(inverse, v) / count for v in (rows, columns)], 1)
     off = np.square(np.stack((rows, columns), 1) - middle[inverse]).sum(1)
     order = np.lexsort((off, inverse))
-    first = order[np.searchsorted(inverse[order], np.arange(len(count)))]
-    if model.use_color and len(first) > PLACES:
-        alike = _colour_likeness(model, view) * (view.depth_m > 0)
-        reach = np.clip(0.2 * diameter * view.K[0, 0] / z[first], 1, 40).astype(int)
-        total = np.pad(alike, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-        h, w = alike.shape
-        r, c = rows[first], columns[first]
-        top, bottom = np.maximum(r - reach, 0), np.minimum(r + reach + 1, h)
-        left, right = np.maximum(c - reach, 0), np.minimum(c + reach + 1, w)
-        inside = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
-        first = first[np.argsort(-inside / (2 * reach + 1) ** 2, kind="stable")[:PLACES]]
-    return rows[first], columns[first]
-
-
-def _colour_likeness(model: ModelPoints, view: View) -> np.ndarray:
-    """(h, w), in [0, 1]: how likely each pixel is the model's by its colour.
-
-    Share of the model in its colour's bin against that share and the image's (Bayes, with even
-    odds), bins of a and b smoothed.
-    """
-    bins, width = 48, 1 / 48
-
-    def counted(ab: np.ndarray) -> np.ndarray:
-        cell = np.clip((ab / width + bins / 2).astype(int), 0, bins - 1)
-        table = np.bincount(cell[:, 0] * bins + cell[:, 1], minlength=bins * bins)
-        table = table.reshape(bins, bins).astype(np.float32)
-        return cv2.GaussianBlur(table / max(len(ab), 1), (0, 0), 1.2)
-
-    own, image = counted(model.ab), counted(view.ab[view.depth_m > 0])
-    odds = own / (own + image + 1e-6)
-    cell = np.clip((view.ab / width + bins / 2).astype(int), 0, bins - 1)
-    return odds[cell[..., 0], cell[..., 1]]
+    return view, points[order[np.searchsorted(inverse[order], np.arange(len(count)))]]

@@ -45,7 +45,9 @@ class TrackConfig(Checked, section="track"):
     the image plane in steps as wide as the directions are apart."""
     search_every: Annotated[int, Limits(1, 10_000)] = 3
     """While an object is lost, every so many frames the whole image is searched for it."""
-    keep: Annotated[int, Limits(1, 1000)] = 10
-    """Poses that a search of the whole image optimises."""
+    looked_at: Annotated[int, Limits(1, 10_000)] = 96
+    """Poses of a search of the whole image that the RGB refiner looks at."""
+    keep: Annotated[int, Limits(1, 1000)] = 8
+    """Poses of these that are optimised, each as it is and pulled nearer by points."""
     close_gaps: bool = True
     """Follow objects into lost stretches from their far ends as well."""

@@ -34,6 +34,7 @@ class Evidence:
         close: 1 - median distance to the depth in tolerances where it agrees.
         edge: of the rim around what is seen of the rendering, the part where the sensor's surface
             does not go on in shape and paint: near 0 for a pose sunk into a table or wall.
+        refiner: probability that the shipped RGB refiner gives, from the image alone.
     """
 
     explained: float
@@ -42,13 +43,14 @@ class Evidence:
     color: float
     close: float
     edge: float
+    refiner: float
 
     def values(self) -> dict[str, float]:
         """By name."""
         return asdict(self)
 
 
-NOTHING = Evidence(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NOTHING = Evidence(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @torch.no_grad()
@@ -59,6 +61,7 @@ def measure(
     observed: Tensor,
     rendering: Rendering,
     diameter: Tensor,
+    refiner: Tensor,
     *,
     alike: float | None,
 ) -> list[Evidence]:
@@ -68,6 +71,7 @@ def measure(
         rgb: (N, 3, h, w) in [0, 1]. depth_m: (N, h, w), metres, 0 where unknown.
         mask: (N, h, w) bool, where the object is visible. observed: (N, h, w) bool, in the image.
         rendering: of the poses over those regions. diameter: (N,), metres.
+        refiner: (N,), see `Evidence`.
         alike: how alike colours are expected to be; None for models without colour.
     """
     drawn = rendering.covered & observed
@@ -90,7 +94,7 @@ def measure(
     else:
         color = torch.full_like(explained, torch.nan)
     rows = torch.stack(
-        [x.double() for x in (explained, visible, iou, color, close, edge)], 1
+        [x.double() for x in (explained, visible, iou, color, close, edge, refiner)], 1
     ).tolist()
     return [Evidence(*row) for row in rows]
 

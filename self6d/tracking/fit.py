@@ -15,6 +15,8 @@ from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.optimizer import optimise_poses
 from self6d.refinement.problem import PoseProblem
 from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, square_boxes
+from self6d.refinement.rgb.refine import RgbRefined, RgbRefiner
+from self6d.refinement.rgb.weights import shipped_network
 from self6d.refinement.start_mask import mask_from_pose
 from self6d.refinement.starts import half_turns
 from self6d.rendering import Rendering, pack_models, render
@@ -26,7 +28,7 @@ from self6d.tracking.evidence import Calibration, Evidence, measure
 from self6d.tracking.look import Look, PaintedFrame, learn_look
 from self6d.tracking.points import ModelPoints, View
 
-WHOLE = 192  # longer side of the image that is searched without a start pose, pixels
+WHOLE = 320  # longer side of the image that is searched without a start pose, pixels
 LIKE = 0.65  # of how alike colours are expected to be
 UNLIKE = 0.35  # most that a pose may be worth below
 NICHES = 8  # surroundings kept apart where a search is wide
@@ -69,6 +71,7 @@ class ObjectFitter:
         self.calibration, self.device = calibration, device
         self.points = ModelPoints.of(model, config.points)
         self.packed = pack_models([model], device=device)
+        self.refiner = RgbRefiner(shipped_network(str(device)), [model], device)
         self.boxes = ModelBoxes.of(self.packed)
         self.diameter = float(model.diameter)
         self.margin_m = min(max(0.04 * self.diameter, 0.004), 0.008)
@@ -128,7 +131,7 @@ class ObjectFitter:
     def everywhere(
         self, sensor: PaintedFrame, rng: np.random.Generator, near: np.ndarray | None = None
     ) -> Candidates:
-        """Coarse poses anywhere in a frame.
+        """Coarse poses anywhere in a frame: by depth, then those the RGB refiner believes most.
 
         Args:
             near: (H, W) bool, where in the image the object's middle may be; None: anywhere.
@@ -137,23 +140,31 @@ class ObjectFitter:
         side = float(max(height, width))
         cut = self._cut(sensor, sensor.K.new_tensor([[0.0, 0.0, side, side]]), WHOLE)
         assert cut.depth_m is not None
-        view = View.of(cut.rgb[0], cut.depth_m[0], cut.K[0])
+        # by shape alone: a camera's colours are not the CAD's, and would lead to other things
+        view = View.of(cut.rgb[0], cut.depth_m[0], cut.K[0], painted=False)
         if near is not None:
             pick = ((np.arange(WHOLE) + 0.5) * side / WHOLE).astype(int)
             whole = np.zeros((int(side), int(side)), bool)
             whole[:height, :width] = near
             near = whole[pick][:, pick]
-        keep = self.config.keep
+        config = self.config
         found = search_everywhere(
-            self.points, view, rng, views=self.config.views, margin_m=self.margin_m,
-            diameter=self.diameter, keep=3 * keep, near=near,
+            self.points, view, rng, views=config.views, margin_m=self.margin_m,
+            diameter=self.diameter, keep=config.looked_at, near=near,
         )  # fmt: skip
         if not len(found):
             return found
-        # held against the image as fine as around a known pose, they are in another order
-        pulled = [self.near(sensor, found.R[i, None], found.t[i, None], rng, pull=0).best(1)
-                  for i in range(len(found))]  # fmt: skip
-        return self.distinct(Candidates.joined(pulled), keep)
+        first = self._glanced(sensor, found)
+        second = self._glanced(sensor, first[1].best(config.looked_at // 4))
+        return self.distinct(Candidates.joined([first[0], second[0]]), config.keep)
+
+    def _glanced(self, sensor: PaintedFrame, found: Candidates) -> tuple[Candidates, Candidates]:
+        """Poses, and where the refiner would move them, scored by what it says of them."""
+        R, t = found.tensors(self.device)
+        said = self._glance(sensor, R, t)
+        score = said.confidence.cpu().numpy()
+        moved = Candidates(said.R.cpu().numpy(), said.t.cpu().numpy(), score)
+        return Candidates(found.R, found.t, score), moved
 
     def distinct(self, found: Candidates, count: int) -> Candidates:
         """The best `count` that are not the same pose twice."""
@@ -199,13 +210,19 @@ class ObjectFitter:
         diameter = self.boxes.diameter.expand(len(R))
         evidence = measure(
             region.rgb, region.depth_m, mask, region.observed, self._render(region, R, t),
-            diameter, alike=sensor.alike if self.model.has_color else None,
+            diameter, self._glance(sensor, R, t).confidence,
+            alike=sensor.alike if self.model.has_color else None,
         )  # fmt: skip
         found = [
             Estimate(r, x, e, self._confidence(e, sensor))
             for r, x, e in zip(R.cpu().numpy(), t.cpu().numpy(), evidence, strict=True)
         ]
         return sorted(found, key=lambda e: -e.confidence)
+
+    def _glance(self, sensor: PaintedFrame, R: Tensor, t: Tensor) -> RgbRefined:
+        """What the RGB refiner says of N poses in one look, and where it would move them."""
+        index = torch.zeros(len(R), dtype=torch.long, device=self.device)
+        return self.refiner.refine(sensor.plain, sensor.K, index, index, R, t, looks=1)
 
     def _confidence(self, evidence: Evidence, sensor: PaintedFrame) -> float:
         """Less where shape agrees under known paint that does not: a bottle's back, say."""

@@ -87,10 +87,17 @@ class PaintedFrame(FrameBatch):
     Attributes:
         alike: how alike colours are expected to be at a right pose; None: they say nothing yet.
         learned: whether a look was, from this camera.
+        camera: (1, 3, H, W), the colours as they came; None: `images`.
     """
 
     alike: float | None = UNKNOWN
     learned: bool = False
+    camera: Tensor | None = None
+
+    @property
+    def plain(self) -> Tensor:
+        """The frame in the camera's own colours."""
+        return self.images if self.camera is None else self.camera
 
     @classmethod
     def seen(
@@ -99,4 +106,6 @@ class PaintedFrame(FrameBatch):
         """A frame as it came, painted by a look; without one colours are `unknown` alike."""
         if look is None:
             return cls(sensor.images, sensor.depth_m, sensor.K, unknown)
-        return cls(look.of(sensor.images), sensor.depth_m, sensor.K, look.alike, learned=True)
+        return cls(
+            look.of(sensor.images), sensor.depth_m, sensor.K, look.alike, True, sensor.images
+        )

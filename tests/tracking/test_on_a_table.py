@@ -59,7 +59,8 @@ def edge(R, t) -> float:
     agree = (depth - view.depth_m).abs() < 0.004
     behind = depth < view.depth_m - 0.004
     assert agree[view.covered & ~behind].float().mean() > 0.8  # by depth alone nothing is wrong
-    return measure(rgb, depth, agree, whole, view, diameter.float(), alike=None)[0].edge
+    sure = torch.ones(1)
+    return measure(rgb, depth, agree, whole, view, diameter.float(), sure, alike=None)[0].edge
 
 
 def test_a_pose_sunk_into_the_table_is_told_by_the_table_going_on_around_it():

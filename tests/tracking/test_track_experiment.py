@@ -51,12 +51,12 @@ def test_the_calibration_learns_which_measures_tell_right_from_wrong():
         right = i % 2 == 0
         close = rng.normal(0.85 if right else 0.6, 0.05)
         color = float("nan") if i % 5 == 0 else rng.uniform(0.5, 1)
-        cases.evidence.append(Evidence(0.9, rng.uniform(0.3, 1), 0.9, color, close, 0.9))
+        cases.evidence.append(Evidence(0.9, rng.uniform(0.3, 1), 0.9, color, close, 0.9, 0.5))
         cases.error.append(0.02 if right else 0.5)
     fitted = fit_calibration(cases)
     table = worth(fitted, cases, 0.8)
     assert table["sure_right"] > 97
     assert table["right_sure"] > 80
     assert fitted.weights["close"] > 10 * abs(fitted.weights["visible"])
-    assert fitted.confidence(Evidence(0.9, 0.6, 0.9, float("nan"), 0.86, 0.9)) > 0.8
+    assert fitted.confidence(Evidence(0.9, 0.6, 0.9, float("nan"), 0.86, 0.9, 0.5)) > 0.8
     assert worth(fitted, Cases([NOTHING], [1.0]), 0.8)["sure_right"] is None

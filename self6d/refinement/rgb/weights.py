@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 from self6d.config import from_dict
 from self6d.errors import CheckpointError, InputError
-from self6d.paths import refiner_file
+from self6d.paths import SHIPPED, refiner_file
 from self6d.refinement.rgb.config import RefinerConfig
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.runs.checkpoint import checkpoint_fits, unpack
@@ -46,6 +47,12 @@ def load_refiner(source: str | Path) -> tuple[RefinerNetwork, list[int]]:
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputError("is not a refiner", path=path, remedy=REMEDY) from error
     return _network(about["config"], about["object_ids"], weights), about["object_ids"]
+
+
+@cache
+def shipped_network(device: str) -> RefinerNetwork:
+    """The network of the refiner that ships, read once for each device; only to be asked."""
+    return load_refiner(SHIPPED)[0].to(device)
 
 
 def holds_refiner(run: str | Path) -> bool:
