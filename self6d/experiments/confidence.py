@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from self6d.datasets import Recording, load_models, open_dataset
 from self6d.datasets.recording import upper_bound_truth
 from self6d.evaluation.metrics import add_or_add_s
 from self6d.events import Listener, Progress
+from self6d.experiments.common import new_figure, png
 from self6d.experiments.track import disturbed, reliability
+from self6d.files import read_json
 from self6d.geometry import Pose
 from self6d.losses.objective import SelfSupervision
 from self6d.refinement.starts import half_turns
@@ -35,7 +37,7 @@ from self6d.tracking.evidence import DEFAULT, Calibration, Evidence
 from self6d.tracking.fit import ObjectFitter
 from self6d.tracking.look import PaintedFrame
 
-NAMES = ("explained", "visible", "color", "close", "edge")
+NAMES = ("explained", "visible", "color", "close", "edge", "refiner")
 FRAMES = 24  # of each generated recording, in two arrangements; four of three frames come with them
 EVERY = 4  # frames one is looked at
 RIGHT = 0.1  # diameters
@@ -58,6 +60,11 @@ class Cases:
         """(N,) bool."""
         return np.array(self.error) < RIGHT
 
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Cases:
+        """Inverse of `asdict`."""
+        return cls([Evidence(**row) for row in state["evidence"]], list(state["error"]))
+
     def extend(self, other: Cases) -> None:
         """Take in others."""
         self.evidence += other.evidence
@@ -75,8 +82,11 @@ def run_confidence(
 ) -> str:
     """Fit the calibration on generated recordings and test it, and the product's own, on others.
 
+    What a recording gave is kept in `out`: the same command goes on where it stopped.
+
     Args:
-        out: folder of recordings (made if absent) and `table.json`.
+        out: folder of recordings (made if absent), `table.json`, and what resources/results shows:
+            `track-confidence.json` and the reliability diagram.
         fit_seeds, test_seeds: of the recordings.
 
     Returns:
@@ -86,12 +96,16 @@ def run_confidence(
     seeds = [*fit_seeds, *test_seeds]
     parts: dict[int, Cases] = {}
     for done, number in enumerate(seeds):
-        folder = out / f"sample-{number}"
-        if not folder.exists():
-            make_sample(folder, seed=number, frames=FRAMES // 2, eval_frames=FRAMES // 2)
-        parts[number] = gather(open_dataset(folder), seed, control)
-        if control.stopping:
-            return f"stopped; nothing was fitted: {out}"
+        folder, kept = out / f"sample-{number}", out / f"cases-{number}-{seed}.json"
+        if kept.is_file():
+            parts[number] = Cases.of(read_json(kept, "cases", dict))
+        else:
+            if not folder.exists():
+                make_sample(folder, seed=number, frames=FRAMES // 2, eval_frames=FRAMES // 2)
+            parts[number] = gather(open_dataset(folder), seed, control)
+            if control.stopping:
+                return f"stopped; the same command goes on: {out}"
+            atomic_write(kept, json.dumps(asdict(parts[number])).encode())
         if listener is not None:
             listener(Progress(done + 1, len(seeds), None, "confidence"))
     known, unseen = Cases(), Cases()
@@ -103,11 +117,13 @@ def run_confidence(
     threshold = build_config("track", stage="track").track.weak
     table: dict[str, Any] = {
         "fit_seeds": list(fit_seeds), "test_seeds": list(test_seeds),
-        "poses": [len(known.error), len(unseen.error)],
+        "poses": [len(known.error), len(unseen.error)], "threshold": threshold,
         "bias": fitted.bias, "weights": fitted.weights, "means": fitted.means,
         "fitted": worth(fitted, unseen, threshold), "default": worth(DEFAULT, unseen, threshold),
     }  # fmt: skip
     atomic_write(out / "table.json", json.dumps(table, indent=1).encode())
+    atomic_write(out / "track-confidence.json", json.dumps(_results(table), indent=1).encode())
+    atomic_write(out / "track-confidence.png", _diagram(table["fitted"]["reliability"]))
     return _text(table, threshold)
 
 
@@ -238,6 +254,46 @@ def worth(calibration: Calibration, cases: Cases, threshold: float) -> dict[str,
         "right_sure": 100 * float(sure[right].mean()) if right.any() else None,
         "reliability": reliability(right, confidence),
     }
+
+
+def _results(table: dict[str, Any]) -> dict[str, Any]:
+    """The table as `evaluation.readme` writes it."""
+    fitted, share = table["fitted"], lambda v: "-" if v is None else f"{v:.0f} %"
+    seeds = [", ".join(map(str, table[k])) for k in ("fit_seeds", "test_seeds")]
+    return {
+        "title": "What the confidence is worth where poses start anywhere and things cover the "
+        "objects, on generated recordings it was not fitted to",
+        "made": [
+            f"`self6d-studio experiment confidence OUT`: {table['poses'][0]} poses of the seeds "
+            f"{seeds[0]} fitted, {table['poses'][1]} of {seeds[1]} tested; `track` counts poses "
+            "near the last one as likelier beforehand"
+        ],
+        "rows": [
+            {
+                "confidence": f"{row['from']:.2f} to {row['to']:.2f}",
+                "poses": str(row["poses"]),
+                "mean": f"{row['confidence']:.2f}",
+                "right %": f"{100 * row['right']:.0f}",
+            }
+            for row in fitted["reliability"]
+        ],
+        "notes": [
+            f"Above {table['threshold']} lie {fitted['sure']} poses, of which "
+            f"{share(fitted['sure_right'])} are within a tenth of the diameter (goal 97), and "
+            f"{share(fitted['right_sure'])} of the right ones."
+        ],
+    }
+
+
+def _diagram(rows: list[dict[str, float]]) -> bytes:
+    """Share of right poses over mean confidence, by bin, as PNG; dots as large as bins are full."""
+    figure, (axis,) = new_figure(1)
+    axis.plot([0, 1], [0, 1], color="gray", linewidth=1)
+    x, y, n = (np.array([row[k] for row in rows]) for k in ("confidence", "right", "poses"))
+    axis.plot(x, y, color="tab:blue")
+    axis.scatter(x, y, 8 + 200 * n / n.max(), color="tab:blue")
+    axis.set(xlabel="mean confidence", ylabel="share that is right", aspect="equal")
+    return png(figure)
 
 
 def _text(table: dict[str, Any], threshold: float) -> str:

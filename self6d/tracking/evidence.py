@@ -163,7 +163,13 @@ class Calibration:
 # Made by `self6d-studio experiment confidence OUT` (fitted to seeds 1, 2 and 3, tested on 4 and 5):
 # poses from starts good and bad on generated recordings, things put before the objects.
 DEFAULT = Calibration(
-    bias=-30.111,
-    weights={"explained": 3.962, "visible": 3.879, "color": 2.631, "close": 8.791, "edge": 16.204},
-    means={"explained": 0.918, "visible": 0.716, "color": 0.944, "close": 0.836, "edge": 0.956},
-)
+    bias=-18.74,
+    weights={
+        "explained": 0.201, "visible": 1.12, "color": 3.021, "close": 7.62, "edge": 7.289,
+        "refiner": 8.139,
+    },
+    means={
+        "explained": 0.925, "visible": 0.763, "color": 0.952, "close": 0.847, "edge": 0.954,
+        "refiner": 0.736,
+    },
+)  # fmt: skip

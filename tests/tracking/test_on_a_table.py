@@ -47,9 +47,12 @@ def seen() -> torch.Tensor:
     return torch.where((own > 0) & (own < table), own, table)
 
 
-def region(depth: torch.Tensor) -> RegionCrops:
+GRAY = torch.full((1, 3, SIZE, SIZE), 0.5)
+
+
+def region(depth: torch.Tensor, rgb: torch.Tensor = GRAY) -> RegionCrops:
     box, index = torch.tensor([[0.0, 0, SIZE, SIZE]]), torch.zeros(1, dtype=torch.long)
-    return RegionCrops.cut(torch.full((1, 3, SIZE, SIZE), 0.5), depth, K[None], box, index, SIZE)
+    return RegionCrops.cut(rgb, depth, K[None], box, index, SIZE)
 
 
 def edge(R, t) -> float:
@@ -102,11 +105,12 @@ def fitter() -> ObjectFitter:
 
 def test_shape_under_other_paint_is_not_sure_once_the_paint_is_known(fitter):
     R, t = on_table(HEIGHT)
-    gray = torch.full((1, 3, SIZE, SIZE), 0.5)
+    block = depth_of(R, t)
+    other = torch.where(block.covered[:, None], block.rgb[:, [2, 0, 1]], GRAY)
 
     def confidence(alike: float | None, learned: bool) -> float:
-        frame = PaintedFrame(gray, seen(), K[None], alike, learned)
-        return fitter.judge(region(seen()), R, t, frame)[0].confidence
+        frame = PaintedFrame(other, seen(), K[None], alike, learned)
+        return fitter.judge(region(seen(), other), R, t, frame)[0].confidence
 
     assert confidence(None, False) > 0.8
     assert confidence(1.0, True) <= UNLIKE < 0.8
