@@ -218,7 +218,7 @@ def search_everywhere(
         kept.append(Candidates(R, t, score).best(8))
 
     def shared(found: Candidates, count: int, each: int) -> Candidates:
-        return spread(found, model.centre, PART * diameter, each).best(count)
+        return _few_a_place(found, model.centre, PART * diameter, each).best(count)
 
     found = shared(Candidates.joined(kept), 40 * keep, 20 * EACH)
     # every one of many starts a little nearer, then the best of them as near as points lead
@@ -235,7 +235,7 @@ def search_everywhere(
     return shared(distinct(model, found, 0.35, 0.1 * diameter), keep, EACH)
 
 
-def spread(found: Candidates, centre: np.ndarray, apart_m: float, each: int) -> Candidates:
+def _few_a_place(found: Candidates, centre: np.ndarray, apart_m: float, each: int) -> Candidates:
     """Best first, at most `each` of those whose model's centre lies in the same cube of space."""
     found = found.best(len(found))
     cell = np.floor((found.R @ centre + found.t) / apart_m).astype(np.int64)

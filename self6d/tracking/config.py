@@ -48,6 +48,6 @@ class TrackConfig(Checked, section="track"):
     looked_at: Annotated[int, Limits(1, 10_000)] = 96
     """Poses of a search of the whole image that the RGB refiner looks at."""
     keep: Annotated[int, Limits(1, 1000)] = 8
-    """Poses of these that are optimised, each as it is and pulled nearer by points."""
+    """Poses of these that are optimised."""
     close_gaps: bool = True
     """Follow objects into lost stretches from their far ends as well."""

@@ -41,7 +41,7 @@ def test_table_and_wall_both_go_and_what_is_behind_them():
     wall = np.stack((x, y, np.full(4000, 1.4)), 1)
     thing = rng.uniform(-0.03, 0.03, (500, 3)) + on_table([0.1], [0.0], 0.1)
     before = before_planes(
-        np.concatenate((table(rng), wall, thing, thing + [0, 0, 2])), 0.1, RNG(1)
+        np.concatenate((table(rng), wall, thing, thing + np.array([0, 0, 2]))), 0.1, RNG(1)
     )
     assert before[10000:10500].all()
     assert not before[:10000].any()
