@@ -56,14 +56,15 @@ class Preview:
         arrays: small numpy arrays: "rgb" (H, W, 3) uint8, "rendered" (H, W, 3) uint8,
             "mask" (H, W) uint8, "rendered_mask" (H, W) uint8, "sensor_points" (N, 3) float32 m,
             "model_points" (M, 3) float32 m, "gallery" (H, W, 3) uint8; whichever make sense.
-        poses: rows of {"object_id", "R_m2c" (3x3 list), "t_m2c" (3 list, metres), "score"}; those
-            of a track also say "scene" and "image".
+        poses: rows of {"object_id", "R_m2c" (3x3 list), "t_m2c" (3 list, metres), "score"}.
+        frame: (scene, image) number of the frame, where it is one of a recording.
     """
 
     step: int
     name: str
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     poses: list[dict] = field(default_factory=list)
+    frame: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

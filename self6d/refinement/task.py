@@ -154,7 +154,8 @@ class ImageTask:
             "t_m2c": t.tolist(),
             "score": 1.0,
         }
-        return [Preview(step, "probe/0", arrays, [pose])]
+        frame = self.frame.scene_id, self.frame.image_id
+        return [Preview(step, "probe/0", arrays, [pose], frame)]
 
     def state_dict(self) -> dict[str, Any]:
         o = self.optimiser

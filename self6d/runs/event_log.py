@@ -144,7 +144,9 @@ def preview_path(run: Path, name: str) -> Path:
 def save_preview(run: Path, preview: Preview) -> None:
     """Replace the newest preview of its name; the first one ever is kept as NAME.first.npz."""
     path = preview_path(run, preview.name)
-    head = {"step": preview.step, "name": preview.name, "poses": preview.poses}
+    head = {
+        "step": preview.step, "name": preview.name, "poses": preview.poses, "frame": preview.frame,
+    }  # fmt: skip
     buffer = io.BytesIO()
     arrays = {**preview.arrays, _HEAD: np.frombuffer(json.dumps(head).encode(), np.uint8)}
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub mistakes the names
@@ -160,7 +162,11 @@ def load_preview(path: Path) -> Preview | None:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         head = json.loads(arrays.pop(_HEAD).tobytes())
-        return Preview(int(head["step"]), str(head["name"]), arrays, list(head["poses"]))
+        frame = head.get("frame")  # runs of before it was kept have none
+        return Preview(
+            int(head["step"]), str(head["name"]), arrays, list(head["poses"]),
+            None if frame is None else (int(frame[0]), int(frame[1])),
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
 

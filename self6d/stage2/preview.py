@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -28,12 +29,15 @@ def frame_previews(
 ) -> list[Preview]:
     """`adaptation_preview` of some frames; `image_index` of the detections is a frame's number."""
     return [
-        adaptation_preview(
-            f"probe/{i}",
-            step,
-            store.batch([frame]),
-            detections[(detections.image_index == frame).nonzero()[:, 0]],
-            models,
+        replace(
+            adaptation_preview(
+                f"probe/{i}",
+                step,
+                store.batch([frame]),
+                detections[(detections.image_index == frame).nonzero()[:, 0]],
+                models,
+            ),
+            frame=(store.keys[frame].scene_id, store.keys[frame].image_id),
         )
         for i, frame in enumerate(frames)
     ]

@@ -133,10 +133,9 @@ class TrackTask:
             "R_m2c": R[0].tolist(),
             "t_m2c": t[0].tolist(),
             "score": row.confidence,
-            "scene": self.frames.keys[index].scene_id,
-            "image": self.frames.keys[index].image_id,
         }
-        return [Preview(step, "probe/0", arrays, [pose])]
+        key = self.frames.keys[index]
+        return [Preview(step, "probe/0", arrays, [pose], (key.scene_id, key.image_id))]
 
     def state_dict(self) -> dict[str, Any]:
         found = [

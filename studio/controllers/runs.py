@@ -18,7 +18,7 @@ from studio.engine import Engine, Failure
 from studio.engine.history import RunHistory, live_mark
 from studio.jobs import Job, JobState
 from studio.jobs.queue import JobQueue
-from studio.jobs.run_info import free_name, is_run, read_run
+from studio.jobs.run_info import NETWORKS, checkpoint_steps, free_name, is_run, read_run
 from studio.jobs.spec import JobSpec, spec_from
 from studio.model.edits import FunctionEdit
 from studio.model.project import Project
@@ -32,14 +32,15 @@ class RunControl(QObject):
     Signals:
         historyReady: a RunHistory of a run that is shown; the bool says whether to overlay it.
         previewArrived, scalarsArrived, checkpointArrived, marked: of the followed job; runs are
-            named by their folder, as two may bear the same name.
+            named by their folder, as two may bear the same name. checkpointArrived brings the
+            steps of all that are on disk now.
         ended: (job, Finished) of any job. discarded: a job that was cancelled.
     """
 
     followed = Signal(object)
     scalarsArrived = Signal(str, list)
     previewArrived = Signal(object)
-    checkpointArrived = Signal(str, int)
+    checkpointArrived = Signal(str, list)
     marked = Signal(str, int, str)
     historyReady = Signal(object, bool)
     ended = Signal(object, object)
@@ -253,7 +254,10 @@ class RunControl(QObject):
         self._pass(job, self.previewArrived, preview)
 
     def _on_checkpoint(self, job: Job, saved: CheckpointSaved) -> None:
-        self._pass(job, self.checkpointArrived, str(job.run), saved.step)
+        if job.spec.kind in NETWORKS:
+            self._pass(job, self.checkpointArrived, str(job.run), checkpoint_steps(job.run))
+        if self.at_home(job):
+            self.project.add_run(job.run)  # its checkpoints are offered as layers
         self.noted.emit("info", f"checkpoint saved at step {saved.step}", job.run.name)
 
     def _on_note(self, job: Job, note: Note) -> None:

@@ -9,12 +9,16 @@ import numpy as np
 
 from self6d.events import Event, Note, Preview
 from self6d.runs.event_log import load_preview, read_curves, read_events
-from studio.jobs.run_info import checkpoint_steps
+from studio.jobs.run_info import NETWORKS, checkpoint_steps, read_run
 
 
 @dataclass
 class RunHistory:
-    """Curves by name as (steps, values), checkpoint steps, marks, first and newest previews."""
+    """Curves by name as (steps, values), marks, first and newest previews.
+
+    Attributes:
+        checkpoints: steps at which there is a network to look through.
+    """
 
     run: str
     curves: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
@@ -48,7 +52,10 @@ def live_values(event: Event) -> dict[str, float]:
 def read_history(run: str) -> RunHistory:
     folder = Path(run)
     events = folder / "events.jsonl"
-    history = RunHistory(run, read_curves(events), checkpoint_steps(folder))
+    info = read_run(folder)
+    looked_through = info is not None and info.kind in NETWORKS
+    steps = checkpoint_steps(folder) if looked_through else []
+    history = RunHistory(run, read_curves(events), steps)
     for event, _ in read_events(events):
         mark = live_mark(event)
         if mark is not None:

@@ -198,6 +198,10 @@ class RecordingInfo:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def index_of(self, key: tuple[int, int] | None) -> int | None:
+        """The frame of a (scene, image) number; None where the recording has none such."""
+        return self.keys.index(key) if key in self.keys else None
+
     def image_of(self, index: int) -> str:
         """What the recording calls a frame, beside the number that the window counts by."""
         scenes = {scene for scene, _ in self.keys}

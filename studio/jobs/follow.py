@@ -74,8 +74,10 @@ class RunFollower(threading.Thread):
             file.seek(self._offset)
             while chunk := file.read(CHUNK):
                 whole = chunk[: chunk.rfind(b"\n") + 1]
-                if not whole:
-                    return
+                if not whole:  # longer than a chunk, such as a result with its trajectory
+                    whole = chunk + file.readline()
+                    if not whole.endswith(b"\n"):
+                        return  # still being written
                 self._offset += len(whole)
                 file.seek(self._offset)
                 for line in whole.splitlines():

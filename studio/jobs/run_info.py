@@ -12,6 +12,7 @@ from self6d.locks import is_held, read_owner
 from self6d.runs.provenance import COMMANDS, Provenance
 
 RESUMABLE = ("train", "adapt", "track")
+NETWORKS = ("train", "adapt")  # kinds that make a network of poses
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from self6d.events import Preview
 from studio.controllers.director import Director
-from studio.engine.types import CloudData, FrameData
+from studio.engine.types import CloudData, FrameData, RenderData
+from studio.model.layers import Network
 from studio.model.project import Project
 from studio.toolkit.widgets import Panel, Segments, button, label, row
 from studio.views.canvas import ImageCanvas, to_image
@@ -37,7 +40,7 @@ class Stage(QWidget):
         self.project, self.director = project, director
         self.frame_view = FrameView(director.layers)
         self.cloud_view = CloudView(director.layers)
-        self.probes = ProbesView()
+        self.probes = ProbesView(self._frame_of)
         self.scrubber = Scrubber()
         self.gallery = ImageCanvas()
         self.gallery.message = "See what stage 1 would train on before you train it."
@@ -91,6 +94,10 @@ class Stage(QWidget):
         director.layers.changed.connect(self._say_origin)
         director.predictions.arrived.connect(self._say_origin)
         self.probes.probeChanged.connect(self._on_probe)
+        self.probes.probeChosen.connect(self._visit_probe)
+        director.predictions.pinnedChanged.connect(self._on_pinned)
+        director.predictions.arrived.connect(self._look_through)
+        director.frameReady.connect(self._look_through)
 
     @property
     def page(self) -> str:
@@ -129,15 +136,70 @@ class Stage(QWidget):
         """Whether a preview of this (file) name would be seen."""
         return self.isVisible() and self.page != "frames"
 
+    def _frame_of(self, preview: Preview) -> int | None:
+        recording = self.project.recording
+        return None if recording is None else recording.index_of(preview.frame)
+
+    def probe_frame(self) -> int | None:
+        """The frame of the probe that is chosen, where it is one of the open recording."""
+        return None if self.probes.newest is None else self._frame_of(self.probes.newest)
+
+    def _visit_probe(self) -> None:
+        """A checkpoint is looked through at the selected frame: that of the chosen probe."""
+        index = self.probe_frame()
+        if self.probes.at is not None and index is not None:
+            self.project.select_frame(index)
+
+    def _on_pinned(self, network: Network | None) -> None:
+        mine = network is not None and network.run == self.probes.run
+        self.probes.look_through(network.step if network is not None and mine else None)
+        self._want_cloud()
+        self._look_through()
+
+    def _look_through(self, *_: object) -> None:
+        """Draw what the checkpoint that is looked through finds on the chosen probe."""
+        network, frame, newest = (
+            self.director.predictions.pinned, self.director.frame, self.probes.newest,
+        )  # fmt: skip
+        if self.page != "probes" or self.probes.at is None or network is None or newest is None:
+            return
+        if frame is None or frame.index != self.probe_frame():
+            return
+        poses = self.director.predictions.poses(network, frame.index)
+        if poses is None:
+            return
+        shown = Preview(self.probes.at, newest.name, {"rgb": frame.rgb},
+                        [pose.to_dict() for pose in poses], newest.frame)  # fmt: skip
+
+        def drawn(view: RenderData) -> None:
+            mask = 255 * view.mask.astype(np.uint8)
+            arrays = {**shown.arrays, "rendered": view.rgb, "rendered_mask": mask}
+            self.probes.show_through(replace(shown, arrays=arrays))
+
+        if poses:
+            self.director.engine.request("render", self.project.model_files, poses, frame.K,
+                                         frame.size, key="probe picture", done=drawn,
+                                         failed=self.director.failed.emit)  # fmt: skip
+        else:
+            self.probes.show_through(shown)
+
+    def _want_cloud(self) -> None:
+        """Probes bring their own clouds; a checkpoint's is that of the frame."""
+        self.director.cloud_wanted = self.page == "frames" or (
+            self.page == "probes" and self.probes.at is not None
+        )
+
     def _on_page(self, page: str) -> None:
         self.stack.setCurrentWidget(self.pages[page])
         if page == "synthetic":
             self.cloud_view.large.setChecked(False)
         self.cloud_panel.setVisible(page != "synthetic")
         self.scrubber.setVisible(page == "frames")
-        self.director.cloud_wanted = page == "frames"
+        self._want_cloud()
         self.cloud_view.set_clouds({})  # the other page's cloud
         if page == "probes":
+            self._visit_probe()
+            self._look_through()
             self._on_probe(self.probes.newest)
         elif page == "frames":
             self._say_cloud()
@@ -184,7 +246,7 @@ class Stage(QWidget):
             self.frame_view.set_note(text, layer.key)
 
     def _on_cloud(self, clouds: dict[str, CloudData] | None) -> None:
-        if self.page == "frames":
+        if self.director.cloud_wanted:
             place = (self.project.recording_path, self.project.object_id,
                      any(len(cloud.model) for cloud in (clouds or {}).values()))  # fmt: skip
             model = self.project.model(self.project.object_id)
@@ -196,13 +258,16 @@ class Stage(QWidget):
     def _on_probe(self, preview: Preview | None) -> None:
         if self.page != "probes":
             return
+        if self.probes.at is not None:
+            self.director.refresh_cloud()
+            return
         arrays = preview.arrays if preview is not None else {}
         if "sensor_points" not in arrays or "model_points" not in arrays:
             self.cloud_view.set_message("The clouds of the probe appear here.")
             self.cloud_view.set_clouds({})
             return
         sensor, model = arrays["sensor_points"], arrays["model_points"]
-        place = ("probe", self.probes.choice.currentText())
+        place = ("probe", self.probes.choice.currentData())
         self.director.engine.request(
             "distances", model, sensor, key="probe",
             done=lambda distance: self._show_probe_cloud(sensor, model, distance, place),
@@ -211,9 +276,8 @@ class Stage(QWidget):
     def _show_probe_cloud(
         self, sensor: np.ndarray, model: np.ndarray, distance: np.ndarray, place: object
     ) -> None:
-        if self.page == "probes":
+        if self.page == "probes" and self.probes.at is None:
             grey = np.full((len(sensor), 3), 170, np.uint8)
             cloud = CloudData(sensor, grey, model, distance, model, distance, None)
-            step = self.probes.newest.step if self.probes.newest is not None else 0
-            told = f"{self.probes.choice.currentText()}, step {step} of the run"
+            told = self.probes.now.caption
             self.cloud_view.set_clouds({"": cloud}, place, {"": told})

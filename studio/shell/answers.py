@@ -39,6 +39,7 @@ class Answers(QObject):
         window.runs.historyReady.connect(self._on_history)
         window.runs.predictWanted.connect(self.predict)
         curves.checkpointClicked.connect(self._on_checkpoint)
+        curves.checkpointLeft.connect(lambda: window.predictions.pin(None))
         window.predictions.pinnedChanged.connect(self._on_pinned)
         stage.previewWanted.connect(self.synthetic_sheet)
 
@@ -103,8 +104,14 @@ class Answers(QObject):
         )  # fmt: skip
 
     def _on_checkpoint(self, run: str, step: int) -> None:
-        """A checkpoint on the curves was clicked: look through it at the selected frame."""
-        self.stage.show_page("frames")
+        """A checkpoint on the curves was clicked: look through it at the selected frame, or,
+        where its probes are in view, at the probe's.
+        """
+        probe = self.stage.probe_frame() if self.stage.probes.run == Path(run) else None
+        if self.stage.page == "probes" and probe is not None:
+            self.window.project.select_frame(probe)
+        else:
+            self.stage.show_page("frames")
         self.predict(Path(run), step)
 
     def _on_pinned(self, network: Network | None) -> None:
@@ -122,7 +129,7 @@ class Answers(QObject):
             curves.extend(key, steps, values)
         if not overlay:
             self.curves.clear()
-            self.stage.probes.clear()
+            self.stage.probes.clear(run)
             for preview in history.first:
                 self.stage.add_preview(preview, first=True)
             for preview in history.newest:

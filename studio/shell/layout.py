@@ -136,7 +136,7 @@ class Workspace(QObject):
         self.pose_panel.predictRequested.connect(self.answers.predict)
         runs.scalarsArrived.connect(self.curves.add_scalars)
         runs.previewArrived.connect(self.stage.add_preview)
-        runs.checkpointArrived.connect(self.curves.add_checkpoint)
+        runs.checkpointArrived.connect(self.curves.set_checkpoints)
         runs.marked.connect(self.curves.add_mark)
         runs.noted.connect(self.log.add)
         window.noted.connect(lambda level, text: self.log.add(level, text))
@@ -249,7 +249,7 @@ class Workspace(QObject):
         self.window.runs.follow(job)
         self.window.project.select_run(spec.out)
         if spec.kind == "adapt":
-            self.stage.probes.clear()
+            self.stage.probes.clear(spec.out)
             self.stage.show_page("probes")
 
     def unfinished(self) -> list[str]:
@@ -278,11 +278,12 @@ class Workspace(QObject):
 
     def _on_followed(self, job: Job | None) -> None:
         if job is not None:
-            if job.spec.kind != "track":  # whose previews move the poses on the frames
+            if job.spec.kind not in ("track", "optimize"):  # these move the poses on the frames
                 job.mailbox.wants_preview = self.stage.shows
             if str(job.run) not in self.curves.runs:
                 self.curves.clear()
-                self.stage.probes.clear()
+            if self.stage.probes.run != job.run:
+                self.stage.probes.clear(job.run)
         self._on_job_changed()
 
     def _on_job_changed(self, *_: object) -> None:

@@ -125,12 +125,11 @@ class TrackControl(QObject):
         recording = self.project.recording
         if recording is None or not self.window.runs.at_home(job):
             return
-        for entry in preview.poses:
-            address = (entry.get("scene"), entry.get("image"))
-            if address in recording.keys:
+        index = recording.index_of(preview.frame)
+        if index is not None:
+            for entry in preview.poses:
                 pose = PoseData.from_dict(entry)
                 state = "tracked" if pose.score >= DOUBTFUL else "weak"
-                index = recording.keys.index(address)  # type: ignore[arg-type]
                 self.project.put_tracked(job.run, index, pose, state)
 
     def _on_changed(self, job: Job) -> None:

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QComboBox, QLabel, QToolButton, QVBoxLayout, QWidg
 from self6d.events import Scalars
 from self6d.losses.terms import TERMS
 from studio.toolkit.theme import theme
-from studio.toolkit.widgets import ElidedLabel, IconButton, row, short
+from studio.toolkit.widgets import ElidedLabel, IconButton, button, row, short
 from studio.toolkit.words import GROUPS, word
 from studio.views.axis import ValueAxis
 from studio.views.flow import FlowLayout
@@ -32,6 +32,7 @@ class CurvesView(QWidget):
     """Curves with a legend that switches terms, a cursor, and checkpoints to click."""
 
     checkpointClicked = Signal(str, int)  # run folder, step
+    checkpointLeft = Signal()
     cursorMoved = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -45,6 +46,7 @@ class CurvesView(QWidget):
         self._checkpoint_dots: dict[str, pg.ScatterPlotItem] = {}
         self._mark_lines: list[pg.InfiniteLine] = []
         self._ranged = False
+        self._fitting = False
         self._later = QTimer(self, singleShot=True, interval=REDRAW_MS)
         self._later.timeout.connect(self._redraw)
 
@@ -81,6 +83,10 @@ class CurvesView(QWidget):
         self.groups = short(QComboBox())
         self.groups.setToolTip("Which curves")
         self.groups.activated.connect(lambda i: self.choose_group(self.groups.itemData(i)))
+        self.leave = button("", self.checkpointLeft.emit, "",
+                            "Picture, 3D view and probes look through this checkpoint until you "
+                            "leave it")  # fmt: skip
+        self.leave.hide()
         self.legend = FlowLayout()
         self.readout = ElidedLabel("", "small")
         self.message = QLabel(
@@ -91,7 +97,7 @@ class CurvesView(QWidget):
         layout = QVBoxLayout()
         layout.setContentsMargins(8, 8, 4, 0)
         layout.setSpacing(4)
-        head = row(self.groups, self.legend, self.readout, self.raw_too, self.log_scale,
+        head = row(self.groups, self.legend, self.readout, self.leave, self.raw_too, self.log_scale,
                    self.fit_button, gap=4)  # fmt: skip
         head.setStretch(1, 1)
         layout.addLayout(head)
@@ -130,11 +136,10 @@ class CurvesView(QWidget):
         self._ranged = False
         self.refresh()
 
-    def add_checkpoint(self, run: str, step: int) -> None:
-        curves = self.runs.setdefault(run, RunCurves(run))
-        if step not in curves.checkpoints:
-            curves.checkpoints.append(step)
-            self._redraw()
+    def set_checkpoints(self, run: str, steps: list[int]) -> None:
+        """Those that can be looked through: a run at work also deletes old ones."""
+        self.runs.setdefault(run, RunCurves(run)).checkpoints = steps
+        self._redraw()
 
     def checkpoint_place(self, run: str, step: int) -> QPoint:
         """Where a checkpoint's mark stands, in pixels of the plot's viewport."""
@@ -147,6 +152,8 @@ class CurvesView(QWidget):
         self._at.setVisible(step is not None and run in self.runs)
         self._at.setPos(step or 0)
         self.multiples.set_at(run, step)
+        self.leave.setVisible(step is not None)
+        self.leave.setText(f"Leave step {step}")
 
     def add_mark(self, run: str, step: int, text: str) -> None:
         """A visible mark, such as where a loss weight was changed by hand."""
@@ -257,12 +264,14 @@ class CurvesView(QWidget):
         self._lines[run, term, True] = smooth
 
     def _redraw(self, *_: object) -> None:
+        if self._fitting:
+            return
         self.multiples.update()
         if not self._ranged and self.runs:
             last = max(c.last_step for c in self.runs.values())
-            self.view.blockSignals(True)
-            self.view.setXRange(0, max(last, 1), padding=0.01)
-            self.view.blockSignals(False)
+            self._fitting = True
+            self.view.setXRange(0, max(last, 1), padding=0.01)  # the axis has to hear of it
+            self._fitting = False
         (x0, x1), _ = self.view.viewRange()
         # half a column's width: minimum and maximum of each pair of columns are drawn
         width = max(int(self.view.width() * self.devicePixelRatioF()) // 2, 64)

@@ -64,12 +64,15 @@ class SmallMultiples(QWidget):
         return QRectF(place % columns * w, place // columns * h + HEAD, w - GAP, h - HEAD - FOOT)
 
     def text_of(self, name: str) -> str:
-        """A quantity with its value at the cursor (or its newest) and its unit."""
+        """A quantity with its unit, and its value at the cursor, at the checkpoint that is looked
+        through, or the newest.
+        """
         values = []
-        for curves in self._runs.values():
+        for run, curves in self._runs.items():
             series = curves.raw.get(f"{self._group}/{name}")
             if series is not None and len(series):
-                value = series.y[-1] if self._cursor is None else series.at(self._cursor)
+                step = self.at[1] if self._cursor is None and self.at[0] == run else self._cursor
+                value = series.y[-1] if step is None else series.at(step)
                 values.append("–" if value is None else self._number(name, value))
         return f"{word(name)}  {' | '.join(values)}"
 
@@ -98,6 +101,8 @@ class SmallMultiples(QWidget):
                  if f"{self._group}/{name}" in c.raw]  # fmt: skip
         known = np.concatenate([s.y[np.isfinite(s.y)] for _, s in found] or [np.zeros(0)])
         low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+        if low == high:  # a constant stands where it is between zero and itself
+            low, high = min(low, 0.0), max(high, 0.0)
         low = min(low, 0.0) if low < 0.5 * high else low
         span = high - low or max(abs(high), 1e-9)
         painter.setPen(theme.colour("muted"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
@@ -22,11 +25,11 @@ MODES = (
 
 
 class ProbeCanvas(ImageCanvas):
-    """One preview with its caption."""
+    """One preview with a caption that says what, of which frame, run and step it is."""
 
-    def __init__(self, caption: str, colour: str) -> None:
+    def __init__(self, colour: str) -> None:
         super().__init__()
-        self._caption, self._colour = caption, colour
+        self.caption, self._colour = "", colour
         self._preview: Preview | None = None
         self._outlines: list[QPolygonF] = []
         self.layers = [self._paint_outlines, self._paint_caption]
@@ -36,8 +39,8 @@ class ProbeCanvas(ImageCanvas):
     def preview(self) -> Preview | None:
         return self._preview
 
-    def show_preview(self, preview: Preview | None, mode: str) -> None:
-        self._preview = preview
+    def show_preview(self, preview: Preview | None, mode: str, caption: str) -> None:
+        self._preview, self.caption = preview, caption
         self._outlines = []
         picture = None if preview is None else picture_of(preview, mode)
         self.set_image(None if picture is None else to_image(picture))
@@ -55,8 +58,7 @@ class ProbeCanvas(ImageCanvas):
             painter.drawPolygon(polygon)
 
     def _paint_caption(self, painter: QPainter, px: float) -> None:
-        step = "" if self._preview is None else f", step {self._preview.step}"
-        paint_note(painter, self._caption + step, self._colour)
+        paint_note(painter, self.caption, self._colour)
 
 
 def picture_of(preview: Preview, mode: str) -> np.ndarray | None:
@@ -86,18 +88,31 @@ def _covered(arrays: dict[str, np.ndarray]) -> np.ndarray:
 
 
 class ProbesView(QWidget):
-    """Start and now of one probe; the combo box changes the probe."""
+    """Start and now of one probe, or a checkpoint instead of now; the combo box changes the probe.
 
-    probeChanged = Signal(object)  # the newest Preview of the chosen probe, or None
+    Attributes:
+        run: whose probes they are. at: step of the checkpoint that is looked through; None: now.
+    """
 
-    def __init__(self) -> None:
+    probeChanged = Signal(object)  # what stands on the right of the chosen probe, or None
+    probeChosen = Signal()
+
+    def __init__(self, frame_of: Callable[[Preview], int | None]) -> None:
+        """
+        Args:
+            frame_of: a preview's frame in the open recording; None where it is not of it.
+        """
         super().__init__()
         self.setObjectName("plain")
+        self.run: Path | None = None
+        self.at: int | None = None
+        self.frame_of = frame_of
         self.choice = short(QComboBox())
         self.choice.currentIndexChanged.connect(self._refresh)
+        self.choice.activated.connect(lambda _: self.probeChosen.emit())
         self.modes = Segments(MODES, lambda mode: self._refresh())
-        self.start = ProbeCanvas("Start", START)
-        self.now = ProbeCanvas("Now", PREDICTED)
+        self.start = ProbeCanvas(START)
+        self.now = ProbeCanvas(PREDICTED)
         self.start.message = "The probe as it was when the run started."
         self.now.message = "Start a run: its probe frames appear here, before and now."
         split = QSplitter(Qt.Orientation.Horizontal)
@@ -113,6 +128,7 @@ class ProbesView(QWidget):
         layout.addWidget(self.note)
         self._first: dict[str, Preview] = {}
         self._newest: dict[str, Preview] = {}
+        self._through: Preview | None = None
         self.modes.choose("overlay")
 
     def add(self, preview: Preview, *, first: bool = False) -> None:
@@ -123,29 +139,59 @@ class ProbesView(QWidget):
             self._first[preview.name] = preview
         if not first:
             self._newest[preview.name] = preview
-        if self.choice.findText(preview.name) < 0:
-            self.choice.addItem(preview.name)
-        elif preview.name == self.choice.currentText():
+        if self.choice.findData(preview.name) < 0:
+            self.choice.addItem(self.named(preview), preview.name)
+        elif preview.name == self.choice.currentData() and self.at is None:
             self._refresh()
 
-    def clear(self) -> None:
+    def clear(self, run: Path | None = None) -> None:
+        """Nothing yet, of a run."""
+        self.run, self.at, self._through = run, None, None
         self._first.clear()
         self._newest.clear()
         self.choice.clear()
         self._refresh()
 
+    def named(self, preview: Preview) -> str:
+        """The frame of a probe as the window counts frames."""
+        index = self.frame_of(preview)
+        return preview.name.replace("/", " ") if index is None else f"frame {index + 1}"
+
     @property
     def newest(self) -> Preview | None:
-        return self._newest.get(self.choice.currentText())
+        return self._newest.get(self.choice.currentData())
+
+    def look_through(self, step: int | None) -> None:
+        """Show a checkpoint's poses instead of the newest; None: the newest again."""
+        self.at, self._through = step, None
+        self._refresh()
+
+    def show_through(self, preview: Preview) -> None:
+        """What the network of the checkpoint finds on the chosen probe."""
+        if preview.step == self.at and preview.name == self.choice.currentData():
+            self._through = preview
+            self._refresh()
 
     def _refresh(self, *_: object) -> None:
-        name, mode = self.choice.currentText(), self.modes.chosen
+        name, mode = self.choice.currentData(), self.modes.chosen
         self.choice.setVisible(self.choice.count() > 1)
-        self.start.show_preview(self._first.get(name), mode)
-        newest = self._newest.get(name)
-        self.now.show_preview(newest, mode)
-        self.note.setText(_movement(self._first.get(name), newest))
-        self.probeChanged.emit(newest)
+        first, now = self._first.get(name), self._newest.get(name)
+        if self.at is not None:
+            now = self._through if self._through and self._through.name == name else None
+        self.start.show_preview(first, mode, self._caption("Start", first))
+        self.now.show_preview(now, mode, self._caption("Now", now))
+        self.note.setText(_movement(first, now))
+        self.probeChanged.emit(now)
+
+    def _caption(self, what: str, preview: Preview | None) -> str:
+        if preview is None:
+            looking = f"Step {self.at}: looking at this frame…"
+            return what if what == "Start" or self.at is None else looking
+        run = "" if self.run is None else f"{self.run.name}, "
+        what = "" if what == "Now" and self.at is not None else f"{what}, "
+        lacks = self.modes.chosen == "masks" and "mask" not in preview.arrays
+        masks = " (masks are kept for start and now)" if lacks else ""
+        return f"{what}{self.named(preview)}, {run}step {preview.step}{masks}"
 
 
 def _movement(first: Preview | None, now: Preview | None) -> str:

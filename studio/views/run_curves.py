@@ -46,9 +46,12 @@ class RunCurves:
             known = self.raw.get(key)
             newer = series.x > (known.x[-1] if known is not None and len(known) else -1)
             self.extend(key, series.x[newer], series.y[newer])
-        self.checkpoints += [step for step in live.checkpoints if step not in self.checkpoints]
+        newest = max(self.checkpoints, default=-1)  # an older one may have been deleted since
+        self.checkpoints += [step for step in live.checkpoints if step > newest]
         self.marks += [mark for mark in live.marks if mark not in self.marks]
 
     @property
     def last_step(self) -> int:
-        return int(max((s.x[-1] for s in self.raw.values() if len(s)), default=0))
+        """Where the curves or the checkpoints end: the last one is saved after the last point."""
+        ends = [int(s.x[-1]) for s in self.raw.values() if len(s)]
+        return max([*ends, *self.checkpoints], default=0)

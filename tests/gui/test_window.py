@@ -148,13 +148,16 @@ def test_single_image_plays_live_and_is_replayed(posed, wait):
     panel = space.pose_panel
     space.inspector.setCurrentWidget(panel)
     click(panel.perturb)
-    start = project.pose()
+    start, shown = project.pose(), set()
+    project.posesChanged.connect(lambda index: shown.add(project.told_by(index)))
     fill(panel.steps, "12")
     click(panel.optimise)
+    assert space.stage.page == "frames"
     job = posed.runs.job
     wait(lambda: job.state.over)
     assert job.state is JobState.DONE, job.details
     assert not np.array_equal(project.pose().t, start.t)
+    assert any("optimised on this image, step" in told for told in shown)  # it moved meanwhile
     assert panel.plot.isVisible()
     assert [trace.name for trace in panel.plot.traces] == ["loss", "rotation", "shift"]
     panel.replay.setFocus()
