@@ -201,6 +201,11 @@ class ObjectFitter:
         R, t = self._aligned(region, way.R[-1], way.t[-1])
         return self.judge(region, R, t, sensor)
 
+    def as_they_are(self, sensor: PaintedFrame, poses: Candidates) -> list[Estimate]:
+        """Poses judged where they stand, surest first."""
+        R, t = poses.tensors(self.device)
+        return self.judge(self._region(sensor, R, t), R, t, sensor)
+
     def judge(
         self, region: RegionCrops, R: Tensor, t: Tensor, sensor: PaintedFrame
     ) -> list[Estimate]:

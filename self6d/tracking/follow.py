@@ -14,14 +14,22 @@ from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
 from self6d.tracking.fit import LIKE, PULL, Estimate, ObjectFitter
 from self6d.tracking.look import Look, PaintedFrame
+from self6d.tracking.odometry import Motion
 
 SAME_PAINT = 0.6  # of how alike colours are expected to be: less is another thing, or light
 LEAP = (1.2, 0.6)  # from one frame to the next, radians and diameters: farther is another thing
 START_LEAP = (0.6, 0.3)  # from where a person put the object
+START_PULL = 1.0  # as `fit.PULL`, there
 NEAR_ODDS = 12.0  # of a pose near the last one against one from anywhere
 STEADY = 0.8  # of the last pose's confidence: then nothing changed that asks for another look
 AROUND = 6  # frames for which a lost object is first looked for where it was
+SAME_TURN = float(np.cos(0.01))  # a camera that moved less stood still
+SAME_PLACE_M = 0.002
 ALIKE = 0.9  # confidences that differ by less, as a share, do not decide
+
+
+Between = Callable[[int, int], Motion | None]
+"""How the camera moved from one frame to another, by their indices; None: not known."""
 
 
 @dataclass
@@ -32,12 +40,30 @@ class Memory:
         poses: the last two poses and when they were: (time, R as 9 numbers by rows, t in metres).
         missed: frames since the last one with a pose. confidence: of the last pose.
         look: how the camera shows the object's paint, see `look.Look`; None: not known yet.
+        standing: where it is if it stands still in the scene: (index of a frame, R, t).
+        carried: whether that is known of the frame at hand.
     """
 
     poses: list[tuple[float, list[float], list[float]]] = field(default_factory=list)
     missed: int = 0
     look: list[float] | None = None
     confidence: float = 1.0
+    standing: tuple[int, list[float], list[float]] | None = None
+    carried: bool = False
+
+    def stood(self, index: int, R: np.ndarray, t: np.ndarray) -> None:
+        """Where it is at a frame, for when the camera moves on."""
+        self.standing = (int(index), [float(v) for v in R.ravel()], [float(v) for v in t])
+
+    def carry(self, index: int, between: Between) -> None:
+        """To the frame at hand, by how the camera moved."""
+        if self.standing is None:
+            return
+        at, R, t = self.standing
+        motion = between(at, index)
+        self.carried = motion is not None
+        if motion is not None:
+            self.stood(index, *motion.of(np.reshape(R, (3, 3)), np.array(t)))
 
     def saw(self, time: float, R: np.ndarray, t: np.ndarray, confidence: float = 1.0) -> None:
         """The object was seen."""
@@ -47,10 +73,12 @@ class Memory:
         self.missed = 0
 
     def guesses(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Where it may be now: the last pose, and that of constant velocity if there is one.
+        """Where it may be now: the last pose, that of constant velocity, that of standing still.
+
+        The second if there is one, the last if the camera moved.
 
         Returns:
-            (N, 3, 3) and (N, 3) float32, N being 0, 1 or 2.
+            (N, 3, 3) and (N, 3) float32, N being 0 to 3.
         """
         poses = [(np.reshape(R, (3, 3)), np.asarray(t)) for _, R, t in self.poses]
         if len(poses) == 2 and not self.missed:
@@ -61,6 +89,11 @@ class Memory:
             R2 = axis_angle_to_matrix(turn).numpy() @ R1
             poses.append((R2, t1 + ahead * (t1 - t0)))
         poses = poses[-2:] if len(poses) == 3 else poses[-1:]
+        if self.standing is not None and poses:
+            stood_R, stood_t = np.reshape(self.standing[1], (3, 3)), np.array(self.standing[2])
+            apart = (np.trace(stood_R.T @ poses[0][0]) - 1) / 2
+            if apart < SAME_TURN or np.linalg.norm(stood_t - poses[0][1]) > SAME_PLACE_M:
+                poses.append((stood_R, stood_t))
         R = np.array([p[0] for p in poses], np.float32).reshape(-1, 3, 3)
         return R, np.array([p[1] for p in poses], np.float32).reshape(-1, 3)
 
@@ -70,13 +103,18 @@ class Memory:
         return {
             "poses": poses, "missed": self.missed, "look": self.look,
             "confidence": self.confidence,
+            "standing": None if self.standing is None else list(self.standing),
         }  # fmt: skip
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> Memory:
         """Inverse of `state`."""
         poses = [(float(a), list(b), list(c)) for a, b, c in state["poses"]]
-        return cls(poses, int(state["missed"]), state["look"], float(state["confidence"]))
+        memory = cls(poses, int(state["missed"]), state["look"], float(state["confidence"]))
+        if state.get("standing") is not None:
+            index, R, t = state["standing"]
+            memory.standing = (int(index), list(R), list(t))
+        return memory
 
 
 Anywhere = Callable[[], Candidates]
@@ -109,7 +147,7 @@ def follow(
     if len(R) and not memory.missed:
         enough = 1.0 if start else STEADY * memory.confidence
         found = refit(fitter, near, R, t, rng, enough=enough, start=start)
-    if found is None and len(R) and memory.missed < AROUND:
+    if found is None and len(R) and (memory.missed < AROUND or memory.carried):
         found = around(fitter, near, R, t, rng, memory.missed)
     if found is None and search:
         found = find(fitter, PaintedFrame.seen(sensor, look), memory, R, t, rng, anywhere)
@@ -146,23 +184,26 @@ def refit(
     """The surest pose around given ones; where they explain little, of several hypotheses.
 
     A pose far from all that were expected counts only if nothing near them will do and it is as
-    sure as a lost object's must be; at a start it does not count at all, and the best of those
-    near counts however unsure it is.
+    sure as a lost object's must be. At a start it does not count at all, and the best of those
+    near counts however unsure it is; if the image draws all of them away, what was given.
 
     Args:
         R: (N, 3, 3). t: (N, 3), metres. enough: confidence at which nothing more is tried.
         start: see `follow`.
 
     Returns:
-        None: lost.
+        None: lost, which does not happen at a start.
     """
     config = fitter.config
-    near = fitter.near(sensor, R, t, rng)
+    near = fitter.near(sensor, R, t, rng, pull=START_PULL if start else PULL)
     best = expected(fitter, fitter.fit(sensor, near.best(1)), R, t, start=start)[0]
     enough = min(max(enough, config.lost), config.weak)
     if best.confidence >= enough and not leaps(fitter, best, R, t, start=start):
         return best
-    wide = fitter.near(sensor, R, t, rng, wide=True, turns=not start)
+    if start:
+        wide = fitter.near(sensor, R, t, rng, wide=True, pull=START_PULL)
+    else:
+        wide = fitter.near(sensor, R, t, rng, wide=True, turns=True)
     others = [
         fitter.distinct(near, config.hypotheses)[1:],
         fitter.distinct(wide, config.hypotheses),
@@ -172,6 +213,8 @@ def refit(
     more = fitter.fit(sensor, Candidates.joined(others))
     found = [best, *expected(fitter, more, R, t, start=start)]
     going_on = [e for e in found if not leaps(fitter, e, R, t, start=start)]
+    if start and not going_on:
+        going_on = fitter.as_they_are(sensor, Candidates(R, t, np.zeros(len(R), np.float32)))
     near_by = surest(going_on) if going_on else None
     if start or (near_by is not None and near_by.confidence >= config.weak):
         return near_by

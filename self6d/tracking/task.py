@@ -23,6 +23,7 @@ from self6d.tracking.config import TrackConfig
 from self6d.tracking.evidence import DEFAULT, Calibration
 from self6d.tracking.fit import Estimate, ObjectFitter
 from self6d.tracking.follow import Memory, follow, seek
+from self6d.tracking.odometry import CameraPath
 from self6d.tracking.work import Found, Row, Start, Target, Walk, first_walks, gaps, tracked_poses
 
 Detect = Callable[[FrameBatch, int], Candidates]
@@ -64,6 +65,7 @@ class TrackTask:
         self.calibration = calibration
         self.clock = Clock()
         self.scenes = _scenes(frames, cuts)
+        self.camera = CameraPath(frames.__getitem__)
         self._piece = {i: n for n, own in enumerate(self.scenes) for i in own}
         known = _known(kept, frames, models)
         extra = {s.target for s in starts} | {target for _, target in known}
@@ -201,12 +203,16 @@ class TrackTask:
                 walk.memory.saw(
                     self.frames.keys[index].image_id, estimate.R, estimate.t, estimate.confidence
                 )
+                walk.memory.stood(index, estimate.R, estimate.t)
             return estimate
         time = self.frames.keys[index].image_id
         search = walk.kind != "close"
         # a start may be under another light: what is known of the paint begins anew there
         walk.memory.look = None if start else self.looks.get(walk.target)
+        walk.memory.carry(index, self.camera.between)
         found = follow(fitter, sensor, walk.memory, time, rng, anywhere, search=search, start=start)
+        if found is not None:
+            walk.memory.stood(index, found.R, found.t)
         if walk.memory.look is not None:
             self.looks[walk.target] = walk.memory.look
         return found
@@ -225,6 +231,7 @@ class TrackTask:
             if seen is not None and self._piece[i] == self._piece[index]:
                 time = self.frames.keys[i].image_id
                 walk.memory.saw(time, np.array(seen.R), np.array(seen.t), seen.confidence)
+        walk.memory.stood(begin, np.array(row.R), np.array(row.t))
 
     def _saw(self, index: int, target: Target, estimate: Estimate) -> None:
         """Of two looks at a frame the surer one stays."""

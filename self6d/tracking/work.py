@@ -127,6 +127,7 @@ def first_walks(
 def _from(keys: Sequence[FrameKey], start: Start, frames: list[int]) -> Walk:
     memory = Memory()
     memory.saw(keys[start.frame].image_id, start.R, start.t)
+    memory.stood(start.frame, start.R, start.t)
     return Walk("follow", start.target, frames, memory, start.frame)
 
 
