@@ -168,11 +168,11 @@ def confidence(
 ) -> None:
     """What the confidence of track is worth: fitted and tested on generated recordings."""
     from self6d.console import JobConsole, steering
-    from self6d.experiments.confidence import run_confidence
+    from self6d.experiments.confidence import FIT, TEST, run_confidence
 
     with JobConsole("confidence", quiet=quiet) as console, steering(console) as control:
         text = run_confidence(
-            out, fit_seeds=fit_seeds or (1, 2, 3), test_seeds=test_seeds or (4, 5), seed=seed,
+            out, fit_seeds=fit_seeds or FIT, test_seeds=test_seeds or TEST, seed=seed,
             listener=console, control=control,
         )  # fmt: skip
     typer.echo(text)

@@ -18,7 +18,9 @@ SHIFT = np.array([0.02, -0.01, 0.06])
 def wall(R: np.ndarray, t: np.ndarray, seed: int = 0, grain: float = 1.0) -> Frame:
     """A painted wall, slanted, seen by a camera in which a point of the first is R x + t."""
     rng = np.random.default_rng(seed)
-    paint = cv2.resize(rng.integers(0, 255, (160, 200, 3)).astype(np.uint8), (4 * WIDTH, 4 * HEIGHT))
+    paint = cv2.resize(
+        rng.integers(0, 255, (160, 200, 3)).astype(np.uint8), (4 * WIDTH, 4 * HEIGHT)
+    )
     paint = (128 + grain * (paint.astype(float) - 128)).astype(np.uint8)
     normal, far = np.array([0.3, 0.1, 1.0]), 0.8  # normal @ x = far
     column, row = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)

@@ -60,3 +60,17 @@ def test_the_calibration_learns_which_measures_tell_right_from_wrong():
     assert fitted.weights["close"] > 10 * abs(fitted.weights["visible"])
     assert fitted.confidence(Evidence(0.9, 0.6, 0.9, float("nan"), 0.86, 0.9, 0.5)) > 0.8
     assert worth(fitted, Cases([NOTHING], [1.0]), 0.8)["sure_right"] is None
+
+
+def test_a_measure_that_is_unknown_where_most_are_wrong_counts_for_less():
+    rng = np.random.default_rng(0)
+    cases = Cases()
+    for i in range(400):
+        unknown = i % 2 == 0
+        right = rng.random() < (0.2 if unknown else 0.6)
+        color = float("nan") if unknown else rng.normal(0.9 if right else 0.6, 0.1)
+        cases.evidence.append(Evidence(0.9, 0.6, 0.9, color, rng.uniform(0.5, 1), 0.9, 0.5))
+        cases.error.append(0.02 if right else 0.5)
+    fitted = fit_calibration(cases)
+    unknown = [fitted.confidence(e) for e in cases.evidence if e.color != e.color]
+    assert np.mean(unknown) == pytest.approx(0.2, abs=0.06)
