@@ -201,8 +201,10 @@ class PoseNetwork(nn.Module):
         images = F.interpolate(
             images, (height, width), mode="bilinear", align_corners=False, antialias=h > height
         )
-        shrink = K.new_tensor([width / w, height / h, 1.0])
-        return images, K * shrink[:, None], K.new_tensor([w / width, h / height] * 2)
+        # made on the device: a CUDA graph cannot hold a copy from the CPU
+        x, y = K.new_full((1,), width / w), K.new_full((1,), height / h)
+        grow = torch.cat((K.new_full((1,), w / width), K.new_full((1,), h / height))).repeat(2)
+        return images, K * torch.cat((x, y, K.new_ones(1)))[:, None], grow
 
     def seen_twice(self, detections: Detections) -> Tensor:
         """(N,) bool, detections that are better ones once more, see `detector.seen_twice`."""

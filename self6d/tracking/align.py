@@ -63,7 +63,7 @@ def align_to_depth(
         use &= region.observed & (sensor > 0) & ((sensor - view.depth_m).abs() < gate)
         apart = ((ray * sensor[..., None] - point) * normal).sum(-1).double()
         spread = torch.where(use, apart.abs(), torch.nan).flatten(1).nanmedian(1).values
-        spread = (1.4826 * spread).clamp_min(NOISE_M)[:, None, None]
+        spread = (1.4826 * spread.nan_to_num(0.0)).clamp_min(NOISE_M)[:, None, None]
         weight = torch.where(use, 1 / (1 + (apart / (2 * spread)).square()).square(), 0.0)
         weight = weight / (ALIKE * spread.square())
         arm = point - middle[:, None, None].to(point)

@@ -79,12 +79,15 @@ def test_training_never_waits_for_the_device() -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize(("preset", "views"), [("tiny", 1), ("standard", 1), ("tiny", 5)])
-def test_captured_prediction_equals_the_eager_one(preset: str, views: int, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [("tiny", {}), ("standard", {}), ("tiny", {"views": 5}), ("tiny", {"image_height": 240})],
+)
+def test_captured_prediction_equals_the_eager_one(preset: str, changes, monkeypatch) -> None:
     """Also for other images, another size and other weights than it was captured with."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     torch.manual_seed(0)
-    config = replace(NetworkConfig.preset(preset), views=views)
+    config = replace(NetworkConfig.preset(preset), **changes)
     network = PoseNetwork(config, models(5)).cuda().eval()
     forward = CapturedForward(network)
     K = random_batch(1, 1).K
