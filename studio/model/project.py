@@ -363,6 +363,7 @@ class Project(QObject):
             self.poses[key] = PoseData.from_dict(entry)
             self.origins[key] = str(entry.get("origin", ""))
         self.posesChanged.emit(self.frame_index)
+        self.trackChanged.emit()
 
 
 def find_runs(folder: Path) -> list[Path]:

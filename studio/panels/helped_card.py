@@ -212,4 +212,5 @@ def _number(measure: Measure, value: float) -> str:
 
 
 def _signed(measure: Measure, value: float) -> str:
-    return f"{value:+.{measure.digits}f}{measure.unit}".replace("-", "−")
+    unit = " points" if measure.unit == " %" else measure.unit  # a change of shares is no share
+    return f"{value:+.{measure.digits}f}{unit}".replace("-", "−")

@@ -62,6 +62,7 @@ class CloudView(QWidget):
         self.large = IconButton("expand", "Large 3D view, without the picture", checkable=True)
         self.legend = label("", "small", wrap=True)
         self.legend.setMinimumSize(10, 16)  # wrapped text must not make the window grow
+        self.legend.setAlignment(Qt.AlignmentFlag.AlignTop)  # where room is short, its end is cut
         self.message = label("The 3D view shows depth: open an RGB-D recording.", "muted")
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.message.setWordWrap(True)
@@ -179,6 +180,7 @@ class CloudView(QWidget):
         points, colours = (np.concatenate(parts) for parts in zip(none, *sets, strict=True))
         self._scene.draw(cloud.sensor, sensor_colours, points, colours)
         self.legend.setText(self._legend())
+        self.legend.setToolTip(self.legend.text())
 
     def _visible(self) -> list[tuple[str, tuple[float, float]]]:
         """Layers in the scene now, each with the part of the image's width that is its own."""
@@ -246,7 +248,7 @@ class _Scene:
         self._canvas = scene.SceneCanvas(keys=None, show=False, bgcolor=theme.tokens.canvas)
         self._canvas.create_native()
         self.widget: QLabel = self._canvas.native
-        self.widget.setMinimumSize(160, 72)
+        self.widget.setMinimumSize(136, 48)
         self.widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         view = self._canvas.central_widget.add_view()
         self._camera = scene.TurntableCamera(fov=30.0, azimuth=-25.0, elevation=15.0)

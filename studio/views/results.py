@@ -134,7 +134,7 @@ class ResultsTable(QTableWidget):
         self.setColumnCount(FIRST + len(shown))
         self.setHorizontalHeaderLabels(["object", "run", *(m.caption for m in shown)])
         objects = [(o["object_id"], o["name"]) for o in runs[0]["objects"]] if runs else []
-        objects.append((None, "mean"))
+        objects.insert(0, (None, "mean"))  # what it comes to is in sight without scrolling
         self.setRowCount(len(objects) * len(runs))
         for line, (number, name) in enumerate(objects):
             first = line * len(runs)

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from hands import answer, click
 
+from studio.engine.types import PoseData
 from studio.jobs import JobSpec, JobState
 from studio.jobs.run_info import checkpoint_steps
 
@@ -116,13 +118,17 @@ def test_killed_window_comes_back_to_its_running_job(
 
 
 def test_job_that_ended_meanwhile_is_found(open_studio, settings, sample, trained, wait):
-    settings.save_workspace(
-        {"recording": str(sample), "models": [str(sample / "models")], "jobs": [str(trained)]}
-    )
+    placed = PoseData(1, np.eye(3), np.array([0, 0, 0.5])).to_dict()
+    settings.save_workspace({
+        "recording": str(sample), "models": [str(sample / "models")], "jobs": [str(trained)],
+        "object": 1, "keys": [{"frame": 2, **placed}],
+    })  # fmt: skip
     window = open_studio(restore=True)
     wait(lambda: window.banner.isVisible())
     assert "stage1 ended meanwhile: done at step 2" in window.banner.text.text()
     assert [run.path for run in window.project.runs] == [trained]
+    wait(lambda: window.project.models)
+    assert window.workspace.stage.scrubber._keys == {2}  # its diamond stands on the timeline
 
 
 def test_closing_with_a_job_asks_and_may_leave_it(opened, long_run, wait):

@@ -1,4 +1,4 @@
-"""One cursor for picture, cloud, curves, probes and checkpoints; poses that move while a job runs."""
+"""One cursor for picture, cloud, curves, probes and checkpoints; results of any length arrive."""
 
 from __future__ import annotations
 
