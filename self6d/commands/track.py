@@ -66,6 +66,14 @@ def track(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Optimiser steps a frame.")
     ] = None,
+    still: Annotated[
+        bool,
+        typer.Option(
+            "--still",
+            help="Nothing but the camera moves: one arrangement is solved for all frames, and "
+            "poses that disagree with it, and lost ones, are looked for where it puts them.",
+        ),
+    ] = False,
     seed: opt.Seed = 0,
     device: opt.Device = "auto",
     assignments: opt.Set = None,
@@ -99,6 +107,7 @@ def track(
             cuts=cuts or (),
             preset=preset,
             steps=steps,
+            still=still,
             seed=seed,
             device=device,
             overrides=opt.with_unit(assignments, unit),
@@ -119,6 +128,17 @@ def _say_end(path: Path, status: str, result: dict) -> None:
         for object_id, row in result.get("objects", {}).items()
     ]
     print_table(["object", *states, "mean confidence"], rows)
+    for object_id, row in result.get("objects", {}).items():
+        if row.get("settled"):
+            typer.echo(
+                f"object {object_id}: {row['settled']} poses are from where the arrangement puts "
+                "it; their confidence is what the image says there"
+            )
+        if row.get("unplaced"):
+            typer.echo(
+                f"object {object_id}: has no one place (in every piece of the recording), since "
+                "it moves or too few of its poses are sure; there its poses stay as they were"
+            )
     if status == "stopped":
         typer.echo(f"stopped; go on with --resume: {path}")
     else:

@@ -62,6 +62,7 @@ def track(
     cuts: Sequence[int] = (),
     preset: str | Path = "track",
     steps: int | None = None,
+    still: bool = False,
     overrides: Changes = None,
     seed: int = 0,
     device: str | torch.device = "auto",
@@ -85,6 +86,7 @@ def track(
         cuts: image numbers before which the recording was interrupted and things moved: objects are
             not followed across; each piece needs start poses of its own, or they are searched for.
         steps: optimiser steps a frame instead of the configuration's.
+        still: nothing but the camera moves, see `track.still`.
         resume: go on with the run in `out`.
 
     Returns:
@@ -102,7 +104,7 @@ def track(
     """
     asked = asked_for(preset, overrides, models, steps, device)
     asked |= {"data": absolute(data), "split": split}
-    changes = changes_of(overrides, {"track.steps": steps})
+    changes = changes_of(overrides, {"track.steps": steps, "track.still": still or None})
     found = reopen_run(out, "track", changes, asked) if resume else None
     place = resolve_device(device)
     recording = open_dataset(data)

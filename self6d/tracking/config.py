@@ -49,5 +49,8 @@ class TrackConfig(Checked, section="track"):
     """Poses of a search of the whole image that the RGB refiner looks at."""
     keep: Annotated[int, Limits(1, 1000)] = 8
     """Poses of these that are optimised."""
+    still: bool = False
+    """Nothing but the camera moves: one arrangement is solved for all frames, and poses that
+    disagree with it, and lost ones, are looked for again where it puts them."""
     close_gaps: bool = True
     """Follow objects into lost stretches from their far ends as well."""

@@ -14,7 +14,8 @@ from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
 from self6d.tracking.fit import LIKE, PULL, Estimate, ObjectFitter
 from self6d.tracking.look import Look, PaintedFrame
-from self6d.tracking.odometry import Motion
+from self6d.tracking.still.arrangement import Thing
+from self6d.tracking.still.odometry import Motion
 
 SAME_PAINT = 0.6  # of how alike colours are expected to be: less is another thing, or light
 LEAP = (1.2, 0.6)  # from one frame to the next, radians and diameters: farther is another thing
@@ -23,6 +24,7 @@ START_PULL = 1.0  # as `fit.PULL`, there
 NEAR_ODDS = 12.0  # of a pose near the last one against one from anywhere
 STEADY = 0.8  # of the last pose's confidence: then nothing changed that asks for another look
 AROUND = 6  # frames for which a lost object is first looked for where it was
+SETTLED = 0.1  # diameters from where an arrangement puts an object
 SAME_TURN = float(np.cos(0.01))  # a camera that moved less stood still
 SAME_PLACE_M = 0.002
 ALIKE = 0.9  # confidences that differ by less, as a share, do not decide
@@ -281,6 +283,29 @@ def around(
     found = expected(fitter, found, R, t, missed=missed)
     best = surest(found) if found else None
     return best if best is not None and best.confidence >= fitter.config.weak else None
+
+
+def settle(
+    fitter: ObjectFitter,
+    sensor: FrameBatch,
+    look: list[float] | None,
+    R: np.ndarray,
+    t: np.ndarray,
+    rng: np.random.Generator,
+) -> Estimate:
+    """An object where the rest of the recording puts it, (3, 3) and (3,), metres.
+
+    As the image has it near there if that is surer; else as it was put, however unsure the image
+    is of it: what nothing is seen of stays weak.
+    """
+    given = Candidates(
+        R[None].astype(np.float32), t[None].astype(np.float32), np.zeros(1, np.float32)
+    )
+    near = PaintedFrame.seen(sensor, None if look is None else Look.from_state(look), None)
+    start = fitter.near(near, given.R, given.t, rng, pull=START_PULL).best(1)
+    thing = Thing.of(fitter.model)
+    found = [e for e in fitter.fit(near, start) if thing.apart((e.R, e.t), (R, t)) < SETTLED]
+    return max(found + fitter.as_they_are(near, given), key=lambda e: e.confidence)
 
 
 def surest(found: Sequence[Estimate]) -> Estimate:

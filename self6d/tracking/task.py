@@ -22,8 +22,9 @@ from self6d.tracking.coarse import Candidates
 from self6d.tracking.config import TrackConfig
 from self6d.tracking.evidence import DEFAULT, Calibration
 from self6d.tracking.fit import Estimate, ObjectFitter
-from self6d.tracking.follow import Memory, follow, seek
-from self6d.tracking.odometry import CameraPath
+from self6d.tracking.follow import Memory, follow, seek, settle
+from self6d.tracking.still.arrangement import AGREE, Seen, Thing, solve
+from self6d.tracking.still.odometry import CameraPath
 from self6d.tracking.work import Found, Row, Start, Target, Walk, first_walks, gaps, tracked_poses
 
 Detect = Callable[[FrameBatch, int], Candidates]
@@ -71,10 +72,14 @@ class TrackTask:
         extra = {s.target for s in starts} | {target for _, target in known}
         self.targets = sorted({Target(i) for i in range(len(models))} | extra)
         self.walks = first_walks(frames.keys, self.scenes, self.targets, starts, set(known))
+        self._kept = set(known)
+        self._place = {key: i for i, key in enumerate(frames.keys)}
         self.found: Found = {at: row for at, row in known.items() if row is not None}
         self.looks: dict[Target, list[float]] = {}
         self.done = 0
         self.closing = not config.close_gaps
+        self.settled: Found | None = None  # where the arrangement puts what is looked for again
+        self.unplaced: set[Target] = set()
         self._fitters: dict[int, ObjectFitter] = {}
         self._last: tuple[int, Target] | None = None
         self.total_steps = 0
@@ -140,38 +145,46 @@ class TrackTask:
         return [Preview(step, "probe/0", arrays, [pose], (key.scene_id, key.image_id))]
 
     def state_dict(self) -> dict[str, Any]:
-        found = [
-            [i, target.model, target.instance, row.R, row.t, row.confidence]
-            for (i, target), row in self.found.items()
-        ]
+        found = _rows(self.found)
         walks = [walk.state() for walk in self.walks]
         looks = [[t.model, t.instance, look] for t, look in self.looks.items()]
         meta = {
             "walks": walks, "found": found, "looks": looks, "done": self.done,
             "closing": self.closing,
+            "settled": None if self.settled is None else _rows(self.settled),
+            "unplaced": [[t.model, t.instance] for t in sorted(self.unplaced)],
         }  # fmt: skip
         return {"tensors": {}, "meta": meta}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         meta = state["meta"]
         self.walks = [Walk.of(walk) for walk in meta["walks"]]
-        self.found = {
-            (int(i), Target(int(m), int(n))): Row(list(R), list(t), float(c))
-            for i, m, n, R, t, c in meta["found"]
-        }
+        self.found = _found(meta["found"])
+        settled = meta.get("settled")
+        self.settled = None if settled is None else _found(settled)
+        self.unplaced = {Target(int(m), int(n)) for m, n in meta.get("unplaced", ())}
         self.looks = {Target(int(m), int(n)): list(look) for m, n, look in meta["looks"]}
         self.done, self.closing = int(meta["done"]), bool(meta["closing"])
         self._end_walks()
 
     def result(self) -> dict[str, Any]:
-        """How many frames are in which state, by object, and the mean confidence of poses."""
+        """How many frames are in which state, by object, and the mean confidence of poses.
+
+        With `track.still` also how many the arrangement settled, and whether an object has no
+        place in it (`Arrangement.unplaced`).
+        """
         summary: dict[str, Any] = {}
+        ids = [model.object_id for model in self.models]
         for pose in self.poses():
             key = str(pose.object_id)
             row = summary.setdefault(key, {**{s.value: 0 for s in TrackState}, "confidence": []})
             row[pose.state.value] += 1
             if pose.pose is not None:
                 row["confidence"].append(pose.confidence)
+            own = (self._place[pose.key], Target(ids.index(pose.object_id), pose.instance))
+            if self.settled is not None:
+                row["settled"] = row.get("settled", 0) + (own in self.settled)
+                row["unplaced"] = row.get("unplaced", False) or own[1] in self.unplaced
         for row in summary.values():
             values = row["confidence"]
             row["confidence"] = round(float(np.mean(values)), 4) if values else 0.0
@@ -197,6 +210,11 @@ class TrackTask:
         if self.detect is not None:
             detect = self.detect
             anywhere = lambda: detect(sensor, model)  # noqa: E731
+        if walk.kind == "settle":
+            assert self.settled is not None
+            row = self.settled[index, walk.target]
+            look = self.looks.get(walk.target)
+            return settle(fitter, sensor, look, np.reshape(row.R, (3, 3)), np.array(row.t), rng)
         if walk.kind == "seek":
             estimate = seek(fitter, sensor, rng, anywhere)
             if estimate is not None:
@@ -249,8 +267,38 @@ class TrackTask:
         if not self.walks and not self.closing:
             self.closing = True
             self.walks = gaps(self.scenes, self.targets, self.found)
+        if not self.walks and self.config.still and self.settled is None:
+            self._settle()
         # more come where lost stretches are walked back into
         self.total_steps = self.done + sum(len(walk.frames) for walk in self.walks)
+
+    def _settle(self) -> None:
+        """Solve the arrangement of each piece; what disagrees with it is looked for again."""
+        self.settled = {}
+        things = {i: Thing.of(self.models[t.model]) for i, t in enumerate(self.targets)}
+        for frames in self.scenes:
+            seen = [
+                Seen(f, i, np.reshape(row.R, (3, 3)), np.array(row.t), row.confidence)
+                for f, index in enumerate(frames)
+                for i, target in enumerate(self.targets)
+                if (row := self.found.get((index, target))) is not None
+            ]
+            way = lambda a, b, own=frames: self.camera.between(own[a], own[b])  # noqa: E731
+            solved = solve(len(frames), things, seen, way, self.config.weak)
+            self.unplaced |= {self.targets[i] for i in solved.unplaced}
+            measured = {(s.frame, s.item): (s.R, s.t) for s in seen}
+            for (f, i), pose in solved.poses.items():
+                at = (frames[f], self.targets[i])
+                if at in self._kept:
+                    continue
+                own = measured.get((f, i))
+                if own is None or things[i].apart(own, pose) > AGREE:
+                    self.found.pop(at, None)
+                    self.settled[at] = Row(pose[0].ravel().tolist(), pose[1].tolist(), 0.0)
+        for target in self.targets:
+            again = [i for frames in self.scenes for i in frames if (i, target) in self.settled]
+            self.walks.append(Walk("settle", target, again))
+        self.walks = [walk for walk in self.walks if walk.frames]
 
     def _fitter(self, model: int) -> ObjectFitter:
         if model not in self._fitters:
@@ -272,6 +320,22 @@ def _known(
         else Row(p.pose.R_m2c.ravel().tolist(), p.pose.t_m2c.tolist(), p.confidence)
         for p in kept or ()
         if p.key in place and p.object_id in ids
+    }
+
+
+def _rows(found: Found) -> list[list[Any]]:
+    """What JSON can hold."""
+    return [
+        [i, target.model, target.instance, row.R, row.t, row.confidence]
+        for (i, target), row in found.items()
+    ]
+
+
+def _found(rows: Sequence[Sequence[Any]]) -> Found:
+    """Inverse of `_rows`."""
+    return {
+        (int(i), Target(int(m), int(n))): Row(list(R), list(t), float(c))
+        for i, m, n, R, t, c in rows
     }
 
 

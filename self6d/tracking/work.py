@@ -14,7 +14,7 @@ from self6d.datasets.pose_track import TrackedPose, TrackState
 from self6d.geometry import Pose
 from self6d.tracking.follow import Memory
 
-Kind = Literal["seek", "follow", "close"]
+Kind = Literal["seek", "follow", "close", "settle"]
 
 
 @dataclass(frozen=True, order=True)
@@ -45,7 +45,7 @@ class Walk:
 
     Attributes:
         kind: "seek" walks until the target is found anywhere, "follow" goes on to the end, "close"
-            ends where the target is lost.
+            ends where the target is lost, "settle" looks where the arrangement puts it.
         frames: indices that are still to come, in order.
         begin: frame whose pose it goes on from, if another walk has seen it.
     """
