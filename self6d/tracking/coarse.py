@@ -187,22 +187,22 @@ def search_everywhere(
 ) -> Candidates:
     """Poses anywhere in an image that agree best with it: views times places on its surfaces.
 
-    A place is a pixel with depth: the model's middle lies behind it by what is in front of the
-    middle from that side. Large planes are no places, and count as empty: an object lies flat on
-    the middle of a table as well as anywhere. Each part of the space gives a few poses, for a thing
-    of another kind may have more of them that agree than the object itself.
+    A place is a pixel with depth, where the model's anchor from that side may lie. Large planes are
+    no places, and count as empty: an object lies flat on the middle of a table as well as anywhere.
+    Each part of the space gives a few poses, for a thing of another kind may have more of them that
+    agree than the object itself.
 
     Args:
         views: directions from which the model is looked at.
         diameter: of the model, metres. keep: poses returned, all distinct.
-        near: (h, w) bool, pixels that may show the model's middle; None: all.
+        near: (h, w) bool, pixels that may show the model's anchor; None: all.
     """
     directions = even_directions(views)
     step = float(np.sqrt(4 * np.pi / views))
     rolls = max(4, round(2 * np.pi / step))
     looks = _rolled(looking_along(directions), rolls).astype(np.float32)
     nearest = (directions @ model.directions.T).argmax(1)
-    front = np.repeat(model.front[nearest], rolls)
+    anchor = np.repeat(model.anchor[nearest], rolls, axis=0)
     view, points = _places(view, diameter, near, rng)
     if len(points) == 0:
         empty = np.zeros(0, np.float32)
@@ -210,10 +210,8 @@ def search_everywhere(
     kept: list[Candidates] = []
     few = max(32, len(model) // 4)
     for place in points:
-        ray = place / place[2]
-        R = (_facing(ray) @ looks).astype(np.float32)
-        middle = place + (ray / np.linalg.norm(ray)) * front[:, None]
-        t = (middle - R @ model.centre).astype(np.float32)
+        R = (_facing(place) @ looks).astype(np.float32)
+        t = (place - np.einsum("nij,nj->ni", R, anchor)).astype(np.float32)
         score = score_poses(model, view, R, t, margin_m=3 * margin_m, points=few)
         kept.append(Candidates(R, t, score).best(8))
 
@@ -272,7 +270,7 @@ def _facing(ray: np.ndarray) -> np.ndarray:
 def _places(
     view: View, diameter: float, near: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[View, np.ndarray]:
-    """Points that may lie before a model's middle, an eighth of its diameter apart: (N, 3), metres.
+    """Points that a model's anchors may be, an eighth of its diameter apart: (N, 3), metres.
 
     First comes the view with large planes put behind everything.
     """

@@ -40,7 +40,7 @@ class TrackConfig(Checked, section="track"):
     """Confidence below which a pose is none: the object is lost."""
     found: Annotated[float, Limits(0, 1)] = 0.7
     """Confidence that a lost object needs to be found again."""
-    views: Annotated[int, Limits(8, 4096)] = 96
+    views: Annotated[int, Limits(8, 4096)] = 200
     """Directions from which a search without a start pose looks at the model; each is turned in
     the image plane in steps as wide as the directions are apart."""
     search_every: Annotated[int, Limits(1, 10_000)] = 3

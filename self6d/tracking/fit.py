@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -231,9 +232,10 @@ class ObjectFitter:
 
     def _confidence(self, evidence: Evidence, sensor: PaintedFrame) -> float:
         """Less where shape agrees under known paint that does not: a bottle's back, say."""
+        if not sensor.learned:  # how a camera not yet known shows the CAD's colours says nothing
+            evidence = replace(evidence, color=math.nan)
         confidence = self.calibration.confidence(evidence)
-        unlike = sensor.learned and evidence.color < LIKE  # False for NaN
-        return min(confidence, UNLIKE) if unlike else confidence
+        return min(confidence, UNLIKE) if evidence.color < LIKE else confidence  # False for NaN
 
     def look(self, sensor: PaintedFrame, R: np.ndarray, t: np.ndarray) -> Look | None:
         """How a frame shows the object's paint at a pose; None where it shows too little.

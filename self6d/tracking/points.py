@@ -40,7 +40,8 @@ class ModelPoints:
             from the camera as the surface at its edge. beyond: (V, RIM) float32, metres: how much
             farther that surface would be there if it went on as it is.
         centre: (3,) float32, metres, middle of the model's box.
-        front: (V,) float32, metres: how far towards the camera the surface lies before the centre.
+        anchor: (V, 3) float32, metres, model frame: of the surface that is seen from there, what
+            lies before the centre, or, where nothing does, a place near it inside the silhouette.
         use_color: False for models without colour.
         same: (S, 3, 3) float32, turns of the model that leave it as it is, none of them included.
     """
@@ -52,7 +53,7 @@ class ModelPoints:
     rim: np.ndarray
     beyond: np.ndarray
     centre: np.ndarray
-    front: np.ndarray
+    anchor: np.ndarray
     use_color: bool
     same: np.ndarray
 
@@ -67,9 +68,9 @@ class ModelPoints:
         ab = rgb_to_ab(rgb)[:, 0].T.contiguous().numpy()
         directions = even_directions(DIRECTIONS).astype(np.float32)
         centre = model.extents.mean(0).astype(np.float32)
-        seen, rim, beyond, front = _visibility(model, points, directions, centre)
+        seen, rim, beyond, anchor = _visibility(model, points, directions, centre)
         same = model.symmetry.transforms(SAME)[:, :3, :3].astype(np.float32)
-        return cls(points, ab, directions, seen, rim, beyond, centre, front, model.has_color, same)
+        return cls(points, ab, directions, seen, rim, beyond, centre, anchor, model.has_color, same)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -179,7 +180,7 @@ def _spread(points: np.ndarray, count: int) -> np.ndarray:
 def _visibility(
     model: ObjectModel, points: np.ndarray, directions: np.ndarray, centre: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`seen`, `rim`, `beyond` and `front` of `ModelPoints`, by small renderings from afar."""
+    """`seen`, `rim`, `beyond` and `anchor` of `ModelPoints`, by small renderings from afar."""
     far = 20 * model.diameter
     focal = 0.38 * _SIDE * far / (0.5 * model.diameter)
     K = torch.tensor([[focal, 0, _SIDE / 2], [0, focal, _SIDE / 2], [0, 0, 1]])
@@ -200,13 +201,28 @@ def _visibility(
     there = depth[np.arange(len(R))[:, None], pixel[..., 1], pixel[..., 0]]
     # a pixel is a sixtieth of the diameter wide, so grazing points fall out: they say little
     seen = (there > 0) & (np.abs(cam[..., 2] - there) < 0.03 * model.diameter)
-    middle = depth[:, _SIDE // 2 - 2 : _SIDE // 2 + 2, _SIDE // 2 - 2 : _SIDE // 2 + 2]
-    nearest = np.where(middle > 0, middle, np.inf).min((1, 2))
-    front = np.where(np.isfinite(nearest), far - nearest, 0.0)
     rims = [_rim(depth[i], focal) for i in range(len(R))]
     rim = (np.stack([places for places, _ in rims]) - t[:, None]) @ R  # to the model frame
     beyond = np.stack([more for _, more in rims])
-    return seen, rim.astype(np.float32), beyond.astype(np.float32), front.astype(np.float32)
+    anchor = (np.stack([_inmost(d, focal) for d in depth])[:, None] - t[:, None]) @ R
+    return seen, rim.astype(np.float32), beyond.astype(np.float32), anchor[:, 0].astype(np.float32)
+
+
+def _inmost(depth: np.ndarray, focal: float) -> np.ndarray:
+    """Where the surface is seen in the middle or, where it is not, near it and off the edges: (3,).
+
+    An angle's surface lies beside its middle, a ring's around it. Metres, camera frame.
+    """
+    middle = slice(_SIDE // 2 - 2, _SIDE // 2 + 2)
+    if (depth[middle, middle] > 0).any():
+        z = depth[middle, middle][depth[middle, middle] > 0].min()
+        return np.array([0.0, 0.0, z])
+    inside = distance_transform_edt(depth > 0)
+    row, column = np.mgrid[:_SIDE, :_SIDE] + 0.5 - _SIDE / 2
+    cost = np.hypot(row, column) - 2 * np.minimum(inside, 4)
+    i, j = np.unravel_index(np.where(depth > 0, cost, np.inf).argmin(), depth.shape)
+    z = depth[i, j]
+    return np.array([column[i, j] / focal * z, row[i, j] / focal * z, z])
 
 
 def goes_on_at(depth: np.ndarray, place: np.ndarray, edge: np.ndarray) -> np.ndarray:
