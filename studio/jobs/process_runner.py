@@ -25,7 +25,7 @@ from studio.jobs.job import Job, JobState
 from studio.jobs.run_info import checkpoint_steps, read_run
 from studio.jobs.spec import JobSpec
 
-LOWER_PRIORITY = 10
+LOWER_PRIORITY = 10  # than the window's own, which may have been lowered too
 STEER_RETRY_MS = 300
 PLAIN_OUTPUT = {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"}
 
@@ -88,7 +88,8 @@ class ProcessJob(Job):
             self._process = launch(self.spec.command(), log)
         try:
             self._known = psutil.Process(self._process.pid)
-            self._known.nice(LOWER_PRIORITY if os.name == "posix" else 0x4000)
+            lower = min(psutil.Process().nice() + LOWER_PRIORITY, 19)
+            self._known.nice(lower if os.name == "posix" else 0x4000)
         except psutil.Error:
             pass  # gone already; the follower will tell
         self._follow(history)

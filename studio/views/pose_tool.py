@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from PySide6.QtCore import QObject, QPointF, Qt, Signal
+from PySide6.QtCore import QObject, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPen, QWheelEvent
 
 from studio.engine.compose import box_corners, project
@@ -158,9 +158,18 @@ class PoseTool(QObject, DragTool):
         return max(RING * float(reach), 4 * GRIP_PX * px)
 
     def knob(self, px: float) -> QPointF:
-        """Image point of the ring's knob."""
-        angle, radius = math.radians(self._knob), self.radius(px)
-        return self.centre() + QPointF(radius * math.cos(angle), radius * math.sin(angle))
+        """Image point of the ring's knob: where it was dragged to, or where the ring is still on
+        the picture.
+        """
+        assert self.frame is not None
+        centre, radius = self.centre(), self.radius(px)
+        height, width = self.frame.size
+        points = []
+        for aside in (0, 45, -45, 90, -90, 135, -135, 180):
+            angle = math.radians(self._knob + aside)
+            points.append(centre + QPointF(radius * math.cos(angle), radius * math.sin(angle)))
+        inside = QRectF(0, 0, width, height)
+        return next((point for point in points if inside.contains(point)), points[0])
 
     def _on_knob(self, canvas: ImageCanvas, at: QPointF) -> bool:
         away = canvas.to_widget_point(self.knob(1 / canvas.transform().m11())) - at

@@ -75,9 +75,9 @@ def test_a_click_puts_it_on_the_depth_and_the_mouse_moves_turns_and_rolls_it(pla
     assert rotation_error_deg(turned.R, pose.R) == pytest.approx(12, abs=0.1)
     np.testing.assert_allclose(centre_of(turned, model), centre_of(pose, model), atol=1e-9)
     knob = canvas.to_widget_point(tool.knob(1 / canvas.transform().m11()))
-    centre = canvas.to_widget_point(tool.centre())
-    radius = round(centre.y() - knob.y())
-    drag(canvas, knob.toPoint(), QPoint(radius, radius))  # a quarter turn, clockwise
+    arm = knob - canvas.to_widget_point(tool.centre())
+    quarter = QPointF(-arm.y(), arm.x()) - arm  # clockwise
+    drag(canvas, knob.toPoint(), quarter.toPoint())
     rolled = project.pose()
     assert rotation_error_deg(rolled.R, turned.R) == pytest.approx(90, abs=3)
     assert (rolled.R @ turned.R.T)[1, 0] > 0.9
@@ -123,6 +123,21 @@ def test_a_click_puts_it_on_the_depth_and_the_mouse_moves_turns_and_rolls_it(pla
     while project.undo.canRedo():
         QTest.keyClick(window, Qt.Key.Key_Z, CONTROL | Qt.KeyboardModifier.ShiftModifier)
     np.testing.assert_array_equal(project.pose().t, last.t)
+
+
+def test_the_knob_stays_on_the_picture(placing, wait):
+    """Wherever the object is put, there is something to roll it by."""
+    window, _ = placing
+    canvas, tool = window.workspace.stage.frame_view.canvas, window.workspace.pose_editing.tool
+    click(window.workspace.pose_panel.edit)
+    height, width = window.director.frame.size
+    for x, y in ((width / 2, 4), (4, height / 2), (width - 4, height - 4)):
+        before = window.project.pose()
+        QTest.mouseClick(canvas, LEFT, NONE, canvas.to_widget_point(QPointF(x, y)).toPoint())
+        wait(lambda before=before: window.project.pose() is not before)
+        knob = tool.knob(1 / canvas.transform().m11())
+        assert 0 <= knob.x() <= width
+        assert 0 <= knob.y() <= height
 
 
 def tool_point(canvas, tool) -> QPoint:
