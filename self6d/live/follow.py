@@ -12,6 +12,7 @@ from torch import Tensor
 from self6d.datasets.pose_track import TrackState
 from self6d.geometry import Camera, axis_angle_to_matrix, matrix_to_axis_angle
 from self6d.network import PoseNetwork
+from self6d.network.captured import CapturedForward
 from self6d.network.outputs import Detections
 from self6d.scene import ObjectModel
 
@@ -103,6 +104,7 @@ class Follower:
         every: int = 1,
     ) -> None:
         self.network, self.models, self.device = network, list(models), torch.device(device)
+        self._forward = CapturedForward(network)
         self.score, self.every = score, every
         self._corners = [_corners(model) for model in models]
         self._channel = 1 if network.config.amodal_mask else 0
@@ -159,7 +161,7 @@ class Follower:
 
     def _detect(self, images: Tensor, K: Tensor) -> dict[int, Look]:
         """What the detector finds, by the thing it is; new things are taken up."""
-        seen = self.network.predict(images, K, score_threshold=self.score)
+        seen = self._forward.predict(images, K, score_threshold=self.score)
         free = list(self.things)
         found: dict[int, Look] = {}
         for look in self._judged(seen, K, images.shape[-2:]):
