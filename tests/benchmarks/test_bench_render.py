@@ -36,7 +36,7 @@ def test_forward_and_backward_to_the_pose(benchmark, device, faces, batch, heigh
 def test_rows_of_the_command():
     seen = []
     rows = bench_render(
-        "cpu", "reference", repeats=1, cases=[(20, 1, 16, 24)], listener=seen.append
+        "cpu", ["reference"], repeats=1, cases=[(20, 1, 16, 24)], listener=seen.append
     )
     assert rows == seen
     assert [r["backend"] for r in rows] == ["cpu", "reference"]
@@ -47,3 +47,6 @@ def test_rows_of_the_command():
         assert row["forward_ms"] > 0
         assert row["peak_mb"] > 0
     assert table(rows).row_count == 2
+    assert table(rows).caption is None
+    nvdiffrast = [row | {"backend": "nvdiffrast"} for row in rows]
+    assert "no soft mask" in table(nvdiffrast).caption
