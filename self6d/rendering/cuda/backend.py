@@ -3,14 +3,18 @@
 Kernels (kernels/*.cu) are compiled at run time; see nvrtc.py. They run on torch's current stream,
 take their memory from torch and read nothing back, so a call can be captured in a CUDA graph.
 Sums over pixels use float atomics: results repeat to rounding, not to the bit.
+
+A call of one small image costs the host more than the device. What depends on sizes alone is
+therefore computed once (`_layout`), and a call fills in addresses only.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import struct
 import threading
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -20,14 +24,17 @@ from torch import Tensor
 from self6d.errors import InputError
 from self6d.rendering.cuda.nvrtc import Arguments, Kernels
 from self6d.rendering.job import RenderJob
+from self6d.rendering.models import PackedModels
 from self6d.rendering.result import Rendering
 
 BLOCK = 256  # as in the kernels
 NAMES = (
-    "visibility", "visibility_large", "shade", "find_soft", "soft_mask", "finish_mask", "backward",
+    "prepare", "visibility", "visibility_large", "shade", "soft_mask", "finish_mask", "backward",
 )  # fmt: skip
-PARAMS = struct.Struct("@34P12i4f")  # Params in kernels/geometry.cu
-_arguments = Arguments(PARAMS.size)
+ADDRESSES = struct.Struct("@36P")  # Params in kernels/geometry.cu: first these,
+SIZES = struct.Struct("@17i4f0P")  # then these
+ITEM_BYTES = 96  # Item there
+_arguments = Arguments(ADDRESSES.size + SIZES.size)
 _loading = threading.Lock()
 
 
@@ -61,94 +68,145 @@ def render_cuda(job: RenderJob) -> Rendering:
 
 
 @cache
-def source() -> str:
+def source(full: bool) -> str:
     """The kernels' source text."""
     folder = files("self6d.rendering.cuda") / "kernels"
-    parts = ("geometry.cu", "visibility.cu", "shade.cu", "soft.cu", "backward.cu")
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in parts)
+    parts = (
+        "geometry.cu", "prepare.cu", "visibility.cu", "shade.cu", "soft.cu", "backward.cu",
+    )  # fmt: skip
+    head = f"#define FULL {int(full)}\n"
+    return head + "\n".join((folder / name).read_text(encoding="utf-8") for name in parts)
 
 
 @cache
-def _compiled(device: int) -> tuple[Kernels, int]:
+def _compiled(device: int, full: bool) -> tuple[Kernels, int]:
     processors = torch.cuda.get_device_properties(device).multi_processor_count
-    return Kernels(source(), NAMES, device, BLOCK), processors
+    return Kernels(source(full), NAMES, device, BLOCK), processors
 
 
-def kernels(device: torch.device) -> tuple[Kernels, int]:
-    """Compiled kernels and the number of multiprocessors of a device."""
+def kernels(device: torch.device, full: bool) -> tuple[Kernels, int]:
+    """Compiled kernels and the number of multiprocessors of a device.
+
+    Args:
+        full: with textures, light and gradients to vertices and colours; slower.
+    """
     with _loading:
-        return _compiled(device.index)
+        return _compiled(device.index, full)
 
 
 def current_stream(device: torch.device) -> int:
     """Handle of torch's current stream."""
-    return torch.cuda.current_stream(device).cuda_stream
+    return torch._C._cuda_getCurrentRawStream(device.index)
 
 
-class _Plan:
-    """Sizes and addresses of one call, in the order of Params."""
+class _Layout:
+    """Launches, memory and the numbers in Params, for all calls of equal sizes."""
 
-    def __init__(self, job: RenderJob, processors: int):
-        self.job = job
-        batch, h, w = job.R.shape[0], job.height, job.width
-        self.batch, self.words = batch, -(-w // 32)
-        self.face_blocks = -(-job.max_faces // BLOCK)
+    def __init__(
+        self, batch: int, height: int, width: int, faces: int, vertices: int, every: int,
+        models: int, textured: bool, light: int, soft: bool, sigma_inv: float, box: float,
+        near_m: float, processors: int,
+    ):  # fmt: skip
+        self.words = -(-width // 32)
+        face_blocks = -(-faces // BLOCK)
+        vertex_blocks = -(-vertices // BLOCK)
+        # few faces are spread over more warps: 32 for each multiprocessor keep it busy
+        per_warp = 32
+        while per_warp > 4 and batch * faces < 32 * processors * per_warp:
+            per_warp //= 2
+        soft_blocks = -(-faces // (BLOCK // 32 * per_warp))
         # a few blocks for each multiprocessor, shared by the items
-        self.soft_blocks = min(max(1, -(-8 * processors // batch)), -(-job.max_faces // 8))
-        self.tile_blocks = max(1, -(-4 * processors // batch))
-        per_thread = min(max(batch * h * w // (BLOCK * 8 * processors), 1), 16)
-        self.pixel_blocks = -(-h * w // (BLOCK * per_thread))
+        touching_blocks = min(max(1, -(-8 * processors // batch)), -(-faces // 32))
+        tile_blocks = max(1, -(-4 * processors // batch))
+        per_thread = min(max(batch * height * width // (BLOCK * 16 * processors), 1), 16)
+        pixel_blocks = -(-height * width // (BLOCK * per_thread))
+        # `prepare` also clears the pixels, 16 a thread at most
+        attribute_blocks = -(-every // (BLOCK * batch))
+        prepare_blocks = max(vertex_blocks + attribute_blocks, -(-height * width // (16 * BLOCK)))
 
-    def pack(
-        self,
-        blocks: tuple[int, int, int],
-        scratch: tuple[int, ...],
-        out: tuple[int, ...],
-        grads: tuple[int, ...],
-    ) -> int:
-        """Write Params; returns the address that a launch takes.
+        self.forward = [
+            ("prepare", prepare_blocks, batch),
+            ("visibility", face_blocks, batch),
+            ("visibility_large", tile_blocks, batch),
+            ("shade", -(-height // 8) * self.words, batch),
+        ]
+        if soft:
+            self.forward += [
+                ("soft_mask", soft_blocks + tile_blocks, batch),
+                ("finish_mask", -(-batch * height * width // (4 * BLOCK)), 1),
+            ]
 
-        Args:
-            blocks: pixel_blocks, soft_blocks, tile_blocks.
-            scratch: nearest, tiles, then `kept`. out: rgb, depth, mask, face_id.
-            grads: g_rgb, g_depth, g_mask, g_R, g_t, g_K, g_vertices, g_colors.
-        """
-        job, m, light = self.job, self.job.models, self.job.shading
-        if "cuda" not in m.cache:
-            m.cache["cuda"] = tuple(
-                x.data_ptr()
-                for x in (
-                    m.normals, m.uv, m.faces, m.vertex_offset, m.face_offset, m.texels, m.mips,
-                    m.levels,
-                )
+        def sizes(keep: bool, *blocks: int) -> bytes:
+            return SIZES.pack(
+                batch, height, width, self.words, faces, vertices, every, models, light, textured,
+                soft, keep, vertex_blocks, per_warp, *blocks,
+                sigma_inv, box * width / 2, box * height / 2, near_m,
             )  # fmt: skip
-        PARAMS.pack_into(
-            _arguments.buffer, 0,
-            job.R.data_ptr(), job.t.data_ptr(), job.K.data_ptr(), job.vertices.data_ptr(),
-            job.colors.data_ptr(), 0 if light is None else light.data_ptr(),
-            job.object_index.data_ptr(), *m.cache["cuda"], *scratch, *out, *grads,
-            self.batch, job.height, job.width, self.words, job.max_faces, len(m),
-            0 if light is None else light.shape[1], m.textured, job.soft_mask, *blocks,
-            job.sigma_inv, job.box * job.width / 2, job.box * job.height / 2, job.near_m,
-        )  # fmt: skip
-        return _arguments.address
 
-    def kept(self, memory: Tensor) -> tuple[int, ...]:
-        """Addresses of queued, touching, queue, uncovered and open within one buffer."""
-        queued = memory.data_ptr()
-        touching = queued + 8 * self.batch
-        queue = touching + 8 * self.batch
-        uncovered = queue + 8 * self.batch * self.job.max_faces
-        return queued, touching, queue, uncovered, uncovered + 4 * self._bits
+        self.forward_sizes = [sizes(keep, soft_blocks, tile_blocks, 0) for keep in (False, True)]
+        # by whether mask and pixels have an incoming gradient: a part without gets no blocks
+        self.backward = {}
+        for mask in (False, True):
+            for pixels in (False, True):
+                blocks = touching_blocks * mask, tile_blocks * mask, pixel_blocks * pixels
+                self.backward[mask, pixels] = sum(blocks), sizes(True, *blocks)
 
-    def kept_size(self) -> int:
-        """Elements of that buffer, int64."""
-        strips = self.batch * -(-self.job.height // 8) * self.words
-        return self.batch * (2 + self.job.max_faces) + -(-(4 * self._bits + strips) // 8)
+        # turned, attributes, items, queued, touching, queue, uncovered, open in one buffer
+        self.places, self.kept = [], 0
+        for size in (
+            16 * batch * vertices, 32 * every, ITEM_BYTES * batch, 8 * batch, 8 * batch,
+            8 * batch * faces, 4 * batch * height * self.words,
+            batch * -(-height // 8) * self.words,
+        ):  # fmt: skip
+            self.places.append(self.kept)
+            self.kept += -(-size // 16) * 16
 
-    @property
-    def _bits(self) -> int:
-        return self.batch * self.job.height * self.words
+
+_layout = lru_cache(maxsize=256)(_Layout)
+
+
+def _prepared(m: PackedModels) -> tuple[tuple[int, ...], int, tuple[Tensor, ...]]:
+    """Addresses of normals, ..., levels in the order of Params; most vertices; what holds them.
+
+    Faces are padded to four numbers, once for all calls.
+    """
+    if "cuda" in m.cache:
+        return m.cache["cuda"]
+    faces = torch.nn.functional.pad(m.faces, (0, 1))
+    tensors = (
+        m.normals, m.uv, faces, m.vertex_offset, m.face_offset, m.texels, m.mips, m.levels,
+    )  # fmt: skip
+    found = tuple(x.data_ptr() for x in tensors), max(m.vertex_counts), tensors
+    if not (faces.is_cuda and torch.cuda.is_current_stream_capturing()):
+        # a graph's memory is written at its replay: not for other calls
+        if faces.is_cuda:
+            torch.cuda.current_stream().synchronize()  # other streams may read it
+        m.cache["cuda"] = found
+    return found
+
+
+def _pack(
+    job: RenderJob, models: tuple[int, ...], sizes: bytes, nearest: int, kept: list[int],
+    out: tuple[int, ...], grads: tuple[int, ...],
+) -> int:  # fmt: skip
+    """Write Params; returns the address that a launch takes.
+
+    Args:
+        out: addresses of rgb, depth, mask, face_id.
+        grads: of g_rgb, g_depth, g_mask, g_R, g_t, g_K, g_vertices, g_colors or 0.
+    """
+    buffer = _arguments.buffer
+    ADDRESSES.pack_into(
+        buffer, 0,
+        job.R.data_ptr(), job.t.data_ptr(), job.K.data_ptr(), job.vertices.data_ptr(),
+        job.colors.data_ptr(), 0 if job.shading is None else job.shading.data_ptr(),
+        job.object_index.data_ptr(), *models, nearest, *kept, *out, *grads,
+    )  # fmt: skip
+    ctypes.memmove(_arguments.start + ADDRESSES.size, sizes, SIZES.size)
+    return _arguments.address
+
+
+NO_GRADS = (0,) * 8
 
 
 class _Render(torch.autograd.Function):
@@ -156,33 +214,36 @@ class _Render(torch.autograd.Function):
     def forward(
         ctx: Any, R: Tensor, t: Tensor, K: Tensor, vertices: Tensor, colors: Tensor, job: RenderJob
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        code, processors = kernels(R.device)
-        plan = _Plan(job, processors)
-        batch, h, w = plan.batch, job.height, job.width
-        pixels = batch * h * w
-        zeroed = torch.zeros(pixels + batch, dtype=torch.int64, device=R.device)
-        keep = torch.empty(plan.kept_size(), dtype=torch.int64, device=R.device)
+        device, models, light = R.device, job.models, job.shading
+        prepared = _prepared(models)
+        batch, h, w = R.shape[0], job.height, job.width
+        code, processors = kernels(device, models.textured or light is not None)
+        layout = _layout(
+            batch, h, w, job.max_faces, prepared[1], vertices.shape[0], len(models),
+            models.textured, 0 if light is None else light.shape[1], job.soft_mask, job.sigma_inv,
+            job.box, job.near_m, processors,
+        )  # fmt: skip
+        nearest = torch.empty(batch * h * w, dtype=torch.int64, device=device)
+        memory = torch.empty(layout.kept, dtype=torch.uint8, device=device)
         rgb, depth, mask = R.new_empty(batch, 3, h, w), *(R.new_empty(batch, h, w) for _ in "dm")
-        face_id = torch.empty(batch, h, w, dtype=torch.int32, device=R.device)
-        nearest = zeroed.data_ptr()
-        at = plan.pack(
-            (0, plan.soft_blocks, plan.tile_blocks),
-            (nearest, nearest + 8 * pixels, *plan.kept(keep)),
+        face_id = torch.empty(batch, h, w, dtype=torch.int32, device=device)
+        start = memory.data_ptr()
+        at = _pack(
+            job,
+            prepared[0],
+            layout.forward_sizes[any(ctx.needs_input_grad)],
+            nearest.data_ptr(),
+            [start + place for place in layout.places],
             (rgb.data_ptr(), depth.data_ptr(), mask.data_ptr(), face_id.data_ptr()),
-            (0,) * 8,
+            NO_GRADS,
         )
-        stream = current_stream(R.device)
-        code.launch("visibility", plan.face_blocks, batch, at, stream)
-        code.launch("visibility_large", plan.tile_blocks, batch, at, stream)
-        code.launch("shade", -(-h // 8) * plan.words, batch, at, stream)
-        if job.soft_mask:
-            code.launch("find_soft", plan.face_blocks, batch, at, stream)
-            code.launch("soft_mask", plan.soft_blocks + plan.tile_blocks, batch, at, stream)
-            code.launch("finish_mask", -(-pixels // (4 * BLOCK)), 1, at, stream)
+        stream = current_stream(device)
+        for name, grid_x, grid_y in layout.forward:
+            code.launch(name, grid_x, grid_y, at, stream)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(face_id)
-        ctx.save_for_backward(R, t, K, vertices, colors, mask, face_id, keep)
-        ctx.plan = plan
+        ctx.save_for_backward(mask, face_id, memory)
+        ctx.job, ctx.layout, ctx.prepared = job, layout, prepared
         return rgb, depth, mask, face_id
 
     @staticmethod
@@ -194,34 +255,37 @@ class _Render(torch.autograd.Function):
         g_mask: Tensor | None,
         _: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
-        R, _t, _K, vertices, colors, mask, face_id, keep = ctx.saved_tensors
-        plan: _Plan = ctx.plan
-        job, batch = plan.job, plan.batch
-        if job.shading is not None:
-            g_rgb = None
-        if not job.soft_mask:
-            g_mask = None
-        incoming = [g.contiguous() if g is not None else None for g in (g_rgb, g_depth, g_mask)]
+        mask, face_id, memory = ctx.saved_tensors
+        job: RenderJob = ctx.job
+        layout: _Layout = ctx.layout
+        device, batch = job.R.device, job.R.shape[0]
+        # contiguous copies are held until the launch
+        g_rgb = None if g_rgb is None or job.shading is not None else g_rgb.contiguous()
+        g_depth = None if g_depth is None else g_depth.contiguous()
+        g_mask = None if g_mask is None or not job.soft_mask else g_mask.contiguous()
         _, _, need_K, need_vertices, need_colors, _ = ctx.needs_input_grad
-        out = torch.zeros(batch * (21 if need_K else 12), device=R.device)
-        g_R, g_t = out[: 9 * batch].view(batch, 3, 3), out[9 * batch : 12 * batch].view(batch, 3)
-        g_K = out[12 * batch :].view(batch, 3, 3) if need_K else None
-        g_vertices = torch.zeros_like(vertices) if need_vertices else None
-        g_colors = torch.zeros_like(colors) if need_colors and g_rgb is not None else None
-        results = (g_R, g_t, g_K, g_vertices, g_colors)
-        # a part without an incoming gradient gets no blocks
-        blocks = (
-            plan.pixel_blocks if g_rgb is not None or g_depth is not None else 0,
-            plan.soft_blocks if g_mask is not None else 0,
-            plan.tile_blocks if g_mask is not None else 0,
-        )
-        at = plan.pack(
-            blocks,
-            (0, 0, *plan.kept(keep)),
-            (0, 0, mask.data_ptr(), face_id.data_ptr()),
-            tuple(0 if x is None else x.data_ptr() for x in (*incoming, *results)),
-        )
-        if any(blocks):
-            code = kernels(R.device)[0]
-            code.launch("backward", sum(blocks), batch, at, current_stream(R.device))
-        return (*results, None)
+        out = torch.zeros(batch * (21 if need_K else 12), device=device)
+        g_R = out.as_strided((batch, 3, 3), (9, 3, 1))
+        g_t = out.as_strided((batch, 3), (3, 1), 9 * batch)
+        g_K = out.as_strided((batch, 3, 3), (9, 3, 1), 12 * batch) if need_K else None
+        g_vertices = torch.zeros_like(job.vertices) if need_vertices else None
+        g_colors = torch.zeros_like(job.colors) if need_colors and g_rgb is not None else None
+        blocks, sizes = layout.backward[
+            g_mask is not None, g_rgb is not None or g_depth is not None
+        ]
+        if blocks:
+            start = memory.data_ptr()
+            grads = (g_rgb, g_depth, g_mask, g_R, g_t, g_K, g_vertices, g_colors)
+            at = _pack(
+                job,
+                ctx.prepared[0],
+                sizes,
+                0,
+                [start + place for place in layout.places],
+                (0, 0, mask.data_ptr(), face_id.data_ptr()),
+                tuple([0 if x is None else x.data_ptr() for x in grads]),
+            )
+            full = job.models.textured or need_vertices or need_colors
+            code = kernels(device, full)[0]
+            code.launch("backward", blocks, batch, at, current_stream(device))
+        return g_R, g_t, g_K, g_vertices, g_colors, None

@@ -38,7 +38,7 @@ class Kernels:
     def __init__(self, source: str, names: tuple[str, ...], device: int, block: int):
         from cuda.bindings import driver
 
-        self._driver = driver
+        self._driver, self._launch = driver, driver.cuLaunchKernel
         self._device = device
         self._block = block
         with torch.cuda.device(device):
@@ -59,12 +59,14 @@ class Kernels:
         call = (
             self._functions[name], grid_x, grid_y, 1, self._block, 1, 1, 0, stream, arguments, 0,
         )  # fmt: skip
-        result = self._driver.cuLaunchKernel(*call)[0]
+        result = self._launch(*call)[0]
+        if result == 0:
+            return
         if result == self._driver.CUresult.CUDA_ERROR_INVALID_CONTEXT:
             # a thread (autograd's own) that has not touched the device yet
             context = _check(self._driver.cuDevicePrimaryCtxRetain(self._device))
             _check(self._driver.cuCtxSetCurrent(context))
-            result = self._driver.cuLaunchKernel(*call)[0]
+            result = self._launch(*call)[0]
         if result != 0:
             raise KernelError(f"launch of {name} failed: {result.name}")
 
@@ -74,7 +76,8 @@ class Arguments(threading.local):
 
     def __init__(self, size: int):
         self.buffer = ctypes.create_string_buffer(size)
-        self._pointer = (ctypes.c_void_p * 1)(ctypes.addressof(self.buffer))
+        self.start = ctypes.addressof(self.buffer)
+        self._pointer = (ctypes.c_void_p * 1)(self.start)
         self.address = ctypes.addressof(self._pointer)
 
 

@@ -1,13 +1,17 @@
-// Kernels of the `cuda` backend, one source in four files: geometry, visibility, shade, backward.
-// Compiled at run time (nvrtc.py), launched by cuda.py.
+// Kernels of the `cuda` backend, one source: geometry, prepare, visibility, shade, soft, backward.
+// Compiled at run time (nvrtc.py), launched by backend.py.
 //
-// Forward: `visibility` (a thread per face; boxes of more than LARGE_AREA pixels go to a queue),
-// `visibility_large` (a warp per 32x32 tile of a queued face), `shade` (a thread per pixel),
-// `find_soft` (a thread per face: which touch uncovered pixels), `soft_mask` (a warp per such face
-// or tile; log-sums in place of the mask), `finish_mask`. Backward: `backward`, one launch for
-// covered pixels, touching faces and queued tiles; it adds dR and dt per item.
-// The mathematics is written out in cpu_backward.py. Edge functions are taken relative to the pixel
-// and without fused multiply-adds, so that they negate exactly when an edge is walked the other way.
+// Forward: `prepare` (a thread per vertex: turned into the camera's directions, once for all faces
+// that share it; clears what the others add to), `visibility` (a thread per face; boxes of more
+// than LARGE_AREA pixels go to a queue), `visibility_large` (a warp per 32x32 tile of a queued
+// face), `shade` (a thread per pixel), `soft_mask` (log-sums in place of the mask: pairs of a face
+// and an uncovered pixel of its box, dealt to the lanes of a warp; tiles of queued faces),
+// `finish_mask`. Backward: `backward`, one launch for the same pairs and tiles and for covered
+// pixels; it adds dR and dt per item.
+// The mathematics is written out in cpu/backward.py. Edge functions are taken relative to the pixel
+// and without fused multiply-adds, so that they negate exactly when an edge is walked backwards.
+// A second number in __launch_bounds__ is how many blocks share a multiprocessor: it bounds the
+// registers, and was chosen by time on an H200.
 
 typedef unsigned long long u64;
 typedef unsigned int u32;
@@ -17,35 +21,39 @@ typedef unsigned int u32;
 #ifndef SERIAL_AREA
 #define SERIAL_AREA 128  // boxes up to this are drawn by their own thread, larger ones by the warp
 #endif
+// FULL, from backend.py: 0 leaves out textures, light and gradients to vertices and colours
 #define FLOOR 1e-12f
 #define CREASE_COS 0.766f
 #define LEVELS 15
 
-struct Params {  // field by field as PARAMS in cuda.py
+struct Item {
+    float R[9], t[3], fx, skew, cx, fy, cy;
+    int first_vertex, first_face, count, vertices, model, levels, number;  // number: in the batch
+};
+
+struct Params {  // field by field as PARAMS in backend.py
     const float *R, *t, *K, *vertices, *colors, *light;
     const int *object_index;
     const float *normals, *uv;
-    const int *faces, *vertex_offset, *face_offset, *texels, *mips, *levels;
-    u64 *nearest;      // (B, H, W): bits of 1 / depth above, inverted face number below; 0 uncovered
-    u64 *tiles;        // (B,): number of queued faces << 40 | number of their tiles
-    u64 *queued;       // (B,): `tiles`, kept for the backward pass
-    u64 *touching;     // (B,): number of small faces that touch uncovered pixels
-    uint2 *queue;      // (B, max_faces): large faces and their first tile's number from the front,
-                       // touching small faces from the back
-    u32 *uncovered;    // (B, H, words): a bit per pixel
+    const int4 *faces;  // vertex numbers, and nothing
+    const int *vertex_offset, *face_offset, *texels, *mips, *levels;
+    u64 *nearest;        // (B, H, W): bits of 1 / depth above, inverted face number below, or 0
+    float4 *turned;      // (B, max_vertices): R x
+    float4 *attributes;  // (all_vertices, 2): x, then colour
+    Item *items;         // (B,)
+    u64 *queued;         // (B,): number of queued faces << 40 | number of their tiles
+    u64 *touching;       // (B,): number of small faces that touch uncovered pixels
+    uint2 *queue;        // (B, max_faces): large faces and the number of their first tile from the
+                         // front, touching small faces from the back
+    u32 *uncovered;      // (B, H, words): a bit per pixel
     unsigned char *open;  // (B, ceil(H / 8), words): a bit per 8x8 pixels, any uncovered
     float *rgb, *depth, *mask;
     int *face_id;
     const float *g_rgb, *g_depth, *g_mask;
     float *g_R, *g_t, *g_K, *g_vertices, *g_colors;
-    int batch, height, width, words, max_faces, models, light_size, textured;
-    int soft, pixel_blocks, soft_blocks, tile_blocks;
+    int batch, height, width, words, max_faces, max_vertices, all_vertices, models, light_size;
+    int textured, soft, keep, vertex_blocks, per_warp, soft_blocks, tile_blocks, pixel_blocks;
     float sigma_inv, box_x, box_y, near;
-};
-
-struct Item {
-    float R[9], t[3], fx, skew, cx, fy, cy;
-    int first_vertex, first_face, count, model, levels;
 };
 
 struct Box { int left, right, top, bottom; };  // inclusive
@@ -60,23 +68,8 @@ struct Shape {  // a face in the image
 
 __device__ __forceinline__ void load_item(Item &s, const Params &p, int b) {
     int i = threadIdx.x;
-    if (i < 9) s.R[i] = p.R[9 * b + i];
-    if (i < 3) s.t[i] = p.t[3 * b + i];
-    if (i == 0) {
-        const float *K = p.K + 9 * b;
-        s.fx = K[0], s.skew = K[1], s.cx = K[2], s.fy = K[4], s.cy = K[5];
-        int m = min(max(p.object_index[b], 0), p.models - 1);
-        s.model = m;
-        s.first_vertex = p.vertex_offset[m], s.first_face = p.face_offset[m];
-        s.count = p.face_offset[m + 1] - p.face_offset[m];
-        s.levels = p.textured ? p.levels[m] : 0;
-    }
+    if (i < (int)(sizeof(Item) / 4)) ((int *)&s)[i] = ((const int *)(p.items + b))[i];
     __syncthreads();
-}
-
-__device__ __forceinline__ void corners_of(const Params &p, const Item &s, int f, int (&c)[3]) {
-    const int *face = p.faces + 3 * (size_t)(s.first_face + f);
-    for (int n = 0; n < 3; n++) c[n] = 3 * (s.first_vertex + face[n]);
 }
 
 __device__ __forceinline__ void rotate(const Item &s, float x, float y, float z, float *out) {
@@ -84,8 +77,19 @@ __device__ __forceinline__ void rotate(const Item &s, float x, float y, float z,
         out[n] = fmaf(s.R[3 * n], x, fmaf(s.R[3 * n + 1], y, s.R[3 * n + 2] * z));
 }
 
-__device__ __forceinline__ void to_camera(const Params &p, const Item &s, int at, float *v) {
-    rotate(s, p.vertices[at], p.vertices[at + 1], p.vertices[at + 2], v);
+// Vertex numbers of a face, within its model.
+__device__ __forceinline__ void corners_of(const Params &p, const Item &s, int f, int (&c)[3]) {
+    int4 face = p.faces[(size_t)s.first_face + f];
+    c[0] = face.x, c[1] = face.y, c[2] = face.z;
+}
+
+__device__ __forceinline__ void turned_vertex(const Params &p, const Item &s, int c, float *w) {
+    float4 at = p.turned[(size_t)s.number * p.max_vertices + c];
+    w[0] = at.x, w[1] = at.y, w[2] = at.z;
+}
+
+__device__ __forceinline__ void to_camera(const Params &p, const Item &s, int c, float *v) {
+    turned_vertex(p, s, c, v);
     for (int n = 0; n < 3; n++) v[n] += s.t[n];
 }
 

@@ -1,7 +1,9 @@
 // Colour and depth of covered pixels.
 
+#define SHADE_BLOCKS (FULL ? 4 : 5)
+
 struct Hit {  // a face under a pixel
-    int corner[3];
+    int corner[3];  // vertex numbers within all models
     float bary[3], z, dx, dy;
     float e1[3], e2[3], n[3];  // edges from corner 0 and their cross product, camera frame
 };
@@ -17,10 +19,13 @@ __device__ __forceinline__ float dot3(const float *a, const float *b) {
 }
 
 __device__ __forceinline__ void hit_face(
-    const Params &p, const Item &s, int f, int column, int row, Hit &h) {
-    corners_of(p, s, f, h.corner);
-    float v[3][3], x = column + 0.5f, y = row + 0.5f;
-    for (int n = 0; n < 3; n++) to_camera(p, s, h.corner[n], v[n]);
+    const Params &p, const Item &s, const int (&corner)[3], int column, int row, Hit &h) {
+    float w[3][3], v[3][3], x = column + 0.5f, y = row + 0.5f;
+    for (int n = 0; n < 3; n++) {
+        h.corner[n] = s.first_vertex + corner[n];
+        turned_vertex(p, s, corner[n], w[n]);
+        for (int k = 0; k < 3; k++) v[n][k] = w[n][k] + s.t[k];
+    }
     h.dy = (y - s.cy) / s.fy, h.dx = (x - s.cx - s.skew * h.dy) / s.fx;
     if (v[0][2] >= p.near && v[1][2] >= p.near && v[2][2] >= p.near) {
         float px[3], py[3], iz[3], e[3];
@@ -38,25 +43,23 @@ __device__ __forceinline__ void hit_face(
         h.z = (e[0] + e[1] + e[2]) * scale;
         for (int n = 0; n < 3; n++) h.bary[n] *= scale;
     } else {
-        double w[3];
+        double weight[3];
         float corners[3][3];  // a copy, so that v itself stays in registers
         for (int n = 0; n < 9; n++) corners[n / 3][n % 3] = v[n / 3][n % 3];
-        crossing_weights(corners, h.dx, h.dy, w);
-        double z = 1.0 / (w[0] + w[1] + w[2]);
+        crossing_weights(corners, h.dx, h.dy, weight);
+        double z = 1.0 / (weight[0] + weight[1] + weight[2]);
         h.z = (float)z;
-        for (int n = 0; n < 3; n++) h.bary[n] = (float)(w[n] * z);
+        for (int n = 0; n < 3; n++) h.bary[n] = (float)(weight[n] * z);
     }
-    // edges from model coordinates: differences of small numbers keep their digits
-    const float *a = p.vertices + h.corner[0], *b = p.vertices + h.corner[1];
-    const float *c = p.vertices + h.corner[2];
-    rotate(s, b[0] - a[0], b[1] - a[1], b[2] - a[2], h.e1);
-    rotate(s, c[0] - a[0], c[1] - a[1], c[2] - a[2], h.e2);
+    // edges without the distance to the camera: differences of small numbers keep their digits
+    for (int k = 0; k < 3; k++) h.e1[k] = w[1][k] - w[0][k], h.e2[k] = w[2][k] - w[0][k];
     cross3(h.e1, h.e2, h.n);
 }
 
-__device__ __forceinline__ float mixed(const float *of, const Hit &h, int channel) {
-    return h.bary[0] * of[h.corner[0] + channel] + h.bary[1] * of[h.corner[1] + channel] +
-           h.bary[2] * of[h.corner[2] + channel];
+__device__ __forceinline__ void mixed(const Hit &h, const float4 (&of)[3], float *out) {
+    out[0] = h.bary[0] * of[0].x + h.bary[1] * of[1].x + h.bary[2] * of[2].x;
+    out[1] = h.bary[0] * of[0].y + h.bary[1] * of[1].y + h.bary[2] * of[2].y;
+    out[2] = h.bary[0] * of[0].z + h.bary[1] * of[1].z + h.bary[2] * of[2].z;
 }
 
 // Adds `share` of one mip level at (u, v), repeating: c = colour, cu and cv = its derivatives.
@@ -107,7 +110,7 @@ __device__ __noinline__ void light(const Params &p, const Item &s, int b, const 
     float scale = rsqrtf(dot3(h.n, h.n));
     for (int n = 0; n < 3; n++) flat[n] = h.n[n] * scale;
     for (int n = 0; n < 3; n++) {
-        const float *at = p.normals + h.corner[n];
+        const float *at = p.normals + 3 * (size_t)h.corner[n];
         float m[3];
         rotate(s, at[0], at[1], at[2], m);
         const float *use = dot3(flat, m) < CREASE_COS ? flat : m;
@@ -134,17 +137,17 @@ __device__ __noinline__ void light(const Params &p, const Item &s, int b, const 
 }
 
 // A block shades 32x8 pixels, a row of them per warp.
-extern "C" __global__ void __launch_bounds__(BLOCK) shade(const __grid_constant__ Params p) {
+extern "C" __global__ void __launch_bounds__(BLOCK, SHADE_BLOCKS)
+shade(const __grid_constant__ Params p) {
     __shared__ Item s;
     __shared__ u32 opened[BLOCK / 32];
     int b = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x / 32;
-    load_item(s, p, b);
-    if (blockIdx.x == 0 && threadIdx.x == 0) p.queued[b] = p.tiles[b], p.touching[b] = 0;
     int word = blockIdx.x % p.words, strip = blockIdx.x / p.words;
     int row = strip * 8 + warp, column = word * 32 + lane;
     bool real = row < p.height && column < p.width;
     size_t plane = (size_t)p.height * p.width, at = (size_t)row * p.width + column;
     u64 key = real ? p.nearest[b * plane + at] : 0;
+    load_item(s, p, b);
     if (p.soft) {
         u32 open = __ballot_sync(ALL, real && key == 0);
         if (lane == 0) {
@@ -165,18 +168,24 @@ extern "C" __global__ void __launch_bounds__(BLOCK) shade(const __grid_constant_
     int f = -1;
     if (key) {
         f = (int)~(u32)key;
+        int corner[3];
+        corners_of(p, s, f, corner);
+        float4 paint[3];
+        if (!FULL || !s.levels)
+            for (int n = 0; n < 3; n++)
+                paint[n] = p.attributes[2 * ((size_t)s.first_vertex + corner[n]) + 1];
         Hit h;
-        hit_face(p, s, f, column, row, h);
+        hit_face(p, s, corner, column, row, h);
         z = h.z;
-        if (s.levels) {
+        if (FULL && s.levels) {
             float color[3], cu[3], cv[3];
             Hit copy = h;  // h itself stays in registers
             texture(p, s, f, copy, color, cu, cv);
             for (int n = 0; n < 3; n++) c[n] = color[n];
         } else {
-            for (int n = 0; n < 3; n++) c[n] = mixed(p.colors, h, n);
+            mixed(h, paint, c);
         }
-        if (p.light_size) {
+        if (FULL && p.light_size) {
             Hit copy = h;
             float lit[3] = {c[0], c[1], c[2]};
             light(p, s, b, copy, lit);

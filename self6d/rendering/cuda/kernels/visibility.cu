@@ -29,7 +29,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) visibility(const __grid_cons
     if (o.kind >= LARGE) {
         Box box = joined(o);
         u64 n = ((box.right >> 5) - (box.left >> 5) + 1) * ((box.bottom >> 5) - (box.top >> 5) + 1);
-        u64 old = atomicAdd(&p.tiles[b], (1ull << 40) | n);
+        u64 old = atomicAdd(&p.queued[b], (1ull << 40) | n);
         p.queue[(size_t)b * p.max_faces + (old >> 40)] = make_uint2(f, (u32)old);
     }
     u64 *image = p.nearest + (size_t)b * p.height * p.width;
@@ -73,12 +73,12 @@ struct Tiles {
         }
         entry = low - 1;
     }
-    // Go to tile `at`; fills `o` where a new face begins.
-    __device__ bool next(const Params &p, const Item &s, Shape &o, int &f) {
+    // Go to tile `at`; fills `o` where a new face begins, or always.
+    __device__ bool next(const Params &p, const Item &s, Shape &o, int &f, bool always = false) {
         if (at >= end) return false;
         bool moved = false;
         while (entry + 1 < count && queue[entry + 1].y <= at) entry++, moved = true;
-        if (moved) {
+        if (moved || always) {
             f = queue[entry].x;
             project(p, s, f, o);
             box = joined(o);
@@ -93,7 +93,7 @@ struct Tiles {
 extern "C" __global__ void __launch_bounds__(BLOCK) visibility_large(const __grid_constant__ Params p) {
     __shared__ Item s;
     int b = blockIdx.y, lane = threadIdx.x & 31;
-    u64 queued = p.tiles[b];
+    u64 queued = p.queued[b];
     if (queued == 0) return;
     load_item(s, p, b);
     u64 *image = p.nearest + (size_t)b * p.height * p.width;
