@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from self6d.config import merge
 from self6d.datasets import load_models, open_dataset
 from self6d.engine.loop import run_task
 from self6d.errors import InputError
@@ -35,6 +36,7 @@ from self6d.storage import atomic_write
 from self6d.tracking.starts import SHAPE, pose_of_row
 
 INIT = "init.json"  # the start pose, in the run's own folder
+SHOWN = {"loop": {"preview_every": 5}}  # presets are for training, whose steps move less
 LOWEST_SCORE = 0.05  # the object is known to be there
 
 
@@ -85,7 +87,7 @@ def optimize(
     asked = asked_for(preset, overrides, models, steps, device)
     device = resolve_device(device)
     changes = changes_of(overrides, {"optimize.steps": steps})
-    config = build_config(preset, changes, stage=2)
+    config = build_config(preset, merge(SHOWN, changes), stage=2)
     remark = leave_out_of_preset(config, preset, changes, listener)
     recording = open_dataset(data)
     index = recording.index(frame, scene)

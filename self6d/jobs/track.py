@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from self6d.config import merge
 from self6d.datasets import Recording, UnlabelledFrames, load_models, open_dataset
 from self6d.datasets.pose_track import (
     PoseTrack,
@@ -40,6 +41,7 @@ from self6d.tracking.starts import read_starts
 from self6d.tracking.task import Detect, TrackTask
 from self6d.tracking.work import Start
 
+SHOWN = {"loop": {"preview_every": 1}}  # each frame as it is found
 POSES = "poses.json"
 STARTS = "starts.json"  # in the run's own folder, so that it can go on without the user's files
 KEPT = "kept.json"
@@ -113,7 +115,7 @@ def track(
             raise InputError(
                 "one start is needed", remedy="Give one of --init FILE, --from RUN and --search."
             )
-        config = build_config(preset, changes, stage="track")
+        config = build_config(preset, merge(SHOWN, changes), stage="track")
         if split is not None:
             recording = recording.split(split)
         _check_depth(recording)

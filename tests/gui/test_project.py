@@ -1,13 +1,16 @@
 """The document: selection, undo, and what a restart brings back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from studio.engine.types import ModelCard, PoseData, RecordingInfo
+from studio.jobs.queue import JobQueue
 from studio.model.project import Project
 from studio.model.settings import Settings
+from studio.panels.project_tree import ProjectTree
 
 pytestmark = pytest.mark.gui
 
@@ -26,6 +29,19 @@ def project(qapp) -> Project:
     project.set_recording(RecordingInfo("/nowhere/rec", "folder", ((0, 0), (0, 1), (0, 2))))
     project.set_models([Path("/nowhere/a.ply")], [model(1), model(2)])
     return project
+
+
+def test_names_that_differ_at_their_end_are_told_apart(project, qtbot):
+    """In a window of 1280 pixels a name of ten letters is too long by one."""
+    cards = [replace(model(n), name=f"obj_{n:06d}", diameter=0.1962) for n in (1, 2)]
+    project.set_models([Path("/nowhere/a.ply")], cards)
+    listed = ProjectTree(project, JobQueue())
+    qtbot.addWidget(listed)
+    tree = listed.tree
+    room = tree.fontMetrics().horizontalAdvance("obj_00000")
+    shown = {tree.fontMetrics().elidedText(card.name, tree.textElideMode(), room) for card in cards}
+    assert len(shown) == 2, shown
+    assert all("…" in name for name in shown)
 
 
 def test_frame_selection_stays_inside(project, qtbot):

@@ -70,8 +70,13 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
     click(bar.go)
     job = window.runs.job
     assert job.spec.kind == "track"
+    strips = []
+    project.trackChanged.connect(
+        lambda: strips.append(len(scrubber._track)) if not job.state.over else None
+    )
     wait(lambda: job.state.over)
     assert job.state is JobState.DONE, (job.ending, job.details)
+    assert max(strips, default=0) >= 2  # it grew while the job ran
     wait(lambda: project.track is not None and project.track.rows)
     states = [project.track.strip(1)[i][0] for i in range(6)]
     assert states[3] == "lost"
