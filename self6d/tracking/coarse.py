@@ -23,6 +23,10 @@ TWIST = 0.3  # what turning an object over takes off, against shifting it by its
 NICHE = 0.5  # radians
 PART = 0.4  # diameters, side of the cubes of space that share a search
 EACH = 8  # poses that one of them gives
+NEARER = (  # steps of angle, diameters and margins of each round; how many times as many are kept
+    (0.5, 0.1, 2.0, 16), (0.4, 0.07, 1.5, 8), (0.4, 0.05, 1.5, 6), (0.3, 0.05, 1.25, 4),
+    (0.3, 0.04, 1.0, 4), (0.2, 0.03, 1.0, 4), (0.15, 0.03, 1.0, 4), (0.1, 0.02, 1.0, 4),
+)  # fmt: skip
 BEHIND_M = 100.0  # where large planes are put
 
 
@@ -220,7 +224,7 @@ def search_everywhere(
 
     found = shared(Candidates.joined(kept), 40 * keep, 20 * EACH)
     # every one of many starts a little nearer, then the best of them as near as points lead
-    for turn, shift, margin, left in ((0.5, 0.1, 2.0, 16), (0.25, 0.05, 1.5, 8), (0.1, 0.03, 1, 4)):
+    for turn, shift, margin, left in NEARER:
         parent = np.repeat(np.arange(len(found)), 12)
         noise = rng.standard_normal((len(parent), 6), np.float32)
         noise[::12] = 0

@@ -48,7 +48,7 @@ class TrackConfig(Checked, section="track"):
     looked_at: Annotated[int, Limits(1, 10_000)] = 96
     """Poses of a search of the whole image that the RGB refiner looks at."""
     keep: Annotated[int, Limits(1, 1000)] = 8
-    """Poses of these that are optimised."""
+    """Poses of these that are optimised; as many of those that agree best by shape as well."""
     still: bool = False
     """Nothing but the camera moves: one arrangement is solved for all frames, and poses that
     disagree with it, and lost ones, are looked for again where it puts them."""

@@ -157,7 +157,10 @@ class ObjectFitter:
             return found
         first = self._glanced(sensor, found)
         second = self._glanced(sensor, first[1].best(config.looked_at // 4))
-        return self.distinct(Candidates.joined([first[0], second[0]]), config.keep)
+        # where colours lie beside the depth, a rough pose says nothing to the refiner: by shape too
+        shape = found.best(config.keep)
+        believed = self.distinct(Candidates.joined([first[0], second[0]]), config.keep)
+        return self.distinct(Candidates.joined([believed, shape]), 2 * config.keep)
 
     def _glanced(self, sensor: PaintedFrame, found: Candidates) -> tuple[Candidates, Candidates]:
         """Poses, and where the refiner would move them, scored by what it says of them."""

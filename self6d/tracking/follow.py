@@ -336,11 +336,12 @@ def find(
     if memory.missed % fitter.config.search_every == 0:
         more = anywhere() if anywhere is not None else fitter.everywhere(sensor, rng)
         found += fitter.fit(sensor, more)
-    found = [estimate for estimate in found if estimate.confidence >= fitter.config.found]
     if not found:
         return None
     best = surest(found)
-    # a half turn may explain the colours better and be less sure
+    if best.confidence < fitter.config.lost:
+        return None
+    # a half turn may explain the colours better and be less sure, or be what nothing proposed
     best = surest([best, *fitter.fit(sensor, fitter.turned(best))])
     return best if best.confidence >= fitter.config.found else None
 
