@@ -43,7 +43,7 @@ EVERY = 4  # frames one is looked at
 RIGHT = 0.1  # diameters
 RIDGE = 0.02
 FREE = 0.3  # of it holds what is fitted of unknown measures
-FIT, TEST = tuple(range(1, 12)), (12, 13, 14, 15)  # seeds
+FIT, TEST = tuple(range(1, 12)), (12, 13, 14)  # seeds
 
 
 @dataclass
