@@ -110,15 +110,15 @@ class _Layout:
         self.words = -(-width // 32)
         face_blocks = -(-faces // BLOCK)
         vertex_blocks = -(-vertices // BLOCK)
-        # few faces are spread over more warps: 32 for each multiprocessor keep it busy
+        # few faces are spread over more warps: 16 for each multiprocessor keep it busy
         per_warp = 32
-        while per_warp > 4 and batch * faces < 32 * processors * per_warp:
+        while per_warp > 4 and batch * faces < 16 * processors * per_warp:
             per_warp //= 2
         soft_blocks = -(-faces // (BLOCK // 32 * per_warp))
         # a few blocks for each multiprocessor, shared by the items
         touching_blocks = min(max(1, -(-8 * processors // batch)), -(-faces // 32))
         tile_blocks = max(1, -(-4 * processors // batch))
-        per_thread = min(max(batch * height * width // (BLOCK * 16 * processors), 1), 16)
+        per_thread = min(max(batch * height * width // (BLOCK * 8 * processors), 1), 16)
         pixel_blocks = -(-height * width // (BLOCK * per_thread))
         # `prepare` also clears the pixels, 16 a thread at most
         attribute_blocks = -(-every // (BLOCK * batch))

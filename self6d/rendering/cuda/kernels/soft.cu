@@ -5,7 +5,7 @@
 // are walked by the whole warp, one after another, and queued faces tile by tile.
 
 #define SOFT_BLOCKS 4
-#define LIST 512  // pairs that a warp lists at once
+#define LIST 256  // pairs that a warp lists at once
 #define ALONE 256
 
 __device__ __forceinline__ bool is_uncovered(const Params &p, int b, int x, int y) {
