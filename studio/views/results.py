@@ -76,7 +76,7 @@ class _Bars(QStyledItemDelegate):
 
 
 class _Cell(QTableWidgetItem):
-    """Sorts by number, the mean always last."""
+    """Sorts by number, the mean always first."""
 
     def __init__(self, text: str, value: float, is_mean: bool) -> None:
         super().__init__(text)
@@ -87,7 +87,7 @@ class _Cell(QTableWidgetItem):
         if isinstance(other, _Cell):
             if self.is_mean != other.is_mean:
                 ascending = self.tableWidget().horizontalHeader().sortIndicatorOrder()
-                return other.is_mean == (ascending == Qt.SortOrder.AscendingOrder)
+                return self.is_mean == (ascending == Qt.SortOrder.AscendingOrder)
             return self.value < other.value
         return super().__lt__(other)
 

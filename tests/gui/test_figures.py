@@ -124,6 +124,12 @@ def test_scores_say_how_far_they_moved_from_the_start(qtbot):
                     ["before", "after", "other"], 0)  # fmt: skip
     cells = [table.item(line, column) for column in (2, 3) for line in range(3)]
     assert [table.item(line, 1).text() for line in range(3)] == ["before", "after", "other"]
+    names = lambda: [table.item(line, 0).text() for line in range(6)]  # noqa: E731
+    assert names() == ["mean"] * 3 + ["flask"] * 3  # in sight without scrolling
+    for order in Qt.SortOrder:
+        table.sortByColumn(2, order)
+        assert names() == ["mean"] * 3 + ["flask"] * 3
+    table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
     assert [cell.text() for cell in cells] == [
         "20.0", "65.0\n(+45.0)", "20.0\n(=)", "30.0", "34.0\n(+4.0)", "30.0\n(=)",
     ]  # fmt: skip
