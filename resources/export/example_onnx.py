@@ -1,4 +1,4 @@
-"""python example_onnx.py IMAGE FX FY CX CY [K1 K2 P1 P2 ...]: without torch; needs onnxruntime."""
+"""python example_onnx.py [--int8] IMAGE FX FY CX CY [K1 K2 P1 P2 ..]: onnxruntime, no torch."""
 
 import json
 import sys
@@ -9,15 +9,17 @@ import numpy as np
 import onnxruntime
 
 here = Path(__file__).parent
+words = [word for word in sys.argv[1:] if word != "--int8"]
+model = here / ("model.onnx" if words == sys.argv[1:] else "model.int8.onnx")
 try:
-    fx, fy, cx, cy, *distortion = map(float, sys.argv[2:])
-    image = cv2.cvtColor(cv2.imread(sys.argv[1]), cv2.COLOR_BGR2RGB)  # turned as EXIF says
+    fx, fy, cx, cy, *distortion = map(float, words[1:])
+    image = cv2.cvtColor(cv2.imread(words[0]), cv2.COLOR_BGR2RGB)  # turned as EXIF says
     names = {o["id"]: o["name"] for o in json.loads((here / "model.json").read_text())["objects"]}
-    session = onnxruntime.InferenceSession(here / "model.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 except (ValueError, IndexError):
     sys.exit("error: give IMAGE FX FY CX CY, and K1 K2 P1 P2 if the lens distorts")
 except cv2.error:
-    sys.exit(f"error: {sys.argv[1]}: is missing or no image. Check the path.")
+    sys.exit(f"error: {words[0]}: is missing or no image. Check the path.")
 except Exception as error:
     sys.exit(f"error: {here}: {' '.join(str(error).split())}. Export the run again.")
 height, width = session.get_inputs()[0].shape[2:]

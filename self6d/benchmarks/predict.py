@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from self6d.network import PoseNetwork
 from self6d.network.captured import CapturedForward
 from self6d.network.outputs import Detections
 from self6d.packaging import load_package
+from self6d.packaging.int8 import session
 from self6d.refinement.rgb.refine import RgbRefined, RgbRefiner
 from self6d.runs.load_network import load_network
 from self6d.scene import Frame, ObjectModel
@@ -52,7 +54,8 @@ def bench_predict(
     Returns:
         rows of {"form", "ms" (median), "fastest_ms", "images_per_s", "objects", "views", "height",
         "width", "device"}: "eager", every place for a detection looked at; on a CPU "found", as
-        many detections as objects, which is what a package runs there; on a GPU "graph" (replayed,
+        many detections as objects, which is what a package runs there; of a package exported for
+        this size also "onnx" and "onnx, int8", on as many threads; on a GPU "graph" (replayed,
         the copy of the inputs included); "refiner, N looks". The image is on the device already.
 
     Raises:
@@ -64,7 +67,9 @@ def bench_predict(
         network.config = replace(network.config, views=views)
     height, width = size
     rows = []
-    forms = _forms(network, models, device, refiner, bfloat16)
+    forms: Iterable[tuple[str, Forward]] = _forms(network, models, device, refiner, bfloat16)
+    if device.type == "cpu":
+        forms = itertools.chain(forms, _onnx_forms(Path(source), size))
     for form, times in _times(forms, device, size, repeats):
         ms = statistics.median(times)
         rows.append(
@@ -133,6 +138,20 @@ def _forms(
         else:
             yield "eager, bfloat16", converted
             yield "found, bfloat16", partial(_found, converted)
+
+
+def _onnx_forms(package: Path, size: tuple[int, int]) -> Iterator[tuple[str, Forward]]:
+    """What `export` wrote for ONNX runtimes, if it is there and for images of this size."""
+    for form, name in (("onnx", "model.onnx"), ("onnx, int8", "model.int8.onnx")):
+        if not (package / name).is_file():
+            continue
+        running = session(package / name)
+        if tuple(running.get_inputs()[0].shape[2:]) == size:
+
+            def run(images: Tensor, K: Tensor, running: Any = running) -> Any:
+                return running.run(None, {"image": images.numpy(), "K": K.numpy()})
+
+            yield form, run
 
 
 def _found(forward: CapturedForward, images: Tensor, K: Tensor) -> Detections:

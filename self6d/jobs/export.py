@@ -28,6 +28,7 @@ def export(
     to: str | Path,
     *,
     onnx: bool = True,
+    int8: bool = False,
     program: bool = False,
     size: tuple[int, int] | None = None,
     views: int | None = None,
@@ -43,8 +44,8 @@ def export(
     from self6d.packaging import export_run
 
     return export_run(
-        run, to, onnx=onnx, program=program, size=size, views=views, instances=instances,
-        refiner=refiner,
+        run, to, onnx=onnx, int8=int8, program=program, size=size, views=views,
+        instances=instances, refiner=refiner,
     )  # fmt: skip
 
 

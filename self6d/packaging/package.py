@@ -4,6 +4,7 @@ model.safetensors   weights
 model.json          form of the network, objects, camera, where it came from, checksum
 models/             CAD models (BOP layout), which name the objects and shape the network
 model.onnx          the same network for ONNX runtimes (optional)
+model.int8.onnx     the same with eight-bit convolutions, for CPUs (optional)
 model.pt2           the same network as a torch.export program (optional)
 refiner.safetensors an RGB refiner that moves the network's poses (optional)
 refiner.onnx        the same for ONNX runtimes, see `save_refiner_onnx`
@@ -36,6 +37,7 @@ from self6d.files import read_bytes, read_json
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.network.captured import CapturedForward
 from self6d.network.detector import places
+from self6d.packaging.int8 import require_quantiser, save_int8
 from self6d.packaging.program import (
     export_program,
     require_onnx,
@@ -173,6 +175,7 @@ def export_run(
     to: str | Path,
     *,
     onnx: bool = True,
+    int8: bool = False,
     program: bool = False,
     size: tuple[int, int] | None = None,
     views: int | None = None,
@@ -185,6 +188,8 @@ def export_run(
         run: run folder; its best checkpoint, else its newest.
         to: folder to make; must not exist or be empty.
         onnx: also write model.onnx and example_onnx.py.
+        int8: with ONNX, also write model.int8.onnx; model.json tells how many poses of synthetic
+            images it gets right, and how many model.onnx does, see `save_int8`.
         program: also write model.pt2 (torch.export).
         size: (height, width) of the images that ONNX and the program take; None: of the images the
             network was trained for, else 480 x 640. The weights themselves take any size.
@@ -204,8 +209,10 @@ def export_run(
     to = Path(to)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise InputError("folder is not empty", path=to, remedy="Name a new folder.")
-    if onnx:
+    if onnx or int8:
         require_onnx()
+    if int8:
+        require_quantiser()
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     trained = load_network(run, views=views, instances=instances)
     size = size or (trained.camera.size if trained.camera else DEFAULT_SIZE)
@@ -214,7 +221,7 @@ def export_run(
     looker = None if refiner is None else RgbRefiner.load(refiner, trained.models)
     try:
         with whole_folder(to) as part:
-            _write(part, run, trained, onnx, program, size, looker)
+            _write(part, run, trained, onnx or int8, int8, program, size, looker)
     except OSError as error:
         raise StorageError(
             f"cannot be written ({error.strerror})", path=to, remedy="Name another folder."
@@ -227,6 +234,7 @@ def _write(
     run: RunFolder,
     trained: TrainedNetwork,
     onnx: bool,
+    int8: bool,
     program: bool,
     size: tuple[int, int],
     refiner: RgbRefiner | None,
@@ -266,6 +274,10 @@ def _write(
         if onnx:
             save_onnx(exported, out / "model.onnx")
             shutil.copyfile(resource("export/example_onnx.py"), out / "example_onnx.py")
+        if int8:
+            info["int8"] = save_int8(
+                out / "model.onnx", out / "model.int8.onnx", network, trained.models, camera, size
+            )
     (out / "model.json").write_text(json.dumps(info, indent=1) + "\n")
     for name in ("example.py", "ros2_node.py"):
         shutil.copyfile(resource(f"export/{name}"), out / name)

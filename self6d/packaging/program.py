@@ -38,9 +38,14 @@ class FixedNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.register_buffer("classes", torch.tensor(network.object_ids), persistent=False)
+        self.register_buffer("half_pixel", self.shift(), persistent=False)
+
+    @staticmethod
+    def shift() -> Tensor:
+        """(3, 3), what makes OpenCV's K one whose pixel corners lie at whole numbers."""
         shift = torch.zeros(3, 3)
         shift[:2, 2] = 0.5
-        self.register_buffer("half_pixel", shift, persistent=False)
+        return shift
 
     def forward(self, image: Tensor, K: Tensor) -> tuple[Tensor, ...]:
         score, box, R, t, _, _, index = self.network.forward_export(image, K + self.half_pixel)

@@ -33,7 +33,12 @@ def synthetic_recalls(network: PoseNetwork, batch: LabelledBatch) -> dict[str, f
         "detection_recall", "add_recall", "mask_iou" (mean over the found), each in [0, 1].
     """
     most = max(MOST_INSTANCES, network.config.instances)
-    detections = network.predict(batch.images, batch.K, instances=most, further_score=0.0)
+    found = network.predict(batch.images, batch.K, instances=most, further_score=0.0)
+    return recalls(network, found, batch)
+
+
+def recalls(network: PoseNetwork, detections: Detections, batch: LabelledBatch) -> dict[str, float]:
+    """What `synthetic_recalls` says of a network's detections in labelled images."""
     asked = (batch.visible_fraction > VISIBLE).nonzero()[:, 0]
     if len(asked) == 0 or len(detections) == 0:
         return {"detection_recall": 0.0, "add_recall": 0.0, "mask_iou": 0.0}
