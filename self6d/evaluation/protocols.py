@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
@@ -26,7 +27,7 @@ from self6d.scene import Frame, GroundTruth, ObjectModel
 from self6d.workers import in_order
 
 READERS, SCORERS = (min(most, os.cpu_count() or 1) for most in (4, 8))  # threads
-READ, PREDICTED = 4 * READERS, 2 * SCORERS  # frames held for the next to take them, at most
+READ = 4 * READERS  # frames read and not yet predicted, at most
 
 
 @dataclass(eq=False)
@@ -120,7 +121,13 @@ def evaluate(
         counts = None if dataset.targets is None else dataset.targets[key]
         return index, _sights(key, frame, truth, counts, found, scene)
 
-    for index, of_frame in in_order(compared, predicted(), SCORERS, PREDICTED):
+    def in_groups() -> Iterator[tuple[int, list[_Sight]]]:
+        # not beside prediction: each of its many short calls would wait for the interpreter lock
+        found, together = predicted(), getattr(predictor, "together", SCORERS)
+        while group := list(itertools.islice(found, together)):
+            yield from in_order(compared, group, SCORERS, len(group))
+
+    for index, of_frame in in_groups():
         for sight in of_frame:
             sights[sight.object_id].append(sight)
         frames += 1
