@@ -24,7 +24,8 @@ pytestmark = pytest.mark.gui
 
 FEW = {
     "track.points": 128, "track.candidates": 400, "track.steps": 12, "track.region": 64,
-    "track.views": 48, "track.keep": 8, "track.hypotheses": 4, "loss.points": 256,
+    "track.views": 48, "track.keep": 8, "track.hypotheses": 4, "track.looked_at": 16,
+    "loss.points": 256,
 }  # fmt: skip
 CONTROL = Qt.KeyboardModifier.ControlModifier
 
@@ -154,6 +155,40 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
     wait(lambda: first.state.over)
     assert second not in window.queue.jobs
     assert f"{second.run.name} does not start" in space.log.text.toPlainText()
+
+
+def test_a_track_is_paused_stopped_and_resumed(window, wait):
+    project, bar = window.project, window.job_bar
+    wait(lambda: bar.go.text() == "Place the object")
+    click(bar.go)
+    canvas = window.workspace.stage.frame_view.canvas
+    QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=canvas.rect().center())
+    wait(lambda: project.pose() is not None)
+    type_pose(window, pose_at(0))
+    wait(lambda: bar.go.text() == "Track")
+    click(bar.go)
+    job = window.runs.job
+    wait(lambda: job.last_progress is not None)
+    click(bar.pause)
+    wait(lambda: job.state is JobState.PAUSED)
+    at = job.last_progress.step
+    assert at < 6
+    assert bar.pause.text() == "Resume"
+    click(bar.pause)
+    wait(lambda: job.state is JobState.RUNNING)
+    click(bar.stop)  # Stop early (keep)
+    wait(lambda: job.state.over)
+    assert job.state is JobState.STOPPED, (job.ending, job.details)
+    done = len([p for p in read_pose_track(job.run / "poses.json") if p.pose is not None])
+    assert at <= done < 6
+    window.runs.act("resume", job.run)
+    again = window.runs.job
+    assert again.run == job.run
+    wait(lambda: again.state.over)
+    assert again.state is JobState.DONE, (again.ending, again.details)
+    wait(lambda: project.track is not None and project.track.run == job.run and project.track.rows)
+    for i in (0, 1, 2, 4, 5):
+        assert np.linalg.norm(project.poses[i, 1].t - pose_at(i).t_m2c) < 0.005
 
 
 def test_with_a_network_that_one_learns(window, settings, tmp_path):
