@@ -9,7 +9,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,9 @@ from self6d.benchmarks.render import bench_render
 from self6d.benchmarks.timer import Timer, device_name
 from self6d.datasets import open_dataset
 from self6d.engine.schedule import TrainConfig
+from self6d.errors import InputError
 from self6d.evaluation.figures import PALETTE, as_png, axes_of
+from self6d.files import read_json
 from self6d.jobs.prepare import resolve_device
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.stage1.task import SyntheticTask
@@ -54,6 +56,25 @@ class Cost:
     mb: float | None
     growth: float | None
     device: str
+
+
+def read_costs(path: str | Path, parts: Sequence[str] = PARTS) -> list[dict]:
+    """What `bench scale --json` wrote, of `parts`.
+
+    Raises:
+        InputError: the file is no such table, or holds none of these parts.
+    """
+    names = {field.name for field in fields(Cost)}
+    rows = read_json(path, "measurements", list)
+    if not all(isinstance(row, dict) and names <= row.keys() for row in rows):
+        raise InputError(
+            "holds no costs", path=path, remedy="Name a file that bench scale --json wrote."
+        )
+    if not (found := [row for row in rows if row["part"] in parts]):
+        raise InputError(
+            f"holds no costs of {', '.join(parts)}", path=path, remedy="Measure them: no --read."
+        )
+    return found
 
 
 def bench_scale(

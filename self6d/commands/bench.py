@@ -212,14 +212,14 @@ def scale(
     json_path: opt.Json = None,
 ) -> None:
     """Measure what more work costs: faces, batch, objects in one network, frames."""
-    from self6d.benchmarks.scale import PARTS, bench_scale, scale_figure
+    from self6d.benchmarks.scale import PARTS, bench_scale, read_costs, scale_figure
     from self6d.errors import InputError
-    from self6d.files import read_json, write_file
+    from self6d.files import write_file
 
     if unknown := sorted(set(parts or ()) - set(PARTS)):
         raise InputError(f"there is no part '{unknown[0]}'", remedy=f"Name {', '.join(PARTS)}.")
     if read is not None:
-        rows = [r for r in read_json(read, "measurements", list) if r["part"] in (parts or PARTS)]
+        rows = read_costs(read, parts or PARTS)
     else:
         rows = bench_scale(parts or PARTS, device=device, preset=preset, quick=quick)
     _report(rows, json_path)

@@ -200,7 +200,9 @@ def export(
         ("views", views), ("instances", instances), ("refiner", refiner), ("int8", int8 or None),
     ):  # fmt: skip
         if slim and value is not None:
-            raise typer.BadParameter(f"a slim run keeps its own: give --{name} where it is used")
+            raise typer.BadParameter(f"--slim writes a run folder: leave out --{name}.")
+    if int8 and onnx is False:
+        raise typer.BadParameter("--int8 is ONNX too: leave out --no-onnx.")
     if slim:
         typer.echo(str(jobs.slim(run, to).path))
         return

@@ -11,7 +11,7 @@ import numpy as np
 from self6d.datasets import Recording
 from self6d.datasets.pose_track import PoseTrack, read_pose_track
 from self6d.errors import InputError
-from self6d.files import read_json
+from self6d.files import note, read_json
 from self6d.geometry import Pose
 from self6d.scene import ObjectModel
 from self6d.tracking.work import Start, Target
@@ -62,6 +62,7 @@ def read_starts(
         rows = table if isinstance(table, list) else [table]
         by_frame = [(_index(recording, frame, scene), rows)]
     found: list[Start] = []
+    passed: set[Any] = set()  # objects that are not followed
     for index, rows in by_frame:
         count: dict[int, int] = {}
         for row in rows:
@@ -76,12 +77,16 @@ def read_starts(
                 )
             model = 0 if object_id is None else ids.index(object_id) if object_id in ids else None
             if model is None:
+                passed.add(object_id)
                 continue
             target = Target(model, count.get(model, 0))
             count[model] = target.instance + 1
-            found.append(_start(index, target, pose_of_row(row, path)))
+            found.append(_start(index, target, pose_of_row(row, path), path))
     if not found:
         raise InputError(f"holds no pose of objects {ids}", path=path, remedy="Check obj_id.")
+    if passed:
+        others = ", ".join(sorted(map(str, passed)))
+        note(path, f"poses of objects that are not followed are left out: {others}")
     return found
 
 
@@ -90,7 +95,7 @@ def _from_track(
 ) -> list[Start]:
     place = {key: i for i, key in enumerate(recording.keys)}
     found = [
-        _start(place[p.key], Target(ids.index(p.object_id), p.instance), p.pose)
+        _start(place[p.key], Target(ids.index(p.object_id), p.instance), p.pose, path)
         for p in track
         if p.pose is not None and p.object_id in ids and p.key in place
     ]
@@ -101,7 +106,13 @@ def _from_track(
     return found
 
 
-def _start(index: int, target: Target, pose: Pose) -> Start:
+def _start(index: int, target: Target, pose: Pose, path: Path | None = None) -> Start:
+    if pose.t_m2c[2] <= 0:
+        raise InputError(
+            f"a start pose lies behind the camera: z = {1000 * pose.t_m2c[2]:g} mm",
+            path=path,
+            remedy="Give it in the camera's frame: x right, y down, z forward.",
+        )
     return Start(index, target, pose.R_m2c, pose.t_m2c)
 
 
@@ -110,7 +121,10 @@ def _index(recording: Recording, frame: int | None, scene: int | None) -> int:
         return recording.index(frame, scene)
     own = [i for i, key in enumerate(recording.keys) if scene in (None, key.scene_id)]
     if not own:
-        raise InputError(f"there is no scene {scene}", path=recording.root)
+        scenes = sorted({key.scene_id for key in recording.keys})
+        raise InputError(
+            f"there is no scene {scene}", path=recording.root, remedy=f"There are {scenes}."
+        )
     return own[0]
 
 

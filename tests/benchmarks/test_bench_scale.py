@@ -72,6 +72,19 @@ def test_longer_recordings_cost_more_to_open(tmp_path, capsys):
     assert "there is no part 'pictures'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["[]", "[1]", '[{"part": "faces"}]'])
+def test_a_file_without_costs_is_named_and_writes_nothing(tmp_path, capsys, text):
+    file, kept = tmp_path / "other.json", tmp_path / "kept.json"
+    file.write_text(text)
+    kept.write_text("mine")
+    arguments = ["bench", "scale", "--read", str(file), "--json", str(kept)]
+    assert cli.run([*arguments, "--plot", str(tmp_path / "x.png")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "other.json: holds no costs" in line
+    assert kept.read_text() == "mine"
+    assert not (tmp_path / "x.png").exists()
+
+
 def test_networks_of_more_objects_are_timed(monkeypatch):
     monkeypatch.setattr(scale, "OBJECTS", (1, 2, 2, 2))
     rows = scale.bench_scale(["objects"], preset="tiny", height=96, quick=True, device="cpu")

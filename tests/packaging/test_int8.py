@@ -66,3 +66,11 @@ def test_it_is_timed_beside_float32(package):
     rows = bench_predict(package, device="cpu", size=SIZE, repeats=1)
     assert [row["form"] for row in rows] == ["eager", "found", "onnx", "onnx, int8"]
     assert len(bench_predict(package, device="cpu", size=(96, 128), repeats=1)) == 2
+
+
+@pytest.mark.parametrize("other", ["--no-onnx", "--slim"])
+def test_what_eight_bits_do_not_go_with_is_named(other, tmp_path, capsys):
+    to = tmp_path / "package"
+    assert cli.run(["export", SHIPPED, "--to", str(to), "--int8", other]) != 0
+    assert other in capsys.readouterr().err
+    assert not to.exists()

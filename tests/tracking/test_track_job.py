@@ -8,7 +8,7 @@ import pytest
 from block_shapes import block
 from tracked_block import pose_at, write_recording
 
-from self6d.datasets import FrameKey
+from self6d.datasets import FrameKey, load_models, open_dataset
 from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState, read_pose_track
 from self6d.errors import InputError
 from self6d.events import Scalars
@@ -16,6 +16,7 @@ from self6d.geometry import Pose
 from self6d.jobs import track
 from self6d.runs.control import Control
 from self6d.scene.models_copy import save_models
+from self6d.tracking.starts import read_starts
 from self6d.tracking.work import Start, Target, first_walks
 
 FEW = {
@@ -169,6 +170,22 @@ def test_between_two_starts_frames_are_followed_from_the_nearer_one():
     starts = [Start(i, Target(0), np.eye(3), np.zeros(3)) for i in (6, 1)]
     walks = first_walks(keys, [list(range(8))], [Target(0)], starts, {(3, Target(0))})
     assert [walk.frames for walk in walks] == [[1, 2], [0], [6, 7], [5, 4]]
+
+
+def test_starts_behind_the_camera_or_of_other_objects_are_said(leaving, models, tmp_path, caplog):
+    recording, chosen = open_dataset(leaving), load_models(models, "mm")
+    good = {"R_m2c": np.eye(3).tolist(), "t_m2c_mm": [0, 0, 500], "obj_id": chosen[0].object_id}
+    file = tmp_path / "start.json"
+    file.write_text(json.dumps([good, {**good, "obj_id": 99}]))
+    assert len(read_starts(file, recording, chosen)) == 1
+    assert "left out: 99" in caplog.text
+    file.write_text(json.dumps({**good, "t_m2c_mm": [0, 0, -500]}))
+    with pytest.raises(InputError, match="behind the camera: z = -500 mm") as told:
+        read_starts(file, recording, chosen)
+    assert told.value.path == file
+    with pytest.raises(InputError, match="no scene 7") as told:
+        read_starts(file, recording, chosen, scene=7)
+    assert told.value.remedy == "There are [1]."
 
 
 def test_what_is_wrong_is_said(leaving, models, tmp_path):
