@@ -144,9 +144,15 @@ def track(
             write_pose_track(run.path / KEPT, stands.poses)
     else:
         run, config = found
+        told = Provenance.from_dict(run.info["provenance"])
+        if cuts and tuple(sorted(set(cuts))) != told.cuts:
+            raise InputError(
+                f"--resume keeps the cuts of the run: {list(told.cuts) or 'none'}",
+                path=run.path,
+                remedy="Leave out --cut, or name a new folder.",
+            )
         if run.status == "done" and not changes:
             return run
-        told = Provenance.from_dict(run.info["provenance"])
         if told.split is not None:
             recording = recording.split(told.split)
         from_run, cuts, scene = told.from_run, told.cuts, told.scene

@@ -161,6 +161,8 @@ def test_nothing_is_followed_across_a_cut(models, tmp_path):
     for p in read_pose_track(run.path / "poses.json"):
         assert p.state is TrackState.TRACKED
         assert apart(p.pose, poses[p.key.image_id]) < 0.05 * block().diameter
+    with pytest.raises(InputError, match=r"keeps the cuts of the run: \[2\]"):
+        track(data, models, run.path, resume=True, cuts=[3], device="cpu")
     with pytest.raises(InputError, match="there is no frame 9"):
         track(data, models, tmp_path / "no", **how | {"cuts": [9]})
 
