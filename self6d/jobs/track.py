@@ -106,6 +106,7 @@ def track(
     """
     asked = asked_for(preset, overrides, models, steps, device)
     asked |= {"data": absolute(data), "split": split}
+    cuts = tuple(sorted(set(cuts)))
     changes = changes_of(overrides, {"track.steps": steps, "track.still": still or None})
     found = reopen_run(out, "track", changes, asked) if resume else None
     place = resolve_device(device)
@@ -134,7 +135,7 @@ def track(
             object_id=object_id,
             init=None if init is None else STARTS,
             keep=None if stands is None else KEPT,
-            cuts=tuple(sorted(set(cuts))),
+            cuts=cuts,
             frames=len(recording),
         )
         run = open_run(out, "track", config, provenance, seed=seed, models=chosen)
@@ -145,7 +146,7 @@ def track(
     else:
         run, config = found
         told = Provenance.from_dict(run.info["provenance"])
-        if cuts and tuple(sorted(set(cuts))) != told.cuts:
+        if cuts and cuts != told.cuts:
             raise InputError(
                 f"--resume keeps the cuts of the run: {list(told.cuts) or 'none'}",
                 path=run.path,

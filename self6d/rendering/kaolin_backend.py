@@ -9,13 +9,12 @@ grows with pixels times faces.
 
 from __future__ import annotations
 
-import importlib.util
-
 import torch
 from torch import Tensor
 
 from self6d.errors import InputError
 from self6d.rendering.job import RenderJob
+from self6d.rendering.peers import peer_unavailable
 from self6d.rendering.result import Rendering
 
 KNUM = 30  # kaolin's own default
@@ -23,19 +22,11 @@ KNUM = 30  # kaolin's own default
 
 def unavailable() -> str | None:
     """Why the backend cannot run here, as "what: remedy"; None if it can."""
-    remedy = (
+    return peer_unavailable(
+        "kaolin.render.mesh",
         "Install it from https://github.com/NVIDIAGameWorks/kaolin (a wheel for your torch, or "
-        "from source); the package of that name on PyPI is empty."
+        "from source); the package of that name on PyPI is empty.",
     )
-    if importlib.util.find_spec("kaolin") is None:
-        return f"kaolin is not installed: {remedy}"
-    try:
-        import kaolin.render.mesh  # noqa: F401
-    except Exception as error:  # the placeholder on PyPI raises; broken builds do in other ways
-        return f"kaolin does not load ({type(error).__name__}): {remedy}"
-    if not torch.cuda.is_available():
-        return "torch sees no CUDA device: Install a CUDA build of torch on a machine with a GPU."
-    return None
 
 
 def render_kaolin(job: RenderJob) -> Rendering:

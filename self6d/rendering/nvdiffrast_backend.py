@@ -8,7 +8,6 @@ model, with vertex colours, and without light.
 
 from __future__ import annotations
 
-import importlib.util
 from functools import cache
 from typing import Any
 
@@ -18,24 +17,17 @@ from torch import Tensor
 from self6d.errors import InputError
 from self6d.rendering.job import RenderJob
 from self6d.rendering.models import PackedModels
+from self6d.rendering.peers import peer_unavailable
 from self6d.rendering.result import Rendering
 
 
 def unavailable() -> str | None:
     """Why the backend cannot run here, as "what: remedy"; None if it can."""
-    remedy = (
+    return peer_unavailable(
+        "nvdiffrast.torch",
         "Install it from https://github.com/NVlabs/nvdiffrast (pip install --no-build-isolation, "
-        "with a CUDA compiler for your torch); mind its licence, which is for research."
+        "with a CUDA compiler for your torch); mind its licence, which is for research.",
     )
-    if importlib.util.find_spec("nvdiffrast") is None:
-        return f"nvdiffrast is not installed: {remedy}"
-    try:
-        import nvdiffrast.torch  # noqa: F401
-    except Exception as error:  # a build for another torch fails in several ways
-        return f"nvdiffrast does not load ({type(error).__name__}): {remedy}"
-    if not torch.cuda.is_available():
-        return "torch sees no CUDA device: Install a CUDA build of torch on a machine with a GPU."
-    return None
 
 
 def render_nvdiffrast(job: RenderJob) -> Rendering:
