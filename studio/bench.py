@@ -234,7 +234,7 @@ def frames_per_second(window: Any, count: int = 60) -> float:
 
 def curves_redraw(repeats: int = 20) -> float:
     """Median milliseconds to redraw six curves of 100 000 points, raw and smoothed."""
-    from studio.views.curves import TERM_ORDER, CurvesView, RunCurves
+    from studio.curves.view import TERM_ORDER, CurvesView, RunCurves
 
     view = CurvesView()
     view.resize(1200, 300)

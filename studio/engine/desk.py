@@ -11,13 +11,13 @@ import numpy as np
 
 from self6d.datasets import open_dataset
 from self6d.scene import ObjectModel
-from studio.engine import analysis
 from studio.engine.history import RunHistory, read_history
-from studio.engine.judging import Judges
 from studio.engine.recognise import Found, recognise
-from studio.engine.recordings import info_of
+from studio.engine.requests import analysis
+from studio.engine.requests.judging import Judges
+from studio.engine.requests.recordings import info_of
+from studio.engine.requests.tracks import read_track
 from studio.engine.store import Named, Store
-from studio.engine.tracks import read_track
 from studio.engine.types import (
     SAMPLE_EVAL,
     SAMPLE_FRAMES,
@@ -84,7 +84,7 @@ class Desk:
 
     def distances(self, points: np.ndarray, others: np.ndarray) -> np.ndarray:
         """(N,) metres from each point (N, 3) to the nearest of `others` (M, 3)."""
-        from studio.engine import clouds
+        from studio.engine.requests import clouds
 
         return clouds.nearest(points, others)
 
@@ -153,8 +153,8 @@ class Desk:
         K: np.ndarray,
         size: tuple[int, int],
     ) -> RenderData:
-        """Draw models at their poses; see `studio.engine.drawing`."""
-        from studio.engine.drawing import draw
+        """Draw models at their poses; see `studio.engine.requests.drawing`."""
+        from studio.engine.requests.drawing import draw
 
         store = self._store
         return draw(store.models(models), store.packed(models), poses, K, size)
@@ -163,8 +163,8 @@ class Desk:
         self, path: str, index: int, models: Named, pose: PoseData, at: tuple[float, float],
         keep_distance: bool,
     ) -> Landed:  # fmt: skip
-        """Put an object on a pixel; see `studio.engine.placing`."""
-        from studio.engine.placing import land
+        """Put an object on a pixel; see `studio.engine.requests.placing`."""
+        from studio.engine.requests.placing import land
 
         model, place = self._one(models, pose.object_id)
         frame = self._store.dataset(path).frame(index)
@@ -190,12 +190,12 @@ class Desk:
         return PoseData(object_id, pose.R_m2c, pose.t_m2c, confidence)
 
     def read_track(self, run: str, path: str) -> TrackData:
-        """What a run of `track` found in a recording; see `studio.engine.tracks`."""
+        """What a run of `track` found in a recording; see `studio.engine.requests.tracks`."""
         return read_track(Path(run), self._store.dataset(path).keys)
 
     def take_colours(self, path: str, poses: str, models: ModelFiles, out: str) -> ColoursTaken:
-        """Models with the recording's colours; see `studio.engine.colours`."""
-        from studio.engine.colours import take_colours
+        """Models with the recording's colours; see `studio.engine.requests.colours`."""
+        from studio.engine.requests.colours import take_colours
 
         return take_colours(path, poses, models, out, self._partial)
 
@@ -217,7 +217,7 @@ class Desk:
 
     def cloud(self, path: str, index: int, models: Named, pose: PoseData) -> CloudData:
         """FrameBatch, visible surface and whole model, with distances between them."""
-        from studio.engine import clouds
+        from studio.engine.requests import clouds
 
         frame = self._store.dataset(path).frame(index)
         model = next(m for m in self._store.models(models) if m.object_id == pose.object_id)
@@ -228,7 +228,7 @@ class Desk:
         self, path: str, index: int, models: Named, poses: Sequence[PoseData]
     ) -> list[CloudData]:
         """A cloud a pose; without any, the sensor's points alone."""
-        from studio.engine import clouds
+        from studio.engine.requests import clouds
 
         if not poses:
             return [clouds.sensor_only(self._store.dataset(path).frame(index))]
@@ -264,8 +264,8 @@ class Desk:
         pose: PoseData,
         weights: dict[str, Any],
     ) -> Xray:
-        """Each loss term's pull at a pose; see `studio.engine.xray`."""
-        from studio.engine.xray import examine
+        """Each loss term's pull at a pose; see `studio.engine.requests.xray`."""
+        from studio.engine.requests.xray import examine
 
         _, place = self._one(models, pose.object_id)
         frame = self._store.dataset(path).frame(index)
@@ -304,7 +304,7 @@ class Desk:
         return self._networks.predict(run, self._store.dataset(path).frame(index), step)
 
     def judge(self, run: str, path: str, indices: Sequence[int]) -> tuple[int, list[JudgedFrame]]:
-        """How a run's network agrees with frames; see `studio.engine.judging`."""
+        """How a run's network agrees with frames; see `studio.engine.requests.judging`."""
         return self._judges.judge(run, self._store.dataset(path), indices, analysis.SCORE)
 
     def evaluate(
@@ -335,22 +335,22 @@ class Desk:
 
     def video(self, out: str, path: str, runs: Sequence[str], indices: Sequence[int]) -> str:
         """A film of frames with the poses of one or two runs, reporting (done, total)."""
-        from studio.engine.film import make_film
+        from studio.engine.requests.film import make_film
 
         make_film(Path(out), self._store.dataset(path), runs, indices, self._partial)
         return out
 
     def write_rrd(self, out: str, path: str, models: Named, layers: Any) -> str:
-        """Recording and poses for the viewer Rerun; see `studio.engine.rrd.write_session`."""
-        from studio.engine.rrd import write_session
+        """Recording and poses for the viewer Rerun; see `requests.rrd.write_session`."""
+        from studio.engine.requests.rrd import write_session
 
         write_session(Path(out), self._store.dataset(path), self._store.models(models), layers,
                       self._partial)  # fmt: skip
         return out
 
     def film_frame(self, out: str, picture: np.ndarray) -> None:
-        """Append a picture (H, W, 3) uint8 to a film; see `studio.engine.film.Films`."""
-        from studio.engine.film import Films
+        """Append a picture (H, W, 3) uint8 to a film; see `studio.engine.requests.film.Films`."""
+        from studio.engine.requests.film import Films
 
         self._films = self._films or Films()
         self._films.add(out, picture)
@@ -370,7 +370,7 @@ class Desk:
 
     def _kept_scores(self) -> Any:
         if self._scores is None:
-            from studio.engine.scores import Scores
+            from studio.engine.requests.scores import Scores
 
             self._scores = Scores()
         return self._scores

@@ -1,1 +1,1 @@
-"""The window's panels and pages."""
+"""The window's panels and pages: data, scores, export, jobs, log, help."""

@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QTabWidget, QWidget
 
 from studio.controllers.fitting import Fitting
+from studio.curves.view import CurvesView
 from studio.jobs import Job, JobSpec
 from studio.jobs.run_info import RunInfo
 from studio.panels.doctor_panel import DoctorPanel
@@ -15,25 +16,24 @@ from studio.panels.evaluate_page import EvaluatePage
 from studio.panels.export_page import ExportPage
 from studio.panels.jobs_panel import JobsPanel
 from studio.panels.log import LogPanel
-from studio.panels.pose_panel import PosePanel
 from studio.panels.project_tree import ProjectTree
-from studio.panels.run_panel import RunPanel
-from studio.panels.run_settings import told
 from studio.panels.stage import Stage
 from studio.panels.xray_panel import XrayPanel
-from studio.shell.answers import Answers
-from studio.shell.elsewhere import Elsewhere
-from studio.shell.helped import Helped
-from studio.shell.layering import Layering
-from studio.shell.next_step import NextStep
-from studio.shell.pose_editing import PoseEditing
-from studio.shell.rerun_export import RerunExport
-from studio.shell.single_image import SingleImage
-from studio.shell.track_control import TrackControl
+from studio.posing.panel import PosePanel
 from studio.shell.window import StudioWindow
+from studio.shell.wiring.answers import Answers
+from studio.shell.wiring.elsewhere import Elsewhere
+from studio.shell.wiring.helped import Helped
+from studio.shell.wiring.layering import Layering
+from studio.shell.wiring.next_step import NextStep
+from studio.shell.wiring.pose_editing import PoseEditing
+from studio.shell.wiring.rerun_export import RerunExport
+from studio.shell.wiring.single_image import SingleImage
+from studio.shell.wiring.track_control import TrackControl
 from studio.toolkit.dialogs import Facts
 from studio.toolkit.widgets import GAP, scrolled
-from studio.views.curves import CurvesView
+from studio.training.panel import RunPanel
+from studio.training.settings import told
 
 NOTHING_RIGHT = "Ended, but not one pose was right on its own validation images"
 STAGE_PAGES = {

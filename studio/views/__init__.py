@@ -1,1 +1,1 @@
-"""Pictures of frames, clouds, curves and results."""
+"""Pictures of frames, clouds and results."""

@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from studio.engine.types import CloudData, FrameData
 from studio.model.layers import Layers
+from studio.toolkit.flow import flow
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import IconButton, Segments, label
-from studio.views.flow import flow
 from studio.views.layer_painter import Look
 
 LIMIT_M = 0.01

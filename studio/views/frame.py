@@ -11,10 +11,10 @@ from PySide6.QtWidgets import QSlider, QVBoxLayout, QWidget
 
 from studio.engine.types import FrameData, ModelCard, RenderData, Xray
 from studio.model.layers import POSES, TRUTH, Layers
+from studio.toolkit.flow import flow
 from studio.toolkit.widgets import ElidedLabel, IconButton, Segments, row
 from studio.views.canvas import DragTool, ImageCanvas
 from studio.views.captions import paint_depth_scale, paint_note
-from studio.views.flow import flow
 from studio.views.layer_painter import DEPTH_LIMIT_M, LayerPainter, Look
 from studio.views.xray_layer import XrayLayer
 

@@ -14,12 +14,12 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from tracked_block import pose_at
 
 from self6d.runs.folder import RunFolder
+from studio.curves.run_curves import RunCurves
+from studio.curves.view import CurvesView
 from studio.engine.types import PoseData
 from studio.toolkit.progress import Bar
 from studio.toolkit.theme import theme
-from studio.views.curves import CurvesView
 from studio.views.results import BAR, CHANGE, MEASURES, ResultsTable
-from studio.views.run_curves import RunCurves
 
 pytestmark = pytest.mark.gui
 

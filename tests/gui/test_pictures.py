@@ -7,7 +7,7 @@ from PySide6.QtGui import QKeyEvent
 
 from studio.engine import compose
 from studio.engine.types import ModelCard, PoseData
-from studio.views import nudge
+from studio.posing import nudge
 from studio.views.results import worst_instances
 from studio.views.xray_layer import compressed, heat_picture
 
@@ -153,7 +153,7 @@ def test_a_model_is_drawn_wherever_its_origin_is():
     from block_shapes import block
 
     from self6d.rendering import pack_models
-    from studio.engine.drawing import draw
+    from studio.engine.requests.drawing import draw
 
     shift = np.array([1.1, -0.9, 1.5], np.float32)
     small = np.array([[60.0, 0, 24], [0, 60, 24], [0, 0, 1]])

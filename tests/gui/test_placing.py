@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication
 from tracked_block import pose_at
 
 from studio.engine.compose import rotation_error_deg
-from studio.views.nudge import centre_of, from_angles, to_angles
+from studio.posing.nudge import centre_of, from_angles, to_angles
 
 pytestmark = pytest.mark.gui
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from studio.views.series import FACTOR, Series, Smoothed
+from studio.curves.series import FACTOR, Series, Smoothed
 
 
 def filled(n: int, pieces: int = 1) -> tuple[Series, np.ndarray]:
@@ -94,7 +94,7 @@ def test_gaps_do_not_spoil_the_average():
 
 def test_total_and_self_are_one_line_where_they_are_the_same(qtbot):
     from self6d.events import Scalars
-    from studio.views.curves import CurvesView
+    from studio.curves.view import CurvesView
 
     view = CurvesView()
     qtbot.addWidget(view)

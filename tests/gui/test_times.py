@@ -16,7 +16,7 @@ from studio.engine import Engine
 from studio.jobs.run_info import RunInfo
 from studio.model.project import Project
 from studio.model.times import expected
-from studio.panels.run_panel import RunPanel
+from studio.training.panel import RunPanel
 
 pytestmark = pytest.mark.gui
 
@@ -51,7 +51,7 @@ def test_what_was_timed_here_comes_before_what_was_published(timed, tmp_path):
 
 
 def test_the_list_says_it_before_the_run(qtbot, settings, timed, monkeypatch):
-    monkeypatch.setattr("studio.panels.run_panel.has_gpu", lambda: False)
+    monkeypatch.setattr("studio.training.panel.has_gpu", lambda: False)
     project = Project()
     panel = RunPanel("adapt", project, settings, Engine())
     qtbot.addWidget(panel)

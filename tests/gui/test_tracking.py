@@ -16,8 +16,8 @@ from self6d.runs.folder import RunFolder
 from studio.jobs import JobState
 from studio.jobs.run_info import read_run
 from studio.jobs.spec import spec_from
+from studio.posing.nudge import to_angles
 from studio.toolkit.theme import theme
-from studio.views.nudge import to_angles
 from studio.views.scrubber import HEIGHT
 
 pytestmark = pytest.mark.gui
@@ -34,7 +34,7 @@ CONTROL = Qt.KeyboardModifier.ControlModifier
 def window(open_studio, block_recording, settings, wait, monkeypatch):
     """The block's recording, without a GPU and without a network; jobs in a thread."""
     settings.runner = "thread"
-    monkeypatch.setattr("studio.shell.next_step.has_gpu", lambda: False)
+    monkeypatch.setattr("studio.shell.wiring.next_step.has_gpu", lambda: False)
     window = open_studio(block_recording)
     tracking = window.workspace.tracking
     wait(lambda: window.project.models and window.director.frame is not None)

@@ -319,7 +319,8 @@ def test_one_window_that_stays_and_makes_room(qapp, open_studio, sample, wait):
 
 def test_every_step_says_the_next_with_its_button(opened, wait, monkeypatch):
     window, bar = opened, opened.job_bar
-    monkeypatch.setattr("studio.shell.next_step.has_gpu", lambda: True)  # else: place the object
+    # without a GPU it would be: place the object
+    monkeypatch.setattr("studio.shell.wiring.next_step.has_gpu", lambda: True)
     window.workspace.next_step.refresh()
     wait(lambda: bar.go.text() == "Go to stage 1")
     assert bar.text.text() == "Next: train on rendered images (stage 1)."

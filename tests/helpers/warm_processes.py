@@ -126,8 +126,9 @@ def _helper() -> Callable[[list[str]], int]:
     from studio.engine import desk, server
 
     for needed in ("self6d.doctor.doctor", "self6d.laptop.settings", "self6d.jobs",
-                   "studio.engine.colours", "studio.engine.film", "studio.engine.placing",
-                   "studio.engine.scores", "studio.engine.xray"):  # fmt: skip
+                   "studio.engine.requests.colours", "studio.engine.requests.film",
+                   "studio.engine.requests.placing", "studio.engine.requests.scores",
+                   "studio.engine.requests.xray"):  # fmt: skip
         importlib.import_module(needed)
     desk.Desk(print).load_torch()
     with tempfile.TemporaryDirectory() as folder:

@@ -19,19 +19,19 @@ from studio.model import times
 from studio.model.machine import has_gpu
 from studio.model.project import Project
 from studio.model.settings import Settings
-from studio.panels.form import SettingsForm
-from studio.panels.preset_box import PresetBox
-from studio.panels.run_settings import (
+from studio.toolkit.dialogs import copy_text
+from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
+from studio.training.form import SettingsForm
+from studio.training.presets import PresetBox
+from studio.training.settings import (
     OF_PRESET,
     OF_RECORDING,
     differs,
     load_settings,
     settings_of,
 )
-from studio.panels.steering import Steering, weights_note
-from studio.panels.weights import LossWeights
-from studio.toolkit.dialogs import copy_text
-from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
+from studio.training.steering import Steering, weights_note
+from studio.training.weights import LossWeights
 
 STAGE: dict[str, Stage] = {"train": 1, "adapt": 2}
 USUAL_PRESET = {True: {"train": "standard", "adapt": "self6d"},  # with a GPU, without

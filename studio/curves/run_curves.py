@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from self6d.events import Scalars
-from studio.views.series import Series, Smoothed
+from studio.curves.series import Series, Smoothed
 
 
 @dataclass

@@ -12,12 +12,12 @@ from studio.controllers.director import Director
 from studio.engine import Engine, Failure
 from studio.engine.types import Landed, PoseData
 from studio.model.project import Project
-from studio.panels.pose_panel import PosePanel
 from studio.panels.stage import Stage
 from studio.panels.xray_panel import XrayPanel
+from studio.posing.nudge import key_nudge
+from studio.posing.panel import PosePanel
+from studio.posing.tool import PoseTool
 from studio.shell.window import StudioWindow
-from studio.views.nudge import key_nudge
-from studio.views.pose_tool import PoseTool
 
 C = S = float(np.sqrt(0.5))
 ABOVE = np.array([[1.0, 0, 0], [0, -C, -S], [0, S, -C]])

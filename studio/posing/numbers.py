@@ -7,8 +7,8 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QDoubleSpinBox, QGridLayout, QWidget
 
 from studio.engine.types import PoseData
+from studio.posing.nudge import from_angles, to_angles
 from studio.toolkit.widgets import label
-from studio.views.nudge import from_angles, to_angles
 
 PLACES = (
     ("x", "To the right of the camera's axis"), ("y", "Below the camera's axis"),

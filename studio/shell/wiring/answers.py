@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from PySide6.QtCore import QObject
 
+from studio.curves.run_curves import RunCurves
+from studio.curves.view import CurvesView
 from studio.engine import Failure
 from studio.engine.history import RunHistory
 from studio.engine.types import PoseData
 from studio.model.layers import Network
-from studio.panels.run_panel import RunPanel
 from studio.panels.stage import Stage
 from studio.shell.window import StudioWindow
-from studio.views.curves import CurvesView
-from studio.views.run_curves import RunCurves
+from studio.training.panel import RunPanel
 
 SHEET_IMAGES = 12
 

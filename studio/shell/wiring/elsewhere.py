@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QFileDialog
 from studio.engine import Failure
 from studio.jobs import JobSpec
 from studio.jobs.run_info import free_name
-from studio.panels.run_panel import RunPanel
 from studio.shell.window import StudioWindow
+from studio.training.panel import RunPanel
 
 
 class Elsewhere(QObject):

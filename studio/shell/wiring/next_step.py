@@ -10,9 +10,9 @@ from studio.jobs.run_info import RunInfo
 from studio.model.machine import has_gpu
 from studio.panels.evaluate_page import EvaluatePage
 from studio.panels.export_page import ExportPage
-from studio.panels.run_panel import RunPanel
-from studio.shell.track_control import TrackControl
 from studio.shell.window import StudioWindow
+from studio.shell.wiring.track_control import TrackControl
+from studio.training.panel import RunPanel
 
 Suggestion = tuple[str, str, Callable[[], object]]  # sentence, button, what it does
 

@@ -10,14 +10,14 @@ from PySide6.QtWidgets import QComboBox, QLabel, QToolButton, QVBoxLayout, QWidg
 
 from self6d.events import Scalars
 from self6d.losses.terms import TERMS
+from studio.curves.axis import ValueAxis
+from studio.curves.legend import LegendEntry
+from studio.curves.multiples import SmallMultiples
+from studio.curves.run_curves import RunCurves
+from studio.toolkit.flow import FlowLayout
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import ElidedLabel, IconButton, button, row, short
 from studio.toolkit.words import GROUPS, word
-from studio.views.axis import ValueAxis
-from studio.views.flow import FlowLayout
-from studio.views.legend import LegendEntry
-from studio.views.multiples import SmallMultiples
-from studio.views.run_curves import RunCurves
 
 DASHES = (
     Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine,

@@ -10,7 +10,7 @@ from self6d.events import Finished, Preview
 from studio.engine.types import PoseData
 from studio.jobs import Job
 from studio.model.project import PoseKey, Project
-from studio.panels.pose_panel import PosePanel
+from studio.posing.panel import PosePanel
 
 
 class SingleImage(QObject):

@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QSlider, QWidget
 
 from studio.controllers.director import Director
+from studio.curves.replay_plot import ReplayPlot, Trace
 from studio.engine.compose import rotation_error_deg
 from studio.engine.types import FrameData, PoseData
 from studio.jobs import JobSpec
@@ -17,12 +18,11 @@ from studio.jobs.run_info import free_name
 from studio.model.project import PoseKey, Project
 from studio.model.settings import Settings
 from studio.model.start_files import pose_start, read_pose_start
+from studio.posing import nudge
+from studio.posing.numbers import PoseNumbers
+from studio.posing.tool import HELP
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
-from studio.views import nudge
-from studio.views.pose_numbers import PoseNumbers
-from studio.views.pose_tool import HELP
-from studio.views.replay_plot import ReplayPlot, Trace
 
 NO_REPLAY = "After a run, drag to replay its steps."
 

@@ -9,9 +9,9 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from studio.curves.run_curves import RunCurves
 from studio.toolkit.theme import small_font, theme
 from studio.toolkit.words import meaning, unit, word
-from studio.views.run_curves import RunCurves
 
 HEAD, FOOT, GAP = 18, 14, 52  # pixels; the scale stands in the gap
 LEAST_WIDTH, LEAST_HEIGHT = 180, 72

@@ -10,8 +10,8 @@ from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPen, QWheelEvent
 
 from studio.engine.compose import box_corners, project
 from studio.engine.types import FrameData, ModelCard, PoseData
+from studio.posing import nudge
 from studio.toolkit.theme import PREDICTED
-from studio.views import nudge
 from studio.views.canvas import DragTool, ImageCanvas
 
 DEGREES_PER_PIXEL = 0.4

@@ -1,0 +1,1 @@
+"""Curves of runs and of single optimisations over their steps."""

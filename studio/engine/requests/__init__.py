@@ -1,0 +1,1 @@
+"""What the helper process computes, one file a kind of answer; `Desk` calls them."""
