@@ -39,6 +39,13 @@ def quick(
         typer.Option(min=0, help="Image number that a single start pose is of (default: first)."),
     ] = None,
     scene: Annotated[int | None, typer.Option(help="Its scene, if there are several.")] = None,
+    cuts: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--cut",
+            help="Image number before which things were moved, as track takes it; repeatable.",
+        ),
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="Named split of the recording (default: adapt, else all).")
     ] = None,
@@ -80,6 +87,7 @@ def quick(
             object_id=object_id,
             frame=frame,
             scene=scene,
+            cuts=cuts or (),
             split=split,
             minutes=minutes,
             overrides=opt.with_unit(assignments, unit),

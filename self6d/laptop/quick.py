@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -67,6 +67,7 @@ def quick(
     object_id: int | None = None,
     frame: int | None = None,
     scene: int | None = None,
+    cuts: Sequence[int] = (),
     split: str | None = None,
     minutes: float | None = None,
     overrides: Changes = None,
@@ -91,6 +92,7 @@ def quick(
         out: folder to make; with `resume`, the one to go on with (made if it is not there).
         init: rough start pose, see `jobs.track`. search: look for the objects instead; also where
             neither is given. frame, scene: of a single start pose.
+        cuts: image numbers before which things were moved, see `jobs.track`.
         object_id: this object alone. split: named split; None: "adapt" where there is one.
         minutes: steps are made fewer or more so that all of it takes about as long; None: `STEPS`,
             about 40 minutes on two idle cores.
@@ -107,7 +109,10 @@ def quick(
     """
     if init is not None and search:
         raise InputError("two starts are given", remedy="Give --init or --search.")
-    asked = {"data": absolute(data), "split": split, "object": object_id, "seed": seed}
+    asked: dict[str, Any] = {
+        "data": absolute(data), "split": split, "object": object_id, "seed": seed,
+        "cuts": sorted(set(cuts)),
+    }  # fmt: skip
     job = _Quick(
         Path(out), Path(data), models, split, seed, device, take_lock,
         listener or (lambda event: None), control or Control(),
@@ -118,7 +123,7 @@ def quick(
         job.check()
     follow = {
         "init": init, "search": init is None, "object_id": object_id,
-        "frame": frame, "scene": scene,
+        "frame": frame, "scene": scene, "cuts": cuts,
     }  # fmt: skip
     if job.run(follow, minutes, onnx):
         return QuickRun(job.out, "done", job.told["seconds"])
@@ -155,7 +160,8 @@ class _Quick:
                         remedy="Name a new folder, or go on with this one with --resume.",
                     )
                 self.told = read_json(path, "quick's own file", dict)
-                other = [k for k, v in asked.items() if self.told.get("asked", {}).get(k) != v]
+                begun = {"cuts": []} | self.told.get("asked", {})
+                other = [k for k, v in asked.items() if begun.get(k) != v]
                 if other:
                     raise InputError(
                         f"was begun with another {other[0]}",

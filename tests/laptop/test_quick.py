@@ -30,24 +30,30 @@ SETTINGS = SMALL | STAGE_2 | {
 }  # fmt: skip
 
 
+def row(pose: self6d.Pose) -> dict:
+    """As pose files have it."""
+    return {"R_m2c": pose.R_m2c.tolist(), "t_m2c_mm": (1000 * pose.t_m2c).tolist()}
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> tuple[Path, Path, Path]:
-    """A recording of eight frames, a CAD folder, and the first frame's pose in a file."""
+    """A recording of eight frames, a CAD folder, the first frame's pose in a file; poses beside."""
     root = tmp_path_factory.mktemp("quick")
     write_recording(root / "data", [pose_at(i) for i in range(8)])
     (root / "cad").mkdir()
     save_models([block()], root / "cad")
-    pose = pose_at(0)
-    row = {"R_m2c": pose.R_m2c.tolist(), "t_m2c_mm": (1000 * pose.t_m2c).tolist()}
-    (root / "pose.json").write_text(json.dumps(row))
+    starts = {str(i): [row(pose_at(i))] for i in (0, 4)}
+    (root / "pose.json").write_text(json.dumps(starts["0"][0]))
+    (root / "poses.json").write_text(json.dumps(starts))
     return root / "data", root / "cad", root / "pose.json"
 
 
 def test_from_cad_and_a_rough_pose_to_a_package(world, tmp_path, capsys):
     data, cad, pose = world
     out = tmp_path / "out"
-    words = ["quick", str(data), "--models", str(cad), "--init", str(pose), "--out", str(out)]
-    words += ["--no-onnx", "--device", "cpu"]
+    two = pose.with_name("poses.json")
+    words = ["quick", str(data), "--models", str(cad), "--init", str(two), "--out", str(out)]
+    words += ["--cut", "4", "--no-onnx", "--device", "cpu"]
     words += [w for k, v in SETTINGS.items() for w in ("--set", f"{k}={str(v).lower()}")]
     assert cli.run(words) == 0
     said = capsys.readouterr()
@@ -63,6 +69,7 @@ def test_from_cad_and_a_rough_pose_to_a_package(world, tmp_path, capsys):
     assert {n: RunFolder.open(out / n).info["step"] for n in ("track", "stage1", "adapted")} == {
         "track": 8, "stage1": 8, "adapted": 8,
     }  # fmt: skip
+    assert RunFolder.open(out / "track").info["provenance"]["cuts"] == [4]
     assert RunFolder.open(out / "adapted").result["poses"] == 8
     # trained at 96 rows, asked about 120
     predictor = load_package(out / "package")
@@ -101,6 +108,8 @@ def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):
 
     with pytest.raises(InputError, match="begun with another seed"):
         self6d.quick(data, cad, made.path, init=pose, seed=1, resume=True)
+    with pytest.raises(InputError, match="begun with another cuts"):
+        self6d.quick(data, cad, made.path, init=pose, cuts=[4], resume=True)
     said: list = []
     again = self6d.quick(
         data, cad, made.path, init=pose, device="cpu", onnx=False, overrides=settings, resume=True,
