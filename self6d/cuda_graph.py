@@ -27,6 +27,7 @@ def capture(work: Callable[[], Result], warm_up: int = 2) -> tuple[Callable[[], 
             work()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # other threads, such as one that reads ahead, go on allocating meanwhile
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         result = work()
     return graph.replay, result

@@ -48,7 +48,8 @@ def bench_predict(
         size: (height, width) of the image.
         repeats: predictions timed, after a few that are not.
         views: boxes looked at per detection, see `NetworkConfig.views`; None: as configured.
-        refiner: run, file or "shipped": also times how it moves one pose of each object, alone.
+        refiner: run, file or "shipped": also times how it moves one pose of each object, alone, by
+            one look and by as many as it is configured for.
         bfloat16: also times the network converted to it, see `CapturedForward`.
 
     Returns:
@@ -56,7 +57,8 @@ def bench_predict(
         "width", "device"}: "eager", every place for a detection looked at; on a CPU "found", as
         many detections as objects, which is what a package runs there; of a package exported for
         this size also "onnx" and "onnx, int8", on as many threads; on a GPU "graph" (replayed,
-        the copy of the inputs included); "refiner, N looks". The image is on the device already.
+        the copy of the inputs included); "refiner, N looks", on a GPU as a graph and "eager". The
+        image is on the device already.
 
     Raises:
         CheckpointError, InputError: the network or the refiner cannot be read.
@@ -130,7 +132,13 @@ def _forms(
         yield "found", partial(_found, CapturedForward(network))
     if refiner is not None:
         looker = RgbRefiner.load(refiner, models, device)
-        yield f"refiner, {looker.network.config.looks} looks", partial(_refined, looker)
+        for looks in sorted({1, looker.network.config.looks}):
+            name = f"refiner, {looks} look{'s' * (looks > 1)}"
+            if device.type == "cuda":
+                looker.graph = False
+                yield f"{name}, eager", partial(_refined, looker, looks)
+                looker.graph = True
+            yield name, partial(_refined, looker, looks)
     if bfloat16:
         converted = CapturedForward(network, bfloat16=True)
         if device.type == "cuda":
@@ -160,14 +168,14 @@ def _found(forward: CapturedForward, images: Tensor, K: Tensor) -> Detections:
     return forward.predict(images, K, score_threshold=-1.0, max_per_image=count)
 
 
-def _refined(looker: RgbRefiner, images: Tensor, K: Tensor) -> RgbRefined:
+def _refined(looker: RgbRefiner, looks: int, images: Tensor, K: Tensor) -> RgbRefined:
     """One pose of each object, in the middle of the image and three diameters away, refined."""
     diameter = looker.diameter
     count, nothing = len(diameter), torch.zeros_like(diameter)
     each = torch.arange(count, device=images.device)
     R = torch.eye(3, device=images.device).expand(count, 3, 3)
     t = torch.stack((nothing, nothing, 3 * diameter), 1)
-    return looker.refine(images, K, torch.zeros_like(each), each, R, t)
+    return looker.refine(images, K, torch.zeros_like(each), each, R, t, looks)
 
 
 def _network(source: Path, device: torch.device) -> tuple[PoseNetwork, list[ObjectModel]]:

@@ -51,7 +51,8 @@ def test_predict_takes_a_package_too(tmp_path):
     jobs.export(SHIPPED, tmp_path / "package", onnx=False)
     small = ("--size", "64x96", "--repeats", 1, "--refiner", "shipped", "--bfloat16")
     rows = bench(tmp_path, "predict", tmp_path / "package", *small)
-    forms = ["eager", "found", "refiner, 3 looks", "eager, bfloat16", "found, bfloat16"]
+    looks = ["refiner, 1 look", "refiner, 3 looks"]
+    forms = ["eager", "found", *looks, "eager, bfloat16", "found, bfloat16"]
     assert [row["form"] for row in rows] == forms
     assert all(row["objects"] == 3 and row["ms"] > 0 for row in rows)
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import torch
 from block_shapes import block
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from host_free import OnDeviceOnly
 
 from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.losses.perceptual import default_weights
@@ -27,20 +26,6 @@ from self6d.rendering.result import Rendering
 SIDE, STARTS = 64, 2
 PAPER = LossConfig(perceptual=0.15 if default_weights() is not None else 0.0, points=128)
 PLUS = replace(PAPER, like_with_like=True, edge_step_m=0.02, trim=0.1, noise_at_1m=0.002)
-# they hand a value, or a shape that depends on values, to Python
-VALUES = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "lift_fresh", "equal"}
-
-
-class OnDeviceOnly(TorchDispatchMode):
-    """Fails on operations that read values or touch tensors of the CPU."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        name = func._schema.name.split("::")[1]
-        tensors = [x for x in tree_leaves((args, kwargs, out)) if isinstance(x, torch.Tensor)]
-        assert name not in VALUES, f"{name} waits for the device"
-        assert all(x.device.type == "meta" for x in tensors), f"{name} touches the CPU"
-        return out
 
 
 def drawn(R: torch.Tensor, t: torch.Tensor, *_: Any, **__: Any) -> Rendering:

@@ -132,9 +132,11 @@ def _by_image(region: Tensor, images: Tensor) -> Tensor:
 def _headlight(count: int, device: torch.device) -> Shading:
     """Light from the camera, so that a model without colours shows its form."""
     one = torch.ones(count, 3, device=device)
+    ahead = torch.zeros(count, 1, 3, device=device)
+    ahead[..., 2] = -1  # made on the device: a CUDA graph cannot hold a copy from the CPU
     return Shading(
         ambient=0.5 * one,
-        directions=torch.tensor([0.0, 0, -1], device=device).expand(count, 1, 3),
+        directions=ahead,
         colors=0.5 * one[:, None],
         specular=torch.zeros(count, device=device),
         shininess=torch.ones(count, device=device),

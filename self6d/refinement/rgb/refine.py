@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from self6d.errors import InputError
+from self6d.refinement.rgb.captured import CapturedLooks
 from self6d.refinement.rgb.look import RefinerScene, diameters, position_of, take_look
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.refinement.rgb.weights import load_refiner
@@ -46,6 +48,7 @@ class RgbRefiner:
         models: of the objects, in the order of `object_index`.
         object_ids: objects the network has an output layer of each for; empty: all share one.
         chunk: instances compared at a time, bounds the memory.
+        graph: on a GPU, run all looks of a call as one CUDA graph, see `CapturedLooks`.
 
     Attributes:
         outputs: (M,) int64, the output layer of each model.
@@ -59,6 +62,7 @@ class RgbRefiner:
         *,
         object_ids: Sequence[int] = (),
         chunk: int = 64,
+        graph: bool = True,
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -67,7 +71,8 @@ class RgbRefiner:
         self.object_ids = list(object_ids)
         outputs = [self.object_ids.index(m.object_id) if object_ids else 0 for m in models]
         self.outputs = torch.tensor(outputs, device=self.device)
-        self.chunk = chunk
+        self.chunk, self.graph = chunk, graph
+        self._captured: tuple[RefinerNetwork, CapturedLooks] | None = None
 
     @classmethod
     def load(
@@ -110,33 +115,44 @@ class RgbRefiner:
             return RgbRefined(R, t, R.new_zeros(0), R.new_zeros(0))
         looks = self.network.config.looks if looks is None else looks
         rows = torch.arange(len(R), device=self.device).split(self.chunk)
+        run = self._in_graph if self.graph and self.device.type == "cuda" else self._refine
         parts = [
-            self._refine(images, K, image_index[part], object_index[part], R[part], t[part], looks)
+            run(images, K, image_index[part], object_index[part], R[part], t[part], looks)
             for part in rows
         ]
         fields = zip(*parts, strict=True)
         return RgbRefined(*(torch.cat(values) for values in fields))
 
+    def _in_graph(self, *inputs: Any) -> tuple[Tensor, ...]:
+        """`_refine`, captured; stage 2 exchanges the network."""
+        if self._captured is None or self._captured[0] is not self.network:
+            self._captured = self.network, CapturedLooks(self._refine)
+        *tensors, looks = inputs
+        return self._captured[1](looks, *tensors)
+
     def _refine(
         self, images: Tensor, K: Tensor, image_index: Tensor, index: Tensor, R: Tensor, t: Tensor,
         looks: int,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        K_of = K[image_index]
+        one_each: Tensor | None = image_index
+        if len(images) > 1:  # once, not at each look
+            images, one_each = images[image_index], None
         scene = RefinerScene(
-            images, K[image_index], image_index, self.packed, self.diameter, index,
-            self.outputs[index],
-        )  # fmt: skip
+            images, K_of, one_each, self.packed, self.diameter, index, self.outputs[index]
+        )
         cuda = self.device.type == "cuda"
         confidence = move = R.new_zeros(len(R))
         middle = position_of(R, t, scene.centre)
         ahead = middle[:, 2] > NEAR_M
-        for _ in range(looks):
-            with torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext():
+        with torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext():
+            for _ in range(looks):
                 look = take_look(self.network, scene, R, t)
-            sound = ahead & torch.isfinite(look.t).all(1) & torch.isfinite(look.R).all((1, 2))
-            R = torch.where(sound[:, None, None], look.R, R)
-            t = torch.where(sound[:, None], look.t, t)
-            confidence = torch.where(sound, look.change.confidence.sigmoid(), 0.0)
-            now = position_of(R, t, scene.centre)
-            move = (now - middle).norm(dim=1) / self.diameter[index]
-            middle = now
+                sound = ahead & torch.isfinite(look.t).all(1) & torch.isfinite(look.R).all((1, 2))
+                R = torch.where(sound[:, None, None], look.R, R)
+                t = torch.where(sound[:, None], look.t, t)
+                confidence = torch.where(sound, look.change.confidence.sigmoid(), 0.0)
+                now = position_of(R, t, scene.centre)
+                move = (now - middle).norm(dim=1) / self.diameter[index]
+                middle = now
         return R, t, confidence, move
