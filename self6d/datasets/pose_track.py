@@ -35,7 +35,7 @@ class TrackState(enum.StrEnum):
     TRACKED = "tracked"
     WEAK = "weak"  # a pose, but little of the image supports it
     LOST = "lost"  # no pose
-    FOUND_AGAIN = "found again"  # the first frame with a pose after a lost one
+    FOUND_AGAIN = "found again"  # the first sure enough after a lost one
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,13 @@ from self6d.refinement.start_mask import mask_from_pose
 from self6d.refinement.starts import half_turns
 from self6d.rendering import Rendering, pack_models, render
 from self6d.scene import ObjectModel
+from self6d.scene.batch import FrameBatch
 from self6d.tracking.align import align_to_depth
 from self6d.tracking.coarse import Candidates, Home, distinct, search_everywhere, search_near
 from self6d.tracking.config import TrackConfig
 from self6d.tracking.evidence import Calibration, Evidence, measure
 from self6d.tracking.look import Look, PaintedFrame, learn_look
+from self6d.tracking.paint import UNKNOWN, Paint, new_paint, shown
 from self6d.tracking.points import ModelPoints, View
 
 WHOLE = 320  # longer side of the image that is searched without a start pose, pixels
@@ -222,9 +224,16 @@ class ObjectFitter:
             diameter, self._glance(sensor, R, t).confidence,
             alike=sensor.alike if self.model.has_color else None,
         )  # fmt: skip
+        poses = R.cpu().numpy(), t.cpu().numpy()
+        if sensor.paint is not None:
+            seen = shown(self.points, region, *poses, self.margin_m)
+            evidence = [
+                replace(e, color=sensor.paint.colors_alike(s))
+                for e, s in zip(evidence, seen, strict=True)
+            ]
         found = [
             Estimate(r, x, e, self._confidence(e, sensor))
-            for r, x, e in zip(R.cpu().numpy(), t.cpu().numpy(), evidence, strict=True)
+            for r, x, e in zip(*poses, evidence, strict=True)
         ]
         return sorted(found, key=lambda e: -e.confidence)
 
@@ -235,10 +244,49 @@ class ObjectFitter:
 
     def _confidence(self, evidence: Evidence, sensor: PaintedFrame) -> float:
         """Less where shape agrees under known paint that does not: a bottle's back, say."""
-        if not sensor.learned:  # how a camera not yet known shows the CAD's colours says nothing
+        if (
+            not sensor.learned and sensor.paint is None
+        ):  # how a camera not yet known shows the CAD's colours says nothing
             evidence = replace(evidence, color=math.nan)
         confidence = self.calibration.confidence(evidence)
         return min(confidence, UNLIKE) if evidence.color < LIKE else confidence  # False for NaN
+
+    def painted(
+        self, sensor: FrameBatch, known: list[float] | None, unknown: float | None = UNKNOWN
+    ) -> PaintedFrame:
+        """A frame with what is known of the object's paint, see `learned`."""
+        if known is None or self.model.has_color:
+            return PaintedFrame.seen(
+                sensor, None if known is None else Look.from_state(known), unknown
+            )
+        frame = PaintedFrame.seen(sensor, None, unknown)
+        frame.paint = Paint.from_state(known)
+        return frame
+
+    def learned(
+        self, sensor: FrameBatch, R: np.ndarray, t: np.ndarray, known: list[float] | None
+    ) -> list[float] | None:
+        """What is known of the paint with what a frame shows at a pose, in numbers.
+
+        Of models with colour it is how the camera shows them, of others their own colours. Those
+        of models whose turns leave their shape as it is stay unknown: any turn would do.
+
+        Args:
+            R: (3, 3). t: (3,), metres. known: so far.
+        """
+        frame = PaintedFrame.seen(sensor, None)
+        if self.model.has_color:
+            look = self.look(frame, R, t)
+            if look is None:
+                return known
+            return (look if known is None else Look.from_state(known).mixed(look)).state()
+        if len(self.points.same) > 1:
+            return known
+        poses = R[None].astype(np.float32), t[None].astype(np.float32)
+        region = self._region(frame, *(torch.from_numpy(x).to(self.device) for x in poses))
+        (seen,) = shown(self.points, region, *poses, self.margin_m)
+        paint = new_paint(seen) if known is None else Paint.from_state(known).mixed(seen)
+        return known if paint is None else paint.state()
 
     def look(self, sensor: PaintedFrame, R: np.ndarray, t: np.ndarray) -> Look | None:
         """How a frame shows the object's paint at a pose; None where it shows too little.

@@ -13,7 +13,7 @@ from self6d.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
 from self6d.tracking.fit import LIKE, PULL, Estimate, ObjectFitter
-from self6d.tracking.look import Look, PaintedFrame
+from self6d.tracking.look import PaintedFrame
 from self6d.tracking.still.arrangement import Thing
 from self6d.tracking.still.odometry import Motion
 
@@ -41,7 +41,7 @@ class Memory:
     Attributes:
         poses: the last two poses and when they were: (time, R as 9 numbers by rows, t in metres).
         missed: frames since the last one with a pose. confidence: of the last pose.
-        look: how the camera shows the object's paint, see `look.Look`; None: not known yet.
+        look: what is known of the object's paint, see `ObjectFitter.learned`; None: nothing yet.
         standing: where it is if it stands still in the scene: (index of a frame, R, t).
         carried: whether that is known of the frame at hand.
     """
@@ -141,10 +141,9 @@ def follow(
         anywhere: asked instead of searching the whole image. search: False: never do.
         start: the memory holds where a person put the object on this very frame.
     """
-    look = None if memory.look is None else Look.from_state(memory.look)
     R, t = memory.guesses(time)
     # colours of a camera not yet known are no objection near where a person put the object
-    near = PaintedFrame.seen(sensor, look, None)
+    near = fitter.painted(sensor, memory.look, None)
     found: Estimate | None = None
     if len(R) and not memory.missed:
         enough = 1.0 if start else STEADY * memory.confidence
@@ -152,7 +151,10 @@ def follow(
     if found is None and len(R) and (memory.missed < AROUND or memory.carried):
         found = around(fitter, near, R, t, rng, memory.missed)
     if found is None and search:
-        found = find(fitter, PaintedFrame.seen(sensor, look), memory, R, t, rng, anywhere)
+        painted = fitter.painted(sensor, memory.look)
+        found = find(fitter, painted, memory, R, t, rng, anywhere)
+        if found is not None and found.confidence < fitter.config.found:
+            found = None
     if found is None:
         memory.missed += 1
         return None
@@ -163,14 +165,11 @@ def follow(
 
 def learn(fitter: ObjectFitter, sensor: FrameBatch, memory: Memory, found: Estimate) -> None:
     """Take in how a frame, in its own colours, shows the paint of an object surely found."""
-    if found.confidence < fitter.config.found or not fitter.model.has_color:
+    if found.confidence < fitter.config.found:
         return
     if memory.look is not None and found.evidence.color < SAME_PAINT:
         return  # else a wrong pose would teach itself
-    new = fitter.look(PaintedFrame.seen(sensor, None), found.R, found.t)
-    if new is not None:
-        known = new if memory.look is None else Look.from_state(memory.look).mixed(new)
-        memory.look = known.state()
+    memory.look = fitter.learned(sensor, found.R, found.t, memory.look)
 
 
 def refit(
@@ -301,7 +300,7 @@ def settle(
     given = Candidates(
         R[None].astype(np.float32), t[None].astype(np.float32), np.zeros(1, np.float32)
     )
-    near = PaintedFrame.seen(sensor, None if look is None else Look.from_state(look), None)
+    near = fitter.painted(sensor, look, None)
     start = fitter.near(near, given.R, given.t, rng, pull=START_PULL).best(1)
     thing = Thing.of(fitter.model)
     found = [e for e in fitter.fit(near, start) if thing.apart((e.R, e.t), (R, t)) < SETTLED]
@@ -328,7 +327,10 @@ def find(
     rng: np.random.Generator,
     anywhere: Anywhere | None = None,
 ) -> Estimate | None:
-    """A lost object: around where it was last and, every few frames, in the whole image."""
+    """A lost object: around where it was last and, every few frames, in the whole image.
+
+    The surest pose, however unsure above `lost`: whether that will do is for who asked.
+    """
     found: list[Estimate] = []
     if len(R) and memory.missed >= AROUND:
         wide = fitter.near(sensor, R, t, rng, wide=True, pull=0)
@@ -339,11 +341,9 @@ def find(
     if not found:
         return None
     best = surest(found)
-    if best.confidence < fitter.config.lost:
-        return None
     # a half turn may explain the colours better and be less sure, or be what nothing proposed
     best = surest([best, *fitter.fit(sensor, fitter.turned(best))])
-    return best if best.confidence >= fitter.config.found else None
+    return best if best.confidence >= fitter.config.lost else None
 
 
 def seek(
@@ -352,6 +352,9 @@ def seek(
     rng: np.random.Generator,
     anywhere: Anywhere | None = None,
 ) -> Estimate | None:
-    """An object of which nothing is known, in one frame; None: not there."""
+    """An object of which nothing is known, in one frame; None: not there.
+
+    Below `found` a pose is a suggestion for people to look at; nothing may be followed from it.
+    """
     nowhere = np.zeros((0, 3, 3), np.float32), np.zeros((0, 3), np.float32)
     return find(fitter, PaintedFrame.seen(sensor, None), Memory(), *nowhere, rng, anywhere)

@@ -34,8 +34,8 @@ def locate(
         near: (H, W) bool, pixels that may show the object's middle; None: all.
 
     Returns:
-        the surest pose and its confidence in [0, 1]; None: nothing is as sure as a found object
-        must be (`track.found`).
+        the surest pose and its confidence in [0, 1], to be looked at below `track.found`; None:
+        nothing is surer than `track.lost`.
 
     Raises:
         InputError: the frame has no depth.

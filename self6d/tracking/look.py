@@ -14,11 +14,10 @@ from torch import Tensor
 
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.evidence import colors_alike
+from self6d.tracking.paint import BLEND, UNKNOWN, Paint
 
 RIDGE = 0.02  # how strongly the map is held to the identity
 FEWEST = 60  # pixels that say something
-UNKNOWN = 0.5  # how alike colours are expected to be while nothing is learned
-BLEND = 0.3  # weight of a new frame against what is known
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,13 @@ class PaintedFrame(FrameBatch):
         alike: how alike colours are expected to be at a right pose; None: they say nothing yet.
         learned: whether a look was, from this camera.
         camera: (1, 3, H, W), the colours as they came; None: `images`.
+        paint: what was learned of an object whose CAD brings no colours.
     """
 
     alike: float | None = UNKNOWN
     learned: bool = False
     camera: Tensor | None = None
+    paint: Paint | None = None
 
     @property
     def plain(self) -> Tensor:

@@ -76,6 +76,7 @@ class TrackTask:
         self._place = {key: i for i, key in enumerate(frames.keys)}
         self.found: Found = {at: row for at, row in known.items() if row is not None}
         self.looks: dict[Target, list[float]] = {}
+        self.unsure: set[tuple[int, Target]] = set()  # suggestions of a search, as good as lost
         self.done = 0
         self.closing = not config.close_gaps
         self.settled: Found | None = None  # where the arrangement puts what is looked for again
@@ -97,7 +98,10 @@ class TrackTask:
         if walk.kind == "close" and estimate is None:
             walk.frames.clear()
         if walk.kind == "seek" and estimate is not None:
-            self._found_by_seeking(walk, index)
+            if estimate.confidence >= self.config.found:
+                self._found_by_seeking(walk, index)
+            else:
+                self.unsure.add((index, walk.target))
         self._last = (index, walk.target)
         self._end_walks()
         name = self.models[walk.target.model].name
@@ -115,8 +119,9 @@ class TrackTask:
         """Every object in every frame, as far as they are known."""
         ids = [model.object_id for model in self.models]
         return tracked_poses(
-            self.frames.keys, self.scenes, self.targets, ids, self.found, self.config.weak
-        )
+            self.frames.keys, self.scenes, self.targets, ids, self.found, self.config.weak,
+            self.config.found,
+        )  # fmt: skip
 
     def previews(self, step: int) -> list[Preview]:
         """The frame looked at last, with its object drawn in."""
@@ -153,6 +158,7 @@ class TrackTask:
             "closing": self.closing,
             "settled": None if self.settled is None else _rows(self.settled),
             "unplaced": [[t.model, t.instance] for t in sorted(self.unplaced)],
+            "unsure": [[i, t.model, t.instance] for i, t in sorted(self.unsure)],
         }  # fmt: skip
         return {"tensors": {}, "meta": meta}
 
@@ -163,6 +169,7 @@ class TrackTask:
         settled = meta.get("settled")
         self.settled = None if settled is None else _found(settled)
         self.unplaced = {Target(int(m), int(n)) for m, n in meta.get("unplaced", ())}
+        self.unsure = {(int(i), Target(int(m), int(n))) for i, m, n in meta.get("unsure", ())}
         self.looks = {Target(int(m), int(n)): list(look) for m, n, look in meta["looks"]}
         self.done, self.closing = int(meta["done"]), bool(meta["closing"])
         self._end_walks()
@@ -217,7 +224,7 @@ class TrackTask:
             return settle(fitter, sensor, look, np.reshape(row.R, (3, 3)), np.array(row.t), rng)
         if walk.kind == "seek":
             estimate = seek(fitter, sensor, rng, anywhere)
-            if estimate is not None:
+            if estimate is not None and estimate.confidence >= self.config.found:
                 walk.memory.saw(
                     self.frames.keys[index].image_id, estimate.R, estimate.t, estimate.confidence
                 )
@@ -252,11 +259,13 @@ class TrackTask:
         walk.memory.stood(begin, np.array(row.R), np.array(row.t))
 
     def _saw(self, index: int, target: Target, estimate: Estimate) -> None:
-        """Of two looks at a frame the surer one stays."""
-        before = self.found.get((index, target))
+        """Of two looks at a frame the surer one stays; what is followed, before a suggestion."""
+        at = (index, target)
+        before = None if at in self.unsure else self.found.get(at)
         if before is None or estimate.confidence > before.confidence:
             R, t = estimate.R.astype(float), estimate.t.astype(float)
-            self.found[index, target] = Row(R.ravel().tolist(), t.tolist(), estimate.confidence)
+            self.found[at] = Row(R.ravel().tolist(), t.tolist(), estimate.confidence)
+            self.unsure.discard(at)
 
     def _found_by_seeking(self, walk: Walk, index: int) -> None:
         """Follow on to the end; what was passed by is walked back into once that is done."""
@@ -266,7 +275,8 @@ class TrackTask:
         self.walks = [walk for walk in self.walks if walk.frames]
         if not self.walks and not self.closing:
             self.closing = True
-            self.walks = gaps(self.scenes, self.targets, self.found)
+            known = {at: row for at, row in self.found.items() if at not in self.unsure}
+            self.walks = gaps(self.scenes, self.targets, known)
         if not self.walks and self.config.still and self.settled is None:
             self._settle()
         # more come where lost stretches are walked back into

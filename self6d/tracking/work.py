@@ -155,11 +155,13 @@ def tracked_poses(
     object_ids: Sequence[int],
     found: Found,
     weak: float,
+    again: float,
 ) -> list[TrackedPose]:
     """What `poses.json` holds: every target in every frame, lost ones included.
 
     Args:
-        object_ids: of the models. weak: confidence below which a pose is weak.
+        object_ids: of the models. weak: confidence below which a pose is weak. again: that a lost
+            object needs to count as found again.
     """
     rows = []
     for frames in scenes:
@@ -171,8 +173,10 @@ def tracked_poses(
                 if row is not None:
                     pose = Pose(np.array(row.R).reshape(3, 3), np.array(row.t))
                     state = TrackState.TRACKED if row.confidence >= weak else TrackState.WEAK
-                    state = TrackState.FOUND_AGAIN if lost[target] else state
-                lost[target] = row is None
+                    if lost[target] and row.confidence >= again:
+                        state, lost[target] = TrackState.FOUND_AGAIN, False
+                else:
+                    lost[target] = True
                 confidence = 0.0 if row is None else row.confidence
                 rows.append(
                     TrackedPose(

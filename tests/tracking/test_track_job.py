@@ -17,7 +17,7 @@ from self6d.jobs import track
 from self6d.runs.control import Control
 from self6d.scene.models_copy import save_models
 from self6d.tracking.starts import read_starts
-from self6d.tracking.work import Start, Target, first_walks
+from self6d.tracking.work import Row, Start, Target, first_walks, tracked_poses
 
 FEW = {
     "track.points": 128, "track.candidates": 200, "track.steps": 12, "track.region": 64,
@@ -91,6 +91,23 @@ def test_search_needs_no_start(models, tmp_path):
     run = track(data, models, tmp_path / "run", search=True, overrides=FEW, device="cpu")
     for p in read_pose_track(run.path / "poses.json"):
         assert apart(p.pose, pose_at(p.key.image_id)) < 0.05 * block().diameter
+
+
+def test_what_a_search_is_unsure_of_is_given_as_weak_and_not_followed(models, tmp_path):
+    data = write_recording(tmp_path / "data", [pose_at(i) for i in range(2)])
+    strict = FEW | {"track.found": 1.0, "track.weak": 1.0}
+    run = track(data, models, tmp_path / "run", search=True, overrides=strict, device="cpu")
+    for p in read_pose_track(run.path / "poses.json"):
+        assert p.state is TrackState.WEAK
+        assert apart(p.pose, pose_at(p.key.image_id)) < 0.05 * block().diameter
+
+
+def test_found_again_is_what_is_sure_enough_after_a_gap():
+    keys, target = [FrameKey(1, i) for i in range(5)], Target(0)
+    sure = {0: 0.9, 2: 0.4, 3: 0.9, 4: 0.4}
+    found = {(i, target): Row(np.eye(3).ravel().tolist(), [0, 0, 1], c) for i, c in sure.items()}
+    rows = tracked_poses(keys, [list(range(5))], [target], [1], found, 0.8, 0.7)
+    assert [row.state.value for row in rows] == ["tracked", "lost", "weak", "found again", "weak"]
 
 
 def test_a_stopped_track_keeps_its_poses_and_resumes_to_the_same_end(models, tmp_path):
