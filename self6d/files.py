@@ -12,7 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from self6d.errors import InputError, StorageError
+from self6d.errors import InputError, StorageError, from_os_error
 from self6d.storage import atomic_write
 
 log = logging.getLogger("self6d")
@@ -87,6 +87,28 @@ def read_text(path: str | Path, what: str = "file") -> str:
         return read_bytes(path, what).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{what} is not UTF-8 text", path=path, remedy="Save it again.") from None
+
+
+NEW = "Name a new folder."
+OR_RESUME = "Name a new folder, or go on with this one with --resume."
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a folder can be made there: nothing is there, or an empty folder.
+
+    Raises:
+        InputError, StorageError: it cannot be looked at.
+    """
+    try:
+        return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    except OSError as error:
+        raise from_os_error(error, folder) from error
+
+
+def check_free(folder: Path, remedy: str = NEW) -> None:
+    """Nothing of the user's is overwritten: `InputError` where the folder holds something."""
+    if not is_free(folder):
+        raise InputError("exists already and is not empty", path=folder, remedy=remedy)
 
 
 def read_json(path: str | Path, what: str = "file", kind: type | tuple = dict) -> Any:

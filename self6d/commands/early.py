@@ -23,6 +23,7 @@ def check(
     init: Path | None = None,
     files: Sequence[Path] = (),
     out: Path | None = None,
+    resume: bool | None = None,
     preset: str | None = None,
     stage: Stage | None = None,
     assignments: Sequence[str] | None = None,
@@ -31,7 +32,8 @@ def check(
 
     Args:
         data, camera, refiner: must be there. models: each must be there. runs: each must hold one.
-        files: each must be there. init: must be there and hold JSON. out: must be new or empty.
+        files: each must be there. init: must be there and hold JSON. out: must be new or empty,
+            unless it is gone on with (`resume`; None: the command has no --resume).
         preset: must exist, and be for `stage`. assignments: must be KEY=VALUE.
 
     Raises:
@@ -65,12 +67,10 @@ def check(
         from self6d.files import read_json
 
         read_json(init, "pose file", (dict, list))
-    if out is not None and _is_there(out) and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(
-            "exists already and is not empty",
-            path=out,
-            remedy="Name a new folder, or continue this run with --resume.",
-        )
+    if out is not None and not resume:
+        from self6d.files import NEW, OR_RESUME, check_free
+
+        check_free(out, NEW if resume is None else OR_RESUME)
     if preset is not None:
         from self6d.config import load_preset
 

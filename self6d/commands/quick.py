@@ -69,7 +69,7 @@ def quick(
 ) -> None:
     """All of it without a GPU: track, train, learn, export."""
     early.check(
-        data=data, models=models, init=init, out=None if resume else out, assignments=assignments
+        data=data, models=models, init=init, out=out, resume=resume, assignments=assignments
     )
     early.recording(data, split, "adapt", read=check)
     from self6d.console import JobConsole, steering

@@ -84,7 +84,7 @@ def track(
     """Poses of objects through a whole recording."""
     early.check(
         data=data, models=models, runs=[from_run], init=init,
-        files=[keep] if keep is not None else [], out=None if resume else out,
+        files=[keep] if keep is not None else [], out=out, resume=resume,
         preset=preset, stage="track", assignments=assignments,
     )  # fmt: skip
     from self6d.console import JobConsole, steering

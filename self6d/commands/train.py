@@ -52,7 +52,7 @@ def train(
     """Stage 1: train on synthetic images of CAD models."""
     early.check(
         models=models, camera=camera, files=[poses] if poses else [],
-        out=None if resume else out, preset=preset, stage=1, assignments=assignments,
+        out=out, resume=resume, preset=preset, stage=1, assignments=assignments,
     )  # fmt: skip
     if camera is not None:
         early.recording_or_camera(camera, read=check)
@@ -115,7 +115,7 @@ def train_refiner(
 ) -> None:
     """Train the RGB refiner, which moves poses."""
     early.check(
-        models=models, camera=camera, out=None if resume else out, preset=preset, stage="refiner",
+        models=models, camera=camera, out=out, resume=resume, preset=preset, stage="refiner",
         assignments=assignments,
     )  # fmt: skip
     from self6d.console import JobConsole, steering
@@ -181,7 +181,7 @@ def adapt(
     """Stage 2: adapt to a recording without labels."""
     early.check(
         data=data, models=models, runs=[from_run], refiner=refiner, files=[poses] if poses else [],
-        out=None if resume else out, preset=preset, stage=2, assignments=assignments,
+        out=out, resume=resume, preset=preset, stage=2, assignments=assignments,
     )  # fmt: skip
     early.recording(data, split, "adapt", read=check)
     from self6d.console import JobConsole, steering

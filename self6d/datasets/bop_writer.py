@@ -17,7 +17,7 @@ from self6d.datasets.labels import box_for_bop
 from self6d.datasets.readers.bop import BopRecording
 from self6d.datasets.recording import Recording
 from self6d.errors import InputError, StorageError
-from self6d.files import note, read_json
+from self6d.files import check_free, note, read_json
 from self6d.scene import Frame, GroundTruth, ObjectModel, Symmetry
 from self6d.scene.models_copy import save_models
 from self6d.storage import whole_folder
@@ -98,8 +98,7 @@ def write_bop(
         StorageError: it cannot be written.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("exists and is not empty", path=out, remedy="Name a new folder.")
+    check_free(out)
     try:
         with whole_folder(out) as partial:
             job = _Job(dataset, corrections, labels, on_frame)

@@ -9,6 +9,7 @@ from typing import Any
 
 from self6d.errors import InputError, Self6DError
 from self6d.events import Listener
+from self6d.files import check_free
 from self6d.jobs.prepare import Changes
 from self6d.runs.control import Control
 from self6d.runs.load_network import Paths
@@ -63,8 +64,7 @@ class Setting:
                     remedy="Name another folder, or repeat its settings to go on.",
                 )
             return
-        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
-            raise InputError("is not empty", path=self.out, remedy="Name a new folder.")
+        check_free(self.out)
         self.out.mkdir(parents=True, exist_ok=True)
         atomic_write(file, json.dumps(record, indent=1).encode())
 

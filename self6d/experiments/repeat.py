@@ -15,7 +15,7 @@ from self6d.errors import InputError, Self6DError
 from self6d.evaluation.report import COLUMNS
 from self6d.events import Listener, Progress
 from self6d.experiments.common import Interrupted
-from self6d.files import read_json
+from self6d.files import check_free, read_json
 from self6d.runs.control import Control
 from self6d.storage import atomic_write
 
@@ -189,7 +189,6 @@ def _same_commands(out: Path, words: list[str]) -> None:
                 "holds repetitions of other commands", path=out, remedy="Name another folder."
             )
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("is not empty", path=out, remedy="Name a new folder.")
+    check_free(out)
     out.mkdir(parents=True, exist_ok=True)
     atomic_write(file, json.dumps(words).encode())

@@ -15,6 +15,7 @@ from self6d.engine.task import Task
 from self6d.errors import InputError
 from self6d.events import Listener, Note
 from self6d.jobs.absent import leave_out_of_preset
+from self6d.jobs.kept import check_kept, check_track
 from self6d.jobs.prepare import (
     POSES,
     Changes,
@@ -106,8 +107,18 @@ def adapt(
     changes = changes_of(overrides, {"adapt.steps": steps, "adapt.minutes": minutes})
     dataset = open_dataset(data)
     own = None
+
+    def same(run: RunFolder) -> None:
+        """What a run that goes on was begun with; frames and steps may be others from here on."""
+        check_kept(run, {
+            "preset": None if preset == "self6d" else asked["preset"],
+            "models": asked["models"], "from_run": absolute(from_run), "seed": seed,
+        })  # fmt: skip
+        told = Provenance.from_dict(run.info["provenance"])
+        check_track(run, "--poses", told.poses, track)
+
     if world.rank == 0:
-        own = reopen_run(out, "selfsup", changes, asked) if resume else None
+        own = reopen_run(out, "selfsup", changes, asked, same) if resume else None
         if own is None:
             before = RunFolder.open(from_run)
             settings = later_config(before, preset, changes)

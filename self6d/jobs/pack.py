@@ -14,6 +14,7 @@ from self6d.datasets.bop_writer import write_bop
 from self6d.datasets.splits import default_split, some_frames
 from self6d.errors import InputError, StorageError
 from self6d.events import Listener, Progress
+from self6d.files import check_free
 from self6d.jobs.export import OWN_PATHS
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_given_models
@@ -62,8 +63,7 @@ def pack(words: Sequence[str], out: str | Path, *, listener: Listener | None = N
         )
     if "--resume" in words:
         raise InputError("a run that goes on stays where it is", remedy="Leave out --resume.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("exists and is not empty", path=out, remedy="Name a new folder.")
+    check_free(out)
     try:
         with whole_folder(out) as partial:
             _Packing(list(words), partial, listener).write()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from self6d.datasets.splits import default_split, some_frames
 from self6d.doctor import doctor
 from self6d.errors import CheckpointError, InputError, from_os_error
 from self6d.events import Listener, Note
+from self6d.files import is_free
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig
 from self6d.network.config import OF_PREDICTION
@@ -185,12 +186,18 @@ def open_run(
 
 
 def reopen_run(
-    out: str | Path, kind: str, changes: Changes, asked: dict[str, Any] | None = None
+    out: str | Path,
+    kind: str,
+    changes: Changes,
+    asked: dict[str, Any] | None = None,
+    check: Callable[[RunFolder], None] | None = None,
 ) -> tuple[RunFolder, RunConfig] | None:
     """The run that `--resume` continues and its configuration; None if there is none yet.
 
     Args:
         asked: what this command asks for, as fields of a Provenance; the run records it.
+        check: raises where the command asks for what the run cannot change, see `jobs.kept`;
+            called before anything is written.
 
     Raises:
         CheckpointError: damaged, or a run of another kind.
@@ -198,16 +205,15 @@ def reopen_run(
         StorageError: a changed configuration cannot be written.
     """
     path = Path(out)
-    try:
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-            return None
-    except OSError as error:
-        raise from_os_error(error, path) from error
+    if is_free(path):
+        return None
     run = RunFolder.open(path)
     if run.kind != kind:
         raise CheckpointError(
             f"is a run of kind {run.kind!r}, not {kind!r}", path=path, remedy="Name another folder."
         )
+    if check is not None:
+        check(run)
     config = build_config(None, changes, base=run.config)
     if kind != "synthetic":
         check_same_network(config.network, run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +21,7 @@ from self6d.engine.loop import run_task
 from self6d.errors import InputError, from_os_error
 from self6d.events import Listener
 from self6d.geometry import Pose
+from self6d.jobs.kept import check_kept, check_track, refuse
 from self6d.jobs.prepare import (
     Changes,
     asked_for,
@@ -96,7 +98,8 @@ def track(
         how many frames are tracked, weak, lost and found again.
 
     Raises:
-        InputError: not exactly one kind of start; a recording without depth; for the models.
+        InputError: not exactly one kind of start; a recording without depth; for the models; a
+            run that goes on was begun otherwise.
         Self6DError: see `run_task`.
 
     >>> start = Pose([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [0, 0, 0.5])
@@ -106,11 +109,23 @@ def track(
     """
     asked = asked_for(preset, overrides, models, steps, device)
     asked |= {"data": absolute(data), "split": split}
+    if still:
+        asked["overrides"]["track.still"] = True  # no option of its own in a Provenance
     cuts = tuple(sorted(set(cuts)))
     changes = changes_of(overrides, {"track.steps": steps, "track.still": still or None})
-    found = reopen_run(out, "track", changes, asked) if resume else None
     place = resolve_device(device)
     recording = open_dataset(data)
+    found = None
+    if resume:
+        start = {
+            "preset": None if preset == "track" else asked["preset"],
+            "models": asked["models"], "from_run": absolute(from_run), "split": split,
+            "frame": frame, "scene": scene, "object_id": object_id, "cuts": cuts, "seed": seed,
+        }  # fmt: skip
+        found = reopen_run(
+            out, "track", changes, asked,
+            lambda run: check_same_track(run, recording, start, init, keep, search=search),
+        )  # fmt: skip
     if found is None:
         if sum((init is not None, from_run is not None, search)) != 1:
             raise InputError(
@@ -146,12 +161,6 @@ def track(
     else:
         run, config = found
         told = Provenance.from_dict(run.info["provenance"])
-        if cuts and cuts != told.cuts:
-            raise InputError(
-                f"--resume keeps the cuts of the run: {list(told.cuts) or 'none'}",
-                path=run.path,
-                remedy="Leave out --cut, or name a new folder.",
-            )
         if run.status == "done" and not changes:
             return run
         if told.split is not None:
@@ -181,6 +190,40 @@ def track(
         if task.done or not task.total_steps:  # what is known is of use, however the run ended
             write_pose_track(run.path / POSES, task.poses())
     return run
+
+
+def check_same_track(
+    run: RunFolder,
+    recording: Recording,
+    start: dict[str, Any],
+    init: str | Path | Pose | PoseTrack | None,
+    keep: str | Path | PoseTrack | None,
+    *,
+    search: bool,
+) -> None:
+    """Whether a command asks for the track that a run was begun as; what it leaves out is the same.
+
+    Args:
+        recording: all of its frames. start: as `check_kept` takes it.
+
+    Raises:
+        InputError: for another one; for a start file that is none.
+    """
+    check_kept(run, start)
+    told = Provenance.from_dict(run.info["provenance"])
+    check_track(run, "--keep", told.keep, keep)
+    if search and (told.init or told.from_run):
+        refuse(run, "--search", "--init" if told.init else f"--from {told.from_run}")
+    if init is None:
+        return
+    if told.init is None:
+        refuse(run, "--init", None)
+    frames = recording if told.split is None else recording.split(told.split)
+    models = load_models(run.models_path, "mm")
+    given = read_starts(init, frames, models, frame=told.frame, scene=told.scene)
+    own = read_starts(run.path / STARTS, frames, models)
+    if [s.rounded() for s in given] != [s.rounded() for s in own]:
+        refuse(run, "--init", "its own copy")
 
 
 def _check_depth(recording: Recording) -> None:

@@ -13,6 +13,7 @@ from self6d.engine import distributed
 from self6d.errors import InputError
 from self6d.events import Listener, Note
 from self6d.geometry import Camera
+from self6d.jobs.kept import check_kept, check_track
 from self6d.jobs.prepare import (
     POSES,
     Changes,
@@ -36,7 +37,7 @@ from self6d.runs.load_network import (
     run_camera,
     run_models,
 )
-from self6d.runs.provenance import Provenance
+from self6d.runs.provenance import Provenance, absolute
 
 
 def train(
@@ -93,8 +94,17 @@ def train(
     changes = changes_of(overrides, {"train.steps": steps, "train.minutes": minutes})
     world = distributed.join(device)
     own = None
+
+    def same(run: RunFolder) -> None:
+        check_kept(run, {
+            "preset": None if preset == "standard" else asked["preset"],
+            "models": asked["models"], "camera": absolute(camera), "seed": seed,
+        })  # fmt: skip
+        told = Provenance.from_dict(run.info["provenance"])
+        check_track(run, "--poses", told.poses, poses)
+
     if world.rank == 0:
-        own = reopen_run(out, "synthetic", changes, asked) if resume else None
+        own = reopen_run(out, "synthetic", changes, asked, same) if resume else None
         if own is None:
             settings = build_config(preset, changes, stage=1)
             track = None

@@ -10,6 +10,7 @@ from self6d.engine import distributed
 from self6d.errors import InputError
 from self6d.events import Listener
 from self6d.geometry import Camera
+from self6d.jobs.kept import check_kept
 from self6d.jobs.prepare import (
     Changes,
     asked_for,
@@ -72,8 +73,16 @@ def train_refiner(
     changes = changes_of(overrides, {"train.steps": steps, "train.minutes": minutes})
     world = distributed.join(device)
     own = None
+
+    def same(run: RunFolder) -> None:
+        check_kept(run, {
+            "preset": None if preset == "refiner" else asked["preset"],
+            "models": asked["models"], "camera": absolute(camera), "from_run": absolute(start),
+            "seed": seed,
+        })  # fmt: skip
+
     if world.rank == 0:
-        own = reopen_run(out, KIND, changes, asked) if resume else None
+        own = reopen_run(out, KIND, changes, asked, same) if resume else None
         if own is None:
             settings = build_config(preset, changes, stage="refiner")
             objects = [] if models is None else load_given_models(models, settings.models.unit)

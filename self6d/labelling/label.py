@@ -15,6 +15,7 @@ from self6d.errors import InputError, StorageError
 from self6d.evaluation.bop_results import results_name, write_bop_results
 from self6d.evaluation.predictions import Prediction
 from self6d.events import Listener, Progress
+from self6d.files import check_free
 from self6d.labelling.bop import bop_labels
 from self6d.labelling.coco import CocoFile
 from self6d.labelling.masks import draw_labels
@@ -64,8 +65,7 @@ def label(
         StorageError: `out` cannot be written.
     """
     out, name = Path(out), Path(track).name
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("exists and is not empty", path=out, remedy="Name a new folder.")
+    check_free(out)
     poses, dataset = read_pose_track(track), open_dataset(data)
     source = models if models is not None else dataset.models_path
     if source is None:

@@ -18,9 +18,10 @@ from self6d.datasets.pose_track import PoseTrack, TrackState, read_pose_track
 from self6d.datasets.splits import default_split
 from self6d.errors import InputError, from_os_error
 from self6d.events import Event, Listener, Note, Progress, in_words
-from self6d.files import read_json
+from self6d.files import OR_RESUME, check_free, is_free, read_json
 from self6d.geometry import Pose
 from self6d.jobs.prepare import Changes, check_recording
+from self6d.jobs.track import check_same_track
 from self6d.laptop.plan import Part, fitted, measured
 from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
 from self6d.packaging.program import missing_for_onnx
@@ -118,11 +119,16 @@ def quick(
         listener or (lambda event: None), control or Control(),
     )  # fmt: skip
     job.begin(asked, resume)
+    begun = (job.out / TRACK / "run.json").exists()
+    if begun:
+        of = {"frame": frame, "scene": scene}
+        run = RunFolder.open(job.out / TRACK)
+        check_same_track(run, open_dataset(data), of, init, None, search=search)
     job.look_at_frames(overrides)
     if check and not job.is_done(TRACK):
         job.check()
     follow = {
-        "init": init, "search": init is None, "object_id": object_id,
+        "init": init, "search": init is None and not begun, "object_id": object_id,
         "frame": frame, "scene": scene, "cuts": cuts,
     }  # fmt: skip
     if job.run(follow, minutes, onnx):
@@ -151,14 +157,9 @@ class _Quick:
         """Make the folder, or take up what is in it."""
         path = self.out / FILE
         try:
-            empty = not self.out.exists() or (self.out.is_dir() and not any(self.out.iterdir()))
-            if not empty:
-                if not resume:
-                    raise InputError(
-                        "exists already and is not empty",
-                        path=self.out,
-                        remedy="Name a new folder, or go on with this one with --resume.",
-                    )
+            if not resume:
+                check_free(self.out, OR_RESUME)
+            if not is_free(self.out):
                 self.told = read_json(path, "quick's own file", dict)
                 begun = {"cuts": []} | self.told.get("asked", {})
                 other = [k for k, v in asked.items() if begun.get(k) != v]

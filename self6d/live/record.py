@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from self6d.errors import InputError, from_os_error
-from self6d.files import write_file
+from self6d.errors import from_os_error
+from self6d.files import check_free, write_file
 from self6d.geometry import Camera
 from self6d.live.sources import Shot
 
@@ -30,10 +30,7 @@ class Recorder:
     """
 
     def __init__(self, folder: Path) -> None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(
-                "exists already and is not empty", path=folder, remedy="Name a new folder."
-            )
+        check_free(folder)
         self.folder, self.count, self.left_out = folder, 0, 0
         self._camera: Camera | None = None
 

@@ -33,7 +33,7 @@ from self6d.datasets.distortion import distortion as distortion_of
 from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.recording import pinhole_images
 from self6d.errors import CheckpointError, InputError, StorageError
-from self6d.files import read_bytes, read_json
+from self6d.files import check_free, read_bytes, read_json
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.network.captured import CapturedForward
 from self6d.network.detector import places
@@ -207,8 +207,7 @@ def export_run(
         MissingDependencyError: the ONNX packages are not installed.
     """
     to = Path(to)
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise InputError("folder is not empty", path=to, remedy="Name a new folder.")
+    check_free(to)
     if onnx or int8:
         require_onnx()
     if int8:

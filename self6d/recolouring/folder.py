@@ -10,6 +10,7 @@ import torch
 from self6d.datasets import Recording, UnlabelledFrames, open_dataset
 from self6d.errors import InputError, from_os_error
 from self6d.events import Listener, Note
+from self6d.files import check_free
 from self6d.recolouring.fuse import FuseOptions
 from self6d.recolouring.models import RecolourReport, recolour_models
 from self6d.recolouring.poses import read_poses
@@ -55,8 +56,7 @@ def recolour(
             objects without a model; nothing is seen clearly. StorageError: `out` cannot be written.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("exists and is not empty", path=out, remedy="Name a new folder.")
+    check_free(out)
     recording = open_dataset(data)
     objects = _models(models, Path(poses), recording, unit)
     used = read_poses(poses, recording, objects, confidence)

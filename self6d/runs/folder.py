@@ -25,8 +25,9 @@ import tomli_w
 import torch
 
 import self6d
-from self6d.errors import CheckpointError, InputError, from_os_error
+from self6d.errors import CheckpointError, from_os_error
 from self6d.events import Event, Preview
+from self6d.files import OR_RESUME, check_free
 from self6d.locks import FolderLock, is_held
 from self6d.network.config import EARLIER
 from self6d.runs import checkpoint as ckpt
@@ -80,13 +81,8 @@ class RunFolder:
             StorageError: the disk is full, read-only, or may not be written.
         """
         path = Path(path)
+        check_free(path, OR_RESUME)
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise InputError(
-                    "exists already and is not empty",
-                    path=path,
-                    remedy="Name a new folder, or continue this run with --resume.",
-                )
             path.mkdir(parents=True, exist_ok=True)
             run = cls(
                 path,

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
-from self6d.errors import InputError
+from self6d.files import check_free
 from self6d.sample.solids import (
     box,
     capsule,
@@ -122,8 +122,7 @@ def make_sample_models(out: Path) -> None:
         InputError: the folder holds files already.
     """
     out = Path(out)
-    if out.exists() and any(out.iterdir()):
-        raise InputError("folder is not empty", path=out, remedy="Name a new folder.")
+    check_free(out)
     out.mkdir(parents=True, exist_ok=True)
     info = {}
     for object_id, build in ((1, _flask), (2, _bracket), (3, _tugboat)):

@@ -19,6 +19,7 @@ import numpy as np
 
 from self6d.errors import InputError
 from self6d.events import Listener, Progress
+from self6d.files import check_free
 from self6d.paths import resource
 from self6d.sample.scene import CameraPath, arrange, resting_rotations
 from self6d.sample.shot import Shot, shoot
@@ -63,8 +64,7 @@ def make_sample(
         InputError: `out` holds files, or a length or size is not usable.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("folder is not empty", path=out, remedy="Name a new folder.")
+    check_free(out)
     if frames < 1 or eval_frames < 0 or min(size) < 64:
         raise InputError(f"cannot make {frames} + {eval_frames} frames of size {size}")
     with whole_folder(out) as part:

@@ -38,6 +38,10 @@ class Start:
     R: np.ndarray
     t: np.ndarray
 
+    def rounded(self) -> tuple[Any, ...]:
+        """To compare with another: to the micrometre."""
+        return self.frame, self.target, *self.R.round(6).flat, *self.t.round(6)
+
 
 @dataclass
 class Walk:

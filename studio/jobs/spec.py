@@ -36,7 +36,8 @@ class JobSpec:
         out: the run folder it makes.
         models: CAD files or one folder.
         overrides: dotted configuration keys to values that differ from the preset's.
-        options: further command line options, such as {"frame": 3, "object": 1}.
+        options: further command line options, such as {"frame": 3, "object": 1}; a tuple is
+            an option given several times.
     """
 
     kind: str
@@ -96,6 +97,9 @@ class JobSpec:
         for name, value in self.options.items():
             if value is True:
                 words.append(f"--{name}")
+            elif isinstance(value, tuple):
+                for one in value:
+                    words += [f"--{name}", str(one)]
             elif value is not None and value is not False:
                 words += [f"--{name}", str(value)]
         for key, value in self.overrides.items():
@@ -132,6 +136,7 @@ def spec_from(info: RunInfo) -> JobSpec:
         "object": about.object_id,
         "init": None if about.init is None else str(info.path / about.init),
         "poses": None if about.poses is None else str(info.path / about.poses),
+        "cut": about.cuts or None,
         "keep": None if about.keep is None else str(info.path / about.keep),
     }
     if info.kind == "track" and about.init is None and about.from_run is None:

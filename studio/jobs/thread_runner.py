@@ -84,6 +84,7 @@ class ThreadJob(Job):
         elif spec.kind == "track":
             assert spec.data is not None
             options["object_id"] = options.pop("object", None)
+            options["cuts"] = options.pop("cut", ())
             jobs.track(
                 spec.data, models, from_run=spec.from_run, split=spec.split, **options, **common
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.engine.types import ModelCard
 from studio.jobs import JobSpec
-from studio.jobs.run_info import RunInfo, free_name
+from studio.jobs.run_info import RunInfo, free_name, read_run
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.model.start_files import write_start
@@ -100,6 +100,10 @@ class TrackPlan:
         if again and project.track is not None:
             stands = project.track.again(project.keys, [scene for scene, _ in addresses])
             options["keep"] = write_start(f"{out.name}-kept", file_of(stands, addresses))
+        more = dict(self.more)
+        cuts = more.pop("cut", None) or (self._cuts() if again else ())
+        if cuts:
+            options["cut"] = cuts
         followed = self._followed()
         if len(followed) == 1 and len(project.models) > 1:
             options["object"] = followed[0].object_id
@@ -107,9 +111,14 @@ class TrackPlan:
         return JobSpec(
             "track", out, data=Path(recording.root), models=tuple(project.model_paths),
             from_run=run, options=options,
-            **{**self.more,
-               "overrides": {**self.more.get("overrides", {}), **project.unit_setting}},
+            **{**more, "overrides": {**more.get("overrides", {}), **project.unit_setting}},
         )  # fmt: skip
+
+    def _cuts(self) -> tuple[int, ...]:
+        """Where the recording was interrupted, as the track that is corrected was told."""
+        track = self.project.track
+        info = read_run(track.run) if track is not None else None
+        return info.provenance.cuts if info is not None else ()
 
     def network(self) -> RunInfo | None:
         """What would learn: the newest network of these objects; one not adapted yet, if any."""

@@ -73,7 +73,11 @@ def told(info: RunInfo, spec: JobSpec) -> list[tuple[str, str]]:
         *((f"result: {key}", value) for key, value in info.result.items() if _short(value)),
         ("Command", spec.shell()),
     ]
-    return [(name, str(value)) for name, value in listed if value is not None]
+    return [(name, _text(value)) for name, value in listed if value is not None]
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _short(value: object) -> bool:

@@ -27,6 +27,7 @@ from studio.jobs.queue import JobQueue
 from studio.jobs.run_info import read_run
 from studio.jobs.spec import JobSpec, spec_from
 from studio.toolkit.dialogs import Facts
+from studio.training.settings import told as facts_of
 
 pytestmark = pytest.mark.gui
 
@@ -206,6 +207,16 @@ def test_a_job_is_packed_for_another_machine_from_the_window(opened, made, given
     assert f"{folder} holds all that the job reads" in window.banner.text.text()
     assert "--from from " in (folder / "run.sh").read_text()
     assert not window.workspace.unfinished()
+
+
+def test_a_track_is_made_again_with_its_cuts(block_recording, tmp_path):
+    """They were left out of what Duplicate, Copy as command and Take to another machine give."""
+    told = {"data": str(block_recording), "init": "starts.json", "cuts": [2, 4]}
+    run = RunFolder.create(tmp_path / "a-track-01", "track", {}, told)
+    spec = spec_from(read_run(run.path))
+    words = spec.arguments()
+    assert [words[i + 1] for i, word in enumerate(words) if word == "--cut"] == ["2", "4"]
+    assert dict(facts_of(read_run(run.path), spec))["cut"] == "2, 4"
 
 
 def test_what_a_run_cannot_tell_is_said(opened, made, tmp_path):

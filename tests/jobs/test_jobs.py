@@ -88,6 +88,14 @@ def test_stage_2_changes_how_many_boxes_its_network_looks_at_but_nothing_else_of
             sample, None, stage1.path, run.path,
             overrides=["network.crop_size=96"], device="cpu", resume=True,
         )  # fmt: skip
+    for other, option in (
+        ({"preset": "self6d-tiny"}, "--preset"), ({"seed": 5}, "--seed"),
+        ({"models": sample / "models" / "obj_000001.ply"}, "--models"),
+        ({"from_run": run.path}, "--from"),
+    ):  # fmt: skip
+        given = {"models": None, "from_run": stage1.path, **other}
+        with pytest.raises(InputError, match=f"begun with another {option} "):
+            jobs.adapt(sample, out=run.path, device="cpu", resume=True, steps=9, **given)
     assert (run.path / "config.toml").read_text() == before
 
 

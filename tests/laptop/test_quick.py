@@ -110,6 +110,8 @@ def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):
         self6d.quick(data, cad, made.path, init=pose, seed=1, resume=True)
     with pytest.raises(InputError, match="begun with another cuts"):
         self6d.quick(data, cad, made.path, init=pose, cuts=[4], resume=True)
+    with pytest.raises(InputError, match="begun with another --search"):
+        self6d.quick(data, cad, made.path, search=True, resume=True)
     said: list = []
     again = self6d.quick(
         data, cad, made.path, init=pose, device="cpu", onnx=False, overrides=settings, resume=True,

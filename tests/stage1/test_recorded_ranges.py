@@ -103,8 +103,6 @@ def test_a_run_tells_and_keeps_its_range(sample, models, tmp_path) -> None:
     assert distances(kept) == distances(expected) != (0, 0)
     assert run.info["provenance"]["ranges"] == line
     assert heard.count(Note("info", line)) == 1
-    again = jobs.train(
-        sample / "models", out, camera=tmp_path / "gone", steps=2, resume=True, device="cpu"
-    )
+    again = jobs.train(sample / "models", out, steps=2, resume=True, device="cpu")
     assert again.info["step"] == 2
     assert from_dict(RunConfig, again.config).synthesis == kept

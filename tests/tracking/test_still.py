@@ -132,6 +132,7 @@ def test_hidden_objects_are_placed_by_the_rest_and_stay_weak(tmp_path):
         device="cpu", listener=stop, control=control,
     )  # fmt: skip
     assert run.status == "stopped"
+    assert run.info["provenance"]["overrides"]["track.still"]  # so the run can be made again
     run = track(data, tmp_path / "cad", tmp_path / "run", resume=True, device="cpu")
     assert run.result["objects"]["1"]["settled"] == 2
     assert not run.result["objects"]["1"]["unplaced"]

@@ -15,6 +15,7 @@ from self6d.events import Scalars
 from self6d.geometry import Pose
 from self6d.jobs import track
 from self6d.runs.control import Control
+from self6d.runs.folder import RunFolder
 from self6d.scene.models_copy import save_models
 from self6d.tracking.starts import read_starts
 from self6d.tracking.work import Row, Start, Target, first_walks, tracked_poses
@@ -130,7 +131,18 @@ def test_a_stopped_track_keeps_its_poses_and_resumes_to_the_same_end(models, tmp
     assert stopped.status == "stopped"
     states = [p.state for p in read_pose_track(stopped.path / "poses.json")]
     assert states.count(TrackState.LOST) in (2, 3)  # not looked at yet
-    resumed = track(data, models, tmp_path / "parts", resume=True, device="cpu")
+    before = (stopped.path / "run.json").read_text(), (stopped.path / "config.toml").read_text()
+    for other, option in (
+        ({"init": rough(pose_at(0)), "frame": 2}, "--init"),
+        ({"frame": 1}, "--frame"), ({"object_id": 2}, "--object"), ({"seed": 3}, "--seed"),
+        ({"keep": PoseTrack(())}, "--keep"), ({"search": True}, "--search"),
+        ({"from_run": tmp_path}, "--from"), ({"split": "adapt"}, "--split"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=f"begun with another {option} "):
+            track(data, models, stopped.path, resume=True, device="cpu", steps=9, **other)
+    assert before == ((stopped.path / "run.json").read_text(),
+                      (stopped.path / "config.toml").read_text())  # fmt: skip
+    resumed = run("parts", resume=True)  # the same again is no other start
     assert resumed.status == "done"
     poses = [(r.path / "poses.json").read_bytes() for r in (whole, resumed)]
     assert poses[0] == poses[1]
@@ -178,8 +190,9 @@ def test_nothing_is_followed_across_a_cut(models, tmp_path):
     for p in read_pose_track(run.path / "poses.json"):
         assert p.state is TrackState.TRACKED
         assert apart(p.pose, poses[p.key.image_id]) < 0.05 * block().diameter
-    with pytest.raises(InputError, match=r"keeps the cuts of the run: \[2\]"):
-        track(data, models, run.path, resume=True, cuts=[3], device="cpu")
+    with pytest.raises(InputError, match=r"begun with another --cut \(2\)"):
+        track(data, models, run.path, resume=True, cuts=[3], still=True, device="cpu")
+    assert not RunFolder.open(run.path).config["track"]["still"]  # nothing was changed before
     with pytest.raises(InputError, match="there is no frame 9"):
         track(data, models, tmp_path / "no", **how | {"cuts": [9]})
 

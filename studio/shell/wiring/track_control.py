@@ -84,6 +84,7 @@ class TrackControl(QObject):
             "device": spec.device,
             "steps": spec.steps,
             "split": spec.split,
+            "cut": spec.options.get("cut"),
             "overrides": {k: v for k, v in spec.overrides.items() if k != "models.unit"},
         }
         self.plan.more = {name: value for name, value in more.items() if value}
