@@ -103,12 +103,22 @@ def nearest_symmetric_pose(
     """
     if symmetries.shape[1] == 1:
         return R_true, t_true
-    with torch.no_grad():
-        R_all = R_true[:, None] @ symmetries[..., :3, :3]
-        t_all = (R_true[:, None] @ symmetries[..., :3, 3:])[..., 0] + t_true[:, None]
-        distance = point_distance(R[:, None], t[:, None], R_all, t_all, points[:, None])
-        best, rows = distance.argmin(1), torch.arange(len(R), device=R.device)
+    with torch.no_grad(), torch.autocast(R.device.type, enabled=False):
+        count = symmetries.shape[1]
+        # R* S for all S side by side: one small product an item, not one a symmetry
+        beside = symmetries[..., :3, :].transpose(1, 2).flatten(2)  # (N, 3, 4 S)
+        both = (R_true @ beside).unflatten(2, (count, 4)).transpose(1, 2)  # (N, S, 3, 4)
+        R_all, t_all = both[..., :3], both[..., 3] + t_true[:, None]
+        apart = torch.cat((R_all - R[:, None], (t_all - t[:, None])[..., None]), -1)
+        moved = apart.flatten(1, 2) @ _homogeneous(points.transpose(1, 2))  # (N, 3 S, P)
+        best = moved.abs().sum(2).unflatten(1, (count, 3)).sum(2).argmin(1)
+        rows = torch.arange(len(R), device=R.device)
     return R_all[rows, best], t_all[rows, best]
+
+
+def _homogeneous(points: Tensor) -> Tensor:
+    """(N, 3, P) -> (N, 4, P), the last row 1."""
+    return torch.cat((points, torch.ones_like(points[:, :1])), 1)
 
 
 def pose_loss(
@@ -146,13 +156,19 @@ def nearest_symmetric_coordinates(
     """
     if symmetries.shape[1] == 1:
         return true
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(true.device.type, enabled=False):
+        n, count = symmetries.shape[:2]
         inverse = symmetries[..., :3, :3].transpose(-1, -2)
         shift = inverse @ symmetries[..., :3, 3:]
-        candidates = inverse @ true.flatten(2)[:, None] - shift  # (N, S, 3, h w)
-        error = (candidates - coordinates.flatten(2)[:, None]).abs().sum(2)
-        best = (error * visible.flatten(1)[:, None]).sum(-1).argmin(1)
-        nearest = candidates[torch.arange(len(best), device=best.device), best]
+        # S^-1 x - c of all S in one product, and one pass over it: it is S times as large as x
+        minus = -torch.eye(3, device=true.device, dtype=true.dtype).expand(n, count, 3, 3)
+        flat = true.flatten(2)
+        both = torch.cat((flat, coordinates.detach().flatten(2)), 1)
+        error = torch.cat((inverse, minus, -shift), 3).flatten(1, 2) @ _homogeneous(both)
+        error = error.abs_().unflatten(1, (count, 3)).sum(2)  # (N, S, h w)
+        best = (error @ visible.flatten(1)[..., None])[..., 0].argmin(1)
+        rows = torch.arange(n, device=best.device)
+        nearest = inverse[rows, best] @ flat - shift[rows, best]
     return nearest.view_as(true)
 
 

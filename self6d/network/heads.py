@@ -40,6 +40,11 @@ class PerObjectLinear(nn.Module):
         if len(self.weight) == 1:
             object_index = torch.zeros_like(object_index)
         weight, bias = self.weight[object_index], self.bias[object_index]
+        if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+            # rows are pixels: no copy into another layout, neither here nor of the gradient
+            rows = x.permute(0, 2, 3, 1)
+            out = torch.baddbmm(bias[:, None], rows.flatten(1, 2), weight.transpose(1, 2))
+            return out.unflatten(1, rows.shape[1:3]).permute(0, 3, 1, 2)
         return torch.baddbmm(bias[:, :, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
 
 
