@@ -27,6 +27,7 @@ AROUND = 6  # frames for which a lost object is first looked for where it was
 SETTLED = 0.1  # diameters from where an arrangement puts an object
 SAME_TURN = float(np.cos(0.01))  # a camera that moved less stood still
 SAME_PLACE_M = 0.002
+TURNED = 0.1  # of how alike colours are: what a half turn takes off
 ALIKE = 0.9  # confidences that differ by less, as a share, do not decide
 
 
@@ -216,10 +217,10 @@ def refit(
     going_on = [e for e in found if not leaps(fitter, e, R, t, start=start)]
     if start and not going_on:
         going_on = fitter.as_they_are(sensor, Candidates(R, t, np.zeros(len(R), np.float32)))
-    near_by = surest(going_on) if going_on else None
+    near_by = surest(going_on, fitter, R) if going_on else None
     if start or (near_by is not None and near_by.confidence >= config.weak):
         return near_by
-    best = surest(found)
+    best = surest(found, fitter, R)
     if best.confidence >= config.found:
         return best
     return near_by if near_by is not None and near_by.confidence >= config.lost else None
@@ -280,7 +281,7 @@ def around(
     found = fitter.fit(sensor, fitter.distinct(wide, fitter.config.hypotheses))
     found = [e for e in found if not leaps(fitter, e, R, t, missed=missed)]
     found = expected(fitter, found, R, t, missed=missed)
-    best = surest(found) if found else None
+    best = surest(found, fitter, R) if found else None
     return best if best is not None and best.confidence >= fitter.config.weak else None
 
 
@@ -307,15 +308,25 @@ def settle(
     return max(found + fitter.as_they_are(near, given), key=lambda e: e.confidence)
 
 
-def surest(found: Sequence[Estimate]) -> Estimate:
+def surest(found: Sequence[Estimate], fitter: ObjectFitter, R: np.ndarray) -> Estimate:
     """Of several poses on one frame: of those about as sure as the surest, the best by colour.
 
-    Shape cannot tell a front from its back, colour can.
+    Shape cannot tell a front from its back, colour can; where it hardly does, the least turned one.
+
+    Args:
+        R: (N, 3, 3), how the object was turned; N is 0 where that is not known.
     """
     limit = ALIKE * max(estimate.confidence for estimate in found)
     alike = [estimate for estimate in found if estimate.confidence >= limit]
-    # without colour the measure is no number, and the first, the surest, stays
-    return max(alike, key=lambda e: (np.nan_to_num(e.evidence.color), e.confidence))
+
+    def worth(e: Estimate) -> tuple[float, float]:
+        # without colour the measure is no number
+        worth = float(np.nan_to_num(e.evidence.color))
+        if len(R):
+            worth -= TURNED * (1 - float(fitter.points.turn_between(R, e.R).max())) / 2
+        return worth, e.confidence
+
+    return max(alike, key=worth)
 
 
 def find(
@@ -340,9 +351,9 @@ def find(
         found += fitter.fit(sensor, more)
     if not found:
         return None
-    best = surest(found)
+    best = surest(found, fitter, R)
     # a half turn may explain the colours better and be less sure, or be what nothing proposed
-    best = surest([best, *fitter.fit(sensor, fitter.turned(best))])
+    best = surest([best, *fitter.fit(sensor, fitter.turned(best))], fitter, R)
     return best if best.confidence >= fitter.config.lost else None
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.functional import avg_pool2d
 
 from self6d.losses.color import rgb_to_ab
 from self6d.refinement.regions import RegionCrops
@@ -21,6 +22,8 @@ UNKNOWN = 0.5  # how alike colours are expected to be while nothing is learned
 BLEND = 0.3  # weight of a new frame against what is known
 FEWEST = 24  # points that say something
 NOT_KNOWN = 0.7  # what a side counts as that was not seen yet: less than one that agrees
+LEAST = 0.3  # what another paint altogether counts as: light and a shift of colours change it too
+BLUR = 13  # pixels of a region: colours may lie some beside the depth
 STEADY = 10.0  # frames that a point's paint is at most averaged over
 
 
@@ -61,6 +64,7 @@ class Paint:
         if not own.any():
             return NOT_KNOWN
         alike = min(self._alike(shown, own) / max(self.alike, 0.1), 1.0)
+        alike = LEAST + (1 - LEAST) * alike
         return NOT_KNOWN + (alike - NOT_KNOWN) * float(own.sum()) / seen
 
     def mixed(self, shown: Shown) -> Paint:
@@ -109,7 +113,8 @@ def shown(
     """
     assert region.depth_m is not None
     height, width = region.depth_m.shape[-2:]
-    colors = torch.stack([rgb_to_ab(rgb) for rgb in region.rgb]).cpu().numpy()
+    ab = torch.stack([rgb_to_ab(rgb) for rgb in region.rgb])
+    colors = avg_pool2d(ab, BLUR, 1, BLUR // 2, count_include_pad=False).cpu().numpy()
     depths, cameras = region.depth_m.cpu().numpy(), region.K.cpu().numpy()
     rows = []
     for ab, depth, K, own_R, own_t in zip(colors, depths, cameras, R, t, strict=True):
