@@ -70,15 +70,21 @@ class Thing:
         same = np.concatenate((np.eye(3)[None], symmetry.discrete[:, :3, :3]))
         return cls(model.extents.mean(0).astype(float), float(model.diameter), axis, same)
 
+    def between(self, R: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """From (N, 3, 3) to (N, 3, 3) by the symmetric turn that leaves least: (N, 3, 3)."""
+        apart = self.same.transpose(0, 2, 1)[None] @ (R.transpose(0, 2, 1) @ other)[:, None]
+        if self.axis is None:
+            best = np.trace(apart, axis1=2, axis2=3).argmax(1)
+        else:
+            best = (apart @ self.axis @ self.axis).argmax(1)
+        return apart[np.arange(len(R)), best]
+
     def turn(self, R: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Rotation vectors from (N, 3, 3) to (N, 3, 3) as far as they show, model frame: (N, 3)."""
-        apart = self.same.transpose(0, 2, 1)[None] @ (R.transpose(0, 2, 1) @ other)[:, None]
-        best = np.trace(apart, axis1=2, axis2=3).argmax(1)
+        apart = self.between(R, other)
         if self.axis is None:
-            return Rotation.from_matrix(apart[np.arange(len(R)), best]).as_rotvec()
+            return Rotation.from_matrix(apart).as_rotvec()
         tilted = apart @ self.axis  # of the axis alone: turns about it do not show
-        best = (tilted @ self.axis).argmax(1)
-        tilted = tilted[np.arange(len(R)), best]
         across = np.cross(np.broadcast_to(self.axis, tilted.shape), tilted)
         length = np.linalg.norm(across, axis=1)
         angle = np.arctan2(length, tilted @ self.axis)
