@@ -52,7 +52,8 @@ class SyntheticTask(SyntheticTraining[PoseNetwork]):
         return PoseNetwork(self._form, models)
 
     def compiled_parts(self) -> Sequence[nn.Module]:
-        return (self.network.detector, self.network.regions.features)
+        regions = self.network.regions
+        return (self.network.detector, regions.features, regions.rotate, regions.translate)
 
     def losses(self, batch: LabelledBatch, generator: torch.Generator) -> dict[str, Tensor]:
         return self.network.losses(batch, generator)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +17,7 @@ from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, BatchStatistics, finite_update
 from self6d.engine.schedule import TrainConfig, learning_rate
 from self6d.errors import InputError
+from self6d.fusing import can_compile, fused, prepare_compiler, unfused
 from self6d.geometry import Camera
 from self6d.rng import mixed_seed, seeded
 from self6d.runs import checkpoint
@@ -78,7 +78,9 @@ class SyntheticTraining(ABC, Generic[N]):
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.statistics = BatchStatistics(self.network)
         self.average = MovingAverage(self.network, self.config.ema)
-        if self._compiles():
+        compiles = self._compiles()
+        if compiles:
+            prepare_compiler()
             for part in self.compiled_parts():
                 part.compile()
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
@@ -88,8 +90,9 @@ class SyntheticTraining(ABC, Generic[N]):
             fused=True,
         )
         self.maker = SceneMaker(
-            models, self.camera, self.synthesis, self.device, distractors=distractors
-        )
+            models, self.camera, self.synthesis, self.device, distractors=distractors,
+            work=fused if compiles else unfused,
+        )  # fmt: skip
         pbr: PbrScenes | None = None
         if self.synthesis.pbr:
             pbr = PbrScenes(self.synthesis.pbr, models, self.camera, self.synthesis, self.device)
@@ -128,7 +131,7 @@ class SyntheticTraining(ABC, Generic[N]):
     def _compiles(self) -> bool:
         wanted = self.config.compile
         if wanted == "auto":
-            return self.cuda and any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+            return self.cuda and can_compile()
         return wanted == "on"
 
     def autocast(self) -> AbstractContextManager:

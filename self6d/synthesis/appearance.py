@@ -175,7 +175,7 @@ def apply_paint(rgb: Tensor, depth_m: Tensor, K: Tensor, paint: Paint) -> Tensor
     """Repaint rendered things.
 
     Args:
-        rgb: (m, 3, h, w) in [0, 1], changed in place. depth_m: (m, h, w), metres.
+        rgb: (m, 3, h, w) in [0, 1]. depth_m: (m, h, w), metres.
         K: (m, 3, 3), pixels of these pictures. paint: of these m things, on their device.
 
     Returns:
@@ -193,7 +193,10 @@ def apply_paint(rgb: Tensor, depth_m: Tensor, K: Tensor, paint: Paint) -> Tensor
     pattern = angle[:, 0::2].add_(angle[:, 1::2].sin_(), alpha=1.5).sin_()
     pattern = pattern.mul_(paint.hardness[:, None, None, None]).tanh_()
 
-    rgb = torch.bmm(paint.matrix, rgb.view(m, 3, h * w)).view(m, 3, h, w)
+    if torch.compiler.is_compiling():  # a product of matrices would stand alone
+        rgb = (paint.matrix[..., None, None] * rgb[:, None]).sum(2)
+    else:
+        rgb = torch.bmm(paint.matrix, rgb.view(m, 3, h * w)).view(m, 3, h, w)
     for pair in range(2):
         rgb.mul_(1 + pattern[:, pair, None] * paint.stain[:, pair, :, None, None])
     rgb.clamp_(0, 1)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from self6d.fusing import Fusing, unfused
 from self6d.synthesis import effects
 from self6d.synthesis.record import upload
 
@@ -19,7 +20,12 @@ EFFECTS = 20  # at most so many effects,
 NUMBERS = 64  # with so many random parameters in all
 
 
-def augment(images: Tensor, generator: torch.Generator | int, strength: float = 1.0) -> Tensor:
+def augment(
+    images: Tensor,
+    generator: torch.Generator | int,
+    strength: float = 1.0,
+    work: Fusing = unfused,
+) -> Tensor:
     """Photometric augmentation.
 
     Args:
@@ -27,6 +33,7 @@ def augment(images: Tensor, generator: torch.Generator | int, strength: float = 
         generator: CPU generator (or a seed) that all randomness comes from.
         strength: 0 leaves the images as they are, 1 is a poor camera in bad light; scales both how
             often an effect is applied and how strongly.
+        work: see `self6d.fusing`.
 
     Returns:
         (B, 3, H, W) float32 in [0, 1].
@@ -35,13 +42,16 @@ def augment(images: Tensor, generator: torch.Generator | int, strength: float = 
         return images
     if isinstance(generator, int):
         generator = torch.Generator().manual_seed(generator)
-    return _Camera(images, generator, strength).images.clamp_(0, 1)
+    return _Camera(images, generator, strength, work).images.clamp_(0, 1)
 
 
 class _Camera:
     """One pass over a batch. Each effect touches the images drawn for it, together."""
 
-    def __init__(self, images: Tensor, generator: torch.Generator, strength: float) -> None:
+    def __init__(
+        self, images: Tensor, generator: torch.Generator, strength: float, work: Fusing
+    ) -> None:
+        self._work = work
         self.images, self.g, self.s = images.clone(), generator, strength
         self.device = images.device
         self.noise = torch.Generator(device=self.device).manual_seed(
@@ -101,7 +111,7 @@ class _Camera:
         def noise(x: Tensor, n: int) -> Tensor:
             normal = torch.randn(x.shape, generator=self.noise, device=self.device, dtype=x.dtype)
             level = self.u(n, 0, 1) ** 2
-            return effects.sensor_noise(x, 0.05 * s * level, 0.08 * s * level, normal)
+            return self._work(effects.sensor_noise)(x, 0.05 * s * level, 0.08 * s * level, normal)
 
         self.some(0.6, noise)
         self.images.clamp_(0, 1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, pad
 
 from self6d.errors import InputError
+from self6d.fusing import Fusing, unfused
 from self6d.geometry import Camera
 from self6d.rendering import pack_models, render
 from self6d.rng import step_generator
@@ -66,6 +67,7 @@ class SceneMaker:
         config: see `SynthesisConfig`.
         device: where images are made.
         distractors: further models that appear without a label.
+        work: `self6d.fusing.fused` lets torch.compile make few kernels of the work on pixels.
     """
 
     def __init__(
@@ -76,13 +78,14 @@ class SceneMaker:
         device: torch.device | str = "cpu",
         *,
         distractors: Sequence[ObjectModel] = (),
+        work: Fusing = unfused,
     ) -> None:
         if not models:
             raise InputError("no object models", remedy="Give at least one CAD model.")
         self.device = torch.device(device)
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
-        self.camera, self.config = camera, config
+        self.camera, self.config, self._work = camera, config, work
         given = [simplified(m, config.faces_max) for m in (*models, *distractors)]
         everything = [*given, *distractor_shapes(PRIMITIVES)]
         diameters = np.array([model.diameter for model in models])
@@ -123,7 +126,7 @@ class SceneMaker:
         composite = self._render(layout, light, g)
         images = self._behind(composite, layout, light, g)
         if effects:
-            images = augment(images, g, self.config.camera_effects)
+            images = augment(images, g, self.config.camera_effects, self._work)
         return self._labelled(images, composite, layout)
 
     def _render(
@@ -159,7 +162,7 @@ class SceneMaker:
             gloss[order],
             windows.table(layout.image, row),
         )
-        compositor = Compositor(windows, table, count, len(layout.K), self.camera.size)
+        compositor = Compositor(windows, table, count, len(layout.K), self.camera.size, self._work)
         for first, last, height, width in windows.groups:
             rows = slice(first, last)
             things = placed[rows]
@@ -174,7 +177,7 @@ class SceneMaker:
                 soft_mask=False,
             )
             depth = rendering.depth_m * things.scale[:, None, None]
-            rgb = appearance.apply_paint(rendering.rgb, depth, things.K, paint[rows])
+            rgb = self._work(appearance.apply_paint)(rendering.rgb, depth, things.K, paint[rows])
             compositor.add(things.thing, rgb, depth)
         return compositor.resolve()
 
@@ -206,8 +209,7 @@ class SceneMaker:
             bare = on & (composite.thing[at] < 0)
             composite.depth_m[at] = torch.where(bare, depth, composite.depth_m[at])
             region[at] = torch.where(bare, -2, region[at])
-        images = torch.where(composite.thing[:, None] >= 0, composite.rgb, behind)
-        return _smooth_edges(images.clamp(0, 1), region)
+        return self._work(_put_before)(composite.rgb, composite.thing, behind, _borders(region))
 
     def _labelled(self, images: Tensor, composite: Composite, layout: SceneLayout) -> LabelledBatch:
         """Forget the distractors, number the instances."""
@@ -239,8 +241,8 @@ class SceneMaker:
         )
 
 
-def _smooth_edges(images: Tensor, region: Tensor) -> Tensor:
-    """Blur the pixels where regions (B, H, W) meet: a lens has no jagged edges."""
+def _borders(region: Tensor) -> Tensor:
+    """(B, H, W) bool, the pixels where regions (B, H, W) meet."""
     edge = torch.zeros_like(region, dtype=torch.bool)
     across = region[:, :, 1:] != region[:, :, :-1]
     down = region[:, 1:] != region[:, :-1]
@@ -248,6 +250,15 @@ def _smooth_edges(images: Tensor, region: Tensor) -> Tensor:
     edge[:, :, :-1] |= across
     edge[:, 1:] |= down
     edge[:, :-1] |= down
+    return edge
+
+
+def _put_before(rgb: Tensor, thing: Tensor, behind: Tensor, edge: Tensor) -> Tensor:
+    """Things (B, 3, H, W), where `thing` (B, H, W) is not negative, before what is behind them.
+
+    Pixels at the edges (B, H, W) are blurred: a lens has no jagged ones.
+    """
+    images = torch.where(thing[:, None] >= 0, rgb, behind).clamp(0, 1)
     wide = pad(images, (1, 1, 1, 1), mode="replicate")
     soft = wide[:, :, :-2] + wide[:, :, 1:-1] + wide[:, :, 2:]
     soft = (soft[..., :-2] + soft[..., 1:-1] + soft[..., 2:]) / 9

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from self6d.fusing import Fusing, unfused
+
 FARTHEST = torch.iinfo(torch.int64).max
 LOW = 0xFFFFFFFF
 GROUPS = 4  # of windows by size: small things do not pay for big ones
@@ -142,13 +144,16 @@ class Compositor:
     """
 
     def __init__(
-        self, windows: Windows, table: Tensor, masks: int, batch: int, size: tuple[int, int]
-    ) -> None:
+        self, windows: Windows, table: Tensor, masks: int, batch: int, size: tuple[int, int],
+        work: Fusing = unfused,
+    ) -> None:  # fmt: skip
         """Args:
         windows: of M things.
         table: `windows.table(...)`, on the device.
         masks: rows of `mask_whole`. batch, size: of the images.
+        work: what makes few kernels of work on pixels, see `self6d.fusing`.
         """
+        self._work = work
         self.size, self.batch, self.device = size, batch, table.device
         self.ch = size[0] + max(g[2] for g in windows.groups)
         self.cw = size[1] + max(g[3] for g in windows.groups)
@@ -167,23 +172,14 @@ class Compositor:
         things: (m,) int64, on the device.
         rgb: (m, 3, h, w). depth_m: (m, h, w), metres, 0 where uncovered.
         """
-        m, h, w = depth_m.shape
-        image, top, left, row = self.table[things].unbind(1)
-        y = top[:, None] + torch.arange(h, device=self.device)
-        x = left[:, None] + torch.arange(w, device=self.device)
-        covered = depth_m > 0
-        in_y, in_x = (y >= 0) & (y < self.size[0]), (x >= 0) & (x < self.size[1])
-        inside = covered & in_y[:, :, None] & in_x[:, None, :]
-        place = ((y % self.ch * self.cw)[:, :, None] + (x % self.cw)[:, None, :]).view(m, -1)
-        # positive floats order as their bits do: depth above, the window's pixel below
-        number = torch.arange(self.pixels, self.pixels + depth_m.numel(), device=self.device)
+        table, depth_m = self.table[things], depth_m.contiguous()
+        covered, inside, key, at, mask_at = self._work(_places)(
+            table, depth_m, self.pixels, *self.size, self.ch, self.cw
+        )
         self.pixels += depth_m.numel()
-        key = depth_m.contiguous().view(torch.int32).long().view(-1) << 32 | number
-        key = torch.where(covered.view(-1), key, FARTHEST)
-        area = self.ch * self.cw
-        at = (place + (image * area)[:, None]).view(-1)
         self.nearest.scatter_reduce_(0, at, key, "amin")
-        self.mask.scatter_(0, (place + (row * area)[:, None]).view(-1), covered.view(-1))
+        self.mask.scatter_(0, mask_at, covered.view(-1))
+        _, top, left, _ = table.unbind(1)
         self.parts.append(_Part(things, left, top, rgb, covered, inside, at))
 
     def resolve(self) -> Composite:
@@ -201,11 +197,9 @@ class Compositor:
         colours, owners, start = [], [], 0
         for part in self.parts:
             things, covered = part.things, part.covered
-            number = torch.arange(start, start + covered.numel(), device=device)
+            shown, area = self._work(_shown)(winner, part.at, covered, part.inside, start)
             start += covered.numel()
-            won = winner.index_select(0, part.at) == number
-            shown = part.inside & won.view_as(covered)
-            areas[:, things] = torch.stack((shown, covered)).sum((2, 3))
+            areas[:, things] = area
             boxes[:, things] = mask_boxes(torch.stack((shown, part.inside)), part.left, part.top)
             colours.append(part.rgb.permute(1, 0, 2, 3).reshape(3, -1))
             owners.append(things[:, None, None].expand_as(covered).reshape(-1))
@@ -223,6 +217,45 @@ class Compositor:
             whole=areas[1],
             mask_whole=masks,
         )
+
+
+def _places(
+    table: Tensor, depth_m: Tensor, first: int, height: int, width: int, ch: int, cw: int
+) -> tuple[Tensor, ...]:
+    """Where the pixels of m windows lie on the canvas of (ch, cw) pixels an image.
+
+    Args:
+        table: (m, 4) int64, see `Windows.table`. depth_m: (m, h, w), metres, 0 where uncovered.
+        first: number of the first pixel. height, width: of the images.
+
+    Returns:
+        covered, inside (m, h, w) bool, see `_Part`; key, at, and at in the masks (m h w,) int64.
+    """
+    m, h, w = depth_m.shape
+    image, top, left, row = table.unbind(1)
+    y = top[:, None] + torch.arange(h, device=table.device)
+    x = left[:, None] + torch.arange(w, device=table.device)
+    covered = depth_m > 0
+    in_y, in_x = (y >= 0) & (y < height), (x >= 0) & (x < width)
+    inside = covered & in_y[:, :, None] & in_x[:, None, :]
+    place = ((y % ch * cw)[:, :, None] + (x % cw)[:, None, :]).view(m, -1)
+    # positive floats order as their bits do: depth above, the window's pixel below
+    number = first + torch.arange(m * h * w, device=table.device)
+    key = depth_m.view(torch.int32).long().view(-1) << 32 | number
+    key = torch.where(covered.view(-1), key, FARTHEST)
+    area = ch * cw
+    at = (place + (image * area)[:, None]).view(-1)
+    return covered, inside, key, at, (place + (row * area)[:, None]).view(-1)
+
+
+def _shown(
+    winner: Tensor, at: Tensor, covered: Tensor, inside: Tensor, first: int
+) -> tuple[Tensor, Tensor]:
+    """(m, h, w) bool, what of m windows is seen; pixels (2, m) int64 seen and covered."""
+    number = first + torch.arange(covered.numel(), device=at.device)
+    won = winner.index_select(0, at) == number
+    shown = inside & won.view_as(covered)
+    return shown, torch.stack((shown.sum((1, 2)), covered.sum((1, 2))))
 
 
 def mask_boxes(masks: Tensor, left: Tensor, top: Tensor) -> Tensor:

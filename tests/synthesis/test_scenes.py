@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import cache
 
 import pytest
 import torch
 
 from self6d.errors import InputError
+from self6d.fusing import unfused
 from self6d.rendering import pack_models, render
 from self6d.scene.batch import LabelledBatch
 from self6d.synthesis import SceneMaker, SynthesisConfig, default_camera
@@ -165,3 +168,19 @@ def test_cameras_are_scaled_to_the_height_asked_for(camera) -> None:
     assert half.K[0, 0] == pytest.approx(75)
     assert scaled_camera(None, 240) == default_camera(240)
     assert default_camera(240).size == (240, 320)
+
+
+def test_work_that_is_traced_as_a_whole_makes_the_same_images(models, camera, config) -> None:
+    """What torch.compile would make kernels of: one graph for all sizes, nothing left to Python."""
+
+    @cache
+    def traced(work: Callable) -> Callable:
+        return torch.compile(work, dynamic=True, fullgraph=True, backend="eager")
+
+    plain, whole = (SceneMaker(models, camera, config, work=w) for w in (unfused, traced))
+    for step, size in enumerate((2, 3)):
+        one, other = plain.make(size, 5, step), whole.make(size, 5, step)
+        for f in fields(LabelledBatch):
+            torch.testing.assert_close(
+                getattr(one, f.name), getattr(other, f.name), atol=1e-4, rtol=0
+            )
