@@ -47,6 +47,32 @@ def test_cpu_agrees_with_reference(kit, name):
             assert kit.relative(got, expected) <= 1e-3, (output, leaf)
 
 
+@pytest.mark.parametrize("near_m", [0.01, 0.35])  # the second cuts through the mesh
+def test_gradients_of_the_pose_alone_are_those_beside_vertices(kit, near_m):
+    """Poses and cameras alone take a shorter way through the kernels."""
+    models = kit.pack([kit.sphere(1280)])
+    size = (70, 64)
+    R, t = kit.poses(2, seed=7)
+    *pose, vertices, colors = kit.leaves(R, t, kit.camera(size, skew=1.5), models)
+    weights = {}
+
+    def gradients(**more):
+        out = render(*pose, models, size, backend="cpu", near_m=near_m, **more)
+        assert out.covered.any()
+        loss = 0.0
+        for name in ("rgb", "depth_m", "soft_mask"):
+            value = getattr(out, name)
+            loss = loss + (value * weights.setdefault(name, torch.randn_like(value))).sum()
+        return torch.autograd.grad(loss, pose)
+
+    alone, beside = gradients(), gradients(vertices=vertices, colors=colors)
+    for got, expected in zip(alone, beside, strict=True):
+        assert expected.any()
+        torch.testing.assert_close(
+            got, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())
+        )
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("number", [1, 5])
 def test_cpu_agrees_with_reference_on_lmo(kit, real_data, number):

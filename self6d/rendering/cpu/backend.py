@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from self6d.errors import InputError
+from self6d.numba_tools import LANES
 from self6d.rendering.cpu.backward import SUMS, backward_bands
 from self6d.rendering.cpu.forward import forward_bands
-from self6d.rendering.cpu.kernels import BAND, LANES, prepare
+from self6d.rendering.cpu.kernels import BAND, prepare
 from self6d.rendering.job import RenderJob
 from self6d.rendering.models import PackedModels
 from self6d.rendering.result import Rendering
@@ -53,6 +54,8 @@ class _Scene:
         self.packed = _views(models)
         self.light = _numpy(job.shading) if job.shading is not None else None
         self.box = (job.box * job.width / 2, job.box * job.height / 2)
+        if not job.soft_mask:
+            self.box = (-1.0, -1.0)
         self.bands = -(-job.height // BAND)
         self.geometry: list[Any] = [None] * len(self.model)
         self.reaching: list[Any] = [None] * len(self.model)
@@ -71,7 +74,7 @@ class _Scene:
             self.vertices[self.vertex_slice(b)], self.packed["faces"][self.face_slice(b)],
             self.R[b], self.t[b], self.K[b], job.near_m, *self.box, job.height, job.width,
         )  # fmt: skip
-        entries = self.geometry[b][3]
+        entries = self.geometry[b][4]
         self.reaching[b] = np.empty(len(entries), np.int32), np.empty(self.bands, np.int32)
 
     def units(self) -> list[tuple[int, int, int]]:
@@ -97,7 +100,7 @@ class _Render(torch.autograd.Function):
         scene = _Scene(job)
         rgb = torch.empty(batch, 3, h, w)
         depth, mask = torch.empty(batch, h, w), torch.empty(batch, h, w)
-        free = torch.empty(batch, h, w + LANES)
+        free = torch.empty(batch, scene.bands, BAND * w + LANES)
         face_id = torch.empty(batch, h, w, dtype=torch.int32)
         out = [x.numpy() for x in (rgb, depth, mask, face_id, free)]
         run_parallel(scene.prepare, batch)
@@ -106,20 +109,20 @@ class _Render(torch.autograd.Function):
 
         def work(unit: int) -> None:
             b, first, end = units[unit]
-            cam, pix, starts, entries = scene.geometry[b]
+            cam, pix, boxes, starts, entries = scene.geometry[b]
             corners = scene.vertex_slice(b)
             light = scene.light[b] if scene.light is not None else np.zeros(0, np.float32)
             forward_bands(
-                first, end, cam, pix, scene.packed["faces"][scene.face_slice(b)], starts, entries,
-                scene.K[b], scene.R[b], scene.colors[corners], scene.packed["normals"][corners],
-                *scene.texture(b), light, job.near_m, job.sigma_inv, *scene.box, job.soft_mask,
-                *(x[b] for x in out), *scene.reaching[b],
+                first, end, cam, pix, scene.packed["faces"][scene.face_slice(b)], boxes, starts,
+                entries, scene.K[b], scene.R[b], scene.colors[corners],
+                scene.packed["normals"][corners], *scene.texture(b), light, job.near_m,
+                job.sigma_inv, job.soft_mask, *(x[b] for x in out), *scene.reaching[b],
             )  # fmt: skip
 
         run_parallel(work, len(units))
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(face_id)
-        ctx.save_for_backward(R, t, K, vertices, colors, face_id, free)
+        ctx.save_for_backward(R, t, K, vertices, colors, face_id, depth, free)
         ctx.scene = scene
         return rgb, depth, mask, face_id
 
@@ -132,7 +135,7 @@ class _Render(torch.autograd.Function):
         g_mask: Tensor | None,
         _: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
-        R, t, K, vertices, _colors, face_id, free = ctx.saved_tensors
+        R, t, K, vertices, _colors, face_id, depth, free = ctx.saved_tensors
         scene: _Scene = ctx.scene
         job, batch = scene.job, len(R)
         if job.shading is not None:
@@ -143,19 +146,19 @@ class _Render(torch.autograd.Function):
             _numpy(g.contiguous()) if g is not None else np.zeros((batch, *[0] * n), np.float32)
             for g, n in ((g_rgb, 3), (g_depth, 2), (g_mask, 2))
         ]
-        seen, spared = face_id.numpy(), free.numpy()
+        seen, deep, spared = face_id.numpy(), _numpy(depth), free.numpy()
         sums = np.zeros((batch, scene.bands, SUMS))
         shape = (GROUPS, len(vertices), 3)
         g_vertices = np.zeros(shape) if need_vertices else None
         g_colors = np.zeros(shape) if need_colors else None
 
         def work(b: int, first: int, end: int, group: int = 0) -> None:
-            cam, pix, starts, _ = scene.geometry[b]
+            cam, pix, boxes, starts, entries = scene.geometry[b]
             corners = scene.vertex_slice(b)
             backward_bands(
-                first, end, cam, pix, scene.packed["faces"][scene.face_slice(b)], starts,
-                *scene.reaching[b], scene.K[b], scene.R[b], scene.colors[corners],
-                *scene.texture(b), job.sigma_inv, *scene.box, job.soft_mask, seen[b], spared[b],
+                first, end, cam, pix, scene.packed["faces"][scene.face_slice(b)], boxes, starts,
+                entries, *scene.reaching[b], scene.K[b], scene.R[b], scene.colors[corners],
+                *scene.texture(b), job.sigma_inv, job.soft_mask, seen[b], deep[b], spared[b],
                 *(g[b] for g in incoming), sums[b],
                 g_vertices[group, corners] if g_vertices is not None else _EMPTY,
                 g_colors[group, corners] if g_colors is not None else _EMPTY,

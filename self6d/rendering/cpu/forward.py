@@ -6,81 +6,168 @@ import math
 
 import numpy as np
 
-from self6d.numba_tools import jit, u64
-from self6d.rendering.cpu.kernels import BAND, LANES, rasterise, screen_barycentrics
-from self6d.rendering.cpu.soft import soften
+from self6d.numba_tools import LANES, inner, jit, u64
+from self6d.rendering.cpu.kernels import BAND, rasterise, screen_barycentrics
+from self6d.rendering.cpu.soft import find_uncovered, soften
 from self6d.rendering.shading import CREASE_COS
 
 
 @jit
 def forward_bands(
-    first, end, cam, pix, faces, starts, entries, K, R, colors, normals, uv, texels, mips, levels,
-    light, near, sigma_inv, box_x, box_y, soft, rgb, depth, mask, face_id, free, reaching, reach,
+    first, end, cam, pix, faces, boxes, starts, entries, K, R, colors, normals, uv, texels, mips,
+    levels, light, near, sigma_inv, soft, rgb, depth, mask, face_id, free, reaching, reach,
 ):  # fmt: skip
     """`forward_band` for the bands first <= k < end.
 
     Args:
-        starts, entries: from `prepare`.
+        boxes, starts, entries: from `prepare`.
+        free: (bands, BAND W + LANES) float32, out, see `soften`.
         reaching: (N,) int32, out, by band like `entries`: those that reach an uncovered pixel.
         reach: (bands,) int32, out, how many of a band do.
     """
     for k in range(first, end):
         row0, row1 = k * BAND, min((k + 1) * BAND, depth.shape[0])
-        some = forward_band(
-            cam, pix, faces, entries[starts[k] : starts[k + 1]], K, R, colors, normals, uv, texels,
-            mips, levels, light, near, sigma_inv, box_x, box_y, row0, row1, soft, rgb, depth, mask,
-            face_id, free,
+        own = slice(starts[k], starts[k + 1])
+        reach[k] = forward_band(
+            cam, pix, faces, boxes, entries[own], K, R, colors, normals, uv, texels, mips, levels,
+            light, near, sigma_inv, row0, row1, soft, rgb, depth, mask, face_id, free[k],
+            reaching[own],
         )  # fmt: skip
-        reach[k] = len(some)
-        for n in range(len(some)):  # a slice from a slice would take 9 s to compile
-            reaching[starts[k] + n] = some[n]
 
 
 @jit
 def forward_band(
-    cam, pix, faces, entries, K, R, colors, normals, uv, texels, mips, levels, light,
-    near, sigma_inv, box_x, box_y, row0, row1, soft, rgb, depth, mask, face_id, free,
+    cam, pix, faces, boxes, entries, K, R, colors, normals, uv, texels, mips, levels, light,
+    near, sigma_inv, row0, row1, soft, rgb, depth, mask, face_id, free, reaching,
 ):  # fmt: skip
     """Render rows row0 <= row < row1 of one item.
 
     Args:
-        cam, pix, entries: from `prepare`, entries of this band. faces: (F, 3).
+        cam, pix, boxes, entries: from `prepare`, entries of this band. faces: (F, 3).
         colors, normals: (V, 3). uv: (F, 3, 2). mips: (15, 3). light: (5 + 6 L,) or (0,).
-        rgb (3, H, W), depth, mask, face_id (H, W), free (H, W + LANES): outputs; free is
-            the product of misses.
+        rgb (3, H, W), depth, mask, face_id (H, W): outputs. free, reaching: see `soften`.
 
     Returns:
-        (M,) int32, the entries that reach an uncovered pixel.
+        how many faces reach an uncovered pixel.
     """
     height, width = depth.shape
     rows = row1 - row0
     rgb[:, row0:row1] = 0
     depth[row0:row1] = 0
+    mask[row0:row1] = 0
     if len(entries) == 0:
         face_id[row0:row1] = -1
-        mask[row0:row1] = 0
-        free[row0:row1] = 1
-        return entries[:0]
+        return 0
     seen, nearest = np.empty((rows, width + LANES), np.int32), np.empty((rows, width + LANES))
-    rasterise(cam, pix, faces, entries, K, near, row0, row1, width, seen, nearest)
+    rasterise(cam, pix, faces, boxes, entries, K, near, row0, row1, seen, nearest)
+    if levels > 0 or len(light) > 0:
+        shade(
+            cam, pix, faces, entries, K, R, colors, normals, uv, texels, mips, levels, light, row0,
+            seen, rgb, depth,
+        )  # fmt: skip
+    else:
+        shade_plain(cam, pix, faces, entries, K, colors, row0, seen, rgb, depth)
+    for n in range(rows):
+        r, row = u64(n), u64(row0 + n)
+        for m in range(width):
+            c = u64(m)
+            face_id[row, c], mask[row, c] = -1, 0
+            if seen[r, c] >= 0:
+                face_id[row, c], mask[row, c] = entries[u64(seen[r, c])], 1
+    if not soft:
+        return 0
+    rank = np.empty((rows, width + 1), np.int32)
+    column, line = np.zeros(len(free), np.float32), np.zeros(len(free), np.float32)
+    find_uncovered(seen, rank, column, line)
+    found = soften(
+        pix,
+        faces,
+        boxes,
+        entries,
+        sigma_inv,
+        row0,
+        row1,
+        height,
+        rank,
+        column,
+        line,
+        free,
+        reaching,
+    )
+    for n in range(rows):
+        row = u64(row0 + n)
+        for m in range(rank[n, 0], rank[n, width]):
+            mask[row, u64(column[u64(m)])] = 1 - free[u64(m)]
+    return found
+
+
+@jit
+def shade_plain(cam, pix, faces, entries, K, colors, row0, seen, rgb, depth):
+    """Depth and colours of the corners, interpolated.
+
+    1 / z and colour / z are linear in the image: four planes for each face that is seen.
+    """
+    rows, width = len(seen), depth.shape[1]
+    planes, known = np.empty((len(entries), 12)), np.zeros(len(entries), np.uint8)
+    for n in range(rows):
+        r, row, y = u64(n), u64(row0 + n), row0 + n + 0.5
+        for column in range(width):
+            c = u64(column)
+            if seen[r, c] < 0:
+                continue
+            e = u64(seen[r, c])
+            if not known[e]:
+                known[e] = 1
+                color_planes(cam, pix, faces, u64(entries[e]), K, colors, planes, e)
+            x = column + 0.5
+            z = 1.0 / (planes[e, 0] * x + planes[e, 1] * y + planes[e, 2])
+            rgb[0, row, c] = (planes[e, 3] * x + planes[e, 4] * y + planes[e, 5]) * z
+            rgb[1, row, c] = (planes[e, 6] * x + planes[e, 7] * y + planes[e, 8]) * z
+            rgb[2, row, c] = (planes[e, 9] * x + planes[e, 10] * y + planes[e, 11]) * z
+            depth[row, c] = z
+
+
+@inner
+def color_planes(cam, pix, faces, f, K, colors, out, e):
+    """1 / z, red / z, green / z and blue / z as A x + B y + C, pixels: A, B, C to out[e] (12,)."""
+    i, j, k = u64(faces[f, 0]), u64(faces[f, 1]), u64(faces[f, 2])
+    a0, b0, c0, a1, b1, c1, a2, b2, c2 = screen_barycentrics(cam, pix, K, i, j, k)
+    out[e, 0], out[e, 1], out[e, 2] = a0 + a1 + a2, b0 + b1 + b2, c0 + c1 + c2
+    # no loop: references to arrays are then not counted
+    u, v, w = colors[i, 0], colors[j, 0], colors[k, 0]
+    out[e, 3], out[e, 4] = u * a0 + v * a1 + w * a2, u * b0 + v * b1 + w * b2
+    out[e, 5] = u * c0 + v * c1 + w * c2
+    u, v, w = colors[i, 1], colors[j, 1], colors[k, 1]
+    out[e, 6], out[e, 7] = u * a0 + v * a1 + w * a2, u * b0 + v * b1 + w * b2
+    out[e, 8] = u * c0 + v * c1 + w * c2
+    u, v, w = colors[i, 2], colors[j, 2], colors[k, 2]
+    out[e, 9], out[e, 10] = u * a0 + v * a1 + w * a2, u * b0 + v * b1 + w * b2
+    out[e, 11] = u * c0 + v * c1 + w * c2
+
+
+@jit
+def shade(
+    cam, pix, faces, entries, K, R, colors, normals, uv, texels, mips, levels, light, row0, seen,
+    rgb, depth,
+):  # fmt: skip
+    """Depth and colour of whatever is seen, textured and lit."""
+    rows, width = len(seen), depth.shape[1]
     last = -1
-    i = j = k = u64(0)
+    f = i = j = k = u64(0)
     w0a, w0b, w0c, w1a, w1b, w1c, w2a, w2b, w2c = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for row in range(row0, row1):
-        y, r = row + 0.5, u64(row)
+    for n in range(rows):
+        y, r = row0 + n + 0.5, u64(row0 + n)
         dy = (y - K[1, 2]) / K[1, 1]
         for column in range(width):
             c = u64(column)
-            f = seen[u64(row - row0), c]
-            face_id[r, c] = f
-            mask[r, c] = f >= 0
-            if f < 0:
+            e = seen[u64(n), c]
+            if e < 0:
                 continue
             x = column + 0.5
             dx = (x - K[0, 2] - K[0, 1] * dy) / K[0, 0]
-            if f != last:
-                last, at = f, u64(f)
-                i, j, k = u64(faces[at, 0]), u64(faces[at, 1]), u64(faces[at, 2])
+            if e != last:
+                last, f = e, u64(entries[u64(e)])
+                i, j, k = u64(faces[f, 0]), u64(faces[f, 1]), u64(faces[f, 2])
                 w0a, w0b, w0c, w1a, w1b, w1c, w2a, w2b, w2c = screen_barycentrics(
                     cam, pix, K, i, j, k
                 )
@@ -103,19 +190,9 @@ def forward_band(
             rgb[1, r, c] = green
             rgb[2, r, c] = blue
             depth[r, c] = z
-    if soft:
-        visible, band = seen[:, :width], free[row0:row1]
-        some = soften(
-            pix, faces, entries, sigma_inv, box_x, box_y, row0, row1, height, width, visible, band
-        )
-        for n in range(rows):
-            for column in range(width):
-                mask[row0 + n, column] = 1 - band[n, column]
-        return some
-    return entries[:0]
 
 
-@jit
+@inner
 def face_normal(cam, i, j, k):
     """Cross product of two edges; twice the face's area long."""
     ax, ay, az = cam[j, 0] - cam[i, 0], cam[j, 1] - cam[i, 1], cam[j, 2] - cam[i, 2]

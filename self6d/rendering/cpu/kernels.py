@@ -13,21 +13,24 @@ import math
 
 import numpy as np
 
-from self6d.numba_tools import jit, u64
+from self6d.numba_tools import LANES, inner, jit, u64
 
 BAND = 32  # rows
-LANES = 8  # rows of per-pixel buffers are padded by this, so that vector loops need no remainder
+# rows of per-pixel buffers are padded by LANES, so that vector loops need no remainder
 
 
 @jit
 def prepare(vertices, faces, R, t, K, near, box_x, box_y, height, width):
-    """Project one item and sort its faces into bands.
+    """Project one item, find the pixels of its faces and sort these into bands.
 
     Args:
-        vertices: (V, 3). faces: (F, 3). box_x, box_y: enlargement of the faces' boxes, pixels.
+        vertices: (V, 3). faces: (F, 3). box_x, box_y: how far the soft mask reaches from a face's
+            box, pixels; negative: there is none.
 
     Returns:
         cam (V, 3), camera frame. pix (V, 3): x, y in pixels and 1 / z, or 0 nearer than `near`.
+        boxes (F, 8) int32: left, right, top, bottom (inclusive; empty if left > right or
+        top > bottom) of the pixel centres in the face's box, then of those the soft mask reaches.
         starts (bands + 1,), entries (N,): the faces that touch band k, in rising order, are
         entries[starts[k]:starts[k + 1]].
     """
@@ -52,34 +55,78 @@ def prepare(vertices, faces, R, t, K, near, box_x, box_y, height, width):
             pix[i, 2] = inverse
 
     bands = (height + BAND - 1) // BAND
-    first = np.empty(len(faces), np.int16)
-    last = np.empty(len(faces), np.int16)
+    # no arrays go to functions in the loops over faces: counting their references costs more than
+    # the work
+    boxes = np.empty((len(faces), 8), np.int32)
     starts = np.zeros(bands + 1, np.int64)
     for n in range(len(faces)):
         f = u64(n)
         i, j, k = u64(faces[f, 0]), u64(faces[f, 1]), u64(faces[f, 2])
         x0, x1 = min(pix[i, 0], pix[j, 0], pix[k, 0]), max(pix[i, 0], pix[j, 0], pix[k, 0])
         y0, y1 = min(pix[i, 1], pix[j, 1], pix[k, 1]), max(pix[i, 1], pix[j, 1], pix[k, 1])
+        soft = box_x >= 0
         if pix[i, 2] == 0 or pix[j, 2] == 0 or pix[k, 2] == 0:
             x0, x1, y0, y1 = bounds_crossing(cam, pix, i, j, k, K, near)
-        low, high = 1, 0
-        if x1 + box_x >= 0 and x0 - box_x <= width and y1 + box_y >= 0 and y0 - box_y <= height:
-            top = math.ceil(max(y0 - box_y - 0.5, 0.0))
-            bottom = math.floor(min(y1 + box_y - 0.5, height - 1.0))
-            if top <= bottom:
-                low, high = top // BAND, bottom // BAND
-                for band in range(low, high + 1):
-                    starts[band + 1] += 1
-        first[f], last[f] = low, high
+            soft = False
+        hard = centres(x0, x1, y0, y1, height, width)
+        wide = reached(x0 - box_x, x1 + box_x, y0 - box_y, y1 + box_y, soft, height, width)
+        low, high = bands_of(hard, wide)
+        boxes[f, 0], boxes[f, 1], boxes[f, 2], boxes[f, 3] = hard
+        boxes[f, 4], boxes[f, 5], boxes[f, 6], boxes[f, 7] = wide
+        for band in range(low, high + 1):
+            starts[u64(band + 1)] += 1
     for band in range(bands):
         starts[band + 1] += starts[band]
     entries = np.empty(starts[bands], np.int32)
     fill = starts[:-1].copy()
     for n in range(len(faces)):
-        for band in range(first[n], last[n] + 1):
-            entries[fill[band]] = n
-            fill[band] += 1
-    return cam, pix, starts, entries
+        f = u64(n)
+        hard = boxes[f, 0], boxes[f, 1], boxes[f, 2], boxes[f, 3]
+        wide = boxes[f, 4], boxes[f, 5], boxes[f, 6], boxes[f, 7]
+        low, high = bands_of(hard, wide)
+        for band in range(low, high + 1):
+            k = u64(band)
+            entries[u64(fill[k])] = n
+            fill[k] += 1
+    return cam, pix, boxes, starts, entries
+
+
+@inner
+def centres(x0, x1, y0, y1, height, width):
+    """Pixels of an image whose centre is in a box: left, right, top, bottom, inclusive; int32."""
+    return (
+        np.int32(math.ceil(min(max(x0 - 0.5, 0.0), float(width)))),
+        np.int32(math.floor(max(min(x1 - 0.5, width - 1.0), -1.0))),
+        np.int32(math.ceil(min(max(y0 - 0.5, 0.0), float(height)))),
+        np.int32(math.floor(max(min(y1 - 0.5, height - 1.0), -1.0))),
+    )
+
+
+@inner
+def reached(x0, x1, y0, y1, soft, height, width):
+    """As `centres`, with x0 <= column + 0.5 < x1 and y0 < row + 0.5 <= y1: kaolin's half-open box,
+    its y axis being up. Empty if not soft."""
+    if not soft:
+        return np.int32(width), np.int32(-1), np.int32(height), np.int32(-1)
+    return (
+        np.int32(math.ceil(min(max(x0 - 0.5, 0.0), float(width)))),
+        np.int32(math.ceil(max(min(x1 - 0.5, float(width)), 0.0)) - 1),
+        np.int32(math.floor(min(max(y0 - 0.5, -1.0), float(height))) + 1),
+        np.int32(math.floor(max(min(y1 - 0.5, height - 1.0), -1.0))),
+    )
+
+
+@inner
+def bands_of(hard, wide):
+    """First and last band of a face's two boxes; the last is before the first if both are empty."""
+    top, bottom = hard[2], hard[3]
+    if hard[0] > hard[1] or top > bottom:
+        top, bottom = wide[2], wide[3]
+        if wide[0] > wide[1] or top > bottom:
+            return np.int32(1), np.int32(0)
+    elif wide[0] <= wide[1] and wide[2] <= wide[3]:
+        top, bottom = min(top, wide[2]), max(bottom, wide[3])
+    return np.int32(top // BAND), np.int32(bottom // BAND)
 
 
 @jit
@@ -100,7 +147,7 @@ def bounds_crossing(cam, pix, i, j, k, K, near):
     return x0, x1, y0, y1
 
 
-@jit
+@inner
 def edges(pix, i, j, k):
     """Edge functions of a projected face, positive inside: A, B, C of three edges, 1 / (2 area)."""
     x0, y0, x1, y1, x2, y2 = pix[i, 0], pix[i, 1], pix[j, 0], pix[j, 1], pix[k, 0], pix[k, 1]
@@ -115,7 +162,7 @@ def edges(pix, i, j, k):
     )  # fmt: skip
 
 
-@jit
+@inner
 def edge_planes(cam, i, j, k):
     """Planes through the camera's centre and the edges (9 numbers), divided by the determinant.
 
@@ -132,7 +179,7 @@ def edge_planes(cam, i, j, k):
     return s * px, s * py, s * pz, s * qx, s * qy, s * qz, s * rx, s * ry, s * rz
 
 
-@jit
+@inner
 def screen_barycentrics(cam, pix, K, i, j, k):
     """Barycentrics / depth as linear functions of the pixel: A, B, C for each corner (9 numbers).
 
@@ -150,7 +197,7 @@ def screen_barycentrics(cam, pix, K, i, j, k):
     return a0, b0, c0, a1, b1, c1, a2, b2, c2
 
 
-@jit
+@inner
 def plane_to_pixels(px, py, pz, K):
     """p . K^-1 (x, y, 1) as A x + B y + C."""
     a = px / K[0, 0]
@@ -159,31 +206,26 @@ def plane_to_pixels(px, py, pz, K):
 
 
 @jit
-def rasterise(cam, pix, faces, entries, K, near, row0, row1, width, face_id, nearest):
+def rasterise(cam, pix, faces, boxes, entries, K, near, row0, row1, seen, nearest):
     """Nearest face of each pixel of the rows row0 <= row < row1.
 
     Args:
-        face_id: (rows, W + LANES) int32, out. nearest: (rows, W + LANES) float64, out, 1 / depth.
+        boxes, entries: from `prepare`, entries of this band.
+        seen: (rows, W + LANES) int32, out, place in `entries` or -1. nearest: (rows, W + LANES)
+            float64, out, 1 / depth.
     """
-    face_id[:] = -1
+    seen[:] = -1
     nearest[:] = 0.0
     for n in range(len(entries)):
-        f = entries[n]
-        i, j, k = u64(faces[u64(f), 0]), u64(faces[u64(f), 1]), u64(faces[u64(f), 2])
-        in_front = pix[i, 2] > 0 and pix[j, 2] > 0 and pix[k, 2] > 0
-        x0, x1 = min(pix[i, 0], pix[j, 0], pix[k, 0]), max(pix[i, 0], pix[j, 0], pix[k, 0])
-        y0, y1 = min(pix[i, 1], pix[j, 1], pix[k, 1]), max(pix[i, 1], pix[j, 1], pix[k, 1])
-        if not in_front:
-            x0, x1, y0, y1 = bounds_crossing(cam, pix, i, j, k, K, near)
-        left = math.ceil(max(x0 - 0.5, 0.0))
-        right = math.floor(min(x1 - 0.5, width - 1.0))
-        top = math.ceil(max(y0 - 0.5, row0))
-        bottom = math.floor(min(y1 - 0.5, row1 - 1.0))
+        f = u64(entries[u64(n)])
+        left, right = int(boxes[f, 0]), int(boxes[f, 1])
+        top, bottom = max(int(boxes[f, 2]), row0), min(int(boxes[f, 3]), row1 - 1)
         if left > right or top > bottom:
             continue
-        if not in_front:
+        i, j, k = u64(faces[f, 0]), u64(faces[f, 1]), u64(faces[f, 2])
+        if pix[i, 2] == 0 or pix[j, 2] == 0 or pix[k, 2] == 0:
             rasterise_crossing(
-                cam, i, j, k, f, K, near, left, right, top, bottom, row0, face_id, nearest
+                cam, i, j, k, n, K, near, left, right, top, bottom, row0, seen, nearest
             )
             continue
         a0, b0, c0, a1, b1, c1, a2, b2, c2, inverse = edges(pix, i, j, k)
@@ -193,6 +235,7 @@ def rasterise(cam, pix, faces, entries, K, near, row0, row1, width, face_id, nea
         z0, z1, z2 = pix[i, 2] * inverse, pix[j, 2] * inverse, pix[k, 2] * inverse
         za, zb = a0 * z0 + a1 * z1 + a2 * z2, b0 * z0 + b1 * z1 + b2 * z2
         zc = c0 * z0 + c1 * z1 + c2 * z2
+        place = np.int32(n)
         for row in range(top, bottom + 1):
             y = row + 0.5
             r0, r1, r2, zr = b0 * y + c0, b1 * y + c1, b2 * y + c2, zb * y + zc
@@ -209,10 +252,10 @@ def rasterise(cam, pix, faces, entries, K, near, row0, row1, width, face_id, nea
                 inverse_z = za * xn + zr
                 hit = (w0 >= 0) & (w1 >= 0) & (w2 >= 0) & (inverse_z > nearest[r, at])
                 nearest[r, at] = inverse_z if hit else nearest[r, at]
-                face_id[r, at] = f if hit else face_id[r, at]
+                seen[r, at] = place if hit else seen[r, at]
 
 
-@jit
+@inner
 def narrow(a, r, low, high):
     """Columns of low..high where a (column + 0.5) + r may be >= 0, with a column to spare."""
     if a > 0:
@@ -223,7 +266,7 @@ def narrow(a, r, low, high):
 
 
 @jit
-def rasterise_crossing(cam, i, j, k, f, K, near, left, right, top, bottom, row0, face_id, nearest):
+def rasterise_crossing(cam, i, j, k, place, K, near, left, right, top, bottom, row0, seen, nearest):
     """`rasterise` for a face that crosses the near plane, in homogeneous coordinates."""
     px, py, pz, qx, qy, qz, rx, ry, rz = edge_planes(cam, i, j, k)
     for row in range(top, bottom + 1):
@@ -235,4 +278,4 @@ def rasterise_crossing(cam, i, j, k, f, K, near, left, right, top, bottom, row0,
             inside = w0 >= 0 and w1 >= 0 and w2 >= 0 and inverse_z * near <= 1
             if inside and inverse_z > nearest[row - row0, column]:
                 nearest[row - row0, column] = inverse_z
-                face_id[row - row0, column] = f
+                seen[row - row0, column] = place
