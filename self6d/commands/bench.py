@@ -77,7 +77,7 @@ def train(
     assignments: opt.Set = None,
     json_path: opt.Json = None,
 ) -> None:
-    """Time stage-1 training: images made and learnt from, a second."""
+    """Time training of stage 1 or of a refiner: images made and learnt from, a second."""
     from self6d.benchmarks.train import bench_train
     from self6d.config import overrides
     from self6d.jobs.prepare import resolve_device

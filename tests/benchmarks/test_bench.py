@@ -130,3 +130,16 @@ def test_stopwatch_counts_every_call_and_leaves_no_trace():
     assert watch.seconds["working"] > 0
     watch.release()
     assert vars(worker) == {"own": before}
+
+
+@pytest.mark.parametrize("preset", ["tiny", "refiner-tiny"])
+def test_train(preset, tmp_path):
+    small = {"synthesis.height": 64, "synthesis.background_pool": 2, "train.batch": 2}
+    own = {"network.crop_size": 32} if preset == "tiny" else {"refiner.size": 32}
+    arguments = ("--preset", preset, "--steps", 1, *settings(small | own))
+    by_stage = {row["stage"]: row for row in bench(tmp_path, "train", *arguments)}
+    stages = ("make", "augment", "forward", "backward", "update", "step", "first steps")
+    assert tuple(by_stage) == stages
+    assert all(row["ms"] > 0 and row["batch"] == 2 for row in by_stage.values())
+    first = by_stage["first steps"]
+    assert first["images_per_s"] == pytest.approx(10_000 / first["ms"])  # five steps of two
