@@ -35,6 +35,7 @@ class Evidence:
         edge: of the rim around what is seen of the rendering, the part where the sensor's surface
             does not go on in shape and paint: near 0 for a pose sunk into a table or wall.
         refiner: probability that the shipped RGB refiner gives, from the image alone.
+        inside: of the whole rendering, the part within the image; the others speak of it alone.
     """
 
     explained: float
@@ -44,6 +45,7 @@ class Evidence:
     close: float
     edge: float
     refiner: float
+    inside: float = 1.0
 
     def values(self) -> dict[str, float]:
         """By name."""
@@ -93,8 +95,9 @@ def measure(
         color = colors_alike(rgb, rendering.rgb, agree) / max(alike, 0.1)
     else:
         color = torch.full_like(explained, torch.nan)
+    inside = share(drawn, rendering.covered)
     rows = torch.stack(
-        [x.double() for x in (explained, visible, iou, color, close, edge, refiner)], 1
+        [x.double() for x in (explained, visible, iou, color, close, edge, refiner, inside)], 1
     ).tolist()
     return [Evidence(*row) for row in rows]
 

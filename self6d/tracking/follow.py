@@ -12,6 +12,7 @@ import torch
 from self6d.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
+from self6d.tracking.config import TrackConfig
 from self6d.tracking.fit import LIKE, PULL, Estimate, ObjectFitter
 from self6d.tracking.look import PaintedFrame
 from self6d.tracking.still.arrangement import Thing
@@ -28,6 +29,8 @@ SETTLED = 0.1  # diameters from where an arrangement puts an object
 SAME_TURN = float(np.cos(0.01))  # a camera that moved less stood still
 SAME_PLACE_M = 0.002
 TURNED = 0.1  # of how alike colours are: what a half turn takes off
+INSIDE = 0.75  # of a pose, the part that lies within the image
+DOUBTED = 0.9  # of the confidence that a lost object needs
 ALIKE = 0.9  # confidences that differ by less, as a share, do not decide
 
 
@@ -311,7 +314,8 @@ def settle(
 def surest(found: Sequence[Estimate], fitter: ObjectFitter, R: np.ndarray) -> Estimate:
     """Of several poses on one frame: of those about as sure as the surest, the best by colour.
 
-    Shape cannot tell a front from its back, colour can; where it hardly does, the least turned one.
+    Shape cannot tell a front from its back, colour can; where it hardly does, what explains more
+    of the depth and is turned least.
 
     Args:
         R: (N, 3, 3), how the object was turned; N is 0 where that is not known.
@@ -321,12 +325,22 @@ def surest(found: Sequence[Estimate], fitter: ObjectFitter, R: np.ndarray) -> Es
 
     def worth(e: Estimate) -> tuple[float, float]:
         # without colour the measure is no number
-        worth = float(np.nan_to_num(e.evidence.color))
+        worth = float(np.nan_to_num(e.evidence.color)) + e.evidence.explained
         if len(R):
             worth -= TURNED * (1 - float(fitter.points.turn_between(R, e.R).max())) / 2
         return worth, e.confidence
 
     return max(alike, key=worth)
+
+
+def doubted(found: Estimate, config: TrackConfig) -> Estimate:
+    """A pose from anywhere, not to be called found where much of it lies outside the image.
+
+    The bottom of a bottle at the image's edge is that of any cup.
+    """
+    if found.evidence.inside >= INSIDE:
+        return found
+    return replace(found, confidence=min(found.confidence, DOUBTED * config.found))
 
 
 def find(
@@ -342,19 +356,21 @@ def find(
 
     The surest pose, however unsure above `lost`: whether that will do is for who asked.
     """
-    found: list[Estimate] = []
+    config, found = fitter.config, list[Estimate]()
     if len(R) and memory.missed >= AROUND:
         wide = fitter.near(sensor, R, t, rng, wide=True, pull=0)
         found = fitter.fit(sensor, fitter.distinct(wide, 2))
-    if memory.missed % fitter.config.search_every == 0:
+    if memory.missed % config.search_every == 0:
         more = anywhere() if anywhere is not None else fitter.everywhere(sensor, rng)
         found += fitter.fit(sensor, more)
     if not found:
         return None
+    found = [doubted(e, config) for e in found]
     best = surest(found, fitter, R)
     # a half turn may explain the colours better and be less sure, or be what nothing proposed
-    best = surest([best, *fitter.fit(sensor, fitter.turned(best))], fitter, R)
-    return best if best.confidence >= fitter.config.lost else None
+    turned = [doubted(e, config) for e in fitter.fit(sensor, fitter.turned(best))]
+    best = surest([best, *turned], fitter, R)
+    return best if best.confidence >= config.lost else None
 
 
 def seek(

@@ -1,5 +1,7 @@
 """Things on a table seen at a slant: what betrays a pose sunk into it, and how near depth leads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from self6d.run_config import build_config
 from self6d.tracking.align import align_to_depth
 from self6d.tracking.evidence import DEFAULT, NOTHING, measure
 from self6d.tracking.fit import UNLIKE, Estimate, ObjectFitter
-from self6d.tracking.follow import leaps
+from self6d.tracking.follow import doubted, leaps
 from self6d.tracking.look import PaintedFrame
 from self6d.tracking.points import goes_on_at
 
@@ -130,6 +132,21 @@ def test_far_poses_leap_and_a_start_allows_less(fitter):
     assert not leap(45, 0.0)
     assert leap(45, 0.0, start=True)
     assert leap(0, 0.4, start=True)
+
+
+def test_what_lies_half_outside_the_image_is_not_found_by_a_search(fitter):
+    R, t = on_table(HEIGHT)
+    off = t + torch.tensor([0.17, 0.0, 0.0])  # its middle at the image's right edge
+    frame = PaintedFrame(GRAY, depth_of(R, off).depth_m, K[None], None)
+    whole, cut = (fitter.judge(fitter._region(frame, R, x), R, x, frame)[0] for x in (t, off))
+    assert whole.evidence.inside == 1.0
+    assert 0.3 < cut.evidence.inside < 0.7
+    assert cut.evidence.explained > 0.95
+    config = fitter.config
+    for sure in (0.99, 0.2):
+        got = doubted(replace(cut, confidence=sure), config)
+        assert got.confidence == min(sure, 0.9 * config.found)
+        assert doubted(replace(whole, confidence=sure), config).confidence == sure
 
 
 def test_without_depth_that_agrees_a_pose_stays(monkeypatch):

@@ -99,5 +99,7 @@ def test_of_poses_that_colours_hardly_tell_apart_the_least_turned_is_taken(fitte
     over, kept = estimate(True, 0.72, 0.9), estimate(False, 0.7, 0.85)
     assert surest([over, kept], fitter, before) is kept
     assert surest([over, kept], fitter, before[:0]) is over
+    other = replace(kept, evidence=replace(kept.evidence, color=0.75, explained=-0.3))
+    assert surest([over, other], fitter, before) is over  # alike in colour, and less explained
     clear = estimate(True, 1.0, 0.85)
     assert surest([clear, kept], fitter, before) is clear
