@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from studio.controllers.predictions import Predictions
 from studio.engine import Engine
 from studio.engine.types import JudgedFrame, RecordingInfo
+from studio.jobs.run_info import brief
 from studio.model.layers import Network
 from studio.model.project import Project
 from studio.model.verdict import Verdict, compare
@@ -125,7 +126,7 @@ class Comparison(QObject):
             poses = [p.pose for p in frame.poses]
             self.predictions.put(Network(run), step, frame.index, poses)
             if run == self.after:
-                self._show(frame, f"predicted by {run.name} at step {step}")
+                self._show(frame, f"predicted by {brief(run.name)} at step {step}")
         if self._deciding:
             self._deciding -= 1
             if not self._deciding:

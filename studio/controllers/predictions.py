@@ -6,6 +6,7 @@ from PySide6.QtCore import QObject, Signal
 
 from studio.engine import Engine, Failure
 from studio.engine.types import PoseData
+from studio.jobs.run_info import brief
 from studio.model.layers import Layers, Network
 from studio.model.project import Project
 
@@ -67,8 +68,8 @@ class Predictions(QObject):
 
     def told(self, network: Network) -> str:
         """The network with the step of its checkpoint, where that is known."""
-        step = self.steps.get(network, network.step)
-        return network.run.name if step is None else f"{network.run.name} at step {step}"
+        step, name = self.steps.get(network, network.step), brief(network.run.name)
+        return name if step is None else f"{name} at step {step}"
 
     def put(self, network: Network, step: int, index: int, poses: list[PoseData]) -> None:
         """Take over what it was found to say elsewhere."""

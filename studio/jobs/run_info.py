@@ -15,6 +15,14 @@ RESUMABLE = ("train", "adapt", "track")
 NETWORKS = ("train", "adapt")  # kinds that make a network of poses
 
 
+BRIEF = 28  # letters of a run's name in a sentence
+
+
+def brief(name: str) -> str:
+    """A name for a sentence: of a long one beginning and end, where runs of one stem differ."""
+    return name if len(name) <= BRIEF else f"{name[: BRIEF // 2 - 1]}…{name[-BRIEF // 2 :]}"
+
+
 @dataclass(frozen=True)
 class RunInfo:
     """One run folder.

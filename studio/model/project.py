@@ -14,7 +14,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoStack
 
 from studio.engine.types import ModelCard, ModelFiles, PoseData, RecordingInfo, TrackData
-from studio.jobs.run_info import NETWORKS, RunInfo, is_run, read_run
+from studio.jobs.run_info import NETWORKS, RunInfo, brief, is_run, read_run
 from studio.model.edits import FunctionEdit, PoseEdit
 from studio.model.fit import misfit
 from studio.model.track import PoseKey, Track
@@ -265,7 +265,7 @@ class Project(QObject):
 
     def _follow(self, run: Path, key: PoseKey, pose: PoseData) -> None:
         self.poses[key] = pose
-        self.origins[key] = f"{TRACKED} {run.name}, confidence {pose.score:.2f}"
+        self.origins[key] = f"{TRACKED} {brief(run.name)}, confidence {pose.score:.2f}"
 
     def forget_key(self, key: PoseKey) -> None:
         """A frame is no key frame any more; its pose stays until it is tracked again."""

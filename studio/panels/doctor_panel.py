@@ -84,6 +84,7 @@ class DoctorPanel(QWidget):
         if recording is None:
             return
         self._say("Examining…")
+        self._old(True)
         self.engine.request(
             "doctor", recording.root, models, key="doctor", failed=self._on_failed,
             done=lambda report: self._on_report(recording, report),
@@ -165,6 +166,7 @@ class DoctorPanel(QWidget):
 
     def _on_failed(self, failure: Failure) -> None:
         self._say("The doctor could not finish.")
+        self._old(False)
         self.failed.emit(failure)
 
     def _on_fix_all(self) -> None:
@@ -176,6 +178,15 @@ class DoctorPanel(QWidget):
         for f in self.report.get("findings", []):
             lines.append(f"{f['severity']} {f['code']}: {f['path']} {f['what']} {f['remedy']}")
         copy_text("\n".join(lines))
+
+    def _old(self, old: bool) -> None:
+        """Findings of what was there before stay in sight, but are no longer said to hold."""
+        for layout in (self._cards, self.facts):
+            for i in range(layout.count()):
+                item = layout.itemAt(i)
+                widget = item.widget() if item is not None else None
+                if widget is not None:
+                    widget.setEnabled(not old)
 
     def _say(self, text: str) -> None:
         self.verdict.setText(text)

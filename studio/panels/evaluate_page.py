@@ -45,6 +45,8 @@ class EvaluatePage(QWidget):
     failed = Signal(object)
     frameWanted = Signal(int, object, object)  # frame index, object id, run folder
     evaluated = Signal()
+    busyChanged = Signal()
+    chosenChanged = Signal()
     wantThumbnails = Signal(list)
 
     def __init__(self, project: Project, engine: Engine) -> None:
@@ -136,6 +138,7 @@ class EvaluatePage(QWidget):
         if recording is None or not runs:
             return
         self._busy = True
+        self.busyChanged.emit()
         self._stop_file = Path(tempfile.mkdtemp(prefix="self6d-")) / "stop"
         self._refresh()
         self.progress.setRange(0, 0)
@@ -235,6 +238,7 @@ class EvaluatePage(QWidget):
         self.go.setEnabled(not problem and not self._busy)
         self.go.setText("Evaluating…" if self._busy else "Evaluate")
         self.copy_button.setEnabled(not problem)
+        self.chosenChanged.emit()
         self.progress.setVisible(self._busy)
         self.stop.setVisible(self._busy)
         self.stop.setEnabled(self._busy)
@@ -248,6 +252,7 @@ class EvaluatePage(QWidget):
     def _end(self) -> None:
         self._busy = False
         shutil.rmtree(self._stop_file.parent, ignore_errors=True)
+        self.busyChanged.emit()
 
     def _on_progress(self, done_total: tuple[int, int]) -> None:
         self.progress.setRange(0, done_total[1])

@@ -28,6 +28,8 @@ class ExportPage(QWidget):
 
     failed = Signal(object)
     exported = Signal(str)
+    busyChanged = Signal()
+    chosenChanged = Signal()
 
     def __init__(self, project: Project, settings: Settings, engine: Engine) -> None:
         super().__init__()
@@ -53,6 +55,7 @@ class ExportPage(QWidget):
         self.show_folder = button("Show folder", self._on_show, "link")
         self.show_folder.hide()
         self._last: Path | None = None
+        self.packed: Path | None = None  # run whose package was written last
         self._doing = ""
         grid = QGridLayout()
         grid.setSpacing(8)
@@ -91,7 +94,7 @@ class ExportPage(QWidget):
     def forget(self) -> None:
         """Let go of what belongs to a project that was left."""
         self._by_hand = False
-        self._last = None
+        self._last = self.packed = None
         self.done.setText("")
         self.show_folder.hide()
         self._fill()
@@ -144,24 +147,27 @@ class ExportPage(QWidget):
         return Path(data) if data and data != self.run.currentData() else None
 
     def _ask(self, method: str, *args: Any, result: Path) -> None:
+        packed = self.chosen() if method == "export_run" else self.packed
         self._doing = WRITING[method]
         self.progress.setRange(0, 0)
         self.progress.show()
+        self.busyChanged.emit()
         self.done.setText("")
         self.show_folder.hide()
         self._refresh()
         self.engine.request(
             method, *args, key="export", failed=self._on_failed, partial=self._on_progress,
-            done=lambda _: self._on_done(result),
+            done=lambda _: self._on_done(result, packed),
         )  # fmt: skip
 
     def _on_progress(self, done_total: tuple[int, int]) -> None:
         self.progress.setRange(0, done_total[1])
         self.progress.setValue(done_total[0])
 
-    def _on_done(self, result: Path) -> None:
+    def _on_done(self, result: Path, packed: Path | None) -> None:
         self.progress.hide()
-        self._last = result
+        self.busyChanged.emit()
+        self._last, self.packed = result, packed
         self.done.setText(f"Written: {result}")
         self.show_folder.show()
         self._refresh()
@@ -169,6 +175,7 @@ class ExportPage(QWidget):
 
     def _on_failed(self, failure: Failure) -> None:
         self.progress.hide()
+        self.busyChanged.emit()
         self._refresh()
         self.failed.emit(failure)
 
@@ -209,6 +216,7 @@ class ExportPage(QWidget):
             count = f"{len(steps)} checkpoint{'s' * (len(steps) > 1)}"
             self.facts.setText(f"{count}, the newest at step {steps[-1]}")
         self.problem.setVisible(bool(self.problem.text()))
+        self.chosenChanged.emit()
         self.facts.setVisible(bool(self.facts.text()))
         idle = self.progress.isHidden()
         ready = bool(steps) and idle

@@ -11,6 +11,7 @@ from PySide6.QtGui import QIcon, QPixmap
 from PySide6.QtWidgets import QGridLayout, QLabel, QListWidget, QListWidgetItem, QWidget
 
 from studio.controllers.comparison import Comparison
+from studio.jobs.run_info import brief
 from studio.model.verdict import BETTER, SAME, WORSE, Measure, Verdict
 from studio.toolkit.theme import icon, theme
 from studio.toolkit.widgets import ElidedLabel, IconButton, button, column, label, row, scrolled
@@ -122,7 +123,9 @@ class HelpedCard(QWidget):
         before, after = comparison.before, comparison.after
         if before is None or after is None:
             self.mark.setPixmap(icon("circle-dashed", "faint").pixmap(20, 20))
-            self.headline.setText(f"Did {self._offer[1].name} help?" if self._offer else NOTHING)
+            self.headline.setText(
+                f"Did {brief(self._offer[1].name)} help?" if self._offer else NOTHING
+            )
             self.detail.setText("")
             return
         names = f"{_named(comparison, before)} → {_named(comparison, after)}"
@@ -204,7 +207,7 @@ class HelpedCard(QWidget):
 
 def _named(comparison: Comparison, run: Path) -> str:
     step = comparison.steps.get(run)
-    return run.name if step is None else f"{run.name} (step {step})"
+    return brief(run.name) if step is None else f"{brief(run.name)} (step {step})"
 
 
 def _number(measure: Measure, value: float) -> str:

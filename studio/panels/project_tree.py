@@ -76,7 +76,7 @@ class ProjectTree(QWidget):
         objects = self._group("Objects", "Open or drop CAD files")
         for model in project.models:
             item = self._add(objects, model.name, "box", ("object", model.object_id))
-            guess = f" ({model.guessed_unit}?)" if model.guessed_unit else ""
+            guess = "?" if model.guessed_unit else ""
             item.setText(1, f"{model.diameter * 1000:.0f} mm{guess}")
             item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight)
             item.setForeground(1, theme.colour("warn" if guess else "muted"))

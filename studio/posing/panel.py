@@ -35,6 +35,7 @@ class PosePanel(QWidget):
     predictRequested = Signal(object)
     placeRequested = Signal()  # in the middle of the image
     searchRequested = Signal()
+    searchingChanged = Signal()
 
     def __init__(self, project: Project, director: Director, settings: Settings) -> None:
         super().__init__()
@@ -170,6 +171,11 @@ class PosePanel(QWidget):
         self._searching = searching
         self.search.setText("Searching…" if searching else "Search")
         self.refresh()
+        self.searchingChanged.emit()
+
+    @property
+    def searching(self) -> bool:
+        return self._searching
 
     def show_replay(self, key: PoseKey, rows: list[dict[str, Any]]) -> None:
         """Poses of an optimisation, a row a step.

@@ -130,6 +130,7 @@ class Workspace(QObject):
             self.evaluate_page,
             self.export_page,
             self.tracking,
+            self.pose_panel,
             self,
         )
         self.pose_panel.runRequested.connect(self._on_run)

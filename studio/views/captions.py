@@ -20,7 +20,7 @@ def paint_note(painter: QPainter, text: str, colour: str = "white", line: int = 
     painter.save()
     painter.resetTransform()
     painter.setFont(small_font())
-    room = painter.viewport().width() - 32
+    room = painter.device().width() - 32  # the viewport can be the whole window's
     text = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, room)
     width, top = painter.fontMetrics().horizontalAdvance(text) + 16, 8 + 26 * line
     painter.fillRect(QRectF(8, top, width, 22), SHADE)

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QWidget
 
 from studio.engine import compose
 from studio.engine.types import ModelCard, PoseData
 from studio.posing import nudge
+from studio.views.canvas import ImageCanvas, to_image
+from studio.views.captions import paint_note
 from studio.views.results import worst_instances
 from studio.views.xray_layer import compressed, heat_picture
 
@@ -164,3 +167,19 @@ def test_a_model_is_drawn_wherever_its_origin_is():
         pictures.append(draw(models, pack_models(models), [pose], small, (48, 48)))
     assert (pictures[0].owner == 0).sum() > 20
     assert ((pictures[1].owner == 0) != (pictures[0].owner == 0)).sum() <= 2
+
+
+def test_a_long_note_loses_its_middle_inside_a_window(qtbot):
+    """It was cut at the picture's edge, as the painter told the width of the whole window."""
+    window = QWidget()
+    canvas = ImageCanvas(window)
+    canvas.setGeometry(100, 50, 300, 200)
+    canvas.set_image(to_image(np.full((20, 30, 3), 255, np.uint8)))
+    canvas.layers.append(lambda painter, _: paint_note(painter, "a long name of a run " * 20))
+    window.resize(900, 400)
+    window.show()
+    qtbot.waitExposed(window)
+    picture = window.grab().toImage()  # the canvas paints as a part of the window
+    line = [picture.pixelColor(x, 50 + 10).lightness() for x in range(100, 400)]
+    assert line[20] < 150
+    assert line[-4] > 200

@@ -60,6 +60,7 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
     click(bar.go)
     assert space.inspector.currentWidget() is space.pose_panel
     assert space.pose_panel.edit.isChecked()
+    wait(lambda: bar.go.text() == "Search")  # placing is under way and not offered again
     canvas = space.stage.frame_view.canvas
     QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=canvas.rect().center())
     wait(lambda: project.pose() is not None)
@@ -99,6 +100,7 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
     wait(lambda: window.director.frame.index == 5)
     wait(lambda: space.stage.frame_view.rendering("predicted") is not None)
     assert "frame 6, tracked by" in space.stage.frame_view.note
+    assert bar.go.text() == "Learn from these poses"
 
     # what is corrected becomes a key frame; it is followed to both sides and the rest stands
     assert not panel.again.isEnabled()

@@ -16,7 +16,6 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from self6d.events import Scalars
 from self6d.paths import resource
-from self6d.runs.folder import RunFolder
 from studio.controllers.health_watch import GAP, STRIKES, TRUST, HealthWatch
 from studio.jobs import Job, JobSpec, JobState
 from studio.panels.help import HelpDialog
@@ -315,35 +314,3 @@ def test_one_window_that_stays_and_makes_room(qapp, open_studio, sample, wait):
         qapp.processEvents()
     QTest.mouseRelease(window, button, none, edge + QPoint(80, 0))
     wait(lambda: dock.width() >= wide + 60, 5)
-
-
-def test_every_step_says_the_next_with_its_button(opened, wait, monkeypatch):
-    window, bar = opened, opened.job_bar
-    # without a GPU it would be: place the object
-    monkeypatch.setattr("studio.shell.wiring.next_step.has_gpu", lambda: True)
-    window.workspace.next_step.refresh()
-    wait(lambda: bar.go.text() == "Go to stage 1")
-    assert bar.text.text() == "Next: train on rendered images (stage 1)."
-    click(bar.go)
-    assert window.project.step == "synthetic"
-    wait(lambda: bar.go.text() == "Train on synthetic images")
-    window.opener._add_shipped()  # what comes with the sample when it is opened from the welcome
-    wait(lambda: bar.text.text() == "Next: adapt sample-stage1 to this recording, without labels.")
-    click(bar.go)
-    assert window.project.step == "selfsup"
-    wait(lambda: bar.go.text() == "Run self-supervision")
-    adapted = RunFolder.create(window.settings.runs_folder / "adapted", "selfsup", {})
-    adapted.update(status="stopped")
-    window.project.add_run(adapted.path)
-    wait(lambda: bar.go.text() == "Go to Evaluate")
-    click(bar.go)
-    wait(lambda: bar.go.text() == "Evaluate")
-    window.workspace.evaluate_page.results = [{"mean": {"recall_10": 0.4}}]
-    window.workspace.evaluate_page.evaluated_runs = [adapted.path]
-    window.workspace.evaluate_page.evaluated.emit()
-    wait(lambda: bar.go.text() == "Go to Export")
-    click(bar.go)
-    assert window.project.step == "export"
-    wait(lambda: bar.go.text() == "Export package…")
-    window.close_project()
-    wait(lambda: bar.text.text() == "No job is running.")

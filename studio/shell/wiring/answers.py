@@ -12,6 +12,7 @@ from studio.curves.view import CurvesView
 from studio.engine import Failure
 from studio.engine.history import RunHistory
 from studio.engine.types import PoseData
+from studio.jobs.run_info import brief
 from studio.model.layers import Network
 from studio.panels.stage import Stage
 from studio.shell.window import StudioWindow
@@ -63,7 +64,7 @@ class Answers(QObject):
         def arrived(answer: tuple[int, list[PoseData]]) -> None:
             if number != project.number:
                 return
-            by = f"{run.name} at step {answer[0]}"
+            by = f"{brief(run.name)} at step {answer[0]}"
             network = Network(run, step)
             window.predictions.put(network, answer[0], index, answer[1])
             window.predictions.pin(None if step is None else network)

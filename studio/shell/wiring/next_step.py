@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from PySide6.QtCore import QObject, QTimer
 
-from studio.jobs.run_info import RunInfo
+from studio.jobs.run_info import RunInfo, brief
 from studio.model.machine import has_gpu
 from studio.panels.evaluate_page import EvaluatePage
 from studio.panels.export_page import ExportPage
+from studio.posing.panel import PosePanel
 from studio.shell.window import StudioWindow
 from studio.shell.wiring.track_control import TrackControl
+from studio.tracking.panel import DOUBTFUL
 from studio.training.panel import RunPanel
 
 Suggestion = tuple[str, str, Callable[[], object]]  # sentence, button, what it does
@@ -22,19 +25,23 @@ class NextStep(QObject):
 
     def __init__(
         self, window: StudioWindow, train: RunPanel, adapt: RunPanel, evaluate: EvaluatePage,
-        export: ExportPage, tracking: TrackControl, parent: QObject,
+        export: ExportPage, tracking: TrackControl, posing: PosePanel, parent: QObject,
     ) -> None:  # fmt: skip
         super().__init__(parent)
         self.window, self.train, self.adapt = window, train, adapt
         self.evaluate, self.export, self.tracking = evaluate, export, tracking
+        self.posing = posing
         project = window.project
         self._soon = QTimer(self, singleShot=True, interval=0)
         self._soon.timeout.connect(self.refresh)
         changes = (
             project.recordingChanged, project.modelsChanged, project.runsChanged,
-            project.stepChanged, project.optionsChanged, evaluate.evaluated, export.exported,
+            project.stepChanged, project.optionsChanged, project.trackChanged,
+            project.posesChanged, evaluate.evaluated, evaluate.busyChanged,
+            evaluate.chosenChanged, export.exported, export.busyChanged, export.chosenChanged,
+            posing.editToggled, posing.searchingChanged,
         )  # fmt: skip
-        for signal in (*changes, project.trackChanged):
+        for signal in changes:
             signal.connect(lambda *_: self._soon.start())
         window.queue.changed.connect(lambda job: self._soon.start())
         self._soon.start()
@@ -54,6 +61,9 @@ class NextStep(QObject):
         if not project.model_paths:
             return ("Next: the CAD models of your objects.", "Open CAD models…",
                     window.choosers.models)  # fmt: skip
+        at_work = self._at_work()
+        if at_work is not None:
+            return at_work
         fitting = [r for r in project.networks() if not project.misfit(r.path)]
         usable = [r for r in fitting if r.status in ("done", "stopped")]
         if self._placing():
@@ -64,19 +74,28 @@ class NextStep(QObject):
         if project.recording is None:
             return ("Next: a recording of your camera to adapt to, without labels.",
                     "Open a recording…", window.choosers.recording)  # fmt: skip
-        adapted = [r for r in usable if r.kind == "adapt"]
+        here = str(project.recording_path)
+        adapted = [r for r in usable if r.kind == "adapt" and r.provenance.data == here]
         if not adapted:
-            name = usable[-1].name
-            why = self._too_weak(usable[-1])
+            newest = usable[-1]
+            if self._learnable():
+                return self._learn()
+            why = self._too_weak(newest)
+            if why and newest.can_resume:
+                stopped = f"{brief(newest.name)}, stopped at step {newest.step}"
+                return (f"Next: go on with {stopped}; {why}.", "Resume",
+                        partial(window.runs.resume_run, newest.path))  # fmt: skip
             if why:
                 text = f"Next: train longer or with other settings; {why}."
                 return self._run_of("synthetic", self.train, text, "Go to stage 1")
+            name = brief(newest.name)
             return self._run_of(
                 "selfsup", self.adapt, f"Next: adapt {name} to this recording, without labels.",
                 "Go to stage 2",
             )  # fmt: skip
-        newest = max(adapted, key=lambda r: r.created).path
-        if project.recording.has_truth and newest not in self.evaluate.evaluated_runs:
+        last = max(adapted, key=lambda r: r.created).path
+        unscored = last not in self.evaluate.evaluated_runs
+        if project.recording.has_truth and unscored and last in self.evaluate.chosen():
             if project.step != "evaluate":
                 return ("Next: see how right it is, where there are labels.", "Go to Evaluate",
                         lambda: window.show_step("evaluate"))  # fmt: skip
@@ -84,12 +103,28 @@ class NextStep(QObject):
                     self.evaluate.go.click)  # fmt: skip
         if project.step == "export":
             written = self.export.written
-            if written is not None:
+            if written is not None and self.export.packed == self.export.chosen():
                 return f"Written: {written}", "Show folder", self.export.show_folder.click
             return ("Next: write the network's package.", self.export.package.text(),
                     self.export.package.click)  # fmt: skip
         return ("Next: take the network with you.", "Go to Export",
                 lambda: window.show_step("export"))  # fmt: skip
+
+    def _at_work(self) -> Suggestion | None:
+        """What the window itself is busy with: it is not offered again meanwhile."""
+        window, step = self.window, self.window.project.step
+        if self.evaluate.unfinished():
+            there = "Go to Evaluate" if step != "evaluate" else ""
+            return ("The runs are being scored on the labelled frames.", there,
+                    lambda: window.show_step("evaluate"))  # fmt: skip
+        doing = self.export.unfinished()
+        if doing:
+            there = "Go to Export" if step != "export" else ""
+            return (f"{doing[0].capitalize()} is being written.", there,
+                    lambda: window.show_step("export"))  # fmt: skip
+        if self.posing.searching:
+            return "The object is being searched for in the image.", "", lambda: None
+        return None
 
     def _placing(self) -> bool:
         """Whether the way of those without a GPU is the one to propose: there is no network yet."""
@@ -104,22 +139,44 @@ class NextStep(QObject):
     def _without_gpu(self) -> Suggestion:
         """Place, track, learn: minutes on two cores where stage 1 alone takes hours."""
         panel, project = self.tracking.panel, self.window.project
-        if project.track is not None and panel.learn.isEnabled():
-            return ("Next: a network learns the tracked poses; no GPU is needed.",
-                    panel.learn.text(), panel.learn.click)  # fmt: skip
+        if self._learnable():
+            return self._learn()
+        if self._lost():
+            return ("Next: place the object on another frame; from where it was, it is lost.",
+                    "Place the object", panel.placeRequested.emit)  # fmt: skip
         if project.keys:
             return ("Next: follow the object from there through the recording.", "Track",
                     self.tracking.track)  # fmt: skip
+        if self.posing.edit.isChecked() and self.posing.search.isEnabled():
+            return ("Next: click the object in the picture, or let it be searched for.",
+                    self.posing.search.text(), self.posing.search.click)  # fmt: skip
         return ("Next, without a GPU: place the object on one frame; it is tracked from there.",
                 "Place the object", panel.placeRequested.emit)  # fmt: skip
+
+    def _learnable(self) -> bool:
+        """Whether there are tracked poses that a network can learn without a GPU."""
+        panel, project = self.tracking.panel, self.window.project
+        return not has_gpu() and project.track is not None and panel.learn.isEnabled()
+
+    def _learn(self) -> Suggestion:
+        panel = self.tracking.panel
+        return ("Next: a network learns the tracked poses; no GPU is needed.",
+                panel.learn.text(), panel.learn.click)  # fmt: skip
+
+    def _lost(self) -> bool:
+        """Whether nothing sure came of following from the present key frames."""
+        project = self.window.project
+        track = project.track
+        return (track is not None and bool(track.rows) and not track.sure(DOUBTFUL)
+                and not track.corrected(project.keys))  # fmt: skip
 
     def _too_weak(self, network: RunInfo) -> str:
         """Why there is nothing in a network to adapt; "" where there is."""
         if network.found_nothing:
-            return f"not one pose of {network.name} is right on its own validation images"
+            return f"not one pose of {brief(network.name)} is right on its own validation images"
         failed = [r for r in self.window.project.runs_of("adapt") if r.status == "failed"]
         if failed and "finds none of its objects" in (failed[-1].error or ""):
-            return f"{network.name} finds none of its objects in the frames"
+            return f"{brief(network.name)} finds none of its objects in the frames"
         return ""
 
     def _run_of(self, step: str, panel: RunPanel, text: str, there: str) -> Suggestion:
