@@ -20,7 +20,7 @@ from studio.engine.types import (
     ModelFiles,
     RecordingInfo,
 )
-from studio.jobs.run_info import is_run
+from studio.jobs.run_info import is_run, read_run
 from studio.model.edits import FunctionEdit
 from studio.model.project import Project, find_runs
 from studio.model.settings import Settings
@@ -138,10 +138,15 @@ class Opener(QObject):
         models: Sequence[Path] = (),
         after: Callable[[], None] | None = None,
         unit: str = "auto",
+        *,
+        runs: bool = True,
     ) -> None:
         """Open a recording; its own CAD models come with it unless others are named.
 
         Models that were opened before any recording stay; those of another recording go with it.
+
+        Args:
+            runs: list those of the runs folder that learned from it, or for its camera.
         """
 
         def arrived(info: RecordingInfo) -> None:
@@ -150,10 +155,15 @@ class Opener(QObject):
                 project.leave()
             own = [Path(info.models)] if info.models else []
             wanted = list(models) or project.model_paths or own
+            read_in = unit if models else project.unit
+            if not wanted and runs:
+                wanted, read_in = self._models_of_last_time(info.root)
             project.awaits_models = bool(wanted)
             project.set_recording(info)
+            if runs:
+                self._list_runs_of(info.root)
             if wanted:
-                self.load_models(wanted, after, unit if models else project.unit)
+                self.load_models(wanted, after, read_in)
             else:
                 self._remember()
                 if after is not None:
@@ -254,6 +264,22 @@ class Opener(QObject):
         for path in find_runs(self.settings.runs_folder):
             self.project.add_run(path)
 
+    def _models_of_last_time(self, root: str) -> tuple[list[Path], str]:
+        """The CAD files a recording was looked at with before, and their unit."""
+        for entry in self.settings.recent():
+            files = [Path(name) for name in entry["models"]]
+            if entry["recording"] == root and files and all(map(Path.exists, files)):
+                names = ", ".join(file.name for file in files)
+                self.said.emit("good", f"With the CAD models of last time: {names}.")
+                return files, entry.get("unit", "auto")
+        return [], "auto"
+
+    def _list_runs_of(self, root: str) -> None:
+        for path in find_runs(self.settings.runs_folder):
+            info = read_run(path)
+            if info is not None and root in (info.provenance.data, info.provenance.camera):
+                self.project.add_run(path)
+
     def restore(self, state: dict[str, Any], after: Callable[[], None]) -> None:
         """Bring a saved workspace back; what is gone meanwhile is left out and said."""
         for name in [*state.get("runs", []), *state.get("jobs", [])]:
@@ -278,7 +304,7 @@ class Opener(QObject):
             after()
 
         if recording and Path(recording).exists():
-            self.open_recording(Path(recording), models, finish, unit)
+            self.open_recording(Path(recording), models, finish, unit, runs=False)
         elif models:
             self.load_models(models, finish, unit)
         elif recording:

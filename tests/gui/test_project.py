@@ -1,11 +1,13 @@
 """The document: selection, undo, and what a restart brings back."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from self6d.runs.folder import RunFolder
 from studio.engine.types import ModelCard, PoseData, RecordingInfo
 from studio.jobs.queue import JobQueue
 from studio.model.project import Project
@@ -139,3 +141,19 @@ def test_damaged_settings_are_as_none(tmp_path):
     settings = Settings(tmp_path / "a.ini")
     assert settings.workspace() == {}
     assert settings.recent() == []
+
+
+def test_a_recording_opened_again_brings_its_runs_and_models(
+    open_studio, block_recording, settings, wait, tmp_path
+):
+    """They had to be found and opened by hand, each of them, after every start."""
+    plain = tmp_path / "plain"
+    shutil.copytree(block_recording, plain, ignore=shutil.ignore_patterns("models"))
+    settings.add_recent(plain, [block_recording / "models"], "mm")
+    for name, data in (("mine", plain), ("another", tmp_path / "elsewhere")):
+        RunFolder.create(settings.runs_folder / name, "track", {}, {"data": str(data)})
+    window = open_studio(plain)
+    wait(lambda: window.project.models)
+    assert "CAD models of last time" in window.banner.text.text()
+    assert window.project.unit == "mm"
+    assert [run.name for run in window.project.runs] == ["mine"]

@@ -83,7 +83,7 @@ class NextStep(QObject):
             why = self._too_weak(newest)
             if why and newest.can_resume:
                 stopped = f"{brief(newest.name)}, stopped at step {newest.step}"
-                return (f"Next: go on with {stopped}; {why}.", "Resume",
+                return (f"Next: go on with {stopped}; its poses are not right yet.", "Resume",
                         partial(window.runs.resume_run, newest.path))  # fmt: skip
             if why:
                 text = f"Next: train longer or with other settings; {why}."
