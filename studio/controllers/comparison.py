@@ -89,6 +89,10 @@ class Comparison(QObject):
         self.changed.emit()
         self._next()
 
+    def at_work(self) -> bool:
+        """Whether the poses at work are those of the new network on every frame."""
+        return all(origin.startswith("predicted") for origin in self.project.origins.values())
+
     def scores(self) -> dict[int, float]:
         """Mean agreement of the new network's poses, by frame; 0 where it finds nothing."""
         frames = self.judged.get(self.after, {}) if self.after else {}

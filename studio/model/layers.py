@@ -85,11 +85,14 @@ class Layers(QObject):
         return [layer for layer in self._layers if layer.shown]
 
     def pair(self) -> tuple[Layer | None, Layer | None]:
-        """What wipe and flicker go between: the two uppermost that are shown, the lower first.
+        """What wipe and flicker go between, the lower first: two networks, where two are shown.
 
-        With one alone the other side is the bare image, None.
+        Else the two uppermost that are shown; with one alone the other side is the bare image,
+        None.
         """
-        two = self.shown()[-2:]
+        shown = self.shown()
+        networks = [layer for layer in shown if layer.network is not None]
+        two = (networks if len(networks) > 1 else shown)[-2:]
         lower = two[0] if two else None
         return lower, two[1] if len(two) > 1 else None
 

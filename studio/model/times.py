@@ -11,10 +11,10 @@ from typing import Any
 
 from self6d.config import load_preset
 from self6d.events import in_words
-from studio.jobs.run_info import RunInfo, checkpoint_steps
+from studio.jobs.run_info import RunInfo, brief, checkpoint_steps
 
 OF_TRACKS = "laptop"  # learns from a track: the Track tab offers it
-FOR_CPU = ("tiny", "self6d-tiny", "self6d-plus-tiny")
+FOR_CPU = ("tiny", "self6d-tiny", "self6d-plus-tiny", OF_TRACKS)
 CORES, H200 = "on two idle CPU cores", "on an NVIDIA H200"
 TIMED = {
     # (preset, on a GPU): seconds a step, where, on what
@@ -64,7 +64,7 @@ def expected(
         step_s = seconds_a_step(run.path, run.step, gpu=gpu) if same else None
         if step_s is not None:
             short = in_words(steps * step_s)
-            return short, f"{_begin(short)}: {steps} steps as in {run.name}, timed here."
+            return short, f"{_begin(short)}: {steps} steps as in {brief(run.name)}, timed here."
     if (preset, gpu) in TIMED and not _own(overrides):
         step_s, where = TIMED[preset, gpu]
         short = in_words(steps * step_s)

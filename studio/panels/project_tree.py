@@ -9,6 +9,7 @@ from PySide6.QtGui import QAction, QFont
 from PySide6.QtWidgets import QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from studio.jobs.queue import JobQueue
+from studio.jobs.run_info import BRIEF
 from studio.model.project import Project
 from studio.panels.job_bar import STATE_WORDS
 from studio.toolkit.theme import icon, theme
@@ -111,10 +112,17 @@ class ProjectTree(QWidget):
     def _add_run(
         self, parent: QTreeWidgetItem, path: Path, name: str, status: str
     ) -> QTreeWidgetItem:
-        item = self._add(parent, name, "", ("run", str(path)))
+        item = self._add(parent, self._short(name), "", ("run", str(path)))
         item.setIcon(0, icon(*STATUS_ICONS.get(status, ("circle", "muted"))))
         item.setToolTip(0, f"{path}\n{status}")
         return item
+
+    def _short(self, name: str) -> str:
+        """A long name without the recording's, which stands above; the tool tip has the whole."""
+        recording = self.project.recording_path
+        begin = f"{recording.name}-" if recording is not None else None
+        shorter = begin is not None and len(name) > BRIEF and name.startswith(begin)
+        return f"…{name.removeprefix(str(begin))}" if shorter else name
 
     def _add_resume(self, item: QTreeWidgetItem, path: Path) -> None:
         resume = button("Resume", lambda: self.runAction.emit("resume", path), "link",

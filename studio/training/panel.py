@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from studio.model.settings import Settings
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
 from studio.training.form import SettingsForm
+from studio.training.from_track import FromTrack
 from studio.training.presets import PresetBox
 from studio.training.settings import (
     OF_PRESET,
@@ -117,6 +119,8 @@ class RunPanel(QWidget):
             if caption == "Preset":
                 top.addRow(self.preset.told)
 
+        self.from_track = FromTrack()
+        self.from_track.dropped.connect(lambda: self._edit("poses", None, "Leave poses out"))
         self.weights = LossWeights()
         self.weights.edited.connect(self._on_weight)
         self.weights_note = label("", "small", wrap=True)
@@ -124,7 +128,7 @@ class RunPanel(QWidget):
         self.form.edited.connect(self._on_setting)
 
         content = QWidget()
-        parts: list = [label(INTRO[kind], "muted", wrap=True), top]
+        parts: list = [label(INTRO[kind], "muted", wrap=True), self.from_track, top]
         if kind == "adapt":
             parts += [label("LOSS WEIGHTS", "section"), self.weights, self.weights_note]
         parts += [label("ALL SETTINGS", "section"), self.form, 1]
@@ -196,15 +200,14 @@ class RunPanel(QWidget):
         }  # fmt: skip
         if self.kind == "adapt":
             start = self.option("from") or self._default_start()
-            options = {"share": self.option("share"), "no-check": self.option("no-check")}
             return JobSpec(
                 data=project.recording_path, from_run=Path(start), split=self.option("split"),
-                options=_given(options), **common,
+                options=self._given("share", "no-check", "poses"), **common,
             )  # fmt: skip
         chosen = self.option("camera", OF_RECORDING)
         camera = project.recording_path if chosen == OF_RECORDING else chosen or None
-        options = {"camera": camera, "no-check": self.option("no-check")}
-        return JobSpec(options=_given(options), **common)
+        options = {"camera": camera} if camera is not None else {}
+        return JobSpec(options={**options, **self._given("no-check", "poses")}, **common)
 
     def load(self, spec: JobSpec, text: str = "Duplicate run") -> str:
         """Take over the settings of another run, to change and run again.
@@ -232,6 +235,7 @@ class RunPanel(QWidget):
         self.device.setCurrentText(device)
         self.no_check.setChecked(bool(self.option("no-check")))
         self.share.setValue(max(round(100 * float(self.option("share") or 1)), 1))
+        self.from_track.show_poses(self.option("poses"))
         self._fill_cameras()
         self._fill_runs()
         self._fill_splits()
@@ -339,9 +343,8 @@ class RunPanel(QWidget):
         there = self._fields_of == self._preset()
         if there:  # else they are of the preset before
             self.steering.show(shown, self._preset())
-        note = weights_note(
-            {**known, **overrides} if there else {}, self._preset(), self.steering.preset
-        )
+        values, poses = {**known, **overrides} if there else {}, self.option("poses")
+        note = weights_note(values, self._preset(), self.steering.preset, poses=bool(poses))
         self.weights_note.setText(note)
         self.weights_note.setVisible(bool(note))
 
@@ -352,6 +355,9 @@ class RunPanel(QWidget):
 
     def _edit(self, name: str, value: Any, text: str) -> None:
         self.project.edit_option(f"{self.kind}:{name}", value, text)
+
+    def _given(self, *names: str) -> dict[str, Any]:
+        return {name: value for name in names if (value := self.option(name)) is not None}
 
     def _on_share(self) -> None:
         percent = self.share.value()
@@ -377,24 +383,17 @@ class RunPanel(QWidget):
     def _on_weight(self, term: str, value: float) -> None:
         self._on_setting(f"loss.{term}", value)
 
-    def _take_over(self) -> None:
-        """What is being typed counts, even if its box was not left."""
+    def _on_run(self) -> None:
+        self._use(self.runRequested.emit)
+
+    def _on_copy(self) -> None:
+        self._use(lambda spec: copy_text(spec.shell()))
+
+    def _use(self, use: Callable[[JobSpec], object]) -> None:
+        """The run as it stands; what is being typed counts, even if its box was not left."""
         typing = QApplication.focusWidget()
         if typing is not None and self.isAncestorOf(typing):
             typing.clearFocus()
-
-    def _on_run(self) -> None:
-        self._take_over()
         spec = self.spec()
         if spec is not None:
-            self.runRequested.emit(spec)
-
-    def _on_copy(self) -> None:
-        self._take_over()
-        spec = self.spec()
-        if spec is not None:
-            copy_text(spec.shell())
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
+            use(spec)

@@ -31,6 +31,8 @@ def load_settings(project: Project, kind: str, spec: JobSpec, text: str) -> None
     edit("from", str(spec.from_run) if spec.from_run else None)
     edit("share", spec.options.get("share"))
     edit("no-check", spec.options.get("no-check"))
+    poses = spec.options.get("poses")
+    edit("poses", None if poses is None else str(poses))
     if kind == "train":
         camera = spec.options.get("camera")
         here = camera is not None and Path(camera) == project.recording_path

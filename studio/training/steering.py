@@ -52,15 +52,18 @@ class Steering(QObject):
                 self.liveWeight.emit(term, weight)
 
 
-def weights_note(values: dict[str, Any], preset: str, running: str) -> str:
+def weights_note(values: dict[str, Any], preset: str, running: str, *, poses: bool = False) -> str:
     """What a change of a weight does, and where it can do nothing.
 
     Args:
         values: settings by dotted key as they stand; empty before they are known.
         preset: chosen in the panel. running: that of the running job, "" without one.
+        poses: those of a track are learned.
     """
     if running and preset != running:
         return f"For the next run: the running job began as {running} and keeps its weights."
+    if poses:
+        return "The weights have no effect: the poses of a track are learned, without L_self."
     if "adapt.self_weight" not in values:
         return AT_ONCE if running else ""
     if not running:  # poses are refined at the start at least

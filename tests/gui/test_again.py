@@ -219,6 +219,24 @@ def test_a_track_is_made_again_with_its_cuts(block_recording, tmp_path):
     assert dict(facts_of(read_run(run.path), spec))["cut"] == "2, 4"
 
 
+def test_a_run_that_learned_a_track_is_duplicated_with_it(opened, made, sample, wait):
+    """The track was left out without a word: the twin adapted by other means."""
+    window, panel = opened, opened.workspace.adapt_panel
+    learned = {**RunFolder.open(made["adapt"]).info["provenance"], "poses": "poses.json"}
+    run = RunFolder.create(window.settings.runs_folder / "a", "selfsup", {}, learned)
+    window.project.add_run(made["train"])
+    window.project.add_run(run.path)
+    choose(window.workspace.tree, run.path, "Duplicate with changes…")
+    wait(lambda: panel.from_track.isVisible())
+    assert panel.spec().options["poses"] == str(run.path / "poses.json")
+    assert "in a." in panel.from_track.told.text()
+    assert "no effect" in panel.weights_note.text()
+    click(panel.from_track.drop)
+    assert "poses" not in panel.spec().options
+    QTest.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert "poses" in panel.spec().options
+
+
 def test_what_a_run_cannot_tell_is_said(opened, made, tmp_path):
     odd = RunFolder.create(tmp_path / "bound", "upper_bound", {})
     opened.runs.act("copy", odd.path)

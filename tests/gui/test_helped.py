@@ -11,6 +11,7 @@ from hands import click
 from self6d import jobs
 from studio.controllers import comparison
 from studio.engine.types import JudgedFrame, JudgedPose, PoseData
+from studio.model.layers import POSES
 from studio.model.verdict import BETTER, SAME, WORSE, compare
 
 pytestmark = pytest.mark.gui
@@ -52,15 +53,21 @@ def test_the_verdict_needs_an_interval_on_one_side():
     assert compare({0: frame(0)}, {0: frame(0)}).measures[0].name == "Found a frame"
 
 
-def test_the_card_opens_on_what_changed_most(opened, trained, sample, wait, tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "SAMPLE", 2)
-    adapted = tmp_path / "adapted"
+@pytest.fixture(scope="module")
+def adapted(trained, sample, tmp_path_factory):
+    """The trained network after one step of stage 2."""
+    adapted = tmp_path_factory.mktemp("helped") / "adapted"
     settings = {
         "adapt.detection_score": 0.0, "adapt.batch": 1, "adapt.region": 48, "loss.perceptual": 0.0,
         "adapt.refresh_every": 0, "adapt.health_frames": 1, "adapt.max_objects": 2,
     }  # fmt: skip
     jobs.adapt(sample, [sample / "models"], trained, out=adapted, preset="self6d-tiny", steps=1,
                overrides=settings, check=False)  # fmt: skip
+    return adapted
+
+
+def test_the_card_opens_on_what_changed_most(opened, trained, adapted, wait, monkeypatch):
+    monkeypatch.setattr(comparison, "SAMPLE", 2)
     window, space = opened, opened.workspace
     card = space.helped.card
     window.opener.open_run(adapted)
@@ -90,3 +97,32 @@ def test_the_card_opens_on_what_changed_most(opened, trained, sample, wait, tmp_
     window.close_project()
     assert judged.verdict is None
     assert "After stage 2" in card.headline.text()
+
+
+def test_before_and_after_stand_beside_a_track(opened, trained, adapted, wait, monkeypatch):
+    """Of a run that learned a track only the network before was shown, beside the track itself."""
+    monkeypatch.setattr(comparison, "SAMPLE", 2)
+    window, space = opened, opened.workspace
+    project, layers = window.project, window.layers
+    for index in range(len(project.recording)):
+        pose = PoseData(1, np.eye(3), np.array([0, 0, 0.6]), 0.9)
+        project.put_tracked(adapted.with_name("track"), index, pose, "tracked")
+    for run in (trained, adapted):
+        window.opener.open_run(run)
+    window.runs.look_at(adapted)
+    click(window.header.buttons["selfsup"])
+    space.bottom.setCurrentWidget(space.helped.card)
+    wait(lambda: space.helped.card.go.isVisible())
+    click(space.helped.card.go)
+    wait(lambda: space.helped.comparison.verdict is not None)
+    assert [layer.network.run for layer in layers.pair()] == [trained, adapted]
+    assert layers[POSES].shown  # the track stays in sight
+    view = space.stage.frame_view
+    click(view.modes.button("wipe"))
+    assert [layer.network.run for layer in view.painter.visible()] == [trained, adapted]
+
+    # probes that came while frames were in view are read again
+    space.stage.probes.clear(adapted)
+    click(space.stage.tabs.button("probes"))
+    wait(lambda: space.stage.probes.newest is not None)
+    assert space.stage.probes.start.caption.startswith("Start, frame ")

@@ -46,6 +46,22 @@ def test_names_that_differ_at_their_end_are_told_apart(project, qtbot):
     assert all("…" in name for name in shown)
 
 
+def test_runs_of_a_recording_with_a_long_name_differ_in_the_list(project, qtbot, tmp_path):
+    """Beside Resume two of them read "my …-01" both."""
+    recording = tmp_path / "a bottle, second try with a long name 2026-11-28"
+    project.set_recording(replace(project.recording, root=str(recording)))
+    for kind, name in (("synthetic", "train-01"), ("selfsup", "adapt-01"), ("track", "my own")):
+        begin = "" if name == "my own" else f"{recording.name}-"
+        run = RunFolder.create(tmp_path / f"{begin}{name}", kind, {})
+        run.update(status="stopped")
+        project.add_run(run.path)
+    listed = ProjectTree(project, JobQueue())
+    qtbot.addWidget(listed)
+    items = [listed.item_of("run", str(run.path)) for run in project.runs]
+    assert [item.text(0) for item in items] == ["…train-01", "…adapt-01", "my own"]
+    assert str(project.runs[0].path) in items[0].toolTip(0)
+
+
 def test_frame_selection_stays_inside(project, qtbot):
     with qtbot.waitSignal(project.frameChanged):
         project.select_frame(99)

@@ -12,7 +12,7 @@ from studio.curves.view import CurvesView
 from studio.engine import Failure
 from studio.engine.history import RunHistory
 from studio.engine.types import PoseData
-from studio.jobs.run_info import brief
+from studio.jobs.run_info import brief, is_run
 from studio.model.layers import Network
 from studio.panels.stage import Stage
 from studio.shell.window import StudioWindow
@@ -43,6 +43,7 @@ class Answers(QObject):
         curves.checkpointLeft.connect(lambda: window.predictions.pin(None))
         window.predictions.pinnedChanged.connect(self._on_pinned)
         stage.previewWanted.connect(self.synthetic_sheet)
+        stage.pageChanged.connect(self._on_page)
 
     def predict(self, run: Path, step: int | None = None) -> None:
         """Put the poses of a run's network on the selected frame.
@@ -120,6 +121,25 @@ class Answers(QObject):
         run, step = ("", None) if network is None else (str(network.run), network.step)
         self.curves.set_cursor(run, step)
 
+    def _on_page(self, page: str) -> None:
+        """Probes that came while another page was in view were passed over; the run has them."""
+        run = self.stage.probes.run
+        if page != "probes" or run is None or not is_run(run):
+            return
+
+        def arrived(history: RunHistory) -> None:
+            if self.stage.probes.run == run and self.stage.probes.at is None:
+                self._add_previews(history)
+
+        self.window.engine.request("history", str(run), key="probes", done=arrived,
+                                   failed=self.window.show_error)  # fmt: skip
+
+    def _add_previews(self, history: RunHistory) -> None:
+        for preview in history.first:
+            self.stage.add_preview(preview, first=True)
+        for preview in history.newest:
+            self.stage.add_preview(preview)
+
     def _on_history(self, history: RunHistory, overlay: bool) -> None:
         run = Path(history.run)
         if history.live and run != self._told_live:  # later changes come from the panel itself
@@ -131,8 +151,5 @@ class Answers(QObject):
         if not overlay:
             self.curves.clear()
             self.stage.probes.clear(run)
-            for preview in history.first:
-                self.stage.add_preview(preview, first=True)
-            for preview in history.newest:
-                self.stage.add_preview(preview)
+            self._add_previews(history)
         self.curves.show_run(curves)

@@ -52,6 +52,8 @@ class Helped(QObject):
         if pair is not None and info is not None:
             self.comparison.start(*pair, spec_from(info).split)
             self.window.layers.add(Network(pair[0]))  # the poses before stand beside those after
+            if not self.comparison.at_work():  # a track's poses are, or some set by hand
+                self.window.layers.add(Network(pair[1]))
 
     def show_frame(self, index: int) -> None:
         """A frame with the poses before and after."""
