@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, max_pool2d, pad, pixel_unshuffle, relu
 
 from self6d.errors import InputError, MissingDependencyError
+from self6d.losses.cpu.convolution import FixedConvolution, has_packing
 
 # (output channels, input channels, kernel, stride, padding) of AlexNet's five convolutions
 CONVOLUTIONS = (
@@ -173,6 +174,7 @@ class AlexNetFeatures(nn.Module):
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
         self._black: dict[tuple[int, int], list[Tensor]] = {}
+        self._fixed: list[FixedConvolution] = []
 
     def activations(self, rgb: Tensor) -> list[Tensor]:
         """relu1 to relu5 of images, channels last in memory: a third faster.
@@ -206,6 +208,14 @@ class AlexNetFeatures(nn.Module):
         if x.dtype == torch.float64:
             weight, bias = weight.double(), bias.double()
         return conv2d(x.to(weight.dtype), weight, bias, padding=padding).to(x.dtype)
+
+    def fixed(self, index: int) -> FixedConvolution:
+        """One convolution and its gradient as they are quickest on a CPU, without padding."""
+        weight, _ = self.kernel(0)
+        if not self._fixed or self._fixed[0].weight is not weight:  # moved since
+            kernels = [self.kernel(i) for i in range(len(CONVOLUTIONS))]
+            self._fixed = [FixedConvolution(*kernel, has_packing()) for kernel in kernels]
+        return self._fixed[index]
 
     @torch.no_grad()
     def of_black(self, height: int, width: int) -> list[Tensor]:

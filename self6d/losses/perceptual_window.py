@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad, pixel_shuffle, pixel_unshuffle
-from torch.nn.grad import conv2d_input
 
 from self6d.losses.cpu import perceptual as kernels
 from self6d.losses.perceptual import CONVOLUTIONS, POOLED, AlexNetFeatures, apart
@@ -131,7 +130,7 @@ class _Distance(torch.autograd.Function):
                 into = (region.within(whole).of(rgb) - network.mean) / network.std
                 into = pixel_unshuffle(pad(into, region.beyond(whole)), stride)
                 into = _channels_last(into)
-            x = network.convolved(index, into).relu_()
+            x = _channels_last(network.fixed(index).relu(into))
             layer = _Layer(x, into.shape, region, box, out, _channels_last(source[index]), pooled)
             layers.append(layer)
             total += layer.apart_from(from_black[index])
@@ -147,8 +146,7 @@ class _Distance(torch.autograd.Function):
         for index in range(len(CONVOLUTIONS) - 1, -1, -1):
             layer = ctx.layers[index]
             layer.apart_backward(weight, g)
-            kernel, _ = ctx.network.kernel(index)
-            g = conv2d_input(layer.size, kernel, g.to(kernel.dtype)).to(g.dtype)
+            g = ctx.network.fixed(index).gradient(g, layer.size)
             if index:
                 inside = layer.before.within(layer.region)  # the rest is the black image's
                 g = layer.unpooled(_channels_last(inside.of(g)), ctx.layers[index - 1])

@@ -1,6 +1,9 @@
+import copy
+
 import pytest
 import torch
 
+from self6d.losses.cpu.convolution import FixedConvolution, has_packing
 from self6d.losses.perceptual import AlexNetFeatures, default_weights, perceptual_loss
 from self6d.losses.perceptual_window import (
     Box,
@@ -40,6 +43,24 @@ def test_the_window_gives_the_whole_image_s_loss_and_gradient(size, box):
     (expected,) = torch.autograd.grad(whole.sum(), image)
     (found,) = torch.autograd.grad(loss.sum(), image)
     assert (box.of(found - expected)).norm() < 1e-4 * box.of(expected).norm()
+
+
+@pytest.mark.skipif(not has_packing(), reason="torch without oneDNN")
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_weights_laid_out_beforehand_give_the_same(kernel):
+    """Also in other sizes than the first, and after a copy."""
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(32, 16, kernel, kernel, generator=generator), torch.randn(32)
+    packed, plain = FixedConvolution(weight, bias, True), FixedConvolution(weight, bias, False)
+    for n, height, width in ((2, 20, 17), (1, 9, 30)):
+        x = torch.randn(n, 16, height, width, generator=generator)
+        y = plain.relu(x)
+        g = torch.randn(y.shape, generator=generator)
+        assert (y > 0).any()
+        torch.testing.assert_close(packed.relu(x), y, rtol=1e-5, atol=1e-4)
+        expected = plain.gradient(g, x.shape)
+        torch.testing.assert_close(packed.gradient(g, x.shape), expected, rtol=1e-5, atol=1e-3)
+        packed = copy.deepcopy(packed)
 
 
 @needs_weights
