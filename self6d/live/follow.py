@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from self6d.datasets.pose_track import TrackState
-from self6d.geometry import Camera, axis_angle_to_matrix, matrix_to_axis_angle
+from self6d.geometry import Camera
 from self6d.network import PoseNetwork
 from self6d.network.captured import CapturedForward
 from self6d.network.outputs import Detections
@@ -73,8 +73,7 @@ class _Thing:
         if self.before is None or self.lost:
             return self.R, self.t
         R0, t0 = self.before
-        turn = matrix_to_axis_angle(torch.from_numpy(self.R @ R0.T))
-        return axis_angle_to_matrix(turn).numpy() @ self.R, 2 * self.t - t0
+        return self.R @ R0.T @ self.R, 2 * self.t - t0
 
     def saw(self, R: np.ndarray, t: np.ndarray) -> None:
         self.before = None if self.lost else (self.R, self.t)
@@ -203,24 +202,29 @@ class Follower:
         K_np, size = K[0].double().cpu().numpy(), images.shape[-2:]
         boxes = np.array([_box(self._corners[t.index], *t.guess(), K_np, size) for t in things])
         index = torch.tensor([t.index for t in things], device=self.device)
-        seen = self.network.poses_for_boxes(
-            images, K, torch.tensor(boxes, dtype=torch.float32, device=self.device),
-            torch.zeros_like(index), index,
-        )  # fmt: skip
+        where = torch.tensor(boxes, dtype=torch.float32, device=self.device)
+        seen = self._forward.poses_for_boxes(images, K, where, index)
         return dict(zip(map(id, things), self._judged(seen, K, size), strict=True))
 
     def _judged(self, seen: Detections, K: Tensor, size: Sequence[int]) -> list[Look]:
         """Detections with how well their masks fit their poses."""
-        K_np = K[0].double().cpu().numpy()
-        inside = (seen.mask_logits[:, self._channel].sigmoid() > MASK_SIDE).cpu().numpy()
-        R, t, score, region = (
-            part.double().cpu().numpy() for part in (seen.R, seen.t, seen.score, seen.roi_box)
+        inside = seen.mask_logits[:, self._channel].sigmoid() > MASK_SIDE
+        rows, columns = inside.any(2), inside.any(1)
+        parts = (
+            seen.R.flatten(1), seen.t, seen.score[:, None], seen.roi_box,
+            seen.object_index[:, None], rows, columns, K.flatten(1).expand(len(inside), -1),
+        )  # fmt: skip
+        # all in one: each copy from a GPU waits for it
+        together = torch.cat([part.float() for part in parts], 1).double().cpu().numpy()
+        R, t, score, region, number, rows_np, columns_np, K_np = np.split(
+            together, np.cumsum([part.shape[1] for part in parts])[:-1], axis=1
         )
         looks = []
-        for i, index in enumerate(seen.object_index.tolist()):
-            box = _box(self._corners[index], R[i], t[i], K_np, size)
-            mask = _mask_box(inside[i], region[i], size)
-            looks.append(Look(index, float(score[i]), R[i], t[i], box, _overlap(box, mask)))
+        for i, index in enumerate(number[:, 0].astype(int).tolist()):
+            turn = R[i].reshape(3, 3)
+            box = _box(self._corners[index], turn, t[i], K_np[i].reshape(3, 3), size)
+            mask = _mask_box(rows_np[i] > 0, columns_np[i] > 0, region[i], size)
+            looks.append(Look(index, float(score[i, 0]), turn, t[i], box, _overlap(box, mask)))
         return looks
 
 
@@ -255,12 +259,14 @@ def _box(
     return np.concatenate((low, high))
 
 
-def _mask_box(inside: np.ndarray, region: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Box of a mask (S, S) over a region, inside the image."""
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+def _mask_box(
+    in_row: np.ndarray, in_column: np.ndarray, region: np.ndarray, size: Sequence[int]
+) -> np.ndarray:
+    """Box inside the image of a mask over a region; (S,) bool, the rows and columns it is in."""
+    rows, columns = np.flatnonzero(in_row), np.flatnonzero(in_column)
     if not len(rows):
         return np.zeros(4)
-    share = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) / len(inside)
+    share = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) / len(in_row)
     sides = np.tile(region[2:] - region[:2], 2)
     limit = np.array([size[1], size[0]] * 2, np.float64)
     return (np.tile(region[:2], 2) + share * sides).clip(0, limit)

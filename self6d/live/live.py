@@ -52,8 +52,17 @@ class View:
             "name": self.shot.name,
             "time_ns": self.shot.time_ns,
             "rate": round(self.rate, 2),
-            "objects": [_row(seen) for seen in self.seen],
+            "objects": [_row(seen, turn) for seen, turn in zip(self.seen, self._turns())],
         }
+
+    def _turns(self) -> list[list[float] | None]:
+        """Rotations of all that is seen as quaternions, w first; None of what is lost."""
+        placed = [seen.R for seen in self.seen if seen.R is not None]
+        if not placed:
+            return [None] * len(self.seen)
+        stacked = torch.from_numpy(np.stack(placed).astype(np.float64))
+        turns = iter(matrix_to_quaternion(stacked).tolist())
+        return [None if seen.R is None else next(turns) for seen in self.seen]
 
 
 def live(
@@ -167,7 +176,7 @@ def load(path: str | Path, device: torch.device) -> Known:
     return Known(package.network, package.models, camera, device)
 
 
-def _row(seen: Seen) -> dict[str, Any]:
+def _row(seen: Seen, turn: list[float] | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "object": seen.name,
         "object_id": seen.object_id,
@@ -177,9 +186,8 @@ def _row(seen: Seen) -> dict[str, Any]:
         "detected": seen.detected,
     }
     if seen.R is not None and seen.t is not None and seen.box is not None:
-        turn = matrix_to_quaternion(torch.from_numpy(np.asarray(seen.R, np.float64)))
         row |= {
             "R_m2c": seen.R.tolist(), "t_m2c": seen.t.tolist(),
-            "quaternion_wxyz": turn.tolist(), "box": seen.box.round(2).tolist(),
+            "quaternion_wxyz": turn, "box": seen.box.round(2).tolist(),
         }  # fmt: skip
     return row

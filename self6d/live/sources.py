@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from self6d.geometry import Camera
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
 REALSENSE = "realsense"
+AHEAD = 4  # images of a file that are read before they are asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +70,22 @@ def shots(
     if path.suffix.lower() in VIDEOS:
         if not path.is_file():
             raise InputError("there is no such video", path=path, remedy="Check the path.")
-        return _captured(path, _intrinsics(camera, usual, listener))
+        return _ahead(_captured(path, _intrinsics(camera, usual, listener)))
     if camera is not None:
         raise InputError("a recording has its own camera", path=path, remedy="Leave out --camera.")
-    return _recorded(path)
+    return _ahead(_recorded(path))
+
+
+def _ahead(stream: Generator[Shot]) -> Iterator[Shot]:
+    """The same images, read and decoded by a thread while earlier ones are looked at.
+
+    Not for cameras: what is read ahead is old when its turn comes.
+    """
+    with closing(stream), ThreadPoolExecutor(1, "images") as reader:
+        coming = deque(reader.submit(next, stream, None) for _ in range(AHEAD))
+        while (shot := coming.popleft().result()) is not None:
+            coming.append(reader.submit(next, stream, None))
+            yield shot
 
 
 def _intrinsics(
@@ -89,7 +104,7 @@ def _intrinsics(
     return Intrinsics(usual.K_opencv, usual.width, usual.height)
 
 
-def _captured(source: int | Path, stated: Intrinsics) -> Iterator[Shot]:
+def _captured(source: int | Path, stated: Intrinsics) -> Generator[Shot]:
     """Images of a camera or a video, by OpenCV."""
     is_camera = isinstance(source, int)
     path = None if isinstance(source, int) else Path(source)
@@ -118,7 +133,7 @@ def _captured(source: int | Path, stated: Intrinsics) -> Iterator[Shot]:
         capture.release()
 
 
-def _recorded(path: Path) -> Iterator[Shot]:
+def _recorded(path: Path) -> Generator[Shot]:
     """Frames of a recording, in order."""
     dataset = open_dataset(path)
     for index, key in enumerate(dataset.keys):

@@ -12,6 +12,7 @@ from self6d.cuda_graph import capture
 from self6d.network.net import PoseNetwork
 from self6d.network.outputs import Detections
 
+PLACES = 8  # boxes that a graph looks at, given ones
 MOST_SIZES = 4  # image sizes with a graph, each of which keeps its memory; others run without
 
 
@@ -35,6 +36,7 @@ class CapturedForward:
                 if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
                     part.to(torch.bfloat16)
         self._graphs: dict[tuple[int, ...], Callable[[Tensor, Tensor], tuple[Tensor, ...]]] = {}
+        self._regions: dict[tuple[int, ...], Callable[..., Detections]] = {}
 
     @torch.no_grad()
     def __call__(self, images: Tensor, K: Tensor) -> tuple[Tensor, ...]:
@@ -84,6 +86,41 @@ class CapturedForward:
         again = replace(again, image_index=rows[again.image_index])
         both = Detections.cat([found[~full[found.image_index]], again])
         return both[both.image_index.argsort(stable=True)]
+
+    @torch.no_grad()
+    def poses_for_boxes(
+        self, images: Tensor, K: Tensor, box: Tensor, object_index: Tensor
+    ) -> Detections:
+        """As `PoseNetwork.poses_for_boxes`, of boxes in one image: (1, 3, H, W), (1, 3, 3),
+        (N, 4), (N,).
+
+        On a GPU a graph has `PLACES` boxes; more are looked at without one.
+        """
+        form, count = tuple(images.shape), len(box)
+        if images.is_cuda and 0 < count <= PLACES:
+            if form not in self._regions and len(self._regions) < MOST_SIZES:
+                self._regions[form] = self._captured_regions(images, K)
+            if form in self._regions:
+                return self._regions[form](images, K, box, object_index)
+        with self._arithmetic(images):
+            first = torch.zeros_like(object_index)
+            return self.network.poses_for_boxes(images, K, box, first, object_index)
+
+    def _captured_regions(self, images: Tensor, K: Tensor) -> Callable[..., Detections]:
+        whole = images.new_tensor([0.0, 0.0, images.shape[-1], images.shape[-2]])
+        kept = (images.clone(), K.clone(), whole.repeat(PLACES, 1))
+        index = torch.zeros(PLACES, dtype=torch.long, device=images.device)
+        first = torch.zeros_like(index)
+        with torch.cuda.device(images.device), self._arithmetic(images):
+            replay, found = capture(lambda: self.network.poses_for_boxes(*kept, first, index))
+
+        def run(images: Tensor, K: Tensor, box: Tensor, object_index: Tensor) -> Detections:
+            for place, value in zip((*kept, index), (images, K, box, object_index), strict=True):
+                place[: len(value)].copy_(value)  # boxes beyond are those of an earlier call
+            replay()
+            return Detections.cat([found[: len(box)]])
+
+        return run
 
     def _arithmetic(self, images: Tensor) -> torch.autocast:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.bfloat16)

@@ -9,7 +9,7 @@ import torch
 from tetrahedra import models, random_batch
 
 from self6d.network import Detections, NetworkConfig, PoseNetwork, masks_in_regions, roi_align
-from self6d.network.captured import CapturedForward, likely_detections
+from self6d.network.captured import PLACES, CapturedForward, likely_detections
 
 pytestmark = pytest.mark.gpu
 
@@ -135,3 +135,23 @@ def test_a_smaller_batch_is_filled_up_to_one_that_is_captured() -> None:
         torch.testing.assert_close(
             getattr(part, field.name), getattr(kept, field.name), atol=1e-4, rtol=1e-3
         )
+
+
+def test_captured_regions_equal_the_eager_ones(monkeypatch) -> None:
+    """As many boxes as a graph has, fewer of other objects, and more than it holds."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    torch.manual_seed(0)
+    small = replace(NetworkConfig.preset("tiny"), crop_backbone="resnet10-w16")
+    network = PoseNetwork(small, models(3)).cuda().eval()
+    batch, forward = random_batch(1, PLACES + 1, (240, 320)), CapturedForward(network)
+    index = torch.arange(PLACES + 1, device="cuda") % 3
+    for rows in (slice(0, PLACES), slice(3, 6), slice(0, PLACES + 1)):
+        box, of = batch.box_visible[rows], index[rows]
+        with torch.no_grad():
+            eager = network.poses_for_boxes(batch.images, batch.K, box, torch.zeros_like(of), of)
+        found = forward.poses_for_boxes(batch.images, batch.K, box, of)
+        for field in fields(Detections):
+            torch.testing.assert_close(
+                getattr(found, field.name), getattr(eager, field.name), atol=1e-4, rtol=1e-3
+            )
+    assert len(forward._regions) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+from collections.abc import Generator
 from pathlib import Path
 
 import bags
@@ -19,7 +20,7 @@ from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import TrackState
 from self6d.errors import CheckpointError, InputError
 from self6d.geometry import Camera, matrix_to_quaternion
-from self6d.live import live
+from self6d.live import follow, live, sources
 from self6d.live.detection_bag import DetectionBag, message_types
 from self6d.live.follow import Follower, Seen
 from self6d.network import NetworkConfig, PoseNetwork
@@ -248,3 +249,39 @@ def test_faults_are_named(package, recording, tmp_path):
         live(package, recording, camera=tmp_path / "camera.json")
     with pytest.raises(InputError, match="exists already"):
         DetectionBag(tmp_path, [block()])
+
+
+def test_files_are_read_ahead_in_order_and_let_go_of(recording: Path) -> None:
+    """Also where nobody wants all of it, and where reading fails after some images."""
+    closed: list[bool] = []
+
+    def source(fails: int) -> Generator[str]:
+        try:
+            for number in range(9):
+                if number == fails:
+                    raise InputError("image 5 cannot be read")
+                yield f"{number}"
+        finally:
+            closed.append(True)
+
+    assert list(sources._ahead(source(99))) == [f"{n}" for n in range(9)]
+    few = sources._ahead(source(99))
+    assert next(few) == "0"
+    few.close()
+    read: list[str] = []
+    with pytest.raises(InputError, match="image 5"):
+        read.extend(iter(sources._ahead(source(5)).__next__, ""))
+    assert len(closed) == 3
+    names = [shot.name for shot in sources.shots(recording)]
+    assert names == [frame.name for frame in map(open_dataset(recording).frame, range(6))]
+
+
+def test_a_thing_is_expected_to_go_on_as_it_did() -> None:
+    poses = [pose_at(i) for i in range(2)]
+    thing = follow._Thing(0, 0, 0.9, poses[0].R_m2c, poses[0].t_m2c)
+    for pose in poses:
+        thing.saw(pose.R_m2c, pose.t_m2c)
+    R, t = thing.guess()
+    turn = poses[1].R_m2c @ poses[0].R_m2c.T
+    np.testing.assert_allclose(R, turn @ poses[1].R_m2c, atol=1e-12)
+    np.testing.assert_allclose(t, 2 * poses[1].t_m2c - poses[0].t_m2c, atol=1e-12)
