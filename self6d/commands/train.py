@@ -167,6 +167,14 @@ def adapt(
         Path | None,
         typer.Option(help='Run of train-refiner, or "shipped": moves what is learned from.'),
     ] = None,
+    still: Annotated[
+        bool,
+        typer.Option(
+            "--still",
+            help="For stretches of frames nothing but the camera moves: poses of all frames are "
+            "solved together and learned from.",
+        ),
+    ] = False,
     steps: opt.Steps = None,
     minutes: opt.Minutes = None,
     seed: opt.Seed = 0,
@@ -202,6 +210,7 @@ def adapt(
             steps=steps,
             minutes=minutes,
             refiner=refiner,
+            still=still,
             seed=seed,
             device=device,
             overrides=opt.with_unit(assignments, unit),

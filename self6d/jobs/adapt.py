@@ -55,6 +55,7 @@ def adapt(
     steps: int | None = None,
     minutes: float | None = None,
     refiner: str | Path | None = None,
+    still: bool = False,
     poses: str | Path | None = None,
     overrides: Changes = None,
     seed: int = 0,
@@ -78,6 +79,7 @@ def adapt(
         minutes: the run ends by then at the latest, its learning rate at zero; pauses do not count.
         refiner: run or file of `train_refiner`, or "shipped", which moves pseudo-poses
             (`adapt.refiner`).
+        still: for stretches of frames nothing but the camera moves, see `adapt.still`.
         poses: a track's poses.json: these pseudo-poses are learned from, mixed with synthetic
             images, instead of the network's own; L_self and the teacher then have no part. The run
             keeps a copy.
@@ -98,6 +100,13 @@ def adapt(
 
     if refiner is not None:
         overrides = changes_of(overrides, {"adapt.refiner": refiner_name(refiner)})
+    if still and poses is not None:
+        raise InputError(
+            "--still solves the network's own pseudo-poses, and with --poses there are none",
+            remedy="Leave one of them out; `track --still` does it for a track.",
+        )
+    if still:
+        overrides = changes_of(overrides, {"adapt.still": True})
     asked = asked_for(preset, overrides, models, steps, device, minutes)
     asked |= {"data": absolute(data), "split": split, "share": share}
     world = distributed.join(resolve_device(device))

@@ -43,6 +43,7 @@ from self6d.stage2.refiner_learning import RefinerLearning
 from self6d.stage2.student import Student
 from self6d.stage2.teacher import Teacher
 from self6d.synthesis import SceneMaker, SynthesisConfig, augment
+from self6d.tracking.still.arrangement import Thing
 
 __all__ = ["AdaptConfig", "SelfSupTask"]
 
@@ -87,11 +88,12 @@ class SelfSupTask:
     ) -> None:
         self.config = replace(adapt or AdaptConfig())
         config = self.config
-        if config.refiner and not config.pseudo:
-            raise InputError(
-                "adapt.refiner moves pseudo-poses, and this preset has none",
-                remedy="Use the preset self6d-plus, or --set adapt.pseudo=true.",
-            )
+        for name, asked in (("refiner", config.refiner), ("still", config.still)):
+            if asked and not config.pseudo:
+                raise InputError(
+                    f"adapt.{name} moves pseudo-poses, and this preset has none",
+                    remedy="Use the preset self6d-plus, or --set adapt.pseudo=true.",
+                )
         self.seed, self.total_steps, self.batch_size = seed, config.steps, config.batch
         self.clock = Clock(config.minutes)
         self.world = distributed.join(device)
@@ -124,6 +126,7 @@ class SelfSupTask:
             optimize or OptimizeConfig(),
             seed,
             RgbRefiner.load(config.refiner, models, self.device) if config.refiner else None,
+            [Thing.of(model) for model in models],
         )
         self.refiner = self._refiner_learning()
         self.optimizer = torch.optim.AdamW(
@@ -145,9 +148,11 @@ class SelfSupTask:
         self._step = 0
 
     def _refiner_learning(self) -> RefinerLearning | None:
-        """Without depth nothing but its own poses could be learned from."""
+        """Without depth, or frames solved together, it could only learn from its own poses."""
         looker, config = self.teacher.looker, self.config
-        if looker is None or config.refiner_lr <= 0 or not self.store.has_depth:
+        if looker is None or config.refiner_lr <= 0:
+            return None
+        if not (self.store.has_depth or config.still):
             return None
         return RefinerLearning(looker, self.objects, self.world, ema=config.ema, clip=config.clip)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +31,10 @@ from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.looks import better_starts, look_at, sound_looks
 from self6d.stage2.pseudo_labels import PseudoLabels, detect, select_poses, sound_poses, update
+from self6d.stage2.still.settle import settle, single_from, single_state
+from self6d.tracking.still.arrangement import Thing
+
+log = logging.getLogger("self6d")
 
 FRAMES_AT_ONCE = 8  # held as float images while poses are refined
 
@@ -42,10 +47,12 @@ class Teacher:
         store: the frames. models: packed, in the order of `object_index`.
         objective: L_self. config, optimize: configurations. seed: decides the refinement's starts.
         looker: moves poses on colours before they are refined; None: nothing does.
+        things: geometry of the objects, for `adapt.still`.
 
     Attributes:
         network: the averaged weights, the ones exported.
         pseudo_labels: of all frames; None before the first `refresh`.
+        settled: (N,) bool, those whose pose `adapt.still` solved; else None.
         compared: where L_self itself is off, each of its terms (unweighted) and their weighted
             "total" at the newest health check, means over the detections; else empty.
     """
@@ -60,6 +67,7 @@ class Teacher:
         optimize: OptimizeConfig,
         seed: int,
         looker: RgbRefiner | None = None,
+        things: Sequence[Thing] = (),
     ) -> None:
         self.average = MovingAverage(network, config.ema)
         self.store, self.models, self.objective = store, models, objective
@@ -71,7 +79,9 @@ class Teacher:
             self.refiner = SelfSupervision(light, store.device)
         count = min(config.health_frames, len(store))
         self.probes: list[int] = np.linspace(0, len(store) - 1, count).round().astype(int).tolist()
-        self.looker = looker
+        self.looker, self.things = looker, things
+        self.settled: Tensor | None = None
+        self._single: PseudoLabels | None = None  # as single frames have them, before `settle`
         self.pseudo_labels: PseudoLabels | None = None
         self.compared: dict[str, float] = {}
         self.expected: int | None = None
@@ -126,12 +136,23 @@ class Teacher:
         fresh = PseudoLabels.of(detections)
         if config.pseudo:
             fresh = self._refined(fresh, chosen, step, tell)
-        self.pseudo_labels = (
-            fresh if self.pseudo_labels is None else update(self.pseudo_labels, fresh, frames)
-        )
+        before = self._single if config.still else self.pseudo_labels
+        labels = fresh if before is None else update(before, fresh, frames)
+        if config.still:
+            tell("solving all frames together", 0, 1)
+            self._single = labels
+            labels = self._settle(labels)
+        self.pseudo_labels = labels
         if config.pseudo:
             symmetries = self.objects.symmetries
             select_poses(self.pseudo_labels, self.store.keys, symmetries, config.keep_share)
+
+    def _settle(self, labels: PseudoLabels) -> PseudoLabels:
+        solved = settle(labels, self.things, self.store, self.models, self.config.keep_iou)
+        self.settled = solved.moved
+        level = logging.INFO if bool(solved.moved.any()) else logging.WARNING
+        log.log(level, solved.told(self.network.object_ids))
+        return solved.labels
 
     def _refined(
         self, pseudo_labels: PseudoLabels, frames: Sequence[int], step: int, tell: Told
@@ -249,13 +270,21 @@ class Teacher:
         values["trust"] /= max(self.expected, len(detections))
         if self.pseudo_labels is not None and self.config.pseudo:
             values["selected"] = float(self.pseudo_labels.selected.float().mean())
+        if self.settled is not None:
+            values["settled"] = float(self.settled.float().mean())
         self._judged = (step, values)
         return values
 
     def state(self) -> dict[str, Any]:
         """All but the network, for `checkpoint.pack`."""
         pseudo_labels = None if self.pseudo_labels is None else self.pseudo_labels.state()
-        return {"pseudo_labels": pseudo_labels, "expected": self.expected, "turn": self._turn}
+        single = None
+        if self._single is not None and self.settled is not None:
+            single = single_state(self._single, self.settled)
+        return {
+            "pseudo_labels": pseudo_labels, "expected": self.expected, "turn": self._turn,
+            "single": single,
+        }  # fmt: skip
 
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of `state`."""
@@ -264,6 +293,8 @@ class Teacher:
             PseudoLabels.from_state(pseudo_labels, self.store.device) if pseudo_labels else None
         )
         self.expected, self._turn, self._judged = state["expected"], state["turn"], None
+        if self.pseudo_labels is not None and state.get("single"):
+            self._single, self.settled = single_from(state["single"], self.pseudo_labels)
 
 
 def _by_frames(image_index: Tensor, asked: Tensor) -> list[Tensor]:

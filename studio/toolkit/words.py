@@ -14,6 +14,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "labels": ("own labels", "The network's stage-1 losses on selected poses"),
     "synthetic": ("synthetic", "The network's stage-1 losses on rendered images"),
     "selected": ("selected poses", "Share of the refined poses that are learned from"),
+    "settled": ("solved poses", "Share of the poses found that all frames gave together"),
     "mask_iou": ("mask agreement", "Overlap of predicted and rendered mask"),
     "depth_inliers": (
         "depth explained",
@@ -48,7 +49,8 @@ def word(name: str) -> str:
 # factor, suffix and digits of numbers as people read them
 SHARE = (100.0, " %", 0)
 UNITS = {"depth_gap_m": (1000.0, " mm", 1)} | dict.fromkeys(
-    ("mask_iou", "depth_inliers", "trust", "selected", "add_recall", "detection_recall"), SHARE
+    ("mask_iou", "depth_inliers", "trust", "selected", "settled", "add_recall", "detection_recall"),
+    SHARE,
 )
 
 

@@ -44,6 +44,8 @@ def simulate(
     moving: tuple[int, ...] = (),
     shown=None,
     rearranged: int | None = None,
+    known: dict[int, Thing] | None = None,
+    drift: float = 0.008,
 ) -> Simulated:
     """Sideways 1.5 pixels; 4 % in distance and a bias of 3 % an object; 4 degrees an axis.
 
@@ -51,8 +53,9 @@ def simulate(
     The second last object is round, the last looks the same after a half turn.
 
     Args:
-        moving: items that drift 8 mm a frame. shown: items to be seen in a frame; None: all.
-        rearranged: frame before which all items are put elsewhere.
+        moving: items that drift, `drift` metres a frame. shown: items to be seen in a frame; None:
+            all. rearranged: frame before which all items are put elsewhere.
+        known: the things instead of drawn ones.
     """
     rng = np.random.default_rng(seed)
     diameter = rng.uniform(0.1, 0.25, items)
@@ -66,6 +69,7 @@ def simulate(
         )
         for i in range(items)
     }
+    things = known or things
 
     def arranged() -> dict[int, Rigid]:
         return {i: (turn(rng, 90), np.append(rng.uniform(-0.25, 0.25, 2), 0.05)) for i in things}
@@ -88,8 +92,8 @@ def simulate(
         view = turn(rng, 5) @ np.stack((x, np.cross(z, x), z))
         for i, (own, at) in place.items():
             R = view @ own
-            drift = np.array([0.008 * f, 0, 0]) if i in moving else np.zeros(3)
-            middle = view @ (at + drift - eye)
+            away = np.array([drift * f, 0, 0]) if i in moving else np.zeros(3)
+            middle = view @ (at + away - eye)
             true[f, i] = R, middle - R @ things[i].centre
             if rng.random() < 0.1 or (shown is not None and i not in shown(f)):
                 continue

@@ -32,7 +32,7 @@ class Bundle:
         layouts: of the pieces, to begin with.
 
     Attributes:
-        state: cameras R (F, 3, 3), t (F, 3); places R (P, 3, 3), middles (P, 3); (I,) biases.
+        state: cameras R (F, 3, 3), t (F, 3); places R (P, 3, 3), middles (P, 3); biases by kind.
         noise: as measured so far.
     """
 
@@ -59,7 +59,7 @@ class Bundle:
             np.array([t for _, t in cameras]),
             np.array([R for R, _ in places]),
             np.array([middle for _, middle in places]),
-            np.zeros(len(views.things)),
+            np.zeros(int(views.kind.max()) + 1),
         )
 
     def solve(self, widths: Sequence[float] = WIDTHS) -> None:
@@ -80,8 +80,8 @@ class Bundle:
         return found
 
     def bias(self) -> dict[int, float]:
-        """Of the items that have a place anywhere."""
-        return {k: float(self.state[4][k]) for k in sorted({k for _, k in self._posts})}
+        """By kind, of those that have a place anywhere."""
+        return {k: float(self.state[4][k]) for k in np.unique(self.views.kind).tolist()}
 
     def agrees(self, state: State) -> np.ndarray:
         """Which of all poses agree with cameras and places: (N,) bool."""
@@ -103,7 +103,8 @@ class Bundle:
         own = self.of == place
         state = self._round(self.state, self.noise, self.views.weight * ~own)
         first = 6 * (len(self._frames) + place)
-        free = np.append(np.arange(first, first + 6), self._bias_at(np.array([item])))
+        kinds = np.unique(self.views.kind[own])
+        free = np.concatenate((np.arange(first, first + 6), self._bias_at(kinds)))
         for width in AT_LAST:
             state = self._round(state, self.noise.wider(width), self.views.weight * own, free)
         return state
@@ -114,7 +115,7 @@ class Bundle:
     def _off(self, state: State) -> Off:
         Rc, tc, Rp, tp, bias = state
         turned = np.einsum("nij,nj->ni", Rc[self.at], tp[self.of])
-        own = bias[self.views.item]
+        own = bias[self.views.kind]
         return self.views.off(Rc[self.at] @ Rp[self.of], turned + tc[self.at], own)
 
     def _cost(self, off: Off, bias: np.ndarray, noise: Noise, weight: np.ndarray) -> float:
@@ -175,7 +176,7 @@ class Bundle:
             (
                 6 * self.at[:, None] + np.arange(6),
                 6 * (len(Rc) + self.of[:, None]) + np.arange(6),
-                self._bias_at(self.views.item),
+                self._bias_at(self.views.kind),
             )
         )
         size = int(self._bias_at(np.array([len(bias)]))[0])

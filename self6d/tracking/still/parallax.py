@@ -9,18 +9,23 @@ off by one share keeps that as its bias. Cauchy's loss, from a wide to the measu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from self6d.tracking.still.arrangement import Rigid, Seen, Thing
 from self6d.tracking.still.bundle import AT_LAST, Bundle
 from self6d.tracking.still.start import Layout, first_layouts
+from self6d.tracking.still.stretches import Stretch, stretches
 from self6d.tracking.still.views import NOISE, Noise, Views
 
 SUPPORT = 0.35  # of an object's frames that have to agree: else it does not stand still
 LIKE_OTHERS = 0.65  # of the share that the median object has, likewise
 SUSPECT = 0.9  # of that share, below which an object is tried against cameras of the others alone
+FEW = 5  # objects, at which each is tried so: any of them may have misled the rest
+BETTER = 0.03  # more of the others' frames have to agree without it
+MORE = 1.2  # times as many poses have to agree with several places than with one
+SHORT = 8.0  # poses an object has to stand for, in the mean, if it is put elsewhere at times
 FEWEST = 2  # frames that have to agree
 WITNESSES = 2  # objects of a frame that have to agree: one says nothing of the camera but its own
 
@@ -33,8 +38,8 @@ class StillScene:
         poses: (frame, item) -> R (3, 3) and t (3,), metres: what stands still in frames in which
             `WITNESSES` of it agree.
         agrees: (N,) bool, of the poses given, those that agree with it.
-        pieces: frames of each stretch in which things stand as they do, in order.
-        moving: (piece, item) of which too few poses agree with one place.
+        pieces: frames of each piece in which most things stand as they do, in order.
+        moving: (piece, item) that stands in several places, or in none for long.
         bias: item -> log-distance by which its single images are too far.
         noise: of single images, as measured.
     """
@@ -50,7 +55,8 @@ class StillScene:
 def solve_still(things: Mapping[int, Thing], seen: Sequence[Seen]) -> StillScene:
     """Arrangements of a recording in which for stretches nothing but the camera moves.
 
-    The stretches are found: a frame that the arrangement so far does not explain begins another.
+    They are found: a frame that the arrangement so far does not explain begins another piece, and
+    in each piece an object may be put elsewhere at times.
 
     Args:
         things: by item. seen: poses of single images, frames counted in time; several of one item
@@ -60,52 +66,95 @@ def solve_still(things: Mapping[int, Thing], seen: Sequence[Seen]) -> StillScene
     numbered = [Seen(s.frame, items.index(s.item), s.R, s.t, s.confidence) for s in seen]
     views = Views.of(numbered, {k: things[i] for k, i in enumerate(items)})
     pieces: list[Layout] = []
+    stood: list[tuple[int, Stretch]] = []  # kind, and where for how long
     moving: set[tuple[int, int]] = set()
+    item = np.full(len(views), -1)
     for layout in first_layouts(views):
-        piece = _piece(views, layout)
-        moving |= {(len(pieces), items[k]) for k in set(layout.place) - set(piece.place)}
+        camera, still, bias = _cameras(views, layout)
+        piece = Layout(camera)
+        for kind in sorted(set(views.item[np.isin(views.frame, list(camera))].tolist())):
+            rows = np.nonzero((views.item == kind) & np.isin(views.frame, list(camera)))[0]
+            found = stretches(views[rows], camera, bias.get(kind, 0.0))
+            if kind in still:
+                place, agreeing = still[kind]
+                if sum(stretch.agreeing for stretch in found) <= MORE * agreeing:
+                    found = [
+                        Stretch(min(camera), max(camera), *place, np.arange(len(rows)), agreeing)
+                    ]
+            elif len(found) > 1 + len(rows) / SHORT:  # it creeps on
+                found = []
+            for stretch in found:
+                item[rows[stretch.rows]] = len(stood)
+                piece.place[len(stood)] = stretch.R, stretch.middle
+                stood.append((kind, stretch))
+            if len(found) != 1 or kind not in still:
+                moving.add((len(pieces), items[kind]))
         pieces.append(piece)
-    if not any(piece.place for piece in pieces):
-        frames = [sorted(piece.camera) for piece in pieces]
+    frames = [sorted(piece.camera) for piece in pieces]
+    if not stood:
         nothing = np.zeros(len(seen), bool)
         return StillScene({}, nothing, frames, frozenset(moving), {}, NOISE)
-    whole = Bundle(views, pieces)
+    placed = replace(views, item=item, things=[views.things[kind] for kind, _ in stood])
+    rows = np.nonzero(item >= 0)[0]
+    whole = Bundle(placed[rows], pieces)
     whole.solve(AT_LAST)
-    agrees = whole.agrees(whole.state)
+    agrees = np.zeros(len(seen), bool)
+    agrees[rows] = whole.agrees(whole.state)
     poses: dict[tuple[int, int], Rigid] = {}
-    pieces = whole.layouts()
-    for piece in pieces:
-        poses |= _poses(views, agrees, piece)
+    for piece in whole.layouts():
+        for (f, k), pose in _poses(placed, agrees, piece).items():
+            kind, stretch = stood[k]
+            if stretch.first <= f <= stretch.last:
+                poses[f, items[kind]] = pose
     return StillScene(
-        {(f, items[k]): pose for (f, k), pose in poses.items()},
+        poses,
         agrees,
-        [sorted(piece.camera) for piece in pieces],
+        frames,
         frozenset(moving),
         {items[k]: value for k, value in whole.bias().items()},
         whole.noise,
     )
 
 
-def _piece(views: Views, layout: Layout) -> Layout:
-    """A stretch solved by itself, without what moves in it."""
+def _cameras(
+    views: Views, layout: Layout
+) -> tuple[
+    dict[int, tuple[np.ndarray, np.ndarray]],
+    dict[int, tuple[tuple[np.ndarray, np.ndarray], int]],
+    dict[int, float],
+]:
+    """A piece solved by itself, without what moves in it.
+
+    Returns:
+        cameras by frame; places of what stands still, and how many poses agree with each; biases.
+    """
     rows = np.nonzero(np.isin(views.frame, list(layout.camera)))[0]
-    own, items = views[rows], set(layout.place)
+    own_views, items = views[rows], set(layout.place)
     while items:
-        bundle = Bundle(own, [Layout(layout.camera, {k: layout.place[k] for k in items})])
+        bundle = Bundle(own_views, [Layout(layout.camera, {k: layout.place[k] for k in items})])
         bundle.solve()
         agrees = bundle.agrees(bundle.state)
-        share = {k: _support(own, agrees, k) for k in items}
+        share = {k: _support(own_views, agrees, k) for k in items}
         usual = float(np.median(list(share.values())))
-        for k in items:
-            if 0 < share[k] < SUSPECT * usual and len(items) > WITNESSES:
-                # cameras follow what moves: the others' may not
-                apart = bundle.agrees(bundle.without(k))
-                share[k] = min(share[k], _support(own, apart, k))
-        least = min(sorted(share), key=lambda k: share[k])
-        if share[least] >= max(SUPPORT, LIKE_OTHERS * usual):
-            return bundle.layouts()[0]
+        least, gain = min(sorted(share), key=lambda k: share[k]), 0.0
+        lost = share[least] < max(SUPPORT, LIKE_OTHERS * usual)
+        for k in sorted(items):
+            if len(items) <= WITNESSES or (share[k] >= SUSPECT * usual and len(items) > FEW):
+                continue
+            # cameras follow what moves; those of the others alone do not, and these agree better
+            apart = bundle.agrees(bundle.without(k))
+            others = [_support(own_views, apart, i) for i in items - {k}]
+            better = float(np.mean(others) - np.mean([share[i] for i in items - {k}]))
+            alone = _support(own_views, apart, k) < max(SUPPORT, LIKE_OTHERS * np.median(others))
+            if alone and better > max(gain, BETTER):
+                least, gain, lost = k, better, True
+        if not lost:
+            solved = bundle.layouts()[0]
+            count = {k: int(agrees[own_views.item == k].sum()) for k in items}
+            still = {k: (solved.place[k], count[k]) for k in items}
+            return solved.camera, still, bundle.bias()
         items = items - {least}  # one at a time: it may have misled the rest
-    return Layout(layout.camera, {})
+    return layout.camera, {}, {}
 
 
 def _support(views: Views, agrees: np.ndarray, item: int) -> float:

@@ -45,12 +45,14 @@ class Views:
     """N poses of single images as arrays; items and frames are places in lists.
 
     Attributes:
-        frame, item: (N,) int64. R: (N, 3, 3). middle: (N, 3), metres, of the objects' middles.
+        frame, item: (N,) int64. kind: (N,) int64, poses of a kind share a bias of log-distance.
+        R: (N, 3, 3). middle: (N, 3), metres, of the objects' middles.
         weight: (N,), what each counts. things: of the items.
     """
 
     frame: np.ndarray
     item: np.ndarray
+    kind: np.ndarray
     R: np.ndarray
     middle: np.ndarray
     weight: np.ndarray
@@ -63,6 +65,7 @@ class Views:
         return cls(
             np.array([s.frame for s in seen], np.int64),
             np.array([s.item for s in seen], np.int64),
+            np.array([s.item for s in seen], np.int64),
             np.array([s.R for s in seen], float).reshape(-1, 3, 3),
             np.array([s.R @ things[s.item].centre + s.t for s in seen], float).reshape(-1, 3),
             np.clip([s.confidence for s in seen], 0.05, 1.0),
@@ -74,7 +77,8 @@ class Views:
 
     def __getitem__(self, rows: np.ndarray) -> Views:
         parts = {
-            name: getattr(self, name)[rows] for name in ("frame", "item", "R", "middle", "weight")
+            name: getattr(self, name)[rows]
+            for name in ("frame", "item", "kind", "R", "middle", "weight")
         }
         return replace(self, **parts)
 
