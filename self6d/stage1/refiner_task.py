@@ -69,7 +69,7 @@ class RefinerTask(SyntheticTraining[RefinerNetwork]):
         return network
 
     def compiled_parts(self) -> Sequence[nn.Module]:
-        return (self.network.backbone,)
+        return (self.network.backbone.body, self.network.condense)  # what its forward calls
 
     def losses(self, batch: LabelledBatch, generator: torch.Generator) -> dict[str, Tensor]:
         return refiner_losses(self.network, batch, self.objects, self.refiner, generator)

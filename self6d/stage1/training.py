@@ -28,6 +28,8 @@ from self6d.synthesis import SceneMaker, SynthesisConfig, scaled_camera
 from self6d.synthesis.pbr import PbrScenes
 
 LOSS_STREAM = 1  # random numbers of the losses
+COMPILED_STEPS = 2000  # compiling pays in runs of so many steps,
+COMPILED_MINUTES = 6  # and of so much time
 VALIDATION_STREAM = 7  # keeps validation images apart from all training images
 
 N = TypeVar("N", bound=nn.Module)
@@ -78,7 +80,7 @@ class SyntheticTraining(ABC, Generic[N]):
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.statistics = BatchStatistics(self.network)
         self.average = MovingAverage(self.network, self.config.ema)
-        compiles = self._compiles()
+        compiles = is_compiled(self.config, self.cuda)
         if compiles:
             prepare_compiler()
             for part in self.compiled_parts():
@@ -127,12 +129,6 @@ class SyntheticTraining(ABC, Generic[N]):
     @abstractmethod
     def about_network(self) -> dict[str, Any]:
         """What a checkpoint says of the network, as JSON can hold it."""
-
-    def _compiles(self) -> bool:
-        wanted = self.config.compile
-        if wanted == "auto":
-            return self.cuda and can_compile()
-        return wanted == "on"
 
     def autocast(self) -> AbstractContextManager:
         """bfloat16 where the configuration says so."""
@@ -246,6 +242,14 @@ class SyntheticTraining(ABC, Generic[N]):
             return False
         self.batch_size //= 2
         return True
+
+
+def is_compiled(config: TrainConfig, cuda: bool) -> bool:
+    """Whether torch.compile is worth its time for a run, on a GPU or not."""
+    if config.compile == "auto":
+        long = config.steps >= COMPILED_STEPS and not 0 < config.minutes < COMPILED_MINUTES
+        return cuda and long and can_compile()
+    return config.compile == "on"
 
 
 def _groups(parameters: Sequence[Tensor], weight_decay: float) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from self6d.geometry import Camera, axis_angle_to_matrix
 from self6d.network import Detections, NetworkConfig
 from self6d.scene import ObjectModel, Symmetry
 from self6d.scene.models_copy import save_models
-from self6d.stage1 import validation
+from self6d.stage1 import training, validation
 from self6d.stage1.task import SyntheticTask
 from self6d.synthesis import SynthesisConfig
 
@@ -313,3 +313,18 @@ def test_bench_names_every_stage(models, tmp_path: Path) -> None:
     for row in rows[:-1]:
         assert row["batch"] == 4
         assert row["images_per_s"] == pytest.approx(4000 / row["ms"])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "steps", "minutes", "works", "cuda", "compiled"),
+    [
+        ("auto", 4000, 0.0, True, True, True), ("auto", 500, 0.0, True, True, False),
+        ("auto", 4000, 3.0, True, True, False), ("auto", 4000, 9.0, True, True, True),
+        ("auto", 4000, 0.0, False, True, False), ("auto", 4000, 0.0, True, False, False),
+        ("on", 1, 0.0, False, False, True), ("off", 4000, 0.0, True, True, False),
+    ],
+)  # fmt: skip
+def test_long_runs_are_compiled(monkeypatch, wanted, steps, minutes, works, cuda, compiled) -> None:
+    monkeypatch.setattr(training, "can_compile", lambda: works)
+    config = TrainConfig(compile=wanted, steps=steps, minutes=minutes)
+    assert training.is_compiled(config, cuda) is compiled
