@@ -189,7 +189,6 @@ class Compositor:
         seen = near != FARTHEST
         depth = torch.where(seen, near >> 32, 0).int().view(torch.float32)
         source = torch.where(seen, near & LOW, 0).view(-1)
-        winner = self.nearest & LOW
 
         total = len(self.table)
         boxes = torch.zeros(2, total, 4, device=device)
@@ -197,7 +196,7 @@ class Compositor:
         colours, owners, start = [], [], 0
         for part in self.parts:
             things, covered = part.things, part.covered
-            shown, area = self._work(_shown)(winner, part.at, covered, part.inside, start)
+            shown, area = self._work(_shown)(self.nearest, part.at, covered, part.inside, start)
             start += covered.numel()
             areas[:, things] = area
             boxes[:, things] = mask_boxes(torch.stack((shown, part.inside)), part.left, part.top)
@@ -249,11 +248,11 @@ def _places(
 
 
 def _shown(
-    winner: Tensor, at: Tensor, covered: Tensor, inside: Tensor, first: int
+    nearest: Tensor, at: Tensor, covered: Tensor, inside: Tensor, first: int
 ) -> tuple[Tensor, Tensor]:
     """(m, h, w) bool, what of m windows is seen; pixels (2, m) int64 seen and covered."""
     number = first + torch.arange(covered.numel(), device=at.device)
-    won = winner.index_select(0, at) == number
+    won = (nearest.index_select(0, at) & LOW) == number
     shown = inside & won.view_as(covered)
     return shown, torch.stack((shown.sum((1, 2)), covered.sum((1, 2))))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -96,7 +97,8 @@ class CapturedLooks:
             finally:
                 torch.clear_autocast_cache()
 
-        replay, results = self._capture(work)
+        with torch.cuda.device(images.device) if images.is_cuda else nullcontext():
+            replay, results = self._capture(work)
 
         def run(*inputs: Tensor) -> tuple[Tensor, ...]:
             for place, value in zip(kept, inputs, strict=True):
