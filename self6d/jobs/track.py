@@ -19,7 +19,7 @@ from self6d.datasets.pose_track import (
 )
 from self6d.engine.loop import run_task
 from self6d.errors import InputError, from_os_error
-from self6d.events import Listener
+from self6d.events import Listener, Note
 from self6d.geometry import Pose
 from self6d.jobs.kept import check_kept, check_track, refuse
 from self6d.jobs.prepare import (
@@ -189,6 +189,9 @@ def track(
     finally:
         if task.done or not task.total_steps:  # what is known is of use, however the run ended
             write_pose_track(run.path / POSES, task.poses())
+    if listener is not None and run.status == "done":
+        for text in task.leaps():
+            listener(Note("warning", text))
     return run
 
 

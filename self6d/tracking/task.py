@@ -20,12 +20,22 @@ from self6d.scene import Frame, ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
 from self6d.tracking.config import TrackConfig
-from self6d.tracking.evidence import DEFAULT, Calibration
+from self6d.tracking.evidence import DEFAULT, NOTHING, Calibration
 from self6d.tracking.fit import Estimate, ObjectFitter
-from self6d.tracking.follow import Memory, follow, seek, settle
+from self6d.tracking.follow import Memory, follow, leaps, seek, settle
 from self6d.tracking.still.arrangement import AGREE, Seen, Thing, solve
 from self6d.tracking.still.odometry import CameraPath
-from self6d.tracking.work import Found, Row, Start, Target, Walk, first_walks, gaps, tracked_poses
+from self6d.tracking.work import (
+    Found,
+    Row,
+    Start,
+    Target,
+    Walk,
+    first_walks,
+    gaps,
+    seams,
+    tracked_poses,
+)
 
 Detect = Callable[[FrameBatch, int], Candidates]
 """Rough poses of the model at a position, in one frame; such as those of a network."""
@@ -73,6 +83,7 @@ class TrackTask:
         self.targets = sorted({Target(i) for i in range(len(models))} | extra)
         self.walks = first_walks(frames.keys, self.scenes, self.targets, starts, set(known))
         self._kept = set(known)
+        self._seams = seams(self.scenes, starts)
         self._place = {key: i for i, key in enumerate(frames.keys)}
         self.found: Found = {at: row for at, row in known.items() if row is not None}
         self.looks: dict[Target, list[float]] = {}
@@ -122,6 +133,24 @@ class TrackTask:
             self.frames.keys, self.scenes, self.targets, ids, self.found, self.config.weak,
             self.config.found,
         )  # fmt: skip
+
+    def leaps(self) -> list[str]:
+        """In words, where what was followed from two starts does not meet: things were moved?"""
+        said = []
+        for target, before, after in self._seams:
+            a, b = self.found.get((before, target)), self.found.get((after, target))
+            if a is None or b is None:
+                continue
+            R, t = (np.array([x], np.float32) for x in (np.reshape(a.R, (3, 3)), a.t))
+            there = Estimate(np.reshape(b.R, (3, 3)), np.array(b.t), NOTHING, b.confidence)
+            if leaps(self._fitter(target.model), there, R, t):
+                images = [self.frames.keys[i].image_id for i in (before, after)]
+                said.append(
+                    f"{self.models[target.model].name} leaps between the images {images[0]} and "
+                    f"{images[1]}, followed from two start poses. If things were moved, name the "
+                    "first image after the move with --cut"
+                )
+        return said
 
     def previews(self, step: int) -> list[Preview]:
         """The frame looked at last, with its object drawn in."""

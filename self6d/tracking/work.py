@@ -118,7 +118,7 @@ def first_walks(
                 walks.append(Walk("seek", target, list(frames)))
                 continue
             at = [place[s.frame] for s in own]
-            ends = [*((a + b) // 2 + 1 for a, b in pairwise(at)), len(frames)]
+            ends = [*(_meet(a, b) for a, b in pairwise(at)), len(frames)]
             begins = [0, *ends[:-1]]
             for start, i, begin, end in zip(own, at, begins, ends, strict=True):
                 walks.append(_from(keys, start, list(frames[i:end])))
@@ -126,6 +126,26 @@ def first_walks(
     for walk in walks:
         walk.frames = [i for i in walk.frames if (i, walk.target) not in known]
     return [walk for walk in walks if walk.frames]
+
+
+def seams(
+    scenes: Sequence[Sequence[int]], starts: Sequence[Start]
+) -> list[tuple[Target, int, int]]:
+    """Where frames followed from one start meet those of the next: (target, frame, next frame)."""
+    met = []
+    for frames in scenes:
+        place = {frame: i for i, frame in enumerate(frames)}
+        for target in sorted({s.target for s in starts}):
+            own = [s.frame for s in starts if s.target == target and s.frame in place]
+            at = sorted({place[frame] for frame in own})
+            ends = [_meet(a, b) for a, b in pairwise(at)]
+            met += [(target, frames[end - 1], frames[end]) for end in ends]
+    return met
+
+
+def _meet(a: int, b: int) -> int:
+    """The first place between two starts that is nearer to the later one."""
+    return (a + b) // 2 + 1
 
 
 def _from(keys: Sequence[FrameKey], start: Start, frames: list[int]) -> Walk:

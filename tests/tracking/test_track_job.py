@@ -11,7 +11,7 @@ from tracked_block import pose_at, write_recording
 from self6d.datasets import FrameKey, load_models, open_dataset
 from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState, read_pose_track
 from self6d.errors import InputError
-from self6d.events import Scalars
+from self6d.events import Note, Scalars
 from self6d.geometry import Pose
 from self6d.jobs import track
 from self6d.runs.control import Control
@@ -195,6 +195,25 @@ def test_nothing_is_followed_across_a_cut(models, tmp_path):
     assert not RunFolder.open(run.path).config["track"]["still"]  # nothing was changed before
     with pytest.raises(InputError, match="there is no frame 9"):
         track(data, models, tmp_path / "no", **how | {"cuts": [9]})
+
+
+def test_where_two_starts_do_not_meet_it_is_said(models, tmp_path):
+    poses = [pose_at(i) for i in range(4)]
+    poses[2:] = [Pose(p.R_m2c, p.t_m2c + np.array([-0.16, 0, 0.02])) for p in poses[2:]]
+    data = write_recording(tmp_path / "data", poses)
+    said = []
+
+    def run(name: str, **how) -> list[str]:
+        first = [TrackedPose(FrameKey(1, i), 1, 0, TrackState.TRACKED, poses[i], 1) for i in (0, 3)]
+        said.clear()
+        how |= {"init": PoseTrack(tuple(first)), "overrides": FEW, "device": "cpu"}
+        track(data, models, tmp_path / name, listener=said.append, **how)
+        return [e.text for e in said if isinstance(e, Note) and e.level == "warning"]
+
+    (text,) = run("joined")
+    assert "leaps between the images 1 and 2" in text
+    assert "--cut" in text
+    assert run("cut", cuts=[2]) == []
 
 
 def test_between_two_starts_frames_are_followed_from_the_nearer_one():
