@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 Result = TypeVar("Result")
 
 
-def capture(work: Callable[[], Result], warm_up: int = 2) -> tuple[Callable[[], None], Result]:
+def capture(
+    work: Callable[[], Result], warm_up: int = 2, pool: Any = None
+) -> tuple[Callable[[], None], Result]:
     """Record `work` as a CUDA graph on the current device.
 
     Args:
         work: reads and writes tensors that stay where they are; it is called `warm_up` times
             before, since libraries allocate and choose kernels on their first calls.
+        pool: memory shared with graphs that never run at the same time, of
+            `torch.cuda.graph_pool_handle`; None: memory of its own.
 
     Returns:
         what replays the work, and its result: tensors that every replay writes anew.
@@ -28,6 +32,6 @@ def capture(work: Callable[[], Result], warm_up: int = 2) -> tuple[Callable[[], 
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     # other threads, such as one that reads ahead, go on allocating meanwhile
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         result = work()
     return graph.replay, result

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from self6d.cuda_graph import capture
 
-PLACES = (8, 16, 32, 64)  # instances that a graph holds; fewer leave places unused
-MOST_FORMS = 6  # with a graph, each of which keeps its memory; others run without
+PLACES = (8, 16, 32)  # instances that a graph holds; fewer leave places unused
+MOST_FORMS = 6  # with a graph; others run without
 
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 Work = Callable[..., tuple[Tensor, ...]]
-Capture = Callable[[Callable[[], tuple[Tensor, ...]]], tuple[Callable[[], None], tuple]]
+Capture = Callable[..., tuple[Callable[[], None], tuple[Tensor, ...]]]
 
 
 class Form(NamedTuple):
@@ -52,6 +52,7 @@ class CapturedLooks:
     def __init__(self, work: Work, capture: Capture = capture) -> None:
         self._work, self._capture = work, capture
         self._met: set[Form] = set()
+        self._pool: Any = None  # all graphs share their memory: one runs at a time
         self._graphs: dict[Form, Callable[..., tuple[Tensor, ...]]] = {}
 
     def __call__(self, looks: int, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -68,6 +69,7 @@ class CapturedLooks:
             try:
                 self._graphs[form] = self._captured(form, inputs)
             except torch.OutOfMemoryError:  # a graph keeps its memory, a call gives it back
+                self._pool = None
                 torch.cuda.empty_cache()
             else:
                 return self._graphs[form](*inputs)
@@ -97,8 +99,10 @@ class CapturedLooks:
             finally:
                 torch.clear_autocast_cache()
 
+        if images.is_cuda and self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
         with torch.cuda.device(images.device) if images.is_cuda else nullcontext():
-            replay, results = self._capture(work)
+            replay, results = self._capture(work, pool=self._pool)
 
         def run(*inputs: Tensor) -> tuple[Tensor, ...]:
             for place, value in zip(kept, inputs, strict=True):

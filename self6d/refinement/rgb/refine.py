@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from self6d.errors import InputError
-from self6d.refinement.rgb.captured import CapturedLooks
+from self6d.refinement.rgb.captured import PLACES, CapturedLooks
 from self6d.refinement.rgb.look import RefinerScene, diameters, position_of, take_look
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.refinement.rgb.weights import load_refiner
@@ -114,8 +114,11 @@ class RgbRefiner:
         if len(R) == 0:
             return RgbRefined(R, t, R.new_zeros(0), R.new_zeros(0))
         looks = self.network.config.looks if looks is None else looks
-        rows = torch.arange(len(R), device=self.device).split(self.chunk)
-        run = self._in_graph if self.graph and self.device.type == "cuda" else self._refine
+        most = self.chunk
+        run: Callable[..., tuple[Tensor, ...]] = self._refine
+        if self.graph and self.device.type == "cuda":
+            run, most = self._in_graph, min(most, PLACES[-1])
+        rows = torch.arange(len(R), device=self.device).split(most)
         parts = [
             run(images, K, image_index[part], object_index[part], R[part], t[part], looks)
             for part in rows

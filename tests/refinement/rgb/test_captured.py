@@ -23,7 +23,7 @@ CONFIG = RefinerConfig(backbone="resnet18-w8", size=64, head_channels=8, looks=2
 K = torch.tensor([[[300.0, 0, 160], [0, 300, 120], [0, 0, 1]]])
 
 
-def replayed(work: Callable[[], tuple]) -> tuple[Callable[[], None], tuple]:
+def replayed(work: Callable[[], tuple], pool: None) -> tuple[Callable[[], None], tuple]:
     """What `capture` does, without a GPU: each replay writes over the first result."""
     result = work()
 
@@ -84,7 +84,7 @@ def test_what_fits_no_graph_runs_as_it_is() -> None:
             assert torch.equal(found, given(n, width)[-1] * 3 + width)
     assert len(run._graphs) == MOST_FORMS
 
-    def too_large(work: Any) -> Any:
+    def too_large(work: Any, pool: None) -> Any:
         raise torch.OutOfMemoryError
 
     run = CapturedLooks(work, too_large)
