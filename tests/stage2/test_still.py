@@ -49,7 +49,7 @@ def test_its_poses_are_learned_from_and_going_on_is_exact(recording) -> None:
     assert teacher.settled.any()
     assert (labels.selected & teacher.settled).any()
     assert not labels.t[teacher.settled].equal(single.t[teacher.settled])
-    assert labels.t[~teacher.settled].equal(single.t[~teacher.settled])
+    assert labels.R[~teacher.settled].equal(single.R[~teacher.settled])
     assert values[0]["health/settled"] > 0
     first = task(recording, ADAPT)
     first.step(0)

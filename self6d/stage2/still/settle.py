@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from self6d.tracking.still.parallax import StillScene, solve_still
 
 HEIGHT = 240  # pixels that masks are compared at
 FRAMES_AT_ONCE = 8
+KNOWN = 10  # poses of an object that agree, before its bias is believed
 OWN = ("R", "t", "trust", "sound", "selected")  # fields of pseudo-labels that differ
 
 
@@ -65,7 +67,8 @@ def settle(
     A pose that agrees gives way to the solved one, which is sound if the predicted mask lies within
     the rendering. A pose that does not agree gives way if the rendering at the solved pose fills
     the mask, other objects in front taken away; else it is not learned from where its object stands
-    still. With depth, sound poses that agree stay as they are.
+    still. With depth, sound poses that agree stay as they are. Without, poses that stay take back
+    the bias that the distances of their object have (`StillScene.bias`).
 
     Args:
         labels: of single frames. things: in the order of `object_index`.
@@ -91,6 +94,8 @@ def settle(
     rows = torch.from_numpy(np.nonzero(chosen)[0]).to(labels.R.device)
     if not len(rows):
         return Settled(labels, torch.zeros_like(labels.sound), scene)
+    if not store.has_depth:
+        labels = replace(labels, t=_unbiased(labels, scene, things))
     poses = [scene.poses[frames[n], items[n]] for n in rows.tolist()]
     new = labels[rows]
     new.R = torch.from_numpy(np.array([p[0] for p in poses])).to(labels.R)
@@ -114,6 +119,19 @@ def settle(
     moved = torch.zeros_like(labels.sound)
     moved[at] = True
     return Settled(out, moved, scene)
+
+
+def _unbiased(labels: PseudoLabels, scene: StillScene, things: Sequence[Thing]) -> Tensor:
+    """Translations, (N, 3), with each object's middle moved along its ray by the known bias."""
+    items = labels.detections.object_index.cpu().numpy()
+    agreeing = np.bincount(items[scene.agrees], minlength=len(things))
+    known = {i: b for i, b in scene.bias.items() if agreeing[i] >= KNOWN}
+    shrink = np.array([math.exp(-known.get(i, 0.0)) for i in range(len(things))])[items]
+    centre = labels.t.new_tensor(np.array([thing.centre for thing in things]))[
+        labels.detections.object_index
+    ]
+    turned = (labels.R @ centre[:, :, None])[:, :, 0]
+    return (turned + labels.t) * labels.t.new_tensor(shrink)[:, None] - turned
 
 
 def _filled(labels: PseudoLabels, store: FrameStore, models: PackedModels) -> tuple[Tensor, Tensor]:
