@@ -1,7 +1,10 @@
 """Compiled loops round alike whether they come from the compiler or from numba's cache."""
 
+import gc
+
 import pytest
 
+from self6d import numba_tools
 from self6d.losses.cpu import geometric, ms_ssim, perceptual
 from self6d.rendering.cpu import backward, forward, soft
 
@@ -13,3 +16,20 @@ def test_no_loop_lets_the_compiler_order_its_sums(module):
     for loop in loops:
         allowed = loop.targetoptions.get("fastmath", set())
         assert set(allowed or ()) <= {"contract", "nsz"}, loop.py_func.__name__
+
+
+def test_the_collector_walks_everything_again_after_the_first_call(monkeypatch):
+    monkeypatch.setattr(numba_tools, "_begun", [])
+    counted = []
+
+    def fails():
+        with numba_tools.first_call():
+            counted.append(gc.get_freeze_count())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert counted[0] > 1000
+    assert gc.get_freeze_count() == 0
+    with numba_tools.first_call():
+        assert gc.get_freeze_count() == 0  # once is enough

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from self6d.errors import InputError
-from self6d.numba_tools import LANES
+from self6d.numba_tools import LANES, first_call
 from self6d.rendering.cpu.backward import SUMS, backward_bands
 from self6d.rendering.cpu.forward import forward_bands
 from self6d.rendering.cpu.kernels import BAND, prepare
@@ -38,7 +38,9 @@ def render_cpu(job: RenderJob) -> Rendering:
             f"the cpu backend cannot render {job.R.dtype} on {job.R.device}",
             remedy="Give float32 tensors on the CPU, or choose backend='reference'.",
         )
-    rgb, depth, mask, face_id = _Render.apply(job.R, job.t, job.K, job.vertices, job.colors, job)
+    with first_call():
+        drawn = _Render.apply(job.R, job.t, job.K, job.vertices, job.colors, job)
+    rgb, depth, mask, face_id = drawn
     return Rendering(rgb, depth, mask, face_id)
 
 
