@@ -59,7 +59,7 @@ class DelayMeter(QObject):
         self._due = now + TICK_MS / 1000
 
 
-def bench_gui(json_path: str | Path | None = None, seconds: float = 15.0) -> dict[str, Any]:
+def bench_gui(json_path: str | Path | None = None, seconds: float = 10.0) -> dict[str, Any]:
     """Measure everything; print it and write it where asked."""
     from studio.shell.app import make_application
 
@@ -272,7 +272,7 @@ def _wait(condition: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how smooth the window is.")
-    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--json", default=None)
     given = parser.parse_args()
     bench_gui(given.json, given.seconds)

@@ -260,7 +260,7 @@ def recording(
 
 
 def gui(
-    seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 15.0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 10.0,
     json_path: opt.Json = None,
 ) -> None:
     """Measure the window: first paint and pictures, event delay while a job trains, redraws."""

@@ -70,7 +70,7 @@ class DoctorPanel(QWidget):
         head.setStretch(0, 1)
         content.setLayout(column(head, self.facts, self.unit_row, self._cards,
                                  row(self.fix_all, 1), 1, margin=12, gap=12))  # fmt: skip
-        self.setLayout(column(scrolled(content)))
+        self.setLayout(column(scrolled(content, whole=True)))
         project.recordingChanged.connect(self._on_recording)
         project.modelsChanged.connect(self._show_unit)
         project.modelsChanged.connect(self._soon.start)

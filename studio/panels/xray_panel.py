@@ -52,7 +52,7 @@ class XrayPanel(QWidget):
         content = QWidget()
         content.setLayout(column(row(self.examine, self.follow, 1), self._rows, self.note, 1,
                                  margin=12, gap=12))  # fmt: skip
-        self.setLayout(column(scrolled(content)))
+        self.setLayout(column(scrolled(content, whole=True)))
         self._later = QTimer(self, singleShot=True, interval=REFRESH_MS)
         self._later.timeout.connect(self.ask)
         project.posesChanged.connect(self._on_pose)

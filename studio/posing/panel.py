@@ -115,7 +115,7 @@ class PosePanel(QWidget):
             self.more, self.drop_more, row(self.optimise, self.copy_button),
             self.plot, self.replay, self.replay_note, 1, margin=12, gap=8,
         ))  # fmt: skip
-        self.setLayout(column(scrolled(content)))
+        self.setLayout(column(scrolled(content, whole=True)))
         for signal in (project.objectChanged, project.frameChanged, project.posesChanged,
                        project.modelsChanged, project.runsChanged,
                        project.runSelected):  # fmt: skip

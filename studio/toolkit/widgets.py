@@ -254,9 +254,22 @@ def spin(low: int, high: int, value: int, suffix: str = "") -> QSpinBox:
     return box
 
 
-def scrolled(content: QWidget) -> QScrollArea:
-    """A vertical scroll area without a frame."""
-    area = QScrollArea()
+class _Scrolled(QScrollArea):
+    """Never narrower than its content beside the scroll bar: nothing is cut on the right."""
+
+    def minimumSizeHint(self) -> QSize:
+        content, bar = self.widget(), self.verticalScrollBar().sizeHint().width()
+        wide = content.minimumSizeHint().width() + bar if content is not None else 0
+        return QSize(wide, super().minimumSizeHint().height())
+
+
+def scrolled(content: QWidget, *, whole: bool = False) -> QScrollArea:
+    """A vertical scroll area without a frame.
+
+    Args:
+        whole: as wide as the content needs, for panels beside the picture; pages give way.
+    """
+    area = _Scrolled() if whole else QScrollArea()
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -75,7 +75,7 @@ BUTTONS = tuple(
         (r"(with )?--resume", "with Resume beside the run"),
         (r"self6d-studio doctor .*?(?=\. To start anyhow|$)", "the tab Doctor (step 1)"),
         (r"`?self6d-studio predict`?", "Predict under Pose"),
-        (r"--no-check", "tick 'start whatever it finds'"),
+        (r"--no-check", "tick 'start anyhow'"),
         (r"Name the unit: --unit (\w+), or --unit (\w+)", r"Beside CAD unit choose \1, or \2"),
         (r"Name the unit (.*): --unit m, cm, mm or inch", r"Beside CAD unit choose the unit \1"),
         (r"name it: --unit, or models.unit", "choose it beside CAD unit"),

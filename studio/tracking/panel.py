@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QComboBox, QWidget
 from studio.model.project import Project
 from studio.model.track import LOST
 from studio.toolkit.dialogs import copy_text
+from studio.toolkit.flow import flow
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short
 from studio.tracking.colours import Colours
 from studio.tracking.plan import KEYS, SEARCH, TrackPlan
@@ -74,11 +75,11 @@ class TrackPanel(QWidget):
             label(INTRO, "muted", wrap=True), self.state, self.place,
             begin, self.more, self.drop_more, starting, self.problem,
             label("WHAT IT FOUND", "section"), self.result, row(self.back, self.on, self.doubt, 1),
-            label(CORRECT, "small", wrap=True), row(self.again, self.forget),
+            label(CORRECT, "small", wrap=True), flow(self.again, self.forget),
             label("LEARN", "section"), self.learn_note, self.learn_way, self.learn, self.colours, 1,
             margin=12, gap=8,
         ))  # fmt: skip
-        self.setLayout(column(scrolled(content)))
+        self.setLayout(column(scrolled(content, whole=True)))
         for signal in (
             project.recordingChanged, project.modelsChanged, project.objectChanged,
             project.frameChanged, project.trackChanged, project.runsChanged,

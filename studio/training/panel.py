@@ -96,8 +96,8 @@ class RunPanel(QWidget):
         self.share = spin(1, 100, 100, " %")
         self.share.setToolTip("Share of those frames to use, spread evenly")
         self.share.editingFinished.connect(self._on_share)
-        self.no_check = QCheckBox("start whatever it finds")
-        self.no_check.setToolTip("A run looks its recording over first, and stops on errors")
+        self.no_check = QCheckBox("start anyhow")
+        self.no_check.setToolTip("Without it a run stops where the doctor finds an error")
         self.no_check.clicked.connect(
             lambda on: self._edit("no-check", on or None, "Change the doctor's say")
         )
@@ -139,7 +139,7 @@ class RunPanel(QWidget):
         starting = row(self.run_button, self.copy_button)
         starting.setStretch(0, 1)
         foot = column(self.problem, starting, margin=12)
-        outer = column(scrolled(content), foot, gap=0)
+        outer = column(scrolled(content, whole=True), foot, gap=0)
         outer.setStretch(0, 1)
         self.setLayout(outer)
         for signal in (project.recordingChanged, project.modelsChanged, project.runsChanged,

@@ -99,7 +99,7 @@ class LayerList(QWidget):
             row(self.add, 1), label("Film", "section"), row(self.film, 1), self.progress, 1,
             margin=8,
         ))  # fmt: skip
-        self.setLayout(column(scrolled(content)))
+        self.setLayout(column(scrolled(content, whole=True)))
         self._steps: dict[Path, list[int]] = {}
         layers.listed.connect(self._fill)
         layers.changed.connect(self._refresh)

@@ -12,7 +12,7 @@ from hands import click, drag_over, drop, fill
 from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QTextDocument
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QScrollArea, QWidget
 
 from self6d.events import Scalars
 from self6d.paths import resource
@@ -271,6 +271,22 @@ def test_falling_health_pauses_the_run_once_and_says_why(qtbot):
     assert len(said) == 1
     job.scalars.emit([Scalars(200, {STRIKES: 0.0}), Scalars(250, {STRIKES: 1.0})])
     assert job.pauses == 2  # it had recovered in between
+
+
+def test_nothing_is_cut_on_the_right_in_a_small_window(qapp, opened):
+    """At scale 2 the settings and half a sentence of stage 2 lay under the scroll bar."""
+    window = opened
+    window.showNormal()
+    window.resize(960, 540)
+    qapp.processEvents()
+    for step in ("data", "synthetic", "selfsup", "evaluate", "export"):
+        window.show_step(step)
+        for i in range(window.workspace.inspector.count()):
+            window.workspace.inspector.setCurrentIndex(i)
+            qapp.processEvents()
+            for area in (a for a in window.findChildren(QScrollArea) if a.isVisible()):
+                cut = area.widget().width() - area.viewport().width()
+                assert cut <= 0, f"{cut} pixels of {area.widget()} cannot be seen in {step}, {i}"
 
 
 def test_one_window_that_stays_and_makes_room(qapp, open_studio, sample, wait):

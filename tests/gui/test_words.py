@@ -20,7 +20,7 @@ pytestmark = pytest.mark.gui
         ("Mend it and go on from the last checkpoint with --resume.",
          "Mend it and go on from the last checkpoint with Resume beside the run."),
         ("All of it: self6d-studio doctor /a/b c.d. To start anyhow: --no-check.",
-         "All of it: the tab Doctor (step 1). To start anyhow: tick 'start whatever it finds'."),
+         "All of it: the tab Doctor (step 1). To start anyhow: tick 'start anyhow'."),
         ("Name the unit it was modelled in: --unit m, cm, mm or inch.",
          "Beside CAD unit choose the unit it was modelled in."),
         ("Name the unit: --unit mm, or --unit m if the guess is right.",
