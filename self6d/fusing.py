@@ -49,7 +49,10 @@ def _one_more(x: torch.Tensor) -> torch.Tensor:
 
 @cache
 def prepare_compiler() -> None:
-    """Let sizes that are equal at first differ later."""
+    """Let sizes that are equal at first differ later, and what is called while another thread
+    compiles run as it is."""
+    import torch._dynamo
     from torch.fx.experimental import _config
 
     _config.use_duck_shape = False
+    torch._dynamo.config.error_on_nested_fx_trace = False

@@ -30,6 +30,7 @@ from self6d.synthesis.pbr import PbrScenes
 LOSS_STREAM = 1  # random numbers of the losses
 COMPILED_STEPS = 2000  # compiling pays in runs of so many steps,
 COMPILED_MINUTES = 6  # and of so much time
+COMPILING_STEPS = 3  # meanwhile no other thread makes images: torch compiles in one at a time
 VALIDATION_STREAM = 7  # keeps validation images apart from all training images
 
 N = TypeVar("N", bound=nn.Module)
@@ -81,6 +82,7 @@ class SyntheticTraining(ABC, Generic[N]):
         self.statistics = BatchStatistics(self.network)
         self.average = MovingAverage(self.network, self.config.ema)
         compiles = is_compiled(self.config, self.cuda)
+        self._compiling = COMPILING_STEPS if compiles else 0
         if compiles:
             prepare_compiler()
             for part in self.compiled_parts():
@@ -146,7 +148,10 @@ class SyntheticTraining(ABC, Generic[N]):
         with self.autocast():
             terms = self.losses(batch, torch.Generator(device=self.device).manual_seed(seed))
         # from here on the interpreter is mostly free: backward runs without it
-        self.batches.start(step + 1, self.batch_size)
+        if self._compiling:
+            self._compiling -= 1
+        else:
+            self.batches.start(step + 1, self.batch_size)
         self.optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()
         terms = {name: value.detach() for name, value in terms.items()}
