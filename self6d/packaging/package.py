@@ -37,6 +37,7 @@ from self6d.files import check_free, read_bytes, read_json
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.network.captured import CapturedForward
 from self6d.network.detector import places
+from self6d.packaging.folding import fold_batch_norms
 from self6d.packaging.int8 import require_quantiser, save_int8
 from self6d.packaging.program import (
     export_program,
@@ -324,12 +325,15 @@ def load_package(
             path=path,
             remedy="Export the run again with this version.",
         ) from error
+    network.eval()
+    if torch.device(device).type == "cpu":
+        fold_batch_norms(network)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     refiner = None
     if "refiner" in info:
         _checked(folder / REFINER, info["refiner"].get("sha256"))
         refiner = RgbRefiner.load(folder / REFINER, models, device)
-    return PosePredictor(network.eval(), models, torch.device(device), refiner, bfloat16)
+    return PosePredictor(network, models, torch.device(device), refiner, bfloat16)
 
 
 def _checked(path: Path, sha256: str | None) -> bytes:

@@ -118,8 +118,9 @@ def test_package_predicts_what_the_network_does(run, package, image):
     assert [f.score for f in found] == sorted((f.score for f in found), reverse=True)
     for i, f in enumerate(found):
         assert f.object_id == network.object_ids[expected.object_index[i]]
-        np.testing.assert_array_equal(f.R, expected.R[i].double().numpy())
-        np.testing.assert_array_equal(f.t, expected.t[i].double().numpy())
+        # up to the rounding of folded batch norms
+        np.testing.assert_allclose(f.R, expected.R[i].double().numpy(), atol=1e-4)
+        np.testing.assert_allclose(f.t, expected.t[i].double().numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_in_bfloat16_the_poses_are_near(package, image):
@@ -153,7 +154,7 @@ def test_the_refiner_moves_poses_and_says_how_sure_it_is(run, refiner, package, 
     of_all = [t.double().numpy() for t in expected.t]
     assert moved
     for f in moved:  # those that moved onto another are left out
-        assert min(np.abs(f.t - t).max() for t in of_all) == 0
+        assert min(np.abs(f.t - t).max() for t in of_all) < 1e-5
     assert max(np.abs(f.t - g.t).max() for f, g in zip(moved, plain, strict=False)) > 1e-4
     only = export_run(run, package.parent / "plain", onnx=False)
     assert "refiner.safetensors" not in {path.name for path in only}
