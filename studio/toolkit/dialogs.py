@@ -24,7 +24,7 @@ def copy_text(text: str) -> None:
 
 
 class Question(QDialog):
-    """A question with named answers; the last one is the default, Escape gives "".
+    """A question with named answers; Enter gives the primary one, never "danger"; Escape "".
 
     Args:
         answers: (key, text, look) with look "", "primary" or "danger".
@@ -44,7 +44,10 @@ class Question(QDialog):
             one = button(caption, partial(self._choose, key), look)
             self.buttons[key] = one
             line.append(one)
-        self.buttons[answers[-1][0]].setDefault(True)
+        usual = [key for key, _, look in answers if look == "primary"]
+        usual += [key for key, _, look in reversed(answers) if look != "danger"]
+        self.buttons[usual[0]].setDefault(True)
+        self.buttons[usual[0]].setFocus()
         self.setLayout(column(
             label(title, "subheading", wrap=True), label(text, wrap=True), row(*line),
             margin=20, gap=16,

@@ -11,11 +11,12 @@ from hands import answer, click, drop, fill
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from self6d.events import Scalars
 from self6d.runs.folder import RunFolder
 from studio.engine.types import PoseData
+from studio.toolkit.dialogs import Question
 
 pytestmark = pytest.mark.gui
 
@@ -222,3 +223,16 @@ def test_weights_steer_the_running_job_whichever_way_they_change(opened, trained
     panel.set_live(replace(running, preset="self6d-plus-tiny", out=tmp_path / "plus"))
     assert "are not refined again" in panel.weights_note.text()  # refined once, at the start
     assert len(sent) == 4
+
+
+def test_enter_never_loses_work(qtbot):
+    """`Close all the same` was what Enter and Space did."""
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    answers = [("stay", "Stay", "primary"), ("lose", "Close all the same", "danger")]
+    for key in (Qt.Key.Key_Return, Qt.Key.Key_Space):
+        question = Question(parent, "Work is under way", "It would be lost.", answers)
+        question.open()
+        qtbot.waitUntil(lambda question=question: question.focusWidget() is not None)
+        QTest.keyClick(question.focusWidget(), key)
+        assert question.answer == "stay"
