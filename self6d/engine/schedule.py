@@ -49,8 +49,9 @@ class TrainConfig(Checked, section="train"):
 
     compile: Literal["auto", "on", "off"] = "off"
     """torch.compile of the convolutional parts and of the making of images ("auto": on CUDA where
-    it works, in runs of 2000 steps and 6 minutes or more). The first run takes minutes before its
-    first step, later ones find most of it in torch's cache."""
+    it works, in runs of 2000 steps and 6 minutes or more). Takes minutes before the first step of a
+    first run (more than two on a busy machine); that it pays has not been measured, so it is
+    off."""
 
     validate_every: Annotated[int, Limits(0, 10**9)] = 500
     """Steps between validations on synthetic images; 0: only at checkpoints."""
