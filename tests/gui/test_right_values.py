@@ -25,7 +25,8 @@ def test_the_unit_of_cad_files(opened, tmp_path, wait):
     wait(lambda: [m.name for m in project.models] == ["big_part"])
     space, panel = window.workspace, window.workspace.doctor_panel
     item = space.tree.item_of("object", project.models[0].object_id)
-    assert item.text(1) == "141 mm (cm?)"
+    assert item.text(1) == "141 mm?"
+    assert "taken as cm" in item.toolTip(1)
     assert panel.unit.currentText() == "guessed: cm"
     wait(lambda: panel.report.get("models") and panel.report["models"][0]["name"] == "big_part")
     panel.unit.setFocus()
