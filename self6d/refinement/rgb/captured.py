@@ -14,7 +14,6 @@ from self6d.cuda_graph import capture
 PLACES = (8, 16, 32)  # instances that a graph holds; fewer leave places unused
 MOST_FORMS = 6  # with a graph; others run without
 
-Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 Work = Callable[..., tuple[Tensor, ...]]
 Capture = Callable[..., tuple[Callable[[], None], tuple[Tensor, ...]]]
 

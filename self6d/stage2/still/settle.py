@@ -76,18 +76,16 @@ def settle(
     """
     order = sorted(range(len(store)), key=lambda i: store.keys[i])
     time = {frame: place for place, frame in enumerate(order)}
-    frames = [time[f] for f in labels.detections.image_index.tolist()]
-    items = labels.detections.object_index.tolist()
+    detected = labels.detections
+    frames = [time[f] for f in detected.image_index.tolist()]
+    where = list(zip(frames, detected.object_index.tolist(), strict=True))
     R, t = labels.R.double().cpu().numpy(), labels.t.double().cpu().numpy()
     trust = labels.trust.cpu().numpy()
-    seen = [
-        Seen(f, i, R[n], t[n], float(trust[n]))
-        for n, (f, i) in enumerate(zip(frames, items, strict=True))
-    ]
+    seen = [Seen(f, i, R[n], t[n], float(trust[n])) for n, (f, i) in enumerate(where)]
     scene = solve_still(dict(enumerate(things)), seen)
-    agreeing = {(frames[n], items[n]) for n in np.nonzero(scene.agrees)[0]}
-    solved = np.array([at in scene.poses for at in zip(frames, items, strict=True)], bool)
-    rival = np.array([at in agreeing for at in zip(frames, items, strict=True)], bool)
+    agreeing = {where[n] for n in np.nonzero(scene.agrees)[0]}
+    solved = np.array([at in scene.poses for at in where], bool)
+    rival = np.array([at in agreeing for at in where], bool)
     chosen = solved & (scene.agrees | ~rival)
     if store.has_depth:
         chosen &= ~(scene.agrees & labels.sound.cpu().numpy())
@@ -96,7 +94,7 @@ def settle(
         return Settled(labels, torch.zeros_like(labels.sound), scene)
     if not store.has_depth:
         labels = replace(labels, t=_unbiased(labels, scene, things))
-    poses = [scene.poses[frames[n], items[n]] for n in rows.tolist()]
+    poses = [scene.poses[where[n]] for n in rows.tolist()]
     new = labels[rows]
     new.R = torch.from_numpy(np.array([p[0] for p in poses])).to(labels.R)
     new.t = torch.from_numpy(np.array([p[1] for p in poses])).to(labels.t)
@@ -104,13 +102,8 @@ def settle(
     agrees = torch.from_numpy(scene.agrees).to(rows.device)[rows]
     sound = torch.where(agrees, inside, overlap) >= keep_iou
     kept = agrees | sound  # of the others the own pose is left, and not learned from
-    out = replace(
-        labels,
-        R=labels.R.clone(),
-        t=labels.t.clone(),
-        trust=labels.trust.clone(),
-        sound=labels.sound.clone(),
-    )
+    changed = {name: getattr(labels, name).clone() for name in ("R", "t", "trust", "sound")}
+    out = replace(labels, **changed)
     out.sound[torch.from_numpy(solved & ~scene.agrees & ~rival).to(rows.device)] = False
     at = rows[kept]
     out.R[at], out.t[at] = new.R[kept], new.t[kept]
@@ -139,7 +132,7 @@ def _filled(labels: PseudoLabels, store: FrameStore, models: PackedModels) -> tu
 
     What shows is nearer than the other labels' renderings. Both (N,).
     """
-    inside, overlap = labels.trust * 0, labels.trust * 0
+    inside, overlap = torch.zeros_like(labels.trust), torch.zeros_like(labels.trust)
     frames = labels.detections.image_index
     height, width = store.size
     scale = min(1.0, HEIGHT / height)

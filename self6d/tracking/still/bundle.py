@@ -9,7 +9,7 @@ from scipy.sparse import coo_matrix, csc_matrix, diags
 from scipy.sparse.linalg import splu
 
 from self6d.tracking.still.start import Layout
-from self6d.tracking.still.views import NOISE, RADIUS, Noise, Off, Views, cross, turned_by
+from self6d.tracking.still.views import NOISE, RADIUS, Noise, Off, Views, turned_by
 
 LEAST = Noise(side=0.005, far=0.01, turn=0.03)  # no less is believed
 MOST = 3.0  # times the usual noise
@@ -87,10 +87,12 @@ class Bundle:
         """Which of all poses agree with cameras and places: (N,) bool."""
         off, noise, anyway = self._off(state), self.noise, AGREE_ANYWAY
         agrees = np.zeros(len(self.all), bool)
-        agrees[self.rows] = (
-            (np.linalg.norm(off.side, axis=1) < max(AGREE * noise.side, anyway.side))
-            & (np.abs(off.far) < max(AGREE * noise.far, anyway.far))
-            & (np.linalg.norm(off.turn, axis=1) < max(AGREE * noise.turn, anyway.turn))
+        agrees[self.rows] = off.within(
+            Noise(
+                side=max(AGREE * noise.side, anyway.side),
+                far=max(AGREE * noise.far, anyway.far),
+                turn=max(AGREE * noise.turn, anyway.turn),
+            )
         )
         return agrees
 
@@ -162,12 +164,10 @@ class Bundle:
         n = len(self.views)
         R = Rc[self.at]
         turned = np.einsum("nij,nj->ni", R, tp[self.of])
-        scale = np.array([noise.side, noise.side, noise.far])[:, None]
-        by_middle, by_turn = off.by_middle / scale, off.by_turn / noise.turn
         J = np.zeros((n, 6, 13))
-        J[:, :3, :3], J[:, :3, 3:6] = by_middle @ -cross(turned), by_middle
-        J[:, 3:, :3], J[:, 3:, 6:9] = by_turn, by_turn @ R
-        J[:, :3, 9:12] = by_middle @ R
+        J[:, :, :6] = off.by_camera(turned, noise)
+        J[:, 3:, 6:9] = J[:, 3:, :3] @ R
+        J[:, :3, 9:12] = J[:, :3, 3:6] @ R
         J[:, 2, 12] = 1 / noise.far
         w = np.repeat(np.column_stack(off.believed(noise)), 3, axis=1)
         w *= weight[:, None] / RADIUS**2

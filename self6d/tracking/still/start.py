@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from self6d.tracking.still.views import NOISE, Noise, Views, cross, turned_by
+from self6d.tracking.still.views import NOISE, Noise, Views, turned_by
 
 ROOTS = 24  # frames of a stretch tried as the one that decides
 GAP = 2  # frames in a row that it does not explain, at which its stretch ends
@@ -115,15 +115,9 @@ def _place(views: Views, layout: Layout, noise: Noise) -> dict[int, float]:
     for _ in range(STEPS):
         turned = np.einsum("nij,nj->ni", R[guide], middle_of[shown])
         off = others.off(R[guide] @ R_of[shown], turned + t[guide], bias)
-        weights = off.believed(noise)
-        place, turn = off.scaled(noise)
-        scale = np.array([noise.side, noise.side, noise.far])[:, None]
-        J = np.zeros((len(others), 6, 6))
-        J[:, :3, :3] = off.by_middle @ -cross(turned) / scale
-        J[:, :3, 3:] = off.by_middle / scale
-        J[:, 3:, :3] = off.by_turn / noise.turn
-        w = np.repeat(np.column_stack(weights) * others.weight[:, None], 3, axis=1)
-        r = np.column_stack((place, turn))
+        J = off.by_camera(turned, noise)
+        w = np.repeat(np.column_stack(off.believed(noise)) * others.weight[:, None], 3, axis=1)
+        r = np.column_stack(off.scaled(noise))
         H, g = np.zeros((len(rows), 6, 6)), np.zeros((len(rows), 6))
         np.add.at(H, guide, np.einsum("nki,nk,nkj->nij", J, w, J))
         np.add.at(g, guide, np.einsum("nki,nk->ni", J, w * r))

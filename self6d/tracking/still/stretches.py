@@ -58,7 +58,6 @@ def stretches(
     weight = (np.eye(3) - along) / (NOISE.side * size) ** 2
     weight = weight + along / (NOISE.far * far[:, None, None]) ** 2
     time = np.argsort(views.frame, kind="stable")
-    near = np.zeros((0, len(views)), bool)
     places: list[tuple[np.ndarray, np.ndarray, int]] = []
     for step in range(1, PARTNERS + 1):
         a, b = time[:-step], time[step:]
@@ -74,11 +73,7 @@ def stretches(
     rows = []
     for own, centre, _ in places:
         off = views.off(R @ own, np.einsum("nij,j->ni", R, centre) + t, bias_of)
-        rows.append(
-            (np.linalg.norm(off.side, axis=1) < NEAR.side)
-            & (np.abs(off.far) < NEAR.far)
-            & (np.linalg.norm(off.turn, axis=1) < NEAR.turn)
-        )
+        rows.append(off.within(NEAR))
     near = np.array(rows)[:, time]
     rank = np.argsort(time)
     found: list[Stretch] = []

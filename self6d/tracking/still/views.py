@@ -146,6 +146,26 @@ class Off:
         place, turn = (np.sum(part**2, -1) for part in self.scaled(noise))
         return 1 / (1 + place / RADIUS**2), 1 / (1 + turn / RADIUS**2)
 
+    def within(self, noise: Noise) -> np.ndarray:
+        """(N,) bool, whether all three are off by less than one deviation."""
+        return (
+            (np.linalg.norm(self.side, axis=1) < noise.side)
+            & (np.abs(self.far) < noise.far)
+            & (np.linalg.norm(self.turn, axis=1) < noise.turn)
+        )
+
+    def by_camera(self, turned: np.ndarray, noise: Noise) -> np.ndarray:
+        """Derivatives of what `scaled` gives by a small turn and a shift of the camera: (N, 6, 6).
+
+        Args:
+            turned: (N, 3), metres, the middles turned into the camera's frame and not yet shifted.
+        """
+        J = np.zeros((len(turned), 6, 6))
+        J[:, :3, 3:] = self.by_middle / np.array([noise.side, noise.side, noise.far])[:, None]
+        J[:, :3, :3] = J[:, :3, 3:] @ -cross(turned)
+        J[:, 3:, :3] = self.by_turn / noise.turn
+        return J
+
 
 def turned_by(step: np.ndarray, R: np.ndarray) -> np.ndarray:
     """Rotations (N, 3, 3) turned by small vectors (N, 3) from the left."""
