@@ -123,8 +123,7 @@ def adapt(
             "preset": None if preset == "self6d" else asked["preset"],
             "models": asked["models"], "from_run": absolute(from_run), "seed": seed,
         })  # fmt: skip
-        told = Provenance.from_dict(run.info["provenance"])
-        check_track(run, "--poses", told.poses, track)
+        check_track(run, "poses", track)
 
     if world.rank == 0:
         own = reopen_run(out, "selfsup", changes, asked, same) if resume else None

@@ -14,7 +14,7 @@ from self6d.runs.provenance import Provenance
 OPTIONS = {
     "preset": "--preset", "models": "--models", "camera": "--camera", "from_run": "--from",
     "split": "--split", "frame": "--frame", "scene": "--scene", "object_id": "--object",
-    "cuts": "--cut", "seed": "--seed",
+    "cuts": "--cut", "seed": "--seed", "poses": "--poses", "keep": "--keep",
 }  # fmt: skip
 _PLACES = ("models", "camera", "from_run")
 
@@ -41,20 +41,22 @@ def check_kept(run: RunFolder, asked: dict[str, Any]) -> None:
             refuse(run, OPTIONS[name], own)
 
 
-def check_track(run: RunFolder, option: str, own: str | None, given: Any) -> None:
+def check_track(run: RunFolder, name: str, given: Any) -> None:
     """Whether a track that a command names is the one in the run's folder.
 
     Args:
-        own: name of the run's file, None where it has none. given: path or track; None: left open.
+        name: field of the `Provenance` that names the run's copy. given: path or track; None: left
+            open.
 
     Raises:
         InputError: another one, or no track.
     """
     if given is None:
         return
+    own = getattr(Provenance.from_dict(run.info["provenance"]), name)
     track = given if isinstance(given, PoseTrack) else read_pose_track(given)
     if own is None or _rows(track) != _rows(read_pose_track(run.path / own)):
-        refuse(run, option, None if own is None else "its own copy")
+        refuse(run, OPTIONS[name], None if own is None else "its own copy")
 
 
 def refuse(run: RunFolder, option: str, own: Any) -> None:

@@ -214,7 +214,7 @@ def check_same_track(
     """
     check_kept(run, start)
     told = Provenance.from_dict(run.info["provenance"])
-    check_track(run, "--keep", told.keep, keep)
+    check_track(run, "keep", keep)
     if search and (told.init or told.from_run):
         refuse(run, "--search", "--init" if told.init else f"--from {told.from_run}")
     if init is None:

@@ -100,8 +100,7 @@ def train(
             "preset": None if preset == "standard" else asked["preset"],
             "models": asked["models"], "camera": absolute(camera), "seed": seed,
         })  # fmt: skip
-        told = Provenance.from_dict(run.info["provenance"])
-        check_track(run, "--poses", told.poses, poses)
+        check_track(run, "poses", poses)
 
     if world.rank == 0:
         own = reopen_run(out, "synthetic", changes, asked, same) if resume else None
