@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QUrl
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QFileDialog
 
-from studio.engine import Failure
 from studio.engine.types import PoseData
 from studio.jobs.run_info import free_name
 from studio.model.layers import POSES
 from studio.shell.window import StudioWindow
+from studio.shell.wiring.one_at_a_time import OneAtATime
 
 AT_WORK = "poses at work"
 
 
-class RerunExport(QObject):
+class RerunExport(OneAtATime):
     """Writes one file at a time, in the background."""
 
     def __init__(self, window: StudioWindow, parent: QObject) -> None:
-        super().__init__(parent)
-        self.window = window
-        self._busy = False
+        super().__init__(
+            window, "an export for Rerun", "Exporting frames",
+            "Another session is being exported: wait for its end.", parent,
+        )  # fmt: skip
 
     def ask(self) -> None:
         """Where to, then write it."""
@@ -41,15 +41,11 @@ class RerunExport(QObject):
 
     def write(self, out: Path) -> None:
         project = self.window.project
-        if self._busy:
-            self.window.say("warn", "Another session is being exported: wait for its end.")
-            return
-        self._busy = True
-        self.window.worker.request(
-            "write_rrd", str(out), str(project.recording_path), project.model_files, self.layers(),
-            partial=lambda got: self.window.job_bar.show_task("Exporting frames", *got),
-            done=lambda _: self._on_done(out), failed=self._on_failed,
-        )  # fmt: skip
+        if self.free():
+            self.start(
+                "write_rrd", str(out), str(project.recording_path), project.model_files,
+                self.layers(), done=lambda: self._on_done(out),
+            )  # fmt: skip
 
     def layers(self) -> dict[str, dict[int, list[PoseData]]]:
         """Poses of the layers whose eye is open, by name and frame; never the truth."""
@@ -65,21 +61,6 @@ class RerunExport(QObject):
                 found[layer.name] = {i: frame for i, frame in known.items() if frame}
         return found
 
-    def unfinished(self) -> list[str]:
-        """Work that ends with the window."""
-        return ["an export for Rerun"] if self._busy else []
-
-    def _end(self) -> None:
-        self._busy = False
-        self.window.job_bar.show_task("", 0, 0)
-
     def _on_done(self, out: Path) -> None:
-        self._end()
-        self.window.banner.say(
-            "good", f"The session is in {out}. Look at it: rerun {out.name}", action="Show folder",
-            on_action=lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(out.parent))),
-        )  # fmt: skip
-
-    def _on_failed(self, failure: Failure) -> None:
-        self._end()
-        self.window.show_error(failure)
+        said = f"The session is in {out}. Look at it: rerun {out.name}"
+        self.tell("good", said, out.parent)
