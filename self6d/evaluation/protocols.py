@@ -289,8 +289,8 @@ def _overlaps(
     estimates: Sequence[Prediction], truth: Sequence[GroundTruth], model: ObjectModel, frame: Frame
 ) -> np.ndarray:
     """Box IoU (E, G), against the visible or the whole silhouette's box, whichever fits better."""
-    if not estimates:
-        return np.zeros((0, len(truth)))
+    if not estimates or not truth:  # of most objects a weak network sees what is not there
+        return np.zeros((len(estimates), len(truth)))
     boxes = [
         projected_box(p.R, p.t, model, frame.camera) if p.box is None else p.box for p in estimates
     ]
