@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QLabel
@@ -15,13 +17,18 @@ class LegendEntry(QLabel):
 
     switched = Signal(str, bool)
 
-    def __init__(self, term: str, colour: str, shown: bool) -> None:
+    def __init__(self, term: str, colour: str, shown: bool, text: str = "") -> None:
+        """
+        Args:
+            text: what to call it; by default the term's word.
+        """
         super().__init__()
         self._term, self._shown = term, shown
         colour = colour if shown else theme.tokens.faint
-        text = theme.tokens.text if shown else theme.tokens.faint
+        ink = theme.tokens.text if shown else theme.tokens.faint
+        name = escape(text or word(term))
         self.setText(
-            f'<span style="color:{colour}">━</span> <span style="color:{text}">{word(term)}</span>'
+            f'<span style="color:{colour}">━</span> <span style="color:{ink}">{name}</span>'
         )
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         about = f"{meaning(term)}\n" if meaning(term) else ""

@@ -26,6 +26,7 @@ DASHES = (
 REDRAW_MS = 500
 TERM_ORDER = ("total", *TERMS)
 APART = ("health",)
+CONFIDENCE = "confidence"  # its curves bear the names of objects, and a dip is what one looks for
 
 
 class CurvesView(QWidget):
@@ -239,7 +240,9 @@ class CurvesView(QWidget):
             self._redraw()
 
     def fit(self) -> None:
-        """Show all steps and all values (the smoothed curves' values; raw peaks may leave)."""
+        """Show all steps and all values (the smoothed curves' values; raw peaks of losses may
+        leave).
+        """
         last = max((c.last_step for c in self.runs.values()), default=0)
         self._ranged = False
         self.view.setXRange(0, max(last, 1), padding=0.01)
@@ -287,7 +290,8 @@ class CurvesView(QWidget):
                 with np.errstate(divide="ignore", invalid="ignore"):
                     y = np.log10(np.where(y > 0, y, np.nan))
             line.setData(x, y)
-            if smooth and len(y) and not np.isnan(y).all():
+            counts = smooth or self.group == CONFIDENCE
+            if counts and len(y) and not np.isnan(y).all():
                 low, high = min(low, np.nanmin(y)), max(high, np.nanmax(y))
         if np.isfinite(low) and not self._ranged:
             margin = 0.06 * (high - low) or 0.5
@@ -334,8 +338,11 @@ class CurvesView(QWidget):
             series = curves.smooth.get(f"{self.group}/{term}")
             value = series.at(step) if series and term not in self._hidden_terms else None
             if value is not None:
-                parts.append(f"{word(term)} {value:.4g}")
+                parts.append(f"{self._word(term)} {value:.4g}")
         return "   ".join(parts)
+
+    def _word(self, term: str) -> str:
+        return term if self.group == CONFIDENCE else word(term)
 
     def _on_click(self, event: QMouseEvent) -> None:
         position = event.scenePos()  # type: ignore[attr-defined]  # pyqtgraph's own event
@@ -352,7 +359,8 @@ class CurvesView(QWidget):
             if widget is not None:
                 widget.deleteLater()
         for term in terms:
-            switch = LegendEntry(term, theme.term_colour(term), term not in self._hidden_terms)
+            colour, shown = theme.term_colour(term), term not in self._hidden_terms
+            switch = LegendEntry(term, colour, shown, self._word(term))
             switch.switched.connect(self._on_switch)
             self.legend.addWidget(switch)
 

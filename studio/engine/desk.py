@@ -239,11 +239,17 @@ class Desk:
         return analysis.describe(kind, preset)
 
     def doctor(self, path: str, models: Named) -> dict[str, Any]:
-        """The doctor's report as plain data; kept for `doctor_fix`."""
+        """The doctor's report as plain data, kept for `doctor_fix`; sends (phase, done, total)."""
         from self6d.doctor import doctor
+        from self6d.events import Event, Progress
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Progress):
+                self._partial((event.phase, event.step, event.total))
 
         named = models if isinstance(models, ModelFiles) else ModelFiles(tuple(models))
-        self._report = doctor.examine(path, named.paths or None, unit=named.unit)
+        paths = named.paths or None
+        self._report = doctor.examine(path, paths, unit=named.unit, listener=listen)
         return self._report.to_dict()
 
     def doctor_fix(self, numbers: Sequence[int], out: str) -> RecordingInfo:

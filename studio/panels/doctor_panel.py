@@ -88,6 +88,7 @@ class DoctorPanel(QWidget):
         self.engine.request(
             "doctor", recording.root, models, key="doctor", failed=self._on_failed,
             done=lambda report: self._on_report(recording, report),
+            partial=lambda got: self._on_progress(recording, *got),
         )  # fmt: skip
 
     def fix(self, numbers: list[int]) -> None:
@@ -124,6 +125,10 @@ class DoctorPanel(QWidget):
         if self.project.recording is recording:
             self.report = report
             self._show()
+
+    def _on_progress(self, recording: RecordingInfo, what: str, done: int, total: int) -> None:
+        if self.project.recording is recording and done < total:
+            self._say(f"Examining {what}: {done} of {total}…")
 
     def _on_fixed(self, before: RecordingInfo, after: RecordingInfo, numbers: list[int]) -> None:
         """The copy's models come with it: symmetries and units are corrected there."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QSlider, QWidget
 
 from studio.controllers.director import Director
@@ -22,7 +23,17 @@ from studio.posing import nudge
 from studio.posing.numbers import PoseNumbers
 from studio.posing.tool import HELP
 from studio.toolkit.dialogs import copy_text
-from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
+from studio.toolkit.widgets import (
+    IconButton,
+    button,
+    column,
+    duration,
+    label,
+    row,
+    scrolled,
+    short,
+    spin,
+)
 
 NO_REPLAY = "After a run, drag to replay its steps."
 
@@ -41,7 +52,9 @@ class PosePanel(QWidget):
         super().__init__()
         self.project, self.director, self.settings = project, director, settings
         self._generator = np.random.default_rng(0)
-        self._searching = False
+        self._sought, self._began, self._took = "", 0.0, 0.0
+        self._tick = QTimer(self, interval=1000)
+        self._tick.timeout.connect(self.searchingChanged)
         self.title = label("", "title")
         self.origin = label("", "small", wrap=True)
         self.numbers = PoseNumbers()
@@ -158,7 +171,7 @@ class PosePanel(QWidget):
         if self.frame is None or model is None:
             self.edit.setChecked(False)
         depth = self.frame is not None and self.frame.depth_m is not None
-        self.search.setEnabled(ready and depth and not self._searching)
+        self.search.setEnabled(ready and depth and not self._sought)
         self._fill_runs()
         self.optimise.setEnabled(self.spec_ready())
         self.copy_button.setEnabled(self.spec_ready())
@@ -166,16 +179,36 @@ class PosePanel(QWidget):
         self.more.setVisible(bool(self._more))
         self.drop_more.setVisible(bool(self._more))
 
-    def set_searching(self, searching: bool) -> None:
-        """While a search is under way its button says so."""
-        self._searching = searching
-        self.search.setText("Searching…" if searching else "Search")
+    def set_searching(self, what: str) -> None:
+        """While a search is under way its button says so.
+
+        Args:
+            what: is searched for, and where; "" when the search is over.
+        """
+        now = time.monotonic()
+        if what:
+            self._began = now
+            self._tick.start()
+            if self.search.hasFocus():
+                self.setFocus()  # else Qt hands it to the next button, and Space places
+        else:
+            self._tick.stop()
+            self._took = now - self._began
+        self._sought = what
+        self.search.setText("Searching…" if what else "Search")
         self.refresh()
+        if not what and self.hasFocus():
+            self.search.setFocus()
         self.searchingChanged.emit()
 
     @property
-    def searching(self) -> bool:
-        return self._searching
+    def searching(self) -> str:
+        """What is being searched for, and since when; "" if nothing is."""
+        if not self._sought:
+            return ""
+        last = f"; the last search took {duration(self._took)}" if self._took else ""
+        spent = duration(time.monotonic() - self._began)
+        return f"{self._sought}, for {spent} so far{last}."
 
     def show_replay(self, key: PoseKey, rows: list[dict[str, Any]]) -> None:
         """Poses of an optimisation, a row a step.

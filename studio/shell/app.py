@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from studio.shell.window import StudioWindow
 
 _STARTED = time.perf_counter()
+LATER = ("vispy.scene", "self6d.datasets.pose_track")
 
 
 def make_application(arguments: list[str] | None = None) -> QApplication:
@@ -94,6 +98,7 @@ def open_window(
         window.first_paint_s = time.perf_counter() - _STARTED
         window.engine.start()
         window.build()
+        threading.Thread(target=load_ahead, daemon=True).start()
         if data is not None:
             window.opener.open_paths([data])
         elif restore:
@@ -102,6 +107,13 @@ def open_window(
     FirstPaint(window, afterwards)
     window.show()
     return window
+
+
+def load_ahead() -> None:
+    """Import what the first cloud and the first track would hold the window for; any thread."""
+    for name in LATER:
+        with contextlib.suppress(ImportError):  # whoever needs it says so
+            importlib.import_module(name)
 
 
 def offer_workspace(window: StudioWindow) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PySide6.QtCore import QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
+from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF, QShowEvent
 from PySide6.QtWidgets import QComboBox, QSplitter, QVBoxLayout, QWidget
 
 from self6d.events import Preview
@@ -129,6 +129,7 @@ class ProbesView(QWidget):
         self._first: dict[str, Preview] = {}
         self._newest: dict[str, Preview] = {}
         self._through: Preview | None = None
+        self._stale = False
         self.modes.choose("overlay")
 
     def add(self, preview: Preview, *, first: bool = False) -> None:
@@ -172,7 +173,14 @@ class ProbesView(QWidget):
             self._through = preview
             self._refresh()
 
+    def showEvent(self, event: QShowEvent) -> None:
+        if self._stale:
+            self._refresh()
+
     def _refresh(self, *_: object) -> None:
+        self._stale = not self.isVisible()  # pictures that nobody sees hold the window up
+        if self._stale:
+            return
         name, mode = self.choice.currentData(), self.modes.chosen
         self.choice.setVisible(self.choice.count() > 1)
         first, now = self._first.get(name), self._newest.get(name)

@@ -163,13 +163,18 @@ def test_search_finds_it_and_is_undone(open_studio, block_recording, wait):
     wait(lambda: window.project.models and window.director.frame is not None)
     project, panel = window.project, window.workspace.pose_panel
     window.workspace.inspector.setCurrentWidget(panel)
+    panel.search.setFocus()
     click(panel.search)
     assert panel.search.text() == "Searching…"
     assert not panel.search.isEnabled()
+    QTest.keyClick(window.focusWidget(), Qt.Key.Key_Space)  # it placed the object in the middle
+    bar = window.job_bar.text
+    wait(lambda: bar.text().startswith("Searching frame 1 for block, for 0:0"))
     wait(lambda: panel.search.isEnabled())
     assert "block was found in frame 1 after" in window.banner.text.text()
     assert np.linalg.norm(project.pose().t - pose_at(0).t_m2c) < 0.01
     assert "found by searching" in panel.origin.text()
+    assert panel.search.hasFocus()
     QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
     assert project.pose() is None
 

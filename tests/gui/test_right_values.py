@@ -55,7 +55,9 @@ def test_the_doctor_sees_several_files_and_its_symmetry_takes_effect(opened, tmp
     window.opener.load_models(files)
     wait(lambda: len(project.models) == 2)
     panel = window.workspace.doctor_panel
-    wait(lambda: len(panel.report.get("models", ())) == 2)
+    said = set()
+    wait(lambda: said.add(panel.verdict.text()) or len(panel.report.get("models", ())) == 2)
+    assert any(text.startswith("Examining models: ") for text in said)  # not one word all along
     assert not any(m.symmetric for m in project.models)
     found = panel.report["findings"]
     (number,) = [i for i, f in enumerate(found) if f["code"] == "symmetry" and "can" in f["what"]]

@@ -92,6 +92,24 @@ def test_gaps_do_not_spoil_the_average():
     np.testing.assert_allclose(smooth.y, 1.0)
 
 
+def test_a_dip_of_confidence_is_in_sight_under_its_objects_name(qtbot):
+    """It lay below the plot, and obj_000001 was called "obj 000001"."""
+    from self6d.events import Scalars
+    from studio.curves.view import CurvesView
+
+    view = CurvesView()
+    qtbot.addWidget(view)
+    values = np.where(np.arange(150) == 110, 0.88, 0.99)
+    view.add_scalars(
+        "track", [Scalars(i, {"confidence/obj_000001": v}) for i, v in enumerate(values)]
+    )
+    view.redraw_now()
+    low, high = view.view.viewRange()[1]
+    assert low < np.log10(0.88)
+    assert high > np.log10(0.99)
+    assert "obj_000001" in view.legend.itemAt(0).widget().text()
+
+
 def test_total_and_self_are_one_line_where_they_are_the_same(qtbot):
     from self6d.events import Scalars
     from studio.curves.view import CurvesView

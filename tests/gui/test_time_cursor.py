@@ -43,6 +43,7 @@ def test_probes_follow_the_checkpoint_that_is_chosen(opened, adapted, wait):
     curves, stage, probes = space.curves, space.stage, space.stage.probes
     run = str(adapted)
     wait(lambda: run in curves.runs and probes.newest is not None)
+    assert probes.start.preview is None  # what is out of sight is not drawn yet
     click(opened.header.buttons["selfsup"])
     click(stage.tabs.button("probes"))
     probe = project.recording.keys.index(probes.newest.frame)

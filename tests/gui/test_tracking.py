@@ -109,6 +109,7 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
         QTest.keyClick(canvas, Qt.Key.Key_Right)
     assert set(project.keys) == {(0, 1), (5, 1)}
     assert panel.again.text() == "Track again from here"
+    wait(lambda: bar.go.text() == "Track again from here")  # before the poses are learned
     before = project.track
     click(panel.again)
     again = window.runs.job
@@ -142,6 +143,8 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
     assert not any("track.views" in word for word in panel.plan.spec().arguments())
 
     # learn: without a network the smallest one comes first, and what waits goes if it does not come
+    wait(lambda: bar.go.text().startswith("Track again"))  # the first track lacks the sixth frame
+    window.runs.act("open", again.run)
     wait(lambda: bar.go.text() == "Learn from these poses")
     window.settings.runner = "process"
     assert "5 of 5 poses are sure enough" in panel.learn_way.text()
@@ -151,7 +154,7 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
     assert first.spec.overrides["synthesis.height"] == 120
     assert (second.spec.kind, second.spec.preset) == ("adapt", "laptop")
     assert second.spec.from_run == first.run
-    assert second.spec.options["poses"] == job.run / "poses.json"
+    assert second.spec.options["poses"] == again.run / "poses.json"
     assert second.state is JobState.QUEUED
     first.kill()
     wait(lambda: first.state.over)

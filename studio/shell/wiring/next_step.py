@@ -123,7 +123,7 @@ class NextStep(QObject):
             return (f"{doing[0].capitalize()} is being written.", there,
                     lambda: window.show_step("export"))  # fmt: skip
         if self.posing.searching:
-            return "The object is being searched for in the image.", "", lambda: None
+            return self.posing.searching, "", lambda: None
         return None
 
     def _placing(self) -> bool:
@@ -160,6 +160,9 @@ class NextStep(QObject):
 
     def _learn(self) -> Suggestion:
         panel = self.tracking.panel
+        if self.tracking.plan.corrected():
+            return ("Next: follow the corrected frames again, then a network learns the poses.",
+                    panel.again.text(), panel.again.click)  # fmt: skip
         return ("Next: a network learns the tracked poses; no GPU is needed.",
                 panel.learn.text(), panel.learn.click)  # fmt: skip
 

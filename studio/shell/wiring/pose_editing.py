@@ -95,10 +95,10 @@ class PoseEditing(QObject):
             return
         key, before, project_number = (frame.index, number), project.pose(), project.number
         began, name = time.monotonic(), model.name
-        self.pose_panel.set_searching(True)
+        self.pose_panel.set_searching(f"Searching frame {frame.index + 1} for {model.name}")
 
         def arrived(found: PoseData | None) -> None:
-            self.pose_panel.set_searching(False)
+            self.pose_panel.set_searching("")
             if project.number != project_number:
                 return
             took = f"after {time.monotonic() - began:.0f} s"
@@ -115,7 +115,7 @@ class PoseEditing(QObject):
                                 f"{found.score:.2f}. Look whether it is right.")  # fmt: skip
 
         def failed(failure: Failure) -> None:
-            self.pose_panel.set_searching(False)
+            self.pose_panel.set_searching("")
             self.window.show_error(failure)
 
         self.window.worker.request(
