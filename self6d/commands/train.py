@@ -171,8 +171,8 @@ def adapt(
         bool,
         typer.Option(
             "--still",
-            help="For stretches of frames nothing but the camera moves: poses of all frames are "
-            "solved together and learned from.",
+            help="For stretches of frames nothing but the camera moves: poses go from frame to "
+            "frame, or those of all frames are solved together, and are learned from.",
         ),
     ] = False,
     steps: opt.Steps = None,

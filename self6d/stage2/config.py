@@ -102,9 +102,10 @@ class AdaptConfig(Checked, section="adapt"):
     dropped, but where one stretch of a recording is seen worse, so is all of that stretch."""
 
     still: bool = False
-    """For stretches of frames nothing but the camera moves: the poses found in all frames are
-    solved together, one place for each object that stands still and one camera a frame, and
-    learned from; without depth the RGB refiner then learns from them too. Needs pseudo-poses."""
+    """For stretches of frames nothing but the camera moves. With depth the camera's way is
+    measured, and sound poses are carried to the frames whose depth confirms them. Without, the
+    poses of all frames are solved together, one place for each object and one camera a frame, and
+    the RGB refiner learns from them too. Needs pseudo-poses."""
 
     track_confidence: Annotated[float, Limits(0, 1)] = 0.8
     """Poses of a track (--poses) are learned from if its confidence in them is at least this."""

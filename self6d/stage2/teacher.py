@@ -31,7 +31,8 @@ from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.looks import better_starts, look_at, sound_looks
 from self6d.stage2.pseudo_labels import PseudoLabels, detect, select_poses, sound_poses, update
-from self6d.stage2.still.settle import settle, single_from, single_state
+from self6d.stage2.still.carry import carry
+from self6d.stage2.still.settle import settle
 from self6d.tracking.still.arrangement import Thing
 
 log = logging.getLogger("self6d")
@@ -148,6 +149,12 @@ class Teacher:
             select_poses(self.pseudo_labels, self.store.keys, symmetries, config.keep_share)
 
     def _settle(self, labels: PseudoLabels) -> PseudoLabels:
+        if self.store.has_depth:
+            carried = carry(labels, self.things, self.store, self.models)
+            if carried is not None:
+                self.settled = carried.moved
+                log.info(carried.told())
+                return carried.labels
         solved = settle(labels, self.things, self.store, self.models, self.config.keep_iou)
         self.settled = solved.moved
         level = logging.INFO if bool(solved.moved.any()) else logging.WARNING
@@ -277,24 +284,24 @@ class Teacher:
 
     def state(self) -> dict[str, Any]:
         """All but the network, for `checkpoint.pack`."""
-        pseudo_labels = None if self.pseudo_labels is None else self.pseudo_labels.state()
-        single = None
-        if self._single is not None and self.settled is not None:
-            single = single_state(self._single, self.settled)
+        again = self._single if self.config.refresh_every else None
+        pseudo_labels, single = (
+            None if labels is None else labels.state() for labels in (self.pseudo_labels, again)
+        )
         return {
             "pseudo_labels": pseudo_labels, "expected": self.expected, "turn": self._turn,
-            "single": single,
+            "single": single, "settled": self.settled,
         }  # fmt: skip
 
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of `state`."""
-        pseudo_labels = state["pseudo_labels"]
-        self.pseudo_labels = (
-            PseudoLabels.from_state(pseudo_labels, self.store.device) if pseudo_labels else None
+        self.pseudo_labels, self._single = (
+            PseudoLabels.from_state(state[name], self.store.device) if state.get(name) else None
+            for name in ("pseudo_labels", "single")
         )
         self.expected, self._turn, self._judged = state["expected"], state["turn"], None
-        if self.pseudo_labels is not None and state.get("single"):
-            self._single, self.settled = single_from(state["single"], self.pseudo_labels)
+        settled = state.get("settled")
+        self.settled = None if settled is None else settled.to(self.store.device)
 
 
 def _by_frames(image_index: Tensor, asked: Tensor) -> list[Tensor]:

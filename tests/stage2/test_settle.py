@@ -18,7 +18,7 @@ from self6d.scene import Frame
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.labelled import mask_boxes
 from self6d.stage2.pseudo_labels import PseudoLabels
-from self6d.stage2.still.settle import settle, single_from, single_state
+from self6d.stage2.still.settle import settle
 from self6d.tracking.still.arrangement import Thing
 
 HEIGHT, WIDTH, FRAMES = 120, 160, 24
@@ -104,10 +104,6 @@ def test_poses_of_all_frames_become_the_pseudo_poses(store) -> None:
     assert not (settled.labels.sound & wrong & solved & left).any()
     assert labels.sound.all()  # the given ones are not touched
     assert "solved together, in 1 pieces" in settled.told([m.object_id for m in MODELS])
-    single, moved = single_from(single_state(labels, settled.moved), settled.labels)
-    assert single.R.equal(labels.R)
-    assert single.sound.equal(labels.sound)
-    assert moved.equal(settled.moved)
 
 
 def test_what_moves_keeps_its_own_poses_and_is_named(store) -> None:

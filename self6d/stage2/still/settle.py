@@ -21,7 +21,6 @@ from self6d.tracking.still.parallax import StillScene, solve_still
 HEIGHT = 240  # pixels that masks are compared at
 FRAMES_AT_ONCE = 8
 KNOWN = 10  # poses of an object that agree, before its bias is believed
-OWN = ("R", "t", "trust", "sound", "selected")  # fields of pseudo-labels that differ
 
 
 @dataclass(frozen=True)
@@ -157,15 +156,3 @@ def _filled(labels: PseudoLabels, store: FrameStore, models: PackedModels) -> tu
         either = (mask | drawn).sum((1, 2)).clamp_min(1)
         overlap[rows] = (mask & drawn).sum((1, 2)).to(inside) / either
     return inside, overlap
-
-
-def single_state(single: PseudoLabels, moved: Tensor) -> dict[str, Tensor]:
-    """What single frames say, for a checkpoint that holds the solved labels with the detections."""
-    return {"moved": moved} | {name: getattr(single, name) for name in OWN}
-
-
-def single_from(state: dict[str, Tensor], solved: PseudoLabels) -> tuple[PseudoLabels, Tensor]:
-    """Inverse of `single_state`."""
-    at = {name: value.to(solved.R.device) for name, value in state.items()}
-    single = PseudoLabels(solved.detections, *(at[name] for name in OWN))
-    return single, at["moved"]

@@ -88,8 +88,12 @@ class Features:
         return cls(pixel, ray * z[:, None], descriptor, K, depth)
 
 
-def camera_motion(before: Features, after: Features) -> Motion | None:
-    """What most of the scene says of the camera's way; None: too little, or it disagrees."""
+def camera_motion(before: Features, after: Features, spread: float = SPREAD) -> Motion | None:
+    """What most of the scene says of the camera's way; None: too little, or it disagrees.
+
+    Args:
+        spread: see `SPREAD`; less where each pose that is moved so is checked by itself.
+    """
     if min(len(before.pixel), len(after.pixel)) < FEWEST:
         return None
     pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(before.descriptor, after.descriptor, 2)
@@ -107,7 +111,7 @@ def camera_motion(before: Features, after: Features) -> Motion | None:
     if not ok or inside is None or len(inside) < max(FEWEST, SHARE * len(points)):
         return None
     points, pixels = points[inside[:, 0]], pixels[inside[:, 0]]
-    if np.hypot(*pixels.std(0)) < SPREAD * np.hypot(*after.depth_m.shape):
+    if np.hypot(*pixels.std(0)) < spread * np.hypot(*after.depth_m.shape):
         return None
     turn, shift = cv2.solvePnPRefineLM(points, pixels, after.K, None, turn, shift)
     motion = Motion(cv2.Rodrigues(turn)[0], shift[:, 0])
@@ -123,11 +127,11 @@ class CameraPath:
     """How the camera moved between frames of a recording, asked for by their indices.
 
     Args:
-        frame: a frame by its index, with depth.
+        frame: a frame by its index, with depth. spread: as of `camera_motion`.
     """
 
-    def __init__(self, frame: Callable[[int], Frame]) -> None:
-        self._frame = frame
+    def __init__(self, frame: Callable[[int], Frame], spread: float = SPREAD) -> None:
+        self._frame, self._spread = frame, spread
         self._features: dict[int, Features | None] = {}
         self._motions: dict[tuple[int, int], Motion | None] = {}
 
@@ -142,7 +146,7 @@ class CameraPath:
             first, second = self._of(before), self._of(after)
             motion = None
             if first is not None and second is not None:
-                motion = camera_motion(first, second)
+                motion = camera_motion(first, second, self._spread)
             self._motions[before, after] = motion
         return self._motions[before, after]
 
