@@ -181,3 +181,18 @@ def test_frozen_batch_norm_keeps_statistics_and_weights() -> None:
     assert grads["body.conv1.weight"] is not None
     freeze_batch_norm(backbone, frozen=False)
     assert all(p.requires_grad for p in backbone.parameters())
+
+
+def test_pooling_before_the_relu_changes_no_bit():
+    torch.manual_seed(0)
+    ours = Backbone("resnet18-w32").body
+    conv, norm, pool, relu, *layers = ours
+    results = []
+    for stem in ((conv, norm, pool, relu), (conv, norm, relu, pool)):
+        torch.manual_seed(1)
+        x = torch.randn(2, 3, 64, 96, requires_grad=True)
+        y = nn.Sequential(*stem, layers[0])(x)
+        y.square().sum().backward()
+        results.append((y.detach(), x.grad, conv.weight.grad.clone()))
+        conv.weight.grad = None
+    assert all(map(torch.equal, *results))
