@@ -90,9 +90,8 @@ class CurvesView(QWidget):
         self.leave.hide()
         self.legend = FlowLayout()
         self.readout = ElidedLabel("", "small")
-        self.message = QLabel(
-            "Loss curves stand here: start a run, or double-click one in the list."
-        )
+        self.message = QLabel()
+        self.expect("")
         self.message.setObjectName("muted")
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         layout = QVBoxLayout()
@@ -122,6 +121,13 @@ class CurvesView(QWidget):
             self.refresh()
         elif not self._later.isActive():
             self._later.start()
+
+    def expect(self, run: str) -> None:
+        """Say in their place whose curves will come; "": nobody's."""
+        self.message.setText(
+            f"The curves of {run} come with its first steps." if run
+            else "Loss curves stand here: start a run, or double-click one in the list."
+        )  # fmt: skip
 
     def show_run(self, curves: RunCurves) -> None:
         """Show (another version of) a run's curves."""

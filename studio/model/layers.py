@@ -50,6 +50,14 @@ class Layer:
     shown: bool = True
     network: Network | None = None
 
+    @property
+    def brief(self) -> str:
+        """Its name where there is little room; what tells networks apart stands at the end."""
+        if self.network is None:
+            return self.name
+        step = self.network.step
+        return f"{self.network.run.name}, {'best' if step is None else f'step {step}'}"
+
 
 class Layers(QObject):
     """From the lowest to the uppermost: truth, networks in the order they came, poses at work.

@@ -96,8 +96,9 @@ def compare(before: Mapping[int, JudgedFrame], after: Mapping[int, JudgedFrame])
                 "Share of the depth on the object that the drawn model explains", pairs),
         measure("Mask agreement", lambda side: 100 * _mean(side, "mask_iou"), True, " %", 0,
                 "Overlap of the mask the network sees with the drawn model's silhouette", pairs),
-        measure("Found a frame", lambda side: sum(len(f.poses) for f in side) / len(side), True,
-                "", 1, "Objects the network finds in a frame", pairs),
+        measure("Found a frame", lambda side: sum(map(_kinds, side)) / len(side), True, "", 1,
+                "Different objects the network finds in a frame; one that is found twice counts "
+                "once", pairs),
     ]  # fmt: skip
     labelled = [pair for pair in pairs if pair[0].labelled]
     recall = None
@@ -125,6 +126,10 @@ def _interval(pairs: Sequence[Pair], of: Statistic) -> tuple[float, float]:
         return np.nan, np.nan
     low, high = np.percentile(known, (2.5, 97.5))
     return float(low), float(high)
+
+
+def _kinds(frame: JudgedFrame) -> int:
+    return len({judged.pose.object_id for judged in frame.poses})
 
 
 def _values(side: Sequence[JudgedFrame], name: str) -> list[float]:

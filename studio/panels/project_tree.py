@@ -16,6 +16,7 @@ from studio.toolkit.theme import icon, theme
 from studio.toolkit.widgets import button
 
 ROLE = Qt.ItemDataRole.UserRole
+BESIDE_RESUME = 12  # letters of a name that has a button beside it
 STATUS_ICONS = {
     "done": ("circle-check", "good"), "running": ("circle-dot", "accent"),
     "paused": ("pause", "warn"), "stopped": ("square", "muted"),
@@ -96,15 +97,18 @@ class ProjectTree(QWidget):
             status = f"other objects: {other}" if other else status
             if vain:
                 status += "; not one pose was right on its own validation images"
-            item = self._add_run(runs, run.path, run.name, status)
-            if run.can_resume and not run.running and (job is None or job.state.over):
+            stopped = run.can_resume and not run.running and (job is None or job.state.over)
+            room = BESIDE_RESUME if stopped else BRIEF
+            item = self._add_run(runs, run.path, self._short(run.name, room), status)
+            if stopped:
                 self._add_resume(item, run.path)
             if other or vain:
                 item.setIcon(0, icon("circle-alert", "warn"))
         listed = {r.path for r in project.runs}
         for job in self.queue.jobs:
             if job.run not in listed and not job.state.over:
-                self._add_run(runs, job.run, job.run.name, STATE_WORDS[job.state])
+                name = self._short(job.run.name, BRIEF)
+                self._add_run(runs, job.run, name, STATE_WORDS[job.state])
         self.tree.expandAll()
         self._filling = False
         self._show_selection()
@@ -112,16 +116,16 @@ class ProjectTree(QWidget):
     def _add_run(
         self, parent: QTreeWidgetItem, path: Path, name: str, status: str
     ) -> QTreeWidgetItem:
-        item = self._add(parent, self._short(name), "", ("run", str(path)))
+        item = self._add(parent, name, "", ("run", str(path)))
         item.setIcon(0, icon(*STATUS_ICONS.get(status, ("circle", "muted"))))
         item.setToolTip(0, f"{path}\n{status}")
         return item
 
-    def _short(self, name: str) -> str:
+    def _short(self, name: str, room: int) -> str:
         """A long name without the recording's, which stands above; the tool tip has the whole."""
         recording = self.project.recording_path
         begin = f"{recording.name}-" if recording is not None else None
-        shorter = begin is not None and len(name) > BRIEF and name.startswith(begin)
+        shorter = begin is not None and len(name) > room and name.startswith(begin)
         return f"…{name.removeprefix(str(begin))}" if shorter else name
 
     def _add_resume(self, item: QTreeWidgetItem, path: Path) -> None:

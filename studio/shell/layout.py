@@ -278,6 +278,7 @@ class Workspace(QObject):
             self.stage.probes.clear()
 
     def _on_followed(self, job: Job | None) -> None:
+        self.curves.expect("" if job is None else job.run.name)
         if job is not None:
             if job.spec.kind not in ("track", "optimize"):  # these move the poses on the frames
                 job.mailbox.wants_preview = self.stage.shows

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QFormLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QGridLayout, QLineEdit, QWidget
 
 from self6d.config import Stage, preset_names
 from self6d.errors import Self6DError
@@ -101,10 +101,10 @@ class RunPanel(QWidget):
         self.no_check.clicked.connect(
             lambda on: self._edit("no-check", on or None, "Change the doctor's say")
         )
-        top = QFormLayout()
+        top = QGridLayout()  # a form layout forgets how high the wrapped sentence is
         top.setHorizontalSpacing(12)
         top.setVerticalSpacing(8)
-        top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        top.setColumnStretch(1, 1)
         for caption, widget, kinds in (
             ("Start from", self.start, ("adapt",)), ("Frames", self.split, ("adapt",)),
             ("Share of them", self.share, ("adapt",)),
@@ -115,9 +115,11 @@ class RunPanel(QWidget):
             ("Doctor", self.no_check, ("train", "adapt")),
         ):  # fmt: skip
             if kind in kinds:
-                top.addRow(label(caption, "muted"), widget)
+                line = top.rowCount()
+                top.addWidget(label(caption, "muted"), line, 0)
+                top.addWidget(widget, line, 1)
             if caption == "Preset":
-                top.addRow(self.preset.told)
+                top.addWidget(self.preset.told, top.rowCount(), 0, 1, 2)
 
         self.from_track = FromTrack()
         self.from_track.dropped.connect(lambda: self._edit("poses", None, "Leave poses out"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from studio.toolkit.widgets import (
     button,
     clear,
     column,
+    duration,
     label,
     row,
     scrolled,
@@ -46,8 +48,10 @@ class LayerRow(QWidget):
                 lambda _=False, one=one: layers.set(self.key, colour=one)
             )
         self.colour.setMenu(menu)
-        # two layers of a run differ in the step, at the end
-        self.name = ElidedLabel(layer.name, elide=Qt.TextElideMode.ElideMiddle)
+        # runs of a recording and checkpoints of a run differ at their end
+        where = Qt.TextElideMode.ElideLeft if layer.network else Qt.TextElideMode.ElideRight
+        self.name = ElidedLabel(layer.brief, elide=where)
+        self.name.setToolTip(layer.name)
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(0, 100)
         self.opacity.setFixedWidth(52)
@@ -89,6 +93,8 @@ class LayerList(QWidget):
         self.film = button("Film of this view", self.filmWanted.emit, "",
                            "Every frame as the picture shows it now, as an MP4 in the folder of "
                            "runs")  # fmt: skip
+        self._film_began = 0.0
+        self.film_told = label("", "small")
         self.progress = Bar()
         self.progress.hide()
         choice = row(self.run, self.step, gap=4)
@@ -96,8 +102,8 @@ class LayerList(QWidget):
         content = QWidget()
         content.setLayout(column(
             self._lines, self.pair, label("Another network", "section"), choice,
-            row(self.add, 1), label("Film", "section"), row(self.film, 1), self.progress, 1,
-            margin=8,
+            row(self.add, 1), label("Film", "section"), row(self.film, self.film_told, 1),
+            self.progress, 1, margin=8,
         ))  # fmt: skip
         self.setLayout(column(scrolled(content, whole=True)))
         self._steps: dict[Path, list[int]] = {}
@@ -133,6 +139,11 @@ class LayerList(QWidget):
         self.progress.setRange(0, max(total, 1))
         self.progress.setValue(done)
         self.film.setText("Cancel the film" if total else "Film of this view")
+        now = time.monotonic()
+        if done == 0:
+            self._film_began = now
+        left = duration((now - self._film_began) / done * (total - done) if done else None)
+        self.film_told.setText(f"{done} of {total} frames, {left} left" if total else "")
 
     def _fill_steps(self, *_: object) -> None:
         chosen = self.step.currentData()

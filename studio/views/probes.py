@@ -114,7 +114,6 @@ class ProbesView(QWidget):
         self.start = ProbeCanvas(START)
         self.now = ProbeCanvas(PREDICTED)
         self.start.message = "The probe as it was when the run started."
-        self.now.message = "Start a run: its probe frames appear here, before and now."
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(self.start)
         split.addWidget(self.now)
@@ -130,6 +129,7 @@ class ProbesView(QWidget):
         self._newest: dict[str, Preview] = {}
         self._through: Preview | None = None
         self._stale = False
+        self._say_empty()
         self.modes.choose("overlay")
 
     def add(self, preview: Preview, *, first: bool = False) -> None:
@@ -148,10 +148,20 @@ class ProbesView(QWidget):
     def clear(self, run: Path | None = None) -> None:
         """Nothing yet, of a run."""
         self.run, self.at, self._through = run, None, None
+        self._say_empty()
         self._first.clear()
         self._newest.clear()
         self.choice.clear()
         self._refresh()
+
+    def _say_empty(self) -> None:
+        """What stands in the place of probes until they come."""
+        waiting = "" if self.run is None else f"The probe frames of {self.run.name} come with "
+        self.now.message = (
+            f"{waiting}its first step."
+            if waiting
+            else ("Start a run: its probe frames appear here, before and now.")
+        )
 
     def named(self, preview: Preview) -> str:
         """The frame of a probe as the window counts frames."""

@@ -99,6 +99,14 @@ def test_the_card_opens_on_what_changed_most(opened, trained, adapted, wait, mon
     assert "After stage 2" in card.headline.text()
 
 
+def test_an_object_that_is_found_twice_counts_once():
+    """A network that no longer sees a bottle double was marked as worse."""
+    double = {i: frame(i, 0.5, 0.4) for i in range(24)}
+    once = {i: frame(i, 0.5) for i in range(24)}
+    found = compare(double, once).measures[-1]
+    assert (found.name, found.before, found.after) == ("Found a frame", 1.0, 1.0)
+
+
 def test_before_and_after_stand_beside_a_track(opened, trained, adapted, wait, monkeypatch):
     """Of a run that learned a track only the network before was shown, beside the track itself."""
     monkeypatch.setattr(comparison, "SAMPLE", 2)

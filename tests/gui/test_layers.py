@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from PySide6.QtTest import QTest
 
 from studio.controllers import filming
 from studio.engine.types import PoseData
-from studio.model.layers import PALETTE, POSES, TRUTH, Network
+from studio.model.layers import PALETTE, POSES, TRUTH, Layer, Network
 
 pytestmark = pytest.mark.gui
 
@@ -114,6 +115,11 @@ def test_a_network_is_a_layer_on_every_frame(opened, trained, wait):
     note = space.stage.frame_view.notes[f"{trained} 2"]
     assert note.startswith("frame 1, stage1 at step 2")
     assert window.project.frame_poses() == []  # a layer does not touch the poses at work
+    named = panel.rows[f"{trained} None"].name
+    room = named.fontMetrics().horizontalAdvance("mustard0-… its best")
+    two = [Layer("", "", "", network=Network(Path(f"mustard0-{run}"))) for run in ("a-1", "b-1")]
+    shown = {named.fontMetrics().elidedText(la.brief, named._elide, room) for la in two}
+    assert len(shown) == 2, shown  # both were "mustard0-… its best"
     click(panel.rows[f"{trained} None"].remove)
     assert window.layers.networks() == [second]
     window.close_project()
@@ -190,6 +196,7 @@ def test_the_film_is_what_the_picture_shows(compared, wait):
     click(window.workspace.stage.frame_view.show_box)
     click(panel.film)
     assert panel.progress.isVisible()
+    assert panel.film_told.text() == f"0 of {len(window.project.recording)} frames, … left"
     wait(lambda: window.banner.isVisible())
     film = next((window.settings.runs_folder / "films").iterdir())
     assert str(film) in window.banner.text.text()

@@ -62,6 +62,20 @@ def test_runs_of_a_recording_with_a_long_name_differ_in_the_list(project, qtbot,
     assert str(project.runs[0].path) in items[0].toolTip(0)
 
 
+def test_a_name_beside_resume_is_told_from_others(project, qtbot, tmp_path):
+    """Of mustard0-adapt-01 and mustard0-meant-01 there was "must…t-01" to read."""
+    project.set_recording(replace(project.recording, root=str(tmp_path / "mustard0")))
+    for name, status in (("adapt-01", "stopped"), ("adapt-02", "done")):
+        run = RunFolder.create(tmp_path / f"mustard0-{name}", "selfsup", {})
+        (run.path / "checkpoints" / "step_00000003.safetensors").touch()
+        run.update(status=status)
+        project.add_run(run.path)
+    listed = ProjectTree(project, JobQueue())
+    qtbot.addWidget(listed)
+    items = [listed.item_of("run", str(run.path)) for run in project.runs]
+    assert [item.text(0) for item in items] == ["…adapt-01", "mustard0-adapt-02"]
+
+
 def test_frame_selection_stays_inside(project, qtbot):
     with qtbot.waitSignal(project.frameChanged):
         project.select_frame(99)

@@ -80,8 +80,10 @@ def test_killed_worker_is_said_and_resumed_by_a_click(opened, long_run, wait):
     again = opened.runs.job
     assert again is not job
     wait(lambda: again.last_progress is not None and again.last_progress.step > saved)
+    opened.job_bar.stop.setFocus()
     click(opened.job_bar.stop)
     wait(lambda: again.state is JobState.STOPPED)
+    assert opened.focusWidget() is opened.job_bar  # not Undo, where a Space would undo
 
 
 def test_killed_window_comes_back_to_its_running_job(

@@ -96,6 +96,9 @@ def test_marks_of_a_run_at_work_are_what_is_on_disk(opened, trained, wait):
     quick = replace(panel.spec(), steps=4, overrides=more, preset="self6d-tiny")
     panel.runRequested.emit(quick)
     job = opened.runs.job
+    name = job.run.name
+    assert space.stage.probes.now.message == f"The probe frames of {name} come with its first step."
+    assert space.curves.message.text() == f"The curves of {name} come with its first steps."
     wait(lambda: job.state.over)
     assert job.state is JobState.DONE, job.details
     run = str(job.run)

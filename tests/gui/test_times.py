@@ -7,7 +7,7 @@ import platform
 from dataclasses import replace
 
 import pytest
-from hands import fill
+from hands import click, fill
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
@@ -77,3 +77,17 @@ def test_the_list_says_it_before_the_run(qtbot, settings, timed, monkeypatch):
     panel.device.setFocus()
     QTest.keyClick(panel.device, Qt.Key.Key_Down)
     assert project.options["adapt:device"] == "cpu"
+
+
+def test_the_sentence_about_the_time_is_never_cut(opened, wait, qtbot):
+    """Its third line was, once the form's settings had come."""
+    panel, project = opened.workspace.adapt_panel, opened.project
+    project.edit_option("adapt:poses", "/a/mustard0-track-02/poses.json", "Learn poses")
+    project.edit_option("adapt:preset", "laptop", "Change preset")
+    click(opened.header.buttons["selfsup"])
+    wait(lambda: panel.form.ready)
+    told = panel.preset.told
+    wait(lambda: told.text().startswith("Not timed"))
+    for _ in range(10):
+        qtbot.wait(30)
+        assert told.height() >= told.heightForWidth(told.width())
