@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPoint, QPointF, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QMouseEvent
+from PySide6.QtGui import QColor, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QComboBox, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from self6d.events import Scalars
@@ -26,6 +26,7 @@ DASHES = (
 REDRAW_MS = 500
 TERM_ORDER = ("total", *TERMS)
 APART = ("health",)
+LOW = 150  # pixels; below, names would lie over the plot, which tells them under the mouse
 CONFIDENCE = "confidence"  # its curves bear the names of objects, and a dip is what one looks for
 
 
@@ -369,6 +370,15 @@ class CurvesView(QWidget):
             switch = LegendEntry(term, colour, shown, self._word(term))
             switch.switched.connect(self._on_switch)
             self.legend.addWidget(switch)
+        self._fit_legend()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._fit_legend()
+
+    def _fit_legend(self) -> None:
+        for i in range(self.legend.count()):
+            if (entry := self.legend.itemAt(i).widget()) is not None:
+                entry.setVisible(self.height() >= LOW)
 
     def _on_switch(self, term: str, shown: bool) -> None:
         (self._hidden_terms.discard if shown else self._hidden_terms.add)(term)

@@ -12,7 +12,9 @@ from studio.engine.types import JudgedFrame
 RESAMPLES = 400
 BETTER, WORSE, SAME = "better", "worse", "same"
 Pair = tuple[JudgedFrame, JudgedFrame]
-Statistic = Callable[[Sequence[JudgedFrame]], float]
+# of frames: what a number is where each of n frames counts that often, (R, n) to (R,)
+Number = Callable[[np.ndarray], np.ndarray]
+Statistic = Callable[[Sequence[JudgedFrame]], Number]
 
 
 @dataclass(frozen=True)
@@ -81,47 +83,52 @@ def compare(before: Mapping[int, JudgedFrame], after: Mapping[int, JudgedFrame])
     def measure(
         name: str, of: Statistic, rises: bool, unit: str, digits: int, tip: str, some: list[Pair]
     ) -> Measure:
-        low, high = _interval(some, of)
         first, second = (of(side) for side in zip(*some, strict=True))
-        return Measure(name, first, second, low, high, rises, unit, digits, tip)
+        once = np.ones((1, len(some)))
+        low, high = _interval(first, second, len(some))
+        return Measure(name, float(first(once)[0]), float(second(once)[0]), low, high, rises, unit,
+                       digits, tip)  # fmt: skip
 
     agreement = measure(
-        "Agreement", lambda side: sum(f.trust for f in side) / (len(side) * per_frame), True, "",
-        2, "Mask agreement times share of depth explained, over the poses there are to find", pairs,
+        "Agreement", lambda side: _ratio([f.trust for f in side], [per_frame] * len(side)), True,
+        "", 2, "Mask agreement times share of depth explained, over the poses there are to find",
+        pairs,
     )  # fmt: skip
     measures = [
-        measure("Depth gap", lambda side: 1000 * _median(side, "depth_gap_m"), False, " mm", 1,
+        measure("Depth gap", lambda side: _median(side, "depth_gap_m", 1000), False, " mm", 1,
                 "Median distance between the drawn model and the depth", pairs),
-        measure("Depth explained", lambda side: 100 * _mean(side, "depth_inliers"), True, " %", 0,
+        measure("Depth explained", lambda side: _mean(side, "depth_inliers"), True, " %", 0,
                 "Share of the depth on the object that the drawn model explains", pairs),
-        measure("Mask agreement", lambda side: 100 * _mean(side, "mask_iou"), True, " %", 0,
+        measure("Mask agreement", lambda side: _mean(side, "mask_iou"), True, " %", 0,
                 "Overlap of the mask the network sees with the drawn model's silhouette", pairs),
-        measure("Found a frame", lambda side: sum(map(_kinds, side)) / len(side), True, "", 1,
-                "Different objects the network finds in a frame; one that is found twice counts "
-                "once", pairs),
+        measure("Found a frame", lambda side: _ratio([_kinds(f) for f in side], [1] * len(side)),
+                True, "", 1, "Different objects the network finds in a frame; one that is found "
+                "twice counts once", pairs),
     ]  # fmt: skip
     labelled = [pair for pair in pairs if pair[0].labelled]
     recall = None
     if labelled:
-        recall = measure("Right (labels)", _recall, True, " %", 0,
-                         "Poses within a tenth of the diameter, ADD(-S), where there are labels",
-                         labelled)  # fmt: skip
+        recall = measure(
+            "Right (labels)",
+            lambda side: _ratio([100 * f.right for f in side], [f.labelled for f in side]), True,
+            " %", 0, "Poses within a tenth of the diameter, ADD(-S), where there are labels",
+            labelled,
+        )  # fmt: skip
     changes = [abs(b.trust - a.trust) for a, b in pairs]
     changed = pairs[int(np.argmax(changes))][0].index
     known = tuple(m for m in measures if np.isfinite([m.before, m.after]).any())
     return Verdict(agreement, known, len(pairs), changed, recall)
 
 
-def _interval(pairs: Sequence[Pair], of: Statistic) -> tuple[float, float]:
-    """Bounds of of(after) - of(before) over resampled frames; NaN with a single frame."""
-    if len(pairs) < 2:
+def _interval(before: Number, after: Number, frames: int) -> tuple[float, float]:
+    """Bounds of the change over resampled frames; NaN with a single frame."""
+    if frames < 2:
         return np.nan, np.nan
-    draws = np.random.default_rng(0).integers(0, len(pairs), (RESAMPLES, len(pairs)))
-    changes = []
-    for draw in draws.tolist():
-        first, second = zip(*(pairs[i] for i in draw), strict=True)
-        changes.append(of(second) - of(first))
-    known = np.array(changes)[np.isfinite(changes)]
+    draws = np.random.default_rng(0).integers(0, frames, (RESAMPLES, frames))
+    counts = np.zeros((RESAMPLES, frames))
+    np.add.at(counts, (np.arange(RESAMPLES)[:, None], draws), 1)
+    changes = after(counts) - before(counts)
+    known = changes[np.isfinite(changes)]
     if len(known) < RESAMPLES / 2:
         return np.nan, np.nan
     low, high = np.percentile(known, (2.5, 97.5))
@@ -132,21 +139,44 @@ def _kinds(frame: JudgedFrame) -> int:
     return len({judged.pose.object_id for judged in frame.poses})
 
 
-def _values(side: Sequence[JudgedFrame], name: str) -> list[float]:
-    values = [getattr(pose, name) for frame in side for pose in frame.poses]
-    return [value for value in values if value == value]
+def _ratio(above: Sequence[float], below: Sequence[float]) -> Number:
+    """Sum of one over sum of the other, each a value a frame; NaN where there is nothing."""
+
+    def number(counts: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return (counts @ np.array(above, float)) / (counts @ np.array(below, float))
+
+    return number
 
 
-def _mean(side: Sequence[JudgedFrame], name: str) -> float:
-    values = _values(side, name)
-    return sum(values) / len(values) if values else np.nan
+def _values(side: Sequence[JudgedFrame], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(K,) values of all poses that have one, and the place of the frame of each."""
+    found = [(getattr(p, name), i) for i, frame in enumerate(side) for p in frame.poses]
+    known = [(value, i) for value, i in found if value == value]
+    values, places = zip(*known, strict=True) if known else ((), ())
+    return np.array(values, float), np.array(places, int)
 
 
-def _median(side: Sequence[JudgedFrame], name: str) -> float:
-    values = _values(side, name)
-    return float(np.median(values)) if values else np.nan
+def _mean(side: Sequence[JudgedFrame], name: str) -> Number:
+    """Of all poses, in percent."""
+    values, places = _values(side, name)
+    return _ratio(np.bincount(places, 100 * values, len(side)).tolist(),
+                  np.bincount(places, minlength=len(side)).tolist())  # fmt: skip
 
 
-def _recall(side: Sequence[JudgedFrame]) -> float:
-    there = sum(f.labelled for f in side)
-    return 100 * sum(f.right for f in side) / there if there else np.nan
+def _median(side: Sequence[JudgedFrame], name: str, scale: float) -> Number:
+    """Of all poses."""
+    values, places = _values(side, name)
+    order = values.argsort()
+    values, places = values[order], places[order]
+
+    def number(counts: np.ndarray) -> np.ndarray:
+        if not len(values):
+            return np.full(len(counts), np.nan)
+        up_to = counts[:, places].cumsum(1)
+        total = up_to[:, -1]
+        at = lambda rank: values[(up_to > rank[:, None]).argmax(1)]  # noqa: E731
+        middle = (at((total - 1) // 2) + at(total // 2)) / 2
+        return np.where(total > 0, scale * middle, np.nan)
+
+    return number

@@ -43,7 +43,7 @@ class ProjectTree(QWidget):
         self.tree.setHeaderHidden(True)
         # obj_000001 and obj_000002, two runs of a recording: names differ at their end
         self.tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.tree.setIndentation(8)
+        self.tree.setIndentation(4)
         self.tree.setRootIsDecorated(False)
         self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.tree.customContextMenuRequested.connect(self._on_menu)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QSlider, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QSlider, QWidget
 
 from studio.controllers.director import Director
 from studio.curves.replay_plot import ReplayPlot, Trace
@@ -26,6 +26,7 @@ from studio.toolkit.dialogs import copy_text
 from studio.toolkit.widgets import (
     IconButton,
     button,
+    captioned,
     column,
     duration,
     label,
@@ -109,15 +110,7 @@ class PosePanel(QWidget):
         self.plot = ReplayPlot()
         self.plot.stepChosen.connect(self.replay.setValue)
         self.replay_note = label(NO_REPLAY, "small", wrap=True)
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(8)
-        grid.setColumnStretch(1, 1)
-        for line, (text, widget) in enumerate(
-            (("Steps", self.steps), ("Starts", self.starts), ("Start", self.run_choice))
-        ):
-            grid.addWidget(label(text, "muted"), line, 0)
-            grid.addWidget(widget, line, 1)
+        grid = captioned(("Steps", self.steps), ("Starts", self.starts), ("Start", self.run_choice))
         content = QWidget()
         content.setLayout(column(
             self.title, self.origin, self.numbers, self.error,

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
     QFrame,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QLayout,
@@ -252,6 +253,24 @@ def spin(low: int, high: int, value: int, suffix: str = "") -> QSpinBox:
     box.setMinimumWidth(56)
     box.lineEdit().setTextMargins(4, 0, 0, 0)
     return box
+
+
+def captioned(*rows: tuple[str, QWidget] | QWidget) -> QGridLayout:
+    """Captions and what they name beside them; a widget alone takes the whole width.
+
+    A QFormLayout forgets how high wrapped text in its rows is.
+    """
+    grid = QGridLayout()
+    grid.setHorizontalSpacing(12)
+    grid.setVerticalSpacing(8)
+    grid.setColumnStretch(1, 1)
+    for line, what in enumerate(rows):
+        if isinstance(what, QWidget):
+            grid.addWidget(what, line, 0, 1, 2)
+        else:
+            grid.addWidget(label(what[0], "muted"), line, 0)
+            grid.addWidget(what[1], line, 1)
+    return grid
 
 
 class _Scrolled(QScrollArea):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QGridLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLineEdit, QWidget
 
 from self6d.config import Stage, preset_names
 from self6d.errors import Self6DError
@@ -21,7 +21,17 @@ from studio.model.machine import has_gpu
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.toolkit.dialogs import copy_text
-from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short, spin
+from studio.toolkit.widgets import (
+    IconButton,
+    button,
+    captioned,
+    column,
+    label,
+    row,
+    scrolled,
+    short,
+    spin,
+)
 from studio.training.form import SettingsForm
 from studio.training.from_track import FromTrack
 from studio.training.presets import PresetBox
@@ -101,25 +111,13 @@ class RunPanel(QWidget):
         self.no_check.clicked.connect(
             lambda on: self._edit("no-check", on or None, "Change the doctor's say")
         )
-        top = QGridLayout()  # a form layout forgets how high the wrapped sentence is
-        top.setHorizontalSpacing(12)
-        top.setVerticalSpacing(8)
-        top.setColumnStretch(1, 1)
-        for caption, widget, kinds in (
-            ("Start from", self.start, ("adapt",)), ("Frames", self.split, ("adapt",)),
-            ("Share of them", self.share, ("adapt",)),
-            ("Preset", self.preset, ("train", "adapt")), ("Camera", self.camera_like, ("train",)),
-            ("Steps", self.steps, ("train", "adapt")),
-            ("Minutes", self.minutes, ("train", "adapt")), ("Seed", self.seed, ("train", "adapt")),
-            ("Device", self.device, ("train", "adapt")),
-            ("Doctor", self.no_check, ("train", "adapt")),
-        ):  # fmt: skip
-            if kind in kinds:
-                line = top.rowCount()
-                top.addWidget(label(caption, "muted"), line, 0)
-                top.addWidget(widget, line, 1)
-            if caption == "Preset":
-                top.addWidget(self.preset.told, top.rowCount(), 0, 1, 2)
+        start = (("Start from", self.start), ("Frames", self.split), ("Share of them", self.share))
+        top = captioned(
+            *(start if kind == "adapt" else ()), ("Preset", self.preset), self.preset.told,
+            *((("Camera", self.camera_like),) if kind == "train" else ()), ("Steps", self.steps),
+            ("Minutes", self.minutes), ("Seed", self.seed), ("Device", self.device),
+            ("Doctor", self.no_check),
+        )  # fmt: skip
 
         self.from_track = FromTrack()
         self.from_track.dropped.connect(lambda: self._edit("poses", None, "Leave poses out"))

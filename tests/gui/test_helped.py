@@ -99,6 +99,22 @@ def test_the_card_opens_on_what_changed_most(opened, trained, adapted, wait, mon
     assert "After stage 2" in card.headline.text()
 
 
+def test_intervals_are_those_of_frames_drawn_again():
+    """The long way, which held the window for 0.1 s."""
+    rng = np.random.default_rng(3)
+    sides = [{i: frame(i, *rng.random(rng.integers(0, 4)), gap_m=rng.random()) for i in range(40)}
+             for _ in range(2)]  # fmt: skip
+    draws = np.random.default_rng(0).integers(0, 40, (400, 40))
+
+    def gap(side, draw):
+        return 1000 * np.median([pose.depth_gap_m for i in draw for pose in side[i].poses])
+
+    said = compare(*sides).measures[0]
+    assert said.before == pytest.approx(gap(sides[0], range(40)))
+    changes = [gap(sides[1], draw) - gap(sides[0], draw) for draw in draws]
+    assert (said.low, said.high) == pytest.approx(np.percentile(changes, (2.5, 97.5)))
+
+
 def test_an_object_that_is_found_twice_counts_once():
     """A network that no longer sees a bottle double was marked as worse."""
     double = {i: frame(i, 0.5, 0.4) for i in range(24)}

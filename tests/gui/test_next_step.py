@@ -51,6 +51,10 @@ def test_every_step_says_the_next_with_its_button(opened, sample, wait, monkeypa
     wait(lambda: bar.go.text() == "Export package…")
     window.close_project()
     wait(lambda: bar.text.text() == "No job is running.")
+    click(window.header.buttons["selfsup"])  # nothing to do there, and the way back
+    wait(lambda: bar.go.isVisible() and bar.go.text() == "Go to Data")
+    click(bar.go)
+    assert window.project.step == "data"
 
 
 def test_what_is_under_way_is_not_offered_again(opened, sample, trained, wait, tmp_path):

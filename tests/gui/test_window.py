@@ -273,9 +273,12 @@ def test_falling_health_pauses_the_run_once_and_says_why(qtbot):
     assert job.pauses == 2  # it had recovered in between
 
 
-def test_nothing_is_cut_on_the_right_in_a_small_window(qapp, opened):
-    """At scale 2 the settings and half a sentence of stage 2 lay under the scroll bar."""
-    window = opened
+def test_nothing_is_cut_in_a_small_window(qapp, opened, trained, wait):
+    """At scale 2 half a sentence of stage 2 and the last tab were, names lay over the curves."""
+    window, curves = opened, opened.workspace.curves
+    drop(window, trained)
+    wait(lambda: curves.terms() and curves.legend.count())
+    assert curves.legend.itemAt(0).widget().isVisible()
     window.showNormal()
     window.resize(960, 540)
     qapp.processEvents()
@@ -287,6 +290,15 @@ def test_nothing_is_cut_on_the_right_in_a_small_window(qapp, opened):
             for area in (a for a in window.findChildren(QScrollArea) if a.isVisible()):
                 cut = area.widget().width() - area.viewport().width()
                 assert cut <= 0, f"{cut} pixels of {area.widget()} cannot be seen in {step}, {i}"
+            tabs = window.workspace.inspector.tabBar()
+            assert tabs.sizeHint().width() <= tabs.width(), step
+    window.show_step("data")
+    qapp.processEvents()
+    named = [curves.legend.itemAt(i).widget() for i in range(curves.legend.count())]
+    assert not any(n.isVisible() and n.geometry().intersects(curves.plot.geometry()) for n in named)
+    tree = window.workspace.tree.tree
+    needed = max(tree.fontMetrics().horizontalAdvance(m.name) for m in window.project.models)
+    assert tree.columnWidth(0) - needed >= 32  # its icon and margins
 
 
 def test_one_window_that_stays_and_makes_room(qapp, open_studio, sample, wait):

@@ -57,7 +57,9 @@ class NextStep(QObject):
         """The first thing that is missing on the way to an exported network; None at the start."""
         window, project = self.window, self.window.project
         if project.recording is None and not project.model_paths:
-            return None  # the welcome page says what to do
+            if project.step == "data":
+                return None  # the welcome page says what to do
+            return "Next: open what you have.", "Go to Data", lambda: window.show_step("data")
         if not project.model_paths:
             return ("Next: the CAD models of your objects.", "Open CAD models…",
                     window.choosers.models)  # fmt: skip
