@@ -6,7 +6,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPoint, QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QResizeEvent
-from PySide6.QtWidgets import QComboBox, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QToolButton, QVBoxLayout, QWidget
 
 from self6d.events import Scalars
 from self6d.losses.terms import TERMS
@@ -16,7 +16,7 @@ from studio.curves.multiples import SmallMultiples
 from studio.curves.run_curves import RunCurves
 from studio.toolkit.flow import FlowLayout
 from studio.toolkit.theme import theme
-from studio.toolkit.widgets import ElidedLabel, IconButton, button, row, short
+from studio.toolkit.widgets import ElidedLabel, IconButton, button, label, row, short
 from studio.toolkit.words import GROUPS, word
 
 DASHES = (
@@ -26,7 +26,7 @@ DASHES = (
 REDRAW_MS = 500
 TERM_ORDER = ("total", *TERMS)
 APART = ("health",)
-LOW = 150  # pixels; below, names would lie over the plot, which tells them under the mouse
+LOW = 150  # pixels; below, the plot needs the room of names and steps: it tells them at the mouse
 CONFIDENCE = "confidence"  # its curves bear the names of objects, and a dip is what one looks for
 
 
@@ -44,6 +44,7 @@ class CurvesView(QWidget):
         self.group = "loss"
         self.at: tuple[str, int | None] = ("", None)
         self._hidden_terms: set[str] = set()
+        self._entries: list[LegendEntry] = []
         self._lines: dict[tuple[str, str, bool], pg.PlotCurveItem] = {}
         self._checkpoint_dots: dict[str, pg.ScatterPlotItem] = {}
         self._mark_lines: list[pg.InfiniteLine] = []
@@ -91,9 +92,8 @@ class CurvesView(QWidget):
         self.leave.hide()
         self.legend = FlowLayout()
         self.readout = ElidedLabel("", "small")
-        self.message = QLabel()
+        self.message = label("", "muted")
         self.expect("")
-        self.message.setObjectName("muted")
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         layout = QVBoxLayout()
         layout.setContentsMargins(8, 8, 4, 0)
@@ -216,7 +216,7 @@ class CurvesView(QWidget):
             self.plot.removeItem(dots)
         for mark in self._mark_lines:
             self.plot.removeItem(mark)
-        self._lines, self._checkpoint_dots, self._mark_lines = {}, {}, []
+        self._lines, self._checkpoint_dots, self._mark_lines, self._entries = {}, {}, [], []
         self._fill_groups()
         terms = self.terms()
         apart = self.group in APART  # unlike quantities, each on a scale of its own
@@ -370,15 +370,17 @@ class CurvesView(QWidget):
             switch = LegendEntry(term, colour, shown, self._word(term))
             switch.switched.connect(self._on_switch)
             self.legend.addWidget(switch)
+            self._entries.append(switch)
         self._fit_legend()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._fit_legend()
 
     def _fit_legend(self) -> None:
-        for i in range(self.legend.count()):
-            if (entry := self.legend.itemAt(i).widget()) is not None:
-                entry.setVisible(self.height() >= LOW)
+        high = self.height() >= LOW
+        self.plot.showAxis("bottom", high)
+        for entry in self._entries:
+            entry.setVisible(high)
 
     def _on_switch(self, term: str, shown: bool) -> None:
         (self._hidden_terms.discard if shown else self._hidden_terms.add)(term)
