@@ -27,16 +27,23 @@ class Student(nn.Module):
         self,
         images: Tensor,
         K: Tensor,
-        boxes: tuple[Tensor, Tensor, Tensor],
+        boxes: tuple[Tensor, Tensor, Tensor] | None,
         labelled: Sequence[tuple[LabelledBatch, Tensor | None]],
         noise: torch.Generator,
-    ) -> tuple[Detections, list[Tensor]]:
+    ) -> tuple[Detections | None, list[Tensor], Tensor]:
+        """Poses in boxes, a loss for each labelled batch, and a zero all parameters have part in.
+
+        Args:
+            boxes: corners, image and object of each; None: no poses are asked for.
+        """
+        losses = [self.network.losses(batch, noise, known)["total"] for batch, known in labelled]
+        learning = [p.sum() for p in self.network.parameters() if p.requires_grad]
+        nothing = 0.0 * torch.stack(learning).sum()
+        if boxes is None:
+            return None, losses, nothing
         for parameter in self.frozen_for_self_loss:
             parameter.requires_grad_(False)
         detections = self.network.poses_for_boxes(images, K, *boxes)
         for parameter in self.frozen_for_self_loss:
             parameter.requires_grad_(True)
-        losses = [self.network.losses(batch, noise, known)["total"] for batch, known in labelled]
-        unused = sum(p.sum() for p in self.network.parameters() if p.requires_grad)
-        detections.t = detections.t + 0.0 * unused
-        return detections, losses
+        return detections, losses, nothing

@@ -328,3 +328,24 @@ def test_the_detector_is_taught_kept_objects_alone(monkeypatch):
     ((batch, known),) = seen
     assert known[batch.image_index, batch.object_index].all()
     assert known.sum() == len(batch.object_index)
+
+
+def test_with_label_losses_alone_no_further_poses_are_computed(monkeypatch):
+    """The same step for the labels' part, without the pass that nothing would look at."""
+    own = replace(PLUS, self_weight=0.0, box_jitter=0.0, pseudo_steps=10)
+    both, alone = (task(replace(own, pseudo_weight=w)) for w in (1e-30, 0.0))
+    asked = []
+    poses = type(alone.network).poses_for_boxes
+    monkeypatch.setattr(
+        type(alone.network), "poses_for_boxes", lambda *a: asked.append(1) or poses(*a)
+    )
+    before = [p.clone() for p in alone.parameters]
+    values = alone.step(0)
+    assert not asked
+    assert "loss/pseudo" not in values
+    wanted = both.step(0)
+    assert asked
+    torch.testing.assert_close(values["loss/labels"], wanted["loss/labels"])
+    assert any(not p.equal(b) for p, b in zip(alone.parameters, before, strict=True))
+    for p, q in zip(alone.parameters, both.parameters, strict=True):
+        torch.testing.assert_close(p, q)
