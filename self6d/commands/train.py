@@ -27,6 +27,10 @@ def train(
     models: opt.Models,
     out: opt.Out,
     unit: opt.Unit = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Run to go on from, of the same objects; its network stays."),
+    ] = None,
     preset: Annotated[
         str, typer.Option(help=f"{', '.join(preset_names(1))}, or a .toml file.")
     ] = "standard",
@@ -51,8 +55,9 @@ def train(
 ) -> None:
     """Stage 1: train on synthetic images of CAD models."""
     early.check(
-        models=models, camera=camera, files=[poses] if poses else [],
-        out=out, resume=resume, preset=preset, stage=1, assignments=assignments,
+        models=models, camera=camera, runs=[start] if start else [],
+        files=[poses] if poses else [], out=out, resume=resume, preset=preset, stage=1,
+        assignments=assignments,
     )  # fmt: skip
     if camera is not None:
         early.recording_or_camera(camera, read=check)
@@ -65,6 +70,7 @@ def train(
         run = jobs.train(
             models,
             out,
+            start=start,
             preset=preset,
             camera=camera,
             poses=poses,

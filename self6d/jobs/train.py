@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import PoseTrack, read_pose_track, write_pose_track
@@ -20,6 +23,7 @@ from self6d.jobs.prepare import (
     asked_for,
     changes_of,
     check_recording,
+    check_same_network,
     frames_to_learn,
     images_seen,
     open_run,
@@ -34,16 +38,21 @@ from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (
     Paths,
     load_given_models,
+    load_network,
     run_camera,
     run_models,
 )
 from self6d.runs.provenance import Provenance, absolute
+from self6d.scene import ObjectModel
+
+SAME_SIZE = 0.01  # of the diameter: boxes that differ by less are of the same model
 
 
 def train(
     models: Paths,
     out: str | Path,
     *,
+    start: str | Path | None = None,
     preset: str | Path = "standard",
     camera: Camera | str | Path | None = None,
     poses: str | Path | None = None,
@@ -63,6 +72,7 @@ def train(
     Args:
         models: CAD files or a folder of them.
         out: run folder to make; with `resume`, the one to continue (made if it is not there).
+        start: run of the same objects whose network to go on from; its form stays. None: anew.
         preset: name or .toml file.
         camera: whose images the network will see; a recording, a camera file, or None. A
             recording's depth also says how far objects are, see `with_recorded_ranges`.
@@ -98,14 +108,16 @@ def train(
     def same(run: RunFolder) -> None:
         check_kept(run, {
             "preset": None if preset == "standard" else asked["preset"],
-            "models": asked["models"], "camera": absolute(camera), "seed": seed,
+            "models": asked["models"], "camera": absolute(camera), "from_run": absolute(start),
+            "seed": seed,
         })  # fmt: skip
         check_track(run, "poses", poses)
 
     if world.rank == 0:
         own = reopen_run(out, "synthetic", changes, asked, same) if resume else None
         if own is None:
-            settings = build_config(preset, changes, stage=1)
+            before = None if start is None else RunFolder.open(start)
+            settings = build_config(preset, _keeping_form(changes, before), stage=1)
             track = None
             if poses is not None:
                 track = _track_in(camera, poses)
@@ -113,11 +125,16 @@ def train(
                 settings.adapt = build_config("laptop", varied, stage=2).adapt
             view = resolve_camera(camera)
             objects = load_given_models(models, settings.models.unit)
+            if before is not None:  # a mistake is told before the folder is made
+                check_same_network(settings.network, before)
+                _weights_of(before, objects)
             if check and isinstance(camera, str | Path) and is_recording(camera):
                 check_recording(camera, objects, listener)
             seen = images_seen(settings, camera, view, objects, listener)
             kept = None if track is None else POSES
-            provenance = Provenance(**asked, **seen, poses=kept, no_check=not check)
+            provenance = Provenance(
+                **asked, **seen, poses=kept, no_check=not check, from_run=absolute(start)
+            )
             begun = open_run(out, "synthetic", settings, provenance, seed=seed, models=objects)
             if track is not None:
                 write_pose_track(begun.path / POSES, track.poses)
@@ -127,14 +144,17 @@ def train(
         return run
     given = (run_models(run), run_camera(run), config.network, config.synthesis, config.train)
     told = Provenance.from_dict(run.info["provenance"])
+    weights = None
+    if told.from_run is not None and run.latest_checkpoint() is None:
+        weights = _weights_of(RunFolder.open(told.from_run), given[0])
     task: SyntheticTask
     if told.poses is None or told.camera is None:
-        task = SyntheticTask(*given, seed=run.seed, device=world.device)
+        task = SyntheticTask(*given, start=weights, seed=run.seed, device=world.device)
     else:
         task = TrackTraining(
             *given, frames_to_learn(open_dataset(told.camera), None),
             read_pose_track(run.path / told.poses), config.adapt,
-            seed=run.seed, device=world.device,
+            start=weights, seed=run.seed, device=world.device,
         )  # fmt: skip
         if listener is not None and world.rank == 0:
             counts = task.posed.counts()
@@ -144,6 +164,39 @@ def train(
             )
             listener(Note("info", text))
     return run_ranks(task, run, config, world, listener, control, take_lock)
+
+
+def _keeping_form(changes: dict[str, Any], before: RunFolder | None) -> dict[str, Any]:
+    """Changes of a preset that also put the network's form back to an earlier run's."""
+    if before is None:
+        return changes
+    form = before.config.get("network", {}) | changes.get("network", {})
+    return changes | {"network": form}
+
+
+def _weights_of(before: RunFolder, objects: Sequence[ObjectModel]) -> dict[str, Tensor]:
+    """Of a run's network.
+
+    Raises:
+        InputError: it knows other objects.
+    """
+    trained = load_network(before)
+    known = {model.object_id: model for model in trained.models}
+    if list(known) != [model.object_id for model in objects]:
+        raise InputError(
+            f"its network knows the objects {', '.join(map(str, known))}",
+            path=before.path,
+            remedy="Give these models, or train anew without --from.",
+        )
+    for model in objects:
+        there = known[model.object_id].extents
+        if abs(there - model.extents).max() > SAME_SIZE * model.diameter:
+            raise InputError(
+                f"object {model.object_id} has another size than the one its network knows",
+                path=before.path,
+                remedy="Give the same CAD file in the same unit, or train anew without --from.",
+            )
+    return trained.network.state_dict()
 
 
 def _track_in(camera: Camera | str | Path | None, poses: str | Path) -> PoseTrack:

@@ -28,6 +28,7 @@ class SyntheticTask(SyntheticTraining[PoseNetwork]):
 
     Args:
         network: configuration of the pose network.
+        start: weights to go on from, of a network of this form; None: anew.
     """
 
     def __init__(
@@ -38,18 +39,22 @@ class SyntheticTask(SyntheticTraining[PoseNetwork]):
         synthesis: SynthesisConfig | None = None,
         train: TrainConfig | None = None,
         *,
+        start: dict[str, Tensor] | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
         distractors: Sequence[ObjectModel] = (),
     ) -> None:
-        self._form = replace(network or NetworkConfig())
+        self._form, self._start = replace(network or NetworkConfig()), start
         scenes = (synthesis or SynthesisConfig()).for_instances(self._form.instances)
         super().__init__(
             models, camera, scenes, train, seed=seed, device=device, distractors=distractors
         )
 
     def make_network(self, models: Sequence[ObjectModel]) -> PoseNetwork:
-        return PoseNetwork(self._form, models)
+        network = PoseNetwork(self._form, models)
+        if self._start is not None:
+            network.load_state_dict(self._start)
+        return network
 
     def compiled_parts(self) -> Sequence[nn.Module]:
         regions = self.network.regions

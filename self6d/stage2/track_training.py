@@ -30,7 +30,7 @@ class TrackTraining(SyntheticTask):
     As everything that learns from a recording it sees `UnlabelledFrames` alone.
 
     Args:
-        models, camera, network, synthesis, train, seed, device: as `SyntheticTask`.
+        models, camera, network, synthesis, train, start, seed, device: as `SyntheticTask`.
         frames: the recording. track: poses in it, see `sure_poses`.
         adapt: `track_confidence`, how many frames a step (`batch`), and how they are varied. Their
             losses count as those of the synthetic images do.
@@ -50,10 +50,13 @@ class TrackTraining(SyntheticTask):
         track: PoseTrack,
         adapt: AdaptConfig,
         *,
+        start: dict[str, Tensor] | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        super().__init__(models, camera, network, synthesis, train, seed=seed, device=device)
+        super().__init__(
+            models, camera, network, synthesis, train, start=start, seed=seed, device=device
+        )
         poses = sure_poses(track, frames, self.network.object_ids, adapt.track_confidence)
         varied = replace(adapt, image_height=self.camera.height)
         self.posed = PosedFrames(frames, models, poses, varied, self.device, complete=False)

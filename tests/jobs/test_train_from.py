@@ -1,0 +1,71 @@
+"""`train --from`: stage 1 goes on from an earlier run's network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import SMALL
+
+from self6d import cli, jobs
+from self6d.errors import InputError
+from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import load_network
+from self6d.runs.provenance import Provenance
+from self6d.sample.sample import make_sample
+
+LATER = {key: value for key, value in SMALL.items() if not key.startswith("network.")}
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory) -> Path:
+    return make_sample(tmp_path_factory.mktemp("from") / "sample", 2, 2, 1, size=(96, 128))
+
+
+@pytest.fixture(scope="module")
+def first(sample, tmp_path_factory) -> RunFolder:
+    out = tmp_path_factory.mktemp("from_runs") / "first"
+    form = SMALL | {"network.head_channels": 24}
+    return jobs.train(sample / "models", out, preset="tiny", steps=2, overrides=form, device="cpu")
+
+
+def test_the_network_and_its_form_are_taken(sample, first, tmp_path) -> None:
+    still = LATER | {"train.lr": 0.0}
+    run = jobs.train(
+        sample / "models", tmp_path / "later", start=first.path, preset="tiny", steps=1,
+        overrides=still, seed=5, device="cpu",
+    )  # fmt: skip
+    assert run.config["network"]["head_channels"] == 24
+    assert Provenance.from_dict(run.info["provenance"]).from_run == str(first.path)
+    before, after = (load_network(r.path).network for r in (first, run))
+    kept = dict(before.named_parameters())
+    for name, value in after.named_parameters():
+        assert torch.equal(value, kept[name]), name
+
+
+def test_resume_takes_the_run_s_own_weights(sample, first, tmp_path) -> None:
+    words = ["train", "--models", str(sample / "models"), "--out", str(tmp_path / "later")]
+    words += ["--preset", "tiny", "--from", str(first.path), "--device", "cpu", "--quiet"]
+    for key, value in LATER.items():
+        words += ["--set", f"{key}={value}"]
+    assert cli.run([*words, "--steps", "1"]) == 0
+    assert cli.run([*words, "--steps", "2", "--resume"]) == 0
+    assert RunFolder.open(tmp_path / "later").info["step"] == 2
+    other = [str(tmp_path) if word == str(first.path) else word for word in words]
+    assert cli.run([*other, "--steps", "2", "--resume"]) != 0
+
+
+def test_other_objects_sizes_and_forms_are_refused(sample, first, tmp_path) -> None:
+    def refused(match: str, models: object = sample / "models", **more: object) -> None:
+        with pytest.raises(InputError, match=match):
+            jobs.train(
+                models, tmp_path / "no", start=first.path, preset="tiny", steps=1, device="cpu",
+                overrides=LATER | more,
+            )  # fmt: skip
+        assert not (tmp_path / "no").exists()
+
+    one = sorted((sample / "models").glob("*.ply"))[0]
+    refused("its network knows the objects 1, 2, 3", one)
+    refused("has another size", **{"models.unit": "inch"})
+    refused("network.head_channels is part of the trained network", **{"network.head_channels": 8})
