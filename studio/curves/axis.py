@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pyqtgraph as pg
 
 
@@ -21,4 +23,7 @@ class ValueAxis(pg.AxisItem):
         if not self._log:
             return super().tickStrings(values, scale, spacing)
         numbers = [10**value for value in values]
-        return [f"{x:.0f}" if 10 <= x < 1e5 else f"{x:.2g}" for x in numbers]
+        # as many digits as tell neighbours apart: 0.995 is not 1
+        digits = max(2, 1 + math.ceil(-math.log10(10**spacing - 1)))
+        whole = digits == 2
+        return [f"{x:.0f}" if whole and 10 <= x < 1e5 else f"{x:.{digits}g}" for x in numbers]

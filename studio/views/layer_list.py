@@ -97,12 +97,13 @@ class LayerList(QWidget):
         self.film_told = label("", "small")
         self.progress = Bar()
         self.progress.hide()
+        self.film_told.hide()
         choice = row(self.run, self.step, gap=4)
         choice.setStretch(0, 1)
         content = QWidget()
         content.setLayout(column(
             self._lines, self.pair, label("Another network", "section"), choice,
-            row(self.add, 1), label("Film", "section"), row(self.film, self.film_told, 1),
+            row(self.add, 1), label("Film", "section"), row(self.film, 1), self.film_told,
             self.progress, 1, margin=8,
         ))  # fmt: skip
         self.setLayout(column(scrolled(content, whole=True)))
@@ -143,7 +144,8 @@ class LayerList(QWidget):
         if done == 0:
             self._film_began = now
         left = duration((now - self._film_began) / done * (total - done) if done else None)
-        self.film_told.setText(f"{done} of {total} frames, {left} left" if total else "")
+        self.film_told.setText(f"{done} of {total} frames, {left} left")
+        self.film_told.setVisible(total > 0)
 
     def _fill_steps(self, *_: object) -> None:
         chosen = self.step.currentData()

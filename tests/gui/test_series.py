@@ -107,6 +107,13 @@ def test_a_dip_of_confidence_is_in_sight_under_its_objects_name(qtbot):
     low, high = view.view.viewRange()[1]
     assert low < np.log10(0.88)
     assert high > np.log10(0.99)
+    assert view._values_axis.tickStrings([-0.002, 0.0, 2.5], 1, 0.005) == ["0.995", "1", "316"]
+    assert view._values_axis.tickStrings([-0.5, 0.0, 0.5, 2.5], 1, 0.5) == [
+        "0.32",
+        "1",
+        "3.2",
+        "316",
+    ]
     assert "obj_000001" in view.legend.itemAt(0).widget().text()
 
 

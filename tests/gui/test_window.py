@@ -12,7 +12,14 @@ from hands import click, drag_over, drop, fill
 from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QTextDocument
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QScrollArea, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QScrollArea,
+    QStyle,
+    QStyleOptionButton,
+    QWidget,
+)
 
 from self6d.events import Scalars
 from self6d.paths import resource
@@ -155,6 +162,7 @@ def test_single_image_plays_live_and_is_replayed(posed, wait):
     job = posed.runs.job
     wait(lambda: job.state.over)
     assert job.state is JobState.DONE, job.details
+    wait(lambda: "done, step 40/40." in posed.job_bar.text.text())  # it was the last one told
     assert not np.array_equal(project.pose().t, start.t)
     steps = {int(step) for told in shown for step in re.findall(r"on this image, step (\d+)", told)}
     assert steps & set(range(1, 40)), steps  # it moved meanwhile
@@ -292,6 +300,15 @@ def test_nothing_is_cut_in_a_small_window(qapp, opened, trained, wait):
                 assert cut <= 0, f"{cut} pixels of {area.widget()} cannot be seen in {step}, {i}"
             tabs = window.workspace.inspector.tabBar()
             assert tabs.sizeHint().width() <= tabs.width(), step
+    box = window.workspace.xray_panel.findChild(QCheckBox)
+    left = []  # of its words, without and with the focus: they ended outside of it
+    for state in (QStyle.StateFlag.State_None, QStyle.StateFlag.State_HasFocus):
+        option = QStyleOptionButton()
+        box.initStyleOption(option)
+        option.state |= state
+        words = QStyle.SubElement.SE_CheckBoxContents
+        left.append(box.style().subElementRect(words, option, box).left())
+    assert left[0] == left[1]
     window.show_step("data")
     qapp.processEvents()
     named = [curves.legend.itemAt(i).widget() for i in range(curves.legend.count())]
