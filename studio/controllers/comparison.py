@@ -98,10 +98,22 @@ class Comparison(QObject):
         frames = self.judged.get(self.after, {}) if self.after else {}
         return {i: f.trust / max(len(f.poses), 1) for i, f in frames.items()}
 
+    def changes(self) -> dict[int, tuple[float, float]]:
+        """Agreement before and after, of frames that both networks were judged on."""
+        if self.before is None or self.after is None:
+            return {}
+        before, after = self.judged[self.before], self.judged[self.after]
+        return {i: (before[i].trust, after[i].trust) for i in before.keys() & after.keys()}
+
     def worst(self) -> list[int]:
         """Judged frames, those that agree least first."""
         scores = self.scores()
         return sorted(scores, key=lambda i: (scores[i], i))
+
+    def most_changed(self) -> list[int]:
+        """Frames that both were judged on, those that changed most first."""
+        changes = self.changes()
+        return sorted(changes, key=lambda i: (-abs(changes[i][1] - changes[i][0]), i))
 
     def _next(self) -> None:
         recording = self.project.recording

@@ -8,16 +8,27 @@ from pathlib import Path
 import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QPixmap
-from PySide6.QtWidgets import QGridLayout, QLabel, QListWidget, QListWidgetItem, QWidget
+from PySide6.QtWidgets import QComboBox, QGridLayout, QLabel, QListWidget, QListWidgetItem, QWidget
 
 from studio.controllers.comparison import Comparison
 from studio.jobs.run_info import brief
 from studio.model.verdict import BETTER, SAME, WORSE, Measure, Verdict
 from studio.toolkit.theme import icon, theme
-from studio.toolkit.widgets import ElidedLabel, IconButton, button, column, label, row, scrolled
+from studio.toolkit.widgets import (
+    ElidedLabel,
+    IconButton,
+    button,
+    column,
+    label,
+    row,
+    scrolled,
+    short,
+)
 from studio.views.canvas import to_image
 
-SHOWN = 24  # worst frames listed
+SHOWN = 24  # frames listed
+WORST, BEST, CHANGED = "worst", "best", "changed"
+ORDERS = (("Worst first", WORST), ("Best first", BEST), ("Changed most first", CHANGED))
 LOOKS = {BETTER: ("circle-check", "good"), WORSE: ("circle-alert", "bad"),
          SAME: ("circle-dot", "muted")}  # fmt: skip
 NOTHING = "After stage 2 this card says whether it helped, without labels."
@@ -49,10 +60,14 @@ class HelpedCard(QWidget):
         self.worst.setIconSize(QSize(72, 54))
         self.worst.setUniformItemSizes(True)
         self.worst.setMinimumHeight(40)
-        self.worst.setAccessibleName("Frames, those that agree least first")
+        self.worst.setAccessibleName("Frames in the chosen order")
         self.worst.itemClicked.connect(lambda item: self.frameWanted.emit(item.data(INDEX)))
         self.worst.itemActivated.connect(lambda item: self.frameWanted.emit(item.data(INDEX)))
-        self.worst_title = label("Worst frames", "muted")
+        self.order = short(QComboBox())
+        for text, order in ORDERS:
+            self.order.addItem(text, order)
+        self.order.setToolTip("Which frames the list begins with")
+        self.order.activated.connect(self._on_order)
         back = IconButton("chevron-left", "The frame before in this list", lambda: self.step(-1))
         on = IconButton("chevron-right", "The next frame in this list", lambda: self.step(1))
         self.previous, self.next = back, on
@@ -60,10 +75,12 @@ class HelpedCard(QWidget):
         head.setStretch(1, 1)
         left = QWidget()
         left.setLayout(column(self.detail, self.table, 1, gap=4))
+        choice = row(self.order, back, on, gap=4)
+        choice.setStretch(0, 1)
         self.list_side = QWidget()
         self.list_side.setObjectName("plain")
         self.list_side.setFixedWidth(208)
-        self.list_side.setLayout(column(row(self.worst_title, 1, back, on, gap=4), self.worst,
+        self.list_side.setLayout(column(choice, self.worst,
                                         gap=4))  # fmt: skip
         body = row(scrolled(left), self.list_side, gap=12)
         body.setStretch(0, 1)
@@ -178,8 +195,11 @@ class HelpedCard(QWidget):
         self.table.setColumnStretch(5, 1)
 
     def _fill_worst(self) -> None:
-        scores = self.comparison.scores()
-        frames = self.comparison.worst()[:SHOWN]
+        scores, changes = self.comparison.scores(), self.comparison.changes()
+        by_change = self.order.currentData() == CHANGED
+        frames = self.comparison.most_changed() if by_change else self.comparison.worst()
+        frames = frames[::-1] if self.order.currentData() == BEST else frames
+        frames = frames[:SHOWN]
         self.list_side.setVisible(bool(frames))
         missing = [i for i in frames if i not in self._asked]
         if missing and not self.comparison.busy:  # the list has settled
@@ -192,13 +212,20 @@ class HelpedCard(QWidget):
         chosen = current.data(INDEX) if current is not None else None
         self.worst.clear()
         for index in frames:
-            item = QListWidgetItem(f"frame {index + 1}\nagrees {scores[index]:.2f}")
+            told = f"agrees {scores[index]:.2f}"
+            if by_change:
+                told = " → ".join(f"{value:.2f}" for value in changes[index])
+            item = QListWidgetItem(f"frame {index + 1}\n{told}")
             item.setData(INDEX, index)
             if index in self._pictures:
                 item.setIcon(QIcon(self._pictures[index]))
             self.worst.addItem(item)
             if index == chosen:
                 self.worst.setCurrentItem(item)
+
+    def _on_order(self, _: int) -> None:
+        self.worst.clear()
+        self._fill_worst()
 
     def _on_most(self) -> None:
         if self.comparison.verdict is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -296,6 +296,15 @@ def scrolled(content: QWidget, *, whole: bool = False) -> QScrollArea:
     area.setWidget(content)
     area.viewport().setAutoFillBackground(False)
     return area
+
+
+def into_view(widget: QWidget) -> None:
+    """Scroll whatever it is in, so that it is seen once the layout has settled."""
+    area = widget.parentWidget()
+    while area is not None and not isinstance(area, QScrollArea):
+        area = area.parentWidget()
+    if area is not None:
+        QTimer.singleShot(50, area, lambda: area.ensureWidgetVisible(widget))
 
 
 def clear(layout: QLayout) -> None:

@@ -14,7 +14,7 @@ from studio.jobs.run_info import free_name
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.toolkit.progress import Bar
-from studio.toolkit.widgets import button, column, label
+from studio.toolkit.widgets import button, column, into_view, label
 
 NOTE = (
     "Where the poses are known, the recording shows the object's real colours. They are put on a "
@@ -109,6 +109,7 @@ class Colours(QWidget):
             if number == self.project.number:
                 self._show(taken)
             self.refresh()
+            into_view(self.use)
 
         def failed(failure: Failure) -> None:
             self._busy = False

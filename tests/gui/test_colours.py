@@ -60,6 +60,7 @@ def test_taken_looked_at_used_and_undone(open_studio, block_recording, grey, tra
     assert space.unfinished() == ["the models' colours"]
     assert not part.take.isEnabled()
     wait(lambda: not space.unfinished())
+    wait(lambda: not part.use.visibleRegion().isEmpty())  # it came below the panel's edge
     assert "vertices" in part.result.text()
     assert "from 5 of 5 frames" in part.result.text()
     picture = part.picture.pixmap().toImage()

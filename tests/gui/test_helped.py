@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hands import click
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 
 from self6d import jobs
 from studio.controllers import comparison
@@ -94,6 +96,16 @@ def test_the_card_opens_on_what_changed_most(opened, trained, adapted, wait, mon
     assert window.project.frame_index == judged.worst()[1]
     click(card.previous)
     assert window.project.frame_index == judged.worst()[0]
+    # the list in another order
+    card.order.setFocus()
+    QTest.keyClick(card.order, Qt.Key.Key_Down)
+    assert card.worst.item(0).text().startswith(f"frame {judged.worst()[-1] + 1}\nagrees ")
+    QTest.keyClick(card.order, Qt.Key.Key_Down)
+    changed = [card.worst.item(i).text().partition("\n") for i in range(card.worst.count())]
+    assert changed[0][0] == f"frame {judged.verdict.most_changed + 1}"
+    by = [abs(float(b) - float(a)) for a, _, b in (told.partition(" → ") for *_, told in changed)]
+    assert len(by) == 4
+    assert by == sorted(by, reverse=True)
     window.close_project()
     assert judged.verdict is None
     assert "After stage 2" in card.headline.text()
