@@ -17,7 +17,7 @@ from self6d.errors import InputError
 from self6d.evaluation import metrics
 from self6d.evaluation.detection import COCO_THRESHOLDS, detection_scores, pairwise_box_iou
 from self6d.evaluation.masks import compare_masks, projected_box
-from self6d.evaluation.predictions import Prediction, Predictor, with_predictions
+from self6d.evaluation.predictions import NetworkPredictor, Prediction, Predictor, with_predictions
 from self6d.evaluation.recalls import Group, average_recall, match
 from self6d.evaluation.results import InstanceResult, ObjectResult, Results, mean, median
 from self6d.evaluation.vsd import BOP_DELTA_ITODD_M, BOP_DELTA_M, BOP_TAUS, vsd
@@ -26,7 +26,7 @@ from self6d.rendering import PackedModels, pack_models
 from self6d.scene import Frame, GroundTruth, ObjectModel
 from self6d.workers import in_order
 
-READERS, SCORERS = (min(most, os.cpu_count() or 1) for most in (4, 8))  # threads
+READERS = SCORERS = min(8, os.cpu_count() or 1)  # threads
 READ = 4 * READERS  # frames read and not yet predicted, at most
 
 
@@ -88,6 +88,7 @@ def evaluate(
     measured = by_id | {m.object_id: m for m in error_models or () if m.object_id in by_id}
     scene = _Scene(by_id, pack_models(models), measured, _delta_m(dataset), min_visible, bop)
     predictor = predictions if callable(predictions) else _look_up(predictions)
+    needs_depth = bop or not isinstance(predictor, NetworkPredictor) or predictor.refine is not None
     sights: dict[int, list[_Sight]] = defaultdict(list)
     frames = 0
     seconds: list[float] = []
@@ -98,7 +99,8 @@ def evaluate(
     def read(index: int) -> tuple[int, list[GroundTruth], Frame] | None:
         truth = [t for t in dataset.truth(index) if t.object_id in by_id]
         if truth and (dataset.targets is None or dataset.keys[index] in dataset.targets):
-            return index, truth, dataset.frame(index)
+            depth = needs_depth or any(t.mask_visible is None for t in truth)
+            return index, truth, dataset.frame(index, depth=depth)
         return None
 
     def labelled_frames() -> Iterator[Frame]:

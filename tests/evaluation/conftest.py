@@ -56,7 +56,7 @@ class Recording:
     def __len__(self):
         return len(self.frames)
 
-    def frame(self, index):
+    def frame(self, index, *, depth=True):
         return self.frames[index]
 
     def truth(self, index):

@@ -52,3 +52,23 @@ def test_batches_score_as_single_images_do(sample):
     for name, value in one["mean"].items():
         if isinstance(value, float):
             assert four["mean"][name] == pytest.approx(value, abs=1e-3), name
+
+
+def test_depth_is_decoded_only_where_something_looks_at_it(sample):
+    trained = load_network(resource("sample/stage1"))
+    asked, read = [], sample.frame
+
+    def frame(index, *, depth=True):
+        asked.append(depth)
+        return read(index, depth=depth)
+
+    sample.frame = frame
+    try:
+        predictor = NetworkPredictor(trained.network, score_threshold=0.0)
+        results = [evaluate(sample, trained.models, predictor, bop=bop) for bop in (False, True)]
+        evaluate(sample, trained.models, lambda _: [])
+    finally:
+        del sample.frame
+    assert asked == [False] * 3 + [True] * 6
+    for one, other in zip(*(r.instances for r in results), strict=True):
+        assert one == other
