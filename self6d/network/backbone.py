@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import self6d.torchvision_guard  # noqa: F401  (before torchvision)
 from self6d.errors import InputError, MissingDependencyError
+from self6d.layers import MaxPool
 from self6d.network.pretrained import load_pretrained
 
 import torchvision  # isort: skip
@@ -91,6 +92,7 @@ def _stages(name: str) -> OrderedDict[str, nn.Module]:
             remedy="Name a torchvision model such as resnet34, or timm/NAME with timm installed.",
         ) from error
     if isinstance(model, torchvision.models.ResNet):
+        model.maxpool = MaxPool()
         return OrderedDict((part, getattr(model, part)) for part in _RESNET_CHAIN)
     if isinstance(getattr(model, "features", None), nn.Sequential):
         return OrderedDict(model.features.named_children())
@@ -111,7 +113,7 @@ def _thin_resnet(name: str) -> OrderedDict[str, nn.Module]:
     stages: list[nn.Module] = [
         nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
         nn.BatchNorm2d(width),
-        nn.MaxPool2d(3, stride=2, padding=1),
+        MaxPool(),
         nn.ReLU(inplace=True),
     ]
     inside = width

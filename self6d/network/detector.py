@@ -8,6 +8,7 @@ the sizes of the batch alone, so nothing waits for the device.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import self6d.torchvision_guard  # noqa: F401  (before torchvision)
+from self6d.layers import GroupNormReLU
 from self6d.losses.supervised import focal_loss, giou_loss
 from self6d.network.backbone import Backbone, Pyramid
 
@@ -81,8 +83,12 @@ class Detector(nn.Module):
         self.scale = scale
         self.backbone = Backbone(backbone, weights)
         self.pyramid = Pyramid(self.backbone.channels[1:], channels, levels)
-        self.classify = FCOSClassificationHead(channels, 1, classes, convs)
-        self.regress = FCOSRegressionHead(channels, 1, convs)
+        norm = partial(GroupNormReLU, 32)
+        self.classify = FCOSClassificationHead(channels, 1, classes, convs, norm_layer=norm)
+        self.regress = FCOSRegressionHead(channels, 1, convs, norm_layer=norm)
+        for tower in (self.classify.conv, self.regress.conv):
+            for i in range(2, len(tower), 3):
+                tower[i] = nn.Identity()  # the ReLU is in the norm before it
         nn.init.constant_(self.regress.bbox_reg.bias, 2.0)  # start at small boxes, not at none
 
     @property

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from self6d.layers import GroupNormReLU
 from self6d.network.backbone import Backbone
 from self6d.network.config import NetworkConfig
 from self6d.network.roi import roi_align
@@ -169,8 +170,8 @@ class VectorBranch(nn.Module):
         while side > 4:
             layers += [
                 nn.Conv2d(inside, width, 3, stride=2, padding=1, bias=False),
-                nn.GroupNorm(min(32, width // 4), width),
-                nn.ReLU(inplace=True),
+                GroupNormReLU(min(32, width // 4), width),
+                nn.Identity(),  # weights keep their names of when the ReLU stood here
             ]
             inside, side = width, (side + 1) // 2
         self.convs = nn.Sequential(*layers)

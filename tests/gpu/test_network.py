@@ -8,6 +8,8 @@ import pytest
 import torch
 from tetrahedra import models, random_batch
 
+from self6d.layers import GroupNormReLU, MaxPool
+from self6d.layers.usable import kernels_work
 from self6d.network import Detections, NetworkConfig, PoseNetwork, masks_in_regions, roi_align
 from self6d.network.captured import PLACES, CapturedForward, likely_detections
 
@@ -155,3 +157,61 @@ def test_captured_regions_equal_the_eager_ones(monkeypatch) -> None:
                 getattr(found, field.name), getattr(eager, field.name), atol=1e-4, rtol=1e-3
             )
     assert len(forward._regions) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups"),
+    [((3, 32, 5, 7), 32), ((96, 128, 45, 60), 32), ((2, 64, 33, 40), 16), ((700, 16, 1, 1), 4)],
+)
+def test_group_norm_and_relu_in_one_pass(shape: tuple[int, ...], groups: int) -> None:
+    if not kernels_work(0):
+        pytest.skip("Triton compiles nothing here")
+    torch.manual_seed(0)
+    ours = GroupNormReLU(groups, shape[1]).cuda()
+    theirs = torch.nn.GroupNorm(groups, shape[1]).cuda().double()
+    torch.nn.init.normal_(ours.weight)
+    torch.nn.init.normal_(ours.bias)
+    theirs.load_state_dict(ours.state_dict())
+    x, weight = (
+        torch.randn(shape, device="cuda").mul(2).add(shift).bfloat16().contiguous(
+            memory_format=torch.channels_last
+        )
+        for shift in (1, 0)
+    )  # fmt: skip
+    a, b = x.clone().requires_grad_(), x.double().requires_grad_()
+    assert a.is_contiguous(memory_format=torch.channels_last)
+    y = ours(a)
+    wanted = theirs(b).relu()
+    y.backward(weight)
+    wanted.backward(weight.double())
+    assert y.dtype == torch.bfloat16
+    assert type(y.grad_fn).__name__ == "_FusedBackward"
+    assert b.grad is not None
+    for mine, other, least in (
+        (y, wanted, 8e-3),
+        (a.grad, b.grad, 8e-3),
+        (ours.weight.grad, theirs.weight.grad, 1e-4),
+        (ours.bias.grad, theirs.bias.grad, 1e-4),
+    ):
+        wrong = (mine.double() - other).abs() > least * other.abs().max()
+        assert float(wrong.float().mean()) < 1e-5  # where the ReLU begins, rounding decides
+    again = ours(x.clone().requires_grad_())
+    assert torch.equal(again, y)
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 7, 9), (96, 64, 60, 80), (3, 32, 1, 1), (1, 512, 8, 5)])
+def test_max_pool_that_remembers_in_bytes(shape: tuple[int, ...]) -> None:
+    if not kernels_work(0):
+        pytest.skip("Triton compiles nothing here")
+    torch.manual_seed(0)
+    x = torch.randint(-6, 7, shape, device="cuda").bfloat16()  # with equal ones
+    x = x.contiguous(memory_format=torch.channels_last)
+    a, b = x.clone().requires_grad_(), x.float().requires_grad_()
+    y, wanted = MaxPool()(a), torch.nn.functional.max_pool2d(b, 3, 2, 1)
+    assert type(y.grad_fn).__name__ == "_PoolBackward"
+    gradient = torch.randint(-8, 9, y.shape, device="cuda").bfloat16()
+    y.backward(gradient)
+    wanted.backward(gradient.float())
+    assert torch.equal(y.float(), wanted)
+    assert a.grad is not None
+    assert torch.equal(a.grad.float(), b.grad)
