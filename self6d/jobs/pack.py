@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from self6d.files import check_free
 from self6d.jobs.export import OWN_PATHS
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_given_models
+from self6d.runs.provenance import HOME
 from self6d.scene.models_copy import save_models
 from self6d.storage import whole_folder
 
@@ -79,18 +81,21 @@ class _Packing:
         self.kind, self.root, self.listener = words[0], root, listener
         self.data, self.options = _parsed(words)
         self.holds: list[str] = []
+        self.home: dict[str, str | list[str]] = {}  # provenance of the run, as it is here
 
     def write(self) -> None:
         words = [self.kind]
         name = Path(self._first("--out") or self.kind).name
         if self.data is not None:
             words.append(self._recording(Path(self.data), "data", whole=False))
+            self.home["data"] = str(Path(self.data).resolve())
         given = [Path(v) for option, v in self.options if option == "--models" and v is not None]
         if given:
             unit = self._first("--unit") or self._set("models.unit") or "auto"
             (self.root / "models").mkdir()
             save_models(load_given_models(given, unit), self.root / "models")
             self.holds.append("CAD models")
+            self.home["models"] = [str(path.resolve()) for path in given]
             words += ["--models", "models"]
         for option, value in self.options:
             if option in (*WITHOUT, "--out", "--models") or self._is_unit(option, value):
@@ -99,8 +104,12 @@ class _Packing:
             if value is not None:
                 words.append(self._brought(option, value))
         words += ["--out", f"runs/{name}"]
-        line = shlex.join(["self6d-studio", *words])
-        (self.root / "run.sh").write_text(f'#!/bin/sh\ncd "$(dirname "$0")" && exec {line} "$@"\n')
+        line, run = shlex.join(["self6d-studio", *words]), shlex.quote(f"runs/{name}")
+        (self.root / HOME).write_text(json.dumps(self.home, indent=1))
+        (self.root / "run.sh").write_text(
+            f'#!/bin/sh\ncd "$(dirname "$0")" && {line} "$@"\n'
+            f"code=$?\n[ -d {run} ] && cp {HOME} {run}/\nexit $code\n"
+        )
         text = README.format(
             kind=self.kind, name=name, holds=", ".join(self.holds), version=version("self6d-studio")
         )
@@ -111,6 +120,8 @@ class _Packing:
         path, name = Path(value), option.removeprefix("--")
         if option in RUNS:
             _copy_run(path, self.root / name)
+            if option == "--from":
+                self.home["from_run"] = str(path.resolve())
             self.holds.append(f"the run {path.name} ({name})")
             return name
         if option in FILES or (option in ("--preset", "--camera") and path.is_file()):
@@ -121,6 +132,7 @@ class _Packing:
             self.holds.append(f"{path.name} ({name})")
             return to
         if option == "--camera":
+            self.home["camera"] = str(path.resolve())
             return self._recording(path, name, whole=True)
         return self._setting(value) if option == "--set" else value
 

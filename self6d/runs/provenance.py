@@ -10,6 +10,9 @@ from typing import Any
 COMMANDS = {"synthetic": "train", "selfsup": "adapt", "single_image": "optimize", "track": "track"}
 """Kinds of runs to the command that makes them, which is also its section of the configuration."""
 
+HOME = "home.json"
+"""In a run that was made elsewhere: what its paths are where it was packed, by field."""
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -78,6 +81,21 @@ class Provenance:
         told = {name: value for name, value in told.items() if _FITS[name](value)}
         told |= {name: tuple(told[name]) for name in ("models", "cuts") if name in told}
         return cls(**told)
+
+    def back_home(self, told: dict[str, Any]) -> Provenance:
+        """With the paths of the machine that it was packed on, where they are there.
+
+        Args:
+            told: what is in its `HOME`.
+        """
+        here: dict[str, Any] = {}
+        for name in ("data", "camera", "from_run", "models"):
+            value = told.get(name)
+            if value and _FITS[name](value):
+                paths = [value] if isinstance(value, str) else list(value)
+                if all(Path(path).exists() for path in paths):
+                    here[name] = value if isinstance(value, str) else tuple(value)
+        return replace(self, **here)
 
     def resumed(self, kind: str, asked: dict[str, Any]) -> Provenance:
         """With what a command that goes on with the run asked for anew.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from self6d.errors import InputError
+from self6d.files import read_json
 from self6d.locks import is_held, read_owner
-from self6d.runs.provenance import COMMANDS, Provenance
+from self6d.runs.provenance import COMMANDS, HOME, Provenance
 
 RESUMABLE = ("train", "adapt", "track")
 NETWORKS = ("train", "adapt")  # kinds that make a network of poses
@@ -82,6 +85,9 @@ def read_run(path: Path) -> RunInfo | None:
     owner = read_owner(path) if held else None
     kind = str(info.get("kind", ""))
     told = info.get("provenance")
+    provenance = Provenance.from_dict(told if isinstance(told, dict) else {})
+    with contextlib.suppress(InputError):  # of a run that was made elsewhere alone
+        provenance = provenance.back_home(read_json(path / HOME))
     return RunInfo(
         path=path,
         kind=COMMANDS.get(kind, kind),
@@ -92,7 +98,7 @@ def read_run(path: Path) -> RunInfo | None:
         pid=int(owner["pid"]) if owner and "pid" in owner else None,
         created=float(info.get("created") or 0.0),
         seed=int(info.get("seed") or 0),
-        provenance=Provenance.from_dict(told if isinstance(told, dict) else {}),
+        provenance=provenance,
         result=info.get("result") or {},
     )
 

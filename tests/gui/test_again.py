@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -207,6 +209,30 @@ def test_a_job_is_packed_for_another_machine_from_the_window(opened, made, given
     assert f"{folder} holds all that the job reads" in window.banner.text.text()
     assert "--from from " in (folder / "run.sh").read_text()
     assert not window.workspace.unfinished()
+
+    # what comes back is of this recording and begins from that run, as if it had been made here
+    (tmp_path / "bin").mkdir()
+    there = tmp_path / "bin" / "self6d-studio"  # stands for what makes the run
+    source, data = shlex.quote(str(made["adapt"])), folder / "data"
+    name = again(given["adapt"]).out.name
+    there.write_text(f"#!/bin/sh\nmkdir runs && cp -r {source} runs/{name}\n")
+    there.chmod(0o755)
+    path = {**os.environ, "PATH": f"{there.parent}:{os.environ['PATH']}"}
+    subprocess.run(["sh", folder / "run.sh"], check=True, env=path)
+    (back,) = (folder / "runs").iterdir()
+    told = RunFolder.open(back).info["provenance"]
+    told |= {"data": str(data), "from_run": str(folder / "from"), "models": []}
+    RunFolder.open(back).update(provenance=told)
+    home = read_run(back).provenance
+    assert (home.data, home.from_run) == (str(given["adapt"].data), str(given["adapt"].from_run))
+    drop(window, back)
+    wait(lambda: window.project.run == back)
+    click(window.header.buttons["selfsup"])
+    assert window.workspace.helped.card.offered == (given["adapt"].from_run, back)
+    assert back in window.workspace.evaluate_page.chosen()
+    folder.rename(tmp_path / "gone")  # elsewhere paths that lead nowhere are as they are told
+    (tmp_path / "gone" / "runs" / back.name / "home.json").write_text('{"data": "/not/here"}')
+    assert read_run(tmp_path / "gone" / "runs" / back.name).provenance.data == str(data)
 
 
 def test_a_track_is_made_again_with_its_cuts(block_recording, tmp_path):

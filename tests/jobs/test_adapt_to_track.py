@@ -149,6 +149,8 @@ def test_a_job_taken_to_another_machine_makes_the_same_run(world, tmp_path, monk
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert self6d.predict(moved / "data", there.path, score_threshold=0.0)  # it stands alone
+    told = json.loads((moved / "home.json").read_text())  # what run.sh lays beside run.json
+    assert told == {"data": str(data), "from_run": str(stage1)}
 
     assert cli.run(["pack", str(moved), *words, "--out", str(home)]) == 2
     assert "not empty" in capsys.readouterr().err
