@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import tempfile
 import time
 import tracemalloc
@@ -34,6 +35,7 @@ FACES = (980, 5120, 20480, 81920, 327680)
 BATCHES = {"cuda": (1, 4, 16, 64, 256), "cpu": (1, 2, 4, 8, 16)}
 OBJECTS = (1, 8, 21, 100)
 FRAMES = (100, 1000, 10_000, 100_000)
+LINKS = 50_000  # to one file; ext4 has 65000 at most
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,11 @@ def write_linked(scene: Path, count: int) -> None:
         first = scene / name / f"{0:06d}.{suffix}"
         first.write_bytes(cv2.imencode(f".{suffix}", image)[1].tobytes())
         for number in range(1, count):
-            os.link(first, scene / name / f"{number:06d}.{suffix}")
+            image_file = scene / name / f"{number:06d}.{suffix}"
+            if number % LINKS:
+                os.link(first, image_file)
+            else:
+                first = Path(shutil.copy(first, image_file))
     camera = {"cam_K": [572.4, 0, 325.3, 0, 573.6, 242.0, 0, 0, 1], "depth_scale": 1.0}
     pose = {"cam_R_m2c": [1, 0, 0, 0, 1, 0, 0, 0, 1], "cam_t_m2c": [0, 0, 700], "obj_id": 1}
     for name, entry in (("scene_camera.json", camera), ("scene_gt.json", [pose])):

@@ -42,6 +42,7 @@ class Learnt(NamedTuple):
 
     run: Path
     recording: Path
+    R: np.ndarray  # (2, 3, 3)
     t: np.ndarray  # (2, 3), metres, of both tugboats
 
 
@@ -112,7 +113,7 @@ def learnt(tmp_path_factory) -> Learnt:
     run.save_checkpoint(STEPS, checkpoint.pack(state))
     write_recording(root / "recording", batch, camera)
     save_models(models, root / "recording" / "models")
-    return Learnt(run.path, root / "recording", batch.t.numpy())
+    return Learnt(run.path, root / "recording", batch.R.numpy(), batch.t.numpy())
 
 
 def apart(found: list, true: np.ndarray) -> np.ndarray:
@@ -174,11 +175,17 @@ def test_each_is_refined_on_its_own_region(learnt):
     frame = open_dataset(learnt.recording).frame(0)
     sensor = FrameBatch.of([frame], device)
     detections = trained.network.predict(sensor.images, sensor.K)
-    detections.t = detections.t * torch.tensor([[1.03], [0.97]])
-    assert (apart(list(detections.t.numpy()), learnt.t) > 0.01).all()
+    # pushed from the truth, not from where training ended: that hangs on a CPU's rounding
+    nearest = torch.cdist(detections.t, torch.from_numpy(learnt.t)).argmin(1)
+    assert sorted(nearest.tolist()) == [0, 1]
+    detections.R = torch.from_numpy(learnt.R)[nearest]
+    detections.t = torch.from_numpy(learnt.t)[nearest] * torch.tensor([[1.03], [0.97]])
+    pushed = apart(list(detections.t.numpy()), learnt.t)
+    assert (pushed > 0.01).all()
     improve, _ = depth_refiner(trained, learnt.run, device)
     refined, _ = improve([frame], detections)
-    assert (apart(list(refined.t.numpy()), learnt.t) < 0.006).all()
+    # how near depends on the masks that were learnt; on the other's region none comes nearer
+    assert (apart(list(refined.t.numpy()), learnt.t) < 0.6 * pushed).all()
 
 
 def test_the_package_gives_both(learnt, tmp_path):
