@@ -18,14 +18,14 @@ from self6d.rng import step_generator
 from self6d.scene import ObjectModel
 from self6d.scene.batch import LabelledBatch
 from self6d.synthesis import appearance, ground
-from self6d.synthesis.backgrounds import Backgrounds, crop_grids, load_photos
+from self6d.synthesis.backgrounds import Backgrounds, crop_grids
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.layout import SceneLayout, sample_layout
 from self6d.synthesis.measures import CUBE, SceneSetting, Shapes
 from self6d.synthesis.random_camera import augment
 from self6d.synthesis.record import TensorRecord, upload
 from self6d.synthesis.shapes import distractor_shapes, of_unit_size, simplified
-from self6d.synthesis.shapes.generated import TEXTURE, generated_models
+from self6d.synthesis.shapes.generated import generated_models
 from self6d.synthesis.windows import (
     GROUPS,
     Composite,
@@ -88,7 +88,7 @@ class SceneMaker:
             self.device = torch.device("cuda", torch.cuda.current_device())
         self.camera, self.config, self._work = camera, config, work
         given = [simplified(m, config.faces_max) for m in (*models, *distractors)]
-        grown = [of_unit_size(m) for m in grown_shapes(config)]
+        grown = [of_unit_size(m) for m in generated_models(config.grown_shapes)]
         everything = [*given, *distractor_shapes(PRIMITIVES), *grown]
         diameters = np.array([model.diameter for model in models])
         self.setting = SceneSetting(
@@ -254,15 +254,6 @@ def _borders(region: Tensor) -> Tensor:
     edge[:, 1:] |= down
     edge[:, :-1] |= down
     return edge
-
-
-def grown_shapes(config: SynthesisConfig) -> list[ObjectModel]:
-    """Shapes as configured, with photographs on them where there are any."""
-    photographs: Sequence[np.ndarray] = ()
-    if config.grown_shapes and config.backgrounds:
-        photos = load_photos(config.backgrounds, (TEXTURE, TEXTURE), config.grown_shapes)
-        photographs = list(photos.permute(0, 2, 3, 1).contiguous().numpy())
-    return generated_models(config.grown_shapes, photographs=photographs)
 
 
 def _put_before(rgb: Tensor, thing: Tensor, behind: Tensor, edge: Tensor) -> Tensor:

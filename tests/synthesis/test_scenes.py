@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import cache
 
-import cv2
-import numpy as np
 import pytest
 import torch
 
@@ -17,7 +15,6 @@ from self6d.rendering import pack_models, render
 from self6d.scene.batch import LabelledBatch
 from self6d.synthesis import SceneMaker, SynthesisConfig, default_camera
 from self6d.synthesis.config import scaled_camera
-from self6d.synthesis.scenes import grown_shapes
 
 
 def reference(batch: LabelledBatch, models) -> tuple[torch.Tensor, torch.Tensor]:
@@ -145,17 +142,6 @@ def test_grown_shapes_are_unlabelled_things_as_large_as_the_simple_ones(
     batch = maker.make(4, 0, 0, effects=False)
     assert set(batch.object_index.tolist()) <= {0, 1}
     assert not torch.equal(batch.images, plain.make(4, 0, 0, effects=False).images)
-
-
-def test_grown_shapes_wear_the_photographs_given(models, camera, config, tmp_path) -> None:
-    photo = np.zeros((40, 60, 3), np.uint8)
-    photo[..., 0] = 200  # blue, as OpenCV writes it
-    cv2.imwrite(str(tmp_path / "one.png"), photo)
-    config = replace(config, grown_shapes=12, backgrounds=str(tmp_path))
-    worn = [m.texture for m in grown_shapes(config) if m.texture is not None]
-    assert (worn[0] == (0, 0, 200)).all()
-    assert not (worn[1] == (0, 0, 200)).all()  # one photograph, then procedural pictures
-    assert SceneMaker(models, camera, config).make(2, 0, 0).images.isfinite().all()
 
 
 def test_a_perfect_camera_and_plain_material(models, camera) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 import trimesh
@@ -19,10 +17,8 @@ PAINTED, SPECKLED = 0.5, 0.35  # shares with a picture, with patches of colour; 
 ROUND = 0.06  # share of plain solids of revolution, whose turns cannot be seen
 
 
-def generated_models(
-    count: int, seed: int = 0, photographs: Sequence[np.ndarray] = ()
-) -> list[ObjectModel]:
-    """Shapes to train a refiner for every object on, or to put before others.
+def generated_models(count: int, seed: int = 0) -> list[ObjectModel]:
+    """Shapes to train a refiner for every object on.
 
     One to five boxes, cylinders, cones, rings, plates and blobs grown into each other, some bent
     and stretched. Half carry a procedural picture, projected along the axes; others patches of
@@ -30,14 +26,13 @@ def generated_models(
 
     Args:
         count: how many. seed: same seed, same shapes.
-        photographs: each (H, W, 3) uint8, RGB; used as pictures before procedural ones are.
 
     Returns:
         models of diameter 0.15 m, numbered from 1, at most some thousand faces each.
     """
     rng = np.random.default_rng((seed, 0x9E4E))
     g = torch.Generator().manual_seed(seed)
-    pictures = list(photographs)
+    pictures: list[np.ndarray] = []
     models = []
     for number in range(1, count + 1):
         if rng.random() < ROUND:
