@@ -26,11 +26,6 @@ class TrainConfig(Checked, section="train"):
     lr: Annotated[float, Limits(0, 1)] = 8e-4
     """Learning rate of AdamW, while it is flat."""
 
-    backbone_lr: Annotated[float, Limits(0, 10)] = 1.0
-    """Learning rate of backbones that begin with given weights, in parts of `lr`. What photographs
-    taught them fades the slower, the smaller it is (Hinterstoisser et al., On Pre-Trained Image
-    Features and Synthetic Images for Deep Learning, 2018, with 0)."""
-
     warmup: Annotated[int, Limits(0, 10**9)] = 200
     """Steps over which the learning rate rises."""
 

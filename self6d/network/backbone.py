@@ -39,7 +39,6 @@ class Backbone(nn.Module):
 
     Attributes:
         channels: of the features at strides 4, 8, 16, 32.
-        pretrained: whether it began with given weights.
     """
 
     mean: Tensor
@@ -59,8 +58,7 @@ class Backbone(nn.Module):
         self.channels = tuple(features[i].shape[1] for i in self._picked)
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGE_STD).view(1, 3, 1, 1), persistent=False)
-        self.pretrained = weights != "none"
-        if self.pretrained:
+        if weights != "none":
             load_pretrained(self.body, name, weights)
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -19,7 +19,6 @@ from self6d.engine.schedule import TrainConfig, learning_rate
 from self6d.errors import InputError
 from self6d.fusing import can_compile, fused, prepare_compiler, unfused
 from self6d.geometry import Camera
-from self6d.network.backbone import Backbone
 from self6d.rng import mixed_seed, seeded
 from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
@@ -90,7 +89,7 @@ class SyntheticTraining(ABC, Generic[N]):
                 part.compile()
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            _groups(self.network, self.config),
+            _groups(self.parameters, self.config.weight_decay),
             lr=self.config.lr,
             fused=True,
         )
@@ -158,7 +157,7 @@ class SyntheticTraining(ABC, Generic[N]):
         terms = {name: value.detach() for name, value in terms.items()}
         rate = learning_rate(step, self.config, self.clock.share)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("share", 1.0)  # older runs have none
+            group["lr"] = rate
         # with the loss, so that all ranks find the same step finite
         self.world.average(
             [terms["total"], *(p.grad for p in self.parameters if p.grad is not None)]
@@ -258,22 +257,9 @@ def is_compiled(config: TrainConfig, cuda: bool) -> bool:
     return config.compile == "on"
 
 
-def _groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Weights decay, vectors (biases, norms) do not; pretrained backbones have a rate of their own.
-
-    Each group holds "share", its learning rate in parts of the schedule's.
-    """
-    slow: set[Tensor] = set()
-    if config.backbone_lr != 1:
-        backbones = (m for m in network.modules() if isinstance(m, Backbone) and m.pretrained)
-        slow = {p for backbone in backbones for p in backbone.parameters()}
-    learning = [p for p in network.parameters() if p.requires_grad]
-    groups = []
-    for share, own in (
-        (1.0, [p for p in learning if p not in slow]),
-        (config.backbone_lr, [p for p in learning if p in slow]),
-    ):
-        decay = {"params": [p for p in own if p.ndim > 1], "weight_decay": config.weight_decay}
-        keep = {"params": [p for p in own if p.ndim <= 1], "weight_decay": 0.0}
-        groups += [group | {"share": share} for group in (decay, keep) if group["params"]]
-    return groups
+def _groups(parameters: Sequence[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """Weights decay, vectors (biases, norms) do not."""
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]

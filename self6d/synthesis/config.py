@@ -32,10 +32,6 @@ class SynthesisConfig(Checked, section="synthesis"):
     distractors_max: Annotated[int, Limits(0, 100)] = 5
     """Most unlabelled things in an image."""
 
-    grown_shapes: Annotated[int, Limits(0, 10_000)] = 0
-    """How many kinds of shapes put together at random, with pictures on them, are among the
-    unlabelled things beside the simple ones (boxes, cylinders, cones, rings, blobs, plates)."""
-
     repeat: Annotated[float, Limits(0, 1)] = 0.2
     """Share of instances that may repeat an object already in the image (one object: always)."""
 

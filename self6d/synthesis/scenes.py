@@ -24,8 +24,7 @@ from self6d.synthesis.layout import SceneLayout, sample_layout
 from self6d.synthesis.measures import CUBE, SceneSetting, Shapes
 from self6d.synthesis.random_camera import augment
 from self6d.synthesis.record import TensorRecord, upload
-from self6d.synthesis.shapes import distractor_shapes, of_unit_size, simplified
-from self6d.synthesis.shapes.generated import generated_models
+from self6d.synthesis.shapes import distractor_shapes, simplified
 from self6d.synthesis.windows import (
     GROUPS,
     Composite,
@@ -88,8 +87,7 @@ class SceneMaker:
             self.device = torch.device("cuda", torch.cuda.current_device())
         self.camera, self.config, self._work = camera, config, work
         given = [simplified(m, config.faces_max) for m in (*models, *distractors)]
-        grown = [of_unit_size(m) for m in generated_models(config.grown_shapes)]
-        everything = [*given, *distractor_shapes(PRIMITIVES), *grown]
+        everything = [*given, *distractor_shapes(PRIMITIVES)]
         diameters = np.array([model.diameter for model in models])
         self.setting = SceneSetting(
             shapes=Shapes.of(everything),
@@ -137,8 +135,7 @@ class SceneMaker:
         """Every thing in its window, then composited."""
         shapes = self.setting.shapes
         radius = shapes.radius[layout.shape] * layout.scale
-        beyond = layout.shape - self.setting.true_size
-        primitive = (beyond >= 0) & (beyond < PRIMITIVES)
+        primitive = layout.shape >= self.setting.true_size
         paint = appearance.sample_paint(layout, radius, primitive, self.config, g)
         gloss = appearance.sample_gloss(len(layout.image), self.config, g)
         half = (shapes.half[layout.shape] * layout.scale[:, None])[:, None] * CUBE

@@ -129,21 +129,6 @@ def test_given_distractors_keep_their_size_and_have_no_label(models, camera, con
     assert maker.setting.true_size == 2
 
 
-def test_grown_shapes_are_unlabelled_things_as_large_as_the_simple_ones(
-    models, camera, config
-) -> None:
-    plain = SceneMaker(models, camera, config)
-    maker = SceneMaker(models, camera, replace(config, grown_shapes=6, distractors_min=3))
-    shapes, simple = maker.setting.shapes, len(plain.setting.shapes.radius)
-    assert len(shapes.radius) == simple + 6
-    assert torch.allclose(shapes.centre[simple:], torch.zeros(()), atol=1e-6)
-    assert (shapes.radius[simple:] <= 0.75).all()  # diameter 1, as that of the simple ones
-    assert (shapes.diameter[simple:] == 1).all()
-    batch = maker.make(4, 0, 0, effects=False)
-    assert set(batch.object_index.tolist()) <= {0, 1}
-    assert not torch.equal(batch.images, plain.make(4, 0, 0, effects=False).images)
-
-
 def test_a_perfect_camera_and_plain_material(models, camera) -> None:
     config = SynthesisConfig(
         height=96, background_pool=4, camera_effects=0, material_jitter=0, light_variety=0,

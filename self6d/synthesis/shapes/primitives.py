@@ -39,12 +39,6 @@ def distractor_shapes(count: int, seed: int = 0) -> list[ObjectModel]:
     return models
 
 
-def of_unit_size(model: ObjectModel) -> ObjectModel:
-    """The model about the middle of its box, of diameter 1, as `distractor_shapes` are."""
-    vertices = (model.vertices - model.extents.mean(axis=0)) / model.diameter
-    return replace(model, vertices=vertices.astype(np.float32), diameter=1.0)
-
-
 def _box(rng: np.random.Generator) -> trimesh.Trimesh:
     return trimesh.creation.box(extents=rng.uniform(0.2, 1.0, 3))
 
