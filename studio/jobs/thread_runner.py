@@ -69,7 +69,7 @@ class ThreadJob(Job):
         if spec.kind in ("train", "adapt"):
             common["check"] = not options.pop("no_check", False)
         if spec.kind == "train":
-            jobs.train(models or [], **options, **common)
+            jobs.train(models or [], start=spec.from_run, **options, **common)
         elif spec.kind == "adapt":
             assert spec.data is not None
             assert spec.from_run is not None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLineEdit, QWidget
 
 from self6d.config import Stage, preset_names
@@ -32,11 +32,11 @@ from studio.toolkit.widgets import (
     short,
     spin,
 )
+from studio.training.choices import fill_cameras, fill_runs, fill_splits
 from studio.training.form import SettingsForm
 from studio.training.from_track import FromTrack
 from studio.training.presets import PresetBox
 from studio.training.settings import (
-    OF_PRESET,
     OF_RECORDING,
     differs,
     load_settings,
@@ -49,6 +49,10 @@ STAGE: dict[str, Stage] = {"train": 1, "adapt": 2}
 USUAL_PRESET = {True: {"train": "standard", "adapt": "self6d"},  # with a GPU, without
                 False: {"train": "tiny", "adapt": "self6d-tiny"}}  # fmt: skip
 RUN_TEXT = {"train": "Train on synthetic images", "adapt": "Run self-supervision"}
+START_TIP = {
+    "train": "A trained run of the same objects to go on from: its network's form stays",
+    "adapt": "The trained run to adapt",
+}
 INTRO = {
     "train": "Stage 1 learns from rendered images of the CAD models alone.",
     "adapt": "Stage 2 adapts a trained run to this recording, without labels.",
@@ -73,7 +77,7 @@ class RunPanel(QWidget):
         self.preset = PresetBox([n for n in preset_names(STAGE[kind]) if n != times.OF_TRACKS])
         self.preset.picked.connect(lambda name: self._edit("preset", name, "Change preset"))
         self.start = short(QComboBox())
-        self.start.setToolTip("The trained run to adapt")
+        self.start.setToolTip(START_TIP[kind])
         self.start.activated.connect(
             lambda i: self._edit("from", self.start.itemData(i), "Change start run")
         )
@@ -111,9 +115,10 @@ class RunPanel(QWidget):
         self.no_check.clicked.connect(
             lambda on: self._edit("no-check", on or None, "Change the doctor's say")
         )
-        start = (("Start from", self.start), ("Frames", self.split), ("Share of them", self.share))
+        frames = (("Frames", self.split), ("Share of them", self.share))
         top = captioned(
-            *(start if kind == "adapt" else ()), ("Preset", self.preset), self.preset.told,
+            ("Start from", self.start), *(frames if kind == "adapt" else ()),
+            ("Preset", self.preset), self.preset.told,
             *((("Camera", self.camera_like),) if kind == "train" else ()), ("Steps", self.steps),
             ("Minutes", self.minutes), ("Seed", self.seed), ("Device", self.device),
             ("Doctor", self.no_check),
@@ -207,7 +212,11 @@ class RunPanel(QWidget):
         chosen = self.option("camera", OF_RECORDING)
         camera = project.recording_path if chosen == OF_RECORDING else chosen or None
         options = {"camera": camera} if camera is not None else {}
-        return JobSpec(options={**options, **self._given("no-check", "poses")}, **common)
+        chosen = self.option("from")
+        return JobSpec(
+            from_run=Path(chosen) if chosen else None,
+            options={**options, **self._given("no-check", "poses")}, **common,
+        )  # fmt: skip
 
     def load(self, spec: JobSpec, text: str = "Duplicate run") -> str:
         """Take over the settings of another run, to change and run again.
@@ -236,9 +245,13 @@ class RunPanel(QWidget):
         self.no_check.setChecked(bool(self.option("no-check")))
         self.share.setValue(max(round(100 * float(self.option("share") or 1)), 1))
         self.from_track.show_poses(self.option("poses"))
-        self._fill_cameras()
-        self._fill_runs()
-        self._fill_splits()
+        fill_cameras(self.camera_like, self.option("camera", OF_RECORDING))
+        chosen = self.option("from")
+        if self.kind == "adapt":
+            fill_runs(self.start, self.project, chosen or self._default_start())
+        else:
+            fill_runs(self.start, self.project, chosen or "", anew=True)
+        fill_splits(self.split, self.project.recording, self.option("split"))
         overrides = self.overrides()
         self.form.show_values(overrides)
         self._show_weights(overrides)
@@ -286,54 +299,14 @@ class RunPanel(QWidget):
                 return "Open a recording first (step 1)."
             if not (self.option("from") or self._default_start()):
                 return "Train stage 1 first (step 2), or open a run that was trained before."
-            start = Path(self.option("from") or self._default_start())
-            why_not = self.project.misfit(start)
-            if why_not:
-                return f"{start.name} is a network of other objects: {why_not}."
-        return ""
+        chosen = self.option("from") or (self._default_start() if self.kind == "adapt" else "")
+        why_not = self.project.misfit(Path(chosen)) if chosen else ""
+        return f"{Path(chosen).name} is a network of other objects: {why_not}." if why_not else ""
 
     def _default_start(self) -> str:
         networks = [r for r in self.project.networks() if not self.project.misfit(r.path)]
         trained = [r for r in networks if r.kind == "train"] or networks
         return str(trained[-1].path) if trained else ""
-
-    def _fill_runs(self) -> None:
-        self.start.clear()
-        for run in reversed(self.project.networks()):
-            why_not = self.project.misfit(run.path)
-            name = f"{run.name} (other objects)" if why_not else run.name
-            self.start.addItem(name, str(run.path))
-            tip = f"{run.path}\nstep {run.step}, {run.status}\n{why_not}".rstrip()
-            self.start.setItemData(self.start.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        chosen = self.option("from") or self._default_start()
-        if chosen and self.start.findData(chosen) < 0:
-            self.start.addItem(Path(chosen).name, chosen)
-        self.start.setCurrentIndex(self.start.findData(chosen))
-
-    def _fill_cameras(self) -> None:
-        chosen = self.option("camera", OF_RECORDING)
-        self.camera_like.clear()
-        self.camera_like.addItem("of the recording", OF_RECORDING)
-        self.camera_like.addItem("of the preset", OF_PRESET)
-        if chosen not in (OF_RECORDING, OF_PRESET):
-            self.camera_like.addItem(f"of {Path(chosen).name}", chosen)
-        self.camera_like.setCurrentIndex(self.camera_like.findData(chosen))
-
-    def _fill_splits(self) -> None:
-        self.split.clear()
-        info = self.project.recording
-        names = list(info.splits) if info else []
-        count = f" ({len(info)})" if info else ""
-        default = f"adapt ({len(info.splits['adapt'])})" if info and "adapt" in names else (
-            f"all frames{count}")  # fmt: skip
-        self.split.addItem(default, None)
-        for name in names:
-            if name != "adapt":
-                self.split.addItem(f"{name} ({len(info.splits[name])})", name)  # type: ignore[union-attr]
-        chosen = self.option("split")
-        if chosen is not None and chosen not in names:
-            self.split.addItem(f"{chosen} (not of this recording)", chosen)
-        self.split.setCurrentIndex(max(self.split.findData(chosen), 0))
 
     def _show_weights(self, overrides: dict[str, Any]) -> None:
         known = {f.key: f.value for f in self._fields}

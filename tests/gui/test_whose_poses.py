@@ -71,6 +71,28 @@ def test_a_network_of_other_objects_is_marked_and_refused(opened, runs, wait):
     assert offered == [None, str(runs["right"])]
 
 
+def test_stage_1_goes_on_from_a_run_of_the_same_objects(opened, runs, wait):
+    project, panel = opened.project, opened.workspace.train_panel
+    for path in runs.values():
+        project.add_run(path)
+    wait(lambda: set(project.known) == set(runs.values()))
+    click(opened.header.buttons["synthetic"])
+    assert panel.start.currentText() == "nothing: train anew"
+    assert panel.spec().from_run is None
+    i = panel.start.findData(str(runs["right"]))
+    panel.start.setCurrentIndex(i)
+    panel.start.activated.emit(i)
+    spec = panel.spec()
+    assert spec.from_run == runs["right"]
+    assert f"--from {runs['right']}" in spec.shell()
+    project.edit_option("train:from", None, "Leave it")
+    panel.load(spec)  # Duplicate keeps it
+    assert panel.spec().from_run == runs["right"]
+    project.edit_option("train:from", str(runs["wrong"]), "Change start run")
+    assert panel.spec() is None
+    assert "other objects: its object 1 is" in panel.problem.text()
+
+
 def test_predict_uses_the_selected_run_and_says_so(opened, runs):
     project, panel = opened.project, opened.workspace.pose_panel
     newer = RunFolder.create(runs["right"].with_name("newer"), "selfsup", {}).path
