@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 
 u64 = np.uint64
 LANES = 8  # numbers of four bytes that loops take at once
+FROZEN_BY_PYTHON = 1000  # objects at most; Python 3.12 begins with 375
 
 
 _begun: list[bool] = []
@@ -25,9 +26,10 @@ def first_call() -> Iterator[None]:
     """Around what may be a process's first call of a compiled loop: a quarter of its wait less.
 
     numba makes its tables then, and the garbage collector would walk all of torch's objects again
-    and again meanwhile; those that are there already are left out of it.
+    and again meanwhile; those that are there already are left out of it. Where a program froze its
+    objects itself nothing is done: they would be let go.
     """
-    if _begun or gc.get_freeze_count():
+    if _begun or gc.get_freeze_count() > FROZEN_BY_PYTHON:
         yield
         return
     _begun.append(True)

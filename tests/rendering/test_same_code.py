@@ -20,7 +20,6 @@ def test_no_loop_lets_the_compiler_order_its_sums(module):
 
 def test_the_collector_walks_everything_again_after_the_first_call(monkeypatch):
     monkeypatch.setattr(numba_tools, "_begun", [])
-    gc.unfreeze()  # some machines' Python begins with objects frozen, which are then left alone
     counted = []
 
     def fails():
@@ -34,3 +33,15 @@ def test_the_collector_walks_everything_again_after_the_first_call(monkeypatch):
     assert gc.get_freeze_count() == 0
     with numba_tools.first_call():
         assert gc.get_freeze_count() == 0  # once is enough
+
+
+def test_what_a_program_froze_stays_frozen(monkeypatch):
+    monkeypatch.setattr(numba_tools, "_begun", [])
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with numba_tools.first_call():
+            pass
+        assert gc.get_freeze_count() == frozen > numba_tools.FROZEN_BY_PYTHON
+    finally:
+        gc.unfreeze()
