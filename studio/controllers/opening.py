@@ -275,7 +275,11 @@ class Opener(QObject):
         return [], "auto"
 
     def _list_runs_of(self, root: str) -> None:
-        for path in find_runs(self.settings.runs_folder):
+        """Those of a recording, from the runs folder and from beside it; all that lie in it."""
+        for path in find_runs(Path(root)):
+            self.project.add_run(path)
+        folders = dict.fromkeys((self.settings.runs_folder, Path(root).parent))
+        for path in (run for folder in folders for run in find_runs(folder)):
             info = read_run(path)
             if info is not None and root in (info.provenance.data, info.provenance.camera):
                 self.project.add_run(path)

@@ -12,7 +12,7 @@ import numpy as np
 from self6d.datasets import open_dataset
 from self6d.scene import ObjectModel
 from studio.engine.history import RunHistory, read_history
-from studio.engine.recognise import Found, recognise
+from studio.engine.recognise import Found, recognise_within
 from studio.engine.requests import analysis
 from studio.engine.requests.judging import Judges
 from studio.engine.requests.recordings import info_of
@@ -65,8 +65,8 @@ class Desk:
         self._loaded = True
 
     def recognise(self, paths: Sequence[str]) -> list[Found]:
-        """What each path is; see `studio.engine.recognise`."""
-        return [recognise(path, self._store.dataset) for path in paths]
+        """What each path is, or holds; see `studio.engine.recognise`."""
+        return [found for path in paths for found in recognise_within(path, self._store.dataset)]
 
     def make_sample(self, out: str) -> str:
         """Generate the sample, reporting (done, total) frames; one there already stays."""

@@ -37,3 +37,15 @@ def recognise(path: str, open_recording: Callable[[str], Any]) -> Found:
         if place.is_dir() and any(map(is_mesh, place.iterdir())):
             return Found(path, "model")
         return Found(path, "refused", error.one_line())
+
+
+def recognise_within(path: str, open_recording: Callable[[str], Any]) -> list[Found]:
+    """What a path is; of a folder of runs, which is nothing itself, what lies directly in it."""
+    found, place = recognise(path, open_recording), Path(path)
+    if found.kind != "refused" or not place.is_dir():
+        return [found]
+    folders = sorted(p for p in place.iterdir() if p.is_dir())
+    if not any((p / "run.json").is_file() for p in folders):
+        return [found]
+    inside = [recognise(str(p), open_recording) for p in folders]
+    return [one for one in inside if one.kind != "refused"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hands import drop
 
 from self6d.runs.folder import RunFolder
 from studio.engine.types import ModelCard, PoseData, RecordingInfo
@@ -182,8 +183,30 @@ def test_a_recording_opened_again_brings_its_runs_and_models(
     settings.add_recent(plain, [block_recording / "models"], "mm")
     for name, data in (("mine", plain), ("another", tmp_path / "elsewhere")):
         RunFolder.create(settings.runs_folder / name, "track", {}, {"data": str(data)})
+    RunFolder.create(tmp_path / "beside", "track", {}, {"data": str(plain)})
     window = open_studio(plain)
     wait(lambda: window.project.models)
     assert "CAD models of last time" in window.banner.text.text()
     assert window.project.unit == "mm"
-    assert [run.name for run in window.project.runs] == ["mine"]
+    assert [run.name for run in window.project.runs] == ["mine", "beside"]
+
+
+def test_a_folder_of_runs_opens_them_with_the_recording_in_it(
+    open_studio, block_recording, wait, tmp_path
+):
+    """What `demo` and `quick` leave behind could not be opened at once."""
+    whole = tmp_path / "whole"
+    shutil.copytree(block_recording, whole / "recording")
+    for name in ("stage1", "track"):
+        RunFolder.create(whole / name, "track", {}, {"data": "/elsewhere"})
+    (whole / "notes").mkdir()
+    window = open_studio(whole)
+    wait(lambda: window.project.models)
+    assert window.project.recording_path == whole
+    assert {run.name for run in window.project.runs} == {"stage1", "track"}
+    window.close_project()
+    alone = tmp_path / "alone"
+    shutil.copytree(whole, alone, ignore=shutil.ignore_patterns("recording"))
+    drop(window, alone)
+    wait(lambda: len(window.project.runs) == 2)
+    assert window.banner.objectName() != "banner_bad"
