@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, QSize, Qt
-from PySide6.QtGui import QKeyEvent, QKeySequence
+from PySide6.QtGui import QKeyEvent, QKeySequence, QPainterPath, QRegion, QResizeEvent
 from PySide6.QtWidgets import (
     QDialog,
     QFrame,
@@ -20,6 +20,7 @@ from studio.shell.actions import Actions, Entry
 from studio.toolkit.widgets import label
 
 ROW_HEIGHT = 32
+RADIUS = 8  # pixels, as in the style sheet
 
 
 def match(query: str, text: str) -> int | None:
@@ -47,7 +48,6 @@ class CommandPalette(QDialog):
     def __init__(self, actions: Actions, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup | Qt.WindowType.FramelessWindowHint)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setAttribute(Qt.WidgetAttribute.WA_TranslucentBackground)  # round corners
         self._actions = actions
         self.search = QLineEdit()
         self.search.setPlaceholderText("What do you want to do?")
@@ -61,7 +61,9 @@ class CommandPalette(QDialog):
         inner = QVBoxLayout(frame)
         inner.setContentsMargins(8, 8, 8, 8)
         inner.addWidget(self.search)
-        inner.addWidget(self.list)
+        self.nothing = label("No command has these letters.", "muted")
+        inner.addWidget(self.nothing)
+        inner.addWidget(self.list, 1)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(frame)
@@ -89,6 +91,13 @@ class CommandPalette(QDialog):
             self.list.addItem(item)
             self.list.setItemWidget(item, line)
         self.list.setCurrentRow(0)
+        self.nothing.setVisible(not scored)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Round corners; a translucent window has black ones where nothing composes the screen."""
+        outline = QPainterPath()
+        outline.addRoundedRect(self.rect(), RADIUS, RADIUS)
+        self.setMask(QRegion(outline.toFillPolygon().toPolygon()))
 
     def _run(self, item: QListWidgetItem | None) -> None:
         if item is None:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from hands import click, click_cell, click_item
+from hands import answer, click, click_cell, click_item
 from PySide6.QtCore import QEvent, QObject, QPoint, Qt
 from PySide6.QtGui import QFontMetrics
 from PySide6.QtTest import QTest
@@ -171,6 +171,10 @@ def test_evaluation_can_be_cancelled_and_its_frames_are_seen(opened, trained, wa
     page.failed.connect(told.append)
     click(page.go)
     wait(lambda: page.stop.isVisible())
+    asked = []
+    answer("stay", asked.append)
+    assert not window.close()  # it would be lost
+    assert asked == ["Work is under way"]
     click(page.stop)
     wait(lambda: not page._busy)
     assert page.results == []

@@ -139,7 +139,12 @@ def test_pose_moves_by_keys_mouse_and_palette_and_all_is_undone(posed, wait):
     QTest.keyClick(posed, Qt.Key.Key_P, CONTROL | Qt.KeyboardModifier.ShiftModifier)
     wait(lambda: dialog(CommandPalette) is not None)
     palette = dialog(CommandPalette)
+    assert not palette.mask().contains(QPoint(0, 0))  # round, and not black there
+    QTest.keyClicks(palette.search, "xqz")
+    assert palette.nothing.isVisible()
+    palette.search.clear()
     QTest.keyClicks(palette.search, "perturb")
+    assert not palette.nothing.isVisible()
     QTest.keyClick(palette.search, Qt.Key.Key_Return)
     assert project.undo.undoText() == "Perturb pose"
     assert project.undo.count() == 3
