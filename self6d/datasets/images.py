@@ -71,8 +71,7 @@ def _picture_start(jpeg: bytes) -> int:
 
 def _upright(image: np.ndarray, data: bytes, path: Path) -> np.ndarray:
     """The image turned as its EXIF orientation says, which is how every viewer shows it."""
-    marks = (b"Exif\0\0", b"eXIf", b"EXIF")  # JPEG, PNG, WebP; cv2 turns TIFF by itself
-    if data[:2] in (b"II", b"MM") or not any(mark in data for mark in marks):
+    if data[:2] in (b"II", b"MM") or not any(mark in data for mark in _EXIF_MARKS):
         return image
     try:
         with Image.open(io.BytesIO(data)) as picture:
@@ -86,6 +85,7 @@ def _upright(image: np.ndarray, data: bytes, path: Path) -> np.ndarray:
     return np.ascontiguousarray(turn(image))
 
 
+_EXIF_MARKS = (b"Exif\0\0", b"eXIf", b"EXIF")  # JPEG, PNG, WebP; cv2 turns TIFF by itself
 _TURNS = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -133,6 +133,25 @@ def rgb_of_bytes(data: bytes, path: Path) -> np.ndarray:
     raise InputError(
         f"colour image has {channels} channels", path=path, remedy="Save it as 8-bit RGB."
     )
+
+
+def size_of_rgb(path: str | Path) -> tuple[int, int]:
+    """(height, width) of what `read_rgb` gives; no pixel of most PNG and JPEG files is decoded.
+
+    Raises:
+        InputError: missing, or not an image.
+    """
+    path = Path(path)
+    data = read_bytes(path, "colour image")
+    known = data.startswith((b"\x89PNG", b"\xff\xd8"))
+    if known and not any(mark in data for mark in _EXIF_MARKS):  # nothing says to turn it
+        try:
+            with Image.open(io.BytesIO(data)) as picture:
+                return picture.height, picture.width
+        except (OSError, ValueError, SyntaxError, UnidentifiedImageError):
+            pass  # what is wrong is said where it is decoded
+    height, width = rgb_of_bytes(data, path).shape[:2]
+    return height, width
 
 
 def _to_8_bits(image: np.ndarray, path: Path) -> np.ndarray:

@@ -37,8 +37,11 @@ def _packed(masks: Sequence[ArrayLike]) -> np.ndarray:
     """Masks as bits, (N, H W / 64) uint64."""
     if not len(masks):
         return np.zeros((0, 0), np.uint64)
-    bits = np.stack([np.packbits(np.asarray(m, bool), axis=None) for m in masks])
-    return np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8))).view(np.uint64)
+    length = -(-np.size(masks[0]) // 8)
+    bits = np.zeros((len(masks), -(-length // 8) * 8), np.uint8)
+    for row, mask in zip(bits, masks, strict=True):
+        row[:length] = np.packbits(np.asarray(mask, bool), axis=None)
+    return bits.view(np.uint64)
 
 
 def pairwise_box_iou(boxes: ArrayLike, boxes_true: ArrayLike) -> np.ndarray:

@@ -12,7 +12,7 @@ from PIL import Image
 from variations import NAMES, Shots, plain, read, same, sample_shots, write
 
 from self6d.datasets import open_dataset
-from self6d.datasets.images import read_rgb
+from self6d.datasets.images import read_rgb, size_of_rgb
 from self6d.errors import InputError
 
 
@@ -48,6 +48,7 @@ def test_exif_orientation_is_followed(tmp_path, shots, caplog, orientation: int)
     path = tmp_path / "rgb" / f"{NAMES[0]}.jpg"
     viewer = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)  # turns as viewers do
     np.testing.assert_array_equal(read_rgb(path), viewer)
+    assert size_of_rgb(path) == viewer.shape[:2]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
@@ -57,6 +58,20 @@ def test_exif_orientation_of_other_files(tmp_path: Path, shots: Shots, suffix: s
     lying = np.ascontiguousarray(np.rot90(shots.rgb[0]))
     Image.fromarray(lying).save(tmp_path / f"a{suffix}", exif=exif, lossless=True)
     np.testing.assert_array_equal(read_rgb(tmp_path / f"a{suffix}"), shots.rgb[0])
+    assert size_of_rgb(tmp_path / f"a{suffix}") == shots.rgb[0].shape[:2]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
+def test_the_size_of_an_image(tmp_path: Path, shots: Shots, suffix: str, monkeypatch) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(shots.rgb[0]).save(path)
+    if suffix != ".bmp":  # it is in the header
+        monkeypatch.setattr(cv2, "imdecode", None)
+    assert size_of_rgb(path) == shots.rgb[0].shape[:2]
+    path.write_bytes(path.read_bytes()[:10])
+    monkeypatch.undo()
+    with pytest.raises(InputError):
+        size_of_rgb(path)
 
 
 def test_depth_on_its_side_names_exif(tmp_path: Path, shots: Shots) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from self6d.datasets.base import FrameKey, Targets
-from self6d.datasets.images import read_mask
+from self6d.datasets.images import read_mask, size_of_rgb
 from self6d.datasets.labels import box_from_bop, pose_from_bop
 from self6d.datasets.paper_splits import paper_splits
 from self6d.datasets.readers.bop_scene import (
@@ -31,7 +31,6 @@ from self6d.datasets.recording import (
     meshes_in,
     pinhole_mask,
     plain_name,
-    read_frame,
     splits_file,
 )
 from self6d.errors import InputError
@@ -197,7 +196,9 @@ class BopRecording(Recording):
             mask = None
             if mask_path.is_file():
                 source = self.source(key)
-                camera = camera or read_frame(key, source, checked=self.checked).camera
+                if camera is None:
+                    h, w = size_of_rgb(source.rgb)
+                    camera = source.intrinsics.camera(w, h, checked=self.checked)
                 mask = pinhole_mask(source.intrinsics, camera, read_mask(mask_path, camera.size))
             truths.append(GroundTruth(object_id, pose, fraction, mask, box))
         return tuple(truths)

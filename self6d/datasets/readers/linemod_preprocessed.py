@@ -18,7 +18,7 @@ from self6d.datasets.images import (
     DEPTH_SUFFIXES,
     RGB_SUFFIXES,
     read_mask,
-    read_rgb,
+    size_of_rgb,
 )
 from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.labels import pose_from_bop
@@ -104,8 +104,7 @@ class PreprocessedLinemod(Recording):
         return tuple(truths)
 
     def _size(self, key: FrameKey) -> tuple[int, int]:
-        h, w = read_rgb(self.source(key).rgb).shape[:2]
-        return h, w
+        return size_of_rgb(self.source(key).rgb)
 
 
 def read_table(path: Path, what: str) -> dict:
