@@ -14,6 +14,7 @@ from self6d import jobs
 from self6d.console import JobConsole, error_console, steering
 from self6d.errors import InputError
 from self6d.evaluation.report import Report
+from self6d.files import is_free
 from self6d.paths import SAMPLE_STAGE_1, find_resource
 from self6d.runs.folder import RunFolder
 from self6d.sample.sample import make_sample
@@ -82,6 +83,8 @@ def run_demo(
             before,
             after,
             preset=STAGE_2,
+            # things are put elsewhere now and then, but none moves by itself; a run keeps this
+            still=is_free(after),
             seed=seed,
             device=device,
             resume=True,
@@ -114,7 +117,7 @@ def demo_folder(out: Path, *, seed: int, from_scratch: bool, fresh: bool = False
     Raises:
         InputError: `out` is a file, or holds something else.
     """
-    settings = {"demo": 1, "seed": seed, "from_scratch": from_scratch}
+    settings = {"demo": 2, "seed": seed, "from_scratch": from_scratch}
     if out.exists() and not out.is_dir():
         raise InputError("is a file", path=out, remedy="Name a folder with --out.")
     if out.is_dir() and any(out.iterdir()) and not (out / "demo.json").is_file():

@@ -32,7 +32,7 @@ validation_images = 2
 preview_every = 1000
 """
 STAGE_2 = """
-extends = "self6d"
+extends = "self6d-plus"
 [loss]
 perceptual = 0.0
 points = 64
@@ -40,6 +40,8 @@ points = 64
 steps = 2
 batch = 2
 region = 48
+pseudo_steps = 2
+pseudo_region = 48
 max_objects = 3
 detection_score = 0.0
 health_frames = 2
@@ -80,6 +82,7 @@ def test_same_seed_same_table(from_scratch, small, tmp_path, capsys):
     assert first in capsys.readouterr().out
     table = json.loads((from_scratch / "table.json").read_text())
     assert [run["label"] for run in table["runs"]] == ["stage1", "adapted"]
+    assert RunFolder.open(from_scratch / "adapted").config["adapt"]["still"] is True
 
 
 def numbers(tree: object, path: str = "") -> dict[str, float]:

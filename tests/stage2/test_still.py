@@ -62,6 +62,24 @@ def test_its_poses_are_learned_from_and_going_on_is_exact(recording) -> None:
     assert again.teacher.pseudo_labels.t.equal(labels.t)
 
 
+def test_with_depth_poses_are_carried_and_going_on_is_exact(recording) -> None:
+    config = replace(ADAPT, use_depth=True, pseudo_steps=8)
+    whole, first, again = (task(recording, config) for _ in range(3))
+    first.step(0)
+    labels, moved = first.teacher.pseudo_labels, first.teacher.settled
+    assert moved.any()
+    assert (labels.selected & moved).any()
+    again.load_state_dict(first.state_dict())
+    assert again.teacher.settled.equal(moved)
+    for step in range(3):
+        values = whole.step(step)
+    for step in (1, 2):  # the second looks at some frames again
+        resumed = again.step(step)
+    assert float(resumed["loss/total"]) == float(values["loss/total"])
+    assert again.teacher.pseudo_labels.t.equal(whole.teacher.pseudo_labels.t)
+    assert again.teacher.settled.equal(whole.teacher.settled)
+
+
 def test_it_needs_pseudo_poses_of_the_networks_own(recording, tmp_path) -> None:
     with pytest.raises(InputError, match="still moves pseudo-poses"):
         task(recording, replace(ADAPT, pseudo=False, self_weight=1.0))
