@@ -212,6 +212,8 @@ def scale(
     json_path: opt.Json = None,
 ) -> None:
     """Measure what more work costs: faces, batch, objects in one network, frames."""
+    from dataclasses import asdict
+
     from self6d.benchmarks.scale import PARTS, bench_scale, read_costs, scale_figure
     from self6d.errors import InputError
     from self6d.files import write_file
@@ -220,9 +222,20 @@ def scale(
         raise InputError(f"there is no part '{unknown[0]}'", remedy=f"Name {', '.join(PARTS)}.")
     if read is not None:
         rows = read_costs(read, parts or PARTS)
+        _report(rows, json_path)
     else:
-        rows = bench_scale(parts or PARTS, device=device, preset=preset, quick=quick)
-    _report(rows, json_path)
+        rows = []
+        try:
+            bench_scale(
+                parts or PARTS,
+                device=device,
+                preset=preset,
+                quick=quick,
+                listener=lambda cost: rows.append(asdict(cost)),
+            )
+        finally:  # what was measured before a fault is worth its minutes
+            if rows:
+                _report(rows, json_path)
     if plot is not None:
         write_file(plot, scale_figure(rows))
 

@@ -107,3 +107,18 @@ def test_linked_frames_are_read_as_a_recording(tmp_path, monkeypatch):
     assert len(recording) == 4
     assert recording.frame(3).depth_m.max() < 1
     assert [t.object_id for t in recording.truth(2)] == [1]
+
+
+def test_what_was_measured_before_a_fault_is_kept(tmp_path, monkeypatch, capsys):
+    write, file = scale.write_linked, tmp_path / "scale.json"
+
+    def fails(scene, count):
+        if count > 100:
+            raise OSError(28, "No space left on device")
+        write(scene, count)
+
+    monkeypatch.setattr(scale, "write_linked", fails)
+    arguments = ["bench", "scale", "frames", "--quick", "--device", "cpu", "--json", str(file)]
+    assert cli.run(arguments) == 6
+    assert "No space left" in capsys.readouterr().err
+    assert [row["work"] for row in json.loads(file.read_text())] == [100]
