@@ -178,6 +178,13 @@ class Project(QObject):
         self.known[run] = models
         self.runsChanged.emit()
 
+    def is_of_it(self, data: str | Path | None) -> bool:
+        """Whether what a run learned from is the open recording, or lies in its folder."""
+        root = self.recording_path
+        if root is None or data is None:
+            return False
+        return Path(data) == root or root.resolve() in Path(data).resolve().parents
+
     def misfit(self, run: Path) -> str:
         """Why a run's network cannot be used on the open objects; "" where it can."""
         return misfit(self.known.get(run, []), self.models)

@@ -250,8 +250,9 @@ class EvaluatePage(QWidget):
         self.remarks.setVisible(bool(remarks))
 
     def _end(self) -> None:
+        if self._busy:  # else there is no such folder, and its path is the current one
+            shutil.rmtree(self._stop_file.parent, ignore_errors=True)
         self._busy = False
-        shutil.rmtree(self._stop_file.parent, ignore_errors=True)
         self.busyChanged.emit()
 
     def _on_progress(self, done_total: tuple[int, int]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hands import answer, click, click_cell, click_item
 from PySide6.QtCore import QEvent, QObject, QPoint, Qt
-from PySide6.QtGui import QFontMetrics
+from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QFileDialog, QWidget
 from tracked_block import pose_at
@@ -159,6 +159,30 @@ def test_scores_of_four_runs_fit_beside_the_list_of_runs(qtbot):
         metrics = QFontMetrics(cell.font())
         needed = max(map(metrics.horizontalAdvance, cell.text().split("\n")))
         assert needed <= table.columnWidth(column) - 8, cell.text()
+
+
+def test_headings_are_whole_at_scale_2(opened, wait, tmp_path, monkeypatch):
+    """On 1080p they began with "ask IoU"; and what was never begun deletes nothing."""
+    window, page = opened, opened.workspace.evaluate_page
+    (tmp_path / "mine.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    window.showNormal()
+    window.resize(960, 540)
+    window.show_step("evaluate")
+    page._end()  # of an evaluation that was never begun
+    assert (tmp_path / "mine.txt").exists()
+    page.results = [scores(0.2, 30.0)]
+    page.table.show_runs(page.results, ["one"])
+    page._refresh()
+    wait(lambda: page.table.isVisible())
+    header = page.table.horizontalHeader()
+    for column in (c for c in range(header.count()) if not header.isSectionHidden(c)):
+        text = page.table.horizontalHeaderItem(column).text()
+        font = header.font()
+        font.setPixelSize(12)
+        font.setWeight(QFont.Weight.DemiBold)
+        needed = max(map(QFontMetrics(font).horizontalAdvance, text.split("\n")))
+        assert needed <= header.sectionSize(column) - 8, text
 
 
 def test_evaluation_can_be_cancelled_and_its_frames_are_seen(opened, trained, wait):

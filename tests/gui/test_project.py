@@ -204,6 +204,8 @@ def test_a_folder_of_runs_opens_them_with_the_recording_in_it(
     wait(lambda: window.project.models)
     assert window.project.recording_path == whole
     assert {run.name for run in window.project.runs} == {"stage1", "track"}
+    assert window.project.is_of_it(whole / "recording")  # its runs are named by that
+    assert not window.project.is_of_it(tmp_path)
     window.close_project()
     alone = tmp_path / "alone"
     shutil.copytree(whole, alone, ignore=shutil.ignore_patterns("recording"))

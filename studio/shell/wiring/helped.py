@@ -70,7 +70,7 @@ class Helped(QObject):
         start = spec_from(info).from_run
         if start is None or read_run(start) is None or self.window.project.misfit(run):
             return None
-        here = spec_from(info).data == self.window.project.recording_path
+        here = self.window.project.is_of_it(spec_from(info).data)
         return (start, run) if here else None
 
     def _offer(self, run: object) -> None:

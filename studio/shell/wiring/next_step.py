@@ -76,8 +76,7 @@ class NextStep(QObject):
         if project.recording is None:
             return ("Next: a recording of your camera to adapt to, without labels.",
                     "Open a recording…", window.choosers.recording)  # fmt: skip
-        here = str(project.recording_path)
-        adapted = [r for r in usable if r.kind == "adapt" and r.provenance.data == here]
+        adapted = [r for r in usable if r.kind == "adapt" and project.is_of_it(r.provenance.data)]
         if not adapted:
             newest = usable[-1]
             if self._learnable():
