@@ -16,7 +16,7 @@ from self6d.config import merge, overrides
 from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import PoseTrack, TrackState, read_pose_track
 from self6d.datasets.splits import default_split
-from self6d.errors import InputError, from_os_error
+from self6d.errors import InputError, Self6DError, from_os_error
 from self6d.events import Event, Listener, Note, Progress, in_words
 from self6d.files import OR_RESUME, check_free, is_free, read_json
 from self6d.geometry import Pose
@@ -119,21 +119,24 @@ def quick(
         listener or (lambda event: None), control or Control(),
     )  # fmt: skip
     job.begin(asked, resume)
-    begun = (job.out / TRACK / "run.json").exists()
-    if begun:
-        of = {"frame": frame, "scene": scene}
-        run = RunFolder.open(job.out / TRACK)
-        check_same_track(run, open_dataset(data), of, init, None, search=search)
-    job.look_at_frames(overrides)
-    if check and not job.is_done(TRACK):
-        job.check()
-    follow = {
-        "init": init, "search": init is None and not begun, "object_id": object_id,
-        "frame": frame, "scene": scene, "cuts": cuts,
-    }  # fmt: skip
-    if job.run(follow, minutes, onnx):
-        return QuickRun(job.out, "done", job.told["seconds"])
-    return QuickRun(job.out, "stopped", job.told["seconds"])
+    try:
+        begun = (job.out / TRACK / "run.json").exists()
+        if begun:
+            of = {"frame": frame, "scene": scene}
+            run = RunFolder.open(job.out / TRACK)
+            check_same_track(run, open_dataset(data), of, init, None, search=search)
+        job.look_at_frames(overrides)
+        if check and not job.is_done(TRACK):
+            job.check()
+        follow = {
+            "init": init, "search": init is None and not begun, "object_id": object_id,
+            "frame": frame, "scene": scene, "cuts": cuts,
+        }  # fmt: skip
+        status = "done" if job.run(follow, minutes, onnx) else "stopped"
+    except Self6DError:
+        job.withdraw()
+        raise
+    return QuickRun(job.out, status, job.told["seconds"])
 
 
 @dataclass
@@ -183,6 +186,11 @@ class _Quick:
             atomic_write(self.out / FILE, text.encode())
         except OSError as error:
             raise from_os_error(error, self.out) from error
+
+    def withdraw(self) -> None:
+        """Leave the folder free for the corrected command where no part was begun."""
+        if [path.name for path in self.out.iterdir()] == [FILE]:
+            (self.out / FILE).unlink()
 
     def look_at_frames(self, changes: Changes) -> None:
         """Settings of all parts: training and prediction at the height of stage 1's images."""

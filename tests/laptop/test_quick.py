@@ -126,6 +126,23 @@ def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):
     assert "track" not in {e.phase for e in said if isinstance(e, Progress)}
 
 
+def test_an_error_before_any_part_leaves_the_folder_free_for_the_right_command(world, tmp_path):
+    """What the error tells to do was refused then: the folder existed, or was begun otherwise."""
+    data, cad, pose = world
+    out = tmp_path / "q"
+    for wrong in ({"cuts": [99]}, {"object_id": 7}, {"split": "none"}):
+        with pytest.raises(InputError):
+            self6d.quick(data, cad, out, init=pose, device="cpu", overrides=SETTINGS, **wrong)
+        assert not list(out.iterdir())
+    with pytest.raises(InputError):
+        self6d.quick(tmp_path / "elsewhere", cad, out, init=pose)
+    assert not list(out.iterdir())
+    (out / "mine.txt").write_text("kept")
+    with pytest.raises(InputError, match="exists already"):
+        self6d.quick(data, cad, out, init=pose)
+    assert (out / "mine.txt").read_text() == "kept"
+
+
 def test_what_may_be_wrong_with_a_track_is_said_before_it_is_learned_from(tmp_path):
     def row(image: int, state: TrackState, confidence: float) -> TrackedPose:
         pose = None if state is TrackState.LOST else pose_at(image)
