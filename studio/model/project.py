@@ -185,9 +185,9 @@ class Project(QObject):
             return False
         return Path(data) == root or root.resolve() in Path(data).resolve().parents
 
-    def misfit(self, run: Path) -> str:
-        """Why a run's network cannot be used on the open objects; "" where it can."""
-        return misfit(self.known.get(run, []), self.models)
+    def misfit(self, run: Path, *, all_of_them: bool = False) -> str:
+        """Why a run's network cannot be used on the open objects, see `fit`; "" where it can."""
+        return misfit(self.known.get(run, []), self.models, all_of_them=all_of_them)
 
     def runs_of(self, kind: str) -> list[RunInfo]:
         return [r for r in self.runs if r.kind == kind]

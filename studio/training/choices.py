@@ -16,13 +16,14 @@ def fill_runs(box: QComboBox, project: Project, chosen: str, *, anew: bool = Fal
     """Networks to start from, newest first.
 
     Args:
-        chosen: path of a run; "": none. anew: whether to offer none as well.
+        chosen: path of a run; "": none.
+        anew: whether to offer none as well, and none that knows more or fewer objects unmarked.
     """
     box.clear()
     if anew:
         box.addItem("nothing: train anew", None)
     for run in reversed(project.networks()):
-        why_not = project.misfit(run.path)
+        why_not = project.misfit(run.path, all_of_them=anew)
         name = f"{run.name} (other objects)" if why_not else run.name
         box.addItem(name, str(run.path))
         tip = f"{run.path}\nstep {run.step}, {run.status}\n{why_not}".rstrip()

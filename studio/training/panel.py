@@ -300,7 +300,8 @@ class RunPanel(QWidget):
             if not (self.option("from") or self._default_start()):
                 return "Train stage 1 first (step 2), or open a run that was trained before."
         chosen = self.option("from") or (self._default_start() if self.kind == "adapt" else "")
-        why_not = self.project.misfit(Path(chosen)) if chosen else ""
+        whole = self.kind == "train"
+        why_not = self.project.misfit(Path(chosen), all_of_them=whole) if chosen else ""
         return f"{Path(chosen).name} is a network of other objects: {why_not}." if why_not else ""
 
     def _default_start(self) -> str:

@@ -28,6 +28,9 @@ def test_networks_are_compared_by_geometry_not_by_number():
     assert misfit(ours, ours) == ""
     assert misfit([card(1, 0.0501), card(2, 0.1), card(3, 0.2)], ours) == ""  # one more, rounded
     assert misfit([card(2, 0.1)], ours) == ""  # some of them
+    assert misfit(ours, ours, all_of_them=True) == ""
+    assert misfit([card(2, 0.1)], ours, all_of_them=True) == "it knows 2, open are 1, 2"
+    assert misfit([*ours, card(3, 0.2)], ours, all_of_them=True).endswith("2, 3, open are 1, 2")
     assert "its object 2 is can, 277 mm" in misfit([card(1, 0.05), card(2, 0.08, "can")], ours)
     moved = replace(card(1, 0.05), extents=card(1, 0.05).extents + 0.02)  # another origin
     assert "object 1" in misfit([moved], ours)
@@ -39,9 +42,9 @@ def test_networks_are_compared_by_geometry_not_by_number():
 def runs(sample, tmp_path) -> dict[str, Path]:
     """A run of the sample's objects, and one of others with the same numbers."""
     made, models = {}, load_models(sample / "models")
-    for name, model in (("right", models[0]), ("wrong", replace(models[1], object_id=1))):
+    for name, known in (("right", models), ("wrong", [replace(models[1], object_id=1)])):
         folder = RunFolder.create(tmp_path / name, "synthetic", {})
-        save_models([model], folder.models_path)
+        save_models(known, folder.models_path)
         folder.update(status="done", result={"add_recall": 0.0})
         made[name] = folder.path
     return made
@@ -71,8 +74,11 @@ def test_a_network_of_other_objects_is_marked_and_refused(opened, runs, wait):
     assert offered == [None, str(runs["right"])]
 
 
-def test_stage_1_goes_on_from_a_run_of_the_same_objects(opened, runs, wait):
+def test_stage_1_goes_on_from_a_run_of_the_same_objects(opened, runs, sample, wait, tmp_path):
     project, panel = opened.project, opened.workspace.train_panel
+    part = RunFolder.create(tmp_path / "part", "synthetic", {})
+    save_models(load_models(sample / "models")[:1], part.models_path)
+    runs["part"] = part.path
     for path in runs.values():
         project.add_run(path)
     wait(lambda: set(project.known) == set(runs.values()))
@@ -91,6 +97,11 @@ def test_stage_1_goes_on_from_a_run_of_the_same_objects(opened, runs, wait):
     project.edit_option("train:from", str(runs["wrong"]), "Change start run")
     assert panel.spec() is None
     assert "other objects: its object 1 is" in panel.problem.text()
+    shown = [panel.start.itemText(i) for i in range(panel.start.count())]
+    assert "part (other objects)" in shown  # the run would end at its first step
+    project.edit_option("train:from", str(runs["part"]), "Change start run")
+    assert panel.spec() is None
+    assert "it knows 1, open are 1, 2, 3" in panel.problem.text()
 
 
 def test_predict_uses_the_selected_run_and_says_so(opened, runs):
