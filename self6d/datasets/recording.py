@@ -126,11 +126,13 @@ class Recording:
         if len(found) == 1:
             return found[0]
         if not found:
-            low, high = self.keys[0].image_id, self.keys[-1].image_id
+            numbers = [key.image_id for key in self.keys]
+            low, high = min(numbers), max(numbers)
+            gaps = "" if len(set(numbers)) > high - low else "; not all between are in this split"
             raise InputError(
                 f"there is no frame {image_id}",
                 path=self.root,
-                remedy=f"It has {len(self)} frames, numbered from {low} to {high}.",
+                remedy=f"It has {len(self)} frames, numbered from {low} to {high}{gaps}.",
             )
         raise InputError(
             f"{len(found)} scenes have a frame {image_id}",

@@ -94,7 +94,8 @@ def depth_refiner(
     """Pulls detections onto their frames with the run's [loss] and [optimize].
 
     Returns:
-        the function, and a remark for its results where the perceptual term is left out.
+        the function, which raises InputError for a frame without depth; and a remark for its
+        results where the perceptual term is left out.
     """
     config = build_config(None, base=RunFolder.open(run).config)
     remark = leave_out(config.loss, listener)
@@ -102,6 +103,12 @@ def depth_refiner(
     packed = pack_models(trained.models, device)
 
     def refine(frames: Sequence[Frame], detections: Detections) -> tuple[Detections, None]:
+        for frame in frames:
+            if frame.depth_m is None:  # masks and colours alone would move the poses anywhere
+                raise InputError(
+                    f"image {frame.image_id} has no depth to refine its poses on",
+                    remedy="Use --refine rgb, or none.",
+                )
         refined = refine_detections(
             FrameBatch.of(frames, device),
             detections,

@@ -128,6 +128,12 @@ def train(
             if before is not None:  # a mistake is told before the folder is made
                 check_same_network(settings.network, before)
                 _weights_of(before, objects)
+                if listener is not None:
+                    form = settings.network
+                    text = f"the network stays that of {before.path.name}: {form.backbone}"
+                    if form.roi_input == "crop":
+                        text += f", {form.crop_backbone} on crops of {form.crop_size} pixels"
+                    listener(Note("info", text))
             if check and isinstance(camera, str | Path) and is_recording(camera):
                 check_recording(camera, objects, listener)
             seen = images_seen(settings, camera, view, objects, listener)

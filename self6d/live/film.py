@@ -82,6 +82,9 @@ def drawn(
     lines += [(f"{s.name} {s.state.value} {s.confidence:.2f}", COLOURS[s.state]) for s in seen]
     for i, (text, colour) in enumerate(lines):
         at = (6, 16 + 16 * i)
-        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
+        # a plate, not a thicker outline: how wide letters are hangs on their weight
+        (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+        corner = (at[0] - 3, at[1] - high - 2), (at[0] + wide + 3, at[1] + below)
+        cv2.rectangle(picture, *corner, (25, 25, 25), cv2.FILLED)
         cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
     return picture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from self6d.files import read_json
 from self6d.geometry import Camera, matrix_to_quaternion
 from self6d.jobs.prepare import resolve_device
 from self6d.live.detection_bag import DetectionBag
-from self6d.live.film import Film
+from self6d.live.film import Film, drawn
 from self6d.live.follow import Follower, Seen
 from self6d.live.record import Recorder
 from self6d.live.sources import Shot, shots
@@ -38,12 +38,18 @@ class View:
     Attributes:
         number: of the image, from 0. seen: every object that was ever seen, lost ones included.
         rate: images a second lately; 0 for the first.
+        models: of the objects that the network knows.
     """
 
     number: int
     shot: Shot
     seen: tuple[Seen, ...]
     rate: float
+    models: Sequence[ObjectModel]
+
+    def picture(self) -> np.ndarray:
+        """The image with boxes, axes and words, (H, W, 3) uint8."""
+        return drawn(self.shot, self.seen, self.models, self.rate)
 
     def row(self) -> dict[str, Any]:
         """What JSON can hold: one line of the command's output."""
@@ -118,20 +124,21 @@ def _views(
     with ExitStack() as stack:
         stack.enter_context(closing(stream))  # type: ignore[type-var]
         recorder = None if record is None else Recorder(Path(record))
-        drawn = written = None
+        filmed = written = None
         if film is not None:
-            drawn = stack.enter_context(closing(Film(Path(film), follower.models)))
+            filmed = stack.enter_context(closing(Film(Path(film), follower.models)))
         if bag is not None:
             written = stack.enter_context(closing(DetectionBag(Path(bag), follower.models)))
         for number, shot in enumerate(stream):
             seen = tuple(follower(shot.rgb, shot.camera))
             times.append(time.monotonic())
             taken = times[-1] - times[0]
-            view = View(number, shot, seen, (len(times) - 1) / taken if taken > 0 else 0.0)
+            rate = (len(times) - 1) / taken if taken > 0 else 0.0
+            view = View(number, shot, seen, rate, follower.models)
             if recorder is not None:
                 recorder.add(shot)
-            if drawn is not None:
-                drawn.add(shot, seen, view.rate)
+            if filmed is not None:
+                filmed.add(shot, seen, view.rate)
             if written is not None:
                 written.add(seen, shot.time_ns, shot.frame_id)
             yield view

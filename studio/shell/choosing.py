@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFileDialog, QWidget
 
@@ -10,12 +11,27 @@ from studio.controllers.opening import BAGS, MESHES, Opener
 from studio.engine.types import BagTopics
 from studio.model.settings import Settings
 
+if TYPE_CHECKING:
+    from studio.live.page import LivePage
+
 
 class Choosers:
     """The file dialogs behind the File menu and the welcome page."""
 
     def __init__(self, window: QWidget, opener: Opener, settings: Settings) -> None:
         self._window, self._opener, self._settings = window, opener, settings
+        self._live: LivePage | None = None
+
+    def live(self) -> None:
+        """A network on a camera, in a window of its own."""
+        from studio.live.page import LivePage
+
+        if self._live is None:
+            self._live = LivePage(self._window, self._opener.project, self._settings)
+            self._live.recorded.connect(lambda folder: self._opener.open_paths([folder]))
+        self._live.show()
+        self._live.raise_()
+        self._live.activateWindow()
 
     def recording(self) -> None:
         folder = self._folder("Open a recording", Path.home())

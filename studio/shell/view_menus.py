@@ -89,6 +89,7 @@ def register_view_actions(w: StudioWindow, space: Workspace) -> None:
     )
     a.add("tools.search", "Search object in this frame", pose.search.click, menu="Tools",
           icon_name="search")  # fmt: skip
+    a.add("tools.live", "Live camera…", w.choosers.live, menu="Tools", icon_name="film")
     a.add("tools.perturb", "Perturb pose", pose.perturb.click, menu="Tools", icon_name="dices")
     a.add(
         "tools.optimise",

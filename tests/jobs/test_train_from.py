@@ -10,6 +10,7 @@ from small_runs import SMALL
 
 from self6d import cli, jobs
 from self6d.errors import InputError
+from self6d.events import Note
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_network
 from self6d.runs.provenance import Provenance
@@ -31,12 +32,17 @@ def first(sample, tmp_path_factory) -> RunFolder:
 
 
 def test_the_network_and_its_form_are_taken(sample, first, tmp_path) -> None:
+    told: list = []
     still = LATER | {"train.lr": 0.0}
     run = jobs.train(
         sample / "models", tmp_path / "later", start=first.path, preset="tiny", steps=1,
-        overrides=still, seed=5, device="cpu",
+        overrides=still, seed=5, device="cpu", listener=told.append,
     )  # fmt: skip
     assert run.config["network"]["head_channels"] == 24
+    texts = [event.text for event in told if isinstance(event, Note)]
+    assert (
+        "the network stays that of first: resnet10-w8, resnet10-w8 on crops of 32 pixels" in texts
+    )
     assert Provenance.from_dict(run.info["provenance"]).from_run == str(first.path)
     before, after = (load_network(r.path).network for r in (first, run))
     kept = dict(before.named_parameters())

@@ -1,0 +1,1 @@
+"""A network on a camera: the page, and the process that looks."""

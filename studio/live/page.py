@@ -1,0 +1,252 @@
+"""The live page: a network on a camera, a film or a recording, poses drawn as they come."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QProcess, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QImage, QPixmap, QResizeEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QLabel,
+    QLineEdit,
+    QSizePolicy,
+    QWidget,
+)
+
+from studio.jobs.run_info import free_name
+from studio.live.feed import Message, Unpacker
+from studio.model.project import Project
+from studio.model.settings import Settings
+from studio.toolkit.widgets import button, captioned, column, label, row, short
+
+PATIENCE_MS = 4000  # in which the process may complete what it records
+ANOTHER = "another run or package…"
+
+
+class LivePage(QWidget):
+    """A window of its own; what looks is a process of its own.
+
+    Signals:
+        recorded: folder of what was recorded, to be opened.
+    """
+
+    recorded = Signal(object)
+
+    def __init__(self, parent: QWidget, project: Project, settings: Settings) -> None:
+        super().__init__(parent, Qt.WindowType.Window)
+        self.setWindowTitle("Live")
+        self.resize(900, 640)
+        self.project, self.settings = project, settings
+        self._process: QProcess | None = None
+        self._unpack = Unpacker()
+        self._pixmap = QPixmap()
+        self._into: Path | None = None
+        self._other: list[Path] = []
+
+        self.network = short(QComboBox())
+        self.network.setToolTip("The network that looks: a run of this project, or a package")
+        self.network.activated.connect(self._on_network)
+        self.source = QLineEdit("0")
+        self.source.setToolTip("Number of a camera, realsense, or a film, folder or bag")
+        self.camera = QLineEdit()
+        self.camera.setPlaceholderText("the network's own, scaled")
+        self.camera.setToolTip("Camera file (.json, .yaml), for a camera or a film")
+        self.keep = QCheckBox("Record what is seen, to be opened here")
+        self.start_button = button("Start", self._on_start, "primary")
+        self.open_button = button("Open the recording", self._on_open)
+        self.open_button.hide()
+        self.picture = QLabel("Nothing is looked at yet.")
+        self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.picture.setMinimumSize(320, 240)
+        self.picture.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self.objects = label("", "small", wrap=True)
+        self.told = label("", "small", wrap=True)
+        film = button("Film…", self._on_film)
+        folder = button("Folder…", self._on_folder)
+        file = button("File…", self._on_camera)
+        self._choosers = (film, folder, file)
+        form = captioned(
+            ("Network", self.network), ("Source", _wide(row(self.source, film, folder))),
+            ("Camera", _wide(row(self.camera, file))),
+        )  # fmt: skip
+        outer = column(
+            form, row(self.keep, 1, self.open_button, self.start_button), self.picture,
+            self.objects, self.told, margin=12, gap=8,
+        )  # fmt: skip
+        outer.setStretch(2, 1)
+        self.setLayout(outer)
+        project.runsChanged.connect(self._fill)
+        app = QApplication.instance()
+        assert app is not None
+        app.aboutToQuit.connect(self.halt)
+        self._fill()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    def halt(self) -> None:
+        """End what looks and wait for it; what it recorded is complete then."""
+        process = self._process
+        if process is None:
+            return
+        process.closeWriteChannel()
+        if not process.waitForFinished(PATIENCE_MS):
+            process.kill()
+            process.waitForFinished(1000)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.halt()
+        super().closeEvent(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._paint()
+
+    def _fill(self) -> None:
+        chosen = self.network.currentData()
+        self.network.clear()
+        for run in reversed(self.project.networks()):
+            self.network.addItem(run.name, str(run.path))
+        for path in self._other:
+            self.network.addItem(path.name, str(path))
+        self.network.addItem(ANOTHER, None)
+        self.network.setCurrentIndex(max(self.network.findData(chosen), 0) if chosen else 0)
+        self._settle()
+
+    def _settle(self) -> None:
+        self.start_button.setText("Stop" if self.running else "Start")
+        there = self.network.currentData() is not None
+        self.start_button.setEnabled(self.running or there)
+        if not there and not self.running:
+            self._say("Train or open a network first, or choose a package.")
+        for box in (self.network, self.source, self.camera, self.keep, *self._choosers):
+            box.setEnabled(not self.running)
+
+    def _on_network(self) -> None:
+        if self.network.currentData() is None:
+            folder = QFileDialog.getExistingDirectory(
+                self, "A run or an exported package", str(self.settings.runs_folder)
+            )
+            if folder:
+                self._other.append(Path(folder))
+                self._fill()
+                self.network.setCurrentIndex(self.network.findData(folder))
+        self._say("")
+        self._settle()
+
+    def _on_start(self) -> None:
+        if self.running:
+            self.start_button.setEnabled(False)
+            self._say("Stopping…")
+            process = self._process
+            assert process is not None
+            process.closeWriteChannel()
+            QTimer.singleShot(PATIENCE_MS, process, process.kill)
+            return
+        asked: dict[str, Any] = {
+            "network": self.network.currentData(),
+            "source": self.source.text().strip() or "0",
+            "camera": self.camera.text().strip() or None,
+        }
+        self._into = None
+        if self.keep.isChecked():
+            self._into = free_name(self.settings.runs_folder, "live")
+            asked["record"] = str(self._into)
+        self.open_button.hide()
+        self.objects.setText("")
+        self._say("Loading the network…")
+        self._unpack = Unpacker()
+        process = QProcess(self)
+        process.setProgram(sys.executable)
+        process.setArguments(["-m", "studio.live.feed", json.dumps(asked)])
+        process.readyReadStandardOutput.connect(self._on_bytes)
+        process.finished.connect(self._on_finished)
+        self._process = process
+        process.start()
+        self._settle()
+
+    def _on_bytes(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        for message in self._unpack(bytes(process.readAllStandardOutput().data())):
+            self._show(message)
+
+    def _show(self, message: Message) -> None:
+        said = message.said
+        if "error" in said:
+            self._say(str(said["error"]), "error")
+        elif "note" in said:
+            self._say(str(said["note"]))
+        else:
+            if said["image"] == 0 and self.told.text() == "Loading the network…":
+                self._say("")
+            seen = [f"{o['object']}: {o['state']}, confidence {o['confidence']:.2f}"
+                    for o in said["objects"]]  # fmt: skip
+            rate = f"image {said['image']}, {said['rate']:.1f} a second"
+            self.objects.setText("   ·   ".join([rate, *(seen or ["nothing found yet"])]))
+        if message.jpeg:
+            self._pixmap = QPixmap.fromImage(QImage.fromData(message.jpeg))
+            self._paint()
+
+    def _paint(self) -> None:
+        if not self._pixmap.isNull():
+            how = Qt.TransformationMode.SmoothTransformation
+            keep = Qt.AspectRatioMode.KeepAspectRatio
+            self.picture.setPixmap(self._pixmap.scaled(self.picture.size(), keep, how))
+
+    def _on_finished(self, code: int) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            for message in self._unpack(bytes(process.readAllStandardOutput().data())):
+                self._show(message)
+            last = bytes(process.readAllStandardError().data()).decode(errors="replace").strip()
+            if self.told.text() in ("Stopping…", "Loading the network…"):
+                self._say("" if code == 0 else f"What looks has ended: {last[-200:]}", "error")
+            process.deleteLater()
+        if self._into is not None and self._into.is_dir():
+            self._say(f"Recorded as {self._into}")
+            self.open_button.show()
+        self._settle()
+
+    def _say(self, text: str, name: str = "small") -> None:
+        self.told.setText(text)
+        self.told.setObjectName(name if text else "small")
+        self.told.setVisible(bool(text))
+        self.told.style().unpolish(self.told)
+        self.told.style().polish(self.told)
+
+    def _on_open(self) -> None:
+        if self._into is not None:
+            self.recorded.emit(self._into)
+
+    def _on_film(self) -> None:
+        file, _ = QFileDialog.getOpenFileName(self, "A film or a bag", str(Path.home()))
+        if file:
+            self.source.setText(file)
+
+    def _on_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "A recording", str(Path.home()))
+        if folder:
+            self.source.setText(folder)
+
+    def _on_camera(self) -> None:
+        file, _ = QFileDialog.getOpenFileName(self, "A camera file", str(Path.home()))
+        if file:
+            self.camera.setText(file)
+
+
+def _wide(layout: Any) -> QWidget:
+    """A widget that holds a row."""
+    widget = QWidget()
+    layout.setContentsMargins(0, 0, 0, 0)
+    widget.setLayout(layout)
+    return widget

@@ -1,0 +1,83 @@
+"""The live page: a network on a recording in a process of its own, recorded and opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+
+from self6d.datasets import open_dataset
+from studio.live.feed import Unpacker, packed
+from studio.live.page import LivePage
+
+
+def test_messages_are_whole_however_the_bytes_come() -> None:
+    stream = packed({"image": 0}, b"picture") + packed({"note": "lens"}) + packed({"image": 1})
+    unpack, got = Unpacker(), []
+    for i in range(0, len(stream), 3):
+        got += unpack(stream[i : i + 3])
+    assert [m.said for m in got] == [{"image": 0}, {"note": "lens"}, {"image": 1}]
+    assert [m.jpeg for m in got] == [b"picture", b"", b""]
+
+
+def _page(window, trained: Path, wait) -> LivePage:
+    window.project.add_run(trained)
+    window.actions_registry.entries["tools.live"].action.trigger()
+    page = window.choosers._live
+    wait(lambda: page.network.currentData() == str(trained))
+    return page
+
+
+def _press(page: LivePage) -> None:
+    QTest.mouseClick(page.start_button, Qt.MouseButton.LeftButton)
+
+
+def test_a_recording_is_looked_at_recorded_and_opened(opened, trained, sample, wait) -> None:
+    page = _page(opened, trained, wait)
+    assert page.isVisible()
+    assert page.start_button.isEnabled()
+    page.source.setText(str(sample))
+    page.keep.setChecked(True)
+    _press(page)
+    assert page.start_button.text() == "Stop"
+    assert not page.source.isEnabled()
+    wait(lambda: not page.running)
+    frames = len(open_dataset(sample))
+    assert page.objects.text().startswith(f"image {frames - 1}, ")
+    assert not page.picture.pixmap().isNull()
+    assert "Recorded as" in page.told.text()
+    folder = page._into
+    assert len(list((folder / "rgb").iterdir())) == frames
+    QTest.mouseClick(page.open_button, Qt.MouseButton.LeftButton)
+    wait(lambda: opened.project.recording_path == folder)
+    page.close()
+
+
+def test_stop_ends_it_and_what_was_recorded_is_whole(opened, trained, sample, wait) -> None:
+    page = _page(opened, trained, wait)
+    page.source.setText(str(sample))
+    _press(page)
+    process = page._process
+    page.close()  # as when the window goes
+    assert process is not None
+    assert not page.running
+    assert page.start_button.text() == "Start"
+
+
+def test_what_is_wrong_is_one_line_on_the_page(opened, trained, wait, tmp_path) -> None:
+    page = _page(opened, trained, wait)
+    page.source.setText(str(tmp_path / "no.mp4"))
+    _press(page)
+    wait(lambda: not page.running)
+    assert page.told.text() == f"{tmp_path / 'no.mp4'}: there is no such video. Check the path."
+    page.close()
+
+
+def test_without_a_network_it_says_what_to_do(open_studio, wait) -> None:
+    window = open_studio()
+    window.actions_registry.entries["tools.live"].action.trigger()
+    page = window.choosers._live
+    assert not page.start_button.isEnabled()
+    assert "Train or open a network first" in page.told.text()
+    page.close()
