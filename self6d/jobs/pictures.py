@@ -61,3 +61,21 @@ def write_picture(path: Path, rgb: np.ndarray) -> None:
     """
     _, data = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
     write_file(path, data.tobytes())
+
+
+def draw_words(
+    picture: np.ndarray,
+    text: str,
+    at: tuple[int, int],
+    colour: tuple[int, int, int],
+    scale: float = 0.5,
+) -> None:
+    """Write on a dark plate; an outline of heavier letters would be wider than the letters.
+
+    Args:
+        picture: (H, W, 3) uint8, RGB, changed. at: x and y of the baseline's beginning, pixels.
+    """
+    (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    corners = (at[0] - 3, at[1] - high - 2), (at[0] + wide + 3, at[1] + below)
+    cv2.rectangle(picture, *corners, (25, 25, 25), cv2.FILLED)
+    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

@@ -11,7 +11,7 @@ import numpy as np
 from self6d.datasets.pose_track import TrackState
 from self6d.errors import InputError, StorageError
 from self6d.evaluation.predictions import Prediction
-from self6d.jobs.pictures import draw_poses
+from self6d.jobs.pictures import draw_poses, draw_words
 from self6d.live.follow import Seen
 from self6d.live.sources import Shot
 from self6d.scene import ObjectModel
@@ -81,10 +81,5 @@ def drawn(
     lines = [(f"{rate:.1f} images/s", (235, 235, 235))]
     lines += [(f"{s.name} {s.state.value} {s.confidence:.2f}", COLOURS[s.state]) for s in seen]
     for i, (text, colour) in enumerate(lines):
-        at = (6, 16 + 16 * i)
-        # a plate, not a thicker outline: how wide letters are hangs on their weight
-        (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
-        corner = (at[0] - 3, at[1] - high - 2), (at[0] + wide + 3, at[1] + below)
-        cv2.rectangle(picture, *corner, (25, 25, 25), cv2.FILLED)
-        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+        draw_words(picture, text, (6, 16 + 16 * i), colour, 0.45)
     return picture

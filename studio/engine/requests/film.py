@@ -12,6 +12,7 @@ import torch
 from self6d.datasets import Dataset
 from self6d.errors import InputError, StorageError
 from self6d.evaluation.predictions import NetworkPredictor, Prediction
+from self6d.jobs.pictures import draw_words
 from self6d.rendering import pack_models, render
 from self6d.runs.load_network import TrainedNetwork, load_network
 from self6d.scene import Frame
@@ -120,10 +121,7 @@ class _Side:
         picture = frame.rgb.copy()
         for found in self._predict(frame):
             self._overlay(picture, frame, found)
-        cv2.putText(picture, self._name, (9, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3,
-                    cv2.LINE_AA)  # fmt: skip
-        cv2.putText(picture, self._name, (9, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.5, self._colour, 1,
-                    cv2.LINE_AA)  # fmt: skip
+        draw_words(picture, self._name, (9, 23), self._colour)
         return picture
 
     def _overlay(self, picture: np.ndarray, frame: Frame, found: Prediction) -> None:
