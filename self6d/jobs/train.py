@@ -113,6 +113,7 @@ def train(
         })  # fmt: skip
         check_track(run, "poses", poses)
 
+    weights = None
     if world.rank == 0:
         own = reopen_run(out, "synthetic", changes, asked, same) if resume else None
         if own is None:
@@ -127,7 +128,7 @@ def train(
             objects = load_given_models(models, settings.models.unit)
             if before is not None:  # a mistake is told before the folder is made
                 check_same_network(settings.network, before)
-                _weights_of(before, objects)
+                weights = _weights_of(before, objects)
                 if listener is not None:
                     form = settings.network
                     text = f"the network stays that of {before.path.name}: {form.backbone}"
@@ -150,8 +151,7 @@ def train(
         return run
     given = (run_models(run), run_camera(run), config.network, config.synthesis, config.train)
     told = Provenance.from_dict(run.info["provenance"])
-    weights = None
-    if told.from_run is not None and run.latest_checkpoint() is None:
+    if weights is None and told.from_run is not None and run.latest_checkpoint() is None:
         weights = _weights_of(RunFolder.open(told.from_run), given[0])
     task: SyntheticTask
     if told.poses is None or told.camera is None:

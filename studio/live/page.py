@@ -28,6 +28,7 @@ from studio.toolkit.widgets import button, captioned, column, label, row, short
 
 PATIENCE_MS = 4000  # in which the process may complete what it records
 ANOTHER = "another run or package…"
+LOADING, STOPPING = "Loading the network…", "Stopping…"
 
 
 class LivePage(QWidget):
@@ -145,7 +146,7 @@ class LivePage(QWidget):
     def _on_start(self) -> None:
         if self.running:
             self.start_button.setEnabled(False)
-            self._say("Stopping…")
+            self._say(STOPPING)
             process = self._process
             assert process is not None
             process.closeWriteChannel()
@@ -162,7 +163,7 @@ class LivePage(QWidget):
             asked["record"] = str(self._into)
         self.open_button.hide()
         self.objects.setText("")
-        self._say("Loading the network…")
+        self._say(LOADING)
         self._unpack = Unpacker()
         process = QProcess(self)
         process.setProgram(sys.executable)
@@ -174,11 +175,9 @@ class LivePage(QWidget):
         self._settle()
 
     def _on_bytes(self) -> None:
-        process = self._process
-        if process is None:
-            return
-        for message in self._unpack(bytes(process.readAllStandardOutput().data())):
-            self._show(message)
+        if self._process is not None:
+            for message in self._unpack(bytes(self._process.readAllStandardOutput().data())):
+                self._show(message)
 
     def _show(self, message: Message) -> None:
         said = message.said
@@ -187,7 +186,7 @@ class LivePage(QWidget):
         elif "note" in said:
             self._say(str(said["note"]))
         else:
-            if said["image"] == 0 and self.told.text() == "Loading the network…":
+            if said["image"] == 0 and self.told.text() == LOADING:
                 self._say("")
             seen = [f"{o['object']}: {o['state']}, confidence {o['confidence']:.2f}"
                     for o in said["objects"]]  # fmt: skip
@@ -204,12 +203,11 @@ class LivePage(QWidget):
             self.picture.setPixmap(self._pixmap.scaled(self.picture.size(), keep, how))
 
     def _on_finished(self, code: int) -> None:
+        self._on_bytes()
         process, self._process = self._process, None
         if process is not None:
-            for message in self._unpack(bytes(process.readAllStandardOutput().data())):
-                self._show(message)
             last = bytes(process.readAllStandardError().data()).decode(errors="replace").strip()
-            if self.told.text() in ("Stopping…", "Loading the network…"):
+            if self.told.text() in (STOPPING, LOADING):
                 self._say("" if code == 0 else f"What looks has ended: {last[-200:]}", "error")
             process.deleteLater()
         if self._into is not None and self._into.is_dir():
