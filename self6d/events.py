@@ -107,3 +107,8 @@ def in_words(seconds: float | None) -> str:
     if whole == 0:
         return "less than a minute"
     return f"about {whole} min" if whole < 60 else f"about {whole // 60} h {whole % 60} min"
+
+
+def counted(number: int, one: str, more: str) -> str:
+    """Such as "1 stretch" or "3 stretches"."""
+    return f"{number} {one if number == 1 else more}"

@@ -118,6 +118,8 @@ class _Runner:
         self.preparing_since = (0.0, "")
         if hasattr(task, "on_preparing"):
             task.on_preparing = self._on_preparing
+        if hasattr(task, "on_note"):
+            task.on_note = lambda level, text: reporter.emit(Note(level, text, self.step))
 
     def run(self) -> dict[str, Any]:
         try:

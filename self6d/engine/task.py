@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from self6d.engine.clock import Clock
 from self6d.events import Preview
 
 Told = Callable[[str, int, int], None]
+Noted = Callable[[Literal["info", "warning"], str], None]
 
 
 def told_to_nobody(what: str, done: int, total: int) -> None:
     """Where nobody asked how far it is."""
+
+
+def noted_by_nobody(level: Literal["info", "warning"], text: str) -> None:
+    """Where nobody reads what is found."""
 
 
 class Task(Protocol):
@@ -25,6 +30,7 @@ class Task(Protocol):
     - `deaf_to(name: str) -> str`, asked before a live change is noted: why it can have no effect.
     - `on_preparing: Told`, set by the loop: it calls it with what it
       does, how much is done and of how much, while something long comes before a step.
+    - `on_note: Noted`, set by the loop: it calls it with a level and a line for the log.
     - `stop_reason: str | None`, asked after each step: the loop ends the run with it.
 
     Attributes:

@@ -16,7 +16,7 @@ from self6d.engine import distributed
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
 from self6d.engine.schedule import learning_rate
-from self6d.engine.task import told_to_nobody
+from self6d.engine.task import noted_by_nobody, told_to_nobody
 from self6d.errors import InputError
 from self6d.events import Preview
 from self6d.losses.objective import LossConfig, SelfSupervision
@@ -144,7 +144,7 @@ class SelfSupTask:
             )
         self.monitor = HealthMonitor(config.collapse, config.patience)
         self.stop_reason: str | None = None
-        self.on_preparing = told_to_nobody
+        self.on_preparing, self.on_note = told_to_nobody, noted_by_nobody
         self._step = 0
 
     def _refiner_learning(self) -> RefinerLearning | None:
@@ -172,7 +172,7 @@ class SelfSupTask:
         config = self.config
         every = config.refresh_every
         if self.teacher.pseudo_labels is None or (every and step and step % every == 0):
-            self.teacher.refresh(step, self.on_preparing)
+            self.teacher.refresh(step, self.on_preparing, self.on_note)
         values = self._health(step)
         generator = step_generator(self.seed, step, self.world.rank)
         assert self.teacher.pseudo_labels is not None
@@ -363,8 +363,9 @@ class SelfSupTask:
         self.config.pseudo_chunk = tree.get("pseudo_chunk", self.config.pseudo_chunk)
 
     def result(self) -> dict[str, Any]:
-        """Label-free health at the end."""
-        return {"frames": len(self.store), **self.teacher.health(self._step)}
+        """Label-free health at the end, and what `adapt.still` placed."""
+        found = {"frames": len(self.store), **self.teacher.health(self._step)}
+        return found | ({"still": self.teacher.placed} if self.teacher.placed else {})
 
     def set_live(self, values: dict[str, float]) -> None:
         """Change "adapt.lr", "adapt.clip", a weight of [adapt] or a term's weight "loss.mask"."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from self6d.engine.averaging import SETTLED, MovingAverage
-from self6d.engine.task import Told, told_to_nobody
+from self6d.engine.task import Noted, Told, noted_by_nobody, told_to_nobody
 from self6d.errors import InputError
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.terms import NOT_WITHOUT_COLOUR
@@ -31,13 +30,12 @@ from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.looks import better_starts, look_at, sound_looks
 from self6d.stage2.pseudo_labels import PseudoLabels, detect, select_poses, sound_poses, update
-from self6d.stage2.still.carry import carry
-from self6d.stage2.still.settle import settle
+from self6d.stage2.still.carry import Carried, carry
+from self6d.stage2.still.settle import Settled, settle
 from self6d.tracking.still.arrangement import Thing
 
-log = logging.getLogger("self6d")
-
 FRAMES_AT_ONCE = 8  # held as float images while poses are refined
+SOLVED = "the camera's way is known nowhere; the poses of all frames are solved together"
 
 
 class Teacher:
@@ -54,6 +52,7 @@ class Teacher:
         network: the averaged weights, the ones exported.
         pseudo_labels: of all frames; None before the first `refresh`.
         settled: (N,) bool, those whose pose `adapt.still` solved; else None.
+        placed: what it did the last time, one line for people; else empty.
         compared: where L_self itself is off, each of its terms (unweighted) and their weighted
             "total" at the newest health check, means over the detections; else empty.
     """
@@ -82,6 +81,7 @@ class Teacher:
         self.probes: list[int] = np.linspace(0, len(store) - 1, count).round().astype(int).tolist()
         self.looker, self.things = looker, things
         self.settled: Tensor | None = None
+        self.placed = ""
         self._single: PseudoLabels | None = None  # as single frames have them, before `settle`
         self.pseudo_labels: PseudoLabels | None = None
         self.compared: dict[str, float] = {}
@@ -111,11 +111,14 @@ class Teacher:
         """What the network finds in frames; `image_index` is the frame's number."""
         return detect(self.network, self.store, frames, self.config.detection_score)
 
-    def refresh(self, step: int, tell: Told = told_to_nobody) -> None:
+    def refresh(
+        self, step: int, tell: Told = told_to_nobody, note: Noted = noted_by_nobody
+    ) -> None:
         """Look at frames again, all or the next in turn, and refine the poses found.
 
         Args:
             tell: hears what is done, how many frames of it, and of how many.
+            note: hears what `adapt.still` placed.
 
         Raises:
             InputError: no object is found in any frame at the start.
@@ -142,24 +145,27 @@ class Teacher:
         if config.still:
             tell("solving all frames together", 0, 1)
             self._single = labels
-            labels = self._settle(labels)
+            labels = self._settle(labels, note)
         self.pseudo_labels = labels
         if config.pseudo:
             symmetries = self.objects.symmetries
             select_poses(self.pseudo_labels, self.store.keys, symmetries, config.keep_share)
 
-    def _settle(self, labels: PseudoLabels) -> PseudoLabels:
+    def _settle(self, labels: PseudoLabels, note: Noted) -> PseudoLabels:
+        """Poses of different frames brought together, by the camera's own way if it is known."""
+        ids = self.network.object_ids
+        placed: Carried | Settled | None = None
         if self.store.has_depth:
-            carried = carry(labels, self.things, self.store, self.models)
-            if carried is not None:
-                self.settled = carried.moved
-                log.info(carried.told())
-                return carried.labels
-        solved = settle(labels, self.things, self.store, self.models, self.config.keep_iou)
-        self.settled = solved.moved
-        level = logging.INFO if bool(solved.moved.any()) else logging.WARNING
-        log.log(level, solved.told(self.network.object_ids))
-        return solved.labels
+            placed = carry(labels, self.things, self.store, self.models)
+            if placed is None:
+                note("info", f"adapt.still: {SOLVED}")
+        if placed is None:
+            placed = settle(labels, self.things, self.store, self.models, self.config.keep_iou)
+        self.settled, self.placed = placed.moved, placed.told(ids)
+        learned = (int(x.sound.sum()) for x in (labels, placed.labels))
+        self.placed += "; poses sound enough to learn from: {} before, {} now".format(*learned)
+        note("info" if bool(placed.moved.any()) else "warning", f"adapt.still: {self.placed}")
+        return placed.labels
 
     def _refined(
         self, pseudo_labels: PseudoLabels, frames: Sequence[int], step: int, tell: Told
@@ -290,7 +296,7 @@ class Teacher:
         )
         return {
             "pseudo_labels": pseudo_labels, "expected": self.expected, "turn": self._turn,
-            "single": single, "settled": self.settled,
+            "single": single, "settled": self.settled, "placed": self.placed,
         }  # fmt: skip
 
     def load(self, state: dict[str, Any]) -> None:
@@ -300,7 +306,7 @@ class Teacher:
             for name in ("pseudo_labels", "single")
         )
         self.expected, self._turn, self._judged = state["expected"], state["turn"], None
-        settled = state.get("settled")
+        settled, self.placed = state.get("settled"), state.get("placed", "")
         self.settled = None if settled is None else settled.to(self.store.device)
 
 

@@ -58,7 +58,7 @@ def test_one_sound_pose_of_each_object_is_enough_for_a_piece(recorded) -> None:
     missed = frame == 4
     before = said.R.clone()
     carried = carry(said[(~missed).nonzero()[:, 0]], THINGS, store, PACKED)
-    assert carried.pieces == (HALF, HALF)
+    assert carried.pieces == (tuple(range(HALF)), tuple(range(HALF, FRAMES)))
     assert said.R.equal(before)  # the given ones are not touched
     labels = carried.labels
     assert labels.keys.equal(labels.keys.sort().values)
@@ -84,7 +84,11 @@ def test_one_sound_pose_of_each_object_is_enough_for_a_piece(recorded) -> None:
         covered = view.covered[[rows[k] for k in at.tolist()]]
         overlap = (drawn & covered).sum((1, 2)) / (drawn | covered).sum((1, 2))
         assert overlap.min() > 0.7
-    assert "2 pieces" in carried.told()
+    told = carried.told([5, 6, 7])
+    assert f"2 stretches of {HALF} frames; {int(carried.moved.sum())} of {len(labels)} " in told
+    assert "in 2 of the stretches" in told
+    at = labels.detections.object_index[carried.moved]
+    assert all(f"object {5 + i}: {int((at == i).sum())}" in told for i in range(3))
 
 
 def test_where_depth_shows_nothing_no_pose_is_carried(recorded) -> None:
@@ -94,4 +98,5 @@ def test_where_depth_shows_nothing_no_pose_is_carried(recorded) -> None:
     said.t = true.t * 0.8  # floats in front of everything
     carried = carry(said, THINGS, store, PACKED)
     assert not carried.moved.any()
+    assert "no pose is carried" in carried.told([5, 6, 7])
     assert carried.labels.t.equal(said.t)

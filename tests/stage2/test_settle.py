@@ -103,7 +103,7 @@ def test_poses_of_all_frames_become_the_pseudo_poses(store) -> None:
     assert (wrong & solved).sum() >= 3
     assert not (settled.labels.sound & wrong & solved & left).any()
     assert labels.sound.all()  # the given ones are not touched
-    assert "solved together, in 1 pieces" in settled.told([m.object_id for m in MODELS])
+    assert "solved together, in 1 stretch of" in settled.told([m.object_id for m in MODELS])
 
 
 def test_what_moves_keeps_its_own_poses_and_is_named(store) -> None:

@@ -65,12 +65,19 @@ def test_its_poses_are_learned_from_and_going_on_is_exact(recording) -> None:
 def test_with_depth_poses_are_carried_and_going_on_is_exact(recording) -> None:
     config = replace(ADAPT, use_depth=True, pseudo_steps=8)
     whole, first, again = (task(recording, config) for _ in range(3))
+    notes: list[tuple[str, str]] = []
+    first.on_note = lambda level, text: notes.append((level, text))
     first.step(0)
     labels, moved = first.teacher.pseudo_labels, first.teacher.settled
     assert moved.any()
     assert (labels.selected & moved).any()
+    [(level, text)] = notes
+    assert level == "info"
+    assert f"{int(moved.sum())} of {len(labels)} poses are carried" in text
+    assert text.endswith(f", {int(labels.sound.sum())} now")
     again.load_state_dict(first.state_dict())
     assert again.teacher.settled.equal(moved)
+    assert again.result()["still"] in text
     for step in range(3):
         values = whole.step(step)
     for step in (1, 2):  # the second looks at some frames again
@@ -102,4 +109,6 @@ def test_without_depth_the_refiner_learns_from_them(recording, tmp_path) -> None
     run = RunFolder.open(tmp_path / "run")
     assert run.config["adapt"]["still"] is True
     assert run.result["settled"] > 0
-    assert "refiner" in (tmp_path / "run" / "events.jsonl").read_text()
+    events = (tmp_path / "run" / "events.jsonl").read_text()
+    assert "refiner" in events
+    assert f'"text": "adapt.still: {run.result["still"]}' in events

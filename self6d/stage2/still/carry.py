@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import self6d.torchvision_guard  # noqa: F401  (before torchvision)
+from self6d.events import counted
 from self6d.network.outputs import Detections
 from self6d.network.roi import moved_boxes, roi_align
 from self6d.rendering import render
@@ -46,19 +47,30 @@ class Carried:
 
     Attributes:
         labels: rows may be new, or gone where the object is elsewhere in the frame.
-        moved: (N,) bool, labels whose pose is carried. pieces: lengths, in frames.
+        moved: (N,) bool, labels whose pose is carried.
+        pieces: the frames of each, by time; a frame whose way is not known is one of its own.
     """
 
     labels: PseudoLabels
     moved: Tensor
-    pieces: tuple[int, ...]
+    pieces: tuple[tuple[int, ...], ...]
 
-    def told(self) -> str:
+    def told(self, object_ids: Sequence[int]) -> str:
         """One line for people."""
-        return (
-            f"{int(self.moved.sum())} of {len(self.moved)} poses are carried from other frames, in "
-            f"{len(self.pieces)} pieces of the recording through which the camera's way is known"
-        )
+        long = [piece for piece in self.pieces if len(piece) > 1]
+        alone = len(self.pieces) - len(long)
+        text = f"the camera's way is known in {counted(len(long), 'stretch', 'stretches')} of "
+        text += _span([len(piece) for piece in long]) + " frames"
+        text += f", not in {counted(alone, 'frame', 'frames')}" if alone else ""
+        count = int(self.moved.sum())
+        if not count:
+            return f"{text}; no pose is carried, so single frames' poses are learned from"
+        text += f"; {count} of {len(self.moved)} poses are carried from other frames"
+        frames = self.labels.detections.image_index[self.moved].tolist()
+        inside = [len(set(frames) & set(piece)) > 0 for piece in long]
+        of = torch.bincount(self.labels.detections.object_index[self.moved].cpu())
+        each = (f"object {object_ids[i]}: {n}" for i, n in enumerate(of.tolist()) if n)
+        return f"{text}, in {sum(inside)} of the stretches ({', '.join(each)})"
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ def carry(
         for frame, camera in piece.items()
     ]
     if not placed:
-        return Carried(labels, torch.zeros_like(labels.sound), tuple(map(len, pieces)))
+        return Carried(labels, torch.zeros_like(labels.sound), tuple(map(tuple, pieces)))
     new, shown = _labelled(placed, labels, store, models)
     overlap = _overlap(new, labels)
     out = replace(labels, **{name: getattr(labels, name).clone() for name in OWN})
@@ -130,7 +142,13 @@ def carry(
     both = PseudoLabels.cat([out[kept], added])
     moved = torch.cat((moved[kept], torch.ones_like(added.sound)))
     place_of = both.keys.argsort(stable=True)
-    return Carried(both[place_of], moved[place_of], tuple(map(len, pieces)))
+    return Carried(both[place_of], moved[place_of], tuple(map(tuple, pieces)))
+
+
+def _span(numbers: Sequence[int]) -> str:
+    """Such as "10" or "6 to 12"."""
+    least, most = min(numbers), max(numbers)
+    return str(least) if least == most else f"{least} to {most}"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from self6d.events import counted
 from self6d.network.roi import masks_in_regions
 from self6d.rendering import render
 from self6d.rendering.models import PackedModels
@@ -42,11 +43,11 @@ class Settled:
         scene, count = self.scene, int(self.moved.sum())
         if not count:
             return (
-                "adapt.still: poses of different frames agree nowhere on where objects stand, "
-                "so single frames' poses are learned from"
+                "poses of different frames agree nowhere on where objects stand, so single "
+                "frames' poses are learned from"
             )
-        text = f"{count} of {len(self.moved)} poses are solved together, in {len(scene.pieces)} "
-        text += "pieces of the recording"
+        text = f"{count} of {len(self.moved)} poses are solved together, in "
+        text += counted(len(scene.pieces), "stretch", "stretches") + " of the recording"
         moving = sorted({object_ids[item] for _, item in scene.moving})
         if moving:
             text += "; moving, or put elsewhere at times: objects " + ", ".join(map(str, moving))
