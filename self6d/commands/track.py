@@ -37,7 +37,12 @@ def track(
         Path | None, typer.Option("--from", help="Run whose network finds the objects instead.")
     ] = None,
     search: Annotated[
-        bool, typer.Option("--search", help="Look for the objects without any start (seconds).")
+        bool,
+        typer.Option(
+            "--search",
+            help="Look for the objects without any start: 8 to 15 s of one core for each frame "
+            "looked at.",
+        ),
     ] = False,
     frame: Annotated[
         int | None,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from self6d.commands import early
 from self6d.commands import options as opt
+
+if TYPE_CHECKING:
+    from self6d.evaluation.report import Report
 
 
 def register(app: typer.Typer) -> None:
@@ -74,7 +79,8 @@ def evaluate(
     from self6d import jobs
     from self6d.console import JobConsole
 
-    with JobConsole("evaluating", quiet=quiet) as console:
+    rows: list[Report] = []
+    with _rows_so_far(rows), JobConsole("evaluating", quiet=quiet) as console:
         report = jobs.evaluate(
             data,
             models,
@@ -95,8 +101,21 @@ def evaluate(
             html_path=html_path,
             bop_path=bop_path,
             listener=console,
+            on_row=rows.append,
         )
     typer.echo(report.text())
+
+
+@contextmanager
+def _rows_so_far(rows: Sequence[Report]) -> Iterator[None]:
+    """Where it fails, or is interrupted, the rows scored before are shown all the same."""
+    try:
+        yield
+    except BaseException:
+        if rows:
+            typer.echo("not finished; the rows scored until then:", err=True)
+            typer.echo(rows[-1].text())
+        raise
 
 
 def predict(
@@ -298,7 +317,11 @@ def rrd(
 
 def launch(
     data: Annotated[
-        Path | None, typer.Argument(help="Recording, project or run to open at once.")
+        Path | None,
+        typer.Argument(
+            help="Recording, CAD models or run to open at once, or a folder that holds them, such "
+            "as demo and quick leave."
+        ),
     ] = None,
 ) -> None:
     """Open the window."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ def evaluate(
     options: EvaluateOptions | None = None,
     *,
     listener: Listener | None = None,
+    on_row: Callable[[Report], None] | None = None,
     **given: Any,
 ) -> Report:
     """Score runs on the labelled frames of a recording; predictions see RGB and K alone.
@@ -105,6 +106,7 @@ def evaluate(
         models: CAD files; None: each run's own copy, the recording's for results files. Where a
             BOP set has models_eval, errors are taken on these; the table says so.
         runs: run folders; may be empty where `results` are given.
+        on_row: hears the table so far after each row: what is there if a later one fails.
         options: see `EvaluateOptions`; any of its fields may be given by name instead, such as
             `split="eval"`.
 
@@ -121,7 +123,7 @@ def evaluate(
     if not runs and not o.results:
         raise InputError("nothing to score", remedy="Name runs, or results files with --results.")
     o.check_files()
-    job = _Job(open_dataset(data), o, listener)
+    job = _Job(open_dataset(data), o, listener, on_row)
     for path in runs:
         job.score_run(path, models)
     if o.results:
@@ -142,9 +144,14 @@ class _Job:
     """One evaluation: rows are added to `results`, and the tables written after each."""
 
     def __init__(
-        self, dataset: Recording, options: EvaluateOptions, listener: Listener | None
+        self,
+        dataset: Recording,
+        options: EvaluateOptions,
+        listener: Listener | None,
+        on_row: Callable[[Report], None] | None,
     ) -> None:
         self.dataset, self.options, self.listener = dataset, options, listener
+        self.on_row = on_row or (lambda report: None)
         usual = BOP_SPLIT if options.results and BOP_SPLIT in dataset.split_names() else "eval"
         self.split = default_split(dataset, options.split, usual)
         self.device = resolve_device(options.device)
@@ -213,4 +220,6 @@ class _Job:
 
     def write_tables(self) -> None:
         """What is there stays if the rest is interrupted."""
-        self.options.write_tables(Report(tuple(self.results)))
+        report = Report(tuple(self.results))
+        self.options.write_tables(report)
+        self.on_row(report)

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_runs import SMALL, STAGE_2
+from typer.testing import CliRunner
 
 from self6d import experiments, jobs
+from self6d.cli import app
 from self6d.datasets import open_dataset
 from self6d.errors import CheckpointError, InputError
 from self6d.evaluation import predictions
@@ -190,6 +192,21 @@ def test_frames_refined_together_end_as_each_alone(stage2, sample, monkeypatch):
         np.testing.assert_allclose(many.R, one.R, atol=1e-4)
         np.testing.assert_allclose(many.t, one.t, atol=1e-5)
     assert sum(moved) > len(moved) / 2  # a mask that is empty moves nothing
+
+
+def test_rows_scored_before_a_fault_are_shown(stage2, sample, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(sample, broken)
+    dataset = open_dataset(broken).split("eval")
+    name = f"{dataset.keys[-1].image_id:06d}.png"
+    next(broken.glob(f"test/*/depth/{name}")).write_bytes(b"no picture")
+    words = ["evaluate", str(broken), str(stage2.path), "--refine", "depth", "--device", "cpu"]
+    said = CliRunner().invoke(app, [*words, "--quiet"])
+    assert isinstance(said.exception, InputError)
+    assert name in str(said.exception)
+    assert "rows scored until then" in said.stderr
+    assert re.search(r"mean +│ stage2 ", said.stdout)
+    assert "stage2 + depth" not in said.stdout
 
 
 def test_nothing_found_is_nothing_to_refine(stage1, sample):
