@@ -9,6 +9,9 @@ import json
 import logging
 import re
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +22,21 @@ log = logging.getLogger("self6d")
 
 LFS_HEAD = b"version https://git-lfs"
 _NOTED_LIMIT = 4096
+_copies: set[str] = set()
 _noted: OrderedDict[tuple[str, str], None] = OrderedDict()
+_once: ContextVar[bool] = ContextVar("noted_once", default=False)
+
+
+def is_copy(folder: str | Path) -> None:
+    """Files in a folder were made here of others, whose repaired faults were told: say no more."""
+    _copies.add(str(Path(folder)))
 
 
 def note(path: str | Path, text: str) -> None:
     """Tell the user of a repaired fault, once for all files of a folder with the same fault."""
     path = Path(path)
     key = (str(path.parent), text)
-    if key not in _noted:
+    if key not in _noted and key[0] not in _copies:
         _noted[key] = None
         if len(_noted) > _NOTED_LIMIT:
             _noted.popitem(last=False)
@@ -35,7 +45,19 @@ def note(path: str | Path, text: str) -> None:
 
 def forget_notes() -> None:
     """Let notes already given be given again (a dataset opened anew, a test)."""
-    _noted.clear()
+    if not _once.get():
+        _noted.clear()
+
+
+@contextmanager
+def noted_once() -> Iterator[None]:
+    """Within one job, which opens a recording several times, each note is given once."""
+    forget_notes()
+    before = _once.set(True)
+    try:
+        yield
+    finally:
+        _once.reset(before)
 
 
 def is_lfs_stub(head: bytes) -> bool:

@@ -38,7 +38,7 @@ def check_kept(run: RunFolder, asked: dict[str, Any]) -> None:
         own = run.seed if name == "seed" else getattr(told, name)
         same = _same_places(own, value) if name in _PLACES else own == value
         if not same:
-            refuse(run, OPTIONS[name], own)
+            refuse(run.path, OPTIONS[name], own)
 
 
 def check_track(run: RunFolder, name: str, given: Any) -> None:
@@ -56,16 +56,16 @@ def check_track(run: RunFolder, name: str, given: Any) -> None:
     own = getattr(Provenance.from_dict(run.info["provenance"]), name)
     track = given if isinstance(given, PoseTrack) else read_pose_track(given)
     if own is None or _rows(track) != _rows(read_pose_track(run.path / own)):
-        refuse(run, OPTIONS[name], None if own is None else "its own copy")
+        refuse(run.path, OPTIONS[name], None if own is None else "its own copy")
 
 
-def refuse(run: RunFolder, option: str, own: Any) -> None:
-    """Raise the `InputError` of an option that differs."""
-    shown = ", ".join(map(str, own)) if isinstance(own, tuple) else own
+def refuse(path: Path, option: str, own: Any) -> None:
+    """Raise the `InputError` of an option that differs from what a folder was begun with."""
+    shown = ", ".join(map(str, own)) if isinstance(own, tuple | list) else own
     value = "none" if shown in (None, "") else shown
     raise InputError(
         f"was begun with another {option} ({value}), and --resume keeps it",
-        path=run.path,
+        path=path,
         remedy=f"Leave out {option}, or name a new folder.",
     )
 

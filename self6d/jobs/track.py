@@ -134,13 +134,10 @@ def track(
         config = build_config(preset, merge(SHOWN, changes), stage="track")
         if split is not None:
             recording = recording.split(split)
-        _check_depth(recording)
-        chosen = _models(models, recording, from_run, config.models.unit, object_id)
-        starts = []
-        if init is not None:
-            starts = read_starts(init, recording, chosen, frame=frame, scene=scene)
-        for cut in cuts:
-            recording.index(cut, scene)
+        given = _models(models, recording, from_run, config.models.unit)
+        chosen, starts = what_to_follow(
+            recording, given, init, object_id=object_id, frame=frame, scene=scene, cuts=cuts
+        )
         stands = read_pose_track(keep) if isinstance(keep, str | Path) else keep
         provenance = Provenance(
             **asked,
@@ -195,6 +192,37 @@ def track(
     return run
 
 
+def what_to_follow(
+    recording: Recording,
+    models: Sequence[ObjectModel],
+    init: str | Path | Pose | PoseTrack | None,
+    *,
+    object_id: int | None,
+    frame: int | None,
+    scene: int | None,
+    cuts: Sequence[int],
+) -> tuple[list[ObjectModel], list[Start]]:
+    """The models and rough poses that a new track is of, as `track` takes them.
+
+    Args:
+        recording: the frames to follow through. models: all that were given.
+
+    Raises:
+        InputError: no depth, no such object, frame or cut, or a start file that is none.
+    """
+    _check_depth(recording)
+    chosen = [model for model in models if object_id in (None, model.object_id)]
+    if not chosen:
+        ids = [model.object_id for model in models]
+        raise InputError(f"no CAD model of object {object_id}", remedy=f"There are {ids}.")
+    starts = []
+    if init is not None:
+        starts = read_starts(init, recording, chosen, frame=frame, scene=scene)
+    for cut in cuts:
+        recording.index(cut, scene)
+    return chosen, starts
+
+
 def check_same_track(
     run: RunFolder,
     recording: Recording,
@@ -216,17 +244,17 @@ def check_same_track(
     told = Provenance.from_dict(run.info["provenance"])
     check_track(run, "keep", keep)
     if search and (told.init or told.from_run):
-        refuse(run, "--search", "--init" if told.init else f"--from {told.from_run}")
+        refuse(run.path, "--search", "--init" if told.init else f"--from {told.from_run}")
     if init is None:
         return
     if told.init is None:
-        refuse(run, "--init", None)
+        refuse(run.path, "--init", None)
     frames = recording if told.split is None else recording.split(told.split)
     models = load_models(run.models_path, "mm")
     given = read_starts(init, frames, models, frame=told.frame, scene=told.scene)
     own = read_starts(run.path / STARTS, frames, models)
     if [s.rounded() for s in given] != [s.rounded() for s in own]:
-        refuse(run, "--init", "its own copy")
+        refuse(run.path, "--init", "its own copy")
 
 
 def _check_depth(recording: Recording) -> None:
@@ -243,23 +271,14 @@ def _models(
     recording: Recording,
     from_run: str | Path | None,
     unit: str,
-    object_id: int | None,
 ) -> list[ObjectModel]:
     if models is not None:
-        given = load_models(listed(models), unit)
-    elif recording.models_path is not None:
-        given = load_models(recording.models_path, unit)
-    elif from_run is not None:
-        given = load_models(RunFolder.open(from_run).models_path, "mm")
-    else:
-        raise InputError("the recording brings no CAD models", remedy="Name them with --models.")
-    if object_id is None:
-        return given
-    chosen = [model for model in given if model.object_id == object_id]
-    if not chosen:
-        ids = [model.object_id for model in given]
-        raise InputError(f"no CAD model of object {object_id}", remedy=f"There are {ids}.")
-    return chosen
+        return load_models(listed(models), unit)
+    if recording.models_path is not None:
+        return load_models(recording.models_path, unit)
+    if from_run is not None:
+        return load_models(RunFolder.open(from_run).models_path, "mm")
+    raise InputError("the recording brings no CAD models", remedy="Name them with --models.")
 
 
 def _network_detector(

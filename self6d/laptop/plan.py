@@ -6,14 +6,18 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+from self6d.datasets.pose_track import PoseTrack, TrackState
+from self6d.errors import InputError
 from self6d.events import Event, Listener, Note, Progress, in_words
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 
 WARM_UP = 2  # steps that compile, read and allocate, and are not measured
 MEASURED = 4  # steps that are
+ENOUGH = 10  # poses below which the track is called thin
 EXTRAS = 1.1  # previews may take a tenth of the time (loop.preview_share)
 
 
@@ -105,3 +109,36 @@ def fitted(parts: list[Part], limit_s: float, fewest: int) -> list[Part]:
     fixed = sum(p.seconds or 0.0 for p in parts if p not in gives)
     share = max(limit_s - fixed, 0.0) / max(sum(p.seconds or 0.0 for p in gives), 1e-9)
     return [replace(p, steps=max(int(p.steps * share), fewest)) if p in gives else p for p in parts]
+
+
+def learnable(track: PoseTrack, least: float, path: Path) -> list[Note]:
+    """What must be known of a track before a network learns from it.
+
+    Args:
+        least: confidence from which poses are learned from. path: of the track, to be named.
+
+    Raises:
+        InputError: no pose is sure enough.
+    """
+    sure = len(track.above(least))
+    if not sure:
+        raise InputError(
+            f"none of the {len(track)} poses is sure enough to learn from",
+            path=path,
+            remedy="Look at them, give a better start pose (--init), and a new folder.",
+        )
+    notes = [
+        Note(
+            "warning" if sure < ENOUGH else "info",
+            f"{sure} of {len(track)} poses are sure enough to learn from",
+        )
+    ]
+    again = sum(pose.state is TrackState.FOUND_AGAIN for pose in track)
+    if again:
+        text = (
+            f"lost and found again {again} time{'s' if again > 1 else ''}: a find may be another "
+            "thing, and the network learns it. Look at the track, or give a start pose in each "
+            "stretch (--init with poses in several images)"
+        )
+        notes.append(Note("warning", text))
+    return notes

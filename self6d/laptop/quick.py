@@ -14,15 +14,16 @@ from typing import Any
 from self6d import jobs
 from self6d.config import merge, overrides
 from self6d.datasets import open_dataset
-from self6d.datasets.pose_track import PoseTrack, TrackState, read_pose_track
+from self6d.datasets.pose_track import read_pose_track
 from self6d.datasets.splits import default_split
 from self6d.errors import InputError, Self6DError, from_os_error
 from self6d.events import Event, Listener, Note, Progress, in_words
-from self6d.files import OR_RESUME, check_free, is_free, read_json
+from self6d.files import OR_RESUME, check_free, is_free, noted_once, read_json
 from self6d.geometry import Pose
+from self6d.jobs.kept import refuse
 from self6d.jobs.prepare import Changes, check_recording
-from self6d.jobs.track import check_same_track
-from self6d.laptop.plan import Part, fitted, measured
+from self6d.jobs.track import check_same_track, what_to_follow
+from self6d.laptop.plan import Part, fitted, learnable, measured
 from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
 from self6d.packaging.program import missing_for_onnx
 from self6d.run_config import build_config
@@ -35,7 +36,10 @@ from self6d.storage import atomic_write
 TRACK, BEFORE, AFTER, PACKAGE = "track", "stage1", "adapted", "package"
 FILE = "quick.json"
 FEWEST = 50  # steps of a training, however little time there is
-ENOUGH = 10  # poses below which the track is called thin
+OF_COMMAND = {
+    "data": "recording", "split": "--split", "object": "--object", "seed": "--seed",
+    "cuts": "--cut",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class QuickRun:
         return self.path / PACKAGE
 
 
+@noted_once()
 def quick(
     data: str | Path,
     models: Paths | None,
@@ -126,12 +131,12 @@ def quick(
             run = RunFolder.open(job.out / TRACK)
             check_same_track(run, open_dataset(data), of, init, None, search=search)
         job.look_at_frames(overrides)
-        if check and not job.is_done(TRACK):
-            job.check()
         follow = {
             "init": init, "search": init is None and not begun, "object_id": object_id,
             "frame": frame, "scene": scene, "cuts": cuts,
         }  # fmt: skip
+        if not begun or (check and not job.is_done(TRACK)):
+            job.look_at_models(follow, begun=begun, check=check)
         status = "done" if job.run(follow, minutes, onnx) else "stopped"
     except Self6DError:
         job.withdraw()
@@ -165,13 +170,9 @@ class _Quick:
             if not is_free(self.out):
                 self.told = read_json(path, "quick's own file", dict)
                 begun = {"cuts": []} | self.told.get("asked", {})
-                other = [k for k, v in asked.items() if begun.get(k) != v]
-                if other:
-                    raise InputError(
-                        f"was begun with another {other[0]}",
-                        path=self.out,
-                        remedy="Give the same again, or name a new folder.",
-                    )
+                for name, value in asked.items():
+                    if begun.get(name) != value:
+                        refuse(self.out, OF_COMMAND[name], begun.get(name))
                 return
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -202,13 +203,19 @@ class _Quick:
         # every part reads the track's copy of the CAD files, which is in millimetres
         self.settings = merge(self.given, overrides({"models.unit": "mm"}))
 
-    def check(self) -> None:
-        """The doctor's fast checks."""
-        given, unit = self.models, build_config(None, self.given).models.unit
+    def look_at_models(self, follow: dict[str, Any], *, begun: bool, check: bool) -> None:
+        """What is wrong with the command, and then, which takes longer, with the recording."""
+        recording = open_dataset(self.data)
+        given = recording.models_path if self.models is None else self.models
         if given is None:
-            given = open_dataset(self.data).models_path
-        if given is not None:
-            check_recording(self.data, load_given_models(given, unit), self.listener)
+            return  # told by the track
+        models = load_given_models(given, build_config(None, self.given).models.unit)
+        if not begun:
+            frames = recording if self.split is None else recording.split(self.split)
+            named = {key: value for key, value in follow.items() if key != "search"}
+            what_to_follow(frames, models, **named)
+        if check:
+            check_recording(self.data, models, self.listener)
 
     def is_done(self, name: str) -> bool:
         """Whether a part need not be done again."""
@@ -364,36 +371,3 @@ class _Quick:
 
     def say(self, text: str) -> None:
         self.listener(Note("info", text))
-
-
-def learnable(track: PoseTrack, least: float, path: Path) -> list[Note]:
-    """What must be known of a track before a network learns from it.
-
-    Args:
-        least: confidence from which poses are learned from. path: of the track, to be named.
-
-    Raises:
-        InputError: no pose is sure enough.
-    """
-    sure = len(track.above(least))
-    if not sure:
-        raise InputError(
-            f"none of the {len(track)} poses is sure enough to learn from",
-            path=path,
-            remedy="Look at them, give a better start pose (--init), and a new folder.",
-        )
-    notes = [
-        Note(
-            "warning" if sure < ENOUGH else "info",
-            f"{sure} of {len(track)} poses are sure enough to learn from",
-        )
-    ]
-    again = sum(pose.state is TrackState.FOUND_AGAIN for pose in track)
-    if again:
-        text = (
-            f"lost and found again {again} time{'s' if again > 1 else ''}: a find may be another "
-            "thing, and the network learns it. Look at the track, or give a start pose in each "
-            "stretch (--init with poses in several images)"
-        )
-        notes.append(Note("warning", text))
-    return notes

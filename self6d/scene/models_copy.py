@@ -14,6 +14,7 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
+from self6d.files import is_copy
 from self6d.scene.mesh import ObjectModel
 from self6d.scene.mesh_io import load_models, numbered, points_beside
 from self6d.storage import atomic_write
@@ -29,6 +30,7 @@ def save_models(models: Sequence[ObjectModel], folder: Path, *, keep_names: bool
     models_info.json comes last: a folder without it is incomplete.
     """
     folder.mkdir(exist_ok=True)
+    is_copy(folder)
     names = _own_names(models) if keep_names else {}
     for model in models:
         suffix = "ply" if model.uv is None else "glb"

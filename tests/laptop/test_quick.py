@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from self6d.datasets import FrameKey
 from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
 from self6d.errors import InputError
 from self6d.events import Note, Progress
-from self6d.laptop.plan import Part, fitted
-from self6d.laptop.quick import learnable
+from self6d.files import note, noted_once
+from self6d.laptop.plan import Part, fitted, learnable
 from self6d.packaging import load_package
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
@@ -106,9 +107,9 @@ def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):
     assert (track.status, stage1.status) == ("done", "stopped")
     assert 6 < stage1.info["step"] < 24  # what was made to measure is not made again
 
-    with pytest.raises(InputError, match="begun with another seed"):
+    with pytest.raises(InputError, match=r"begun with another --seed \(0\), and --resume keeps it"):
         self6d.quick(data, cad, made.path, init=pose, seed=1, resume=True)
-    with pytest.raises(InputError, match="begun with another cuts"):
+    with pytest.raises(InputError, match=r"begun with another --cut \(none\)"):
         self6d.quick(data, cad, made.path, init=pose, cuts=[4], resume=True)
     with pytest.raises(InputError, match="begun with another --search"):
         self6d.quick(data, cad, made.path, search=True, resume=True)
@@ -130,13 +131,18 @@ def test_an_error_before_any_part_leaves_the_folder_free_for_the_right_command(w
     """What the error tells to do was refused then: the folder existed, or was begun otherwise."""
     data, cad, pose = world
     out = tmp_path / "q"
-    for wrong in ({"cuts": [99]}, {"object_id": 7}, {"split": "none"}):
+    said: list = []
+    for wrong in ({"cuts": [99]}, {"object_id": 7}, {"split": "none"}, {"frame": 99}):
         with pytest.raises(InputError):
-            self6d.quick(data, cad, out, init=pose, device="cpu", overrides=SETTINGS, **wrong)
+            self6d.quick(
+                data, cad, out, init=pose, device="cpu", overrides=SETTINGS, listener=said.append,
+                **wrong,
+            )  # fmt: skip
         assert not list(out.iterdir())
     with pytest.raises(InputError):
         self6d.quick(tmp_path / "elsewhere", cad, out, init=pose)
     assert not list(out.iterdir())
+    assert not said  # all of these are found before the doctor looks at the recording
     (out / "mine.txt").write_text("kept")
     with pytest.raises(InputError, match="exists already"):
         self6d.quick(data, cad, out, init=pose)
@@ -172,3 +178,25 @@ def test_steps_are_fitted_to_a_time():
     assert trained[0].steps == 2 * trained[1].steps
     assert [p.steps for p in fitted(parts, 1, fewest=50)[1:]] == [50, 50]
     assert fitted([Part("adapted", "c", 500)], 60, fewest=50)[0].steps == 500  # not measured
+
+
+def test_notes_on_cad_files_are_given_once(world, tmp_path, caplog):
+    """Each part opens the recording anew, which forgets notes, and reads a copy of the CAD file."""
+    data, cad, _ = world
+    grey = [replace(model, has_color=False) for model in self6d.load_models(cad)]
+
+    @noted_once()
+    def job():
+        for _ in range(2):
+            self6d.open_dataset(data)
+            note(tmp_path / "cad" / "a.ply", "mesh has no colour")
+        save_models(grey, tmp_path / "models")
+        self6d.load_models(tmp_path / "models")
+
+    job()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'cad' / 'a.ply'}: mesh has no colour"
+    ]
+    caplog.clear()
+    job()  # the next job says it again
+    assert len(caplog.records) == 1
