@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +17,13 @@ from self6d.rendering.result import Rendering
 
 DRIFT = 1.5  # a gap to the depth so many times the smallest, ...
 DRIFT_M = 0.005  # ... and so much wider, is more than sensor noise on a few probe frames
+
+MEASURES = (  # of `HealthMonitor.start`: key, name, scale and unit
+    ("mask_iou", "mask agreement", 100, "%"),
+    ("depth_inliers", "depth explained", 100, "%"),
+    ("depth_gap_m", "gap to the depth", 1000, "mm"),
+)
+RISE, FALL = ("trust", "mask_iou"), ("depth_gap_m",)  # where poses get better
 
 
 @dataclass
@@ -128,6 +137,7 @@ class HealthMonitor:
             the depth gap is `DRIFT` times the smallest so far, and more than sensor noise wider.
         patience: checks without a new best after which a run may end; 0: never.
         strikes: checks in a row below the limit that count as a collapse; `low` counts them.
+        start: all measures of the first check.
     """
 
     collapse: float = 0.5
@@ -138,6 +148,7 @@ class HealthMonitor:
     low: int = 0
     stale: int = 0
     history: list[float] = field(default_factory=list)
+    start: dict[str, float] = field(default_factory=dict)
 
     def check(self, health: float, step: int, gap_m: float = math.nan) -> str | None:
         """Take in a health value (higher is better); a reason to end the run, or None.
@@ -149,13 +160,9 @@ class HealthMonitor:
             DivergenceError: collapsed `strikes` times in a row.
         """
         self.history.append(health)
-        apart = self.collapse > 0 and gap_m > max(DRIFT * self.nearest_m, self.nearest_m + DRIFT_M)
-        fallen = health < self.collapse * self.best
-        self.low = self.low + 1 if fallen or apart else 0
+        what = self.fallen(health, gap_m)
+        self.low = self.low + 1 if what else 0
         if self.low >= self.strikes:
-            what = f"health fell from {self.best:.2f} to {health:.2f}"
-            if not fallen:
-                what = f"the gap to the depth grew from {_mm(self.nearest_m)} to {_mm(gap_m)}"
             raise DivergenceError(
                 f"{what} by step {step}",
                 remedy="Lower adapt.lr, or switch the mask and geometry terms on again.",
@@ -165,12 +172,39 @@ class HealthMonitor:
         self.nearest_m = min(self.nearest_m, gap_m)  # NaN is never less
         return self.reason
 
+    def fallen(self, health: float, gap_m: float = math.nan) -> str:
+        """What tells that health has collapsed, in words; "" where nothing does."""
+        if health < self.collapse * self.best:
+            return f"health fell from {self.best:.2f} to {health:.2f}"
+        if self.collapse > 0 and gap_m > max(DRIFT * self.nearest_m, self.nearest_m + DRIFT_M):
+            return f"the gap to the depth grew from {_mm(self.nearest_m)} to {_mm(gap_m)}"
+        return ""
+
     @property
     def reason(self) -> str | None:
         """Why the run ends here; None: it goes on."""
         if self.patience and self.stale >= self.patience:
             return f"health no longer improves ({self.stale} checks without a new best)"
         return None
+
+    def told(self, now: Mapping[str, float], step: int) -> tuple[Literal["info", "warning"], str]:
+        """What changed since the start, in words; a warning where all measures got worse.
+
+        Args:
+            now: as `start`: "trust", "mask_iou", "depth_inliers" and, with depth, "depth_gap_m".
+        """
+        both = {key: (self.start[key], now[key]) for key in self.start.keys() & now.keys()}
+        worse = [after < before for key, (before, after) in both.items() if key in RISE]
+        worse += [after > before for key, (before, after) in both.items() if key in FALL]
+        words = [
+            f"{name} {both[key][0] * scale:.0f} -> {both[key][1] * scale:.0f} {unit}"
+            for key, name, scale, unit in MEASURES
+            if key in both
+        ]
+        text = f"without labels, from the start to step {step}: {', '.join(words)}"
+        if not (worse and all(worse)):
+            return "info", text
+        return "warning", f"{text}. All got worse: compare it with stage 1 before use"
 
     def state(self) -> dict[str, object]:
         """For a checkpoint."""

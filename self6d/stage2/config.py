@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from self6d.config_fields import Checked, Limits
+from self6d.errors import InputError
 
 
 @dataclass
@@ -124,3 +125,16 @@ class AdaptConfig(Checked, section="adapt"):
     drift apart, twice in a row; 0: never."""
     patience: Annotated[int, Limits(0)] = 0
     """Health checks without a new best after which the run ends; 0: it never ends early."""
+
+    def check_pseudo(self) -> None:
+        """What moves pseudo-poses needs some.
+
+        Raises:
+            InputError: a refiner, or `still`, without `pseudo`.
+        """
+        for name, asked in (("refiner", self.refiner), ("still", self.still)):
+            if asked and not self.pseudo:
+                raise InputError(
+                    f"adapt.{name} moves pseudo-poses, and this preset has none",
+                    remedy="Use the preset self6d-plus, or --set adapt.pseudo=true.",
+                )

@@ -86,14 +86,8 @@ class SelfSupTask:
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.config = replace(adapt or AdaptConfig())
-        config = self.config
-        for name, asked in (("refiner", config.refiner), ("still", config.still)):
-            if asked and not config.pseudo:
-                raise InputError(
-                    f"adapt.{name} moves pseudo-poses, and this preset has none",
-                    remedy="Use the preset self6d-plus, or --set adapt.pseudo=true.",
-                )
+        config = self.config = replace(adapt or AdaptConfig())
+        config.check_pseudo()
         self.seed, self.total_steps, self.batch_size = seed, config.steps, config.batch
         self.clock = Clock(config.minutes)
         self.world = distributed.join(device)
@@ -169,8 +163,7 @@ class SelfSupTask:
     def step(self, step: int) -> dict[str, Any]:
         """One optimiser step on frames drawn at random."""
         self.world.announce(step, self.clock.share)
-        config = self.config
-        every = config.refresh_every
+        config, every = self.config, self.config.refresh_every
         if self.teacher.pseudo_labels is None or (every and step and step % every == 0):
             self.teacher.refresh(step, self.on_preparing, self.on_note)
         values = self._health(step)
@@ -304,11 +297,12 @@ class SelfSupTask:
         if self.world.rank or step % self.config.health_every:
             return {}
         values = self.teacher.health(step)
+        self.monitor.start = self.monitor.start or values
         gap_m = values.get("depth_gap_m", math.nan)
         self.stop_reason = self.monitor.check(values["trust"], step, gap_m)
-        values = {**values, "strikes": float(self.monitor.low)}
-        told = {f"health/{name}": value for name, value in values.items()}
-        return told | {f"self/{name}": value for name, value in self.teacher.compared.items()}
+        told = {f"self/{name}": value for name, value in self.teacher.compared.items()}
+        told |= {f"health/{name}": value for name, value in values.items()}
+        return told | {"health/strikes": float(self.monitor.low)}
 
     def score(self) -> float | None:
         """Trust of the teacher's poses; None, no candidate for the best checkpoint, where it fell.
@@ -316,7 +310,11 @@ class SelfSupTask:
         Differences of trust say nothing about recall as long as nothing collapses (docs/results.md)
         so the averaged weights of the newest candidate are taken, see `newest_is_best`.
         """
-        return None if self.monitor.low else self.teacher.health(self._step)["trust"]
+        health = self.teacher.health(self._step)
+        fell = self.monitor.fallen(health["trust"], health.get("depth_gap_m", math.nan))
+        if fell:
+            self.on_note("warning", f"{fell}: step {self._step} is not taken as the best")
+        return None if fell else health["trust"]
 
     def previews(self, step: int) -> list[Preview]:
         """The teacher's poses on up to three probe frames."""
@@ -364,8 +362,10 @@ class SelfSupTask:
 
     def result(self) -> dict[str, Any]:
         """Label-free health at the end, and what `adapt.still` placed."""
-        found = {"frames": len(self.store), **self.teacher.health(self._step)}
-        return found | ({"still": self.teacher.placed} if self.teacher.placed else {})
+        health = self.teacher.health(self._step)
+        self.on_note(*self.monitor.told(health, self._step))
+        placed = {"still": self.teacher.placed} if self.teacher.placed else {}
+        return {"frames": len(self.store), **health, **placed}
 
     def set_live(self, values: dict[str, float]) -> None:
         """Change "adapt.lr", "adapt.clip", a weight of [adapt] or a term's weight "loss.mask"."""

@@ -126,6 +126,20 @@ class TestHealthMonitor:
         said = [monitor.check(v, 0) for v in (0.5, 0.6, 0.6, 0.59)]
         assert said == [None, None, None, "health no longer improves (2 checks without a new best)"]
 
+    def test_tells_what_changed_and_warns_where_all_got_worse(self):
+        start = {"trust": 0.3, "mask_iou": 0.64, "depth_inliers": 0.08, "depth_gap_m": 0.046}
+        monitor = HealthMonitor(start=start)
+        level, text = monitor.told(start | {"trust": 0.1, "mask_iou": 0.7, "depth_gap_m": 0.06}, 9)
+        assert level == "info"
+        assert text == (
+            "without labels, from the start to step 9: mask agreement 64 -> 70 %, "
+            "depth explained 8 -> 8 %, gap to the depth 46 -> 60 mm"
+        )
+        worse = start | {"trust": 0.1, "mask_iou": 0.36, "depth_gap_m": 0.06}
+        assert monitor.told(worse, 9)[0] == "warning"
+        without_depth = {"trust": 0.2, "mask_iou": 0.2, "depth_inliers": 0.0}
+        assert monitor.told(without_depth, 9)[0] == "warning"
+
     def test_state_goes_on(self):
         monitor, other = HealthMonitor(patience=3), HealthMonitor()
         monitor.check(0.4, 0)

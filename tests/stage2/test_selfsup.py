@@ -139,6 +139,22 @@ def test_guard_stops_a_collapse():
         all(job.step(step) for step in range(20))
 
 
+def test_a_network_that_fell_since_the_last_check_is_not_taken():
+    job = task(replace(PAPER, lr=0.05, warmup=0, ema=0.0, self_scope="scope", health_every=100))
+    notes = []
+    job.on_note = lambda level, text: notes.append((level, text))
+    for step in range(4):
+        job.step(step)
+    assert job.monitor.low == 0
+    assert job.score() is None
+    assert "step 4 is not taken as the best" in notes[-1][1]
+    job.result()
+    level, text = notes[-1]
+    assert level == "warning"
+    assert "mask agreement" in text
+    assert "All got worse" in text
+
+
 def test_rgb_only_never_looks_at_depth(caplog):
     job = task(replace(PAPER, use_depth=False), steps=1)
     assert "without depth" in caplog.text  # said before an hour of training, not after
