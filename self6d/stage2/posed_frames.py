@@ -169,9 +169,12 @@ class PosedFramesTask:
         self.maker: SceneMaker | None = None
         if synthesis is not None and adapt.synthetic > 0:
             camera = self.store.camera
-            self.maker = SceneMaker(
-                models, camera, replace(synthesis, height=camera.height), self.device
-            )
+            shown = [
+                [p.pose for found in self.posed.poses.values() for p in found if p.object_index == i]
+                for i in range(len(models))
+            ]
+            settings = replace(synthesis, height=camera.height)
+            self.maker = SceneMaker(models, camera, settings, self.device, views=shown)
 
     def step(self, step: int) -> dict[str, Any]:
         """One optimiser step on labelled frames drawn at random."""

@@ -7,11 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-from self6d.geometry import random_rotations
+from self6d.geometry import allocentric_to_egocentric, axis_angle_to_matrix, random_rotations
+from self6d.rng import mixed_seed
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.measures import SceneSetting, Things
 
 RESTING_ELEVATION = (15.0, 75.0)  # degrees, cameras above a table
+VIEWS_STREAM = 10  # random numbers of which instances are seen from near known views
 
 
 def uniform(g: torch.Generator, *size: int, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -55,6 +57,32 @@ def floating(setting: SceneSetting, things: Things, g: torch.Generator) -> tuple
     if cfg.elevation_limited:
         R = _upright_rotations(b, n, cfg, g)
     return R, ray * z[..., None]
+
+
+def from_near_views(
+    setting: SceneSetting, things: Things, R: Tensor, centre: Tensor, g: torch.Generator
+) -> Tensor:
+    """Rotations (B, n, 3, 3), of which a share is turned to what known views show, and beyond.
+
+    A view is drawn of those known of the object, turned about any axis by up to `views_deg`.
+
+    Args:
+        R: (B, n, 3, 3), drawn otherwise. centre: (B, n, 3), metres, where things are.
+    """
+    if setting.views is None:
+        return R
+    cfg, (b, n) = setting.config, things.shape.shape
+    # random numbers of its own: other images are the same with views and without
+    own = torch.Generator().manual_seed(mixed_seed(g.initial_seed(), VIEWS_STREAM))
+    known = setting.views.count[things.shape.clamp_max(setting.labelled - 1)]
+    known = torch.where(things.shape < setting.labelled, known, 0)
+    near = (torch.rand(b, n, generator=own) < cfg.views_share) & things.instance & (known > 0)
+    row = (torch.rand(b, n, generator=own) * known).long()
+    view = setting.views.R_allo[things.shape.clamp_max(setting.labelled - 1), row]
+    axis = torch.nn.functional.normalize(torch.randn(b, n, 3, generator=own), dim=-1)
+    angle = math.radians(cfg.views_deg) * torch.rand(b, n, 1, generator=own)
+    turned = axis_angle_to_matrix(axis * angle) @ view
+    return torch.where(near[..., None, None], allocentric_to_egocentric(turned, centre), R)
 
 
 def _rays(uv: Tensor, K: Tensor) -> Tensor:

@@ -70,6 +70,13 @@ class SynthesisConfig(Checked, section="synthesis"):
     roll_deg: Annotated[float, Limits(0, 180)] = 180.0
     """Largest in-plane rotation when the elevation is limited, degrees."""
 
+    views_share: Annotated[float, Limits(0, 1)] = 0.5
+    """Share of floating instances seen from near the poses learned from, where there are any
+    (`adapt --poses`); the others from anywhere."""
+
+    views_deg: Annotated[float, Limits(0, 180)] = 30.0
+    """How far from those poses they are turned at most, about any axis, degrees."""
+
     focal_jitter: Annotated[float, Limits(0, 0.9)] = 0.0
     """Random change of the focal lengths of each image, relative."""
 

@@ -12,7 +12,12 @@ import torch
 from torch import Tensor
 
 from self6d.rng import mixed_seed
-from self6d.synthesis.arrangement import floating, resting_on_table, uniform
+from self6d.synthesis.arrangement import (
+    floating,
+    from_near_views,
+    resting_on_table,
+    uniform,
+)
 from self6d.synthesis.measures import SceneSetting, Things
 
 DISTRACTOR_SIZE = (0.3, 1.3)  # diameters of primitives over the median object's
@@ -59,6 +64,7 @@ def sample_layout(setting: SceneSetting, batch: int, generator: torch.Generator)
     shapes, g = setting.shapes, generator
     things = _choose_things(setting, batch, g)
     floating_R, floating_c = floating(setting, things, g)
+    floating_R = from_near_views(setting, things, floating_R, floating_c, g)
     rest_R, rest_c, table_R, table_t = resting_on_table(setting, things, g)
     resting = torch.rand(batch, generator=g) < setting.config.resting
     pick = resting[:, None]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from self6d.geometry import Pose, egocentric_to_allocentric
 from self6d.scene import ObjectModel
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.resting import stable_rotations
@@ -70,6 +71,35 @@ class Shapes:
 
 
 @dataclass(frozen=True)
+class Views:
+    """Views of M objects, on the CPU.
+
+    Attributes:
+        R_allo: (M, V, 3, 3), viewing ray to object (allocentric); the first of each are known.
+        count: (M,) int64, how many.
+    """
+
+    R_allo: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, poses: Sequence[Sequence[Pose]], centres: Tensor) -> Views:
+        """Views that poses show.
+
+        Args:
+            poses: of each of M objects. centres: (M, 3), metres, the middles of their boxes.
+        """
+        count = torch.tensor([len(own) for own in poses])
+        R_allo = torch.eye(3).repeat(len(poses), max(1, int(count.max())), 1, 1)
+        for i, own in enumerate(poses):
+            if own:
+                R = torch.from_numpy(np.stack([pose.R_m2c for pose in own])).float()
+                t = torch.from_numpy(np.stack([pose.t_m2c for pose in own])).float()
+                R_allo[i, : len(own)] = egocentric_to_allocentric(R, t + R @ centres[i])
+        return cls(R_allo, count)
+
+
+@dataclass(frozen=True)
 class SceneSetting:
     """What all scenes of a maker have in common.
 
@@ -79,6 +109,7 @@ class SceneSetting:
         true_size: the first so many keep their size; the rest (primitives) are scaled at random.
         K: (3, 3) float32, pixels. size: (height, width), pixels.
         distances: nearest and farthest distance of an instance, metres.
+        views: of the objects, that some instances are seen from; None: from anywhere.
     """
 
     shapes: Shapes
@@ -88,6 +119,7 @@ class SceneSetting:
     size: tuple[int, int]
     distances: tuple[float, float]
     config: SynthesisConfig
+    views: Views | None = None
 
 
 @dataclass(frozen=True)

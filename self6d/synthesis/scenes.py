@@ -12,7 +12,7 @@ from torch.nn.functional import affine_grid, pad
 
 from self6d.errors import InputError
 from self6d.fusing import Fusing, unfused
-from self6d.geometry import Camera
+from self6d.geometry import Camera, Pose
 from self6d.rendering import pack_models, render
 from self6d.rng import step_generator
 from self6d.scene import ObjectModel
@@ -21,7 +21,7 @@ from self6d.synthesis import appearance, ground
 from self6d.synthesis.backgrounds import Backgrounds, crop_grids
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.layout import SceneLayout, sample_layout
-from self6d.synthesis.measures import CUBE, SceneSetting, Shapes
+from self6d.synthesis.measures import CUBE, SceneSetting, Shapes, Views
 from self6d.synthesis.random_camera import augment
 from self6d.synthesis.record import TensorRecord, upload
 from self6d.synthesis.shapes import distractor_shapes, simplified
@@ -67,6 +67,8 @@ class SceneMaker:
         config: see `SynthesisConfig`.
         device: where images are made.
         distractors: further models that appear without a label.
+        views: poses of each of the objects; a share of the floating instances (`views_share`) is
+            seen from near these. None: from anywhere.
         work: `self6d.fusing.fused` lets torch.compile make few kernels of the work on pixels.
     """
 
@@ -78,6 +80,7 @@ class SceneMaker:
         device: torch.device | str = "cpu",
         *,
         distractors: Sequence[ObjectModel] = (),
+        views: Sequence[Sequence[Pose]] | None = None,
         work: Fusing = unfused,
     ) -> None:
         if not models:
@@ -89,14 +92,16 @@ class SceneMaker:
         given = [simplified(m, config.faces_max) for m in (*models, *distractors)]
         everything = [*given, *distractor_shapes(PRIMITIVES)]
         diameters = np.array([model.diameter for model in models])
+        shapes = Shapes.of(everything)
         self.setting = SceneSetting(
-            shapes=Shapes.of(everything),
+            shapes=shapes,
             labelled=len(models),
             true_size=len(given),
             K=torch.from_numpy(camera.K).float(),
             size=camera.size,
             distances=config.distances(camera, diameters),
             config=config,
+            views=None if views is None else Views.of(views, shapes.centre),
         )
         self.packed = pack_models(everything, device=self.device)
         self.backgrounds = Backgrounds(
