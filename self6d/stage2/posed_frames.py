@@ -28,7 +28,7 @@ from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
 from self6d.scene.batch import LabelledBatch
 from self6d.stage2.config import AdaptConfig
-from self6d.stage2.frame_augmentation import varied_batch
+from self6d.stage2.frame_augmentation import turned_objects, varied_batch
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.preview import frame_previews
 from self6d.stage2.pseudo_labels import detect
@@ -103,15 +103,13 @@ class PosedFrames:
         t = np.stack([posed.pose.t_m2c for _, posed in rows]).astype(np.float32)
         index = torch.tensor([i for i, _ in rows], device=self.device)
         objects = torch.tensor([posed.object_index for _, posed in rows], device=self.device)
-        batch = varied_batch(
-            self.store.batch(frames),
-            self.models,
-            (torch.tensor(R, device=self.device), torch.tensor(t, device=self.device)),
-            index,
-            objects,
-            self.config,
-            noise,
-        )
+        sensor = self.store.batch(frames)
+        given = (torch.tensor(R, device=self.device), torch.tensor(t, device=self.device))
+        if self.config.turn_deg > 0:
+            sensor, given = turned_objects(
+                sensor, self.models, given, index, objects, self.config.turn_deg, noise
+            )
+        batch = varied_batch(sensor, self.models, given, index, objects, self.config, noise)
         if self.complete:
             return batch, None
         known = torch.zeros(len(frames), len(self.models.object_ids), device=self.device).bool()
@@ -170,7 +168,12 @@ class PosedFramesTask:
         if synthesis is not None and adapt.synthetic > 0:
             camera = self.store.camera
             shown = [
-                [p.pose for found in self.posed.poses.values() for p in found if p.object_index == i]
+                [
+                    p.pose
+                    for found in self.posed.poses.values()
+                    for p in found
+                    if p.object_index == i
+                ]
                 for i in range(len(models))
             ]
             settings = replace(synthesis, height=camera.height)
