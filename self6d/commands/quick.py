@@ -55,6 +55,13 @@ def quick(
             "--minutes", min=1, help="About how long it may take (default: 40 on two idle cores)."
         ),
     ] = None,
+    colours: Annotated[
+        bool,
+        typer.Option(
+            "--colours/--no-colours",
+            help="Train with the recording's colours on the CAD files, or with their own.",
+        ),
+    ] = True,
     onnx: Annotated[
         bool | None,
         typer.Option("--onnx/--no-onnx", help="Also write ONNX (default: where it is installed)."),
@@ -93,6 +100,7 @@ def quick(
             overrides=opt.with_unit(assignments, unit),
             seed=seed,
             device=device,
+            colours=colours,
             onnx=onnx,
             resume=resume,
             take_lock=take_lock,

@@ -1,4 +1,4 @@
-"""`quick`: track, a short stage 1, learning from the track, export; one folder, four parts."""
+"""`quick`: track, colours, a short stage 1, learning from the track, export; one folder."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from self6d.geometry import Pose
 from self6d.jobs.kept import refuse
 from self6d.jobs.prepare import Changes, check_recording
 from self6d.jobs.track import check_same_track, what_to_follow
+from self6d.laptop.colours import take_colours
 from self6d.laptop.plan import Part, fitted, learnable, measured
 from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
 from self6d.packaging.program import missing_for_onnx
@@ -33,8 +34,9 @@ from self6d.runs.load_network import Paths, load_given_models
 from self6d.runs.provenance import absolute
 from self6d.storage import atomic_write
 
-TRACK, BEFORE, AFTER, PACKAGE = "track", "stage1", "adapted", "package"
+TRACK, COLOURS, BEFORE, AFTER, PACKAGE = "track", "colours", "stage1", "adapted", "package"
 FILE = "quick.json"
+ANY_POSE = {"adapt.track_confidence": 0.0}
 FEWEST = 50  # steps of a training, however little time there is
 OF_COMMAND = {
     "data": "recording", "split": "--split", "object": "--object", "seed": "--seed",
@@ -47,7 +49,8 @@ class QuickRun:
     """What `quick` made.
 
     Attributes:
-        path: the folder; in it the runs track, stage1 and adapted, and the exported package.
+        path: the folder; in it the runs track, stage1 and adapted, the models with the recording's
+            colours, and the exported package.
         status: "done" or "stopped".
         seconds: what each part took, by name, measuring included.
     """
@@ -79,6 +82,7 @@ def quick(
     overrides: Changes = None,
     seed: int = 0,
     device: str = "auto",
+    colours: bool = True,
     onnx: bool | None = None,
     resume: bool = False,
     take_lock: bool = False,
@@ -88,10 +92,11 @@ def quick(
 ) -> QuickRun:
     """From CAD files and a recording with depth to an exported network that needs RGB alone.
 
-    Four parts, each a run of its own in `out`: `track` follows the objects, `stage1` trains the
-    smallest network on synthetic images, `adapted` learns from the track, `package` is the export.
-    At the start a few steps of each are made and timed, and notes say how long it will take; what
-    was made so is not made again. Stopped, it goes on with `resume`; a part that is done stays.
+    Each part has a folder of its own in `out`: `track` follows the objects, `colours` are the CAD
+    files with what the frames show of them, `stage1` trains the smallest network on synthetic
+    images, `adapted` learns from the track, `package` is the export. At the start a few steps of
+    each are made and timed, and notes say how long it will take. Stopped, it goes on with `resume`;
+    a part that is done stays.
 
     Args:
         data: the recording, with depth. models: CAD files; None: the recording's own.
@@ -103,6 +108,8 @@ def quick(
         minutes: steps are made fewer or more so that all of it takes about as long; None: `STEPS`,
             about 40 minutes on two idle cores.
         overrides: {"train.steps": 100}, for every part.
+        colours: train with the recording's colours on the CAD files, see `recolour`; else with
+            their own.
         onnx: also write ONNX; None: where it is installed.
         check: stop if the doctor's fast checks find an error in the recording.
 
@@ -120,7 +127,7 @@ def quick(
         "cuts": sorted(set(cuts)),
     }  # fmt: skip
     job = _Quick(
-        Path(out), Path(data), models, split, seed, device, take_lock,
+        Path(out), Path(data), models, split, seed, device, colours, take_lock,
         listener or (lambda event: None), control or Control(),
     )  # fmt: skip
     job.begin(asked, resume)
@@ -154,6 +161,7 @@ class _Quick:
     split: str | None
     seed: int
     device: str
+    colours: bool
     take_lock: bool
     listener: Listener
     control: Control
@@ -252,6 +260,8 @@ class _Quick:
                 return False
             if name == TRACK:
                 self.say_how_much()
+                if self.colours:
+                    self.timed(COLOURS, self.take_colours)
         if not self.is_done(PACKAGE):
             self.timed(PACKAGE, partial(self.export, onnx))
         return True
@@ -262,7 +272,6 @@ class _Quick:
         """The parts in order, each of which begins or goes on with its run."""
         common: dict[str, Any] = {"seed": self.seed, "device": self.device, "resume": True}
         common["take_lock"] = self.take_lock
-        cad = self.out / TRACK / "models"
 
         def track(listener: Listener, control: Control) -> RunFolder:
             return jobs.track(
@@ -271,23 +280,31 @@ class _Quick:
             )  # fmt: skip
 
         def stage1(listener: Listener, control: Control) -> RunFolder:
-            return jobs.train(
-                cad, self.out / BEFORE, preset=STAGE_1, camera=self.data, steps=steps.get(BEFORE),
-                overrides=self.settings, check=False, listener=listener, control=control, **common,
-            )  # fmt: skip
+            return self.train(self.out, steps.get(BEFORE), listener, control, **common)
 
         def adapted(listener: Listener, control: Control) -> RunFolder:
-            return self.learn(self.out / AFTER, steps.get(AFTER), listener, control, **common)
+            return self.learn(self.out, steps.get(AFTER), listener, control, **common)
 
         return {TRACK: track, BEFORE: stage1, AFTER: adapted}
+
+    def train(
+        self, out: Path, steps: int | None, listener: Listener, control: Control, **more: Any
+    ) -> RunFolder:
+        """Stage 1, in a folder, with the coloured models where there are any."""
+        coloured = self.out / COLOURS
+        models = coloured if coloured.is_dir() else self.out / TRACK / "models"
+        return jobs.train(
+            models, out / BEFORE, preset=STAGE_1, camera=self.data, steps=steps, check=False,
+            overrides=self.settings, listener=listener, control=control, **more,
+        )  # fmt: skip
 
     def learn(
         self, out: Path, steps: int | None, listener: Listener, control: Control, **more: Any
     ) -> RunFolder:
-        """Stage 2 from the track, into a folder."""
+        """Stage 2 from the track, in the folder of its stage 1."""
         return jobs.adapt(
-            self.data, None, self.out / BEFORE, out, preset=STAGE_2, split=self.split, steps=steps,
-            poses=self.out / TRACK / "poses.json", check=False,
+            self.data, None, out / BEFORE, out / AFTER, preset=STAGE_2, split=self.split,
+            steps=steps, poses=self.out / TRACK / "poses.json", check=False,
             overrides=merge(self.settings, overrides(more.pop("changes", {}))),
             listener=listener, control=control, **more,
         )  # fmt: skip
@@ -301,31 +318,34 @@ class _Quick:
             Part(BEFORE, "stage 1, synthetic images", first),
             Part(AFTER, "learning from the track", last),
         ]
-        starts = self.jobs(follow, {})
-        for i, part in enumerate(parts):
-            self.say(f"measuring: {part.title}")
-            trial = part.name == AFTER
-            start = self.trial if trial else starts[part.name]
-            heard = None if trial else self.listener  # it will be said when it begins in earnest
-            try:
-                parts[i] = self.timed(
-                    part.name, partial(measured, part, self.control, start, heard)
-                )
-            except InputError:
-                if not trial:
-                    raise  # the first frames may hold no pose to learn from: told when there are
-            if self.control.stopping:
-                return None
+        common: dict[str, Any] = {"seed": self.seed, "device": self.device}
+        with tempfile.TemporaryDirectory(prefix="self6d-") as place:
+            trial = Path(place)  # of both trainings nothing is kept, nor said before its time
+            starts: dict[str, tuple[Callable[[Listener, Control], RunFolder], Listener | None]] = {
+                TRACK: (self.jobs(follow, {})[TRACK], self.listener),
+                BEFORE: (partial(self.train, trial, None, **common), None),
+                AFTER: (partial(self.learn, trial, None, changes=ANY_POSE, **common), None),
+            }
+            for i, part in enumerate(parts):
+                self.say(f"measuring: {part.title}")
+                start, heard = starts[part.name]
+                try:
+                    parts[i] = self.timed(
+                        part.name, partial(measured, part, self.control, start, heard)
+                    )
+                except InputError:
+                    if part.name != AFTER:
+                        raise  # the first frames may hold no pose to learn from: told in its time
+                if self.control.stopping:
+                    return None
         return parts
 
-    def trial(self, listener: Listener, control: Control) -> RunFolder:
-        """Learning from the poses of the first frames, for the time it takes; nothing is kept."""
-        with tempfile.TemporaryDirectory(prefix="self6d-") as place:
-            changes = {"adapt.track_confidence": 0.0}
-            return self.learn(
-                Path(place) / "trial", None, listener, control,
-                changes=changes, seed=self.seed, device=self.device,
-            )  # fmt: skip
+    def take_colours(self) -> None:
+        """The CAD files with the recording's colours."""
+        if not (self.out / COLOURS).exists():
+            least = build_config(STAGE_2, self.settings, stage=2).adapt.track_confidence
+            track, listener = self.out / TRACK, self.listening(COLOURS)
+            take_colours(self.data, track, self.out / COLOURS, least, self.device, listener)
 
     def say_how_much(self) -> None:
         """What there is to learn from; InputError where it is nothing."""

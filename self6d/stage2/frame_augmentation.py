@@ -160,11 +160,11 @@ def turned_objects(
     size, look = (h, w), partial(render, models=models, object_index=object_index, soft_mask=False)
     old, new = (look(*p, sensor.K[image_index], size=size) for p in ((R, t), poses))
     seen_m = torch.zeros(b, h, w, device=device) if sensor.depth_m is None else sensor.depth_m
-    shown, _ = _in_front(old, seen_m, image_index, margin_m)
+    shown, front = _in_front(old, seen_m, image_index, margin_m)
     color = _carried(sensor, (R, t), poses, (old, new), shown, image_index, margin_m / 3)
 
-    gone = _any(shown, image_index, b)
-    gone = F.max_pool2d(gone.float()[:, None], 7, 1, 3)[:, 0] > 0
+    front = -F.max_pool2d(-front[:, None], 7, 1, 3)[:, 0]  # infinite where there was none
+    gone = (front < torch.inf) & ~((seen_m > 0) & (front - seen_m > margin_m))
     behind = torch.where(gone[:, None], surroundings(sensor.images, ~gone), sensor.images)
     drawn, nearest = _in_front(new, seen_m * ~gone, image_index, margin_m)
     frame, rows = image_index[:, None, None].expand_as(drawn)[drawn], drawn.nonzero()

@@ -70,7 +70,7 @@ class SynthesisConfig(Checked, section="synthesis"):
     roll_deg: Annotated[float, Limits(0, 180)] = 180.0
     """Largest in-plane rotation when the elevation is limited, degrees."""
 
-    views_share: Annotated[float, Limits(0, 1)] = 0.5
+    views_share: Annotated[float, Limits(0, 1)] = 0.0
     """Share of floating instances seen from near the poses learned from, where there are any
     (`adapt --poses`); the others from anywhere."""
 

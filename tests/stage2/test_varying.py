@@ -1,4 +1,6 @@
-"""Occluders drawn into labelled frames hide what they cover, and nothing else changes."""
+"""Occluders drawn into labelled frames hide what they cover; turned objects keep their colours."""
+
+from dataclasses import replace
 
 import pytest
 import stage2_scene as stage2
@@ -6,8 +8,15 @@ import torch
 
 from self6d.rendering import pack_models, render
 from self6d.scene.batch import FrameBatch
+from self6d.stage2 import frame_augmentation
 from self6d.stage2.config import AdaptConfig
-from self6d.stage2.frame_augmentation import OCCLUDER_SIDES, blurred, occluders, varied_batch
+from self6d.stage2.frame_augmentation import (
+    OCCLUDER_SIDES,
+    blurred,
+    occluders,
+    turned_objects,
+    varied_batch,
+)
 
 SIZE = (stage2.HEIGHT, stage2.WIDTH)
 
@@ -60,3 +69,63 @@ def test_what_covers_show_is_another_frame_without_detail() -> None:
     still = torch.zeros(2, 3, 64, 96)
     still[1] = 1.0
     torch.testing.assert_close(blurred(still), still.flip(0))
+
+
+@pytest.fixture(scope="module")
+def before_walls(frames):
+    """The same frames before a grey wall."""
+    sensor, *rest = frames
+    wall = torch.full_like(sensor.images, 0.5)
+    images = torch.where(sensor.depth_m[:, None] > 0, sensor.images, wall)
+    depth = torch.where(sensor.depth_m > 0, sensor.depth_m, 3.0)
+    return FrameBatch(images, depth, sensor.K), *rest
+
+
+def test_turned_objects_look_as_rendered_at_their_new_poses(before_walls, monkeypatch) -> None:
+    monkeypatch.setattr(frame_augmentation, "TURNED", 1.0)
+    sensor, models, poses, index, objects = before_walls
+    made, (R, t) = turned_objects(sensor, models, poses, index, objects, 40, seeded(1))
+    turn = (R @ poses[0].mT).diagonal(dim1=1, dim2=2).sum(1)
+    angle = torch.rad2deg(((turn - 1) / 2).clamp(-1, 1).acos())
+    assert (angle < 40).all()
+    assert angle.max() > 15
+    view = render(R, t, sensor.K, models, SIZE, object_index=objects, soft_mask=False)
+    inner = torch.nn.functional.max_pool2d((~view.covered).float(), 3, 1, 1) == 0
+    difference = (made.images - view.rgb).abs().amax(1)
+    assert difference[inner].quantile(0.9) < 0.05
+    assert difference[inner].mean() < 0.25 * (sensor.images - view.rgb).abs().amax(1)[inner].mean()
+    torch.testing.assert_close(made.depth_m[view.covered], view.depth_m[view.covered])
+    outside = torch.nn.functional.max_pool2d(view.covered.float(), 5, 1, 2) == 0
+    left = made.images.permute(0, 2, 3, 1)[outside]
+    assert (left - 0.5).abs().max() < 0.05  # nothing of where it was, the wall is not known to end
+    batch = varied_batch(made, models, (R, t), index, objects, AdaptConfig(), seeded())
+    assert (batch.visible_fraction > 0.99).all()
+
+
+def test_turned_objects_bring_the_colours_of_the_frame(before_walls, monkeypatch) -> None:
+    """Frames in another light than the model's: their colours stay, whatever the model's are."""
+    monkeypatch.setattr(frame_augmentation, "TURNED", 1.0)
+    sensor, models, poses, index, objects = before_walls
+    grey = replace(models, colors=torch.full_like(models.colors, 0.3))
+    made, (R, t) = turned_objects(sensor, grey, poses, index, objects, 10, seeded(1))
+    view = render(R, t, sensor.K, models, SIZE, object_index=objects, soft_mask=False)
+    inner = torch.nn.functional.max_pool2d((~view.covered).float(), 3, 1, 1) == 0
+    assert (made.images - view.rgb).abs().amax(1)[inner].median() < 0.05
+
+
+def test_what_hides_an_object_hides_it_turned_and_other_frames_stay(before_walls, monkeypatch):
+    sensor, *rest = before_walls
+    depth = sensor.depth_m.clone()
+    depth[:, :, : SIZE[1] // 2] = 0.1
+    images = sensor.images.clone()
+    images[..., : SIZE[1] // 2] = 0.9
+    hidden = FrameBatch(images, depth, sensor.K)
+    monkeypatch.setattr(frame_augmentation, "TURNED", 1.0)
+    made, _ = turned_objects(hidden, *rest, 40, seeded(2))
+    assert (made.images[..., : SIZE[1] // 2 - 3] - 0.9).abs().max() < 0.02
+    monkeypatch.setattr(frame_augmentation, "TURNED", 0.0)
+    made, (R, t) = turned_objects(hidden, *rest, 40, seeded(2))
+    assert torch.equal(made.images, images)
+    assert torch.equal(made.depth_m, depth)
+    torch.testing.assert_close(R, rest[1][0])
+    torch.testing.assert_close(t, rest[1][1])

@@ -9,6 +9,7 @@ import pytest
 import torch
 import trimesh
 
+from self6d.geometry import Pose, egocentric_to_allocentric, random_rotations
 from self6d.rng import step_generator
 from self6d.synthesis import SceneMaker, ground
 from self6d.synthesis.appearance import sample_light
@@ -176,3 +177,32 @@ def test_bins_show_one_object_alone_and_leave_other_images_as_they_are(
     assert 4 < sum(mixed) < 28
     assert all(same or len(set(image)) == 1 for same, image in zip(mixed, half))
     assert config.for_instances(1).bins == 0 < config.bins == config.for_instances(2).bins
+
+
+def test_a_share_of_things_in_the_air_is_seen_from_near_known_views(models, camera, config) -> None:
+    poses = [Pose(R, [0.1, -0.05, 0.6]) for R in random_rotations(3).double().numpy()]
+    settings = replace(config, resting=0.0, views_share=0.5, views_deg=20)
+    anywhere, near = (
+        sample_layout(SceneMaker(models, camera, settings, views=views).setting, 64, g)
+        for views, g in ((None, step_generator(0, 0)), ([poses, []], step_generator(0, 0)))
+    )
+    changed = (near.R != anywhere.R).flatten(1).any(1)
+    assert torch.equal(near.centre, anywhere.centre)
+    assert torch.equal(near.shape, anywhere.shape)
+    assert not changed[near.shape != 0].any()  # of the second object no view is known
+    own = near.labelled & (near.shape == 0)
+    assert changed[own].float().mean() == pytest.approx(0.5, abs=0.1)
+    middle = torch.from_numpy(models[0].extents.mean(0)).float()
+    known = torch.stack(
+        [
+            egocentric_to_allocentric(torch.tensor(p.R_m2c).float(), position)
+            for p in poses
+            for position in [torch.tensor(p.transform(middle.numpy()[None])[0]).float()]
+        ]
+    )
+    seen = egocentric_to_allocentric(near.R[changed], near.centre[changed])
+    turn = (seen[:, None] @ known.mT).diagonal(dim1=-2, dim2=-1).sum(-1)
+    angle = torch.rad2deg(((turn - 1) / 2).clamp(-1, 1).acos())
+    assert (angle.amin(1) < 20.1).all()
+    assert angle.amin(1).max() > 15
+    assert set(angle.argmin(1).tolist()) == {0, 1, 2}
