@@ -60,7 +60,8 @@ class AdaptConfig(Checked, section="adapt"):
     """Camera augmentation: focal lengths are longer or shorter by up to this share."""
     turn_deg: Annotated[float, Limits(0, 180)] = 0.0
     """Objects whose poses are given (--poses) are turned in most frames by up to this angle about
-    any axis, with the colours that the frame shows of them and the model's elsewhere, degrees."""
+    any axis, with the colours that the frame shows of them and the model's elsewhere, degrees. Not
+    while the learning rate falls: true outlines tell distances last."""
     cover: Annotated[float, Limits(0, 1)] = 0.0
     """Share of those frames into which occluders are drawn, so that less of the objects is seen."""
     detection_score: Annotated[float, Limits(0, 1)] = 0.3

@@ -23,13 +23,16 @@ from self6d.scene.batch import FrameBatch, LabelledBatch
 from self6d.stage2.camera_augmentation import CameraAugmentation
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.labelled import labelled_batch
+from self6d.synthesis.scenes import borders
 
 OCCLUDERS = 6
 """Occluders put into a frame."""
 OCCLUDER_SIDES = (0.06, 0.24)
 """Their shortest and longest side, shares of the image's height."""
-TURNED = 0.7
-"""Share of the frames in which objects are turned."""
+SMALLER = 4
+"""Side of the squares of pixels averaged in what stands where a turned object was."""
+LEFTOVER = 7
+"""Side of the squares about its pixels that are overdrawn there: poses are not exact."""
 BLUR = 16
 """Pixels averaged in what they show, so that no object is left to recognise in it."""
 
@@ -137,7 +140,7 @@ def turned_objects(
 
     What a frame shows of an object goes with its surface; what it does not show takes the model's
     colours, brought to the mean of what it shows. Where an object was and is no more, the
-    surroundings' mean is. `TURNED` of the frames are changed, the others are as they were.
+    surroundings' mean is.
 
     Args:
         sensor: B frames. models: packed models.
@@ -150,41 +153,42 @@ def turned_objects(
     """
     R, t = poses
     (b, _, h, w), n, device = sensor.images.shape, len(R), R.device
-    changed = torch.rand(b, generator=noise, device=device) < TURNED
     axis = F.normalize(torch.randn(n, 3, generator=noise, device=device), dim=-1)
     angle = math.radians(degrees) * torch.rand(n, 1, generator=noise, device=device)
-    dR = axis_angle_to_matrix(axis * angle * changed[image_index, None])
+    turned = axis_angle_to_matrix(axis * angle) @ R
     middle = ModelBoxes.of(models).centre[object_index]
-    turned = dR @ R
     poses = turned, origin_of(turned, position_of(R, t, middle), middle)
-    size, look = (h, w), partial(render, models=models, object_index=object_index, soft_mask=False)
-    old, new = (look(*p, sensor.K[image_index], size=size) for p in ((R, t), poses))
-    seen_m = torch.zeros(b, h, w, device=device) if sensor.depth_m is None else sensor.depth_m
-    shown, front = _in_front(old, seen_m, image_index, margin_m)
-    color = _carried(sensor, (R, t), poses, (old, new), shown, image_index, margin_m / 3)
+    look = partial(render, models=models, object_index=object_index, soft_mask=False)
+    old, new = (look(*p, sensor.K[image_index], size=(h, w)) for p in ((R, t), poses))
+    depth = torch.zeros(b, h, w, device=device) if sensor.depth_m is None else sensor.depth_m
+    shown, front = _in_front(old, depth, image_index, margin_m)
+    for side in ((1, LEFTOVER), (LEFTOVER, 1)):  # infinite where there was none
+        padding = (side[0] // 2, side[1] // 2)
+        front = -F.max_pool2d(-front[:, None], side, 1, padding)[:, 0]
+    gone = (front < torch.inf) & ~((depth > 0) & (front - depth > margin_m))
+    depth = depth * ~gone
+    drawn, nearest = _in_front(new, depth, image_index, margin_m)
 
-    front = -F.max_pool2d(-front[:, None], 7, 1, 3)[:, 0]  # infinite where there was none
-    gone = (front < torch.inf) & ~((seen_m > 0) & (front - seen_m > margin_m))
-    behind = torch.where(gone[:, None], surroundings(sensor.images, ~gone), sensor.images)
-    drawn, nearest = _in_front(new, seen_m * ~gone, image_index, margin_m)
-    frame, rows = image_index[:, None, None].expand_as(drawn)[drawn], drawn.nonzero()
-    made = behind.clone()
-    made[frame, :, rows[:, 1], rows[:, 2]] = color[rows[:, 0], :, rows[:, 1], rows[:, 2]]
-    covered = _any(drawn, image_index, b)
-    # a lens has no jagged edges
-    soft = covered.float()[:, None]
-    edge = F.max_pool2d(soft, 3, 1, 1) + F.max_pool2d(1 - soft, 3, 1, 1) > 1
-    made = torch.where(edge, F.avg_pool2d(made, 3, 1, 1, count_include_pad=False), made)
-    keep = changed[:, None, None]
-    depth = torch.where(keep, torch.where(covered, nearest, seen_m * ~gone), seen_m)
-    images = torch.where(keep[:, None], made, sensor.images)
+    images = sensor.images.clone()
+    frame, row, column = gone.nonzero().T
+    around = surroundings(sensor.images, ~gone)
+    at = torch.stack((column + 0.5, row + 0.5), -1) / SMALLER
+    images[frame, :, row, column] = _bilinear(around, frame, at)
+    item, row, column = drawn.nonzero().T
+    frame = image_index[item]
+    color = _carried(sensor, (R, t), poses, (old, new), (shown, drawn), image_index, margin_m / 3)
+    images[frame, :, row, column] = color
+    depth[frame, row, column] = nearest[frame, row, column]
+    covered = torch.zeros_like(gone)
+    covered[frame, row, column] = True
+    frame, row, column = borders(covered.int()).nonzero().T
+    soft = images.new_zeros(len(frame), 3)  # a lens has no jagged edges
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            y, x = (row + dy).clamp(0, h - 1), (column + dx).clamp(0, w - 1)
+            soft += images[frame, :, y, x] / 9
+    images[frame, :, row, column] = soft
     return FrameBatch(images, None if sensor.depth_m is None else depth, sensor.K), poses
-
-
-def _any(masks: Tensor, index: Tensor, count: int) -> Tensor:
-    """(N, H, W) bool of images `index` -> (count, H, W) bool."""
-    whole = masks.new_zeros(count, *masks.shape[1:], dtype=torch.int32)
-    return whole.index_add_(0, index, masks.int()) > 0
 
 
 def _in_front(
@@ -205,26 +209,27 @@ def _carried(
     before: tuple[Tensor, Tensor],
     after: tuple[Tensor, Tensor],
     views: tuple[Rendering, Rendering],
-    shown: Tensor,
+    masks: tuple[Tensor, Tensor],
     index: Tensor,
     margin_m: float,
 ) -> Tensor:
-    """Colours (N, 3, H, W) of renderings at poses `after`: of the frames, where these show the same
-    points at poses `before`, else the models', brought to the mean of what is shown.
+    """Colours (P, 3) of the P pixels drawn at poses `after`: of the frames, where these show the
+    same points at poses `before`, else the models', brought to the mean of what is shown.
 
     Args:
-        shown: (N, H, W) bool, where frames show the objects. index: (N,) int64, frames.
+        masks: (N, H, W) bool, where frames show the objects; what is drawn.
+        index: (N,) int64, frames.
     """
-    old, new = views
+    (old, new), (shown, drawn), images = views, masks, sensor.images
     h, w = shown.shape[-2:]
     inner = F.max_pool2d((~shown).float(), 3, 1, 1) == 0  # nothing of what is beside it
-    own = sensor.images[index]
-    count = inner.sum((1, 2)).clamp_min(1)[:, None]
-    of_frame, of_model = ((c * inner[:, None]).sum((2, 3)) / count for c in (own, old.rgb))
-    gain = (of_frame / of_model.clamp_min(1e-3)).clamp(1 / 3, 3)
-    n, row, column = new.covered.nonzero().T
-    color = new.rgb.clone()
+    n, row, column = inner.nonzero().T
+    total = images.new_zeros(2, len(index), 3)
+    for k, of in enumerate((images[index[n], :, row, column], old.rgb[n, :, row, column])):
+        total[k].index_add_(0, n, of)
+    gain = torch.where(total[1] > 0, total[0] / total[1], 1.0).clamp(1 / 3, 3)
     # the point that each pixel shows, where it was
+    n, row, column = drawn.nonzero().T
     K = sensor.K[index]
     pixel = torch.stack((column + 0.5, row + 0.5, torch.ones_like(row)), -1)
     ray = (torch.linalg.inv_ex(K).inverse[n] @ pixel[..., None])[..., 0]
@@ -237,34 +242,40 @@ def _carried(
     inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
     x, y = x.clamp(0, w - 1), y.clamp(0, h - 1)
     known = inside & inner[n, y, x] & ((old.depth_m[n, y, x] - there[:, 2]).abs() < margin_m)
-    # bilinear, by hand: few of an image's pixels are asked for
-    left = (at - 0.5).floor()
-    part = (at - 0.5 - left)[:, None].clamp(0, 1)
-    taken = color.new_zeros(len(n), 3)
+    filled = (new.rgb[n, :, row, column] * gain[n]).clamp(0, 1)
+    return torch.where(known[:, None], _bilinear(images, index[n], at), filled)
+
+
+def _bilinear(images: Tensor, index: Tensor, at: Tensor) -> Tensor:
+    """Colours (P, C) of images (B, C, H, W) at points (P, 2), pixels, of images `index` (P,)."""
+    h, w = images.shape[-2:]
+    corner = (at - 0.5).floor()
+    x, y = (at - 0.5 - corner).unbind(-1)
+    color = images.new_zeros(len(at), images.shape[1])
     for dy in (0, 1):
         for dx in (0, 1):
-            cx = (left[:, 0].long() + dx).clamp(0, w - 1)
-            cy = (left[:, 1].long() + dy).clamp(0, h - 1)
-            share = (1 - (dx - part[..., 0]).abs()) * (1 - (dy - part[..., 1]).abs())
-            taken += share * own[n, :, cy, cx]
-    filled = (color[n, :, row, column] * gain[n]).clamp(0, 1)
-    color[n, :, row, column] = torch.where(known[:, None], taken, filled)
+            column = (corner[:, 0].long() + dx).clamp(0, w - 1)
+            row = (corner[:, 1].long() + dy).clamp(0, h - 1)
+            share = (1 - (dx - x).abs()) * (1 - (dy - y).abs())
+            color += share[:, None] * images[index, :, row, column]
     return color
 
 
 def surroundings(images: Tensor, known: Tensor) -> Tensor:
-    """Images (B, 3, H, W) blurred from the pixels known (B, H, W), widely where these are far."""
-    h, w = images.shape[-2:]
+    """Images (B, 3, H, W), `SMALLER`, blurred from the pixels known, widely where these are far.
+
+    Args:
+        known: (B, H, W) bool.
+    """
     weighted = torch.cat((images, torch.ones_like(images[:, :1])), 1) * known[:, None]
-    levels = [F.avg_pool2d(weighted, 4, ceil_mode=True)]
+    levels = [F.avg_pool2d(weighted, SMALLER, ceil_mode=True)]
     while min(levels[-1].shape[-2:]) > 1:
         levels.append(F.avg_pool2d(levels[-1], 2, ceil_mode=True))
     filled = levels[-1]
     for level in levels[::-1]:
         wide = F.interpolate(filled, level.shape[-2:], mode="bilinear", align_corners=False)
         filled = torch.where(level[:, 3:] > 0.2, level, wide)
-    filled = filled[:, :3] / filled[:, 3:].clamp_min(1e-6)
-    return F.interpolate(filled, (h, w), mode="bilinear", align_corners=False)
+    return filled[:, :3] / filled[:, 3:].clamp_min(1e-6)
 
 
 def blurred(images: Tensor) -> Tensor:

@@ -26,13 +26,16 @@ from self6d.rendering import pack_models
 from self6d.rng import mixed_seed, step_generator
 from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
-from self6d.scene.batch import LabelledBatch
+from self6d.scene.batch import FrameBatch, LabelledBatch
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_augmentation import turned_objects, varied_batch
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.preview import frame_previews
 from self6d.stage2.pseudo_labels import detect
 from self6d.synthesis import SceneMaker, SynthesisConfig, augment
+
+TURNED = 0.7
+"""Share of the frames of a step whose objects are turned (`adapt.turn_deg`)."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +79,24 @@ class PosedFrames:
         self.models = pack_models(models, device)
 
     def draw(
-        self, count: int, generator: torch.Generator, noise: torch.Generator
+        self,
+        count: int,
+        generator: torch.Generator,
+        noise: torch.Generator,
+        *,
+        turn: bool = True,
     ) -> tuple[LabelledBatch, Tensor | None]:
         """`count` frames, of fewer each several times, and (B, M) bool: what it says all about.
 
         Args:
             generator: on the CPU, draws frames and colours. noise: on the device, the rest.
+            turn: whether objects are turned in some of them.
         """
         frames = sorted(self.poses)
         order = torch.randperm(len(frames), generator=generator)
         chosen = order.repeat(-(-count // len(frames)))[:count]
-        batch, known = self.labelled([frames[i] for i in chosen.tolist()], noise)
+        numbers = [frames[i] for i in chosen.tolist()]
+        batch, known = self.labelled(numbers, noise, turn=turn)
         return replace(batch, images=augment(batch.images, generator, self.config.augment)), known
 
     def counts(self) -> dict[str, int]:
@@ -95,7 +105,7 @@ class PosedFrames:
         return {"frames": len(self.poses), "poses": poses}
 
     def labelled(
-        self, frames: list[int], noise: torch.Generator
+        self, frames: list[int], noise: torch.Generator, *, turn: bool = True
     ) -> tuple[LabelledBatch, Tensor | None]:
         """Frames by their numbers, varied, and what they say all about, as `draw`."""
         rows = [(i, posed) for i, frame in enumerate(frames) for posed in self.poses[frame]]
@@ -105,16 +115,39 @@ class PosedFrames:
         objects = torch.tensor([posed.object_index for _, posed in rows], device=self.device)
         sensor = self.store.batch(frames)
         given = (torch.tensor(R, device=self.device), torch.tensor(t, device=self.device))
-        if self.config.turn_deg > 0:
-            sensor, given = turned_objects(
-                sensor, self.models, given, index, objects, self.config.turn_deg, noise
-            )
+        turned = round(TURNED * len(frames)) if turn and self.config.turn_deg > 0 else 0
+        if turned:
+            sensor, given = self._turned(sensor, given, index, objects, turned, noise)
         batch = varied_batch(sensor, self.models, given, index, objects, self.config, noise)
         if self.complete:
             return batch, None
         known = torch.zeros(len(frames), len(self.models.object_ids), device=self.device).bool()
         known[index, objects] = True
         return batch, known
+
+    def _turned(
+        self,
+        sensor: FrameBatch,
+        poses: tuple[Tensor, Tensor],
+        index: Tensor,
+        objects: Tensor,
+        count: int,
+        noise: torch.Generator,
+    ) -> tuple[FrameBatch, tuple[Tensor, Tensor]]:
+        """The first `count` frames with their objects turned, and the rest as they are."""
+        n = int((index < count).sum())  # rows are in the order of frames
+        depth = sensor.depth_m
+        first = FrameBatch(
+            sensor.images[:count], None if depth is None else depth[:count], sensor.K[:count]
+        )
+        made, (R, t) = turned_objects(
+            first, self.models, (poses[0][:n], poses[1][:n]), index[:n], objects[:n],
+            self.config.turn_deg, noise,
+        )  # fmt: skip
+        if depth is not None and made.depth_m is not None:
+            depth = torch.cat((made.depth_m, depth[count:]))
+        whole = FrameBatch(torch.cat((made.images, sensor.images[count:])), depth, sensor.K)
+        return whole, (torch.cat((R, poses[0][n:])), torch.cat((t, poses[1][n:])))
 
 
 class PosedFramesTask:
@@ -183,7 +216,9 @@ class PosedFramesTask:
         """One optimiser step on labelled frames drawn at random."""
         generator = step_generator(self.seed, step)
         noise = step_generator(self.seed, step, stream=1, device=self.device)
-        batch, known = self.posed.draw(self.batch_size, generator, noise)
+        at = max(step / max(self.total_steps, 1), self.clock.share)
+        turn = at < self.config.flat
+        batch, known = self.posed.draw(self.batch_size, generator, noise, turn=turn)
         rate = learning_rate(step, self.config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate

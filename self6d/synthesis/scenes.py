@@ -214,7 +214,7 @@ class SceneMaker:
             bare = on & (composite.thing[at] < 0)
             composite.depth_m[at] = torch.where(bare, depth, composite.depth_m[at])
             region[at] = torch.where(bare, -2, region[at])
-        return self._work(_put_before)(composite.rgb, composite.thing, behind, _borders(region))
+        return self._work(_put_before)(composite.rgb, composite.thing, behind, borders(region))
 
     def _labelled(self, images: Tensor, composite: Composite, layout: SceneLayout) -> LabelledBatch:
         """Forget the distractors, number the instances."""
@@ -246,7 +246,7 @@ class SceneMaker:
         )
 
 
-def _borders(region: Tensor) -> Tensor:
+def borders(region: Tensor) -> Tensor:
     """(B, H, W) bool, the pixels where regions (B, H, W) meet."""
     edge = torch.zeros_like(region, dtype=torch.bool)
     across = region[:, :, 1:] != region[:, :, :-1]

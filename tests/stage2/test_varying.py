@@ -8,7 +8,6 @@ import torch
 
 from self6d.rendering import pack_models, render
 from self6d.scene.batch import FrameBatch
-from self6d.stage2 import frame_augmentation
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_augmentation import (
     OCCLUDER_SIDES,
@@ -81,8 +80,7 @@ def before_walls(frames):
     return FrameBatch(images, depth, sensor.K), *rest
 
 
-def test_turned_objects_look_as_rendered_at_their_new_poses(before_walls, monkeypatch) -> None:
-    monkeypatch.setattr(frame_augmentation, "TURNED", 1.0)
+def test_turned_objects_look_as_rendered_at_their_new_poses(before_walls) -> None:
     sensor, models, poses, index, objects = before_walls
     made, (R, t) = turned_objects(sensor, models, poses, index, objects, 40, seeded(1))
     turn = (R @ poses[0].mT).diagonal(dim1=1, dim2=2).sum(1)
@@ -102,9 +100,8 @@ def test_turned_objects_look_as_rendered_at_their_new_poses(before_walls, monkey
     assert (batch.visible_fraction > 0.99).all()
 
 
-def test_turned_objects_bring_the_colours_of_the_frame(before_walls, monkeypatch) -> None:
+def test_turned_objects_bring_the_colours_of_the_frame(before_walls) -> None:
     """Frames in another light than the model's: their colours stay, whatever the model's are."""
-    monkeypatch.setattr(frame_augmentation, "TURNED", 1.0)
     sensor, models, poses, index, objects = before_walls
     grey = replace(models, colors=torch.full_like(models.colors, 0.3))
     made, (R, t) = turned_objects(sensor, grey, poses, index, objects, 10, seeded(1))
@@ -113,19 +110,26 @@ def test_turned_objects_bring_the_colours_of_the_frame(before_walls, monkeypatch
     assert (made.images - view.rgb).abs().amax(1)[inner].median() < 0.05
 
 
-def test_what_hides_an_object_hides_it_turned_and_other_frames_stay(before_walls, monkeypatch):
+def test_what_hides_an_object_hides_it_turned(before_walls) -> None:
     sensor, *rest = before_walls
     depth = sensor.depth_m.clone()
     depth[:, :, : SIZE[1] // 2] = 0.1
     images = sensor.images.clone()
     images[..., : SIZE[1] // 2] = 0.9
     hidden = FrameBatch(images, depth, sensor.K)
-    monkeypatch.setattr(frame_augmentation, "TURNED", 1.0)
     made, _ = turned_objects(hidden, *rest, 40, seeded(2))
     assert (made.images[..., : SIZE[1] // 2 - 3] - 0.9).abs().max() < 0.02
-    monkeypatch.setattr(frame_augmentation, "TURNED", 0.0)
-    made, (R, t) = turned_objects(hidden, *rest, 40, seeded(2))
-    assert torch.equal(made.images, images)
-    assert torch.equal(made.depth_m, depth)
-    torch.testing.assert_close(R, rest[1][0])
-    torch.testing.assert_close(t, rest[1][1])
+
+
+def test_turned_by_nothing_a_frame_stays_as_it_was(before_walls) -> None:
+    sensor, models, poses, index, objects = before_walls
+    made, (R, t) = turned_objects(sensor, models, poses, index, objects, 0, seeded(2))
+    torch.testing.assert_close(R, poses[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(t, poses[1], atol=1e-5, rtol=0)
+    borders = (sensor.depth_m < 2).float()[:, None]  # are soft afterwards
+    borders = torch.nn.functional.max_pool2d(borders, 5, 1, 2) != -torch.nn.functional.max_pool2d(
+        -borders, 5, 1, 2
+    )
+    difference = (made.images - sensor.images).abs() * ~borders
+    assert difference.max() < 1e-3
+    assert (made.depth_m - sensor.depth_m)[sensor.depth_m < 2].abs().max() < 1e-4
