@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -81,7 +82,7 @@ class FrameStore:
         return len(self.frames)
 
     def frame(self, index: int) -> Frame:
-        """A frame at the store's size, read again from the recording."""
+        """A frame at the store's size, read again; depth that is no distance is 0, unknown."""
         frame = resize_frame(self.frames.read(index, depth=self.use_depth), self.height)
         if frame.camera.size != self.size:
             raise InputError(
@@ -89,7 +90,10 @@ class FrameStore:
                 f"the first one {self.size[::-1]}",
                 remedy="Adapt to frames of one size at a time, or set adapt.image_height.",
             )
-        return frame
+        if frame.depth_m is None:
+            return frame
+        depth = np.nan_to_num(frame.depth_m, nan=0.0, posinf=0.0, neginf=0.0).clip(0)
+        return replace(frame, depth_m=depth)
 
     def _packed(self, index: int) -> Packed:
         """Colours (H, W, 3) uint8, depth (H, W) float32 in metres, K."""

@@ -286,9 +286,10 @@ class TestFrameStore:
         """Far depth is kept as it is; what is no distance becomes 0, unknown."""
         given = torch.tensor([6.6, 9.87654, 25.0, math.nan, math.inf, -math.inf, -1.0])
         frames = UnlabelledFrames(Written(given))
-        depth = FrameStore(frames, "cpu", budget_mb=budget_mb).batch([1]).depth_m
+        store = FrameStore(frames, "cpu", budget_mb=budget_mb)
         expected = torch.tensor([6.6, 9.87654, 25.0, 0, 0, 0, 0])
-        assert torch.equal(depth[0, 0, :7], expected)
+        assert torch.equal(store.batch([1]).depth_m[0, 0, :7], expected)
+        assert store.frame(1).depth_m[0, :7].tolist() == expected.tolist()
 
     def test_frames_that_do_not_fit_are_read_again(self):
         frames = UnlabelledFrames(stage2.Recording())
