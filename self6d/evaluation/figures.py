@@ -174,12 +174,12 @@ def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def axes_of(count: int) -> tuple:
-    """A figure of `count` axes, three in a row; drawn without a display."""
+    """A figure of `count` axes, three in a row, four as a square; drawn without a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = math.ceil(count / 3)
-    columns = min(count, 3)
+    columns = 2 if count == 4 else min(count, 3)
+    rows = math.ceil(count / columns)
     figure = Figure(figsize=(4.2 * columns, 3.1 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
