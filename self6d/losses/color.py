@@ -32,11 +32,11 @@ class _Responses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rgb: Tensor) -> Tensor:
-        to_xyz = _to_xyz(rgb.dtype, rgb.device)
+        matrix = to_xyz(rgb.dtype, rgb.device)
         bright = rgb > 0.04045
         linear = torch.where(bright, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
         first = torch.where(bright, 2.4 * linear / (rgb + 0.055), 1 / 12.92)
-        xyz = (to_xyz @ linear.flatten(-2)).view(rgb.shape)
+        xyz = (matrix @ linear.flatten(-2)).view(rgb.shape)
         root = xyz.clamp_min(_DELTA**3) ** (1 / 3)
         high = xyz > _DELTA**3
         second = torch.where(high, root / (3 * xyz), 1 / (3 * _DELTA**2))
@@ -47,8 +47,8 @@ class _Responses(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         first, second = ctx.saved_tensors
-        to_xyz = _to_xyz(grad.dtype, grad.device)
-        return (to_xyz.mT @ (grad * second).flatten(-2)).view(grad.shape) * first
+        matrix = to_xyz(grad.dtype, grad.device)
+        return (matrix.mT @ (grad * second).flatten(-2)).view(grad.shape) * first
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
@@ -78,6 +78,6 @@ def rgb_to_ab(rgb: Tensor) -> Tensor:
 
 
 @cache
-def _to_xyz(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Kept on the device: a copy to it at each call would forbid CUDA graphs."""
+def to_xyz(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(3, 3); kept on the device: a copy to it at each call would forbid CUDA graphs."""
     return torch.tensor(_TO_XYZ, dtype=dtype, device=device)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from self6d.geometry import backproject_points, pixel_centres
 from self6d.losses.cpu import geometric as geometric_cpu
+from self6d.losses.gpu.usable import usable
 
 
 def sample_surface(
@@ -138,3 +142,60 @@ def chamfer_distance(
         sides.append(_mean(distance, kept))
     both = valid_a.any(1) & valid_b.any(1)
     return torch.where(both, sides[0] + sides[1], torch.zeros_like(sides[0]))
+
+
+def surface_distance(
+    sensor_m: Tensor,
+    held: Tensor,
+    rendered_m: Tensor,
+    shown: Tensor,
+    K: Tensor,
+    count: int,
+    jitter: float | Tensor = 0.5,
+    *,
+    trim: float = 0.0,
+    noise_at_1m: float = 0.0,
+) -> Tensor:
+    """`chamfer_distance` of `sample_surface` of two depth maps, equations (9) to (11).
+
+    Args:
+        sensor_m, rendered_m: (N, H, W) float, metres, 0 where unknown; differentiable in the
+            second alone on a GPU. held, shown: (N, H, W) bool, where they count.
+        K: (N, 3, 3), pixels. count, jitter: as of `sample_surface`. trim: as of `chamfer_distance`.
+        noise_at_1m: sensor noise at 1 m, metres, growing with the square of the points' mean
+            distance; 0: none.
+
+    Returns:
+        (N,), metres; 0 with zero gradient where either has no point.
+    """
+    kernels = usable("self6d.losses.gpu.surface_kernels", sensor_m, rendered_m, K)
+    if kernels is not None and not sensor_m.requires_grad and not K.requires_grad:
+        how = (count, trim, noise_at_1m)
+        if not isinstance(jitter, Tensor):
+            jitter = sensor_m.new_full((), jitter)
+        return _SurfaceDistance.apply(rendered_m, sensor_m, held, shown, K, jitter, how, kernels)
+    sensor, sensor_ok = sample_surface(sensor_m, held, K, count, jitter)
+    model, model_ok = sample_surface(rendered_m, shown, K, count, jitter)
+    noise = None
+    if noise_at_1m > 0:
+        distance = (sensor[..., 2] * sensor_ok).sum(1) / sensor_ok.sum(1).clamp_min(1)
+        noise = noise_at_1m * distance.square()
+    return chamfer_distance(sensor, model, sensor_ok, model_ok, trim=trim, noise_m=noise)
+
+
+class _SurfaceDistance(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, rendered: Tensor, sensor: Tensor, held: Tensor, shown: Tensor, K: Tensor,
+        jitter: Tensor, how: tuple[int, float, float], kernels: ModuleType,
+    ) -> Tensor:  # fmt: skip
+        value, kept = kernels.distance(sensor, held, rendered, shown, K, jitter, *how)
+        ctx.save_for_backward(*kept)
+        ctx.size, ctx.kernels = rendered.shape[-2:], kernels
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        found = ctx.kernels.gradient(ctx.saved_tensors, gradient.contiguous(), ctx.size)
+        return found, *[None] * 7

@@ -17,7 +17,9 @@ from torch.nn.functional import avg_pool2d
 
 from self6d.errors import InputError
 from self6d.losses.cpu import ms_ssim as ms_ssim_cpu
+from self6d.losses.gpu.usable import usable
 
+KERNELS = "self6d.losses.gpu.ssim_kernels"
 SCALES = 5
 SIGMA = 1.5
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -131,6 +133,10 @@ def _similarity(
     x: Tensor, mean_x: Tensor, variance_x: Tensor, y: Tensor, window: int, last: bool
 ) -> tuple[Tensor, Tensor]:
     """Mean similarity of image planes, and its slopes: see `ms_ssim_cpu.similarity`."""
+    kernels = usable(KERNELS, x, mean_x, variance_x, y)
+    if kernels is not None:
+        gauss = _gaussian_on(window, y.device)
+        return kernels.similarity(x, mean_x, variance_x, y, gauss, last, C1, C2)
     mean, square, product = _blurred(torch.stack((y, y.square(), x * y)), window)
     below = variance_x + (square - mean.square()) + C2
     structure = (2 * (product - mean_x * mean) + C2) / below
@@ -150,6 +156,10 @@ def _similarity(
 
 def _gradient(x: Tensor, y: Tensor, slopes: Tensor, window: int, weight: Tensor) -> Tensor:
     """Gradient in y: see `ms_ssim_cpu.gradient`."""
+    kernels = usable(KERNELS, x, y, slopes)
+    if kernels is not None:
+        gauss = _gaussian_on(window, y.device)
+        return kernels.gradient(x, y, slopes, gauss, weight.contiguous())
     plain, squared, mixed = _spread(slopes, y.shape[-2:], window).unbind(2)
     return weight[..., None, None] * (plain + 2 * y * squared + x * mixed)
 
@@ -185,6 +195,11 @@ def _gaussian(window: int, dtype: torch.dtype = torch.float32) -> Tensor:
     x = torch.arange(window, dtype=torch.float64) - window // 2
     weight = torch.exp(-x.square() / (2 * SIGMA**2))
     return (weight / weight.sum()).to(dtype)
+
+
+@cache
+def _gaussian_on(window: int, device: torch.device) -> Tensor:
+    return _gaussian(window).to(device)
 
 
 @cache

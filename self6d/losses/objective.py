@@ -12,7 +12,7 @@ from torch.nn.functional import max_pool2d, pad
 
 from self6d.config_fields import Checked, Limits
 from self6d.losses.color import rgb_to_ab
-from self6d.losses.geometric import chamfer_distance, depth_edges, sample_surface
+from self6d.losses.geometric import depth_edges, surface_distance
 from self6d.losses.ms_ssim import ms_ssim_to, scale_statistics
 from self6d.losses.perceptual import AlexNetFeatures, perceptual_loss
 from self6d.losses.perceptual_window import (
@@ -23,7 +23,7 @@ from self6d.losses.perceptual_window import (
 from self6d.losses.published import PublishedPerceptual, published_ms_ssim
 from self6d.losses.target import Target
 from self6d.losses.terms import TERMS
-from self6d.losses.visual import ab_loss, mask_loss
+from self6d.losses.visual import ab_loss, ab_loss_of, mask_loss
 from self6d.rendering.result import Rendering
 
 SOFT_BAND = 0.02  # how far the renderer's soft mask reaches, two being the image's width
@@ -228,7 +228,10 @@ class SelfSupervision(nn.Module):
             terms["mask"] = mask_loss(target.mask, rendering.soft_mask, seen)
         has_mask = (target.mask >= 0.5).flatten(1).any(1)
         if target.ab is not None:
-            terms["ab"] = ab_loss(target.ab, _ab(rgb, window), target.mask)
+            if window is None:
+                terms["ab"] = ab_loss_of(target.ab, rgb, target.mask)
+            else:
+                terms["ab"] = ab_loss(target.ab, _ab(rgb, window), target.mask)
         if target.masked is not None:
             terms |= self._published_terms(target.masked, rgb, has_mask)
         if target.scales is not None:
@@ -264,13 +267,10 @@ class SelfSupervision(nn.Module):
         if config.like_with_like:
             shown = shown & seen & (target.depth_m > 0)
         held = target.usable & (target.mask >= 0.5)
-        sensor, sensor_ok = sample_surface(target.depth_m, held, target.K, config.points, jitter)
-        model, model_ok = sample_surface(rendering.depth_m, shown, target.K, config.points, jitter)
-        noise = None
-        if config.noise_at_1m > 0:
-            distance = (sensor[..., 2] * sensor_ok).sum(1) / sensor_ok.sum(1).clamp_min(1)
-            noise = config.noise_at_1m * distance.square()
-        return chamfer_distance(sensor, model, sensor_ok, model_ok, trim=config.trim, noise_m=noise)
+        return surface_distance(
+            target.depth_m, held, rendering.depth_m, shown, target.K, config.points, jitter,
+            trim=config.trim, noise_at_1m=config.noise_at_1m,
+        )  # fmt: skip
 
     def forward(
         self,
@@ -291,10 +291,8 @@ class SelfSupervision(nn.Module):
         return self.compare(target, rendering, jitter=jitter)
 
 
-def _ab(rgb: Tensor, window: Box | None) -> Tensor:
-    """`rgb_to_ab` of images that are black outside a window; None: anywhere."""
-    if window is None:
-        return rgb_to_ab(rgb)
+def _ab(rgb: Tensor, window: Box) -> Tensor:
+    """`rgb_to_ab` of images that are black outside a window."""
     whole = Box(0, rgb.shape[-2], 0, rgb.shape[-1])
     return pad(rgb_to_ab(window.of(rgb)), whole.beyond(window))
 

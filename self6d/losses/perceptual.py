@@ -10,6 +10,7 @@ import importlib.util
 import pickle
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch.nn.functional import conv2d, max_pool2d, pad, pixel_unshuffle, relu
 
 from self6d.errors import InputError, MissingDependencyError
 from self6d.losses.cpu.convolution import FixedConvolution, has_packing
+from self6d.losses.gpu.usable import usable
 
 # (output channels, input channels, kernel, stride, padding) of AlexNet's five convolutions
 CONVOLUTIONS = (
@@ -261,10 +263,31 @@ def perceptual_loss(source: list[Tensor], rendered: list[Tensor]) -> Tensor:
     Returns:
         (N,), between 0 and 10.
     """
+    maps = (*source, *rendered)
+    kernels = usable("self6d.losses.gpu.feature_kernels", *maps, channels_last=True)
+    if kernels is not None and not any(s.requires_grad for s in source):
+        return _Distance.apply(kernels, len(source), *maps)
     total = source[0].new_zeros(len(source[0]))
     for s, x in zip(source, rendered, strict=True):
         total = total + apart(s, x).mean((1, 2))
     return total
+
+
+class _Distance(torch.autograd.Function):
+    """`perceptual_loss`, differentiable in what is rendered."""
+
+    @staticmethod
+    def forward(ctx: Any, kernels: ModuleType, layers: int, *maps: Tensor) -> Tensor:
+        ctx.save_for_backward(*maps)
+        ctx.layers, ctx.kernels = layers, kernels
+        return kernels.distance(maps[:layers], maps[layers:])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        source, x = ctx.saved_tensors[: ctx.layers], ctx.saved_tensors[ctx.layers :]
+        found = ctx.kernels.gradients(source, x, gradient.contiguous())
+        return None, None, *[None] * ctx.layers, *found
 
 
 def apart(source: Tensor, x: Tensor) -> Tensor:

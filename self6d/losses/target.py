@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 from self6d.losses.ms_ssim import ScaleStatistics
@@ -39,6 +40,18 @@ class Target:
     from_black: list[Tensor] | None = None
     masked: Tensor | None = None
 
+    def tensors(self) -> list[Tensor]:
+        """All there are, in one order, N rows each."""
+        found: list[Tensor] = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for part in value if isinstance(value, list) else [value]:
+                if isinstance(part, ScaleStatistics):
+                    found += [part.image, part.mean, part.variance]
+                elif part is not None:
+                    found.append(part)
+        return found
+
     def __getitem__(self, index: Tensor) -> Target:
         """Regions `index` (M,) int64, repeated or reordered, as when one image has many starts."""
         pick = lambda x: None if x is None else x[index]  # noqa: E731
@@ -51,7 +64,14 @@ class Target:
             pick(self.usable),
             None if self.scales is None else [s[index] for s in self.scales],
             pick(self.ab),
-            None if self.features is None else [f[index] for f in self.features],
+            None if self.features is None else [_picked(f, index) for f in self.features],
             None if self.from_black is None else [f[index] for f in self.from_black],
             pick(self.masked),
         )
+
+
+def _picked(maps: Tensor, index: Tensor) -> Tensor:
+    """(N, C, h, w) -> (M, C, h, w), channels last in memory if they were."""
+    last = maps.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    return maps[index].contiguous(memory_format=layout)

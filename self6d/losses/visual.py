@@ -6,8 +6,16 @@ evidence (an empty mask) the number is 0 and so is its gradient.
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from self6d.losses.color import AB_RANGE, rgb_to_ab, to_xyz
+from self6d.losses.gpu.usable import usable
+
+KERNELS = "self6d.losses.gpu.visual_kernels"
 
 
 def mask_loss(
@@ -27,6 +35,10 @@ def mask_loss(
         (N,). 0 with zero gradient where N+ is empty: no detection, no evidence. An object rendered
         outside the view gives the constant -log(eps) on N+, so it never looks like a good fit.
     """
+    kernels = None if mask.requires_grad else usable(KERNELS, mask, rendered)
+    if kernels is not None:
+        valid = torch.ones_like(mask, dtype=torch.bool) if valid is None else valid.contiguous()
+        return _MaskLoss.apply(rendered, mask, valid, eps, kernels)
     positive = mask >= 0.5
     negative = ~positive
     if valid is not None:
@@ -55,3 +67,52 @@ def ab_loss(source_ab: Tensor, rendered_ab: Tensor, mask: Tensor) -> Tensor:
     count = (mask >= 0.5).sum((1, 2))
     total = (source_ab - rendered_ab).abs().sum((1, 2, 3)) / count.clamp_min(1)
     return torch.where(count > 0, total, torch.zeros_like(total))
+
+
+def ab_loss_of(source_ab: Tensor, rgb: Tensor, mask: Tensor) -> Tensor:
+    """`ab_loss` of `rgb_to_ab(rgb)`, on a GPU in two passes over the pixels.
+
+    Args:
+        rgb: (N, 3, H, W) float in [0, 1], I_R, 0 where uncovered. All else as for `ab_loss`.
+    """
+    kernels = usable(KERNELS, source_ab, rgb, mask)
+    if kernels is not None:
+        return _AbLoss.apply(rgb, source_ab, mask, kernels)
+    return ab_loss(source_ab, rgb_to_ab(rgb), mask)
+
+
+class _MaskLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, rendered: Tensor, mask: Tensor, valid: Tensor, eps: float, kernels: ModuleType
+    ) -> Tensor:
+        value, sums = kernels.mask(mask, rendered, valid, eps)
+        ctx.save_for_backward(mask, rendered, valid, sums)
+        ctx.eps, ctx.kernels = eps, kernels
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        weight = gradient.contiguous()
+        found = ctx.kernels.mask_gradient(*ctx.saved_tensors, weight, ctx.eps)
+        return found, *[None] * 4
+
+
+class _AbLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, rgb: Tensor, source_ab: Tensor, mask: Tensor, kernels: ModuleType
+    ) -> Tensor:
+        matrix = to_xyz(rgb.dtype, rgb.device)
+        value, share = kernels.ab(source_ab, rgb, mask, matrix, 1 / AB_RANGE)
+        ctx.save_for_backward(rgb, source_ab, matrix, share)
+        ctx.kernels = kernels
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        rgb, source_ab, matrix, share = ctx.saved_tensors
+        found = ctx.kernels.ab_gradient(source_ab, rgb, matrix, 1 / AB_RANGE, gradient * share)
+        return found, None, None, None

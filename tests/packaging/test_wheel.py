@@ -23,8 +23,8 @@ import importlib, pkgutil, sys
 for top in sys.argv[1:]:
     package = importlib.import_module(top)
     for module in pkgutil.walk_packages(package.__path__, top + "."):
-        # Triton, which these two are written in, comes with torch's builds for CUDA alone
-        if module.name in ("self6d.layers.norm_kernels", "self6d.layers.pool_kernels"):
+        # Triton, which these are written in, comes with torch's builds for CUDA alone
+        if module.name.endswith("_kernels"):
             continue
         if not module.name.endswith("__main__") and ".resources." not in module.name:
             importlib.import_module(module.name)

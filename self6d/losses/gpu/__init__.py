@@ -1,0 +1,1 @@
+"""Kernels of the losses in Triton, for float32 on a GPU: a step would launch hundreds without."""

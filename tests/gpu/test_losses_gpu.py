@@ -1,0 +1,111 @@
+"""The losses' own kernels give what the same formulas give in float64 on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from self6d.losses import geometric, ms_ssim, visual
+from self6d.losses.color import rgb_to_ab
+from self6d.losses.gpu.usable import kernels
+from self6d.losses.perceptual import AlexNetFeatures, default_weights, perceptual_loss
+
+pytestmark = pytest.mark.gpu
+
+N, H, W = 3, 120, 104
+Loss = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def same(loss: Loss, x: Tensor, rtol: float = 1e-3) -> None:
+    """`loss(put, x)` and its gradient, in float32 on the GPU and in float64 on the CPU."""
+    found = []
+    for put in (lambda v: v, lambda v: v.float().cuda() if v.is_floating_point() else v.cuda()):
+        own = put(x).clone().requires_grad_()
+        value = loss(put, own)
+        weight = torch.arange(1, len(value) + 1, device=value.device)
+        (gradient,) = torch.autograd.grad((value * weight).sum(), own)
+        found.append((value.detach().cpu().double(), gradient.cpu().double()))
+    (value, gradient), (fast, fast_gradient) = found
+    torch.testing.assert_close(fast, value, rtol=rtol, atol=1e-5)
+    scale = float(gradient.abs().max())
+    torch.testing.assert_close(fast_gradient, gradient, rtol=rtol, atol=rtol * scale)
+
+
+NAMES = [f"self6d.losses.gpu.{name}_kernels" for name in ("visual", "ssim", "feature", "surface")]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "self6d.refinement.pose_kernels"])
+def test_they_compile_where_triton_is(name: str) -> None:
+    pytest.importorskip("triton")
+    assert kernels(name, 0) is not None
+
+
+def test_mask() -> None:
+    mask, valid = draw(N, H, W), draw(N, H, W, seed=1) > 0.2
+    mask[2] *= 0.4  # no evidence
+    rendered = draw(N, H, W, seed=2)
+    rendered[0, :5], rendered[0, 5:9] = 0.0, 1.0
+    same(lambda put, r: visual.mask_loss(put(mask), r, put(valid)), rendered)
+
+
+def test_colour_without_brightness() -> None:
+    mask = draw(N, H, W)
+    source = rgb_to_ab(draw(N, 3, H, W, seed=1)) * (mask > 0.5)[:, None]
+    rgb = draw(N, 3, H, W, seed=2)
+    rgb[0, :, :9], rgb[1, :, :5] = 0.0, 0.03
+    same(lambda put, r: visual.ab_loss_of(put(source), r, put(mask)), rgb)
+
+
+@pytest.mark.parametrize("size", [(120, 104), (40, 72)])
+def test_ms_ssim(size: tuple[int, int]) -> None:
+    fixed = draw(N, 3, *size)
+
+    def loss(put: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+        return ms_ssim.ms_ssim_to(ms_ssim.scale_statistics(put(fixed)), y)
+
+    same(loss, (fixed + 0.3 * draw(N, 3, *size, seed=1)).clamp(0, 1))
+
+
+@pytest.mark.skipif(default_weights() is None, reason="no perceptual weights")
+def test_perceptual_distance() -> None:
+    features = AlexNetFeatures()
+    layers = [x.double() for x in features(draw(N, 3, H, W).float())]
+    with torch.no_grad():
+        x = features.activations(draw(N, 3, H, W, seed=1).float())[1].double()
+    x[0, :, 2, 3] = 0  # a place where nothing is seen
+
+    def loss(put: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+        source = put(layers[1]).contiguous(memory_format=torch.channels_last)
+        return perceptual_loss([source], [y.contiguous(memory_format=torch.channels_last)])
+
+    same(loss, x)
+
+
+@pytest.mark.parametrize(("trim", "noise"), [(0.0, 0.0), (0.1, 0.002)])
+@pytest.mark.parametrize("count", [1024, 200])
+def test_surfaces(trim: float, noise: float, count: int) -> None:
+    row, column = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
+    sensor = 0.6 + 0.05 * (column / 17).sin() + 0.03 * (row / 11).cos() + 0.002 * draw(N, H, W)
+    sensor[draw(N, H, W, seed=1) < 0.1] = 0.0
+    middle = (row - 60) ** 2 + (column - 50) ** 2
+    held, shown = (middle < 1500).repeat(N, 1, 1), (middle < 1400).repeat(N, 1, 1)
+    held[1] = False  # no evidence
+    held[2] = middle < 30  # few points
+    K = torch.tensor([[160.0, 0.3, 50], [0, 150.0, 61], [0, 0, 1]], dtype=torch.float64)
+    K = K.repeat(N, 1, 1)
+    rendered = 0.61 + 0.05 * (column / 17 + 0.2).sin() + 0.02 * (row / 11).cos().repeat(N, 1, 1)
+
+    def loss(put: Callable[[Tensor], Tensor], depth: Tensor) -> Tensor:
+        return geometric.surface_distance(
+            put(sensor), put(held), depth, put(shown), put(K), count, 0.37,
+            trim=trim, noise_at_1m=noise,
+        )  # fmt: skip
+
+    same(loss, rendered.double(), rtol=0.01)  # equally near points may be told apart otherwise
