@@ -35,6 +35,14 @@ class PoseParameters:
         scale = (1 + delta[:, 5:] / self.position[:, 2:]).clamp_min(0.1)
         return axis_angle_to_matrix(delta[:, :3]) @ self.R, (self.position + shift) * scale
 
+    def gradient(self, of_R: Tensor, of_position: Tensor) -> Tensor:
+        """Of delta (N, 6) where it is 0, from that of what `at` gives there: (N, 3, 3), (N, 3)."""
+        turn = of_R @ self.R.mT  # exp(w) R is R + [w]x R near 0
+        turn = turn - turn.mT
+        turn = torch.stack((turn[:, 2, 1], turn[:, 0, 2], turn[:, 1, 0]), 1)
+        along = (of_position * self.position).sum(1, keepdim=True) / self.position[:, 2:]
+        return torch.cat((turn, of_position[:, :2], along), 1)
+
     def translation(self, R: Tensor, position: Tensor) -> Tensor:
         """t (N, 3), metres, of a pose given by its rotation and centre position."""
         return position - (R @ self.centre[..., None])[..., 0]

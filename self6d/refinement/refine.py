@@ -13,10 +13,11 @@ from self6d.losses.target import Target
 from self6d.network.objects import ObjectTable
 from self6d.network.outputs import Detections
 from self6d.network.roi import masks_in_regions
+from self6d.refinement.captured import KeptOptimisers
 from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.health import PoseHealth, judge_poses
 from self6d.refinement.hypotheses import choose_hypotheses, score_hypotheses
-from self6d.refinement.optimizer import Trajectory, optimise_poses
+from self6d.refinement.optimizer import Trajectory
 from self6d.refinement.problem import PoseProblem
 from self6d.refinement.regions import (
     ModelBoxes,
@@ -118,6 +119,7 @@ def refine_detections(
     *,
     seed: int = 0,
     chunk: int = 64,
+    kept: KeptOptimisers | None = None,
 ) -> Refined:
     """Optimise the poses of detections on their frames, from several starts each.
 
@@ -126,8 +128,9 @@ def refine_detections(
         models: packed, and objects: geometry, both in the order of `object_index`.
         objective: L_self. config: `region`, `padding`, `flips`, `starts`, `steps`, ...
         chunk: starts optimised at a time, bounds the memory.
+        kept: optimisers of calls before; None: new ones.
     """
-    parts = []
+    parts, kept = [], kept or KeptOptimisers()
     starts = (4 if config.flips else 1) * config.starts
     per_chunk = max(1, chunk // starts)
     for first in range(0, len(detections), per_chunk):
@@ -136,7 +139,7 @@ def refine_detections(
         )
         generator = torch.Generator().manual_seed(seed * 1_000_003 + first)
         parts.append(
-            _refine(sensor, detections[rows], models, objects, objective, config, generator)
+            _refine(sensor, detections[rows], models, objects, objective, config, generator, kept)
         )
     return Refined(
         torch.cat([p.R for p in parts]),
@@ -159,10 +162,11 @@ def _refine(
     objective: SelfSupervision,
     config: OptimizeConfig,
     generator: torch.Generator,
+    kept: KeptOptimisers,
 ) -> Refined:
     problem = problem_of_detections(sensor, detections, models, objective, config)
     tried = with_starts(problem, generator)
-    trajectory = optimise_poses(tried)
+    trajectory = kept.run(tried)
     terms = trajectory.final()
     best = choose_hypotheses(terms, tried.group, len(problem))
     R, t = trajectory.R[-1, best], trajectory.t[-1, best]

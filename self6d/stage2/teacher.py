@@ -18,6 +18,7 @@ from self6d.losses.objective import SelfSupervision
 from self6d.losses.terms import NOT_WITHOUT_COLOUR
 from self6d.network import PoseNetwork
 from self6d.network.outputs import Detections
+from self6d.refinement.captured import KeptOptimisers
 from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.health import depth_gaps, judge_poses
 from self6d.refinement.refine import observe_detections, refine_detections
@@ -178,6 +179,7 @@ class Teacher:
         )
         parts = [pseudo_labels[(~asked).nonzero()[:, 0]]]
         groups = _by_frames(detections.image_index, asked)
+        kept = KeptOptimisers()  # no longer than this: training needs its memory
         for place, rows in enumerate(groups):
             tell("refining poses", place * FRAMES_AT_ONCE, len(groups) * FRAMES_AT_ONCE)
             sensor, part = self.sensor_of(detections[rows])
@@ -202,6 +204,7 @@ class Teacher:
                 quick,
                 seed=mixed_seed(self.seed, step, int(rows[0])) % 2**31,
                 chunk=config.pseudo_chunk,
+                kept=kept,
             )
             sound = sound_poses(refined, config, self.store.has_depth)
             trust = refined.health.trust

@@ -76,6 +76,23 @@ class TestManifold:
                 assert torch.allclose(moved[:, :2] / moved[:, 2:], before[:, :2] / before[:, 2:])
                 assert moved[0, 2] - before[0, 2] == pytest.approx(0.05, abs=1e-6)
 
+    def test_the_gradient_is_that_of_a_step_from_here(self):
+        generator = torch.Generator().manual_seed(0)
+        R, centre = R0.double().expand(3, 3, 3), torch.randn(3, 3, generator=generator).double()
+        t = T0.double() + 0.1 * torch.randn(3, 3, generator=generator)
+        pose = PoseParameters(R, t, 0.05 * centre)
+        slopes = torch.randn(3, 12, generator=generator, dtype=torch.float64)
+
+        def value(R, position):
+            moved = torch.cat((R.flatten(1), pose.translation(R, position)), 1)
+            return (moved.sin() * slopes).sum()
+
+        delta = torch.zeros(3, 6, dtype=torch.float64, requires_grad=True)
+        (expected,) = torch.autograd.grad(value(*pose.at(delta)), delta)
+        here = [x.clone().requires_grad_() for x in (pose.R, pose.position)]
+        found = pose.gradient(*torch.autograd.grad(value(*here), here))
+        torch.testing.assert_close(found, expected)
+
     def test_rotations_stay_rotations_over_many_steps(self):
         pose = PoseParameters(R0, T0, torch.zeros(1, 3))
         generator = torch.Generator().manual_seed(0)
