@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,23 @@ SKIPPED = "health/skipped"
 
 
 def finite_step(
-    optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], loss: Tensor, clip: float
+    optimizer: torch.optim.Optimizer,
+    parameters: Sequence[Tensor],
+    loss: Tensor,
+    clip: float,
+    *,
+    whole: bool = False,
 ) -> Tensor:
-    """Zero the gradients, backward, then `finite_update`; arguments and result as there."""
+    """Zero the gradients, backward, then `finite_update`; arguments and result as there.
+
+    Args:
+        whole: parameters that the loss does not reach move and decay as well, by a gradient of 0.
+    """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    for parameter in parameters if whole else ():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
     return finite_update(optimizer, parameters, loss, clip)
 
 

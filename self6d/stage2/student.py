@@ -17,11 +17,17 @@ class Student(nn.Module):
 
     Args:
         frozen_for_self_loss: parameters that the poses pass no gradient to; losses with labels do.
+        shared: whether several processes train it together.
     """
 
-    def __init__(self, network: PoseNetwork, frozen_for_self_loss: Sequence[Tensor]) -> None:
+    def __init__(
+        self, network: PoseNetwork, frozen_for_self_loss: Sequence[Tensor], *, shared: bool = False
+    ) -> None:
         super().__init__()
         self.network, self.frozen_for_self_loss = network, list(frozen_for_self_loss)
+        self._learning = [p for p in network.parameters() if p.requires_grad]
+        if not shared:  # a kernel or two for each of them; see `finite_step(whole=True)`
+            self._learning = self._learning[:1]
 
     def forward(
         self,
@@ -31,14 +37,15 @@ class Student(nn.Module):
         labelled: Sequence[tuple[LabelledBatch, Tensor | None]],
         noise: torch.Generator,
     ) -> tuple[Detections | None, list[Tensor], Tensor]:
-        """Poses in boxes, a loss for each labelled batch, and a zero all parameters have part in.
+        """Poses in boxes, a loss for each labelled batch, and a zero with a gradient.
+
+        Where several processes train it together, all parameters have part in the zero.
 
         Args:
             boxes: corners, image and object of each; None: no poses are asked for.
         """
         losses = [self.network.losses(batch, noise, known)["total"] for batch, known in labelled]
-        learning = [p.sum() for p in self.network.parameters() if p.requires_grad]
-        nothing = 0.0 * torch.stack(learning).sum()
+        nothing = 0.0 * torch.stack([p.sum() for p in self._learning]).sum()
         if boxes is None:
             return None, losses, nothing
         for parameter in self.frozen_for_self_loss:

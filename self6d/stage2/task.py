@@ -107,21 +107,17 @@ class SelfSupTask:
         self.network = network.to(self.device)
         self.parameters = self.network.stage2_parameters(config.scope)
         self.network.eval()  # batch norms keep the statistics of stage 1
-        self.student = self.world.wrap(Student(self.network, self._frozen_for_self_loss()))
+        frozen, shared = self._frozen_for_self_loss(), self.world.size > 1
+        self.student = self.world.wrap(Student(self.network, frozen, shared=shared))
         self.models = pack_models(models, self.device)
         self.objects = self.network.objects
         self.objective = SelfSupervision(replace(loss or LossConfig()), self.device)
         self.teacher = Teacher(
-            self.network,
-            self.store,
-            self.models,
-            self.objective,
-            config,
-            optimize or OptimizeConfig(),
-            seed,
+            self.network, self.store, self.models, self.objective, config,
+            optimize or OptimizeConfig(), seed,
             RgbRefiner.load(config.refiner, models, self.device) if config.refiner else None,
             [Thing.of(model) for model in models],
-        )
+        )  # fmt: skip
         self.refiner = self._refiner_learning()
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -180,7 +176,7 @@ class SelfSupTask:
         terms, total, labelled = self._losses(
             sensor, detections, pseudo_labels, selected, generator, step
         )
-        ok = finite_step(self.optimizer, self.parameters, total, config.clip)
+        ok = finite_step(self.optimizer, self.parameters, total, config.clip, whole=True)
         if self.refiner is not None:
             noise = step_generator(self.seed, step, self.world.rank, stream=2, device=self.device)
             share = rate / config.lr if config.lr > 0 else 0.0
