@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 Result = TypeVar("Result")
 
@@ -35,3 +36,59 @@ def capture(
     with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         result = work()
     return graph.replay, result
+
+
+PLACES = (1, 2, 4, 8, 16, 32, 64)  # rows that a graph holds; fewer leave places unused
+MOST_FORMS = 8  # with a graph; others run without
+
+
+class Recorded:
+    """Work on tensors of N rows, on a GPU recorded as a CUDA graph for each form that comes twice.
+
+    A form is what a graph is fixed to: shapes and dtypes of the rows, their number rounded up to
+    one of `PLACES`.
+
+    Args:
+        work: tensors of N rows -> tensors of N rows, each of which depends on its own row alone and
+            on what stays where it is. Nothing in it waits for the device.
+        capture: what records it, see `capture`; None: only on a GPU.
+    """
+
+    def __init__(
+        self,
+        work: Callable[..., tuple[Tensor, ...]],
+        capture: Callable[..., tuple[Callable[[], None], tuple[Tensor, ...]]] | None = None,
+    ) -> None:
+        self._work, self._capture = work, capture
+        self._met: set[tuple[Any, ...]] = set()
+        self._graphs: dict[tuple[Any, ...], Callable[..., tuple[Tensor, ...]]] = {}
+
+    def __call__(self, *rows: Tensor) -> tuple[Tensor, ...]:
+        """The work's result; no later call writes over it."""
+        places = next((n for n in PLACES if n >= len(rows[0])), None)
+        record = capture if self._capture is None and rows[0].is_cuda else self._capture
+        if record is None or places is None:
+            return self._work(*rows)
+        form = (places, *((tuple(x.shape[1:]), x.dtype, x.device) for x in rows))
+        if form in self._graphs:
+            return self._graphs[form](*rows)
+        if form not in self._met or len(self._graphs) >= MOST_FORMS:
+            self._met.add(form)
+            return self._work(*rows)
+        fill = torch.arange(places, device=rows[0].device).clamp_max(len(rows[0]) - 1)
+        kept = [x[fill] for x in rows]
+        replay, results = record(lambda: self._work(*kept), warm_up=1)
+        self._graphs[form] = _replayed(kept, replay, results)
+        return self._graphs[form](*rows)
+
+
+def _replayed(
+    kept: Sequence[Tensor], replay: Callable[[], None], results: Sequence[Tensor]
+) -> Callable[..., tuple[Tensor, ...]]:
+    def run(*rows: Tensor) -> tuple[Tensor, ...]:
+        for place, value in zip(kept, rows, strict=True):
+            place[: len(value)].copy_(value)  # the others stay those of an earlier call
+        replay()
+        return tuple(result[: len(rows[0])].clone() for result in results)
+
+    return run

@@ -8,12 +8,13 @@ plane, about an axis) stay where the optimiser put them.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
 from self6d.geometry import axis_angle_to_matrix, backproject
-from self6d.refinement.regions import RegionCrops
 from self6d.rendering import PackedModels, render
 
 ROUNDS = 8
@@ -29,7 +30,9 @@ FEWEST = 30  # pixels
 
 @torch.no_grad()
 def align_to_depth(
-    region: RegionCrops,
+    sensor: Tensor,
+    observed: Tensor,
+    K: Tensor,
     models: PackedModels,
     R: Tensor,
     t: Tensor,
@@ -39,28 +42,28 @@ def align_to_depth(
     """N poses moved to where their surfaces lie on the sensor's; where too little agrees, as given.
 
     Args:
-        region: of N poses, with depth. models: one packed model.
+        sensor: (N, h, w), metres, 0 where unknown: regions around the poses. observed: (N, h, w)
+            bool, inside the image. K: (N, 3, 3), pixels of the regions.
+        models: one packed model.
         R: (N, 3, 3). t: (N, 3), metres. centre: (3,), metres, model frame, turned about.
         diameter: metres.
 
     Returns:
         (N, 3, 3) and (N, 3), dtypes as given.
     """
-    sensor, given = region.depth_m, R
-    if sensor is None:
-        return R, t
+    given = R
     size = (sensor.shape[-2], sensor.shape[-1])
-    ray = backproject(torch.ones_like(sensor), region.K)
+    ray = backproject(torch.ones_like(sensor), K)
     middle = (R @ centre + t).double()
     R = R.double()
-    held = 1 / R.new_tensor([STIFF[0]] * 3 + [STIFF[1]] * 3).square()
+    held = _held(R.device)
     turned, moved = R.new_zeros(len(R), 3), torch.zeros_like(middle)
     for k in range(ROUNDS):
         t64 = middle - R @ centre.double()
-        view = render(R.to(given), t64.to(given), region.K, models, size, soft_mask=False)
+        view = render(R.to(given), t64.to(given), K, models, size, soft_mask=False)
         gate = max(0.08 * diameter * NARROWS**k, GATE_M)
         point, normal, use = _surface(view.depth_m, ray)
-        use &= region.observed & (sensor > 0) & ((sensor - view.depth_m).abs() < gate)
+        use &= observed & (sensor > 0) & ((sensor - view.depth_m).abs() < gate)
         apart = ((ray * sensor[..., None] - point) * normal).sum(-1).double()
         spread = torch.where(use, apart.abs(), torch.nan).flatten(1).nanmedian(1).values
         spread = (1.4826 * spread.nan_to_num(0.0)).clamp_min(NOISE_M)[:, None, None]
@@ -72,12 +75,35 @@ def align_to_depth(
         A = weighted @ J + held.diag()
         pull = torch.cat((turned, moved), 1) * held
         b = (weighted @ apart.nan_to_num(0.0).flatten(1)[..., None])[..., 0] - pull
-        step = torch.linalg.solve(A, b)
+        step = _solved(A, b)
         step = torch.where(use.sum((1, 2))[:, None] >= FEWEST, step, 0.0)
         turned, moved = turned + step[:, :3], moved + step[:, 3:]
         R = axis_angle_to_matrix(step[:, :3]) @ R
         middle = middle + step[:, 3:]
     return R.to(given), (middle - R @ centre.double()).to(given)
+
+
+@cache
+def _held(device: torch.device) -> Tensor:
+    """(6,) float64, inverse variances; kept, as a copy to a device would forbid CUDA graphs."""
+    return 1 / torch.tensor([STIFF[0]] * 3 + [STIFF[1]] * 3, dtype=torch.float64).square().to(
+        device
+    )
+
+
+def _solved(A: Tensor, b: Tensor) -> Tensor:
+    """x of A x = b; LAPACK's solver on a GPU waits for it."""
+    return torch.linalg.solve(A, b) if A.device.type == "cpu" else eliminated(A, b)
+
+
+def eliminated(A: Tensor, b: Tensor) -> Tensor:
+    """x of A x = b by Gauss-Jordan without pivots: A (N, M, M) positive definite, b (N, M)."""
+    rows = torch.cat((A, b[..., None]), -1)
+    unit = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    for k in range(A.shape[-1]):
+        row = rows[:, k : k + 1] / rows[:, k : k + 1, k : k + 1]
+        rows = rows - (rows[:, :, k : k + 1] - unit[:, k : k + 1]) * row
+    return rows[..., -1]
 
 
 def _surface(depth_m: Tensor, ray: Tensor) -> tuple[Tensor, Tensor, Tensor]:

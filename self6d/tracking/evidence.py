@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -59,7 +60,7 @@ NOTHING = Evidence(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 def measure(
     rgb: Tensor,
     depth_m: Tensor,
-    mask: Tensor,
+    masks: Callable[[], Tensor],
     observed: Tensor,
     rendering: Rendering,
     diameter: Tensor,
@@ -71,7 +72,8 @@ def measure(
 
     Args:
         rgb: (N, 3, h, w) in [0, 1]. depth_m: (N, h, w), metres, 0 where unknown.
-        mask: (N, h, w) bool, where the object is visible. observed: (N, h, w) bool, in the image.
+        masks: gives (N, h, w) bool, where the object is visible; asked last, for it takes longest.
+        observed: (N, h, w) bool, in the image.
         rendering: of the poses over those regions. diameter: (N,), metres.
         refiner: (N,), see `Evidence`.
         alike: how alike colours are expected to be; None for models without colour.
@@ -81,6 +83,8 @@ def measure(
     gap = depth_m - rendering.depth_m
     tolerance = depth_tolerance(diameter)[:, None, None]
     agree = known & (gap.abs() < tolerance)
+    edge = _edge(rgb, rendering.depth_m, agree, depth_m, observed, tolerance)
+    mask = masks()
     hidden = known & (gap < -tolerance) & ~mask
     count = lambda x: x.sum((1, 2)).double()  # noqa: E731
     share = lambda a, b: count(a) / count(b).clamp_min(1)  # noqa: E731
@@ -90,7 +94,6 @@ def measure(
     iou = share(mask & seen, (mask | seen) & ~hidden)
     near = torch.where(agree, gap.abs() / tolerance, torch.nan).flatten(1).nanmedian(1).values
     close = (1 - near).nan_to_num(0.0)
-    edge = _edge(rgb, rendering.depth_m, agree, depth_m, observed, tolerance)
     if alike is not None:
         color = colors_alike(rgb, rendering.rgb, agree) / max(alike, 0.1)
     else:

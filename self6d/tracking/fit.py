@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from self6d.cuda_graph import Recorded
 from self6d.geometry import axis_angle_to_matrix, backproject
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.target import Target
+from self6d.refinement.captured import KeptOptimisers
 from self6d.refinement.config import OptimizeConfig
-from self6d.refinement.optimizer import optimise_poses
 from self6d.refinement.problem import PoseProblem
 from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, square_boxes
 from self6d.refinement.rgb.refine import RgbRefined, RgbRefiner
@@ -30,6 +33,7 @@ from self6d.tracking.evidence import Calibration, Evidence, measure
 from self6d.tracking.look import Look, PaintedFrame, learn_look
 from self6d.tracking.paint import UNKNOWN, Paint, new_paint, shown
 from self6d.tracking.points import ModelPoints, View
+from self6d.tracking.quick.near import NearSearch, NearSettings
 
 WHOLE = 320  # longer side of the image that is searched without a start pose, pixels
 LIKE = 0.65  # of how alike colours are expected to be
@@ -79,6 +83,11 @@ class ObjectFitter:
         self.diameter = float(model.diameter)
         self.margin_m = min(max(0.04 * self.diameter, 0.004), 0.008)
         self.reach_m = min(0.1 * self.diameter, 0.015)
+        self.search = NearSearch(self.points, device) if device.type == "cuda" else None
+        self._threads = ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="masks")
+        self.once = device.type == "cuda"  # masks, as long as all else there; poses hardly move
+        self.optimisers = KeptOptimisers()
+        self._pulled, self._seen = Recorded(self._pull), Recorded(self._see)
         self.optimize = OptimizeConfig(
             steps=config.steps,
             rotation_step=config.rotation_step,
@@ -117,6 +126,12 @@ class ObjectFitter:
         cut = self._cut(sensor, square_boxes(whole, 1.0), NEAR)
         assert cut.depth_m is not None
         painted = sensor.alike is not None
+        if self.search is not None and not wide and not turns:
+            settings = NearSettings(
+                config.candidates, config.turn, shift, self.margin_m, self.diameter, pull,
+                SWEEP, 0.3 * config.turn,
+            )  # fmt: skip
+            return self.search(cut, painted, R, t, rng, settings)
         view = View.of(cut.rgb[0], cut.depth_m[0], cut.K[0], painted)
         # things mostly slide through the image from one frame to the next: that way first, and far
         swept = search_near(
@@ -197,15 +212,13 @@ class ObjectFitter:
         # nearer by depth first: the mask that the optimiser follows is made around its start
         R, t = self._aligned(self._region(sensor, R, t), R, t)
         region = self._region(sensor, R, t)
-        mask = self._masks(region, R, t)
+        mask = self._masks(region, R, t)()
         index = torch.zeros(len(R), dtype=torch.long, device=self.device)
-        target = self._target(region, mask, index)
-        problem = PoseProblem(
-            target, self.packed, index, R, t, self.objective, self.optimize, group=index
-        )
-        way = optimise_poses(problem)
+        asked = self._target(region, mask, index), self.packed, index, R, t
+        problem = PoseProblem(*asked, self.objective, self.optimize, group=index)
+        way = self.optimisers.run(problem)
         R, t = self._aligned(region, way.R[-1], way.t[-1])
-        return self.judge(region, R, t, sensor)
+        return self.judge(region, R, t, sensor, mask if self.once and len(R) == 1 else None)
 
     def as_they_are(self, sensor: PaintedFrame, poses: Candidates) -> list[Estimate]:
         """Poses judged where they stand, surest first."""
@@ -213,15 +226,17 @@ class ObjectFitter:
         return self.judge(self._region(sensor, R, t), R, t, sensor)
 
     def judge(
-        self, region: RegionCrops, R: Tensor, t: Tensor, sensor: PaintedFrame
-    ) -> list[Estimate]:
-        """Poses with their evidence over regions, surest first."""
-        mask = self._masks(region, R, t)
+        self, region: RegionCrops, R: Tensor, t: Tensor, sensor: PaintedFrame,
+        mask: Tensor | None = None,
+    ) -> list[Estimate]:  # fmt: skip
+        """Poses with their evidence over regions, surest first; `mask` of poses about the same."""
+        said = self._glance(sensor, R, t)  # a GPU looks while the CPU finds the masks
+        masks = self._masks(region, R, t) if mask is None else lambda: mask
         assert region.depth_m is not None
         diameter = self.boxes.diameter.expand(len(R))
         evidence = measure(
-            region.rgb, region.depth_m, mask, region.observed, self._render(region, R, t),
-            diameter, self._glance(sensor, R, t).confidence,
+            region.rgb, region.depth_m, masks, region.observed, self._render(region, R, t),
+            diameter, said.confidence,
             alike=sensor.alike if self.model.has_color else None,
         )  # fmt: skip
         poses = R.cpu().numpy(), t.cpu().numpy()
@@ -294,9 +309,8 @@ class ObjectFitter:
         Args:
             R: (3, 3). t: (3,), metres.
         """
-        R_m2c, t_m2c = (
-            torch.from_numpy(x[None].astype(np.float32)).to(self.device) for x in (R, t)
-        )
+        poses = (torch.from_numpy(x[None].astype(np.float32)) for x in (R, t))
+        R_m2c, t_m2c = (x.to(self.device) for x in poses)
         region = self._region(sensor, R_m2c, t_m2c)
         assert region.depth_m is not None
         view = self._render(region, R_m2c, t_m2c)
@@ -317,47 +331,66 @@ class ObjectFitter:
 
     def _region(self, sensor: PaintedFrame, R: Tensor, t: Tensor) -> RegionCrops:
         """What the sensor sees about each of N poses."""
-        return self._cut(sensor, square_boxes(self._box(R, t, sensor.K), self.config.padding))
+        assert sensor.depth_m is not None
+        cut = self._seen if len(R) == 1 else self._see
+        return RegionCrops(*cut(sensor.images, sensor.depth_m, sensor.K, R, t))
+
+    def _see(
+        self, images: Tensor, depth_m: Tensor, K: Tensor, R: Tensor, t: Tensor
+    ) -> tuple[Tensor, ...]:
+        box = square_boxes(self._box(R, t, K), self.config.padding)
+        index = torch.zeros(len(R), dtype=torch.long, device=R.device)
+        found = RegionCrops.cut(images, depth_m, K, box, index, self.config.region)
+        assert found.depth_m is not None
+        return found.rgb, found.depth_m, found.observed, found.K, found.box
 
     def _aligned(self, region: RegionCrops, R: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        centre = self.boxes.centre[0]
-        return align_to_depth(region, self.packed, R, t, centre, self.diameter)
+        assert region.depth_m is not None
+        R, t = self._pulled(region.depth_m, region.observed, region.K, R, t)
+        return R, t
 
-    def _cut(self, sensor: PaintedFrame, box: Tensor, size: int | None = None) -> RegionCrops:
+    def _pull(
+        self, depth_m: Tensor, observed: Tensor, K: Tensor, R: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        centre = self.boxes.centre[0]
+        return align_to_depth(depth_m, observed, K, self.packed, R, t, centre, self.diameter)
+
+    def _cut(self, sensor: PaintedFrame, box: Tensor, size: int) -> RegionCrops:
         index = torch.zeros(len(box), dtype=torch.long, device=self.device)
-        return RegionCrops.cut(
-            sensor.images, sensor.depth_m, sensor.K, box, index, size or self.config.region
-        )
+        return RegionCrops.cut(sensor.images, sensor.depth_m, sensor.K, box, index, size)
 
     def _render(self, region: RegionCrops, R: Tensor, t: Tensor) -> Rendering:
         size = (region.rgb.shape[-2], region.rgb.shape[-1])
         return render(R, t, region.K, self.packed, size, soft_mask=False)
 
-    def _masks(self, region: RegionCrops, R: Tensor, t: Tensor) -> Tensor:
-        """Where the object is visible if the poses are about right, (N, h, w) bool."""
+    def _masks(self, region: RegionCrops, R: Tensor, t: Tensor) -> Callable[[], Tensor]:
+        """Where the object is visible if the poses are about right: gives (N, h, w) bool.
+
+        They are found in threads until they are asked for.
+        """
         assert region.depth_m is not None
         drawn = backproject(self._render(region, R, t).depth_m, region.K).cpu().numpy()
         seen = backproject(region.depth_m, region.K).cpu().numpy()
         rgb = (region.rgb.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
-        focal = region.K[:, 0, 0].tolist()
-        masks = []
-        for i in range(len(drawn)):
-            mask = mask_from_pose(rgb[i], seen[i], drawn[i], self.reach_m, focal[i])
-            # where the depth agrees, the colour of a table like the object's is no objection
-            depth, sensor = drawn[i, ..., 2], seen[i, ..., 2]
-            agree = (depth > 0) & (sensor > 0) & (np.abs(depth - sensor) < self.margin_m)
-            masks.append(mask | agree)
-        return torch.from_numpy(np.stack(masks)).to(self.device)
+        found = [
+            self._threads.submit(self._mask, *inputs)
+            for inputs in zip(rgb, seen, drawn, region.K[:, 0, 0].tolist(), strict=True)
+        ]
+        return lambda: torch.from_numpy(np.stack([f.result() for f in found])).to(self.device)
+
+    def _mask(
+        self, rgb: np.ndarray, seen: np.ndarray, drawn: np.ndarray, focal: float
+    ) -> np.ndarray:
+        mask = mask_from_pose(rgb, seen, drawn, self.reach_m, focal)
+        # where the depth agrees, the colour of a table like the object's is no objection
+        depth, sensor = drawn[..., 2], seen[..., 2]
+        return mask | ((depth > 0) & (sensor > 0) & (np.abs(depth - sensor) < self.margin_m))
 
     def _target(self, region: RegionCrops, mask: Tensor, index: Tensor) -> Target:
         return self.objective.observe(
-            region.rgb,
-            region.depth_m,
-            mask.to(region.rgb.dtype),
-            region.K,
-            observed=region.observed,
-            diameter=self.boxes.diameter[index],
-        )
+            region.rgb, region.depth_m, mask.to(region.rgb.dtype), region.K,
+            observed=region.observed, diameter=self.boxes.diameter[index],
+        )  # fmt: skip
 
 
 def _every_turn() -> np.ndarray:

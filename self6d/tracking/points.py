@@ -23,6 +23,7 @@ from self6d.workers import run_parallel
 DIRECTIONS = 240  # about 8 degrees apart
 _SIDE = 64  # of the renderings that say what is seen
 _CHUNK = 64  # poses a piece of work
+COLOR_SCALE = 0.08  # difference of a and b at which a point says e times less
 SAME = 48  # steps of a full turn about an axis of symmetry
 RIM = 24  # places beside a silhouette
 
@@ -112,7 +113,7 @@ def score_poses(
     t: np.ndarray,
     *,
     margin_m: float,
-    color_scale: float = 0.08,
+    color_scale: float = COLOR_SCALE,
     points: int | None = None,
 ) -> np.ndarray:
     """How well poses agree with an image, as `refinement.pose_search.agreement` of renderings.

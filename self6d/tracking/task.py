@@ -23,6 +23,7 @@ from self6d.tracking.config import TrackConfig
 from self6d.tracking.evidence import DEFAULT, NOTHING, Calibration
 from self6d.tracking.fit import Estimate, ObjectFitter
 from self6d.tracking.follow import Memory, follow, leaps, seek, settle
+from self6d.tracking.quick.ahead import Ahead
 from self6d.tracking.still.arrangement import AGREE, Seen, Thing, solve
 from self6d.tracking.still.odometry import CameraPath
 from self6d.tracking.work import (
@@ -36,6 +37,8 @@ from self6d.tracking.work import (
     seams,
     tracked_poses,
 )
+
+READ, COMING = 6, 2  # frames at hand; of these, read while the one before is looked at
 
 Detect = Callable[[FrameBatch, int], Candidates]
 """Rough poses of the model at a position, in one frame; such as those of a network."""
@@ -71,12 +74,13 @@ class TrackTask:
         device: torch.device | str = "cpu",
     ) -> None:
         self.frames, self.models, self.config = frames, list(models), config
+        self._read = Ahead(frames.__getitem__, READ)
         self.objective, self.detect, self.seed = objective, detect, seed
         self.device = torch.device(device)
         self.calibration = calibration
         self.clock = Clock()
         self.scenes = _scenes(frames, cuts)
-        self.camera = CameraPath(frames.__getitem__)
+        self.camera = CameraPath(self._read.__getitem__)
         self._piece = {i: n for n, own in enumerate(self.scenes) for i in own}
         known = _known(kept, frames, models)
         extra = {s.target for s in starts} | {target for _, target in known}
@@ -101,7 +105,10 @@ class TrackTask:
         """One object on one frame."""
         walk = self.walks[0]
         index = walk.frames.pop(0)
-        frame = self.frames[index]
+        frame = self._read[index]
+        for coming in walk.frames[:COMING]:
+            self._read.expect(coming)
+            self.camera.expect(coming)
         estimate = self._look(walk, index, frame)
         self.done += 1
         if estimate is not None:
@@ -157,7 +164,7 @@ class TrackTask:
         if self._last is None or self._last not in self.found:
             return []
         index, target = self._last
-        frame, row = self.frames[index], self.found[self._last]
+        frame, row = self._read[index], self.found[self._last]
         R = torch.tensor(row.R, dtype=torch.float32, device=self.device).reshape(1, 3, 3)
         t = torch.tensor(row.t, dtype=torch.float32, device=self.device)[None]
         K = torch.tensor(frame.camera.K, dtype=torch.float32, device=self.device)[None]

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from block_shapes import block
+from host_free import OnDeviceOnly
 
 from self6d.geometry import axis_angle_to_matrix, backproject, rotation_angle
 from self6d.losses.objective import SelfSupervision
 from self6d.refinement.regions import RegionCrops
 from self6d.rendering import pack_models, render
+from self6d.rendering.result import Rendering
 from self6d.run_config import build_config
+from self6d.tracking import align
 from self6d.tracking.align import align_to_depth
 from self6d.tracking.evidence import DEFAULT, NOTHING, measure
 from self6d.tracking.fit import UNLIKE, Estimate, ObjectFitter
@@ -57,6 +60,13 @@ def region(depth: torch.Tensor, rgb: torch.Tensor = GRAY) -> RegionCrops:
     return RegionCrops.cut(rgb, depth, K[None], box, index, SIZE)
 
 
+def aligned(depth, R, t):
+    there = region(depth)
+    return align_to_depth(
+        there.depth_m, there.observed, there.K, PACKED, R, t, torch.zeros(3), MODEL.diameter
+    )
+
+
 def edge(R, t) -> float:
     depth, view = seen(), depth_of(R, t)
     whole = torch.ones(1, SIZE, SIZE, dtype=torch.bool)
@@ -65,7 +75,9 @@ def edge(R, t) -> float:
     behind = depth < view.depth_m - 0.004
     assert agree[view.covered & ~behind].float().mean() > 0.8  # by depth alone nothing is wrong
     sure = torch.ones(1)
-    return measure(rgb, depth, agree, whole, view, diameter.float(), sure, alike=None)[0].edge
+    return measure(rgb, depth, lambda: agree, whole, view, diameter.float(), sure, alike=None)[
+        0
+    ].edge
 
 
 def test_a_pose_sunk_into_the_table_is_told_by_the_table_going_on_around_it():
@@ -78,12 +90,31 @@ def test_depth_leads_a_pose_that_is_near_all_the_way(turn):
     R, t = on_table(HEIGHT)
     off = axis_angle_to_matrix(torch.tensor([turn])) @ R
     start = t + torch.tensor([0.003, -0.002, 0.004])
-    got_R, got_t = align_to_depth(
-        region(seen()), PACKED, off, start, torch.zeros(3), MODEL.diameter
-    )
+    got_R, got_t = aligned(seen(), off, start)
     assert rotation_angle(got_R, R).rad2deg().item() < 0.4
     assert (got_t - t).norm().item() < 0.0005
     assert got_R.dtype == R.dtype
+
+
+def test_a_gpu_is_asked_to_align_without_waiting_and_solves_alike(monkeypatch):
+    shapes = [x.to("meta") for x in (seen(), region(seen()).observed, region(seen()).K)]
+    R, t = (x.to("meta") for x in on_table(HEIGHT))
+    middle = torch.zeros(3, device="meta")
+    models = pack_models([MODEL], device="meta")
+
+    def drawn(R, t, K, *_, **__):
+        depth = (R.sum((1, 2)) + t.sum(1))[:, None, None].expand(-1, SIZE, SIZE) * 1.0
+        return Rendering(depth[:, None], depth, depth, depth.int())
+
+    monkeypatch.setattr(align, "render", drawn)
+    align._held(middle.device)
+    with OnDeviceOnly():
+        got = align_to_depth(*shapes, models, R, t, middle, MODEL.diameter)
+    assert (got[0].shape, got[1].shape) == (R.shape, t.shape)
+    generator = torch.Generator().manual_seed(0)
+    J = torch.randn(5, 40, 6, generator=generator, dtype=torch.float64)
+    A, b = J.mT @ J + torch.eye(6), J.sum(1)
+    torch.testing.assert_close(align.eliminated(A, b), torch.linalg.solve(A, b))
 
 
 def test_a_slanted_surface_goes_on_as_it_is():
@@ -160,6 +191,6 @@ def test_without_depth_that_agrees_a_pose_stays(monkeypatch):
     monkeypatch.setattr(torch.linalg, "solve", strict)
     R, t = on_table(HEIGHT)
     for depth in (torch.zeros(1, SIZE, SIZE), seen() + 0.5):
-        got = align_to_depth(region(depth), PACKED, R, t, torch.zeros(3), MODEL.diameter)
+        got = aligned(depth, R, t)
         assert torch.allclose(got[0], R)
         assert torch.allclose(got[1], t)

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from block_shapes import block
+from host_free import OnDeviceOnly
 
 from self6d.geometry import axis_angle_to_matrix, random_rotations, rotation_angle
+from self6d.refinement.regions import RegionCrops
 from self6d.rendering import pack_models, render
 from self6d.scene.mesh import Symmetry
-from self6d.tracking.coarse import Candidates, distinct, search_everywhere, search_near
+from self6d.tracking.coarse import Candidates, Home, distinct, search_everywhere, search_near
 from self6d.tracking.points import ModelPoints, View, even_directions, looking_along, score_poses
+from self6d.tracking.quick.near import NearSearch, NearSettings
 
 SIZE = 128
 K = torch.tensor([[200.0, 0, 64], [0, 200.0, 64], [0, 0, 1]])
@@ -21,13 +24,16 @@ MODEL = block()
 POINTS = ModelPoints.of(MODEL, 200)
 
 
-def view() -> View:
-    """The block before a wall."""
+def pictures() -> tuple[torch.Tensor, torch.Tensor]:
+    """Colour and depth of the block before a wall."""
     seen = render(R0[None], T0[None], K, pack_models([MODEL]), (SIZE, SIZE), soft_mask=False)
     covered = seen.covered[0]
     rgb = torch.where(covered[None], seen.rgb[0], torch.full_like(seen.rgb[0], 0.5))
-    depth = torch.where(covered, seen.depth_m[0], torch.full_like(seen.depth_m[0], 0.8))
-    return View.of(rgb, depth, K)
+    return rgb, torch.where(covered, seen.depth_m[0], torch.full_like(seen.depth_m[0], 0.8))
+
+
+def view() -> View:
+    return View.of(*pictures(), K)
 
 
 def errors(R, t):
@@ -131,3 +137,34 @@ def test_directions_are_even_and_looked_along():
     assert np.linalg.det(R) == pytest.approx(1)
     towards_camera = np.einsum("nij,nj->ni", R, directions)
     assert towards_camera == pytest.approx(np.tile([0.0, 0, -1], (200, 1)), abs=1e-9)
+
+
+def test_the_search_on_tensors_is_the_same_and_asks_nothing_of_the_host():
+    turn = axis_angle_to_matrix(torch.tensor([0.1, -0.1, 0.1])).numpy()
+    R, t = (turn @ R0.numpy())[None], T0.numpy()[None] + np.float32(0.008)
+    how = NearSettings(400, 0.15, 0.01, 0.006, MODEL.diameter, 0.3, 2.0, 0.045)
+    there, rng = view(), np.random.default_rng(0)
+    home = Home(POINTS, R, t, MODEL.diameter, how.pull)
+    swept = search_near(
+        POINTS, there, R, t, rng, candidates=400, turn=0.045, shift_m=0.02, margin_m=0.012,
+        rounds=2, home=home,
+    ).best(6)  # fmt: skip
+    expected = search_near(
+        POINTS, there, np.concatenate((R, swept.R)), np.concatenate((t, swept.t)), rng,
+        candidates=400, turn=0.15, shift_m=0.01, margin_m=0.006, home=home,
+    )  # fmt: skip
+    rgb, depth = pictures()
+    everywhere, box = depth[None] > 0, torch.tensor([[0.0, 0, SIZE, SIZE]])
+    cut = RegionCrops(rgb[None], depth[None], everywhere, K[None], box)
+    found = NearSearch(POINTS, "cpu")(cut, True, R, t, np.random.default_rng(0), how)
+    np.testing.assert_allclose(found.score, expected.score, atol=1e-5)
+    np.testing.assert_allclose(found.t[0], expected.t[0], atol=1e-5)
+    np.testing.assert_allclose(found.R[0], expected.R[0], atol=1e-5)
+
+    nowhere = NearSearch(POINTS, "meta")
+    shapes = [(1, 3, SIZE, SIZE), (1, SIZE, SIZE), (1, 3, 3), (1, 1, 12), (1, 4800, 6)]
+    inputs = [torch.empty(shape, device="meta") for shape in shapes]
+    nowhere._searched(how, True, *inputs)  # constants are made once
+    with OnDeviceOnly():
+        (rows,) = nowhere._searched(how, True, *inputs)
+    assert rows.shape == (1, 24, 13)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from self6d.scene import Frame
+from self6d.tracking.quick.ahead import Ahead
 
 WIDTH = 400  # pixels at most that features are looked for in
 FEATURES = 800
@@ -132,7 +133,7 @@ class CameraPath:
 
     def __init__(self, frame: Callable[[int], Frame], spread: float = SPREAD) -> None:
         self._frame, self._spread = frame, spread
-        self._features: dict[int, Features | None] = {}
+        self._features = Ahead(self._of, KEPT)
         self._motions: dict[tuple[int, int], Motion | None] = {}
 
     def between(self, before: int, after: int) -> Motion | None:
@@ -143,19 +144,17 @@ class CameraPath:
             back = self.between(after, before)
             return None if back is None else back.inverse()
         if (before, after) not in self._motions:
-            first, second = self._of(before), self._of(after)
+            first, second = self._features[before], self._features[after]
             motion = None
             if first is not None and second is not None:
                 motion = camera_motion(first, second, self._spread)
             self._motions[before, after] = motion
         return self._motions[before, after]
 
+    def expect(self, index: int) -> None:
+        """Look for a frame's features in a thread: it will be asked about soon."""
+        self._features.expect(index)
+
     def _of(self, index: int) -> Features | None:
-        found = self._features.pop(index, None)
-        if found is None:
-            frame = self._frame(index)
-            found = None if frame.depth_m is None else Features.of(frame)
-        self._features[index] = found  # the last asked for come last
-        for old in list(self._features)[:-KEPT]:
-            del self._features[old]
-        return found
+        frame = self._frame(index)
+        return None if frame.depth_m is None else Features.of(frame)

@@ -1,0 +1,1 @@
+"""Tracking's work made for a GPU: without waiting for it, the next frame read meanwhile."""
