@@ -16,8 +16,8 @@ BLOCK = 1024  # pixels of a program
 
 def works(device: torch.device) -> bool:
     """Whether all of them compile and run there."""
-    x, gauss = torch.ones(1, 1, 5, 5, device=device), torch.full((3,), 1 / 3, device=device)
-    mean = torch.ones(1, 1, 3, 3, device=device)
+    x, gauss = torch.ones(1, 1, 12, 12, device=device), torch.full((11,), 1 / 11, device=device)
+    mean = torch.ones(1, 1, 2, 2, device=device)
     for last in (False, True):
         value, slopes = similarity(x, mean, 0 * mean, x, gauss, last, 1e-4, 9e-4)
         found = gradient(x, x, slopes, gauss, value)

@@ -13,6 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS, COLUMNS = 16, 128  # points of a tile, against each other
+BITS = 26  # of the number of a map's pixels, at most
 
 
 def works(device: torch.device) -> bool:
@@ -20,7 +21,7 @@ def works(device: torch.device) -> bool:
     depth, K = torch.ones(1, 4, 4, device=device), torch.eye(3, device=device)[None]
     jitter, there = torch.full((), 0.5, device=device), depth > 0
     for trim, noise in ((0.0, 0.0), (0.1, 0.001)):
-        value, kept = distance(depth, there, 2 * depth, there, K, jitter, 8, trim, noise)
+        value, kept = distance(depth, there, 2 * depth, there, K, jitter, 1024, trim, noise)
         if not bool(gradient(kept, value, (4, 4)).isfinite().all()) or not float(value) > 0.5:
             return False
     return True
@@ -48,7 +49,7 @@ def distance(
     with torch.cuda.device_of(sensor):
         _sample[n, 2, triton.cdiv(count, COLUMNS)](
             rank, sensor, rendered, K, jitter, points, pixel, pixels, width, count,
-            pixels.bit_length(), COLUMNS,
+            BITS, COLUMNS,
         )  # fmt: skip
         _nearest[n, 2, triton.cdiv(count, ROWS)](
             rank, points, nearest, apart, pixels, count, ROWS, COLUMNS
