@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from self6d.paths import early_events
+
 if TYPE_CHECKING:
-    from self6d.events import Event
+    from self6d.events import Event, Preparing
     from self6d.runs.control import Control
 
 PLAIN_EVERY_S = 10.0
@@ -60,7 +62,7 @@ class JobConsole:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}", style="progress.download"),
             _TimeLeft(),
             TextColumn("{task.fields[loss]}"),
             console=self._console,
@@ -70,6 +72,7 @@ class JobConsole:
         self._bar: Any = None
         self._loss = ""
         self._printed = time.monotonic()
+        self._early = early_events()
 
     def __enter__(self) -> JobConsole:
         self._bars.start()
@@ -87,9 +90,23 @@ class JobConsole:
         elif isinstance(event, events.Progress):
             self._progress(event.step, event.total, event.seconds_left, event.phase)
         elif isinstance(event, events.Preparing):
+            self._write_early(event)
             self._progress(event.done, event.total, event.seconds_left, event.what, aside=True)
         elif isinstance(event, events.Note) and not (event.level == "info" and self._quiet):
             self.say(event.text, event.level)
+
+    def _write_early(self, event: Preparing) -> None:
+        """For whoever started this job and waits: there may be no run folder to look into yet."""
+        from self6d.runs.event_log import EventWriter
+
+        if self._early is None:
+            return
+        writer = EventWriter(self._early)
+        writer.add(event)
+        try:
+            writer.flush()
+        except OSError:  # nobody waits any more
+            self._early = None
 
     def say(self, text: str, level: str = "info") -> None:
         """A line above the bar."""
@@ -106,20 +123,23 @@ class JobConsole:
                 self._bars.remove_task(self._bar)
             self._title, self._bar, self._loss = phase, None, ""
         title = f"{self._title} ({phase})" if aside else self._title
-        loss = self._loss
+        loss, count = self._loss, "" if aside and total == 1 else f"{step}/{total}"
         if self._live:
             if self._bar is None:
-                self._bar = self._bars.add_task(title, loss="", left=None)
+                self._bar = self._bars.add_task(title, loss="", left=None, count="")
             self._bars.update(
-                self._bar, completed=step, total=total, description=title, left=left, loss=loss
-            )
+                self._bar, completed=step, total=total if count else None, description=title,
+                left=left, loss=loss, count=count,
+            )  # fmt: skip
         elif not self._quiet:
             now = time.monotonic()
             last = step == total and not aside
             if now - self._printed >= PLAIN_EVERY_S or (last and self._bar is None):
                 self._printed = now
                 self._bar = last or None
-                parts = [f"{title}: {step}/{total}", f"{clock(left)} left", loss]
+                parts = [title, "", loss]
+                if count:
+                    parts = [f"{title}: {count}", f"{clock(left)} left", loss]
                 self.say(", ".join(part for part in parts if part))
 
 

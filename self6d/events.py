@@ -87,6 +87,11 @@ class Finished:
 
 Event = Scalars | Progress | Preparing | Note | Preview | CheckpointSaved | Finished
 Listener = Callable[[Event], None]
+Told = Callable[[str, int, int], None]  # what is done, how much of it, of how much (1: no count)
+
+
+def told_to_nobody(what: str, done: int, total: int) -> None:
+    """Where nobody asked how far it is."""
 
 
 def count_listener(tell: Callable[[tuple[int, int]], object]) -> Listener:

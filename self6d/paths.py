@@ -15,6 +15,7 @@ SHIPPED = "shipped"
 model (`self6d-studio train-refiner --preset refiner-shipped`)."""
 SAMPLE_STAGE_1 = "sample/stage1"
 """The resource that is a run of stage 1 on the sample's objects."""
+EARLY_EVENTS = "SELF6D_EVENTS"
 
 
 def resource(name: str | Path) -> Path:
@@ -46,6 +47,12 @@ def refiner_file(source: str | Path) -> Path:
     """Where a refiner lies that is named by its path, or `SHIPPED`."""
     name = refiner_name(source)
     return resource("refiner/any.safetensors") if name == SHIPPED else Path(source)
+
+
+def early_events() -> Path | None:
+    """Where a job says what it does before its run folder takes events; SELF6D_EVENTS names it."""
+    given = os.environ.get(EARLY_EVENTS)
+    return Path(given) if given else None
 
 
 def user_state() -> Path:

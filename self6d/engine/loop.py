@@ -19,10 +19,10 @@ import psutil
 from self6d.config_fields import Checked, Limits
 from self6d.engine.faults import no_memory_left, one_line, readable
 from self6d.engine.finite import SKIPPED
-from self6d.engine.reporting import DeferredScalars, Reporter, TimeLeft
+from self6d.engine.reporting import DeferredScalars, Reporter, TimeLeft, in_phases
 from self6d.engine.task import Task
 from self6d.errors import DivergenceError, Self6DError, StorageError
-from self6d.events import CheckpointSaved, Finished, Listener, Note, Preparing, Progress, Scalars
+from self6d.events import CheckpointSaved, Finished, Listener, Note, Progress, Scalars
 from self6d.memory import free_memory, is_out_of_memory
 from self6d.runs.checkpoint import checkpoint_fits
 from self6d.runs.control import Control, ControlFile
@@ -115,9 +115,8 @@ class _Runner:
         self.previews_failed = False
         self.stride = max(-(-task.total_steps // loop.curve_points), 1)
         self.pending: DeferredScalars | None = None
-        self.preparing_since = (0.0, "")
         if hasattr(task, "on_preparing"):
-            task.on_preparing = self._on_preparing
+            task.on_preparing = in_phases(reporter.preparing)
         if hasattr(task, "on_note"):
             task.on_note = lambda level, text: reporter.emit(Note(level, text, self.step))
 
@@ -209,14 +208,6 @@ class _Runner:
         if self.control.take_save():
             self._collect()
             self._save()
-
-    def _on_preparing(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if done == 0 or self.preparing_since[1] != what:
-            self.preparing_since = (now, what)
-        spent = now - self.preparing_since[0]
-        left = spent / done * (total - done) if done else None
-        self.reporter.preparing(Preparing(what, done, total, left))
 
     def _tell_live(self, live: dict[str, float]) -> None:
         """Note what changed, and apart from it what can change nothing in this run."""

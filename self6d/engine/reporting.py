@@ -22,6 +22,7 @@ from self6d.events import (
     Preparing,
     Preview,
     Progress,
+    Told,
 )
 from self6d.runs.control import Control, ControlFile
 from self6d.runs.event_log import EventWriter
@@ -60,7 +61,6 @@ class Reporter:
         self._control, self._inbox, self._beat = control, inbox, beat
         self._writer = EventWriter(run.events_path)
         self._flushed = self._polled = self._progressed = self._logged_progress = 0.0
-        self._prepared = 0.0
         self._began = time.monotonic()
         self._previewed: dict[str, float] = {}
 
@@ -89,11 +89,7 @@ class Reporter:
             self._writer.add(event)
 
     def preparing(self, event: Preparing) -> None:
-        """At most two a second, the first and the last in any case."""
-        now = time.monotonic()
-        if 0 < event.done < event.total and now - self._prepared < PREPARING_S:
-            return
-        self._prepared = now
+        """On disk when this returns: whoever waits reads it there."""
         self.emit(event)
         self.flush()
 
@@ -240,6 +236,27 @@ class TimeLeft:
         if self._mean is None or len(self._recent) < 3:
             return None
         return self._mean * steps
+
+
+def in_phases(emit: Callable[[Preparing], object]) -> Told:
+    """What is told of a phase as events with the time left, at most two a second.
+
+    The first and the last word of a phase are passed on in any case.
+    """
+    phase, began, emitted = "", 0.0, 0.0
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal phase, began, emitted
+        now = time.monotonic()
+        if done == 0 or what != phase:
+            phase, began = what, now
+        elif done < total and now - emitted < PREPARING_S:
+            return
+        emitted = now
+        left = (now - began) / done * (total - done) if done else None
+        emit(Preparing(what, done, total, left))
+
+    return tell
 
 
 def _describe(run: RunFolder, error: OSError) -> str:

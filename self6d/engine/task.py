@@ -8,12 +8,7 @@ from typing import Any, Literal, Protocol
 from self6d.engine.clock import Clock
 from self6d.events import Preview
 
-Told = Callable[[str, int, int], None]
 Noted = Callable[[Literal["info", "warning"], str], None]
-
-
-def told_to_nobody(what: str, done: int, total: int) -> None:
-    """Where nobody asked how far it is."""
 
 
 def noted_by_nobody(level: Literal["info", "warning"], text: str) -> None:
@@ -28,8 +23,8 @@ class Task(Protocol):
     - `score() -> float | None`, asked at each checkpoint: higher is better, None is no candidate.
       The highest is named best or, where the task says `newest_is_best`, the newest candidate.
     - `deaf_to(name: str) -> str`, asked before a live change is noted: why it can have no effect.
-    - `on_preparing: Told`, set by the loop: it calls it with what it
-      does, how much is done and of how much, while something long comes before a step.
+    - `on_preparing: Told`, set by the loop: it calls it with what it does, how much is done and
+      of how much (1: no count), while something long comes before a step.
     - `on_note: Noted`, set by the loop: it calls it with a level and a line for the log.
     - `stop_reason: str | None`, asked after each step: the loop ends the run with it.
 

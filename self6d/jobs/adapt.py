@@ -27,6 +27,7 @@ from self6d.jobs.prepare import (
     open_run,
     reopen_run,
     resolve_device,
+    telling,
 )
 from self6d.jobs.ranks import begin_ranks, run_ranks
 from self6d.network.config import OF_PREDICTION
@@ -115,7 +116,7 @@ def adapt(
     track = None if poses is None else read_pose_track(poses)
     changes = changes_of(overrides, {"adapt.steps": steps, "adapt.minutes": minutes})
     dataset = open_dataset(data)
-    own = None
+    own, tell = None, telling(listener)
 
     def same(run: RunFolder) -> None:
         """What a run that goes on was begun with; frames and steps may be others from here on."""
@@ -136,9 +137,10 @@ def adapt(
                 used=track is None
                 and (stage.self_weight > 0 or (stage.pseudo and stage.pseudo_colour)),
             )  # fmt: skip
+            tell("loading the network", 0, 1)
             start = load_network(before, models=models, unit=settings.models.unit)
             if check:
-                check_recording(data, start.models, listener)
+                check_recording(data, start.models, tell)
             provenance = Provenance(
                 **asked,
                 frames=len(frames_to_learn(dataset, split, share)),
@@ -160,6 +162,7 @@ def adapt(
         return run
     told = Provenance.from_dict(run.info["provenance"])  # resumed: what it began with
     frames = frames_to_learn(dataset, told.split, told.share)
+    tell("loading the network", 0, 1)
     began = run.latest_checkpoint() is not None
     trained = load_network(run if began else from_run, models=run.models_path)
     asked_of = {name: getattr(config.network, name) for name in OF_PREDICTION}
@@ -170,7 +173,7 @@ def adapt(
         learned = read_pose_track(run.path / told.poses)
         task = TrackTask(
             trained.network, trained.models, frames, learned, config.adapt, config.synthesis,
-            seed=run.seed, device=world.device,
+            seed=run.seed, device=world.device, tell=tell,
         )  # fmt: skip
         _say_source(task, learned, listener)
     else:
@@ -184,6 +187,7 @@ def adapt(
             config.synthesis,
             seed=run.seed,
             device=world.device,
+            tell=tell,
         )
     return run_ranks(task, run, config, world, listener, control, take_lock)
 

@@ -15,8 +15,9 @@ from self6d.datasets.intrinsics import Intrinsics, read_intrinsics
 from self6d.datasets.registry import is_recording
 from self6d.datasets.splits import default_split, some_frames
 from self6d.doctor import doctor
+from self6d.engine.reporting import in_phases
 from self6d.errors import CheckpointError, InputError, from_os_error
-from self6d.events import Listener, Note
+from self6d.events import Event, Listener, Note, Progress, Told, told_to_nobody
 from self6d.files import is_free
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig
@@ -32,6 +33,11 @@ from self6d.stage1.recorded_ranges import with_recorded_ranges
 Changes = dict[str, Any] | list[str] | None
 
 POSES = "poses.json"  # the track that is learned from, in the run's own folder
+
+
+def telling(listener: Listener | None) -> Told:
+    """How a job says what it does before its first step, as `Preparing` events."""
+    return told_to_nobody if listener is None else in_phases(listener)
 
 
 def changes_of(given: Changes, named: dict[str, Any]) -> dict[str, Any]:
@@ -134,6 +140,7 @@ def images_seen(
     view: Camera | None,
     objects: Sequence[ObjectModel],
     listener: Listener | None,
+    tell: Told = told_to_nobody,
 ) -> dict[str, Any]:
     """What a recording lends a training on synthetic images, as fields of a `Provenance`.
 
@@ -141,7 +148,9 @@ def images_seen(
 
     Args:
         camera: as the user named it. view: what it came to, see `resolve_camera`.
+        tell: hears what it does.
     """
+    tell("measuring how far objects are in the recording", 0, 1)
     config.synthesis, ranges = with_recorded_ranges(config.synthesis, camera, objects)
     if ranges and listener is not None:
         listener(Note("info", ranges))
@@ -259,18 +268,23 @@ def check_same_network(asked: NetworkConfig, run: RunFolder) -> None:
 
 
 def check_recording(
-    path: str | Path, models: Sequence[ObjectModel], listener: Listener | None = None
+    path: str | Path, models: Sequence[ObjectModel], tell: Told = told_to_nobody
 ) -> None:
     """Stop a job whose recording is wrong before it costs hours: nobody runs the doctor first.
 
     Args:
         path: of the recording. models: against whose size depth is weighed.
-        listener: receives `Progress`.
+        tell: hears how far it is.
 
     Raises:
         InputError: the gravest of the errors that the doctor finds at a glance.
     """
-    report = doctor.examine(path, models, listener=listener, quick=True)
+
+    def passed_on(event: Event) -> None:
+        if isinstance(event, Progress):
+            tell(f"checking the recording: {event.phase}", event.step, event.total)
+
+    report = doctor.examine(path, models, listener=passed_on, quick=True)
     errors = [finding for finding in report.findings if finding.severity == "error"]
     if not errors:
         return

@@ -30,6 +30,7 @@ from self6d.jobs.prepare import (
     reopen_run,
     resolve_camera,
     resolve_device,
+    telling,
 )
 from self6d.jobs.ranks import begin_ranks, run_ranks
 from self6d.run_config import build_config
@@ -103,7 +104,7 @@ def train(
     device = resolve_device(device)
     changes = changes_of(overrides, {"train.steps": steps, "train.minutes": minutes})
     world = distributed.join(device)
-    own = None
+    own, tell = None, telling(listener)
 
     def same(run: RunFolder) -> None:
         check_kept(run, {
@@ -125,6 +126,7 @@ def train(
                 varied = {"adapt": changes.get("adapt", {})}
                 settings.adapt = build_config("laptop", varied, stage=2).adapt
             view = resolve_camera(camera)
+            tell("reading CAD models", 0, 1)
             objects = load_given_models(models, settings.models.unit)
             if before is not None:  # a mistake is told before the folder is made
                 check_same_network(settings.network, before)
@@ -136,8 +138,8 @@ def train(
                         text += f", {form.crop_backbone} on crops of {form.crop_size} pixels"
                     listener(Note("info", text))
             if check and isinstance(camera, str | Path) and is_recording(camera):
-                check_recording(camera, objects, listener)
-            seen = images_seen(settings, camera, view, objects, listener)
+                check_recording(camera, objects, tell)
+            seen = images_seen(settings, camera, view, objects, listener, tell)
             kept = None if track is None else POSES
             provenance = Provenance(
                 **asked, **seen, poses=kept, no_check=not check, from_run=absolute(start)
@@ -153,14 +155,15 @@ def train(
     told = Provenance.from_dict(run.info["provenance"])
     if weights is None and told.from_run is not None and run.latest_checkpoint() is None:
         weights = _weights_of(RunFolder.open(told.from_run), given[0])
+    tell("building the network", 0, 1)
     task: SyntheticTask
     if told.poses is None or told.camera is None:
-        task = SyntheticTask(*given, start=weights, seed=run.seed, device=world.device)
+        task = SyntheticTask(*given, start=weights, seed=run.seed, device=world.device, tell=tell)
     else:
         task = TrackTraining(
             *given, frames_to_learn(open_dataset(told.camera), None),
             read_pose_track(run.path / told.poses), config.adapt,
-            start=weights, seed=run.seed, device=world.device,
+            start=weights, seed=run.seed, device=world.device, tell=tell,
         )  # fmt: skip
         if listener is not None and world.rank == 0:
             counts = task.posed.counts()

@@ -20,6 +20,7 @@ from self6d.jobs.prepare import (
     reopen_run,
     resolve_camera,
     resolve_device,
+    telling,
 )
 from self6d.jobs.ranks import begin_ranks, run_ranks
 from self6d.refinement.rgb.weights import load_refiner
@@ -72,7 +73,7 @@ def train_refiner(
     device = resolve_device(device)
     changes = changes_of(overrides, {"train.steps": steps, "train.minutes": minutes})
     world = distributed.join(device)
-    own = None
+    own, tell = None, telling(listener)
 
     def same(run: RunFolder) -> None:
         check_kept(run, {
@@ -96,7 +97,7 @@ def train_refiner(
                     remedy="Set refiner.per_object=false or refiner.generated=0.",
                 )
             view = resolve_camera(camera)
-            seen = images_seen(settings, camera, view, objects, listener)
+            seen = images_seen(settings, camera, view, objects, listener, tell)
             if start is not None:  # a mistake is told before the folder is made
                 load_refiner(start)
             provenance = Provenance(**asked, **seen, from_run=absolute(start))
@@ -111,6 +112,7 @@ def train_refiner(
     weights = None
     if told.from_run is not None and run.latest_checkpoint() is None:
         weights = load_refiner(told.from_run)[0].state_dict()
+    tell("building the network", 0, 1)
     task = RefinerTask(
         [*objects, *made],
         run_camera(run),
@@ -120,5 +122,6 @@ def train_refiner(
         start=weights,
         seed=run.seed,
         device=world.device,
+        tell=tell,
     )
     return run_ranks(task, run, config, world, listener, control, take_lock)

@@ -21,7 +21,7 @@ from self6d.events import Event, Listener, Note, Progress, in_words
 from self6d.files import OR_RESUME, check_free, is_free, noted_once, read_json
 from self6d.geometry import Pose
 from self6d.jobs.kept import refuse
-from self6d.jobs.prepare import Changes, check_recording
+from self6d.jobs.prepare import Changes, check_recording, telling
 from self6d.jobs.track import check_same_track, what_to_follow
 from self6d.laptop.colours import take_colours
 from self6d.laptop.plan import Part, fitted, learnable, measured
@@ -223,7 +223,7 @@ class _Quick:
             named = {key: value for key, value in follow.items() if key != "search"}
             what_to_follow(frames, models, **named)
         if check:
-            check_recording(self.data, models, self.listener)
+            check_recording(self.data, models, telling(self.listener))
 
     def is_done(self, name: str) -> bool:
         """Whether a part need not be done again."""

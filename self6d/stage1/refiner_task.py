@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from self6d.events import Preview
+from self6d.events import Preview, Told, told_to_nobody
 from self6d.geometry import Camera
 from self6d.losses.supervised import add_distance, nearest_symmetric_pose
 from self6d.network.objects import ObjectTable
@@ -49,11 +49,12 @@ class RefinerTask(SyntheticTraining[RefinerNetwork]):
         start: dict[str, Tensor] | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        tell: Told = told_to_nobody,
     ) -> None:
         self.refiner = replace(refiner or RefinerConfig())
         self._start = start
         self.object_ids = [model.object_id for model in models]
-        super().__init__(models, camera, synthesis, train, seed=seed, device=device)
+        super().__init__(models, camera, synthesis, train, seed=seed, device=device, tell=tell)
         outputs = range(len(models)) if self.refiner.per_object else [0] * len(models)
         self.objects = RefinedObjects(
             self.maker.packed,

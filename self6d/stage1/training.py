@@ -17,8 +17,10 @@ from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, BatchStatistics, finite_update
 from self6d.engine.schedule import TrainConfig, learning_rate
 from self6d.errors import InputError
+from self6d.events import Told, told_to_nobody
 from self6d.fusing import can_compile, fused, prepare_compiler, unfused
 from self6d.geometry import Camera
+from self6d.rendering.warm_up import warm_up
 from self6d.rng import mixed_seed, seeded
 from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
@@ -46,6 +48,7 @@ class SyntheticTraining(ABC, Generic[N]):
         seed: decides initial weights and every image.
         device: "cpu", "cuda", "cuda:1", ...
         distractors: models that appear without a label.
+        tell: hears how far it is before the first step.
 
     Under torchrun the same construction in every process trains one network: each rank makes its
     own images, gradients are averaged, rank 0 validates and writes (`engine.distributed`).
@@ -63,6 +66,7 @@ class SyntheticTraining(ABC, Generic[N]):
         seed: int = 0,
         device: torch.device | str = "cpu",
         distractors: Sequence[ObjectModel] = (),
+        tell: Told = told_to_nobody,
     ) -> None:
         self.config = replace(train or TrainConfig())
         self.synthesis = synthesis or SynthesisConfig()
@@ -95,8 +99,9 @@ class SyntheticTraining(ABC, Generic[N]):
         )
         self.maker = SceneMaker(
             models, self.camera, self.synthesis, self.device, distractors=distractors,
-            work=fused if compiles else unfused,
+            work=fused if compiles else unfused, tell=tell,
         )  # fmt: skip
+        warm_up(self.maker.packed, tell, gradients=False)
         pbr: PbrScenes | None = None
         if self.synthesis.pbr:
             pbr = PbrScenes(self.synthesis.pbr, models, self.camera, self.synthesis, self.device)
@@ -111,6 +116,7 @@ class SyntheticTraining(ABC, Generic[N]):
         self._validation: LabelledBatch | None = None
         self._judged: tuple[int, dict[str, float]] | None = None
         self._step = 0
+        self.on_preparing = told_to_nobody
 
     @abstractmethod
     def make_network(self, models: Sequence[ObjectModel]) -> N:
@@ -143,6 +149,9 @@ class SyntheticTraining(ABC, Generic[N]):
         """One optimiser step on a fresh batch."""
         self.world.announce(step, self.clock.share)
         values = self._health(step)
+        if self._compiling:
+            done = COMPILING_STEPS - self._compiling
+            self.on_preparing("first steps, which compile the network", done, COMPILING_STEPS)
         batch = self.batches.take(step, self.batch_size)
         seed = mixed_seed(self.seed, step, self.world.rank, LOSS_STREAM)
         with self.autocast():
@@ -181,7 +190,9 @@ class SyntheticTraining(ABC, Generic[N]):
         if self._judged is None or self._judged[0] != step:
             if self._validation is None:
                 seed, n = mixed_seed(self.seed, VALIDATION_STREAM), self.config.validation_images
+                self.on_preparing(f"rendering {n} validation images", 0, 1)
                 self._validation = self.maker.make(n, seed, 0)
+            self.on_preparing("judging the network on validation images", 0, 1)
             with self.autocast():
                 self._judged = (step, self.judge(self.average.network, self._validation))
         return self._judged[1]

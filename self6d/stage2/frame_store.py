@@ -12,6 +12,7 @@ from torch import Tensor
 
 from self6d.datasets.base import UnlabelledFrames
 from self6d.errors import InputError
+from self6d.events import Told, told_to_nobody
 from self6d.geometry import Camera
 from self6d.scene import Frame
 from self6d.scene.batch import FrameBatch
@@ -46,6 +47,7 @@ class FrameStore:
         height: frames are resampled to it, pixels; 0 keeps theirs.
         budget_mb: frames stay in memory (8-bit colour, float32 depth) if all fit; on the device
             if they take no more than a quarter of it.
+        tell: hears how many are read, and of how many.
 
     Raises:
         TypeError: given anything that could lead to a label.
@@ -60,6 +62,7 @@ class FrameStore:
         use_depth: bool = True,
         height: int = 0,
         budget_mb: int = 4096,
+        tell: Told = told_to_nobody,
     ) -> None:
         if type(frames) is not UnlabelledFrames:
             raise TypeError(f"stage 2 takes UnlabelledFrames, not {type(frames).__name__}")
@@ -76,7 +79,11 @@ class FrameStore:
         self._kept: Packed | None = None
         if size <= budget_mb * 2**20:
             device = self.device if size <= _memory(self.device) / 4 else torch.device("cpu")
-            self._kept = _stacked([self._packed(i) for i in range(len(frames))], device)
+            kept = []
+            for i in range(len(frames)):
+                tell("reading frames", i, len(frames))
+                kept.append(self._packed(i))
+            self._kept = _stacked(kept, device)
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -19,7 +19,7 @@ from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
 from self6d.engine.schedule import learning_rate
-from self6d.events import Preview
+from self6d.events import Preview, Told, told_to_nobody
 from self6d.geometry import Pose
 from self6d.network import PoseNetwork
 from self6d.rendering import pack_models
@@ -66,6 +66,7 @@ class PosedFrames:
         device: torch.device,
         *,
         complete: bool,
+        tell: Told = told_to_nobody,
     ) -> None:
         self.config, self.device, self.complete = adapt, device, complete
         self.store = FrameStore(
@@ -74,6 +75,7 @@ class PosedFrames:
             use_depth=adapt.use_depth,
             height=adapt.image_height,
             budget_mb=adapt.cache_mb,
+            tell=tell,
         )
         self.poses = {number: list(found) for number, found in poses.items() if found}
         self.models = pack_models(models, device)
@@ -163,6 +165,7 @@ class PosedFramesTask:
         synthesis: of the synthetic images.
         complete: see `PosedFrames`.
         seed: decides every draw. device: "cpu", "cuda", ...
+        tell: hears how far it is before the first step.
     """
 
     name = "posed frames"
@@ -179,12 +182,15 @@ class PosedFramesTask:
         complete: bool,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        tell: Told = told_to_nobody,
     ) -> None:
         self.config, self.seed = replace(adapt), seed
         self.total_steps, self.batch_size = adapt.steps, adapt.batch
         self.clock = Clock(adapt.minutes)
         self.device = torch.device(device)
-        self.posed = PosedFrames(frames, models, poses, self.config, self.device, complete=complete)
+        self.posed = PosedFrames(
+            frames, models, poses, self.config, self.device, complete=complete, tell=tell
+        )
         self.store = self.posed.store
         self.network = network.to(self.device)
         self.parameters = network.stage2_parameters(adapt.scope)
@@ -210,7 +216,7 @@ class PosedFramesTask:
                 for i in range(len(models))
             ]
             settings = replace(synthesis, height=camera.height)
-            self.maker = SceneMaker(models, camera, settings, self.device, views=shown)
+            self.maker = SceneMaker(models, camera, settings, self.device, views=shown, tell=tell)
 
     def step(self, step: int) -> dict[str, Any]:
         """One optimiser step on labelled frames drawn at random."""

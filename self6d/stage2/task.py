@@ -16,9 +16,9 @@ from self6d.engine import distributed
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
 from self6d.engine.schedule import learning_rate
-from self6d.engine.task import noted_by_nobody, told_to_nobody
+from self6d.engine.task import noted_by_nobody
 from self6d.errors import InputError
-from self6d.events import Preview
+from self6d.events import Preview, Told, told_to_nobody
 from self6d.losses.objective import LossConfig, SelfSupervision
 from self6d.losses.supervised import pose_loss
 from self6d.losses.terms import TERMS, deaf
@@ -30,6 +30,7 @@ from self6d.refinement.health import HealthMonitor
 from self6d.refinement.refine import observe_detections
 from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.rendering import pack_models, render
+from self6d.rendering.warm_up import warm_up
 from self6d.rng import mixed_seed, step_generator
 from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
@@ -64,7 +65,7 @@ class SelfSupTask:
         frames: the recording, without labels.
         adapt, loss, optimize: configurations. synthesis: of mixed-in synthetic images.
         seed: decides every draw.
-        device: "cpu", "cuda", "cuda:1", ...
+        device: "cpu", "cuda", "cuda:1", ... tell: hears how far it is before the first step.
 
     Raises:
         InputError: a refiner without pseudo-poses, or one that does not know an object.
@@ -85,6 +86,7 @@ class SelfSupTask:
         *,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        tell: Told = told_to_nobody,
     ) -> None:
         config = self.config = replace(adapt or AdaptConfig())
         config.check_pseudo()
@@ -93,12 +95,9 @@ class SelfSupTask:
         self.world = distributed.join(device)
         self.device = self.world.device
         self.store = FrameStore(
-            frames,
-            self.device,
-            use_depth=config.use_depth,
-            height=config.image_height,
-            budget_mb=config.cache_mb,
-        )
+            frames, self.device, use_depth=config.use_depth, height=config.image_height,
+            budget_mb=config.cache_mb, tell=tell,
+        )  # fmt: skip
         if not self.store.has_depth and not (config.refiner and config.pseudo):
             log.warning(
                 "without depth, distances follow the predicted masks alone, and those of partly "
@@ -110,6 +109,7 @@ class SelfSupTask:
         frozen, shared = self._frozen_for_self_loss(), self.world.size > 1
         self.student = self.world.wrap(Student(self.network, frozen, shared=shared))
         self.models = pack_models(models, self.device)
+        warm_up(self.models, tell, gradients=True)
         self.objects = self.network.objects
         self.objective = SelfSupervision(replace(loss or LossConfig()), self.device)
         self.teacher = Teacher(
@@ -120,17 +120,15 @@ class SelfSupTask:
         )  # fmt: skip
         self.refiner = self._refiner_learning()
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            lr=config.lr,
-            weight_decay=config.weight_decay,
+            self.parameters, lr=config.lr, weight_decay=config.weight_decay,
             fused=self.device.type == "cuda",
-        )
+        )  # fmt: skip
         self.maker: SceneMaker | None = None
         if config.synthetic > 0:
             camera, small = self.store.camera, synthesis or SynthesisConfig()
             small = small.for_instances(network.config.instances)
             self.maker = SceneMaker(
-                models, camera, replace(small, height=camera.height), self.device
+                models, camera, replace(small, height=camera.height), self.device, tell=tell
             )
         self.monitor = HealthMonitor(config.collapse, config.patience)
         self.stop_reason: str | None = None
@@ -306,6 +304,7 @@ class SelfSupTask:
         Differences of trust say nothing about recall as long as nothing collapses (docs/results.md)
         so the averaged weights of the newest candidate are taken, see `newest_is_best`.
         """
+        self.on_preparing("judging the network on frames", 0, 1)
         health = self.teacher.health(self._step)
         fell = self.monitor.fallen(health["trust"], health.get("depth_gap_m", math.nan))
         if fell:

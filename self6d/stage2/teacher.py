@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from self6d.engine.averaging import SETTLED, MovingAverage
-from self6d.engine.task import Noted, Told, noted_by_nobody, told_to_nobody
+from self6d.engine.task import Noted, noted_by_nobody
 from self6d.errors import InputError
+from self6d.events import Told, told_to_nobody
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.terms import NOT_WITHOUT_COLOUR
 from self6d.network import PoseNetwork
@@ -181,7 +182,7 @@ class Teacher:
         groups = _by_frames(detections.image_index, asked)
         kept = KeptOptimisers()  # no longer than this: training needs its memory
         for place, rows in enumerate(groups):
-            tell("refining poses", place * FRAMES_AT_ONCE, len(groups) * FRAMES_AT_ONCE)
+            tell("refining poses in frames", place * FRAMES_AT_ONCE, len(groups) * FRAMES_AT_ONCE)
             sensor, part = self.sensor_of(detections[rows])
             if self.looker is not None:
                 looked = look_at(sensor, part, self.looker, self.models, self.refiner, quick)

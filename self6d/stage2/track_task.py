@@ -10,6 +10,7 @@ import torch
 from self6d.datasets import UnlabelledFrames
 from self6d.datasets.pose_track import PoseTrack
 from self6d.errors import InputError
+from self6d.events import Told, told_to_nobody
 from self6d.network import PoseNetwork
 from self6d.scene import ObjectModel
 from self6d.stage2.config import AdaptConfig
@@ -54,7 +55,7 @@ class TrackTask(PosedFramesTask):
     As everything of stage 2 it sees `UnlabelledFrames` alone: no label is in reach.
 
     Args:
-        network, models, adapt, synthesis, seed, device: as `PosedFramesTask`.
+        network, models, adapt, synthesis, seed, device, tell: as `PosedFramesTask`.
         frames: the recording, without labels.
         track: poses in it; those below `adapt.track_confidence`, those of other objects and those
             of frames that are not among `frames` are left out.
@@ -77,12 +78,13 @@ class TrackTask(PosedFramesTask):
         *,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        tell: Told = told_to_nobody,
     ) -> None:
         poses = sure_poses(track, frames, network.object_ids, adapt.track_confidence)
         self.left_out = len(track) - sum(len(found) for found in poses.values())
         super().__init__(
             network, models, frames, poses, adapt, synthesis,
-            complete=False, seed=seed, device=device,
+            complete=False, seed=seed, device=device, tell=tell,
         )  # fmt: skip
 
     def result(self) -> dict[str, Any]:

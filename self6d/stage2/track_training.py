@@ -12,6 +12,7 @@ from torch import Tensor
 from self6d.datasets import UnlabelledFrames
 from self6d.datasets.pose_track import PoseTrack
 from self6d.engine.schedule import TrainConfig
+from self6d.events import Told, told_to_nobody
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig
 from self6d.rng import step_generator
@@ -30,7 +31,8 @@ class TrackTraining(SyntheticTask):
     As everything that learns from a recording it sees `UnlabelledFrames` alone.
 
     Args:
-        models, camera, network, synthesis, train, start, seed, device: as `SyntheticTask`.
+        models, camera, network, synthesis, train, start, seed, device, tell: as
+            `SyntheticTask`.
         frames: the recording. track: poses in it, see `sure_poses`.
         adapt: `track_confidence`, how many frames a step (`batch`), and how they are varied. Their
             losses count as those of the synthetic images do.
@@ -53,13 +55,17 @@ class TrackTraining(SyntheticTask):
         start: dict[str, Tensor] | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        tell: Told = told_to_nobody,
     ) -> None:
         super().__init__(
-            models, camera, network, synthesis, train, start=start, seed=seed, device=device
-        )
+            models, camera, network, synthesis, train,
+            start=start, seed=seed, device=device, tell=tell,
+        )  # fmt: skip
         poses = sure_poses(track, frames, self.network.object_ids, adapt.track_confidence)
         varied = replace(adapt, image_height=self.camera.height)
-        self.posed = PosedFrames(frames, models, poses, varied, self.device, complete=False)
+        self.posed = PosedFrames(
+            frames, models, poses, varied, self.device, complete=False, tell=tell
+        )
 
     def losses(self, batch: LabelledBatch, generator: torch.Generator) -> dict[str, Tensor]:
         terms = super().losses(batch, generator)

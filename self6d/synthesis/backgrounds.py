@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 from self6d.errors import InputError
+from self6d.events import Told, told_to_nobody
 from self6d.synthesis.effects import defocus
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -169,6 +170,7 @@ class Backgrounds:
         photo_share: how often one of them is taken.
         device: where pictures are kept.
         seed: of the painted pictures.
+        tell: hears how many are painted, and of how many.
     """
 
     def __init__(
@@ -179,15 +181,17 @@ class Backgrounds:
         photo_share: float = 0.7,
         device: torch.device | str = "cpu",
         seed: int = 0,
+        tell: Told = told_to_nobody,
     ) -> None:
         g = torch.Generator(device=device).manual_seed(seed)
         # crops are magnified a little anyway: a pool at 3/4 of the size costs half
         self.size = (max(32, size[0] * 3 // 4), max(32, size[1] * 3 // 4))
-        chunks = [
-            (paint(n, self.size, g) * 255).round().to(torch.uint8)
-            for n in _chunks(max(painted, 1), 32)
-        ]
+        chunks = []
+        for place, n in enumerate(_chunks(max(painted, 1), 32)):
+            tell("painting backgrounds", place * 32, max(painted, 1))
+            chunks.append((paint(n, self.size, g) * 255).round().to(torch.uint8))
         if photos:
+            tell("reading photographs of backgrounds", 0, 1)
             chunks.append(load_photos(photos, self.size).to(device))
         self.pictures = torch.cat(chunks)
         self.painted = max(painted, 1)

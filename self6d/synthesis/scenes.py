@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, pad
 
 from self6d.errors import InputError
+from self6d.events import Told, told_to_nobody
 from self6d.fusing import Fusing, unfused
 from self6d.geometry import Camera, Pose
 from self6d.rendering import pack_models, render
@@ -70,6 +71,7 @@ class SceneMaker:
         views: poses of each of the objects; a share of the floating instances (`views_share`) is
             seen from near these. None: from anywhere.
         work: `self6d.fusing.fused` lets torch.compile make few kernels of the work on pixels.
+        tell: hears how far it is before it can make anything.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class SceneMaker:
         distractors: Sequence[ObjectModel] = (),
         views: Sequence[Sequence[Pose]] | None = None,
         work: Fusing = unfused,
+        tell: Told = told_to_nobody,
     ) -> None:
         if not models:
             raise InputError("no object models", remedy="Give at least one CAD model.")
@@ -110,6 +113,7 @@ class SceneMaker:
             config.backgrounds,
             config.photo_share,
             self.device,
+            tell=tell,
         )
 
     @torch.no_grad()

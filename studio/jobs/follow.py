@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from self6d.events import Event, Finished, Note
-from self6d.runs.event_log import from_record, load_preview
+from self6d.runs.event_log import from_record, load_preview, read_events
 from studio.jobs.messages import PREVIEWS_MS, Mailbox, Status
 
 POLL_S = 0.1
@@ -25,6 +25,7 @@ class RunFollower(threading.Thread):
         ended: called once, in this thread, when the process is gone and all was read; gets whether
             the run said so itself (a Finished event was seen).
         offset: where in events.jsonl to begin.
+        early: file that tells what is done before there is a run folder, see `early_events`.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class RunFollower(threading.Thread):
         alive: Callable[[], bool],
         ended: Callable[[bool], None],
         offset: int = 0,
+        early: Path | None = None,
     ) -> None:
         super().__init__(name=f"follow {run.name}", daemon=True)
         self._run_path = run
@@ -41,6 +43,7 @@ class RunFollower(threading.Thread):
         self._alive = alive
         self._ended = ended
         self._offset = offset
+        self._early, self._early_offset = early, 0
         self._halt = threading.Event()
         self._seen: dict[str, int] = {}
         self._status_stamp = 0
@@ -56,6 +59,7 @@ class RunFollower(threading.Thread):
     def run(self) -> None:
         while not self._halt.wait(POLL_S):
             alive = self._alive()  # before reading, so that nothing written last is missed
+            self._read_early()
             self._read_events()
             self._read_status()
             self._read_previews(final=not alive)
@@ -64,6 +68,13 @@ class RunFollower(threading.Thread):
                     self._mailbox.put(self._finished)
                 self._ended(self._finished is not None)
                 return
+
+    def _read_early(self) -> None:
+        if self._early is None:
+            return
+        for event, offset in read_events(self._early, self._early_offset):
+            self._early_offset = offset
+            self._mailbox.put(event)
 
     def _read_events(self) -> None:
         try:
@@ -95,6 +106,7 @@ class RunFollower(threading.Thread):
             self._finished = event  # held back until the process has really gone
         elif event is not None:
             self._finished = self._finished if isinstance(event, Note) else None
+            self._early = None  # from here on the run folder tells everything
             self._mailbox.put(event)
 
     def _read_status(self) -> None:

@@ -54,6 +54,7 @@ class Job(QObject):
         self.ending: Finished | None = None
         self.details = ""
         self._since: float | None = None
+        self._phase_since = 0.0
         self._made_here = False  # an attached run is somebody else's
         self.mailbox = Mailbox(self)
         self.mailbox.scalars.connect(self.scalars)
@@ -109,14 +110,19 @@ class Job(QObject):
 
     @property
     def before_steps(self) -> bool:
-        """Whether it is at work but has told of no step yet."""
+        """Whether it is at work but makes no steps: before the first one, or between two."""
         at_work = self.state in (JobState.STARTING, JobState.RUNNING)
-        return at_work and self.last_progress is None
+        return at_work and (self.last_progress is None or self.last_preparing is not None)
 
     @property
     def age_s(self) -> float | None:
         """Seconds since it was started here; None where somebody else did."""
         return None if self._since is None else time.monotonic() - self._since
+
+    @property
+    def phase_s(self) -> float:
+        """Seconds since it told of what it does now, other than steps."""
+        return time.monotonic() - self._phase_since
 
     def _begin(self) -> None:
         """Called first by `start`."""
@@ -134,7 +140,9 @@ class Job(QObject):
         self.progress.emit(progress)
 
     def _on_preparing(self, preparing: Preparing) -> None:
-        self.last_preparing = preparing
+        before, self.last_preparing = self.last_preparing, preparing
+        if before is None or before.what != preparing.what:
+            self._phase_since = time.monotonic()
         if self.state is JobState.STARTING:
             self._enter(JobState.RUNNING)
         self.preparing.emit(preparing)

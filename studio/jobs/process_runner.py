@@ -19,6 +19,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from self6d.errors import Self6DError
 from self6d.events import Finished, Note
+from self6d.paths import EARLY_EVENTS
 from self6d.runs.control import Command, send
 from studio.jobs.follow import RunFollower
 from studio.jobs.job import Job, JobState
@@ -30,15 +31,19 @@ STEER_RETRY_MS = 300
 PLAIN_OUTPUT = {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"}
 
 
-def launch(command: list[str], log: IO[bytes]) -> subprocess.Popen:
-    """Start a job in a session of its own, its output in a file."""
+def launch(command: list[str], log: IO[bytes], early: Path) -> subprocess.Popen:
+    """Start a job in a session of its own, its output in a file.
+
+    Args:
+        early: file for what it does before it has a run folder.
+    """
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env=os.environ | PLAIN_OUTPUT,
+        env=os.environ | PLAIN_OUTPUT | {EARLY_EVENTS: str(early)},
     )
 
 
@@ -53,6 +58,7 @@ class ProcessJob(Job):
         self._known: psutil.Process | None = None
         self._follower: RunFollower | None = None
         self._log: Path | None = None
+        self._early: Path | None = None  # what it does before it has a run folder
         self._command_sent = ""
         self._ended.connect(self._on_ended)
 
@@ -83,9 +89,11 @@ class ProcessJob(Job):
         history = self._written()
         handle, name = tempfile.mkstemp(prefix="self6d-studio-", suffix=".log")
         self._log = Path(name)
+        self._early = self._log.with_suffix(".jsonl")
+        self._early.touch(0o600)
         self.spec.out.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(handle, "wb") as log:
-            self._process = launch(self.spec.command(), log)
+            self._process = launch(self.spec.command(), log, self._early)
         try:
             self._known = psutil.Process(self._process.pid)
             lower = min(psutil.Process().nice() + LOWER_PRIORITY, 19)
@@ -154,8 +162,9 @@ class ProcessJob(Job):
 
     def _follow(self, offset: int) -> None:
         self._follower = RunFollower(
-            self.run, self.mailbox, self._alive, self._ended.emit, offset=offset
-        )
+            self.run, self.mailbox, self._alive, self._ended.emit, offset=offset,
+            early=self._early,
+        )  # fmt: skip
         self.mailbox.open()
         self._follower.start()
 
@@ -170,6 +179,8 @@ class ProcessJob(Job):
     def _on_ended(self, said_so: bool) -> None:
         self.mailbox.close()
         self._follower = None
+        if self._early is not None:
+            self._early.unlink(missing_ok=True)
         output = self._take_log()
         if said_so:
             if self.ending is not None and self.state is JobState.FAILED:

@@ -56,7 +56,7 @@ class JobBar(QFrame):
         self.setLayout(line)
         self._ladder = QTimer(self, singleShot=True, interval=HARDER_AFTER_MS)
         self._ladder.timeout.connect(self._offer_harder)
-        self._meter = QTimer(self, interval=2000)
+        self._meter = QTimer(self, interval=1000)
         self._meter.timeout.connect(self._measure)
         self.set_job(None)
 
@@ -108,7 +108,7 @@ class JobBar(QFrame):
         self._say(progress)
 
     def _on_preparing(self, preparing: Preparing) -> None:
-        self.bar.setRange(0, max(preparing.total, 1))
+        self.bar.setRange(0, preparing.total if preparing.total > 1 else 0)  # 0: no count
         self.bar.setValue(preparing.done)
         assert self.job is not None
         self._say(self.job.last_progress)
@@ -162,11 +162,15 @@ class JobBar(QFrame):
         text = f"{job.spec.title}: {STATE_WORDS[job.state]}"
         if job.last_preparing is not None and job.state is JobState.RUNNING:
             now = job.last_preparing
-            text = f"{job.spec.title}: {now.what}, {now.done} of {now.total} frames"
-            if now.seconds_left is not None:
+            text = f"{job.spec.title}: {now.what}"
+            if now.total > 1:
+                text += f", {now.done} of {now.total}"
+            if now.seconds_left is not None and now.total > 1:
                 text += f", about {duration(now.seconds_left)} left"
+            else:
+                text += f", for {duration(job.phase_s)} so far"
         elif job.before_steps:
-            text = f"{job.spec.title}: loading and checking the data"
+            text = f"{job.spec.title}: starting its program"
             if job.age_s is not None:
                 text += f", for {duration(job.age_s)} so far"
         elif progress is not None:
@@ -194,7 +198,7 @@ class JobBar(QFrame):
 
     def _measure(self) -> None:
         if self.job is not None and self.job.before_steps:
-            self._say(None)
+            self._say(self.job.last_progress)
         pid = getattr(self.job, "pid", None)
         if pid is None:
             self.memory.setText("")

@@ -14,6 +14,7 @@ from studio.jobs import JobSpec, JobState
 from studio.jobs.messages import Mailbox
 from studio.jobs.queue import JobQueue
 from studio.jobs.run_info import checkpoint_steps, read_run
+from studio.panels.job_bar import JobBar
 
 pytestmark = pytest.mark.gui
 
@@ -96,6 +97,30 @@ def test_run_from_start_to_end(queue, spec_for, sample, tmp_path, wait, runner):
     assert job.ending.result["step"] == 3
     assert JobState.RUNNING in states
     assert read_run(tmp_path / "run").status == "done"
+
+
+def test_what_comes_before_the_steps_is_told(queue, spec_for, sample, tmp_path, wait):
+    bar = JobBar()
+    job = queue.submit(spec_for(sample, tmp_path / "run", 2))
+    bar.set_job(job)
+    assert "starting its program, for 0:" in bar.text.text()
+    told, shown, folder, written = [], [], [], []
+    job.preparing.connect(told.append)
+    job.preparing.connect(lambda event: shown.append(bar.text.text()))
+    job.preparing.connect(lambda event: folder.append(job.run.exists()))
+    early = job._early
+    job.preparing.connect(lambda event: written.append(early.read_text()))
+    wait(lambda: job.state.over)
+    assert job.state is JobState.DONE, job.details
+    assert not folder[0], told[0]  # told by a job that has no run folder yet
+    names = ("reading CAD models", "painting backgrounds", "rendering 16 validation images")
+    order = [written[-1].index(f'"{name}"') for name in names]
+    assert order == sorted(order)
+    counted = [text for event, text in zip(told, shown, strict=True) if event.total > 1]
+    assert all(", 0 of " in text or ", about " in text for text in counted), counted
+    others = [text for event, text in zip(told, shown, strict=True) if event.total == 1]
+    assert all(" so far" in text for text in others), others
+    assert not early.exists()
 
 
 def test_pause_resume_save_stop(queue, spec_for, sample, tmp_path, wait):

@@ -86,7 +86,7 @@ def test_queueing_never_hides_the_running_job_and_closing_asks(opened, other, wa
     click(space.train_panel.run_button)
     first = window.runs.job
     assert first.state.active
-    assert "loading and checking the data, for 0:0" in window.job_bar.text.text()
+    assert "starting its program, for 0:0" in window.job_bar.text.text()
     assert space.train_panel.run_button.text() == "Add to the queue"
     click(space.train_panel.run_button)
     second = window.queue.waiting[0]

@@ -22,6 +22,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from self6d.paths import EARLY_EVENTS
+
 HERE = Path(__file__).resolve().parent
 MOST = 1 << 16  # bytes of a request
 
@@ -84,17 +86,22 @@ class Warm:
         os.close(told)
         return fork
 
-    def job(self, command: Sequence[str], log: IO[bytes]) -> Fork:
+    def job(self, command: Sequence[str], log: IO[bytes], early: Path) -> Fork:
         """A job whose output goes to a file, as `studio.jobs.process_runner.launch`."""
         with open(os.devnull, "rb") as nothing:
-            return self._start(command[3:], [nothing.fileno(), log.fileno()])
+            told = {EARLY_EVENTS: str(early)}
+            return self._start(command[3:], [nothing.fileno(), log.fileno()], told=told)
 
-    def _start(self, arguments: Sequence[str], given: list[int], pipes: Sequence[int] = ()) -> Fork:
-        done, told = os.pipe()
-        asked = json.dumps([arguments, dict(os.environ), os.getcwd()]).encode()
+    def _start(
+        self, arguments: Sequence[str], given: list[int], pipes: Sequence[int] = (),
+        told: dict[str, str] | None = None,
+    ) -> Fork:  # fmt: skip
+        done, ending = os.pipe()
+        environment = dict(os.environ) | (told or {})
+        asked = json.dumps([arguments, environment, os.getcwd()]).encode()
         assert len(asked) < MOST
-        socket.send_fds(self._socket, [asked], [*given, told])
-        os.close(told)
+        socket.send_fds(self._socket, [asked], [*given, ending])
+        os.close(ending)
         (pid,) = struct.unpack("i", self._socket.recv(4))
         self.forks.append(Fork(pid, done, pipes))
         return self.forks[-1]

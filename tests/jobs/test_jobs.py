@@ -17,7 +17,7 @@ from self6d.cli import app
 from self6d.datasets import open_dataset
 from self6d.errors import CheckpointError, InputError
 from self6d.evaluation import predictions
-from self6d.events import Progress
+from self6d.events import Preparing, Progress
 from self6d.jobs.export import last_parts
 from self6d.jobs.optimize import read_pose
 from self6d.refinement.refine import refine_detections
@@ -58,6 +58,27 @@ def test_run_stands_alone(stage1, sample):
     assert [m.object_id for m in trained.models] == [1, 2, 3]
     assert trained.camera.size == (96, 128)
     assert not trained.network.training
+
+
+def test_each_wait_before_the_first_step_has_a_name(sample, stage1, tmp_path):
+    told: list[tuple[str, int]] = []
+
+    def listen(event):
+        if isinstance(event, Progress) and event.step == 1:
+            told.append(("a step", 1))
+        elif isinstance(event, Preparing):
+            told.append((event.what, event.total))
+
+    jobs.adapt(
+        sample, None, stage1.path, tmp_path / "run", steps=1, overrides=STAGE_2, device="cpu",
+        listener=listen,
+    )  # fmt: skip
+    names = list(dict.fromkeys(told[: told.index(("a step", 1))]))
+    assert names[:2] == [("loading the network", 1), ("checking the recording: files", 11)]
+    assert names[-4:] == [
+        ("reading frames", 6), ("loading the renderer, which a new machine compiles once", 1),
+        ("judging the network on frames", 1), ("looking at the frames", 6),
+    ]  # fmt: skip
 
 
 def test_stage_2_keeps_what_it_came_from(stage2, stage1):

@@ -183,7 +183,7 @@ def test_without_l_self_its_terms_are_told_at_health_checks():
     told = []
     job.on_preparing = lambda *what: told.append(what)
     values = job.step(0)
-    assert told == [("looking at the frames", 0, 8), ("refining poses", 0, 8)]
+    assert told == [("looking at the frames", 0, 8), ("refining poses in frames", 0, 8)]
     terms = {"mask": 1.0, "ab": 0.2, "ms_ssim": 1.0, "geometry": 100.0}
     total = sum(weight * values[f"self/{name}"] for name, weight in terms.items())
     assert values["self/total"] == pytest.approx(total, rel=1e-4)
