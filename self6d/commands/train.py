@@ -11,7 +11,7 @@ import typer
 from self6d.commands import early
 from self6d.commands import options as opt
 from self6d.commands.processes import share_out
-from self6d.config import preset_names
+from self6d.config import USUAL_ADAPT, preset_names
 
 
 def register(app: typer.Typer) -> None:
@@ -158,7 +158,7 @@ def adapt(
     unit: opt.Unit = None,
     preset: Annotated[
         str, typer.Option(help=f"{', '.join(preset_names(2))}, or a .toml file.")
-    ] = "self6d",
+    ] = USUAL_ADAPT,
     split: Annotated[
         str | None, typer.Option(help="Named split of the recording (default: adapt, else all).")
     ] = None,

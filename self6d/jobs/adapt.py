@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from self6d.config import USUAL_ADAPT
 from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import PoseTrack, read_pose_track, write_pose_track
 from self6d.engine import distributed
@@ -50,7 +51,7 @@ def adapt(
     from_run: str | Path,
     out: str | Path,
     *,
-    preset: str | Path = "self6d",
+    preset: str | Path = USUAL_ADAPT,
     split: str | None = None,
     share: float = 1.0,
     steps: int | None = None,
@@ -121,7 +122,7 @@ def adapt(
     def same(run: RunFolder) -> None:
         """What a run that goes on was begun with; frames and steps may be others from here on."""
         check_kept(run, {
-            "preset": None if preset == "self6d" else asked["preset"],
+            "preset": None if preset == USUAL_ADAPT else asked["preset"],
             "models": asked["models"], "from_run": absolute(from_run), "seed": seed,
         })  # fmt: skip
         check_track(run, "poses", track)

@@ -9,7 +9,7 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLineEdit, QWidget
 
-from self6d.config import Stage, preset_names
+from self6d.config import USUAL_ADAPT, Stage, preset_names
 from self6d.errors import Self6DError
 from self6d.losses.terms import TERMS
 from studio.engine import Engine
@@ -46,8 +46,8 @@ from studio.training.steering import Steering, weights_note
 from studio.training.weights import LossWeights
 
 STAGE: dict[str, Stage] = {"train": 1, "adapt": 2}
-USUAL_PRESET = {True: {"train": "standard", "adapt": "self6d"},  # with a GPU, without
-                False: {"train": "tiny", "adapt": "self6d-tiny"}}  # fmt: skip
+USUAL_PRESET = {True: {"train": "standard", "adapt": USUAL_ADAPT},  # with a GPU, without
+                False: {"train": "tiny", "adapt": "self6d-plus-tiny"}}  # fmt: skip
 RUN_TEXT = {"train": "Train on synthetic images", "adapt": "Run self-supervision"}
 START_TIP = {
     "train": "A trained run of the same objects to go on from: its network's form stays",
