@@ -197,8 +197,9 @@ def test_weights_steer_the_running_job_whichever_way_they_change(opened, trained
     project, panel = opened.project, opened.workspace.adapt_panel
     project.add_run(trained)
     click(opened.header.buttons["selfsup"])
+    project.edit_option("adapt:preset", "self6d-tiny", "Change preset")
     boxes = panel.weights.boxes
-    wait(lambda: panel.weights.weight("mask") > 0)
+    wait(lambda: panel._fields_of == "self6d-tiny" and panel.weights.weight("mask") > 0)
     sent: list[tuple[str, float]] = []
     panel.liveWeight.connect(lambda term, weight: sent.append((term, weight)))
     own = panel.spec()

@@ -32,7 +32,7 @@ def test_from_the_sample_to_an_export_and_back(sample, tmp_path):
         run = studio.see(f"str({JOB}.run)")
         curves = f"{SPACE}.curves"
         studio.wait(f"{curves}.runs[{run!r}].last_step >= 1")
-        assert {"total", "mask", "geometry"} <= set(studio.see(f"list({curves}.terms())"))
+        assert {"total", "pseudo", "selected"} <= set(studio.see(f"list({curves}.terms())"))
         assert studio.see(f"{SPACE}.stage.page") == "probes"
         studio.wait(f"{SPACE}.stage.probes.newest is not None")
 

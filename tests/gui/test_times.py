@@ -61,6 +61,8 @@ def test_the_list_says_it_before_the_run(qtbot, settings, timed, monkeypatch):
     assert "laptop" not in offered  # learns from a track: the Track tab offers it
     assert offered["self6d-plus-tiny"] == "self6d-plus-tiny, about 7 min"
     assert offered["self6d"] == "self6d, made for a GPU"
+    assert "timed with two CPU threads" in box.told.text()
+    project.edit_option("adapt:preset", "self6d-tiny", "Change preset")
     assert "estimated" in box.told.text()
     project.runs = [timed]
     project.runsChanged.emit()
