@@ -210,8 +210,8 @@ def test_both_are_adapted_on(learnt, tmp_path):
     }  # fmt: skip
     seen: list = []
     run = jobs.adapt(
-        learnt.recording, None, learnt.run, tmp_path / "run", preset="self6d", steps=2, overrides=small,
-        device="cpu", check=False, listener=seen.append,
+        learnt.recording, None, learnt.run, tmp_path / "run", preset="self6d", steps=2,
+        overrides=small, device="cpu", check=False, listener=seen.append,
     )  # fmt: skip
     assert run.status == "done"
     assert run.result["found"] == 2

@@ -86,8 +86,8 @@ def test_adapting(sample, whole_stage_1, tmp_path) -> None:
 
     def job(out: Path, **how: Any) -> RunFolder:
         return jobs.adapt(
-            sample, None, whole_stage_1.path, out, preset="self6d", steps=STEPS, overrides=settings, device="cpu",
-            **how,
+            sample, None, whole_stage_1.path, out, preset="self6d", steps=STEPS,
+            overrides=settings, device="cpu", **how,
         )  # fmt: skip
 
     whole = job(tmp_path / "whole")
