@@ -14,7 +14,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoStack
 
 from studio.engine.types import ModelCard, ModelFiles, PoseData, RecordingInfo, TrackData
-from studio.jobs.run_info import NETWORKS, RunInfo, brief, is_run, read_run
+from studio.jobs.run_info import NETWORKS, RunInfo, brief, checkpoint_steps, is_run, read_run
 from studio.model.edits import FunctionEdit, PoseEdit
 from studio.model.fit import misfit
 from studio.model.track import PoseKey, Track
@@ -172,6 +172,10 @@ class Project(QObject):
     def networks(self) -> list[RunInfo]:
         """Runs that made a network of poses."""
         return [r for r in self.runs if r.kind in NETWORKS]
+
+    def starts(self) -> list[RunInfo]:
+        """Those of them that can be started from: a run may have ended before it left anything."""
+        return [r for r in self.networks() if r.running or checkpoint_steps(r.path)]
 
     def set_known(self, run: Path, models: list[ModelCard]) -> None:
         """Which objects a run's network is about."""

@@ -13,7 +13,7 @@ from studio.training.settings import OF_PRESET, OF_RECORDING
 
 
 def fill_runs(box: QComboBox, project: Project, chosen: str, *, anew: bool = False) -> None:
-    """Networks to start from, newest first.
+    """Networks to start from, newest first; none of a run that left no checkpoint.
 
     Args:
         chosen: path of a run; "": none.
@@ -22,7 +22,7 @@ def fill_runs(box: QComboBox, project: Project, chosen: str, *, anew: bool = Fal
     box.clear()
     if anew:
         box.addItem("nothing: train anew", None)
-    for run in reversed(project.networks()):
+    for run in reversed(project.starts()):
         why_not = project.misfit(run.path, all_of_them=anew)
         name = f"{run.name} (other objects)" if why_not else run.name
         box.addItem(name, str(run.path))

@@ -305,7 +305,7 @@ class RunPanel(QWidget):
         return f"{Path(chosen).name} is a network of other objects: {why_not}." if why_not else ""
 
     def _default_start(self) -> str:
-        networks = [r for r in self.project.networks() if not self.project.misfit(r.path)]
+        networks = [r for r in self.project.starts() if not self.project.misfit(r.path)]
         trained = [r for r in networks if r.kind == "train"] or networks
         return str(trained[-1].path) if trained else ""
 

@@ -42,6 +42,8 @@ def trajectory(steps: int) -> list[dict]:
 def test_another_recording_takes_nothing_over(opened, other, tmp_path, wait):
     window, space, project = opened, opened.workspace, opened.project
     run = RunFolder.create(tmp_path / "run", "synthetic", {}).path
+    (run / "checkpoints").mkdir(exist_ok=True)
+    (run / "checkpoints" / "step_00000001.json").write_text("{}")
     project.add_run(run)
     project.select_run(run)
     space.curves.add_scalars(str(run), [Scalars(0, {"loss/mask": 1.0})])

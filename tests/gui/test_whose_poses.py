@@ -38,6 +38,11 @@ def test_networks_are_compared_by_geometry_not_by_number():
     assert misfit([], ours) == misfit(ours, []) == ""  # nothing to compare
 
 
+def leave_checkpoint(run: RunFolder) -> None:
+    (run.path / "checkpoints").mkdir(exist_ok=True)
+    (run.path / "checkpoints" / "step_00000001.json").write_text("{}")
+
+
 @pytest.fixture
 def runs(sample, tmp_path) -> dict[str, Path]:
     """A run of the sample's objects, and one of others with the same numbers."""
@@ -46,6 +51,7 @@ def runs(sample, tmp_path) -> dict[str, Path]:
         folder = RunFolder.create(tmp_path / name, "synthetic", {})
         save_models(known, folder.models_path)
         folder.update(status="done", result={"add_recall": 0.0})
+        leave_checkpoint(folder)
         made[name] = folder.path
     return made
 
@@ -78,10 +84,12 @@ def test_stage_1_goes_on_from_a_run_of_the_same_objects(opened, runs, sample, wa
     project, panel = opened.project, opened.workspace.train_panel
     part = RunFolder.create(tmp_path / "part", "synthetic", {})
     save_models(load_models(sample / "models")[:1], part.models_path)
+    leave_checkpoint(part)
     runs["part"] = part.path
+    runs["none"] = RunFolder.create(tmp_path / "none", "synthetic", {}).path
     for path in runs.values():
         project.add_run(path)
-    wait(lambda: set(project.known) == set(runs.values()))
+    wait(lambda: {runs["right"], runs["wrong"], part.path} <= set(project.known))
     click(opened.header.buttons["synthetic"])
     assert panel.start.currentText() == "nothing: train anew"
     assert panel.spec().from_run is None
@@ -99,6 +107,7 @@ def test_stage_1_goes_on_from_a_run_of_the_same_objects(opened, runs, sample, wa
     assert "other objects: its object 1 is" in panel.problem.text()
     shown = [panel.start.itemText(i) for i in range(panel.start.count())]
     assert "part (other objects)" in shown  # the run would end at its first step
+    assert "none" not in shown  # it ended before it left anything
     project.edit_option("train:from", str(runs["part"]), "Change start run")
     assert panel.spec() is None
     assert "it knows 1, open are 1, 2, 3" in panel.problem.text()

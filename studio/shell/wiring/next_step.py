@@ -7,7 +7,7 @@ from functools import partial
 
 from PySide6.QtCore import QObject, QTimer
 
-from studio.jobs.run_info import RunInfo, brief
+from studio.jobs.run_info import RunInfo, brief, read_run
 from studio.model.machine import has_gpu
 from studio.panels.evaluate_page import EvaluatePage
 from studio.panels.export_page import ExportPage
@@ -79,6 +79,9 @@ class NextStep(QObject):
         adapted = [r for r in usable if r.kind == "adapt" and project.is_of_it(r.provenance.data)]
         if not adapted:
             newest = usable[-1]
+            halted = self._halted()
+            if halted is not None:
+                return halted
             if self._learnable():
                 return self._learn()
             why = self._too_weak(newest)
@@ -140,6 +143,9 @@ class NextStep(QObject):
     def _without_gpu(self) -> Suggestion:
         """Place, track, learn: minutes on two cores where stage 1 alone takes hours."""
         panel, project = self.tracking.panel, self.window.project
+        halted = self._halted()
+        if halted is not None:
+            return halted
         if self._learnable():
             return self._learn()
         if self._lost():
@@ -153,6 +159,18 @@ class NextStep(QObject):
                     self.posing.search.text(), self.posing.search.click)  # fmt: skip
         return ("Next, without a GPU: place the object on one frame; it is tracked from there.",
                 "Place the object", panel.placeRequested.emit)  # fmt: skip
+
+    def _halted(self) -> Suggestion | None:
+        """To go on with a track that has not come to all frames; None where there is none."""
+        track = self.window.project.track
+        if track is None or not track.stopped or self.tracking.plan.corrected():
+            return None
+        run = read_run(track.run)
+        if run is None or not run.can_resume:
+            return None
+        stopped = f"{brief(run.name)}, stopped at step {run.step} of {run.total}"
+        return (f"Next: follow the rest of the frames with {stopped}.", "Resume",
+                partial(self.window.runs.resume_run, track.run))  # fmt: skip
 
     def _learnable(self) -> bool:
         """Whether there are tracked poses that a network can learn without a GPU."""
