@@ -72,8 +72,8 @@ def test_each_wait_before_the_first_step_has_a_name(sample, stage1, tmp_path):
             told.append((event.what, event.total))
 
     jobs.adapt(
-        sample, None, stage1.path, tmp_path / "run", steps=1, overrides=STAGE_2, device="cpu",
-        listener=listen,
+        sample, None, stage1.path, tmp_path / "run", preset="self6d", steps=1,
+        overrides=STAGE_2, device="cpu", listener=listen,
     )  # fmt: skip
     names = list(dict.fromkeys(told[: told.index(("a step", 1))]))
     assert names[:2] == [("loading the network", 1), ("checking the recording: files", 11)]
