@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter
 
@@ -9,6 +11,7 @@ from studio.engine.compose import colour_table
 from studio.toolkit.theme import small_font
 
 SHADE = QColor(0, 0, 0, 150)
+LINE = 26  # pixels from a note to the next
 
 
 def paint_note(painter: QPainter, text: str, colour: str = "white", line: int = 0) -> None:
@@ -22,11 +25,27 @@ def paint_note(painter: QPainter, text: str, colour: str = "white", line: int = 
     painter.setFont(small_font())
     room = painter.device().width() - 32  # the viewport can be the whole window's
     text = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, room)
-    width, top = painter.fontMetrics().horizontalAdvance(text) + 16, 8 + 26 * line
+    width, top = painter.fontMetrics().horizontalAdvance(text) + 16, 8 + LINE * line
     painter.fillRect(QRectF(8, top, width, 22), SHADE)
     painter.setPen(QColor(colour))
     painter.drawText(QRectF(16, top, width, 22), int(Qt.AlignmentFlag.AlignVCenter), text)
     painter.restore()
+
+
+def notes_that_fit(notes: Sequence[tuple[str, str]], height: int) -> list[tuple[str, str]]:
+    """As many notes as leave half of a picture free, one at least; the last says how many more.
+
+    Args:
+        notes: text and colour of each. height: of the picture, pixels.
+    """
+    room = max(1, (height // 2 - 8) // LINE)
+    if len(notes) <= room:
+        return list(notes)
+    shown, more = list(notes[: max(room - 1, 1)]), len(notes) - max(room - 1, 1)
+    told = f"and {more} more: see Layers"
+    if room > 1:
+        return [*shown, (told, "white")]
+    return [(f"{told}. {shown[0][0]}", shown[0][1])]
 
 
 def paint_depth_scale(

@@ -14,7 +14,7 @@ from studio.model.layers import POSES, TRUTH, Layers
 from studio.toolkit.flow import flow
 from studio.toolkit.widgets import ElidedLabel, IconButton, Segments, row
 from studio.views.canvas import DragTool, ImageCanvas
-from studio.views.captions import paint_depth_scale, paint_note
+from studio.views.captions import notes_that_fit, paint_depth_scale, paint_note
 from studio.views.layer_painter import DEPTH_LIMIT_M, LayerPainter, Look
 from studio.views.xray_layer import XrayLayer
 
@@ -233,7 +233,8 @@ class FrameView(QWidget):
             notes.append(("the image alone", "white"))
         if self.xray.note:
             notes.append((self.xray.note, "white"))
-        for line, (text, colour) in enumerate(notes):
+        fitting = notes_that_fit(notes, self.canvas.height())
+        for line, (text, colour) in enumerate(fitting):
             paint_note(painter, text, colour, line)
 
     def _read_out(self, at: tuple[int, int] | None) -> None:

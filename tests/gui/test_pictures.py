@@ -10,7 +10,7 @@ from studio.engine import compose
 from studio.engine.types import ModelCard, PoseData
 from studio.posing import nudge
 from studio.views.canvas import ImageCanvas, to_image
-from studio.views.captions import paint_note
+from studio.views.captions import notes_that_fit, paint_note
 from studio.views.results import worst_instances
 from studio.views.xray_layer import compressed, heat_picture
 
@@ -34,6 +34,14 @@ def test_contour_runs_along_pixel_borders():
     assert outline[:, 0].max() == pytest.approx(13.75)
     assert outline[:, 1].min() == pytest.approx(5.25)
     assert outline[:, 1].max() == pytest.approx(8.75)
+
+
+def test_notes_leave_half_of_a_low_picture_free_and_say_how_many_more():
+    notes = [("frame 3, a", "red"), ("frame 3, b", "blue"), ("frame 3, c", "green")]
+    assert notes_that_fit(notes, 230) == notes
+    assert notes_that_fit(notes, 125) == [notes[0], ("and 2 more: see Layers", "white")]
+    assert notes_that_fit(notes, 60) == [("and 2 more: see Layers. frame 3, a", "red")]
+    assert notes_that_fit([], 60) == []
 
 
 def test_hole_has_its_own_contour():
