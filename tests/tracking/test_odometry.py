@@ -50,6 +50,19 @@ def test_the_cameras_way_is_found_and_the_way_back_is_its_inverse():
     assert np.array_equal(path.between(1, 1).R, np.eye(3))
 
 
+def test_shrunk_depth_is_that_of_the_pixel_at_its_centre():
+    """Rounded down, what a large image shows came from half a pixel up and to the left."""
+    width, height = 640, 480
+    camera = Camera(np.diag([2.0, 2.0, 1.0]) @ K, width, height)
+    rgb = cv2.resize(FIRST.rgb, (width, height))
+    slope = np.broadcast_to(1 + np.arange(width, dtype=np.float32), (height, width))
+    shrunk = Features.of(Frame(rgb, np.ascontiguousarray(slope), camera)).depth_m
+    expected = 0.5 + (np.arange(shrunk.shape[1]) + 0.5) * width / shrunk.shape[1]
+    off = shrunk - expected
+    assert abs(off.mean()) < 0.15  # pixels
+    assert np.abs(off).max() <= 0.5
+
+
 def test_another_scene_a_bare_wall_and_depth_that_disagrees_say_nothing():
     first, second = Features.of(FIRST), Features.of(SECOND)
     assert camera_motion(first, Features.of(wall(TURN, SHIFT, seed=1))) is None

@@ -77,7 +77,7 @@ class Features:
         size = (round(scale * width), round(scale * height))
         gray = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY)
         gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-        depth = cv2.resize(frame.depth_m, size, interpolation=cv2.INTER_NEAREST)
+        depth = cv2.resize(frame.depth_m, size, interpolation=cv2.INTER_NEAREST_EXACT)
         K = np.diag([size[0] / width, size[1] / height, 1]) @ frame.camera.K
         found, descriptor = cv2.SIFT.create(FEATURES).detectAndCompute(gray, None)
         if not found:
