@@ -41,6 +41,10 @@ def clock(seconds: float | None) -> str:
 
 class _TimeLeft(ProgressColumn):
     def render(self, task: Any) -> Text:
+        since = task.fields.get("since")
+        if since is not None:  # of what has no count
+            passed = clock(time.monotonic() - since)
+            return Text(f"for {passed} so far", style="progress.remaining")
         left = task.fields.get("left", task.time_remaining)
         return Text(f"{clock(left)} left", style="progress.remaining")
 
@@ -73,6 +77,8 @@ class JobConsole:
         self._loss = ""
         self._printed = time.monotonic()
         self._early = early_events()
+        self._since: float | None = None  # when what is shown without a count began
+        self._shown = title
 
     def __enter__(self) -> JobConsole:
         self._bars.start()
@@ -124,13 +130,22 @@ class JobConsole:
             self._title, self._bar, self._loss = phase, None, ""
         title = f"{self._title} ({phase})" if aside else self._title
         loss, count = self._loss, "" if aside and total == 1 else f"{step}/{total}"
+        if count:
+            self._since = None
+        elif self._since is None or title != self._shown:
+            self._since = time.monotonic()
+        self._shown = title
         if self._live:
             if self._bar is None:
-                self._bar = self._bars.add_task(title, loss="", left=None, count="")
+                self._bar = self._bars.add_task(
+                    title, loss="", left=None, count="", since=self._since
+                )
             self._bars.update(
-                self._bar, completed=step, total=total if count else None, description=title,
-                left=left, loss=loss, count=count,
+                self._bar, completed=step, total=total, description=title, left=left, loss=loss,
+                count=count, since=self._since,
             )  # fmt: skip
+            if not count:
+                self._bars.tasks[0].total = None  # a moving bar; `update` takes None for no change
         elif not self._quiet:
             now = time.monotonic()
             last = step == total and not aside

@@ -11,7 +11,8 @@ import zipfile
 
 import pytest
 
-from self6d import cli
+from self6d import cli, console
+from self6d.events import Preparing
 from self6d.runs.control import Control, ControlFile
 from self6d.runs.folder import RunFolder
 
@@ -279,3 +280,16 @@ def test_without_a_screen_the_window_says_so_in_one_line(words):
     assert done.returncode == 3
     assert done.stderr.startswith("error: there is no screen here")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_has_no_count_says_for_how_long(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with console.JobConsole("training") as shown:
+        shown(Preparing("building the network", 0, 1))
+        (bar,) = shown._bars.tasks
+        assert (bar.description, bar.total) == ("training (building the network)", None)
+        bar.fields["since"] -= 65
+        assert str(console._TimeLeft().render(bar)) == "for 1:05 so far"
+        shown(Preparing("painting backgrounds", 32, 48, 2.0))
+        assert (bar.fields["count"], bar.total) == ("32/48", 48)
+        assert str(console._TimeLeft().render(bar)) == "0:02 left"
