@@ -195,7 +195,7 @@ def test_a_track_is_paused_stopped_and_resumed(window, wait):
     assert again.run == job.run
     wait(lambda: again.state.over)
     assert again.state is JobState.DONE, (again.ending, again.details)
-    wait(lambda: project.track is not None and project.track.run == job.run and project.track.rows)
+    wait(lambda: project.track.run == job.run and not project.track.stopped and project.track.rows)
     for i in (0, 1, 2, 4, 5):
         assert np.linalg.norm(project.poses[i, 1].t - pose_at(i).t_m2c) < 0.005
 
