@@ -11,6 +11,7 @@ import pytest
 
 STEP = """
 import hashlib, torch
+from self6d.evaluation import metrics
 from self6d.geometry import random_rotations
 from self6d.losses.ms_ssim import ms_ssim_to, scale_statistics
 from self6d.rendering import pack_models, render
@@ -27,7 +28,12 @@ source = scale_statistics(torch.rand(4, 2, 128, 128, generator=g))
 loss = ms_ssim_to(source, seen.rgb[:, :2]).sum()
 loss = loss + (seen.soft_mask * torch.linspace(0, 1, 128)).sum()
 loss.backward()
-parts = (seen.rgb, seen.depth_m, seen.soft_mask, R.grad, t.grad)
+turned = random_rotations(128, generator=g).double()
+placed = torch.tensor([0.0, 0, 0.6]) + 0.02 * torch.randn(128, 3, generator=g).double()
+at = [x.numpy() for x in (turned, placed, turned.roll(1, 0), placed.roll(1, 0))]
+points = 0.05 * torch.randn(700, 3, generator=g, dtype=torch.float64).numpy()
+errors = torch.from_numpy(metrics.projection_2d(*at, K[0].numpy(), points))
+parts = (errors, seen.rgb, seen.depth_m, seen.soft_mask, R.grad, t.grad)
 print(hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in parts)).hexdigest())
 """
 

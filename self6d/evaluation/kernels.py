@@ -10,7 +10,9 @@ from numba import njit, prange
 
 _BLOCK = 128  # points looked at between two tests whether a symmetry can still win
 _LANES = 8  # sums run in so many lanes, in an order that no compiler chooses
-RULES = {"contract", "nsz", "nnan"}  # no infinity or NaN comes in; see `numba_tools.vector`
+# No infinity or NaN comes in. Without "contract": what is fused hangs on what was inlined, and so
+# on which of these functions a process compiles and which it reads from the cache.
+RULES = {"nsz", "nnan"}
 
 
 @njit(cache=True, parallel=True, fastmath=RULES)
