@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from self6d.layers.usable import fits
+from self6d.layers.usable import usable_for_features
+
+KERNELS = "self6d.layers.norm_kernels"
 
 
 class GroupNormReLU(nn.GroupNorm):
@@ -22,26 +24,29 @@ class GroupNormReLU(nn.GroupNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
-        if self.weight.dtype == torch.float32 and fits(input, self.num_channels):
-            return _Fused.apply(input, self.weight, self.bias, self.num_groups, self.eps)
+        kernels = None
+        if self.weight.dtype == torch.float32:
+            kernels = usable_for_features(KERNELS, input, self.num_channels)
+        if kernels is not None:
+            return _Fused.apply(input, self.weight, self.bias, self.num_groups, self.eps, kernels)
         return F.relu(super().forward(input), inplace=True)
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float
-    ) -> Tensor:
-        kernels = import_module("self6d.layers.norm_kernels")
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float,
+        kernels: ModuleType,
+    ) -> Tensor:  # fmt: skip
         y, sums = kernels.forward(x, weight, bias, groups, eps)
         ctx.save_for_backward(x, weight, bias, sums)
-        ctx.groups, ctx.eps = groups, eps
+        ctx.groups, ctx.eps, ctx.kernels = groups, eps, kernels
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        kernels = import_module("self6d.layers.norm_kernels")
         x, weight, bias, sums = ctx.saved_tensors
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        return *kernels.backward(gradient, x, weight, bias, sums, ctx.groups, ctx.eps), None, None
+        found = ctx.kernels.backward(gradient, x, weight, bias, sums, ctx.groups, ctx.eps)
+        return *found, None, None, None

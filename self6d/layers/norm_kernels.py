@@ -15,6 +15,16 @@ ELEMENTS = 2048  # of a tile: rows times channels
 PROGRAMS = 1024  # about so many at work: several on each multiprocessor
 
 
+def works(device: torch.device) -> bool:
+    """Whether all of them compile and run there."""
+    x = torch.zeros(1, 16, 2, 2, dtype=torch.bfloat16, device=device)
+    x = x.contiguous(memory_format=torch.channels_last)
+    one = torch.ones(16, device=device)
+    y, sums = forward(x, one, one, 4, 1e-5)
+    backward(y, x, one, one, sums, 4, 1e-5)
+    return bool((y == 1).all())
+
+
 def forward(
     x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float
 ) -> tuple[Tensor, Tensor]:

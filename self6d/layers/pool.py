@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from self6d.layers.usable import fits
+from self6d.layers.usable import usable_for_features
+
+KERNELS = "self6d.layers.pool_kernels"
 
 
 class MaxPool(nn.MaxPool2d):
@@ -24,22 +26,23 @@ class MaxPool(nn.MaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2))."""
-        if fits(input, input.shape[1]):
-            return _Pool.apply(input)
+        kernels = usable_for_features(KERNELS, input, input.shape[1])
+        if kernels is not None:
+            return _Pool.apply(input, kernels)
         return super().forward(input)
 
 
 class _Pool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        y, place = import_module("self6d.layers.pool_kernels").forward(x)
+    def forward(ctx: Any, x: Tensor, kernels: ModuleType) -> Tensor:
+        y, place = kernels.forward(x)
         ctx.save_for_backward(place)
-        ctx.like = torch.empty_like(x, device="meta")
+        ctx.like, ctx.kernels = torch.empty_like(x, device="meta"), kernels
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (place,) = ctx.saved_tensors
         gradient = gradient.to(ctx.like.dtype).contiguous(memory_format=torch.channels_last)
-        return import_module("self6d.layers.pool_kernels").backward(gradient, place, ctx.like)
+        return ctx.kernels.backward(gradient, place, ctx.like), None

@@ -10,6 +10,14 @@ from torch import Tensor
 ELEMENTS = 1024  # of a tile: pixels times channels
 
 
+def works(device: torch.device) -> bool:
+    """Whether all of them compile and run there."""
+    x = torch.ones(1, 16, 2, 2, dtype=torch.bfloat16, device=device)
+    x = x.contiguous(memory_format=torch.channels_last)
+    largest, place = forward(x)
+    return bool((backward(largest, place, x).sum((2, 3)) == 1).all())
+
+
 def forward(x: Tensor) -> tuple[Tensor, Tensor]:
     """Maxima over windows of 3 x 3 at every other pixel, and where in its window each lies, uint8:
     row by row, the first of equal ones; both (N, C, ceil(H / 2), ceil(W / 2)), channels last."""

@@ -1,43 +1,48 @@
-"""When the layers' own kernels run."""
+"""When kernels in Triton run: those of the layers, of the losses, of the pose optimiser."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 
-def fits(x: Tensor, channels: int) -> bool:
-    """Whether a map (N, C, H, W) is one that the kernels are for: bfloat16, on a GPU, channels last
-    and a power of two, with Triton there; torch.compile makes its own."""
-    return (
-        x.is_cuda
-        and x.dtype == torch.bfloat16
-        and channels.bit_count() == 1
-        and 16 <= channels <= 512
-        and x.numel() > 0
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and not torch.compiler.is_compiling()
-        and kernels_work(x.device.index)
+def usable(
+    name: str, *maps: Tensor, dtype: torch.dtype = torch.float32, channels_last: bool = False
+) -> ModuleType | None:
+    """The module of kernels, where all maps are what they are for: of `dtype`, on a GPU, dense.
+
+    None as well where Triton is not there; torch.compile makes its own.
+
+    Args:
+        name: such as "self6d.layers.norm_kernels"; it has a function `works`.
+    """
+    if torch.compiler.is_compiling():
+        return None
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    fit = all(
+        x.is_cuda and x.dtype == dtype and x.numel() > 0 and x.is_contiguous(memory_format=layout)
+        for x in maps
     )
+    return kernels(name, maps[0].device.index) if fit else None
+
+
+def usable_for_features(name: str, x: Tensor, channels: int) -> ModuleType | None:
+    """`usable` for features (N, C, H, W): bfloat16, channels last, C a power of two."""
+    if channels.bit_count() != 1 or not 16 <= channels <= 512:
+        return None
+    return usable(name, x, dtype=torch.bfloat16, channels_last=True)
 
 
 @cache
-def kernels_work(device: int) -> bool:
-    """Whether Triton compiles and runs the kernels there, tried once: it needs a C compiler and
+def kernels(name: str, device: int) -> ModuleType | None:
+    """The module, if Triton compiles and runs it there, tried once: it needs a C compiler and
     Python's headers."""
     try:
-        norm = import_module("self6d.layers.norm_kernels")
-        pool = import_module("self6d.layers.pool_kernels")
-        x = torch.zeros(1, 16, 2, 2, dtype=torch.bfloat16, device=torch.device("cuda", device))
-        x = x.contiguous(memory_format=torch.channels_last)
-        one = torch.ones(16, device=x.device)
-        y, sums = norm.forward(x, one, one, 4, 1e-5)
-        norm.backward(y, x, one, one, sums, 4, 1e-5)
-        largest, place = pool.forward(y)
-        gradient = pool.backward(largest, place, y)
-        return bool((y == 1).all() and (gradient.sum((2, 3)) == 1).all())
+        module = import_module(name)
+        return module if module.works(torch.device("cuda", device)) else None
     except Exception:  # whatever of its many parts is missing
-        return False
+        return None

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from self6d.geometry import backproject_points, pixel_centres
+from self6d.layers.usable import usable
 from self6d.losses.cpu import geometric as geometric_cpu
-from self6d.losses.gpu.usable import usable
 
 
 def sample_surface(

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from self6d.errors import InputError
+from self6d.layers.usable import usable
 from self6d.losses.cpu import ms_ssim as ms_ssim_cpu
-from self6d.losses.gpu.usable import usable
 
 KERNELS = "self6d.losses.gpu.ssim_kernels"
 SCALES = 5

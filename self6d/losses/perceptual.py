@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, max_pool2d, pad, pixel_unshuffle, relu
 
 from self6d.errors import InputError, MissingDependencyError
+from self6d.layers.usable import usable
 from self6d.losses.cpu.convolution import FixedConvolution, has_packing
-from self6d.losses.gpu.usable import usable
 
 # (output channels, input channels, kernel, stride, padding) of AlexNet's five convolutions
 CONVOLUTIONS = (

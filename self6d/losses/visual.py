@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from self6d.layers.usable import usable
 from self6d.losses.color import AB_RANGE, rgb_to_ab, to_xyz
-from self6d.losses.gpu.usable import usable
 
 KERNELS = "self6d.losses.gpu.visual_kernels"
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from self6d.cuda_graph import capture
-from self6d.losses.gpu.usable import usable
+from self6d.layers.usable import usable
 from self6d.losses.objective import SelfSupervision
 from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.hypotheses import may_win

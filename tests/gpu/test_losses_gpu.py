@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from self6d.layers.usable import kernels
 from self6d.losses import geometric, ms_ssim, visual
 from self6d.losses.color import rgb_to_ab
-from self6d.losses.gpu.usable import kernels
 from self6d.losses.perceptual import AlexNetFeatures, default_weights, perceptual_loss
 
 pytestmark = pytest.mark.gpu
