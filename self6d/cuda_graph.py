@@ -42,6 +42,16 @@ PLACES = (1, 2, 4, 8, 16, 32, 64)  # rows that a graph holds; fewer leave places
 MOST_FORMS = 8  # with a graph; others run without
 
 
+def places_of(count: int, places: Sequence[int]) -> int | None:
+    """The least of `places` that holds so many rows; None: none does."""
+    return next((n for n in places if n >= count), None)
+
+
+def filled(count: int, places: int, device: torch.device) -> Tensor:
+    """(places,) int64, the rows that places hold: the first `count`, then the last of them."""
+    return torch.arange(places, device=device).clamp_max(count - 1)
+
+
 class Recorded:
     """Work on tensors of N rows, on a GPU recorded as a CUDA graph for each form that comes twice.
 
@@ -65,7 +75,7 @@ class Recorded:
 
     def __call__(self, *rows: Tensor) -> tuple[Tensor, ...]:
         """The work's result; no later call writes over it."""
-        places = next((n for n in PLACES if n >= len(rows[0])), None)
+        places = places_of(len(rows[0]), PLACES)
         record = capture if self._capture is None and rows[0].is_cuda else self._capture
         if record is None or places is None:
             return self._work(*rows)
@@ -75,7 +85,7 @@ class Recorded:
         if form not in self._met or len(self._graphs) >= MOST_FORMS:
             self._met.add(form)
             return self._work(*rows)
-        fill = torch.arange(places, device=rows[0].device).clamp_max(len(rows[0]) - 1)
+        fill = filled(len(rows[0]), places, rows[0].device)
         kept = [x[fill] for x in rows]
         replay, results = record(lambda: self._work(*kept), warm_up=1)
         self._graphs[form] = _replayed(kept, replay, results)

@@ -11,7 +11,7 @@ from typing import Any
 
 from self6d.datasets.pose_track import PoseTrack, TrackState
 from self6d.errors import InputError
-from self6d.events import Event, Listener, Note, Progress, in_words
+from self6d.events import Event, Listener, Note, Progress, counted, in_words
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 
@@ -136,7 +136,7 @@ def learnable(track: PoseTrack, least: float, path: Path) -> list[Note]:
     again = sum(pose.state is TrackState.FOUND_AGAIN for pose in track)
     if again:
         text = (
-            f"lost and found again {again} time{'s' if again > 1 else ''}: a find may be another "
+            f"lost and found again {counted(again, 'time', 'times')}: a find may be another "
             "thing, and the network learns it. Look at the track, or give a start pose in each "
             "stretch (--init with poses in several images)"
         )

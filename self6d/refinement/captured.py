@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from self6d.cuda_graph import filled, places_of
 from self6d.refinement.optimizer import PoseOptimiser, Trajectory, can_capture
 from self6d.refinement.problem import PoseProblem
 
@@ -31,7 +32,7 @@ class KeptOptimisers:
 
     def run(self, problem: PoseProblem) -> Trajectory:
         """As `optimise_poses`."""
-        places = next((n for n in PLACES if n >= len(problem)), None)
+        places = places_of(len(problem), PLACES)
         graph = problem.R.is_cuda and can_capture(problem.objective, problem.config)
         if places is None or not (graph or self._always):
             return PoseOptimiser(problem).run()
@@ -49,7 +50,7 @@ class KeptOptimisers:
         form = form_of(problem, places)
         optimiser = self._kept.pop(form, None)
         if optimiser is None:
-            fill = torch.arange(places, device=problem.R.device).clamp_max(len(problem) - 1)
+            fill = filled(len(problem), places, problem.R.device)
             optimiser = PoseOptimiser(problem[fill], races=False)
         else:
             optimiser.restart(problem)

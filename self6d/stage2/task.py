@@ -109,7 +109,7 @@ class SelfSupTask:
         frozen, shared = self._frozen_for_self_loss(), self.world.size > 1
         self.student = self.world.wrap(Student(self.network, frozen, shared=shared))
         self.models = pack_models(models, self.device)
-        warm_up(self.models, tell, gradients=True)
+        warm_up(self.models, tell, gradients=config.self_weight > 0 or config.pseudo)
         self.objects = self.network.objects
         self.objective = SelfSupervision(replace(loss or LossConfig()), self.device)
         self.teacher = Teacher(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from self6d.cuda_graph import capture
+from self6d.cuda_graph import capture, filled, places_of
 
 PLACES = (8, 16, 32)  # instances that a graph holds; fewer leave places unused
 MOST_FORMS = 6  # with a graph; others run without
@@ -57,7 +57,7 @@ class CapturedLooks:
     def __call__(self, looks: int, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The work's result for N instances, N at least 1; no later call writes over it."""
         images, count = inputs[0], len(inputs[-1])
-        places = next((n for n in PLACES if n >= count), None)
+        places = places_of(count, PLACES)
         if places is None:
             return self._work(*inputs, looks)
         form = Form(tuple(images.shape), places, looks)
@@ -87,7 +87,7 @@ class CapturedLooks:
 
     def _captured(self, form: Form, inputs: Sequence[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
         images, K, *rows = inputs
-        places = torch.arange(form.instances, device=images.device).clamp_max(len(rows[0]) - 1)
+        places = filled(len(rows[0]), form.instances, images.device)
         kept = [images.clone(), K.clone(), *(row[places] for row in rows)]
 
         def work() -> tuple[Tensor, ...]:
