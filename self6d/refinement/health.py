@@ -17,6 +17,7 @@ from self6d.rendering.result import Rendering
 
 DRIFT = 1.5  # a gap to the depth so many times the smallest, ...
 DRIFT_M = 0.005  # ... and so much wider, is more than sensor noise on a few probe frames
+LESS = 0.995  # mask agreement below this share of the start's has got worse
 
 MEASURES = (  # of `HealthMonitor.start`: key, name, scale and unit
     ("mask_iou", "mask agreement", 100, "%"),
@@ -178,6 +179,28 @@ class HealthMonitor:
             return f"health fell from {self.best:.2f} to {health:.2f}"
         if self.collapse > 0 and gap_m > max(DRIFT * self.nearest_m, self.nearest_m + DRIFT_M):
             return f"the gap to the depth grew from {_mm(self.nearest_m)} to {_mm(gap_m)}"
+        return ""
+
+    def worse(self, now: Mapping[str, float]) -> str:
+        """What tells that poses are worse than at the start, in words; "" where nothing does.
+
+        L_self gives up mask agreement for the depth, so that counts as worse only where the depth
+        agrees less as well. Without depth nothing is told.
+
+        Args:
+            now: as `start`: "trust", "mask_iou" and, with depth, "depth_gap_m".
+        """
+        start = self.start
+        if not {"mask_iou", "trust", "depth_gap_m"} <= start.keys() & now.keys():
+            return ""
+        if now["mask_iou"] >= LESS * start["mask_iou"]:
+            return ""
+        words = f"mask agreement fell from {start['mask_iou']:.1%} to {now['mask_iou']:.1%} and "
+        if now["depth_gap_m"] > start["depth_gap_m"]:
+            gaps = (_mm(gap["depth_gap_m"]) for gap in (start, now))
+            return words + "the gap to the depth grew from {} to {}".format(*gaps)
+        if now["trust"] < start["trust"]:
+            return words + f"trust from {start['trust']:.3f} to {now['trust']:.3f}"
         return ""
 
     @property

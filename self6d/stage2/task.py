@@ -299,14 +299,16 @@ class SelfSupTask:
         return told | {"health/strikes": float(self.monitor.low)}
 
     def score(self) -> float | None:
-        """Trust of the teacher's poses; None, no candidate for the best checkpoint, where it fell.
+        """Trust of the teacher's poses; None, no candidate for the best checkpoint, where it fell
+        or poses are worse than at the start.
 
-        Differences of trust say nothing about recall as long as nothing collapses (docs/results.md)
-        so the averaged weights of the newest candidate are taken, see `newest_is_best`.
+        Differences of trust say nothing about recall as long as neither holds (docs/results.md), so
+        the averaged weights of the newest candidate are taken, see `newest_is_best`.
         """
         self.on_preparing("judging the network on frames", 0, 1)
         health = self.teacher.health(self._step)
         fell = self.monitor.fallen(health["trust"], health.get("depth_gap_m", math.nan))
+        fell = fell or self.monitor.worse(health)
         if fell:
             self.on_note("warning", f"{fell}: step {self._step} is not taken as the best")
         return None if fell else health["trust"]

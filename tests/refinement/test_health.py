@@ -140,6 +140,22 @@ class TestHealthMonitor:
         without_depth = {"trust": 0.2, "mask_iou": 0.2, "depth_inliers": 0.0}
         assert monitor.told(without_depth, 9)[0] == "warning"
 
+    def test_worse_than_the_start_needs_mask_and_depth(self):
+        start = {"trust": 0.3, "mask_iou": 0.64, "depth_gap_m": 0.046}
+        monitor = HealthMonitor(start=start)
+        told = monitor.worse({"trust": 0.31, "mask_iou": 0.62, "depth_gap_m": 0.052})
+        assert told == (
+            "mask agreement fell from 64.0% to 62.0% "
+            "and the gap to the depth grew from 46 mm to 52 mm"
+        )
+        told = monitor.worse({"trust": 0.2, "mask_iou": 0.62, "depth_gap_m": 0.04})
+        assert told == "mask agreement fell from 64.0% to 62.0% and trust from 0.300 to 0.200"
+        # what L_self does where it helps: masks given up for the depth
+        assert not monitor.worse({"trust": 0.4, "mask_iou": 0.5, "depth_gap_m": 0.02})
+        assert not monitor.worse({"trust": 0.2, "mask_iou": 0.639, "depth_gap_m": 0.06})
+        assert not monitor.worse({"trust": 0.2, "mask_iou": 0.1})
+        assert not HealthMonitor().worse(start)
+
     def test_state_goes_on(self):
         monitor, other = HealthMonitor(patience=3), HealthMonitor()
         monitor.check(0.4, 0)

@@ -155,6 +155,27 @@ def test_a_network_that_fell_since_the_last_check_is_not_taken():
     assert "All got worse" in text
 
 
+def test_a_network_worse_than_at_the_start_is_not_taken():
+    job = task(replace(PAPER, health_every=100), steps=2)
+    notes = []
+    job.on_note = lambda level, text: notes.append((level, text))
+    job.step(0)
+    assert job.score() is not None
+    start, now = job.monitor.start, job.teacher.health(job._step)
+    # as if it had begun better by mask and depth alike
+    job.monitor.start = start | {
+        "mask_iou": 1.1 * now["mask_iou"], "depth_gap_m": 0.9 * now["depth_gap_m"]
+    }  # fmt: skip
+    assert job.score() is None
+    level, text = notes[-1]
+    assert level == "warning"
+    assert text.startswith("mask agreement fell")
+    assert text.endswith("step 1 is not taken as the best")
+    job.monitor.start["depth_gap_m"] = 1.1 * now["depth_gap_m"]
+    job.monitor.start["trust"] = 0.9 * now["trust"]
+    assert job.score() is not None
+
+
 def test_rgb_only_never_looks_at_depth(caplog):
     job = task(replace(PAPER, use_depth=False), steps=1)
     assert "without depth" in caplog.text  # said before an hour of training, not after
