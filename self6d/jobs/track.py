@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from self6d.datasets.pose_track import (
 )
 from self6d.engine.loop import run_task
 from self6d.errors import InputError, from_os_error
-from self6d.events import Listener, Note
+from self6d.events import Listener, Note, Preparing
 from self6d.geometry import Pose
 from self6d.jobs.kept import check_kept, check_track, refuse
 from self6d.jobs.prepare import (
@@ -39,6 +40,7 @@ from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
+from self6d.tracking.colours.place import onto_colours, row_of, told
 from self6d.tracking.starts import read_starts
 from self6d.tracking.task import Detect, TrackTask
 from self6d.tracking.work import Start
@@ -169,8 +171,9 @@ def track(
             starts = read_starts(run.path / told.init, recording, chosen)
         if told.keep is not None:
             stands = read_pose_track(run.path / told.keep)
+    frames = UnlabelledFrames(recording)
     task = TrackTask(
-        UnlabelledFrames(recording),
+        frames,
         chosen,
         starts,
         SelfSupervision(config.loss, place),
@@ -186,10 +189,44 @@ def track(
     finally:
         if task.done or not task.total_steps:  # what is known is of use, however the run ended
             write_pose_track(run.path / POSES, task.poses())
-    if listener is not None and run.status == "done":
-        for text in task.leaps():
+    if run.status != "done":
+        return run
+    texts = task.leaps()
+    if config.track.colours:
+        texts += _onto_colours(run, frames, task, stands, config.track.weak, listener, control)
+    if listener is not None:
+        for text in texts:
             listener(Note("warning", text))
     return run
+
+
+def _onto_colours(
+    run: RunFolder,
+    frames: UnlabelledFrames,
+    task: TrackTask,
+    stands: PoseTrack | None,
+    sure: float,
+    listener: Listener | None,
+    control: Control | None,
+) -> list[str]:
+    """Write the track's poses as the colours have them; in words, what that changed."""
+    poses = task.poses()
+
+    def at(done: int, total: int) -> None:
+        if listener is not None:
+            listener(Preparing("holding poses against the colours", done, total))
+
+    placed = onto_colours(
+        frames, poses, task.models, sure=sure, leave={row_of(p) for p in stands or ()},
+        device=task.device, at=at, stopping=lambda: control is not None and control.stopping,
+    )  # fmt: skip
+    if placed is None:
+        return ["stopped before the poses were held against the colours: they follow the depth"]
+    if placed:
+        moved = {row_of(p.row): p.pose for p in placed}
+        rows = [replace(p, pose=moved.get(row_of(p), p.pose)) for p in poses]
+        write_pose_track(run.path / POSES, rows)
+    return told(placed, task.models)
 
 
 def what_to_follow(

@@ -54,3 +54,6 @@ class TrackConfig(Checked, section="track"):
     disagree with it, and lost ones, are looked for again where it puts them."""
     close_gaps: bool = True
     """Follow objects into lost stretches from their far ends as well."""
+    colours: bool = True
+    """Where colours and depth lie beside each other, put the poses in the image where the colours
+    have them, once all frames are done; the distance stays the depth's."""
