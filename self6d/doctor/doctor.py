@@ -17,6 +17,7 @@ from self6d.datasets.recording import Recording
 from self6d.datasets.registry import open_dataset
 from self6d.doctor import frames as doctor_frames
 from self6d.doctor import models as doctor_models
+from self6d.doctor.beside import examine_registration
 from self6d.doctor.cameras import examine_cameras
 from self6d.doctor.frames import spread
 from self6d.doctor.report import DoctorReport, Finding, Severity
@@ -76,9 +77,12 @@ def examine(
             frames = doctor_frames.sample(report, dataset, samples, steps.at)
             examine_cameras(report, dataset, frames, steps.at, some)
             doctor_frames.examine_depth(report, dataset, frames, loaded, labels=not quick)
+            registered = not quick and examine_registration(report, frames)
             if not quick:
                 doctor_frames.examine_labels(report, dataset, {m.object_id for m in loaded})
-            report.unchecked += _unchecked(dataset, len(frames), loaded, some)
+            report.unchecked += _unchecked(
+                dataset, len(frames), loaded, some, registered=registered
+            )
         doubted = any(f.code == "mesh-unit" for f in report.findings)
         doubted |= not all(units.is_plausible(m.diameter) for m in loaded)
         if loaded and unit != "auto" and not quick and not doubted:
@@ -124,7 +128,12 @@ def _named_unit(report: DoctorReport) -> Finding:
 
 
 def _unchecked(
-    dataset: Recording, read: int, models: Sequence[ObjectModel], some: list[int] | None
+    dataset: Recording,
+    read: int,
+    models: Sequence[ObjectModel],
+    some: list[int] | None,
+    *,
+    registered: bool,
 ) -> list[str]:
     """What this look leaves open, so that nobody takes silence for an all-clear."""
     total = len(dataset)
@@ -141,7 +150,7 @@ def _unchecked(
         source = dataset.source(dataset.keys[0])
     except InputError:
         return texts  # a finding of the first frame's
-    if source.depth is not None:
+    if source.depth is not None and not registered:
         texts.append("whether depth is registered to colour and of the same instant")
     if source.intrinsics.distortion is None:
         texts.append("whether the lens distorts: no coefficients are stated")

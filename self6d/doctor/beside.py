@@ -1,0 +1,116 @@
+"""Whether depth lies on the colours: its outlines against the images' edges, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from self6d.doctor.report import DoctorReport, Finding
+from self6d.geometry.outlines import (
+    REACH,
+    Gradient,
+    Shift,
+    colour_shift,
+    depth_outline,
+    edge_profiles,
+)
+from self6d.scene import Frame
+
+WIDTH = 640  # pixels that an image is looked at in, at most
+STEP = 0.05  # of the depth, that counts as an outline
+POINTS, FEWEST = 1500, 120
+GROWN = (-1.0, 0.0, 1.0, 2.0, 3.0)  # pixels that sensors draw things too large or too small by
+LEAST = 1.5  # pixels: what is less is how outlines of a sensor are
+SURE = 3.0  # standard deviations
+GAIN = 0.04  # of the strength of edges under the outlines
+MISLED = 0.3  # pixels, that no frame is surer than
+_REMEDY = (
+    "Record depth aligned to colour, both taken at one instant (synchronised, or the camera held "
+    'still), or state "depth_to_color". track puts its poses onto the colours by itself; what else '
+    "uses depth takes it as it is."
+)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One frame's shift, in its own pixels."""
+
+    image: int
+    shift: Shift
+    pixels: np.ndarray
+    sure: bool
+
+
+def examine_registration(report: DoctorReport, frames: Sequence[Frame]) -> bool:
+    """Say where depth lies beside the colours: throughout, or in some of the frames.
+
+    Args:
+        frames: some of the recording's; those without depth are passed over.
+
+    Returns:
+        whether any of them could tell.
+    """
+    seen = [s for s in map(_seen, frames) if s is not None]
+    if not seen:
+        return False
+    pixels = np.array([s.pixels for s in seen])
+    middle = np.median(pixels, axis=0)
+    spread = 1.4826 * np.median(np.abs(pixels - middle), axis=0) / np.sqrt(len(seen))
+    gain = np.median([s.shift.after - s.shift.before for s in seen])
+    size = float(np.linalg.norm(middle))
+    throughout = (
+        len(seen) > 2 and gain >= GAIN and size >= LEAST
+        and size >= SURE * float(np.hypot(*spread))
+    )  # fmt: skip
+    own = [s for s in seen if s.sure]
+    if throughout:
+        across, down = middle
+        what = (
+            f"depth lies {size:.1f} pixels beside the colours in the {len(seen)} frames looked at: "
+            f"it would have to move {abs(across):.1f} to the {'right' if across > 0 else 'left'} "
+            f"and {abs(down):.1f} {'down' if down > 0 else 'up'}"
+        )
+    elif len(own) >= min(2, len(seen)):
+        most = max(float(np.linalg.norm(s.pixels)) for s in own)
+        images = ", ".join(str(s.image) for s in own)
+        what = (
+            f"depth lies up to {most:.1f} pixels beside the colours in {len(own)} of "
+            f"{len(seen)} frames looked at (images {images})"
+        )
+    else:
+        return True
+    report.findings.append(Finding("depth-beside", "warning", what, remedy=_REMEDY))
+    return True
+
+
+def _seen(frame: Frame) -> _Seen | None:
+    if frame.depth_m is None:
+        return None
+    rgb, depth = frame.rgb, frame.depth_m.astype(np.float32)
+    scale = min(1.0, WIDTH / max(depth.shape))
+    if scale < 1:
+        rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        size = rgb.shape[1], rgb.shape[0]
+        depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    outline = depth_outline(cv2.medianBlur(depth, 5), STEP)
+    inside = (outline.pixel >= REACH) & (outline.pixel < np.array(depth.shape[::-1]) - REACH)
+    outline = outline.chosen(inside.all(1))
+    if len(outline) < FEWEST:
+        return None
+    if len(outline) > POINTS:
+        outline = outline.chosen(np.random.default_rng(0).permutation(len(outline))[:POINTS])
+    profiles = edge_profiles(Gradient.of(rgb), outline)
+    found = [colour_shift(profiles, outline, grown) for grown in GROWN]
+    shifts = [s for s in found if s is not None]
+    if not shifts:
+        return None
+    best = max(shifts, key=lambda s: s.after)
+    before = max(s.before for s in shifts)
+    best = Shift(best.pixels, best.spread, before, best.after)
+    size = float(np.linalg.norm(best.pixels))
+    unsure = float(np.sqrt(np.trace(best.spread) + MISLED**2))
+    sure = size >= max(LEAST, SURE * unsure) and best.after - before >= GAIN
+    return _Seen(frame.image_id, best, best.pixels / scale, sure)
