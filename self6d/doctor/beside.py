@@ -89,15 +89,15 @@ def examine_registration(report: DoctorReport, frames: Sequence[Frame]) -> bool:
 def _seen(frame: Frame) -> _Seen | None:
     if frame.depth_m is None:
         return None
-    rgb, depth = frame.rgb, frame.depth_m.astype(np.float32)
+    rgb: np.ndarray = frame.rgb
+    depth: np.ndarray = frame.depth_m.astype(np.float32)
     scale = min(1.0, WIDTH / max(depth.shape))
     if scale < 1:
         rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        size = rgb.shape[1], rgb.shape[0]
-        depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        depth = cv2.resize(depth, rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     outline = depth_outline(cv2.medianBlur(depth, 5), STEP)
     inside = (outline.pixel >= REACH) & (outline.pixel < np.array(depth.shape[::-1]) - REACH)
-    outline = outline.chosen(inside.all(1))
+    outline = outline.chosen(np.flatnonzero(np.all(inside, axis=1)))
     if len(outline) < FEWEST:
         return None
     if len(outline) > POINTS:
@@ -110,7 +110,7 @@ def _seen(frame: Frame) -> _Seen | None:
     best = max(shifts, key=lambda s: s.after)
     before = max(s.before for s in shifts)
     best = Shift(best.pixels, best.spread, before, best.after)
-    size = float(np.linalg.norm(best.pixels))
+    far = float(np.linalg.norm(best.pixels))
     unsure = float(np.sqrt(np.trace(best.spread) + MISLED**2))
-    sure = size >= max(LEAST, SURE * unsure) and best.after - before >= GAIN
+    sure = far >= max(LEAST, SURE * unsure) and best.after - before >= GAIN
     return _Seen(frame.image_id, best, best.pixels / scale, sure)
