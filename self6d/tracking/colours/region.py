@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +21,19 @@ AROUND = 2 * REACH  # pixels around the model
 BEFORE_M = 0.02  # nearer than the model by so much is another thing, whose edges say nothing
 CLEAR = 6  # pixels to such a thing
 RIM = 3  # pixels to the region's end
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@contextmanager
+def _on(device: torch.device) -> Iterator[None]:
+    """For threads that draw: a GPU takes one after the other, and each thread must choose it."""
+    if device.type != "cuda":
+        yield
+        return
+    with _ONE_AT_A_TIME, torch.cuda.device(device):
+        yield
 
 
 @dataclass(frozen=True)
@@ -98,13 +114,14 @@ class Region:
             for x in (R, t, self.K)
         ]
         size = (self.rgb.shape[0], self.rgb.shape[1])
-        view = render(given[0], given[1], given[2], models, size, soft_mask=False)
-        depth = view.depth_m[0].cpu().numpy()
+        with _on(models.device):
+            view = render(given[0], given[1], given[2], models, size, soft_mask=False)
+            depth = view.depth_m[0].cpu().numpy()
+            rgb = view.rgb[0].permute(1, 2, 0).cpu().numpy()
         hidden = self._hidden(depth)
         outline = depth_outline(depth)
         column, row = outline.pixel.T
         inside = cv2.erode((depth > 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-        rgb = view.rgb[0].permute(1, 2, 0).cpu().numpy()
         return Drawing(depth, rgb, outline.chosen(~hidden[row, column]), inside & ~hidden)
 
     def _hidden(self, drawn: np.ndarray) -> np.ndarray:
