@@ -23,18 +23,21 @@ WARM_UP = 0.1  # share of the count that is not counted
 
 
 def wait(condition: Callable[[], object], seconds: float = 120) -> None:
-    loop, until = QEventLoop(), time.monotonic() + seconds
+    """Until it once holds: a window that was idle may be at work again a moment later."""
+    loop, until, held = QEventLoop(), time.monotonic() + seconds, False
 
     def look() -> None:
-        if condition() or time.monotonic() > until:
+        nonlocal held
+        held = bool(condition())
+        if held or time.monotonic() > until:
             loop.quit()
         else:
             QTimer.singleShot(5, look)
 
     look()
-    if not condition():
+    if not held:
         loop.exec()
-    assert condition(), "the window did not get there"
+    assert held, "the window did not get there"
 
 
 def main(ini: str, recording: str, what: str, count: int) -> None:
