@@ -35,8 +35,12 @@ _REMEDY = (
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """One frame's shift, in its own pixels."""
+class FrameShift:
+    """One frame's shift.
+
+    Attributes:
+        pixels: (2,), of the frame. sure: whether it tells by itself.
+    """
 
     image: int
     shift: Shift
@@ -53,40 +57,45 @@ def examine_registration(report: DoctorReport, frames: Sequence[Frame]) -> bool:
     Returns:
         whether any of them could tell.
     """
-    seen = [s for s in map(_seen, frames) if s is not None]
+    seen = [s for s in map(frame_shift, frames) if s is not None]
+    what = lies_beside(seen)
+    if what is not None:
+        report.findings.append(Finding("depth-beside", "warning", what, remedy=_REMEDY))
+    return bool(seen)
+
+
+def lies_beside(seen: Sequence[FrameShift]) -> str | None:
+    """In words, how depth lies beside the colours of the frames looked at; None: it does not.
+
+    Throughout, if the median is surely more than nothing; else where single frames are sure.
+    """
     if not seen:
-        return False
+        return None
     pixels = np.array([s.pixels for s in seen])
-    middle = np.median(pixels, axis=0)
+    across, down = middle = np.median(pixels, axis=0)
     spread = 1.4826 * np.median(np.abs(pixels - middle), axis=0) / np.sqrt(len(seen))
     gain = np.median([s.shift.after - s.shift.before for s in seen])
-    size = float(np.linalg.norm(middle))
-    throughout = (
-        len(seen) > 2 and gain >= GAIN and size >= LEAST
-        and size >= SURE * float(np.hypot(*spread))
-    )  # fmt: skip
-    own = [s for s in seen if s.sure]
-    if throughout:
-        across, down = middle
-        what = (
+    size = float(np.hypot(across, down))
+    surely = size >= max(LEAST, SURE * float(np.hypot(*spread)))
+    if len(seen) > 2 and gain >= GAIN and surely:
+        return (
             f"depth lies {size:.1f} pixels beside the colours in the {len(seen)} frames looked at: "
             f"it would have to move {abs(across):.1f} to the {'right' if across > 0 else 'left'} "
             f"and {abs(down):.1f} {'down' if down > 0 else 'up'}"
         )
-    elif len(own) >= min(2, len(seen)):
-        most = max(float(np.linalg.norm(s.pixels)) for s in own)
-        images = ", ".join(str(s.image) for s in own)
-        what = (
-            f"depth lies up to {most:.1f} pixels beside the colours in {len(own)} of "
-            f"{len(seen)} frames looked at (images {images})"
-        )
-    else:
-        return True
-    report.findings.append(Finding("depth-beside", "warning", what, remedy=_REMEDY))
-    return True
+    own = [s for s in seen if s.sure]
+    if len(own) < min(2, len(seen)):
+        return None
+    most = max(float(np.linalg.norm(s.pixels)) for s in own)
+    images = ", ".join(str(s.image) for s in own)
+    return (
+        f"depth lies up to {most:.1f} pixels beside the colours in {len(own)} of "
+        f"{len(seen)} frames looked at (images {images})"
+    )
 
 
-def _seen(frame: Frame) -> _Seen | None:
+def frame_shift(frame: Frame) -> FrameShift | None:
+    """How far depth lies beside the colours of a frame; None: it does not tell."""
     if frame.depth_m is None:
         return None
     rgb: np.ndarray = frame.rgb
@@ -113,4 +122,4 @@ def _seen(frame: Frame) -> _Seen | None:
     far = float(np.linalg.norm(best.pixels))
     unsure = float(np.sqrt(np.trace(best.spread) + MISLED**2))
     sure = far >= max(LEAST, SURE * unsure) and best.after - before >= GAIN
-    return _Seen(frame.image_id, best, best.pixels / scale, sure)
+    return FrameShift(frame.image_id, best, best.pixels / scale, sure)

@@ -2,7 +2,8 @@
 
 In recordings whose depth is registered badly, or taken at another instant, both lie apart by
 pixels. What learns from a track, and what is drawn over an image, needs the colours' side. Where
-nothing says that they lie apart, every pose stays as it is, to the last bit.
+the frames as a whole, as the doctor looks at them, do not say that they lie apart, every pose stays
+as it is, to the last bit: shadows lie beside a thing as well.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import torch
 
 from self6d.datasets import FrameKey, UnlabelledFrames
 from self6d.datasets.pose_track import TrackedPose
+from self6d.doctor.beside import frame_shift, lies_beside
+from self6d.doctor.frames import spread
 from self6d.geometry import Pose
 from self6d.rendering import PackedModels, pack_models
 from self6d.scene import Frame, ObjectModel
@@ -25,6 +28,7 @@ from self6d.tracking.colours.polish import Laid, agreement, lay_on_colours
 from self6d.tracking.colours.pooled import NEIGHBOURS, pooled
 from self6d.tracking.colours.region import Region
 
+LOOKED_AT = 32  # frames of which it is asked whether depth lies beside the colours at all
 EVERY = 4  # frames: of a track that lies right, so many are looked at closely
 GAIN = 0.1  # of agreement, for which a pose is laid onto the colours; see `Laid`
 SHIFT_GAIN = 0.05  # for which it is shifted, and for which it is laid on after that
@@ -86,8 +90,13 @@ def onto_colours(
     for row in sorted(poses, key=lambda p: p.key):
         if row.pose is not None and row_of(row) not in leave:
             tracks.setdefault((row.key.scene_id, row.object_id, row.instance), []).append(row)
+    known = sorted({place[row.key] for rows in tracks.values() for row in rows})
+    asked = [known[i] for i in spread(len(known), LOOKED_AT)] if known else []
     found: list[Placed] = []
     with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="colours") as threads:
+        seen = threads.map(lambda i: frame_shift(frames[i]), asked)
+        if lies_beside([s for s in seen if s is not None]) is None:
+            return []
         for done, ((_, object_id, _), rows) in enumerate(tracks.items()):
             at(done, len(tracks))
             if stopping():
