@@ -24,7 +24,7 @@ class Fitting(QObject):
     def _ask(self) -> None:
         if not self.project.models:
             return  # nothing to compare with; the helper need not be started
-        for run in self.project.networks():
+        for run in self.project.starts():
             if run.path not in self._asked:
                 self._asked.add(run.path)
                 self._look(run.path)

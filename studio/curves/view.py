@@ -6,7 +6,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPoint, QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QResizeEvent
-from PySide6.QtWidgets import QComboBox, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from self6d.events import Scalars
 from self6d.losses.terms import TERMS
@@ -16,7 +16,7 @@ from studio.curves.multiples import SmallMultiples
 from studio.curves.run_curves import RunCurves
 from studio.toolkit.flow import FlowLayout
 from studio.toolkit.theme import theme
-from studio.toolkit.widgets import ElidedLabel, IconButton, button, label, row, short
+from studio.toolkit.widgets import Choice, ElidedLabel, IconButton, button, label, row
 from studio.toolkit.words import GROUPS, word
 
 DASHES = (
@@ -83,7 +83,7 @@ class CurvesView(QWidget):
                                   checkable=True)  # fmt: skip
         self.raw_too.setChecked(True)
         self.fit_button = IconButton("maximize", "Show everything", self.fit)
-        self.groups = short(QComboBox())
+        self.groups = Choice()
         self.groups.setToolTip("Which curves")
         self.groups.activated.connect(lambda i: self.choose_group(self.groups.itemData(i)))
         self.leave = button("", self.checkpointLeft.emit, "",
@@ -98,10 +98,13 @@ class CurvesView(QWidget):
         layout = QVBoxLayout()
         layout.setContentsMargins(8, 8, 4, 0)
         layout.setSpacing(4)
-        head = row(self.groups, self.legend, self.readout, self.leave, self.raw_too, self.log_scale,
-                   self.fit_button, gap=4)  # fmt: skip
-        head.setStretch(1, 1)
-        layout.addLayout(head)
+        self.head = QWidget()
+        self.head.setObjectName("plain")
+        line = row(self.groups, self.legend, self.readout, self.leave, self.raw_too,
+                   self.log_scale, self.fit_button, gap=4)  # fmt: skip
+        line.setStretch(1, 1)
+        self.head.setLayout(line)
+        layout.addWidget(self.head)
         layout.addWidget(self.message, 1)
         layout.addWidget(self.plot, 1)
         self.multiples = SmallMultiples()
@@ -247,9 +250,7 @@ class CurvesView(QWidget):
             self._redraw()
 
     def fit(self) -> None:
-        """Show all steps and all values (the smoothed curves' values; raw peaks of losses may
-        leave).
-        """
+        """Show all steps and values of the smoothed curves; raw peaks of losses may leave."""
         last = max((c.last_step for c in self.runs.values()), default=0)
         self._ranged = False
         self.view.setXRange(0, max(last, 1), padding=0.01)

@@ -12,7 +12,6 @@ from PySide6.QtGui import QCloseEvent, QImage, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QApplication,
     QCheckBox,
-    QComboBox,
     QFileDialog,
     QLabel,
     QLineEdit,
@@ -24,7 +23,7 @@ from studio.jobs.run_info import free_name
 from studio.live.feed import Message, Unpacker
 from studio.model.project import Project
 from studio.model.settings import Settings
-from studio.toolkit.widgets import button, captioned, column, label, row, short
+from studio.toolkit.widgets import Choice, button, captioned, column, label, row
 
 PATIENCE_MS = 4000  # in which the process may complete what it records
 ANOTHER = "another run or package…"
@@ -51,7 +50,7 @@ class LivePage(QWidget):
         self._into: Path | None = None
         self._other: list[Path] = []
 
-        self.network = short(QComboBox())
+        self.network = Choice()
         self.network.setToolTip("The network that looks: a run of this project, or a package")
         self.network.activated.connect(self._on_network)
         self.source = QLineEdit("0")

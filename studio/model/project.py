@@ -170,12 +170,13 @@ class Project(QObject):
         self.runsChanged.emit()
 
     def networks(self) -> list[RunInfo]:
-        """Runs that made a network of poses."""
-        return [r for r in self.runs if r.kind in NETWORKS]
+        """Runs that left a network of poses: one may have ended before its first checkpoint."""
+        return [r for r in self.starts() if checkpoint_steps(r.path)]
 
     def starts(self) -> list[RunInfo]:
-        """Those of them that can be started from: a run may have ended before it left anything."""
-        return [r for r in self.networks() if r.running or checkpoint_steps(r.path)]
+        """What another run can start from: these, and runs at work, as it waits for their end."""
+        made = (r for r in self.runs if r.kind in NETWORKS)
+        return [r for r in made if r.running or checkpoint_steps(r.path)]
 
     def set_known(self, run: Path, models: list[ModelCard]) -> None:
         """Which objects a run's network is about."""

@@ -12,7 +12,6 @@ import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QPixmap
 from PySide6.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QListWidget,
     QListWidgetItem,
@@ -24,12 +23,12 @@ from PySide6.QtWidgets import (
 
 from studio.engine import Engine, Failure
 from studio.jobs import JobSpec
-from studio.jobs.run_info import read_run
+from studio.jobs.run_info import RunInfo, checkpoint_steps, read_run
 from studio.model import kept_scores
 from studio.model.project import Project
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.progress import Bar
-from studio.toolkit.widgets import Hint, IconButton, Panel, button, column, label, row, short
+from studio.toolkit.widgets import Choice, Hint, IconButton, Panel, button, column, label, row
 from studio.views.canvas import to_image
 from studio.views.results import ResultsTable, short_names, worst_instances
 
@@ -59,7 +58,7 @@ class EvaluatePage(QWidget):
         self._by_hand: dict[Path, bool] = {}
         self.runs = QListWidget()
         self.runs.itemChanged.connect(self._on_tick)
-        self.split = short(QComboBox())
+        self.split = Choice()
         self.go = button("Evaluate", self.evaluate, "primary")
         self.stop = button("Cancel", self.cancel)
         self._stop_file = Path()
@@ -180,9 +179,7 @@ class EvaluatePage(QWidget):
         usual = self._usual()
         self.runs.blockSignals(True)
         self.runs.clear()
-        for run in self.project.runs:
-            if run.kind not in ROLES:
-                continue
+        for run in self._scored():
             item = QListWidgetItem(run.name)
             item.setToolTip(f"{ROLES[run.kind]}: {run.path}")
             item.setData(ROLE, str(run.path))
@@ -194,11 +191,16 @@ class EvaluatePage(QWidget):
         self.runs.blockSignals(False)
         self._refresh()
 
+    def _scored(self) -> list[RunInfo]:
+        """Runs with a network to score; an upper bound is one as well."""
+        return [r for r in self.project.runs if r.kind in ROLES and checkpoint_steps(r.path)]
+
     def _usual(self) -> set[Path]:
         """What is compared unless ticked by hand: adapted runs and their starts, else all."""
-        adapted = [run for run in self.project.runs if run.kind == "adapt"]
+        scored = self._scored()
+        adapted = [run for run in scored if run.kind == "adapt"]
         begun = [Path(r.provenance.from_run) for r in adapted if r.provenance.from_run]
-        return {run.path for run in adapted or self.project.runs} | set(begun)
+        return {run.path for run in adapted or scored} | set(begun)
 
     def _on_tick(self, item: QListWidgetItem) -> None:
         self._by_hand[Path(item.data(ROLE))] = item.checkState() == Qt.CheckState.Checked

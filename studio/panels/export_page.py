@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QGridLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QWidget
 
 from studio.engine import Engine, Failure
 from studio.jobs import JobSpec
@@ -17,7 +17,7 @@ from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.progress import Bar
-from studio.toolkit.widgets import IconButton, Panel, button, column, label, row, scrolled, short
+from studio.toolkit.widgets import Choice, IconButton, Panel, button, column, label, row, scrolled
 
 FILM_FRAMES = 200
 WRITING = {"export_run": "a package", "write_evaluation": "a report", "video": "a film"}
@@ -35,7 +35,7 @@ class ExportPage(QWidget):
         super().__init__()
         self.setObjectName("plain")
         self.project, self.settings, self.engine = project, settings, engine
-        self.run = short(QComboBox())
+        self.run = Choice()
         self.run.setMinimumContentsLength(28)
         self.run.currentIndexChanged.connect(self._refresh)
         self.run.activated.connect(self._on_chosen)
@@ -48,7 +48,7 @@ class ExportPage(QWidget):
         self.copy_button = IconButton("terminal", "Copy as command", self._on_copy)
         self.report = button("Write report…", self._on_report)
         self.film = button("Make film…", self._on_film)
-        self.film_before = short(QComboBox())
+        self.film_before = Choice()
         self.progress = Bar()
         self.progress.hide()
         self.done = label("", "good", wrap=True, select=True)
@@ -189,13 +189,13 @@ class ExportPage(QWidget):
             box.clear()
             if before:
                 box.addItem("nothing: after alone", None)
-            for run in reversed(self.project.runs):
-                if run.kind in ("train", "adapt"):
-                    box.addItem(run.name, str(run.path))
+            networks = self.project.networks()
+            for run in reversed(networks):
+                box.addItem(run.name, str(run.path))
             selected = str(self.project.run) if self.project.run is not None else None
             kept = chosen if before or self._by_hand else selected
             found = box.findData(kept) if kept else -1
-            trained = next((r for r in self.project.runs if r.kind == "train"), None)
+            trained = next((r for r in networks if r.kind == "train"), None)
             default = box.findData(str(trained.path)) if before and trained else 0
             default = 0 if box.count() < 3 and before else default
             box.setCurrentIndex(found if found >= 0 else default)
@@ -205,11 +205,8 @@ class ExportPage(QWidget):
     def _refresh(self, *_: object) -> None:
         run = self.chosen()
         steps = checkpoint_steps(run) if run is not None else []
-        if run is None:
+        if not steps:
             self.problem.setText("Train a run first (steps 2 and 3): there is nothing to export.")
-            self.facts.setText("")
-        elif not steps:
-            self.problem.setText("This run has no checkpoint yet.")
             self.facts.setText("")
         else:
             self.problem.setText("")

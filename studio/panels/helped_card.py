@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QPixmap
-from PySide6.QtWidgets import QComboBox, QGridLayout, QLabel, QListWidget, QListWidgetItem, QWidget
+from PySide6.QtWidgets import QGridLayout, QLabel, QListWidget, QListWidgetItem, QWidget
 
 from studio.controllers.comparison import Comparison
 from studio.jobs.run_info import brief
 from studio.model.verdict import BETTER, SAME, WORSE, Measure, Verdict
 from studio.toolkit.theme import icon, theme
 from studio.toolkit.widgets import (
+    Choice,
     ElidedLabel,
     IconButton,
     button,
@@ -22,7 +23,6 @@ from studio.toolkit.widgets import (
     label,
     row,
     scrolled,
-    short,
 )
 from studio.views.canvas import to_image
 
@@ -63,7 +63,7 @@ class HelpedCard(QWidget):
         self.worst.setAccessibleName("Frames in the chosen order")
         self.worst.itemClicked.connect(lambda item: self.frameWanted.emit(item.data(INDEX)))
         self.worst.itemActivated.connect(lambda item: self.frameWanted.emit(item.data(INDEX)))
-        self.order = short(QComboBox())
+        self.order = Choice()
         for text, order in ORDERS:
             self.order.addItem(text, order)
         self.order.setToolTip("Which frames the list begins with")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import psutil
 from PySide6.QtCore import QSize, QTimer, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QApplication, QFrame, QWidget
 
 from self6d.events import Preparing, Progress
@@ -15,6 +16,7 @@ from studio.toolkit.widgets import ElidedLabel, button, duration, label, row
 from studio.toolkit.words import in_window
 
 HARDER_AFTER_MS = 6000
+NARROW = 1100  # pixels
 STOP, STOP_TIP = "Stop early (keep)", "Save, then stop: what it learnt is there, and it can go on"
 STATE_WORDS = {
     JobState.QUEUED: "waiting", JobState.STARTING: "starting", JobState.RUNNING: "running",
@@ -43,7 +45,6 @@ class JobBar(QFrame):
         self._on_other: Callable[[], object] = lambda: None
         self._suggestion = self._task = ""
         self.bar = Bar()
-        self.bar.setFixedWidth(200)
         self.memory = label("", "small")
         self.pause = button("Pause", self.pauseClicked.emit)
         self.stop = button(STOP, lambda: self.stopClicked.emit(self._rung), "", STOP_TIP)
@@ -59,6 +60,9 @@ class JobBar(QFrame):
         self._meter = QTimer(self, interval=1000)
         self._meter.timeout.connect(self._measure)
         self.set_job(None)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.bar.setFixedWidth(200 if self.width() >= NARROW else 72)  # the words need the room
 
     def set_job(self, job: Job | None) -> None:
         if self.job is not None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from self6d.events import Preview
@@ -25,6 +26,7 @@ PAGES = (
     ("probes", "Live probes", "Frames the running job reports on, at its start and now"),
     ("synthetic", "Synthetic", "Images that stage 1 trains on"),
 )
+LOW = 340  # pixels; below, the picture needs the room of large thumbnails
 
 
 class Stage(QWidget):
@@ -102,6 +104,9 @@ class Stage(QWidget):
     @property
     def page(self) -> str:
         return self.tabs.chosen
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.scrubber.set_low(self.height() < LOW)
 
     def offer(self, pages: tuple[str, ...]) -> None:
         """Which pages the present step has; with one there is nothing to choose."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from PySide6.QtWidgets import QComboBox, QDialog, QGridLayout, QWidget
 
 from studio.engine.types import BagTopics
-from studio.toolkit.widgets import button, column, label, row, short
+from studio.toolkit.widgets import Choice, button, column, label, row
 
 NO_DEPTH = "none: adapt by colour alone"
 OWN_INFO = "the one that belongs to colour"
@@ -65,7 +65,7 @@ class TopicsDialog(QDialog):
 
     @staticmethod
     def _box(entries: list[tuple[str, str]], chosen: str) -> QComboBox:
-        box = short(QComboBox())
+        box = Choice()
         for text, data in entries:
             box.addItem(text, data)
         box.setCurrentIndex(max(box.findData(chosen), 0))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QImageReader, QPixmap
+from PySide6.QtGui import QImageReader, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from self6d.paths import find_resource
@@ -26,7 +26,8 @@ TOUR = (
 )  # fmt: skip
 
 
-PICTURE = QSize(236, 148)  # of a card, pixels
+PICTURE, SMALL = QSize(236, 148), QSize(160, 100)  # of a card, pixels
+LOW = 600  # height of a window, pixels; below, the buttons come before large pictures
 
 
 class WelcomePage(QWidget):
@@ -42,6 +43,7 @@ class WelcomePage(QWidget):
         super().__init__()
         self.setObjectName("plain")
         self._pictures: list[tuple[QLabel, str]] = []
+        self._size = PICTURE
         self.sample_button = button(
             "Open sample", self.openSample.emit, "primary",
             "Generates a small RGB-D recording of three objects, offline",
@@ -121,20 +123,26 @@ class WelcomePage(QWidget):
         card.setObjectName("panel")
         card.setMinimumWidth(PICTURE.width() + 16)
         card.setMaximumWidth(PICTURE.width() + 24)
-        shown.setFixedHeight(PICTURE.height())
         shown.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._pictures.append((shown, picture))
         card.setLayout(column(shown, label(title, "title"), label(text, "muted", wrap=True), 1,
                               buttons, margin=8))  # fmt: skip
         return card
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        size = SMALL if self.window().height() < LOW else PICTURE
+        if size != self._size:
+            self._size = size
+            self._dress()
+
     def _dress(self) -> None:
         self._drop_icon.setPixmap(icon("download", "muted").pixmap(18, 18))
         for shown, name in self._pictures:
             file = find_resource(f"tour/{name}-{'dark' if theme.dark else 'light'}.jpg")
             shown.setVisible(file is not None)
+            shown.setFixedHeight(self._size.height())
             if file is not None:
-                shown.setPixmap(small_picture(file, PICTURE, self.devicePixelRatioF()))
+                shown.setPixmap(small_picture(file, self._size, self.devicePixelRatioF()))
         for mark, name in self._steps:
             mark.setPixmap(icon(name, "accent").pixmap(20, 20))
 

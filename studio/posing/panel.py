@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QSlider, QWidget
+from PySide6.QtWidgets import QCheckBox, QSlider, QWidget
 
 from studio.controllers.director import Director
 from studio.curves.replay_plot import ReplayPlot, Trace
@@ -24,6 +24,7 @@ from studio.posing.numbers import PoseNumbers
 from studio.posing.tool import HELP
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.widgets import (
+    Choice,
     IconButton,
     button,
     captioned,
@@ -32,7 +33,6 @@ from studio.toolkit.widgets import (
     label,
     row,
     scrolled,
-    short,
     spin,
 )
 
@@ -84,7 +84,7 @@ class PosePanel(QWidget):
         self.degrees = spin(0, 180, 10, "°")
         self.shift = spin(0, 500, 20, " mm")
         self.perturb = button("Perturb", self._on_perturb, "", "Turn and shift at random")
-        self.run_choice = short(QComboBox())
+        self.run_choice = Choice()
         self.run_choice.setToolTip(
             "Where the optimisation starts, and who says which pixels are the object"
         )

@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QTabWidget, QWidget
 
 from studio.controllers.fitting import Fitting
+from studio.curves.corner import HeadInCorner
 from studio.curves.view import CurvesView
 from studio.jobs import Job, JobSpec
 from studio.jobs.run_info import RunInfo
@@ -36,6 +37,7 @@ from studio.training.panel import RunPanel
 from studio.training.settings import told
 
 NOTHING_RIGHT = "Ended, but not one pose was right on its own validation images"
+LOW = 700  # height of a window, pixels; below, the picture comes before the curves
 STAGE_PAGES = {
     "data": ("frames",),
     "synthetic": ("synthetic",),
@@ -74,11 +76,12 @@ class Workspace(QObject):
         self.inspector = QTabWidget()
         self.inspector.setDocumentMode(True)
         self.inspector.setMinimumWidth(264)
-        self.tree.setMinimumWidth(148)
+        self.tree.setMinimumWidth(164)
         self.bottom = QTabWidget()
         self.bottom.setDocumentMode(True)
         self.bottom.setMinimumHeight(92)
         self.bottom.addTab(self.curves, "Curves")
+        HeadInCorner(self.bottom, self.curves)
         self.bottom.addTab(self.jobs_panel, "Jobs")
         self.bottom.addTab(self.log, "Log")
         self.layering = Layering(window, self.stage.frame_view.painter, self)
@@ -230,7 +233,8 @@ class Workspace(QObject):
         window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
         window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
         window.resizeDocks(self.docks[:2], [208, 312], Qt.Orientation.Horizontal)
-        window.resizeDocks(self.docks[2:], [240], Qt.Orientation.Vertical)
+        high = 240 if window.height() >= LOW else window.height() // 5
+        window.resizeDocks(self.docks[2:], [high], Qt.Orientation.Vertical)
 
     def close(self) -> None:
         """Free what Qt's own clean-up would not."""

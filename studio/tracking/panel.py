@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QWidget
+from PySide6.QtWidgets import QWidget
 
 from studio.model.project import Project
 from studio.model.track import LOST
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.flow import flow
-from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled, short
+from studio.toolkit.widgets import Choice, IconButton, button, column, label, row, scrolled
 from studio.tracking.colours import Colours
 from studio.tracking.plan import KEYS, SEARCH, TrackPlan
 
@@ -48,7 +48,7 @@ class TrackPanel(QWidget):
         self.state = label("", "small", wrap=True)
         self.place = button("Place the object…", self.placeRequested.emit, "",
                             "On the frame that is shown; any frame will do")  # fmt: skip
-        self.start = short(QComboBox())
+        self.start = Choice()
         self.start.setToolTip("Where the poses come from that are followed")
         self.start.activated.connect(lambda i: self._on_start(self.start.itemData(i)))
         self.go = button("Track", self._on_track, "primary")

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 
 from studio.engine.types import FormField
 from studio.toolkit.theme import icon, theme
-from studio.toolkit.widgets import clear, label, short
+from studio.toolkit.widgets import Choice, clear, label
 
 
 class Editor(QWidget):
@@ -39,7 +39,7 @@ class Editor(QWidget):
             self.box = QCheckBox()
             self.box.toggled.connect(self._on_edit)
         elif field.choices:
-            self.box = short(QComboBox())
+            self.box = Choice()
             self.box.addItems([str(c) for c in field.choices])
             self.box.currentIndexChanged.connect(self._on_edit)
         else:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLineEdit, QWidget
+from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QWidget
 
 from self6d.config import USUAL_ADAPT, Stage, preset_names
 from self6d.errors import Self6DError
@@ -22,6 +22,7 @@ from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.widgets import (
+    Choice,
     IconButton,
     button,
     captioned,
@@ -29,7 +30,6 @@ from studio.toolkit.widgets import (
     label,
     row,
     scrolled,
-    short,
     spin,
 )
 from studio.training.choices import fill_cameras, fill_runs, fill_splits
@@ -76,12 +76,12 @@ class RunPanel(QWidget):
 
         self.preset = PresetBox([n for n in preset_names(STAGE[kind]) if n != times.OF_TRACKS])
         self.preset.picked.connect(lambda name: self._edit("preset", name, "Change preset"))
-        self.start = short(QComboBox())
+        self.start = Choice()
         self.start.setToolTip(START_TIP[kind])
         self.start.activated.connect(
             lambda i: self._edit("from", self.start.itemData(i), "Change start run")
         )
-        self.split = short(QComboBox())
+        self.split = Choice()
         self.split.setToolTip("Which frames of the recording may be used")
         self.split.activated.connect(
             lambda i: self._edit("split", self.split.itemData(i), "Change split")
@@ -97,12 +97,12 @@ class RunPanel(QWidget):
         self.seed.editingFinished.connect(
             lambda: self._edit("seed", self.seed.value() or None, "Change seed")
         )
-        self.device = short(QComboBox())
+        self.device = Choice()
         self.device.addItems(["auto", "cpu", "cuda"])
         self.device.textActivated.connect(
             lambda text: self._edit("device", None if text == "auto" else text, "Change device")
         )
-        self.camera_like = short(QComboBox())
+        self.camera_like = Choice()
         self.camera_like.setToolTip("Intrinsics of the rendered images")
         self.camera_like.activated.connect(
             lambda i: self._edit("camera", self.camera_like.itemData(i), "Change camera")

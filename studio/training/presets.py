@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QPaintEvent
-from PySide6.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
 
-from studio.toolkit.widgets import label, short
-
-WIDTH = 270  # of the list, pixels: a name and its time
+from studio.toolkit.widgets import Choice, label
 
 
-class PresetBox(QComboBox):
+class PresetBox(Choice):
     """Offers presets; `told` is the sentence under it about the chosen one."""
 
     picked = Signal(str)
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
-        short(self)
-        self.view().setMinimumWidth(WIDTH)
         for name in names:
             self.addItem(name, name)
         self.told = label("", "small", wrap=True)
@@ -42,10 +36,6 @@ class PresetBox(QComboBox):
         self.setCurrentIndex(self.findData(chosen))
         self.told.setText(time_of(chosen)[1])
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def shown(self) -> str:
         """Closed, it shows the name alone; the sentence under it says the time."""
-        painter, option = QStylePainter(self), QStyleOptionComboBox()
-        self.initStyleOption(option)
-        option.currentText = self.chosen  # type: ignore[attr-defined]
-        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
-        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        return self.chosen

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QColor, QIcon, QPixmap
-from PySide6.QtWidgets import QComboBox, QMenu, QSlider, QToolButton, QWidget
+from PySide6.QtWidgets import QMenu, QSlider, QToolButton, QWidget
 
 from studio.model.layers import PALETTE, Layer, Layers, Network
 from studio.toolkit.progress import Bar
 from studio.toolkit.widgets import (
+    Choice,
     ElidedLabel,
     IconButton,
     button,
@@ -22,7 +23,6 @@ from studio.toolkit.widgets import (
     label,
     row,
     scrolled,
-    short,
 )
 
 NEITHER = "Open the eyes of two layers to wipe or flicker between them."
@@ -84,9 +84,9 @@ class LayerList(QWidget):
         self.rows: dict[str, LayerRow] = {}
         self._lines = column(gap=4)
         self.pair = label("", "small", wrap=True)
-        self.run = short(QComboBox())
+        self.run = Choice()
         self.run.setToolTip("A run's network: its poses on every frame")
-        self.step = short(QComboBox())
+        self.step = Choice()
         self.step.setToolTip("At which checkpoint")
         self.run.currentIndexChanged.connect(self._fill_steps)
         self.add = button("Add as layer", self._on_add)
@@ -113,19 +113,15 @@ class LayerList(QWidget):
         self._fill()
         self.offer([])
 
-    def offer(self, runs: Sequence[tuple[Path, list[int], str]]) -> None:
-        """Runs to choose from: folder, checkpoints' steps, and why it cannot be used.
-
-        Only those that can be (""), and have a checkpoint, are listed.
-        """
+    def offer(self, runs: Sequence[tuple[Path, list[int]]]) -> None:
+        """Runs to choose from: folder and checkpoints' steps."""
         chosen = self.run.currentData()
-        self._steps = {path: steps for path, steps, _ in runs}
+        self._steps = dict(runs)
         self.run.blockSignals(True)
         self.run.clear()
-        for path, steps, why_not in runs:
-            if steps and not why_not:
-                self.run.addItem(path.name, path)
-                self.run.setItemData(self.run.count() - 1, str(path), Qt.ItemDataRole.ToolTipRole)
+        for path, _ in runs:
+            self.run.addItem(path.name, path)
+            self.run.setItemData(self.run.count() - 1, str(path), Qt.ItemDataRole.ToolTipRole)
         self.run.setCurrentIndex(max(self.run.findData(chosen), 0))
         self.run.blockSignals(False)
         self._fill_steps()

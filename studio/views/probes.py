@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF, QShowEvent
-from PySide6.QtWidgets import QComboBox, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from self6d.events import Preview
 from studio.engine import compose
 from studio.toolkit.theme import PREDICTED, START
-from studio.toolkit.widgets import Segments, label, row, short
+from studio.toolkit.widgets import Choice, Segments, label, row
 from studio.views.canvas import ImageCanvas, to_image
 from studio.views.captions import paint_note
 
@@ -107,7 +107,7 @@ class ProbesView(QWidget):
         self.run: Path | None = None
         self.at: int | None = None
         self.frame_of = frame_of
-        self.choice = short(QComboBox())
+        self.choice = Choice()
         self.choice.currentIndexChanged.connect(self._refresh)
         self.choice.activated.connect(lambda _: self.probeChosen.emit())
         self.modes = Segments(MODES, lambda mode: self._refresh())

@@ -53,7 +53,7 @@ RUN, OBJECT = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
 BAR, CHANGE = Qt.ItemDataRole.UserRole + 2, Qt.ItemDataRole.UserRole + 3
 BAR_PX = 3
 FIRST = 2  # column of the first measure, after object and run
-NARROWEST, WIDEST = 56, 150  # pixels of a column
+NARROWEST, WIDEST = 66, 150  # pixels of a column
 HIGH, HIGHER = 28, 46  # of a row: with a number, with its change under it
 
 

@@ -20,7 +20,8 @@ from studio.engine.types import RecordingInfo
 from studio.toolkit.theme import small_font, theme
 from studio.views.canvas import to_image
 
-HEIGHT = 48
+HEIGHT, LOW = 48, 28  # of the thumbnails; where the window is low, pixels
+BELOW = 20  # height of the line under them
 STRIP = 10  # height of the scores, pixels
 STATE_COLOURS = {"tracked": "good", "found again": "good", "weak": "warn", "lost": "bad"}
 SURE, DOUBTFUL = 0.5, 0.2  # agreement: mask overlap times share of depth explained
@@ -42,7 +43,8 @@ class Scrubber(QWidget):
         super().__init__(parent)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setFixedHeight(HEIGHT + 20)
+        self._high = HEIGHT
+        self.setFixedHeight(HEIGHT + BELOW)
         self.setMouseTracking(True)
         self.setAccessibleName("Frames of the recording")
         self._count = 0
@@ -58,7 +60,17 @@ class Scrubber(QWidget):
         theme.changed.connect(self.update)
 
     def sizeHint(self) -> QSize:
-        return QSize(480, HEIGHT + 20)
+        return QSize(480, self._high + BELOW)
+
+    def set_low(self, low: bool) -> None:
+        """Whether to leave more room for what stands above."""
+        high = LOW if low else HEIGHT
+        if high != self._high:
+            self._high = high
+            self.setFixedHeight(high + BELOW)
+            self.updateGeometry()
+            self._ask()
+            self.update()
 
     def set_recording(self, info: RecordingInfo | None) -> None:
         self._count = len(info) if info else 0
@@ -99,7 +111,7 @@ class Scrubber(QWidget):
         """Frame index of each thumbnail that fits."""
         if not self._count:
             return []
-        fit = max(1, int(self.width() // (HEIGHT * self._aspect)))
+        fit = max(1, int(self.width() // (self._high * self._aspect)))
         shown = min(fit, self._count)
         return [min(int((i + 0.5) * self._count / shown), self._count - 1) for i in range(shown)]
 
@@ -118,12 +130,12 @@ class Scrubber(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.fillRect(QRectF(0, 0, self.width(), HEIGHT), theme.colour("canvas"))
+        painter.fillRect(QRectF(0, 0, self.width(), self._high), theme.colour("canvas"))
         slots = self._slots()
         if not slots:
             painter.setPen(theme.colour("muted"))
             painter.drawText(
-                QRectF(0, 0, self.width(), HEIGHT), int(Qt.AlignmentFlag.AlignCenter),
+                QRectF(0, 0, self.width(), self._high), int(Qt.AlignmentFlag.AlignCenter),
                 "The recording's frames line up here.",
             )  # fmt: skip
             return
@@ -131,7 +143,7 @@ class Scrubber(QWidget):
         for place, index in enumerate(slots):
             picture = self._pictures.get(index)
             if picture is not None:
-                painter.drawImage(_cover(picture, QRectF(place * width, 0, width - 1, HEIGHT)),
+                painter.drawImage(_cover(picture, QRectF(place * width, 0, width - 1, self._high)),
                                   picture)  # fmt: skip
         self._paint_scores(painter)
         self._paint_track(painter)
@@ -141,16 +153,16 @@ class Scrubber(QWidget):
     def _paint_scores(self, painter: QPainter) -> None:
         if not self._scores:
             return
-        painter.fillRect(QRectF(0, HEIGHT - STRIP, self.width(), STRIP), theme.colour("canvas"))
+        painter.fillRect(QRectF(0, self._high - STRIP, self.width(), STRIP), theme.colour("canvas"))
         for index, score in self._scores.items():
             x0, x1 = self._x_of(index - 0.5), self._x_of(index + 0.5)
             level = "good" if score >= SURE else "warn" if score >= DOUBTFUL else "bad"
             high = max(STRIP * score, 2.0)
-            box = QRectF(x0, HEIGHT - high, max(x1 - x0, 1), high)
+            box = QRectF(x0, self._high - high, max(x1 - x0, 1), high)
             painter.fillRect(box, theme.colour(level))
 
     def _paint_track(self, painter: QPainter) -> None:
-        foot = HEIGHT - (STRIP + 1 if self._scores else 0)
+        foot = self._high - (STRIP + 1 if self._scores else 0)
         if self._track:
             painter.fillRect(QRectF(0, foot - STRIP, self.width(), STRIP), theme.colour("canvas"))
         for index, (state, confidence) in self._track.items():
@@ -174,13 +186,13 @@ class Scrubber(QWidget):
             colour = theme.colour(SPLIT_COLOURS.get(name, "muted"))
             for start, end in _runs(indices):
                 x0, x1 = self._x_of(start - 0.5), self._x_of(end + 0.5)
-                painter.fillRect(QRectF(x0, HEIGHT + 1, max(x1 - x0, 1), 2), colour)
+                painter.fillRect(QRectF(x0, self._high + 1, max(x1 - x0, 1), 2), colour)
 
     def _paint_handle(self, painter: QPainter) -> None:
         x = self._x_of(self._index)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(theme.colour("accent"), 2))
-        painter.drawLine(QPointF(x, 0), QPointF(x, HEIGHT + 3))
+        painter.drawLine(QPointF(x, 0), QPointF(x, self._high + 3))
         painter.setFont(small_font())
         at = self._hover if self._hover is not None else self._index
         names = [name for name, indices in self._splits.items() if at in indices]
@@ -193,12 +205,12 @@ class Scrubber(QWidget):
         painter.setPen(theme.colour("text" if self._hover is None else "muted"))
         width = painter.fontMetrics().horizontalAdvance(text) + 8
         left = min(max(self._x_of(at) - width / 2, 0), self.width() - width)
-        painter.drawText(QRectF(left, HEIGHT + 3, width, 16),
+        painter.drawText(QRectF(left, self._high + 3, width, 16),
                          int(Qt.AlignmentFlag.AlignCenter), text)  # fmt: skip
         if self.hasFocus():
             painter.setPen(QColor(theme.tokens.accent))
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawRect(QRectF(0.5, 0.5, self.width() - 1, HEIGHT - 1))
+            painter.drawRect(QRectF(0.5, 0.5, self.width() - 1, self._high - 1))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._ask()

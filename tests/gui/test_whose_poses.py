@@ -80,6 +80,36 @@ def test_a_network_of_other_objects_is_marked_and_refused(opened, runs, wait):
     assert offered == [None, str(runs["right"])]
 
 
+def test_a_run_that_left_no_network_is_offered_nowhere(opened, runs, tmp_path, wait):
+    """It ended before its first checkpoint: whoever chose it met an error."""
+    from studio.live.page import LivePage
+
+    window, space, project = opened, opened.workspace, opened.project
+    vain = RunFolder.create(tmp_path / "vain", "synthetic", {})
+    vain.update(status="failed")
+    right = runs["right"]
+    for path in (right, vain.path):
+        project.add_run(path)
+    wait(lambda: right in project.known)
+    live = LivePage(window, project, window.settings)
+    boxes = {
+        "Pose": space.pose_panel.run_choice, "Track": space.track_panel.start,
+        "Layers": space.layering.panel.run, "Export": space.export_page.run,
+        "film": space.export_page.film_before, "live": live.network,
+        "Stage 2": space.adapt_panel.start,
+    }  # fmt: skip
+    for name, box in boxes.items():
+        texts = [box.itemText(i) for i in range(box.count())]
+        assert any("right" in text for text in texts), (name, texts)
+        assert not any("vain" in text for text in texts), name
+    listed = space.evaluate_page.runs
+    assert [listed.item(i).text() for i in range(listed.count())] == ["right"]
+    leave_checkpoint(vain)
+    project.add_run(vain.path)
+    assert space.pose_panel.run_choice.findData(str(vain.path)) > 0  # now there is one
+    live.close()
+
+
 def test_stage_1_goes_on_from_a_run_of_the_same_objects(opened, runs, sample, wait, tmp_path):
     project, panel = opened.project, opened.workspace.train_panel
     part = RunFolder.create(tmp_path / "part", "synthetic", {})
@@ -115,7 +145,9 @@ def test_stage_1_goes_on_from_a_run_of_the_same_objects(opened, runs, sample, wa
 
 def test_predict_uses_the_selected_run_and_says_so(opened, runs):
     project, panel = opened.project, opened.workspace.pose_panel
-    newer = RunFolder.create(runs["right"].with_name("newer"), "selfsup", {}).path
+    made = RunFolder.create(runs["right"].with_name("newer"), "selfsup", {})
+    leave_checkpoint(made)
+    newer = made.path
     project.add_run(runs["right"])
     project.add_run(newer)
     assert panel.network() == newer

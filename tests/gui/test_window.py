@@ -14,10 +14,6 @@ from PySide6.QtGui import QTextDocument
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QApplication,
-    QCheckBox,
-    QScrollArea,
-    QStyle,
-    QStyleOptionButton,
     QWidget,
 )
 
@@ -284,43 +280,6 @@ def test_falling_health_pauses_the_run_once_and_says_why(qtbot):
     assert len(said) == 1
     job.scalars.emit([Scalars(200, {STRIKES: 0.0}), Scalars(250, {STRIKES: 1.0})])
     assert job.pauses == 2  # it had recovered in between
-
-
-def test_nothing_is_cut_in_a_small_window(qapp, opened, trained, wait):
-    """At scale 2 half a sentence of stage 2 and the last tab were, names lay over the curves."""
-    window, curves = opened, opened.workspace.curves
-    drop(window, trained)
-    wait(lambda: curves.terms() and curves.legend.count())
-    assert curves.legend.itemAt(0).widget().isVisible()
-    window.showNormal()
-    window.resize(960, 540)
-    qapp.processEvents()
-    for step in ("data", "synthetic", "selfsup", "evaluate", "export"):
-        window.show_step(step)
-        for i in range(window.workspace.inspector.count()):
-            window.workspace.inspector.setCurrentIndex(i)
-            qapp.processEvents()
-            for area in (a for a in window.findChildren(QScrollArea) if a.isVisible()):
-                cut = area.widget().width() - area.viewport().width()
-                assert cut <= 0, f"{cut} pixels of {area.widget()} cannot be seen in {step}, {i}"
-            tabs = window.workspace.inspector.tabBar()
-            assert tabs.sizeHint().width() <= tabs.width(), step
-    box = window.workspace.xray_panel.findChild(QCheckBox)
-    left = []  # of its words, without and with the focus: they ended outside of it
-    for state in (QStyle.StateFlag.State_None, QStyle.StateFlag.State_HasFocus):
-        option = QStyleOptionButton()
-        box.initStyleOption(option)
-        option.state |= state
-        words = QStyle.SubElement.SE_CheckBoxContents
-        left.append(box.style().subElementRect(words, option, box).left())
-    assert left[0] == left[1]
-    window.show_step("data")
-    qapp.processEvents()
-    named = [curves.legend.itemAt(i).widget() for i in range(curves.legend.count())]
-    assert not any(n.isVisible() and n.geometry().intersects(curves.plot.geometry()) for n in named)
-    tree = window.workspace.tree.tree
-    needed = max(tree.fontMetrics().horizontalAdvance(m.name) for m in window.project.models)
-    assert tree.columnWidth(0) - needed >= 32  # its icon and margins
 
 
 def test_one_window_that_stays_and_makes_room(qapp, open_studio, sample, wait):

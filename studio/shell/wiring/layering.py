@@ -59,6 +59,7 @@ class Layering(QObject):
     def _offer(self) -> None:
         project = self.window.project
         self.panel.offer([
-            (run.path, checkpoint_steps(run.path), project.misfit(run.path))
+            (run.path, checkpoint_steps(run.path))
             for run in reversed(project.networks())
+            if not project.misfit(run.path)
         ])  # fmt: skip

@@ -1,0 +1,122 @@
+"""A window of 960 x 540, as 1920 x 1080 is at scale 2: nothing is cut, nothing lies on another."""
+
+import shutil
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hands import click, drop
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QHelpEvent, QPainter, QPixmap
+from PySide6.QtWidgets import QCheckBox, QScrollArea, QStyle, QStyleOptionButton, QToolTip
+
+from studio.curves.run_curves import RunCurves
+from studio.curves.view import CurvesView
+from studio.toolkit.widgets import Choice
+
+pytestmark = pytest.mark.gui
+
+
+def test_nothing_is_cut_in_a_small_window(qapp, opened, trained, wait):
+    """At scale 2 half a sentence of stage 2 and the last tab were, names lay over the curves."""
+    window, curves = opened, opened.workspace.curves
+    drop(window, trained)
+    wait(lambda: curves.terms() and curves.legend.count())
+    assert curves.legend.itemAt(0).widget().isVisible()
+    window.showNormal()
+    window.resize(960, 540)
+    qapp.processEvents()
+    for step in ("data", "synthetic", "selfsup", "evaluate", "export"):
+        window.show_step(step)
+        for i in range(window.workspace.inspector.count()):
+            window.workspace.inspector.setCurrentIndex(i)
+            qapp.processEvents()
+            for area in (a for a in window.findChildren(QScrollArea) if a.isVisible()):
+                cut = area.widget().width() - area.viewport().width()
+                assert cut <= 0, f"{cut} pixels of {area.widget()} cannot be seen in {step}, {i}"
+            tabs = window.workspace.inspector.tabBar()
+            assert tabs.sizeHint().width() <= tabs.width(), step
+    box = window.workspace.xray_panel.findChild(QCheckBox)
+    left = []  # of its words, without and with the focus: they ended outside of it
+    for state in (QStyle.StateFlag.State_None, QStyle.StateFlag.State_HasFocus):
+        option = QStyleOptionButton()
+        box.initStyleOption(option)
+        option.state |= state
+        words = QStyle.SubElement.SE_CheckBoxContents
+        left.append(box.style().subElementRect(words, option, box).left())
+    assert left[0] == left[1]
+    window.show_step("data")
+    qapp.processEvents()
+    named = [curves.legend.itemAt(i).widget() for i in range(curves.legend.count())]
+    assert not any(n.isVisible() and n.geometry().intersects(curves.plot.geometry()) for n in named)
+    tree = window.workspace.tree.tree
+    needed = max(tree.fontMetrics().horizontalAdvance(m.name) for m in window.project.models)
+    assert tree.columnWidth(0) - needed >= 32  # its icon and margins
+
+
+def test_a_low_window_leaves_picture_curves_and_names_their_room(qapp, open_studio, trained, sample,
+                                                                 tmp_path, wait):  # fmt: skip
+    """1920 x 1080 at scale 2: a picture 70 pixels high, labels upon labels, half of a name."""
+    long = tmp_path / f"my-{'very-' * 6}long-recording-stage1-07"
+    shutil.copytree(trained, long)
+    window = open_studio()
+    window.showNormal()
+    window.resize(960, 540)
+    window.opener.open_paths([sample])
+    wait(lambda: window.project.models and window.director.frame is not None)
+    space, curves = window.workspace, window.workspace.curves
+    drop(window, long)
+    wait(lambda: curves.terms() and long in window.project.known)
+    window.show_step("selfsup")
+    wait(lambda: space.bottom.height() < 130)
+    qapp.processEvents()
+    assert space.stage.frame_view.canvas.height() >= 80
+
+    # what steers the curves stands beside the tabs, and only with the curves
+    assert curves.plot.isVisible()
+    assert curves.plot.height() >= 50
+    assert curves.log_scale.visibleRegion().boundingRect() == curves.log_scale.rect()
+    click(curves.log_scale)
+    assert not curves.log_scale.isChecked()
+    click(curves.log_scale)
+    space.bottom.setCurrentIndex(1)
+    assert not curves.log_scale.isVisible()
+    space.bottom.setCurrentIndex(0)
+    assert curves.log_scale.isVisible()
+    window.resize(1280, 800)
+    window.resizeDocks(space.docks[2:], [260], Qt.Orientation.Vertical)
+    wait(lambda: curves.isAncestorOf(curves.log_scale))
+    window.resize(960, 540)
+
+    box = space.adapt_panel.start
+    assert box.currentData() == str(long)
+    at = box.rect().center()
+    qapp.sendEvent(box, QHelpEvent(QEvent.Type.ToolTip, at, box.mapToGlobal(at)))
+    wait(lambda: QToolTip.text().startswith(long.name))
+    assert box._fitted().startswith("my-")
+    assert box._fitted().endswith("07")
+    for one in (b for b in window.findChildren(Choice) if b.isVisible()):
+        wide = one.fontMetrics().horizontalAdvance(one._fitted())
+        assert wide <= one.width() - 28, one._fitted()  # its arrow and margins
+
+
+@pytest.mark.parametrize("high", [40, 60, 90, 200])
+def test_labels_of_values_never_lie_on_one_another(qtbot, high):
+    view = CurvesView()
+    qtbot.addWidget(view)
+    view.resize(500, high + 60)
+    curves = RunCurves("/runs/a")
+    steps = np.arange(0, 101, 10)
+    for name, value in (("total", 1.3), ("mask", 0.11), ("lab", 0.32)):
+        curves.extend(f"loss/{name}", steps, value + 0.001 * steps)
+    view.show_run(curves)
+    view.show()
+    qtbot.waitExposed(view)
+    axis = view.plot.getAxis("left")
+    picture = QPixmap(500, high + 60)
+    painter = QPainter(picture)
+    _, _, texts = axis.generateDrawSpecs(painter)
+    painter.end()
+    places = sorted((rect for rect, _, _ in texts), key=lambda r: r.top())
+    assert places
+    assert all(a.bottom() <= b.top() + 2 for a, b in pairwise(places)), texts
