@@ -8,8 +8,6 @@ from PySide6.QtWidgets import QBoxLayout, QTabWidget
 from studio.curves.view import CurvesView
 
 LOW = 170  # height of the tabs, pixels
-SPACE = 24  # between tabs and buttons, pixels
-ANY = 16777215  # QWIDGETSIZE_MAX
 
 
 class HeadInCorner(QObject):
@@ -38,13 +36,8 @@ class HeadInCorner(QObject):
                 layout = curves.layout()
                 assert isinstance(layout, QBoxLayout)
                 layout.insertWidget(0, curves.head)
+            curves.readout.setVisible(not low)  # there its numbers stand at the mouse
             self._show()
-        # a number under the mouse moves nothing: it gets what tabs and buttons leave
-        others = (curves.groups, curves.raw_too, curves.log_scale, curves.fit_button)
-        taken = self._tabs.tabBar().sizeHint().width() + SPACE
-        taken += sum(w.sizeHint().width() + 4 for w in others)
-        curves.readout.setMinimumWidth(max(self._tabs.width() - taken, 10) if low else 0)
-        curves.readout.setMaximumWidth(max(self._tabs.width() - taken, 10) if low else ANY)
 
     def _show(self, *_: object) -> None:
         self._curves.head.setVisible(not self.low or self._tabs.currentWidget() is self._curves)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPoint, QPointF, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QMouseEvent, QResizeEvent
-from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QCursor, QMouseEvent, QResizeEvent
+from PySide6.QtWidgets import QToolButton, QToolTip, QWidget
 
 from self6d.events import Scalars
 from self6d.losses.terms import TERMS
@@ -16,7 +16,7 @@ from studio.curves.multiples import SmallMultiples
 from studio.curves.run_curves import RunCurves
 from studio.toolkit.flow import FlowLayout
 from studio.toolkit.theme import theme
-from studio.toolkit.widgets import Choice, ElidedLabel, IconButton, button, label, row
+from studio.toolkit.widgets import Choice, ElidedLabel, IconButton, button, column, label, row
 from studio.toolkit.words import GROUPS, word
 
 DASHES = (
@@ -57,10 +57,8 @@ class CurvesView(QWidget):
         self.plot = pg.PlotWidget(axisItems={"left": self._values_axis})
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
-        self.plot.setClipToView(False)
         self.plot.getPlotItem().setContentsMargins(0, 4, 8, 0)
         self.view = self.plot.getPlotItem().getViewBox()
-        self.view.setMouseEnabled(x=True, y=True)
         self.view.sigXRangeChanged.connect(self._redraw)
         self.view.sigResized.connect(self._redraw)
         self.view.sigRangeChangedManually.connect(self._on_manual)
@@ -95,9 +93,8 @@ class CurvesView(QWidget):
         self.message = label("", "muted")
         self.expect("")
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        layout = QVBoxLayout()
+        layout = column(gap=4)
         layout.setContentsMargins(8, 8, 4, 0)
-        layout.setSpacing(4)
         self.head = QWidget()
         self.head.setObjectName("plain")
         line = row(self.groups, self.legend, self.readout, self.leave, self.raw_too,
@@ -331,6 +328,8 @@ class CurvesView(QWidget):
         step = self.view.mapSceneToView(position).x()
         self._cursor.setPos(step)
         self.readout.setText(self._values_at(step))
+        if self.readout.isHidden():
+            QToolTip.showText(QCursor.pos(), self.readout.text(), self.plot)
         self.cursorMoved.emit(step)
 
     def _on_step(self, step: float | None) -> None:

@@ -125,7 +125,7 @@ class XrayPanel(QWidget):
     def _dress(self, *_: object) -> None:
         has_pose = self.project.pose() is not None
         self.examine.setEnabled(has_pose)
-        explain = f"{EXPLAIN}\n\n{self.xray.remark}" if self.xray is not None else EXPLAIN
+        explain = f"{self.xray.remark}\n\n{EXPLAIN}" if self.xray is not None else EXPLAIN
         self.note.setText(explain.strip() if has_pose else "Choose an object that has a pose on "
                           "this frame: predict one, or place it by hand.")  # fmt: skip
 

@@ -76,7 +76,7 @@ class Workspace(QObject):
         self.inspector = QTabWidget()
         self.inspector.setDocumentMode(True)
         self.inspector.setMinimumWidth(264)
-        self.tree.setMinimumWidth(164)
+        self.tree.setMinimumWidth(148)
         self.bottom = QTabWidget()
         self.bottom.setDocumentMode(True)
         self.bottom.setMinimumHeight(92)

@@ -36,6 +36,8 @@ def test_every_step_says_the_next_with_its_button(opened, sample, wait, monkeypa
             window.settings.runs_folder / name, "selfsup", {}, {"data": str(data)}
         )
         adapted.update(status="stopped")
+        (adapted.path / "checkpoints").mkdir(exist_ok=True)
+        (adapted.path / "checkpoints" / "step_00000001.json").write_text("{}")
         window.project.add_run(adapted.path)
         window.workspace.next_step.refresh()
         assert (bar.go.text() == "Run self-supervision") == (name == "elsewhere")

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 from self6d.events import Scalars
 from self6d.paths import resource
 from studio.controllers.health_watch import GAP, STRIKES, TRUST, HealthWatch
+from studio.engine.types import PoseData
 from studio.jobs import Job, JobSpec, JobState
 from studio.panels.help import HelpDialog
 from studio.shell.palette import CommandPalette
@@ -191,8 +192,16 @@ def test_xray_shows_arrows_and_a_map_and_goes_with_the_pose(posed, wait):
     click(space.xray_panel.glyphs["geometry"])
     assert layer.term == "geometry"
     assert space.stage.frame_view.canvas.grab().toImage() != before
+    project, pose = posed.project, posed.project.pose()
     QTest.keyClick(posed, Qt.Key.Key_Right, Qt.KeyboardModifier.AltModifier)
     assert space.xray_panel.xray is None
+
+    # far from all that the camera measured every term is zero, which is no agreement
+    project.edit_pose(PoseData(pose.object_id, pose.R, 0.6 * pose.t), "nearer")
+    click(space.xray_panel.examine)
+    wait(lambda: space.xray_panel.xray is not None)
+    assert space.xray_panel.xray.terms["total"].value == 0
+    assert "there is nothing to compare" in space.xray_panel.note.text().splitlines()[0]
 
 
 def test_click_on_a_checkpoint_looks_through_it(opened, trained, wait):

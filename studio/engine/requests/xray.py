@@ -38,6 +38,10 @@ REACH = 0.15  # how far the pose may be off for the mask, in diameters
 # face seen, so they need a step that hardly ever leaves a face; the soft mask is smooth.
 SURFACE_STEP = 5e-6
 MASK_STEP = 2e-4
+NOTHING_SEEN = (
+    "Not a pixel lies within {:.0f} mm of the object at this pose: there is nothing to compare, so "
+    "every term is zero. Move it nearer first, under Pose."
+)
 
 
 def examine(
@@ -83,6 +87,8 @@ def examine(
         visible = RegionCrops.cut(
             whole.expand(1, 3, -1, -1), None, K, box, torch.tensor([0]), SIDE
         ).rgb[:, 0]
+    if not bool((visible > 0.5).any()):
+        remark = f"{NOTHING_SEEN.format(REACH * diameter * 1000)} {remark}".rstrip()
     target = objective.observe(
         region.rgb,
         region.depth_m,
