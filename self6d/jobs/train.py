@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,9 @@ def train(
             recording's depth also says how far objects are, see `with_recorded_ranges`.
         poses: a track's poses.json, in the recording that `camera` names (in its split "adapt" if
             it has one): the frames that the track is sure of are learned from beside the synthetic
-            images, varied as the preset laptop says, or [adapt] where overridden. The run keeps a
-            copy.
+            images, varied as the preset laptop says, or [adapt] where overridden; as many of the
+            synthetic objects are seen from near its poses (`synthesis.views_share`). The run keeps
+            a copy.
         steps: instead of the preset's.
         minutes: the run ends by then at the latest, its learning rate at zero; pauses do not count.
         check: stop if the doctor's fast checks find an error in the recording of `camera`.
@@ -124,7 +126,11 @@ def train(
             if poses is not None:
                 track = _track_in(camera, poses)
                 varied = {"adapt": changes.get("adapt", {})}
-                settings.adapt = build_config("laptop", varied, stage=2).adapt
+                laptop = build_config("laptop", varied, stage=2)
+                settings.adapt = laptop.adapt
+                if "views_share" not in changes.get("synthesis", {}):
+                    share = settings.synthesis.views_share or laptop.synthesis.views_share
+                    settings.synthesis = replace(settings.synthesis, views_share=share)
             view = resolve_camera(camera)
             tell("reading CAD models", 0, 1)
             objects = load_given_models(models, settings.models.unit)
@@ -169,7 +175,9 @@ def train(
             counts = task.posed.counts()
             text = (
                 f"beside synthetic images it learns from {counts['poses']} poses of a track in "
-                f"{counts['frames']} frames: pseudo-poses, not ground truth"
+                f"{counts['frames']} frames: pseudo-poses, not ground truth; "
+                f"{config.synthesis.views_share:.0%} of the synthetic objects are seen from near "
+                "these (synthesis.views_share)"
             )
             listener(Note("info", text))
     return run_ranks(task, run, config, world, listener, control, take_lock)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from self6d.engine.schedule import TrainConfig, learning_rate
 from self6d.events import Preview, Told, told_to_nobody
-from self6d.geometry import Camera
+from self6d.geometry import Camera, Pose
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.rng import mixed_seed
 from self6d.scene import ObjectModel
@@ -43,13 +43,14 @@ class SyntheticTask(SyntheticTraining[PoseNetwork]):
         seed: int = 0,
         device: torch.device | str = "cpu",
         distractors: Sequence[ObjectModel] = (),
+        views: Sequence[Sequence[Pose]] | None = None,
         tell: Told = told_to_nobody,
     ) -> None:
         self._form, self._start = replace(network or NetworkConfig()), start
         scenes = (synthesis or SynthesisConfig()).for_instances(self._form.instances)
         super().__init__(
             models, camera, scenes, train,
-            seed=seed, device=device, distractors=distractors, tell=tell,
+            seed=seed, device=device, distractors=distractors, views=views, tell=tell,
         )  # fmt: skip
 
     def make_network(self, models: Sequence[ObjectModel]) -> PoseNetwork:

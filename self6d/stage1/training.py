@@ -19,7 +19,7 @@ from self6d.engine.schedule import TrainConfig, learning_rate
 from self6d.errors import InputError
 from self6d.events import Told, told_to_nobody
 from self6d.fusing import can_compile, fused, prepare_compiler, unfused
-from self6d.geometry import Camera
+from self6d.geometry import Camera, Pose
 from self6d.rendering.warm_up import warm_up
 from self6d.rng import mixed_seed, seeded
 from self6d.runs import checkpoint
@@ -48,6 +48,7 @@ class SyntheticTraining(ABC, Generic[N]):
         seed: decides initial weights and every image.
         device: "cpu", "cuda", "cuda:1", ...
         distractors: models that appear without a label.
+        views: poses near which objects are seen, see `SceneMaker`.
         tell: hears how far it is before the first step.
 
     Under torchrun the same construction in every process trains one network: each rank makes its
@@ -66,6 +67,7 @@ class SyntheticTraining(ABC, Generic[N]):
         seed: int = 0,
         device: torch.device | str = "cpu",
         distractors: Sequence[ObjectModel] = (),
+        views: Sequence[Sequence[Pose]] | None = None,
         tell: Told = told_to_nobody,
     ) -> None:
         self.config = replace(train or TrainConfig())
@@ -99,7 +101,7 @@ class SyntheticTraining(ABC, Generic[N]):
         )
         self.maker = SceneMaker(
             models, self.camera, self.synthesis, self.device, distractors=distractors,
-            work=fused if compiles else unfused, tell=tell,
+            views=views, work=fused if compiles else unfused, tell=tell,
         )  # fmt: skip
         warm_up(self.maker.packed, tell, gradients=False)
         pbr: PbrScenes | None = None

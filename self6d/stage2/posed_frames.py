@@ -152,6 +152,14 @@ class PosedFrames:
         return whole, (torch.cat((R, poses[0][n:])), torch.cat((t, poses[1][n:])))
 
 
+def views_of(poses: Mapping[int, Sequence[PosedObject]], objects: int) -> list[list[Pose]]:
+    """The poses of each of the objects in all frames, as `SceneMaker` takes them."""
+    return [
+        [p.pose for found in poses.values() for p in found if p.object_index == i]
+        for i in range(objects)
+    ]
+
+
 class PosedFramesTask:
     """Fine-tunes a network on frames whose poses are given.
 
@@ -206,15 +214,7 @@ class PosedFramesTask:
         self.maker: SceneMaker | None = None
         if synthesis is not None and adapt.synthetic > 0:
             camera = self.store.camera
-            shown = [
-                [
-                    p.pose
-                    for found in self.posed.poses.values()
-                    for p in found
-                    if p.object_index == i
-                ]
-                for i in range(len(models))
-            ]
+            shown = views_of(self.posed.poses, len(models))
             settings = replace(synthesis, height=camera.height)
             self.maker = SceneMaker(models, camera, settings, self.device, views=shown, tell=tell)
 

@@ -20,7 +20,7 @@ from self6d.scene import ObjectModel
 from self6d.scene.batch import LabelledBatch
 from self6d.stage1.task import SyntheticTask
 from self6d.stage2.config import AdaptConfig
-from self6d.stage2.posed_frames import PosedFrames
+from self6d.stage2.posed_frames import PosedFrames, views_of
 from self6d.stage2.track_task import sure_poses
 from self6d.synthesis import SynthesisConfig
 
@@ -32,7 +32,7 @@ class TrackTraining(SyntheticTask):
 
     Args:
         models, camera, network, synthesis, train, start, seed, device, tell: as
-            `SyntheticTask`.
+            `SyntheticTask`; `synthesis.views_share` of the instances are seen from near the track.
         frames: the recording. track: poses in it, see `sure_poses`.
         adapt: `track_confidence`, how many frames a step (`batch`), and how they are varied. Their
             losses count as those of the synthetic images do.
@@ -57,11 +57,11 @@ class TrackTraining(SyntheticTask):
         device: torch.device | str = "cpu",
         tell: Told = told_to_nobody,
     ) -> None:
+        poses = sure_poses(track, frames, [m.object_id for m in models], adapt.track_confidence)
         super().__init__(
-            models, camera, network, synthesis, train,
+            models, camera, network, synthesis, train, views=views_of(poses, len(models)),
             start=start, seed=seed, device=device, tell=tell,
         )  # fmt: skip
-        poses = sure_poses(track, frames, self.network.object_ids, adapt.track_confidence)
         varied = replace(adapt, image_height=self.camera.height)
         self.posed = PosedFrames(
             frames, models, poses, varied, self.device, complete=False, tell=tell

@@ -79,7 +79,9 @@ def test_stage_1_learns_from_a_track_beside_and_goes_on_with_it(world, tmp_path,
     assert "Name that recording with --camera" in capsys.readouterr().err
     words += ["--camera", str(data), "--set", "adapt.batch=1"]
     assert cli.run([*words, "--steps", "1"]) == 0
-    assert "1 poses of a track in 1 frames: pseudo-poses" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 poses of a track in 1 frames: pseudo-poses" in said
+    assert "70% of the synthetic objects are seen from near these" in said
     mine.unlink()
     resumed = [w for w in words if w not in ("--poses", str(mine))]
     assert cli.run([*resumed, "--steps", "2", "--resume", "--quiet"]) == 0
@@ -87,6 +89,7 @@ def test_stage_1_learns_from_a_track_beside_and_goes_on_with_it(world, tmp_path,
     assert run.result.items() >= {"frames": 1, "poses": 1}.items()
     told = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
     assert {row["step"] for row in told if "loss/poses" in row.get("values", {})} == {0, 1}
+    assert run.config["synthesis"]["views_share"] == 0.7
     assert (run.config["adapt"]["batch"], run.config["adapt"]["roll_deg"]) == (1, 20)
 
 
