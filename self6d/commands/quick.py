@@ -108,8 +108,12 @@ def quick(
             listener=console,
             control=control,
         )
-    took = ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in made.seconds.items())
+    took = ", ".join(f"{name} {_took(seconds)}" for name, seconds in made.seconds.items())
     if made.status == "stopped":
         typer.echo(f"stopped ({took}); go on with --resume: {made.path}")
     else:
         typer.echo(f"done ({took}): {made.package}")
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -12,13 +12,13 @@ from typing import Any
 from self6d.datasets.pose_track import PoseTrack, TrackState
 from self6d.errors import InputError
 from self6d.events import Event, Listener, Note, Progress, counted, in_words
+from self6d.laptop.settings import EXTRAS
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 
 WARM_UP = 2  # steps that compile, read and allocate, and are not measured
 MEASURED = 4  # steps that are
 ENOUGH = 10  # poses below which the track is called thin
-EXTRAS = 1.1  # previews may take a tenth of the time (loop.preview_share)
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,13 @@ def learnable(track: PoseTrack, least: float, path: Path) -> list[Note]:
             f"{sure} of {len(track)} poses are sure enough to learn from",
         )
     ]
+    lost = sum(pose.pose is None for pose in track)
+    if lost:
+        text = (
+            f"{lost} of {len(track)} are lost: nothing is learned of the object in these frames. "
+            "A start pose in each lost stretch (--init with poses in several images) finds it again"
+        )
+        notes.append(Note("warning", text))
     again = sum(pose.state is TrackState.FOUND_AGAIN for pose in track)
     if again:
         text = (

@@ -25,7 +25,7 @@ from self6d.jobs.prepare import Changes, check_recording, telling
 from self6d.jobs.track import check_same_track, what_to_follow
 from self6d.laptop.colours import take_colours
 from self6d.laptop.plan import Part, fitted, learnable, measured
-from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
+from self6d.laptop.settings import STAGE_1, STAGE_2, TITLES, own_settings
 from self6d.packaging.program import missing_for_onnx
 from self6d.run_config import build_config
 from self6d.runs.control import Control
@@ -35,12 +35,13 @@ from self6d.runs.provenance import absolute
 from self6d.storage import atomic_write
 
 TRACK, COLOURS, BEFORE, AFTER, PACKAGE = "track", "colours", "stage1", "adapted", "package"
+ORDER = (TRACK, COLOURS, BEFORE, AFTER, PACKAGE)
 FILE = "quick.json"
 ANY_POSE = {"adapt.track_confidence": 0.0}
 FEWEST = 50  # steps of a training, however little time there is
 OF_COMMAND = {
     "data": "recording", "split": "--split", "object": "--object", "seed": "--seed",
-    "cuts": "--cut",
+    "cuts": "--cut", "colours": "--colours",
 }  # fmt: skip
 
 
@@ -52,7 +53,7 @@ class QuickRun:
         path: the folder; in it the runs track, stage1 and adapted, the models with the recording's
             colours, and the exported package.
         status: "done" or "stopped".
-        seconds: what each part took, by name, measuring included.
+        seconds: what each part took, by name, measuring included, in their order.
     """
 
     path: Path
@@ -124,7 +125,7 @@ def quick(
         raise InputError("two starts are given", remedy="Give --init or --search.")
     asked: dict[str, Any] = {
         "data": absolute(data), "split": split, "object": object_id, "seed": seed,
-        "cuts": sorted(set(cuts)),
+        "cuts": sorted(set(cuts)), "colours": colours,
     }  # fmt: skip
     job = _Quick(
         Path(out), Path(data), models, split, seed, device, colours, take_lock,
@@ -148,7 +149,8 @@ def quick(
     except Self6DError:
         job.withdraw()
         raise
-    return QuickRun(job.out, status, job.told["seconds"])
+    took = job.told["seconds"]
+    return QuickRun(job.out, status, {name: took[name] for name in ORDER if name in took})
 
 
 @dataclass
@@ -177,7 +179,7 @@ class _Quick:
                 check_free(self.out, OR_RESUME)
             if not is_free(self.out):
                 self.told = read_json(path, "quick's own file", dict)
-                begun = {"cuts": []} | self.told.get("asked", {})
+                begun = {"cuts": [], "colours": asked["colours"]} | self.told.get("asked", {})
                 for name, value in asked.items():
                     if begun.get(name) != value:
                         refuse(self.out, OF_COMMAND[name], begun.get(name))
@@ -255,13 +257,13 @@ class _Quick:
             if self.is_done(name):
                 self.say(f"{name}: done already")
                 continue
+            if name == BEFORE and self.colours and not (self.out / name / "run.json").exists():
+                self.timed(COLOURS, self.take_colours)
             run = self.timed(name, partial(start, self.listening(name), self.control))
             if run.status == "stopped":
                 return False
             if name == TRACK:
                 self.say_how_much()
-                if self.colours:
-                    self.timed(COLOURS, self.take_colours)
         if not self.is_done(PACKAGE):
             self.timed(PACKAGE, partial(self.export, onnx))
         return True
@@ -292,7 +294,8 @@ class _Quick:
     ) -> RunFolder:
         """Stage 1, in a folder, with the coloured models where there are any."""
         coloured = self.out / COLOURS
-        models = coloured if coloured.is_dir() else self.out / TRACK / "models"
+        taken = self.colours and coloured.is_dir()
+        models = coloured if taken else self.out / TRACK / "models"
         return jobs.train(
             models, out / BEFORE, preset=STAGE_1, camera=self.data, steps=steps, check=False,
             overrides=self.settings, listener=listener, control=control, **more,
@@ -315,8 +318,8 @@ class _Quick:
         last = build_config(STAGE_2, self.given, stage=2).adapt.steps
         parts = [
             Part(TRACK, "following the objects", 0),
-            Part(BEFORE, "stage 1, synthetic images", first),
-            Part(AFTER, "learning from the track", last),
+            Part(BEFORE, TITLES["train.steps"], first),
+            Part(AFTER, TITLES["adapt.steps"], last),
         ]
         common: dict[str, Any] = {"seed": self.seed, "device": self.device}
         with tempfile.TemporaryDirectory(prefix="self6d-") as place:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from self6d.events import in_words
 from self6d.run_config import build_config
 
 STAGE_1, STAGE_2 = "tiny", "laptop"
 STEPS = {"train.steps": 1500, "adapt.steps": 2500}
 """What two idle cores do in about 40 minutes; the presets' own are for trying out."""
+
+TITLES = {"train.steps": "stage 1, synthetic images", "adapt.steps": "learning from the track"}
+STEP_S = {"train.steps": 0.43, "adapt.steps": 0.68}
+"""Seconds a step, as `quick` timed them for mustard0 on two cores: to be told before a start."""
+EXTRAS = 1.1  # previews may take a tenth of the time (loop.preview_share)
 
 
 def own_settings(height: int, given: dict[str, Any]) -> dict[str, Any]:
@@ -28,3 +34,11 @@ def settings_of_stages(height: int) -> tuple[dict[str, Any], dict[str, Any]]:
     own = own_settings(height, {})
     first = {key: value for key, value in own.items() if not key.startswith("adapt.")}
     return first, {key: value for key, value in own.items() if not key.startswith("train.")}
+
+
+def expected() -> tuple[str, ...]:
+    """A line for each training of `quick`: steps, and about how long on two idle CPU cores."""
+    return tuple(
+        f"{title}: {STEPS[key]} steps, {in_words(STEPS[key] * STEP_S[key] * EXTRAS)}"
+        for key, title in TITLES.items()
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,13 +120,22 @@ def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):
         self6d.quick(data, cad, made.path, init=pose, cuts=[4], resume=True)
     with pytest.raises(InputError, match="begun with another --search"):
         self6d.quick(data, cad, made.path, search=True, resume=True)
+    with pytest.raises(InputError, match="begun with another --colours"):
+        self6d.quick(data, cad, made.path, init=pose, colours=False, resume=True)
     said: list = []
+    # killed between the track and the colours: these are taken all the same
+    shutil.rmtree(made.path / "stage1")
+    shutil.rmtree(made.path / "colours")
     again = self6d.quick(
         data, cad, made.path, init=pose, device="cpu", onnx=False, overrides=settings, resume=True,
         listener=said.append, minutes=5,
     )  # fmt: skip
     assert again.status == "done"
     assert (made.package / "model.safetensors").exists()
+    assert list(again.seconds) == ["track", "colours", "stage1", "adapted", "package"]
+    assert RunFolder.open(made.path / "stage1").info["provenance"]["models"] == [
+        str(made.path / "colours")
+    ]
     notes = [event.text for event in said if isinstance(event, Note)]
     assert "track: done already" in notes
     assert any("the steps were fixed at the start" in text for text in notes)
@@ -166,9 +176,10 @@ def test_what_may_be_wrong_with_a_track_is_said_before_it_is_learned_from(tmp_pa
         ("info", "12 of 12 poses are sure enough to learn from")
     ]
     rows[4:6] = [row(4, TrackState.LOST, 0.0), row(5, TrackState.FOUND_AGAIN, 0.9)]
-    few, again = learnable(PoseTrack(tuple(rows[:8])), 0.8, tmp_path)
-    assert (few.level, again.level) == ("warning", "warning")
+    few, lost, again = learnable(PoseTrack(tuple(rows[:8])), 0.8, tmp_path)
+    assert {few.level, lost.level, again.level} == {"warning"}
     assert few.text.startswith("7 of 8 poses")
+    assert lost.text.startswith("1 of 8 are lost: nothing is learned")
     assert "found again 1 time:" in again.text
     with pytest.raises(InputError, match="none of the 12 poses is sure enough"):
         learnable(PoseTrack(tuple(rows)), 0.95, tmp_path)
