@@ -199,15 +199,17 @@ class Desk:
 
         return take_colours(path, poses, models, out, self._partial)
 
-    def laptop_settings(self, height: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """How `quick` trains both stages on two CPU cores: settings of each, by dotted key.
+    def laptop_settings(
+        self, height: int
+    ) -> tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]:
+        """How `quick` trains both stages on two CPU cores: settings by dotted key, and how long.
 
         Args:
             height: of the recording's images, pixels.
         """
-        from self6d.laptop.settings import settings_of_stages
+        from self6d.laptop.settings import expected, settings_of_stages
 
-        return settings_of_stages(height)
+        return *settings_of_stages(height), expected()
 
     def _one(self, models: Named, object_id: int) -> tuple[ObjectModel, int]:
         """A model and its position among all."""

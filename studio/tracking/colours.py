@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
@@ -30,10 +31,14 @@ class Colours(QWidget):
 
     Signals:
         failed: a Failure. useRequested: folder of the coloured models.
+        kept: why there are no colours, and the models go on with their own.
+        changed: something begins or ends.
     """
 
     failed = Signal(object)
     useRequested = Signal(object)
+    kept = Signal(str)
+    changed = Signal()
 
     def __init__(self, project: Project, settings: Settings, engine: Engine) -> None:
         super().__init__()
@@ -48,6 +53,7 @@ class Colours(QWidget):
                           "For all runs from now on; undo brings the others back")  # fmt: skip
         self._taken: ColoursTaken | None = None
         self._busy = False
+        self._then: Callable[[tuple[Path, ...]], None] | None = None
         self.setLayout(column(
             label("COLOURS", "section"), label(NOTE, "small", wrap=True), self.way, self.take,
             self.progress, self.result, self.shown, self.picture, self.use, gap=8,
@@ -93,8 +99,38 @@ class Colours(QWidget):
         self.use.setText("In use" if used else "Use these models")
 
     def _on_take(self) -> None:
-        source, recording = self.source(), self.project.recording
-        if source is None or recording is None:
+        source = self.source()
+        if source is not None:
+            self._begin(source)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a learning waits for the colours."""
+        return self._then is not None
+
+    def take_then(self, track: Path, then: Callable[[tuple[Path, ...]], None]) -> None:
+        """Take the colours at a track's poses, and go on with the models that have them.
+
+        Where frames show nothing clearly that is said (`kept`), and it goes on with none.
+        """
+        if not self._busy:
+            self._then = then
+            self._begin(track)
+
+    def give_up(self) -> None:
+        """Nothing goes on after the colours; they themselves are made."""
+        self._then = None
+        self.changed.emit()
+
+    def _go_on(self, models: tuple[Path, ...]) -> None:
+        then, self._then = self._then, None
+        self.changed.emit()
+        if then is not None:
+            then(models)
+
+    def _begin(self, source: Path) -> None:
+        recording = self.project.recording
+        if recording is None:
             return
         name = f"{Path(recording.root).name}-colours"
         out = free_name(self.settings.runs_folder, name)
@@ -103,17 +139,29 @@ class Colours(QWidget):
         self.result.setText("")
         self.progress.setRange(0, 0)
         self.refresh()
+        self.changed.emit()
 
         def done(taken: ColoursTaken) -> None:
             self._busy = False
-            if number == self.project.number:
-                self._show(taken)
+            if number != self.project.number:
+                self.refresh()
+                return
+            self._show(taken)
             self.refresh()
-            into_view(self.use)
+            if self.awaited:
+                self._go_on((Path(taken.folder),))
+            else:
+                into_view(self.use)
+                self.changed.emit()
 
         def failed(failure: Failure) -> None:
             self._busy = False
             self.refresh()
+            if self.awaited and failure.type == "InputError":
+                self.kept.emit(f"The models keep their own colours: {failure.one_line()}")
+                self._go_on(())
+                return
+            self.give_up()
             self.failed.emit(failure)
 
         self.engine.request(
@@ -138,6 +186,6 @@ class Colours(QWidget):
             self.useRequested.emit(Path(self._taken.folder))
 
     def _forget(self) -> None:
-        self._taken = None
+        self._taken = self._then = None
         self.result.setText("")
         self.refresh()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QCheckBox, QWidget
 
 from studio.model.project import Project
 from studio.model.track import LOST
@@ -16,6 +16,7 @@ from studio.tracking.colours import Colours
 from studio.tracking.plan import KEYS, SEARCH, TrackPlan
 
 DOUBTFUL = 0.8  # confidence below which a pose wants to be looked at; what learning leaves out
+WAITS = "Taking the colours first: do not learn"
 INTRO = (
     "Place the object once; it is followed through all frames, to both sides. No network, no label "
     "and no GPU is needed."
@@ -65,6 +66,12 @@ class TrackPanel(QWidget):
         self.learn_note = label(LEARN, "small", wrap=True)
         self.learn_way = label("", "small", wrap=True)
         self.learn = button("Learn from these poses", self._on_learn, "primary")
+        self.with_colours = QCheckBox("With the recording's colours")
+        self.with_colours.setToolTip("They are put on a copy of the models before anything is "
+                                     "trained; without it the models keep their own")  # fmt: skip
+        self.with_colours.setChecked(plan.with_colours)
+        self.with_colours.toggled.connect(self._on_with_colours)
+        colours.changed.connect(self.refresh)
         self.more = label("", "small", wrap=True)
         self.drop_more = button("Leave them out", self._on_drop_more)
         content = QWidget()
@@ -76,7 +83,8 @@ class TrackPanel(QWidget):
             begin, self.more, self.drop_more, starting, self.problem,
             label("WHAT IT FOUND", "section"), self.result, row(self.back, self.on, self.doubt, 1),
             label(CORRECT, "small", wrap=True), flow(self.again, self.forget),
-            label("LEARN", "section"), self.learn_note, self.learn_way, self.learn, self.colours, 1,
+            label("LEARN", "section"), self.learn_note, self.with_colours,
+            self.learn_way, self.learn, self.colours, 1,
             margin=12, gap=8,
         ))  # fmt: skip
         self.setLayout(column(scrolled(content, whole=True)))
@@ -114,7 +122,9 @@ class TrackPanel(QWidget):
         self.forget.setEnabled(here in project.keys)
         done = track is not None and bool(track.rows)
         sure = track.sure(DOUBTFUL) if track is not None else 0
-        self.learn.setEnabled(bool(sure) and not plan.learn_problem())
+        waits = self.colours.awaited
+        self.learn.setText(WAITS if waits else "Learn from these poses")
+        self.learn.setEnabled(waits or (bool(sure) and not plan.learn_problem()))
         self.learn_way.setText(self._learn_told() if done else "Track the recording first.")
 
     def doubtful(self) -> list[int]:
@@ -171,6 +181,10 @@ class TrackPanel(QWidget):
         self.plan.chosen = start
         self.refresh()
 
+    def _on_with_colours(self, on: bool) -> None:
+        self.plan.with_colours = on
+        self.refresh()
+
     def _on_drop_more(self) -> None:
         self.plan.more = {}
         self.refresh()
@@ -191,5 +205,7 @@ class TrackPanel(QWidget):
 
     def _on_learn(self) -> None:
         track = self.project.track
-        if track is not None:
+        if self.colours.awaited:
+            self.colours.give_up()
+        elif track is not None:
             self.learnRequested.emit(Path(track.run))

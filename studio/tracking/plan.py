@@ -15,6 +15,7 @@ from studio.model.times import OF_TRACKS
 from studio.model.track import PoseKey, file_of, starts_of
 
 KEYS, SEARCH = "keys", "search"
+COLOURED = "recolour.json"  # in a folder of models with a recording's colours
 TINY = "tiny"  # for two CPU cores
 
 
@@ -24,14 +25,17 @@ class TrackPlan:
     Attributes:
         chosen: start that was asked for: KEYS, SEARCH or a run's path; None: what there is.
         more: settings of a run that was taken over and have no box here, by name.
-        own: settings of stage 1 and of stage 2 as `quick` has them; None until they are known.
+        own: settings of stage 1 and of stage 2 as `quick` has them, and how long each takes in
+            words; None until they are known.
+        with_colours: networks learn from models with the recording's colours.
     """
 
     def __init__(self, project: Project, settings: Settings) -> None:
         self.project, self.settings = project, settings
         self.chosen: str | None = None
         self.more: dict[str, Any] = {}
-        self.own: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self.own: tuple[dict[str, Any], dict[str, Any], tuple[str, ...]] | None = None
+        self.with_colours = True
 
     @property
     def start(self) -> str:
@@ -139,40 +143,82 @@ class TrackPlan:
     def learn_told(self) -> str:
         """How it would be learned."""
         network = self.network()
-        if network is not None:
-            return f"{network.name} learns on, by the preset {OF_TRACKS}: minutes on two CPU cores."
-        return (
-            "There is no network yet: the smallest one is trained on rendered images first, then "
-            "learns the poses; together about 40 minutes on two idle CPU cores."
-        )
+        phases = ["the recording's colours onto the models: seconds"] * self.takes_colours()
+        _, _, told = self.own if self.own is not None else ({}, {}, ())
+        if network is None:
+            phases += told
+        elif self._is_ours(network):
+            phases += [f"{line} (with {network.name})" for line in told[1:]]
+        else:
+            phases.append(f"{network.name} learns on, by the preset {OF_TRACKS}: minutes")
+        lines = "\n".join(f"{i}. {phase}" for i, phase in enumerate(phases, 1))
+        head = "There is no network yet: the smallest one is trained first. " * (network is None)
+        return f"{head}Times are of two idle CPU cores:\n{lines}"
 
-    def stage_1(self) -> JobSpec | None:
-        """The network to begin with, as `quick` trains it; None: there is one."""
+    def coloured(self) -> tuple[Path, ...]:
+        """Models with the recording's colours that are in use, or that the network knows already.
+
+        Empty: there are none, or none are wanted.
+        """
+        network = self.network()
+        theirs = network.provenance.models if network is not None else ()
+        for paths in (tuple(self.project.model_paths), tuple(Path(model) for model in theirs)):
+            if self.with_colours and len(paths) == 1 and (paths[0] / COLOURED).exists():
+                return paths
+        return ()
+
+    def takes_colours(self) -> bool:
+        """Whether the recording's colours are taken before anything is learned."""
+        return self.with_colours and not self.coloured()
+
+    def _is_ours(self, network: RunInfo) -> bool:
+        """Whether a network is of a stage 1 such as `stage_1`, which the long learning follows."""
+        return network.kind == "train" and network.provenance.preset == TINY
+
+    def _models(self, coloured: tuple[Path, ...]) -> tuple[tuple[Path, ...], dict[str, Any]]:
+        """Of a training, and the setting of their unit."""
+        if coloured:
+            return coloured, {"models.unit": "mm"}
+        return tuple(self.project.model_paths), dict(self.project.unit_setting)
+
+    def stage_1(self, coloured: tuple[Path, ...] = ()) -> JobSpec | None:
+        """The network to begin with, as `quick` trains it; None: there is one.
+
+        Args:
+            coloured: models with the recording's colours; none: those in use.
+        """
         if self.network() is not None or self.own is None:
             return None
         project = self.project
         assert project.recording is not None
         root = Path(project.recording.root)
         out = free_name(self.settings.runs_folder, f"{root.name}-train")
+        models, unit = self._models(coloured)
         return JobSpec(
-            "train", out, models=tuple(project.model_paths), preset=TINY,
-            overrides={**self.own[0], **project.unit_setting}, options={"camera": root},
+            "train", out, models=models, preset=TINY,
+            overrides={**self.own[0], **unit}, options={"camera": root},
         )  # fmt: skip
 
-    def learning(self, track: Path, start: Path, *, new: bool) -> JobSpec:
+    def learning(
+        self, track: Path, start: Path, *, new: bool, coloured: tuple[Path, ...] = ()
+    ) -> JobSpec:
         """Stage 2 from a track's poses.
 
         Args:
-            start: run to learn on from. new: made by `stage_1`.
+            start: run to learn on from. new: made by `stage_1`, now or before.
+            coloured: as in `stage_1`.
         """
         project = self.project
         assert project.recording is not None
         root = Path(project.recording.root)
+        network = self.network()
+        new = new or (network is not None and network.path == start and self._is_ours(network))
         own = self.own[1] if new and self.own is not None else {}
+        models, unit = self._models(coloured)
         return JobSpec(
             "adapt", free_name(self.settings.runs_folder, f"{root.name}-adapt"), data=root,
-            models=tuple(project.model_paths), from_run=start, preset=OF_TRACKS,
-            overrides={**own, **project.unit_setting},
+            models=models, from_run=start, preset=OF_TRACKS,
+            overrides={**own, **unit},
             options={"poses": track / "poses.json"},
         )  # fmt: skip
 

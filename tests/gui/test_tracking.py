@@ -148,6 +148,7 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
     wait(lambda: bar.go.text() == "Learn from these poses")
     window.settings.runner = "process"
     assert "5 of 5 poses are sure enough" in panel.learn_way.text()
+    click(panel.with_colours)  # without them: see test_learning
     click(bar.go)
     first, second = window.queue.jobs[-2:]
     assert (first.spec.kind, first.spec.preset) == ("train", "tiny")

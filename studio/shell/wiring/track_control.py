@@ -27,9 +27,11 @@ class TrackControl(QObject):
         self.plan = TrackPlan(self.project, window.settings)
         colours = Colours(self.project, window.settings, window.worker)
         colours.failed.connect(window.show_error)
+        colours.kept.connect(self._on_kept)
         colours.useRequested.connect(window.opener.use_models)
         self.panel = TrackPanel(self.project, self.plan, colours)
         self.panel.learnRequested.connect(self.learn)
+        self._kept = ""  # why the next learning has no colours
         self._next: dict[Job, Job] = {}  # what waits for a job's network
         project = self.project
         for signal in (project.trackChanged, project.objectChanged, project.recordingChanged):
@@ -46,17 +48,40 @@ class TrackControl(QObject):
         self.panel.trackRequested.emit(self.plan.spec())
 
     def learn(self, track: Path) -> None:
-        """Let a network learn a track's poses; where there is none, train one before."""
-        first, network = self.plan.stage_1(), self.plan.network()
+        """Let a network learn a track's poses, as `quick` does: colours first, if asked for."""
+        if self.plan.takes_colours():
+            self.panel.colours.take_then(track, lambda models: self._learn(track, models))
+        else:
+            self._learn(track, self.plan.coloured())
+
+    def _learn(self, track: Path, models: tuple[Path, ...]) -> None:
+        """Learn from a track's poses with coloured models (none: those in use).
+
+        Where there is no network one is trained before.
+        """
+        first, network = self.plan.stage_1(models), self.plan.network()
+        kept, self._kept = self._kept, ""  # nothing said afterwards may cover it
         if first is None:
             if network is not None:
-                self._follow(self._submit(self.plan.learning(track, network.path, new=False)))
+                then = self.plan.learning(track, network.path, new=False, coloured=models)
+                self._follow(self._submit(then))
+                if kept:
+                    self.window.say("warn", kept)
             return
         before = self._submit(first)
         self._follow(before)
-        self._next[before] = self._submit(self.plan.learning(track, before.run, new=True))
-        self.window.say("good", f"{before.run.name} trains the smallest network first; "
-                        f"{self._next[before].run.name} then learns the poses.")  # fmt: skip
+        after = self.plan.learning(track, before.run, new=True, coloured=models)
+        self._next[before] = self._submit(after)
+        text = (
+            f"{before.run.name} trains the smallest network first; "
+            f"{self._next[before].run.name} then learns the poses."
+        )
+        self.window.say("warn" if kept else "good", f"{kept} {text}".strip())
+
+    def _on_kept(self, why: str) -> None:
+        """The models go on with their own colours."""
+        self._kept = why
+        self.window.noted.emit("warning", why)
 
     def load(self, run: Path) -> None:
         """Show a track: its poses on all frames, its strip on the timeline."""
@@ -161,7 +186,7 @@ class TrackControl(QObject):
         if recording is None:
             return
 
-        def settings(own: tuple[dict[str, Any], dict[str, Any]]) -> None:
+        def settings(own: tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]) -> None:
             if number == self.project.number:
                 self.plan.own = own
                 self.panel.refresh()

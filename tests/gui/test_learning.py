@@ -1,0 +1,116 @@
+"""Learn from these poses: what `quick` does after its track, told, called off and begun."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hands import click
+from tracked_block import pose_at
+
+from self6d.config import merge, overrides
+from self6d.datasets.base import FrameKey
+from self6d.datasets.pose_track import TrackedPose, TrackState, write_pose_track
+from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
+from self6d.run_config import build_config
+from self6d.runs.folder import RunFolder
+from studio.tracking.panel import WAITS
+
+pytestmark = pytest.mark.gui
+
+
+def write_track(path: Path, recording: Path, shift_mm: float = 0.0) -> Path:
+    """A run of `track`, as it lies on disk when it is done; poses may be far from the block."""
+    run = RunFolder.create(path, "track", {}, {"data": str(recording)})
+    run.update(status="done")
+    rows = []
+    for i in (0, 1, 2, 4, 5):
+        pose = pose_at(i)
+        pose = replace(pose, t_m2c=pose.t_m2c + np.array([0, 0, shift_mm / 1000]))
+        rows.append(TrackedPose(FrameKey(1, i), 1, 0, TrackState.TRACKED, pose, 0.95))
+    write_pose_track(run.path / "poses.json", rows)
+    return run.path
+
+
+@pytest.fixture
+def started(open_studio, block_recording, tmp_path, wait):
+    """Opens a window with a track."""
+
+    def start(shift_mm: float = 0.0):
+        window = open_studio(block_recording)
+        wait(lambda: window.project.models)
+        wait(lambda: window.workspace.tracking.plan.own is not None)
+        window.opener.open_run(
+            write_track(tmp_path / "runs" / "block-track", block_recording, shift_mm)
+        )
+        window.workspace.show_track()
+        wait(lambda: window.workspace.track_panel.learn.isEnabled())
+        return window
+
+    return start
+
+
+def end(window, wait) -> None:
+    """Stop what runs, so that nothing is trained here; what waits for it goes."""
+    first, second = window.queue.jobs
+    first.kill()
+    wait(lambda: first.state.over and second not in window.queue.jobs)
+
+
+def assert_as_quick(first, second, height: int) -> None:
+    """That two jobs are set as `quick` sets its own."""
+    ours = merge(overrides(own_settings(height, overrides({}))), overrides({"models.unit": "mm"}))
+    one = build_config(first.preset, overrides(first.overrides), stage=1)
+    assert replace(one, adapt=None) == replace(build_config(STAGE_1, ours, stage=1), adapt=None)
+    two = build_config(second.preset, overrides(second.overrides), stage=2)
+    assert replace(two, train=None) == replace(build_config(STAGE_2, ours, stage=2), train=None)
+    assert (two.network.views, two.synthesis.views_share) == (9, 0.7)
+
+
+def test_its_phases_are_told_and_its_jobs_are_those_of_quick(started, wait):
+    window = started()
+    panel, space = window.workspace.track_panel, window.workspace
+    told = panel.learn_way.text()
+    assert "1. the recording's colours" in told
+    assert "2. stage 1, synthetic images: 1500 steps, about 12 min" in told
+    assert "3. learning from the track: 2500 steps, about 31 min" in told
+    # the colours come first; while they are taken the start can be called off
+    click(panel.learn)
+    assert panel.learn.text() == WAITS
+    click(panel.learn)
+    wait(lambda: not space.unfinished())
+    assert not window.queue.jobs
+    click(panel.learn)
+    wait(lambda: len(window.queue.jobs) == 2)
+    first, second = (job.spec for job in window.queue.jobs)
+    end(window, wait)
+    for spec in (first, second):
+        (models,) = spec.models
+        assert (models / "recolour.json").exists()
+    assert second.from_run == first.out
+    assert_as_quick(first, second, 120)
+
+
+def test_without_colours_the_models_in_use_are_learned(started, wait):
+    window = started()
+    panel = window.workspace.track_panel
+    click(panel.with_colours)
+    assert "colours" not in panel.learn_way.text()
+    click(panel.learn)
+    first, second = (job.spec for job in window.queue.jobs)
+    end(window, wait)
+    assert list(first.models) == list(second.models) == window.project.model_paths
+
+
+def test_where_no_colours_can_be_had_that_is_said_and_it_goes_on(started, wait):
+    window = started(shift_mm=150)
+    panel = window.workspace.track_panel
+    click(panel.learn)
+    wait(lambda: len(window.queue.jobs) == 2)
+    first, _ = (job.spec for job in window.queue.jobs)
+    said = window.banner.text.text()
+    end(window, wait)
+    assert list(first.models) == window.project.model_paths
+    assert "keep their own colours" in said
