@@ -24,13 +24,18 @@ from studio.toolkit.widgets import Choice, clear, label
 
 
 class Editor(QWidget):
-    """One field's editor. `edited` carries a valid value; invalid text is marked and kept back."""
+    """One field's editor. `edited` carries a valid value; invalid text is marked and kept back.
+
+    Attributes:
+        problem: why what was typed cannot be used, in a sentence; "" where it can.
+    """
 
     edited = Signal(object)
+    judged = Signal()  # `problem` is another
 
-    def __init__(self, field: FormField) -> None:
+    def __init__(self, field: FormField, empty: str = "") -> None:
         super().__init__()
-        self.field = field
+        self.field, self.problem = field, ""
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         self._silent = False
@@ -44,6 +49,7 @@ class Editor(QWidget):
             self.box.currentIndexChanged.connect(self._on_edit)
         else:
             self.box = QLineEdit()
+            self.box.setPlaceholderText(empty)
             self.box.editingFinished.connect(self._on_edit)
         self.box.setToolTip(field.doc)
         self.box.setAccessibleName(field.key)
@@ -51,8 +57,15 @@ class Editor(QWidget):
         self.value: Any = None
         self.set_value(field.value)
 
+    @property
+    def typing(self) -> bool:
+        """Whether it is under someone's fingers."""
+        return isinstance(self.box, QLineEdit) and self.box.hasFocus() and self.box.isModified()
+
     def set_value(self, value: Any) -> None:
-        """Show a value without telling anyone."""
+        """Show a value without telling anyone; what cannot be used stays until it is replaced."""
+        if self.problem and value == self.value:
+            return
         self._silent = True
         self.value = value
         if isinstance(self.box, QCheckBox):
@@ -86,10 +99,15 @@ class Editor(QWidget):
 
     def _mark(self, problem: str) -> None:
         if isinstance(self.box, QLineEdit):
+            before, name = self.problem, self.field.key.replace("_", " ")
+            typed = f"{self.box.text().strip()!r} cannot be used, it has to be {problem}."
+            self.problem = f"{name}: {typed}" if problem else ""
             self.box.setProperty("invalid", bool(problem))
             self.box.style().unpolish(self.box)
             self.box.style().polish(self.box)
             self.box.setToolTip(problem or self.field.doc)
+            if self.problem != before:
+                self.judged.emit()
 
 
 def parse(text: str, field: FormField) -> Any:
@@ -182,6 +200,7 @@ class SettingsForm(QWidget):
     """
 
     edited = Signal(str, object)
+    judged = Signal()
 
     def __init__(self, *, skip: tuple[str, ...] = ()) -> None:
         super().__init__()
@@ -233,6 +252,11 @@ class SettingsForm(QWidget):
         """Whether the fields are there; they come from the helper process."""
         return bool(self._editors)
 
+    @property
+    def problem(self) -> str:
+        """What was typed and cannot be used; "" if all can."""
+        return next((e.problem for e in self._editors.values() if e.problem), "")
+
     def editor(self, key: str) -> Editor:
         return self._editors[key]
 
@@ -244,6 +268,7 @@ class SettingsForm(QWidget):
             text, Qt.TextElideMode.ElideRight, 130))  # fmt: skip
         editor = Editor(field)
         editor.edited.connect(lambda value, key=field.key: self.edited.emit(key, value))
+        editor.judged.connect(self.judged)
         line = section.grid.rowCount()
         section.grid.addWidget(caption, line, 0)
         section.grid.addWidget(editor, line, 1)

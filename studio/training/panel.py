@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QWidget
+from PySide6.QtWidgets import QApplication, QCheckBox, QWidget
 
 from self6d.config import USUAL_ADAPT, Stage, preset_names
 from self6d.errors import Self6DError
@@ -33,7 +33,7 @@ from studio.toolkit.widgets import (
     spin,
 )
 from studio.training.choices import fill_cameras, fill_runs, fill_splits
-from studio.training.form import SettingsForm
+from studio.training.form import Editor, SettingsForm
 from studio.training.from_track import FromTrack
 from studio.training.presets import PresetBox
 from studio.training.settings import (
@@ -53,6 +53,11 @@ START_TIP = {
     "train": "A trained run of the same objects to go on from: its network's form stays",
     "adapt": "The trained run to adapt",
 }
+LENGTHS = (
+    FormField("steps", "int", True, None, "How many steps it takes", 1, None, ()),
+    FormField("minutes", "float", True, None, "The run ends by then, its learning rate at zero",
+              0.1, None, ()),
+)  # fmt: skip
 INTRO = {
     "train": "Stage 1 learns from rendered images of the CAD models alone.",
     "adapt": "Stage 2 adapts a trained run to this recording, without labels.",
@@ -86,13 +91,11 @@ class RunPanel(QWidget):
         self.split.activated.connect(
             lambda i: self._edit("split", self.split.itemData(i), "Change split")
         )
-        self.steps = QLineEdit()
-        self.steps.setPlaceholderText("as in the preset")
-        self.steps.editingFinished.connect(self._on_steps)
-        self.minutes = QLineEdit()
-        self.minutes.setPlaceholderText("as in the preset")
-        self.minutes.setToolTip("The run ends by then, its learning rate at zero")
-        self.minutes.editingFinished.connect(self._on_minutes)
+        self._lengths = {field.key: Editor(field, "as in the preset") for field in LENGTHS}
+        for name, length in self._lengths.items():
+            length.edited.connect(lambda v, name=name: self._edit(name, v, f"Change {name}"))
+            length.judged.connect(self.refresh)
+        self.steps, self.minutes = (length.box for length in self._lengths.values())
         self.seed = spin(0, 2**31 - 1, 0)
         self.seed.editingFinished.connect(
             lambda: self._edit("seed", self.seed.value() or None, "Change seed")
@@ -119,9 +122,9 @@ class RunPanel(QWidget):
         top = captioned(
             ("Start from", self.start), *(frames if kind == "adapt" else ()),
             ("Preset", self.preset), self.preset.told,
-            *((("Camera", self.camera_like),) if kind == "train" else ()), ("Steps", self.steps),
-            ("Minutes", self.minutes), ("Seed", self.seed), ("Device", self.device),
-            ("Doctor", self.no_check),
+            *((("Camera", self.camera_like),) if kind == "train" else ()),
+            *((name.capitalize(), one) for name, one in self._lengths.items()),
+            ("Seed", self.seed), ("Device", self.device), ("Doctor", self.no_check),
         )  # fmt: skip
 
         self.from_track = FromTrack()
@@ -131,6 +134,7 @@ class RunPanel(QWidget):
         self.weights_note = label("", "small", wrap=True)
         self.form = SettingsForm(skip=tuple(f"loss.{t}" for t in TERMS))
         self.form.edited.connect(self._on_setting)
+        self.form.judged.connect(self.refresh)
 
         content = QWidget()
         parts: list = [label(INTRO[kind], "muted", wrap=True), self.from_track, top]
@@ -231,13 +235,9 @@ class RunPanel(QWidget):
         """Show what the project says."""
         self.preset.show_times(self._preset(), self._time)
         self.seed.setValue(int(self.option("seed") or 0))
-        minutes = self.option("minutes")
-        for box, text in (
-            (self.steps, str(self.option("steps") or "")),
-            (self.minutes, "" if minutes is None else f"{minutes:g}"),
-        ):
-            if not (box.hasFocus() and box.isModified()):  # not under someone's fingers
-                box.setText(text)
+        for name, length in self._lengths.items():
+            if not length.typing:
+                length.set_value(self.option(name))
         device = str(self.option("device") or "auto")
         if self.device.findText(device) < 0:
             self.device.addItem(device)
@@ -292,6 +292,9 @@ class RunPanel(QWidget):
         self._show_weights(self.overrides())
 
     def _missing(self) -> str:
+        typed = [*(length.problem for length in self._lengths.values()), self.form.problem]
+        if any(typed):
+            return next(filter(None, typed))
         if not self.project.model_paths:
             return "Open the CAD models of your objects first (step 1)."
         if self.kind == "adapt":
@@ -337,18 +340,6 @@ class RunPanel(QWidget):
         percent = self.share.value()
         if percent != round(100 * float(self.option("share") or 1)):
             self._edit("share", None if percent == 100 else percent / 100, "Change share")
-
-    def _on_steps(self) -> None:
-        text = self.steps.text().strip()
-        value = int(text) if text.isdigit() and int(text) > 0 else None
-        self.steps.setText(str(value or ""))
-        self._edit("steps", value, "Change steps")
-
-    def _on_minutes(self) -> None:
-        text = self.minutes.text().strip()
-        value = float(text) if text.replace(".", "", 1).isdecimal() else None
-        self.minutes.setText("" if value is None else f"{value:g}")
-        self._edit("minutes", value, "Change minutes")
 
     def _on_setting(self, key: str, value: Any) -> None:
         preset = next(f.value for f in self._fields if f.key == key)

@@ -150,6 +150,39 @@ def test_what_is_being_typed_is_sent(opened):
     assert panel.spec().steps == 70
 
 
+@pytest.mark.parametrize(
+    ("name", "typed", "told"),
+    [
+        ("steps", "abc", "steps: 'abc' cannot be used, it has to be a whole number."),
+        ("steps", "0", "steps: '0' cannot be used, it has to be at least 1."),
+        ("minutes", "1.5.2", "minutes: '1.5.2' cannot be used, it has to be a number."),
+        ("train.batch", "many", "train.batch: 'many' cannot be used, it has to be a whole number."),
+    ],
+)
+def test_what_cannot_be_used_is_not_sent_as_something_else(opened, wait, name, typed, told):
+    """It was emptied, or marked and left behind, and the run began with what was there before."""
+    click(opened.header.buttons["synthetic"])
+    panel = opened.workspace.train_panel
+    wait(lambda: panel.form.ready)
+    own = {"steps": panel.steps, "minutes": panel.minutes}
+    if name not in own:
+        fill(panel.form.filter, name)
+    box = own.get(name) or panel.form.editor(name).box
+    fill(box, typed)
+    assert (box.text(), box.property("invalid")) == (typed, True)
+    assert panel.problem.isVisible()
+    assert panel.problem.text() == told
+    assert not panel.run_button.isEnabled()
+    panel.seed.setFocus()
+    QTest.keyClicks(panel.seed, "7")
+    QTest.keyClick(panel.seed, Qt.Key.Key_Return)  # another setting keeps it in sight
+    assert (box.text(), panel.spec()) == (typed, None)
+    fill(box, "3")
+    assert not panel.problem.isVisible()
+    assert panel.run_button.isEnabled()
+    assert panel.spec() is not None
+
+
 def test_only_a_network_is_offered_as_a_start(opened, tmp_path):
     opened.project.add_run(RunFolder.create(tmp_path / "pose", "single_image", {}).path)
     click(opened.header.buttons["selfsup"])
