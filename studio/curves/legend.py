@@ -11,6 +11,10 @@ from PySide6.QtWidgets import QLabel
 from studio.toolkit.theme import theme
 from studio.toolkit.words import meaning, word
 
+DASHES = (  # of the lines of one run, and the next
+    Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine,
+)  # fmt: skip
+
 
 class LegendEntry(QLabel):
     """A term's name in its colour; click or Space hides it."""

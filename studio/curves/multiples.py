@@ -9,13 +9,13 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from studio.curves.legend import DASHES
 from studio.curves.run_curves import RunCurves
 from studio.toolkit.theme import small_font, theme
 from studio.toolkit.words import meaning, unit, word
 
 HEAD, FOOT, GAP = 18, 14, 52  # pixels; the scale stands in the gap
 LEAST_WIDTH, LEAST_HEIGHT = 180, 72
-DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine)
 REACH_PX = 7
 
 

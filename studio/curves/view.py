@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QPoint, QPointF, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QCursor, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QToolButton, QToolTip, QWidget
 
 from self6d.events import Scalars
 from self6d.losses.terms import TERMS
 from studio.curves.axis import ValueAxis
-from studio.curves.legend import LegendEntry
+from studio.curves.legend import DASHES, LegendEntry
 from studio.curves.multiples import SmallMultiples
 from studio.curves.run_curves import RunCurves
 from studio.toolkit.flow import FlowLayout
@@ -19,9 +19,6 @@ from studio.toolkit.theme import theme
 from studio.toolkit.widgets import Choice, ElidedLabel, IconButton, button, column, label, row
 from studio.toolkit.words import GROUPS, word
 
-DASHES = (
-    Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine,
-)  # fmt: skip
 # A redraw holds the window for 15 ms: of a hundred clicks no more than one may wait for it.
 REDRAW_MS = 500
 TERM_ORDER = ("total", *TERMS)
@@ -65,11 +62,10 @@ class CurvesView(QWidget):
         self.plot.scene().sigMouseMoved.connect(self._on_mouse)
         self.plot.scene().sigMouseClicked.connect(self._on_click)
         self._cursor = pg.InfiniteLine(angle=90, movable=False)
-        self._cursor.setVisible(False)
-        self.plot.addItem(self._cursor, ignoreBounds=True)
         self._at = pg.InfiniteLine(angle=90, movable=False)  # the checkpoint looked through
-        self._at.setVisible(False)
-        self.plot.addItem(self._at, ignoreBounds=True)
+        for line in (self._cursor, self._at):
+            line.setVisible(False)
+            self.plot.addItem(line, ignoreBounds=True)
         self.log_scale = QToolButton()
         self.log_scale.setText("log")
         self.log_scale.setToolTip("Logarithmic scale")
@@ -97,10 +93,10 @@ class CurvesView(QWidget):
         layout.setContentsMargins(8, 8, 4, 0)
         self.head = QWidget()
         self.head.setObjectName("plain")
-        line = row(self.groups, self.legend, self.readout, self.leave, self.raw_too,
+        tools = row(self.groups, self.legend, self.readout, self.leave, self.raw_too,
                    self.log_scale, self.fit_button, gap=4)  # fmt: skip
-        line.setStretch(1, 1)
-        self.head.setLayout(line)
+        tools.setStretch(1, 1)
+        self.head.setLayout(tools)
         layout.addWidget(self.head)
         layout.addWidget(self.message, 1)
         layout.addWidget(self.plot, 1)
@@ -318,6 +314,9 @@ class CurvesView(QWidget):
         self._values_axis.set_log(on)
         self._ranged = False
         self.refresh()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._on_mouse(QPointF(-1.0, -1.0))  # the plot's own signal stays silent
 
     def _on_mouse(self, position: QPointF) -> None:
         inside = self.view.sceneBoundingRect().contains(position)

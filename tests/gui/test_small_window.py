@@ -6,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from hands import click, drop
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent, QPoint, Qt
 from PySide6.QtGui import QHelpEvent, QPainter, QPixmap
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QCheckBox, QScrollArea, QStyle, QStyleOptionButton, QToolTip
 
 from studio.curves.run_curves import RunCurves
@@ -79,6 +80,13 @@ def test_a_low_window_leaves_picture_curves_and_names_their_room(qapp, open_stud
     click(curves.log_scale)
     assert not curves.log_scale.isChecked()
     click(curves.log_scale)
+    plot = curves.plot.viewport()
+    for at in (QPoint(90, 20), QPoint(92, 20)):
+        QTest.mouseMove(plot, plot.rect().topLeft() + at)
+    wait(curves._cursor.isVisible)
+    wait(lambda: QToolTip.text().startswith("step "))
+    QTest.mouseMove(window.header, window.header.rect().center())
+    wait(lambda: not curves._cursor.isVisible())  # it stood where the mouse had been
     space.bottom.setCurrentIndex(1)
     assert not curves.log_scale.isVisible()
     space.bottom.setCurrentIndex(0)
