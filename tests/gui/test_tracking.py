@@ -204,6 +204,9 @@ def test_a_track_is_paused_stopped_and_resumed(window, wait):
 def test_with_a_network_that_one_learns(window, settings, tmp_path):
     project, plan = window.project, window.workspace.tracking.plan
     network = RunFolder.create(settings.runs_folder / "net", "synthetic", {})
+    (network.path / "checkpoints").mkdir(exist_ok=True)
+    (network.path / "checkpoints" / "step_00000001.safetensors").touch()
+    (network.path / "checkpoints" / "step_00000001.json").write_text("{}")
     network.update(status="done")
     project.add_run(network.path)
     assert plan.stage_1() is None
