@@ -40,7 +40,7 @@ from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
-from self6d.tracking.colours.place import onto_colours, row_of, told
+from self6d.tracking.colours.place import described, onto_colours, row_of
 from self6d.tracking.starts import read_starts
 from self6d.tracking.task import Detect, TrackTask
 from self6d.tracking.work import Start
@@ -226,7 +226,7 @@ def _onto_colours(
         moved = {row_of(p.row): p.pose for p in placed}
         rows = [replace(p, pose=moved.get(row_of(p), p.pose)) for p in poses]
         write_pose_track(run.path / POSES, rows)
-    return told(placed, task.models)
+    return described(placed, task.models)
 
 
 def what_to_follow(

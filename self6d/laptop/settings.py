@@ -13,7 +13,8 @@ STEPS = {"train.steps": 1500, "adapt.steps": 2500}
 
 TITLES = {"train.steps": "stage 1, synthetic images", "adapt.steps": "learning from the track"}
 STEP_S = {"train.steps": 0.43, "adapt.steps": 0.68}
-"""Seconds a step, as `quick` timed them for mustard0 on two cores: to be told before a start."""
+"""Seconds a step, as `quick` timed them for mustard0 on two cores that others used as well: told
+before a start."""
 EXTRAS = 1.1  # previews may take a tenth of the time (loop.preview_share)
 
 

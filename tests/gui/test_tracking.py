@@ -205,7 +205,6 @@ def test_with_a_network_that_one_learns(window, settings, tmp_path):
     project, plan = window.project, window.workspace.tracking.plan
     network = RunFolder.create(settings.runs_folder / "net", "synthetic", {})
     (network.path / "checkpoints").mkdir(exist_ok=True)
-    (network.path / "checkpoints" / "step_00000001.safetensors").touch()
     (network.path / "checkpoints" / "step_00000001.json").write_text("{}")
     network.update(status="done")
     project.add_run(network.path)

@@ -17,7 +17,7 @@ from self6d.geometry.outlines import Gradient, colour_shift, depth_outline, edge
 from self6d.jobs import track
 from self6d.scene.models_copy import save_models
 from self6d.tracking.colours.measure import Beside
-from self6d.tracking.colours.place import onto_colours, told
+from self6d.tracking.colours.place import described, onto_colours
 from self6d.tracking.colours.pooled import pooled
 
 FRAMES = 6
@@ -126,7 +126,7 @@ def test_poses_come_back_to_the_colours_and_keep_their_distance(beside):
         assert apart_mm(p.pose, true) < 3.5
         assert abs(p.pose.t_m2c[2] - true.t_m2c[2]) < 0.001
         assert abs(p.pixels - 5.0) < 0.7
-    (text,) = told(placed, [block()])
+    (text,) = described(placed, [block()])
     assert text.startswith("block: the colours lie up to")
     assert "(images 0 to 5)" in text
 
@@ -135,7 +135,7 @@ def test_nothing_moves_where_nothing_lies_beside(plain):
     given = rows(pose_at(i) for i in range(FRAMES))
     placed = onto_colours(UnlabelledFrames(open_dataset(plain)), given, [block()], sure=0.8)
     assert placed == []
-    assert told(placed, [block()]) == []
+    assert described(placed, [block()]) == []
 
 
 def test_what_stands_and_what_is_lost_stay(beside):

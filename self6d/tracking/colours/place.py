@@ -113,7 +113,7 @@ def row_of(row: TrackedPose) -> Row:
     return row.key, row.object_id, row.instance
 
 
-def told(placed: Sequence[Placed], models: Sequence[ObjectModel]) -> list[str]:
+def described(placed: Sequence[Placed], models: Sequence[ObjectModel]) -> list[str]:
     """In words, by object: how far colours lay beside the depth, and in which images."""
     names = {model.object_id: model.name for model in models}
     texts = []
