@@ -24,8 +24,9 @@ from self6d.jobs.kept import refuse
 from self6d.jobs.prepare import Changes, check_recording, telling
 from self6d.jobs.track import check_same_track, what_to_follow
 from self6d.laptop.colours import take_colours
+from self6d.laptop.order import AFTER, BEFORE, COLOURS, ORDER, PACKAGE, TITLES, TRACK
 from self6d.laptop.plan import Part, fitted, learnable, measured
-from self6d.laptop.settings import STAGE_1, STAGE_2, TITLES, own_settings
+from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
 from self6d.packaging.program import missing_for_onnx
 from self6d.run_config import build_config
 from self6d.runs.control import Control
@@ -34,8 +35,6 @@ from self6d.runs.load_network import Paths, load_given_models
 from self6d.runs.provenance import absolute
 from self6d.storage import atomic_write
 
-TRACK, COLOURS, BEFORE, AFTER, PACKAGE = "track", "colours", "stage1", "adapted", "package"
-ORDER = (TRACK, COLOURS, BEFORE, AFTER, PACKAGE)
 FILE = "quick.json"
 ANY_POSE = {"adapt.track_confidence": 0.0}
 FEWEST = 50  # steps of a training, however little time there is
@@ -253,19 +252,22 @@ class _Quick:
         plan = [Part(**part) for part in self.told["plan"]]
         self.announce(plan)
         steps = {part.name: part.steps for part in plan}
-        for name, start in self.jobs(follow, steps).items():
-            if self.is_done(name):
+        doing = self.jobs(follow, steps)
+        for name in ORDER:
+            if name == COLOURS:
+                if self.colours and not (self.out / BEFORE / "run.json").exists():
+                    self.timed(name, self.take_colours)
+            elif name == PACKAGE:
+                if not self.is_done(name):
+                    self.timed(name, partial(self.export, onnx))
+            elif self.is_done(name):
                 self.say(f"{name}: done already")
-                continue
-            if name == BEFORE and self.colours and not (self.out / name / "run.json").exists():
-                self.timed(COLOURS, self.take_colours)
-            run = self.timed(name, partial(start, self.listening(name), self.control))
-            if run.status == "stopped":
-                return False
-            if name == TRACK:
-                self.say_how_much()
-        if not self.is_done(PACKAGE):
-            self.timed(PACKAGE, partial(self.export, onnx))
+            else:
+                run = self.timed(name, partial(doing[name], self.listening(name), self.control))
+                if run.status == "stopped":
+                    return False
+                if name == TRACK:
+                    self.say_how_much()
         return True
 
     def jobs(
@@ -317,9 +319,9 @@ class _Quick:
         first = build_config(STAGE_1, self.given, stage=1).train.steps
         last = build_config(STAGE_2, self.given, stage=2).adapt.steps
         parts = [
-            Part(TRACK, "following the objects", 0),
-            Part(BEFORE, TITLES["train.steps"], first),
-            Part(AFTER, TITLES["adapt.steps"], last),
+            Part(TRACK, TITLES[TRACK], 0),
+            Part(BEFORE, TITLES[BEFORE], first),
+            Part(AFTER, TITLES[AFTER], last),
         ]
         common: dict[str, Any] = {"seed": self.seed, "device": self.device}
         with tempfile.TemporaryDirectory(prefix="self6d-") as place:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from self6d.events import in_words
+from self6d.laptop.order import AFTER, BEFORE, TITLES
 from self6d.run_config import build_config
 
 STAGE_1, STAGE_2 = "tiny", "laptop"
 STEPS = {"train.steps": 1500, "adapt.steps": 2500}
 """What two idle cores do in about 40 minutes; the presets' own are for trying out."""
 
-TITLES = {"train.steps": "stage 1, synthetic images", "adapt.steps": "learning from the track"}
+OF_PHASE = {BEFORE: "train.steps", AFTER: "adapt.steps"}
 STEP_S = {"train.steps": 0.43, "adapt.steps": 0.68}
 """Seconds a step, as `quick` timed them for mustard0 on two cores that others used as well: told
 before a start."""
@@ -37,9 +38,9 @@ def settings_of_stages(height: int) -> tuple[dict[str, Any], dict[str, Any]]:
     return first, {key: value for key, value in own.items() if not key.startswith("train.")}
 
 
-def expected() -> tuple[str, ...]:
-    """A line for each training of `quick`: steps, and about how long on two idle CPU cores."""
-    return tuple(
-        f"{title}: {STEPS[key]} steps, {in_words(STEPS[key] * STEP_S[key] * EXTRAS)}"
-        for key, title in TITLES.items()
-    )
+def expected() -> dict[str, str]:
+    """A line for each training of `quick`, by phase: steps, and about how long (see `STEP_S`)."""
+    return {
+        phase: f"{TITLES[phase]}: {STEPS[key]} steps, {in_words(STEPS[key] * STEP_S[key] * EXTRAS)}"
+        for phase, key in OF_PHASE.items()
+    }

@@ -193,16 +193,16 @@ class Desk:
         """What a run of `track` found in a recording; see `studio.engine.requests.tracks`."""
         return read_track(Path(run), self._store.dataset(path).keys)
 
-    def take_colours(self, path: str, poses: str, models: ModelFiles, out: str) -> ColoursTaken:
+    def take_colours(
+        self, path: str, poses: str, models: ModelFiles, out: str, stop_file: str | None = None
+    ) -> ColoursTaken:
         """Models with the recording's colours; see `studio.engine.requests.colours`."""
         from studio.engine.requests.colours import take_colours
 
-        return take_colours(path, poses, models, out, self._partial)
+        return take_colours(path, poses, models, out, self._partial, stop_file)
 
-    def laptop_settings(
-        self, height: int
-    ) -> tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]:
-        """How `quick` trains both stages on two CPU cores: settings by dotted key, and how long.
+    def laptop_settings(self, height: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
+        """How `quick` trains both stages: settings by dotted key, and by phase how long.
 
         Args:
             height: of the recording's images, pixels.

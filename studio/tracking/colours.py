@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from studio.jobs.run_info import free_name
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.toolkit.progress import Bar
-from studio.toolkit.widgets import button, column, into_view, label
+from studio.toolkit.widgets import button, column, into_view, label, row
 
 NOTE = (
     "Where the poses are known, the recording shows the object's real colours. They are put on a "
@@ -32,13 +34,14 @@ class Colours(QWidget):
     Signals:
         failed: a Failure. useRequested: folder of the coloured models.
         kept: why there are no colours, and the models go on with their own.
-        changed: something begins or ends.
+        changed: something begins or ends. came: to another frame.
     """
 
     failed = Signal(object)
     useRequested = Signal(object)
     kept = Signal(str)
     changed = Signal()
+    came = Signal()
 
     def __init__(self, project: Project, settings: Settings, engine: Engine) -> None:
         super().__init__()
@@ -46,6 +49,7 @@ class Colours(QWidget):
         self.way = label("", "small", wrap=True)
         self.take = button("Take colours from the recording", self._on_take)
         self.progress = Bar()
+        self.cancel = button("Cancel", self.stop, "", "Nothing is written, and nothing is learned")
         self.result = label("", "small", wrap=True, select=True)
         self.shown = label(SHOWN, "small", wrap=True)
         self.picture = QLabel()
@@ -53,10 +57,15 @@ class Colours(QWidget):
                           "For all runs from now on; undo brings the others back")  # fmt: skip
         self._taken: ColoursTaken | None = None
         self._busy = False
+        self._stop_file = Path()
         self._then: Callable[[tuple[Path, ...]], None] | None = None
+        self._under_way = QWidget()
+        line = row(self.progress, self.cancel)
+        line.setStretch(0, 1)
+        self._under_way.setLayout(line)
         self.setLayout(column(
             label("COLOURS", "section"), label(NOTE, "small", wrap=True), self.way, self.take,
-            self.progress, self.result, self.shown, self.picture, self.use, gap=8,
+            self._under_way, self.result, self.shown, self.picture, self.use, gap=8,
         ))  # fmt: skip
         for signal in (
             project.recordingChanged, project.modelsChanged, project.trackChanged,
@@ -78,6 +87,21 @@ class Colours(QWidget):
         """What is being made, in words."""
         return ["the models' colours"] if self._busy else []
 
+    @property
+    def under_way(self) -> str:
+        """What is being done, in a sentence; "" if nothing is."""
+        if not self._busy:
+            return ""
+        if not self.cancel.isEnabled():
+            return "Taking the recording's colours: it ends after this frame."
+        then = "; then it is learned" if self.awaited else ""
+        at = (
+            ""
+            if self.progress.unknown
+            else f", {self.progress.value()} of {self.progress.maximum()} frames"
+        )
+        return f"Taking the recording's colours{at}{then}."
+
     def refresh(self, *_: object) -> None:
         """Show what the project says."""
         source, ready = self.source(), self.project.recording is not None
@@ -89,7 +113,7 @@ class Colours(QWidget):
             self.way.setText(f"At the poses of {source.name} that are sure enough.")
         able = ready and bool(self.project.model_paths) and source is not None
         self.take.setEnabled(able and not self._busy)
-        self.progress.setVisible(self._busy)
+        self._under_way.setVisible(self._busy)
         there = self._taken is not None
         for widget in (self.shown, self.picture, self.use):
             widget.setVisible(there)
@@ -117,8 +141,11 @@ class Colours(QWidget):
             self._then = then
             self._begin(track)
 
-    def give_up(self) -> None:
-        """Nothing goes on after the colours; they themselves are made."""
+    def stop(self) -> None:
+        """End it after the frame it is at: nothing is written, and nothing goes on after it."""
+        if self._busy:
+            self._stop_file.touch()
+            self.cancel.setEnabled(False)
         self._then = None
         self.changed.emit()
 
@@ -136,13 +163,15 @@ class Colours(QWidget):
         out = free_name(self.settings.runs_folder, name)
         number = self.project.number
         self._busy, self._taken = True, None
+        self._stop_file = Path(tempfile.mkdtemp(prefix="self6d-")) / "stop"
+        self.cancel.setEnabled(True)
         self.result.setText("")
         self.progress.setRange(0, 0)
         self.refresh()
         self.changed.emit()
 
         def done(taken: ColoursTaken) -> None:
-            self._busy = False
+            self._end()
             if number != self.project.number:
                 self.refresh()
                 return
@@ -155,23 +184,33 @@ class Colours(QWidget):
                 self.changed.emit()
 
         def failed(failure: Failure) -> None:
-            self._busy = False
+            self._end()
             self.refresh()
+            if failure.type == "Cancelled":
+                self.changed.emit()
+                return
             if self.awaited and failure.type == "InputError":
                 self.kept.emit(f"The models keep their own colours: {failure.one_line()}")
                 self._go_on(())
                 return
-            self.give_up()
+            self._then = None
+            self.changed.emit()
             self.failed.emit(failure)
 
         self.engine.request(
             "take_colours", recording.root, str(source), self.project.model_files, str(out),
-            key="colours", done=done, failed=failed, partial=self._on_progress,
+            str(self._stop_file), key="colours", done=done, failed=failed,
+            partial=self._on_progress,
         )  # fmt: skip
+
+    def _end(self) -> None:
+        self._busy = False
+        shutil.rmtree(self._stop_file.parent, ignore_errors=True)
 
     def _on_progress(self, done_total: tuple[int, int]) -> None:
         self.progress.setRange(0, done_total[1])
         self.progress.setValue(done_total[0])
+        self.came.emit()
 
     def _show(self, taken: ColoursTaken) -> None:
         self._taken = taken

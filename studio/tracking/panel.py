@@ -206,6 +206,6 @@ class TrackPanel(QWidget):
     def _on_learn(self) -> None:
         track = self.project.track
         if self.colours.awaited:
-            self.colours.give_up()
+            self.colours.stop()
         elif track is not None:
             self.learnRequested.emit(Path(track.run))

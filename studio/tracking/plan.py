@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from self6d.laptop.order import AFTER, COLOURS, TITLES, phases_of_learning
 from studio.engine.types import ModelCard
 from studio.jobs import JobSpec
 from studio.jobs.run_info import RunInfo, free_name, read_run
@@ -17,6 +18,7 @@ from studio.model.track import PoseKey, file_of, starts_of
 KEYS, SEARCH = "keys", "search"
 COLOURED = "recolour.json"  # in a folder of models with a recording's colours
 TINY = "tiny"  # for two CPU cores
+TIMES = "Times are of two CPU cores that other work used as well; yours may differ"
 
 
 class TrackPlan:
@@ -25,8 +27,8 @@ class TrackPlan:
     Attributes:
         chosen: start that was asked for: KEYS, SEARCH or a run's path; None: what there is.
         more: settings of a run that was taken over and have no box here, by name.
-        own: settings of stage 1 and of stage 2 as `quick` has them, and how long each takes in
-            words; None until they are known.
+        own: settings of stage 1 and of stage 2 as `quick` has them, and by phase how long each
+            takes in words; None until they are known.
         with_colours: networks learn from models with the recording's colours.
     """
 
@@ -34,7 +36,7 @@ class TrackPlan:
         self.project, self.settings = project, settings
         self.chosen: str | None = None
         self.more: dict[str, Any] = {}
-        self.own: tuple[dict[str, Any], dict[str, Any], tuple[str, ...]] | None = None
+        self.own: tuple[dict[str, Any], dict[str, Any], dict[str, str]] | None = None
         self.with_colours = True
 
     @property
@@ -143,17 +145,19 @@ class TrackPlan:
     def learn_told(self) -> str:
         """How it would be learned."""
         network = self.network()
-        phases = ["the recording's colours onto the models: seconds"] * self.takes_colours()
-        _, _, told = self.own if self.own is not None else ({}, {}, ())
-        if network is None:
-            phases += told
-        elif self._is_ours(network):
-            phases += [f"{line} (with {network.name})" for line in told[1:]]
-        else:
-            phases.append(f"{network.name} learns on, by the preset {OF_TRACKS}: minutes")
-        lines = "\n".join(f"{i}. {phase}" for i, phase in enumerate(phases, 1))
+        _, _, told = self.own if self.own is not None else ({}, {}, {})
+        lines = {COLOURS: f"{TITLES[COLOURS]}: seconds", **told}
+        if network is not None and self._is_ours(network):
+            lines[AFTER] = f"{lines.get(AFTER, TITLES[AFTER])} (with {network.name})"
+        elif network is not None:
+            lines[AFTER] = f"{network.name} learns on, by the preset {OF_TRACKS}: minutes"
+        phases = enumerate(self.phases(), 1)
         head = "There is no network yet: the smallest one is trained first. " * (network is None)
-        return f"{head}Times are of two idle CPU cores:\n{lines}"
+        return f"{head}{TIMES}:\n" + "\n".join(f"{i}. {lines[name]}" for i, name in phases)
+
+    def phases(self) -> tuple[str, ...]:
+        """What learning would do, in the order of `quick`."""
+        return phases_of_learning(colours=self.takes_colours(), network=self.network() is not None)
 
     def coloured(self) -> tuple[Path, ...]:
         """Models with the recording's colours that are in use, or that the network knows already.
@@ -174,6 +178,13 @@ class TrackPlan:
     def _is_ours(self, network: RunInfo) -> bool:
         """Whether a network is of a stage 1 such as `stage_1`, which the long learning follows."""
         return network.kind == "train" and network.provenance.preset == TINY
+
+    def unfinished_stage_1(self) -> RunInfo | None:
+        """The network that would learn, if its own training was stopped on the way."""
+        network = self.network()
+        if network is None or not self._is_ours(network) or network.status != "stopped":
+            return None
+        return network if network.can_resume else None
 
     def _models(self, coloured: tuple[Path, ...]) -> tuple[tuple[Path, ...], dict[str, Any]]:
         """Of a training, and the setting of their unit."""

@@ -76,12 +76,14 @@ def test_its_phases_are_told_and_its_jobs_are_those_of_quick(started, wait):
     assert "1. the recording's colours" in told
     assert "2. stage 1, synthetic images: 1500 steps, about 12 min" in told
     assert "3. learning from the track: 2500 steps, about 31 min" in told
+    assert "idle" not in told  # cores that others used as well: `STEP_S`
     # the colours come first; while they are taken the start can be called off
     click(panel.learn)
     assert panel.learn.text() == WAITS
     click(panel.learn)
     wait(lambda: not space.unfinished())
     assert not window.queue.jobs
+    assert not list(window.settings.runs_folder.glob("*colours*"))
     click(panel.learn)
     wait(lambda: len(window.queue.jobs) == 2)
     first, second = (job.spec for job in window.queue.jobs)
@@ -114,3 +116,38 @@ def test_where_no_colours_can_be_had_that_is_said_and_it_goes_on(started, wait):
     end(window, wait)
     assert list(first.models) == window.project.model_paths
     assert "keep their own colours" in said
+
+
+def test_the_bar_says_that_colours_are_taken_and_cancels_them(started, wait, monkeypatch):
+    monkeypatch.setattr("studio.shell.wiring.next_step.has_gpu", lambda: False)
+    window = started()
+    bar, colours = window.job_bar, window.workspace.track_panel.colours
+    wait(lambda: bar.go.text() == "Learn from these poses")
+    click(bar.go)  # the tab's own button and bar may be out of sight
+    wait(lambda: bar.text.text().startswith("Taking the recording's colours"))
+    assert bar.text.text().endswith("; then it is learned.")
+    assert bar.go.text() == "Cancel"
+    assert colours.cancel.isEnabled()
+    click(bar.go)
+    wait(lambda: bar.go.text() == "Learn from these poses")
+    assert not window.workspace.unfinished()
+    assert not window.queue.jobs  # nothing was learned, nothing was written
+    assert not list(window.settings.runs_folder.glob("*colours*"))
+    assert colours.picture.isHidden()
+
+
+def test_a_stage_1_that_was_stopped_is_gone_on_with_before_anything_is_learned(
+    started, wait, monkeypatch, block_recording
+):
+    monkeypatch.setattr("studio.shell.wiring.next_step.has_gpu", lambda: False)
+    window = started()
+    wait(lambda: window.job_bar.go.text() == "Learn from these poses")
+    models = [str(path) for path in window.project.model_paths]
+    about = {"data": str(block_recording), "preset": STAGE_1, "models": models}
+    run = RunFolder.create(window.settings.runs_folder / "block-train-01", "train", {}, about)
+    run.update(status="stopped", step=28, total=1500)
+    (run.path / "checkpoints").mkdir(exist_ok=True)
+    (run.path / "checkpoints" / "step_00000028.json").write_text("{}")
+    window.project.add_run(run.path)
+    wait(lambda: window.job_bar.go.text() == "Resume")
+    assert "stopped at step 28 of 1500; then a network" in window.job_bar.text.text()

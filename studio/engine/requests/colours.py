@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from self6d.events import count_listener
+from self6d.events import Event, count_listener
 from self6d.recolouring import recolour
 from self6d.rendering import pack_models, render
 from self6d.scene import ObjectModel
 from self6d.scene.mesh_io import load_models
+from studio.engine.requests.stopping import stop_where_asked
 from studio.engine.types import ColoursTaken, ModelFiles
 
 SIDE = 112  # pixels of a view
@@ -24,11 +25,21 @@ PAPER = 225
 
 
 def take_colours(
-    data: str, poses: str, models: ModelFiles, out: str, partial: Callable[[Any], None]
-) -> ColoursTaken:
-    """Write coloured models, reporting (done, total) frames; see `self6d.recolouring.recolour`."""
-    paths = [Path(path) for path in models.paths]
-    report = recolour(data, poses, paths, out, unit=models.unit, listener=count_listener(partial))
+    data: str, poses: str, models: ModelFiles, out: str, partial: Callable[[Any], None],
+    stop_file: str | None = None,
+) -> ColoursTaken:  # fmt: skip
+    """Write coloured models, reporting (done, total) frames; see `self6d.recolouring.recolour`.
+
+    Raises:
+        Cancelled: `stop_file` came meanwhile; nothing is written.
+    """
+    paths, count = [Path(path) for path in models.paths], count_listener(partial)
+
+    def listen(event: Event) -> None:
+        stop_where_asked(stop_file)
+        count(event)
+
+    report = recolour(data, poses, paths, out, unit=models.unit, listener=listen)
     before = load_models(paths[0] if len(paths) == 1 else paths, models.unit, drawn=False)
     return ColoursTaken(out, tuple(report.lines()), before_after(before, report.models))
 

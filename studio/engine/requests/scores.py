@@ -9,7 +9,6 @@ from typing import Any
 from self6d import jobs
 from self6d.datasets import open_dataset
 from self6d.datasets.splits import default_split
-from self6d.errors import Self6DError
 from self6d.evaluation.bop_results import results_name, write_bop_results
 from self6d.evaluation.html import write_html
 from self6d.evaluation.predictions import NetworkPredictor
@@ -18,13 +17,10 @@ from self6d.events import Event, Progress
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_network
 from self6d.storage import atomic_write
+from studio.engine.requests.stopping import stop_where_asked
 
 Told = Callable[[tuple[int, int]], None]
 Key = tuple[str, tuple[str, ...], str | None]
-
-
-class Cancelled(Self6DError):
-    """The user wants no more of it."""
 
 
 class Scores:
@@ -54,8 +50,7 @@ class Scores:
 
         def listen(event: Event) -> None:
             nonlocal done
-            if stop_file is not None and Path(stop_file).exists():
-                raise Cancelled("cancelled")
+            stop_where_asked(stop_file)
             if isinstance(event, Progress):
                 tell((done + event.step, event.total * len(runs)))
                 done += event.total if event.step == event.total else 0

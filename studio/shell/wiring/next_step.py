@@ -39,7 +39,8 @@ class NextStep(QObject):
             project.stepChanged, project.optionsChanged, project.trackChanged,
             project.posesChanged, evaluate.evaluated, evaluate.busyChanged,
             evaluate.chosenChanged, export.exported, export.busyChanged, export.chosenChanged,
-            posing.editToggled, posing.searchingChanged,
+            posing.editToggled, posing.searchingChanged, tracking.panel.colours.changed,
+            tracking.panel.colours.came,
         )  # fmt: skip
         for signal in changes:
             signal.connect(lambda *_: self._soon.start())
@@ -126,6 +127,9 @@ class NextStep(QObject):
             there = "Go to Export" if step != "export" else ""
             return (f"{doing[0].capitalize()} is being written.", there,
                     lambda: window.show_step("export"))  # fmt: skip
+        colours = self.tracking.panel.colours
+        if colours.under_way:
+            return colours.under_way, "Cancel", colours.stop
         if self.posing.searching:
             return self.posing.searching, "", lambda: None
         return None
@@ -182,6 +186,11 @@ class NextStep(QObject):
         if self.tracking.plan.corrected():
             return ("Next: follow the corrected frames again, then a network learns the poses.",
                     panel.again.text(), panel.again.click)  # fmt: skip
+        first = self.tracking.plan.unfinished_stage_1()
+        if first is not None:
+            stopped = f"{brief(first.name)}, stopped at step {first.step} of {first.total}"
+            return (f"Next: go on with {stopped}; then a network learns the tracked poses.",
+                    "Resume", partial(self.window.runs.resume_run, first.path))  # fmt: skip
         return ("Next: a network learns the tracked poses; no GPU is needed.",
                 panel.learn.text(), panel.learn.click)  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 from PySide6.QtCore import QObject
 
 from self6d.events import Finished, Preview
+from self6d.laptop.order import AFTER, BEFORE, COLOURS
 from studio.engine.types import PoseData, TrackData
 from studio.jobs import Job, JobSpec, JobState
 from studio.jobs.run_info import read_run
@@ -48,35 +49,41 @@ class TrackControl(QObject):
         self.panel.trackRequested.emit(self.plan.spec())
 
     def learn(self, track: Path) -> None:
-        """Let a network learn a track's poses, as `quick` does: colours first, if asked for."""
-        if self.plan.takes_colours():
+        """Let a network learn a track's poses: what `quick` does after its track, in its order."""
+        if COLOURS in self.plan.phases():
             self.panel.colours.take_then(track, lambda models: self._learn(track, models))
         else:
             self._learn(track, self.plan.coloured())
 
     def _learn(self, track: Path, models: tuple[Path, ...]) -> None:
-        """Learn from a track's poses with coloured models (none: those in use).
+        """Submit the trainings that are left, each on the network of the one before.
 
-        Where there is no network one is trained before.
+        Args:
+            models: with the recording's colours; none: those in use.
         """
-        first, network = self.plan.stage_1(models), self.plan.network()
         kept, self._kept = self._kept, ""  # nothing said afterwards may cover it
-        if first is None:
-            if network is not None:
-                then = self.plan.learning(track, network.path, new=False, coloured=models)
-                self._follow(self._submit(then))
-                if kept:
-                    self.window.say("warn", kept)
-            return
-        before = self._submit(first)
-        self._follow(before)
-        after = self.plan.learning(track, before.run, new=True, coloured=models)
-        self._next[before] = self._submit(after)
-        text = (
-            f"{before.run.name} trains the smallest network first; "
-            f"{self._next[before].run.name} then learns the poses."
-        )
-        self.window.say("warn" if kept else "good", f"{kept} {text}".strip())
+        network, jobs = self.plan.network(), list[Job]()
+        for name in (phase for phase in self.plan.phases() if phase != COLOURS):
+            start = jobs[-1].run if jobs else network.path if network is not None else None
+            spec = self.plan.stage_1(models) if name == BEFORE else None
+            if name == AFTER and start is not None:
+                spec = self.plan.learning(track, start, new=bool(jobs), coloured=models)
+            if spec is None:
+                return  # its settings are not known yet
+            job = self._submit(spec)
+            if jobs:
+                self._next[jobs[-1]] = job
+            else:
+                self._follow(job)
+            jobs.append(job)
+        text = kept
+        if len(jobs) > 1:
+            first, then = (job.run.name for job in jobs)
+            text = (
+                f"{kept} {first} trains the smallest network first; {then} then learns the poses."
+            )
+        if text:
+            self.window.say("warn" if kept else "good", text.strip())
 
     def _on_kept(self, why: str) -> None:
         """The models go on with their own colours."""
@@ -181,12 +188,12 @@ class TrackControl(QObject):
         self.stage.scrubber.set_track(strip, keys)
 
     def _ask_settings(self) -> None:
-        """How two CPU cores would train on images of this height."""
+        """How `quick` would train on images of this height."""
         recording, number = self.project.recording, self.project.number
         if recording is None:
             return
 
-        def settings(own: tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]) -> None:
+        def settings(own: tuple[dict[str, Any], dict[str, Any], dict[str, str]]) -> None:
             if number == self.project.number:
                 self.plan.own = own
                 self.panel.refresh()
