@@ -25,6 +25,7 @@ from studio.toolkit.widgets import (
     scrolled,
 )
 from studio.views.canvas import to_image
+from studio.views.results import short_names
 
 SHOWN = 24  # frames listed
 WORST, BEST, CHANGED = "worst", "best", "changed"
@@ -156,7 +157,13 @@ class HelpedCard(QWidget):
         name, colour = LOOKS[verdict.agreement.verdict]
         self.mark.setPixmap(icon(name, colour).pixmap(20, 20))
         self.headline.setText(verdict.headline)
-        self.detail.setText(f"{verdict.frames} frames, no label used: {names}")
+        short = " → ".join(
+            _named(comparison, run, name)
+            for run, name in zip(
+                (before, after), short_names([before.name, after.name]), strict=True
+            )
+        )
+        self.detail.setText(f"{verdict.frames} frames, no label used: {short}")
         self.detail.setToolTip(
             f"{names}\nThe headline rests on Agreement in {verdict.frames} frames: the change is "
             "told from chance\nwhere its 95 % interval, on the right, does not reach 0. Accuracy "
@@ -232,9 +239,10 @@ class HelpedCard(QWidget):
             self.frameWanted.emit(self.comparison.verdict.most_changed)
 
 
-def _named(comparison: Comparison, run: Path) -> str:
-    step = comparison.steps.get(run)
-    return brief(run.name) if step is None else f"{brief(run.name)} (step {step})"
+def _named(comparison: Comparison, run: Path, name: str = "") -> str:
+    """A run and the step of its network; `name` instead of its own where there is little room."""
+    step, told = comparison.steps.get(run), brief(name or run.name)
+    return told if step is None else f"{told} (step {step})"
 
 
 def _number(measure: Measure, value: float) -> str:

@@ -102,11 +102,18 @@ class ElidedLabel(QLabel):
         painter.drawText(area, int(self.alignment() | Qt.AlignmentFlag.AlignVCenter), text)
 
 
+class Button(QPushButton):
+    """A push button that hands its focus to no other when it goes off: Space would press that."""
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        return self.isEnabled() and super().focusNextPrevChild(forward)
+
+
 def button(
     text: str, on_click: Callable[[], object] | None = None, name: str = "", tip: str = ""
 ) -> QPushButton:
     """A push button; `name` "primary", "danger" or "link" changes its look."""
-    result = QPushButton(text)
+    result = Button(text)
     if name:
         result.setObjectName(name)
     if tip:
@@ -139,6 +146,9 @@ class IconButton(QToolButton):
         self.toggled.connect(self._dress)
         theme.changed.connect(self._dress)
         self._dress()
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        return self.isEnabled() and super().focusNextPrevChild(forward)  # as `Button`
 
     def set_icon_name(self, name: str) -> None:
         self._icon_name = name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +110,26 @@ def test_the_card_opens_on_what_changed_most(opened, trained, adapted, wait, mon
     window.close_project()
     assert judged.verdict is None
     assert "After stage 2" in card.headline.text()
+
+
+def test_what_two_long_names_share_is_left_out(
+    opened, trained, adapted, wait, monkeypatch, tmp_path
+):
+    """The step of the second run was cut off where both bore the recording's name."""
+    monkeypatch.setattr(comparison, "SAMPLE", 2)
+    card = opened.workspace.helped.card
+    click(opened.header.buttons["selfsup"])
+    opened.workspace.bottom.setCurrentWidget(card)
+    runs = [
+        shutil.copytree(run, tmp_path / f"kitchen-monday-{name}")
+        for run, name in ((trained, "train-01"), (adapted, "adapt-01"))
+    ]
+    opened.workspace.helped.comparison.start(*runs, None)
+    wait(lambda: opened.workspace.helped.comparison.verdict is not None)
+    text = card.detail.text()
+    assert text.endswith("no label used: train-01 (step 2) → adapt-01 (step 1)")
+    assert card.detail.fontMetrics().horizontalAdvance(text) <= card.detail.width()
+    assert card.detail.toolTip().startswith(f"{runs[0].name} (step 2) → {runs[1].name} (step 1)")
 
 
 def test_intervals_are_those_of_frames_drawn_again():

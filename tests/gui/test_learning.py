@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hands import click
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractButton, QApplication
 from tracked_block import pose_at
 
 from self6d.config import merge, overrides
@@ -104,6 +107,19 @@ def test_without_colours_the_models_in_use_are_learned(started, wait):
     first, second = (job.spec for job in window.queue.jobs)
     end(window, wait)
     assert list(first.models) == list(second.models) == window.project.model_paths
+
+
+def test_a_button_that_goes_off_hands_its_keys_to_no_other(started):
+    """Space pressed twice on `Forget key frame` unticked the box below it."""
+    window = started()
+    panel, project = window.workspace.track_panel, window.project
+    project.edit_pose(project.poses[project.frame_index, 1], "Move object")
+    panel.forget.setFocus()
+    for _ in range(2):
+        QTest.keyClick(QApplication.focusWidget() or window, Qt.Key.Key_Space)
+    assert not project.keys
+    assert panel.with_colours.isChecked()
+    assert not isinstance(QApplication.focusWidget(), QAbstractButton)
 
 
 def test_where_no_colours_can_be_had_that_is_said_and_it_goes_on(started, wait):
