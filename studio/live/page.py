@@ -24,6 +24,7 @@ from studio.live.feed import Message, Unpacker
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.toolkit.widgets import Choice, button, captioned, column, label, row
+from studio.toolkit.words import in_window
 
 PATIENCE_MS = 4000  # in which the process may complete what it records
 ANOTHER = "another run or package…"
@@ -215,7 +216,7 @@ class LivePage(QWidget):
         self._settle()
 
     def _say(self, text: str, name: str = "small") -> None:
-        self.told.setText(text)
+        self.told.setText(in_window(text))
         self.told.setObjectName(name if text else "small")
         self.told.setVisible(bool(text))
         self.told.style().unpolish(self.told)

@@ -16,6 +16,7 @@ from studio.jobs.run_info import RunInfo, brief, checkpoint_steps
 OF_TRACKS = "laptop"  # learns from a track: the Track tab offers it
 FOR_CPU = ("tiny", "self6d-tiny", "self6d-plus-tiny", OF_TRACKS)
 CORES, H200 = "on two idle CPU cores", "on an NVIDIA H200"
+FEWEST = 40  # steps that tell how long one takes: before them lies what all are prepared by
 TIMED = {
     # (preset, on a GPU): seconds a step, where, on what
     ("tiny", False): (0.43, f"from a few steps {CORES}, on the sample"),  # 0.39, and previews
@@ -77,12 +78,14 @@ def expected(
 
 @lru_cache(maxsize=256)
 def seconds_a_step(run: Path, step: int, *, gpu: bool) -> float | None:
-    """What a run's steps took, all its work counted; None: not told, or on another machine.
+    """What a run's steps took, all its work counted; None: too few, or on another machine.
 
     Args:
         step: of the run now, so that a run that goes on is read again.
     """
     for number in reversed(checkpoint_steps(run)):
+        if number < FEWEST:
+            break
         try:
             info = json.loads((run / "checkpoints" / f"step_{number:08d}.json").read_text())["info"]
             worked, versions = float(info["elapsed_s"]), info["versions"]

@@ -88,7 +88,10 @@ BUTTONS = tuple(
         (r"--from\b( RUN)?", "start run"),
         (r"with --object", "in the list of objects"),
         (r"with --init|\(--init\)", "under Pose"),
+        (r"Leave out --camera", "Leave Camera empty"),
+        (r"no --camera is given", "no file stands beside Camera"),
         (r"with --camera", "beside Camera"),
+        (r"--source\b", "Source"),
         (r"lower --confidence, or track again", "track again from better poses"),
         (
             r"(Make a track|Track the recording): track .* --out TRACK",

@@ -71,6 +71,10 @@ def test_what_is_wrong_is_one_line_on_the_page(opened, trained, wait, tmp_path) 
     _press(page)
     wait(lambda: not page.running)
     assert page.told.text() == f"{tmp_path / 'no.mp4'}: there is no such video. Check the path."
+    page.source.setText("987")  # no such camera
+    _press(page)
+    wait(lambda: not page.running)
+    assert page.told.text() == "camera 987 cannot be opened. Check Source."  # no flag here
     page.close()
 
 

@@ -48,6 +48,12 @@ def test_what_was_timed_here_comes_before_what_was_published(timed, tmp_path):
     info = {"elapsed_s": 9.0, "versions": {"platform": "another machine"}}
     (elsewhere.path / "checkpoints" / "step_00000045.json").write_text(json.dumps({"info": info}))
     assert "timed here" not in told([elsewhere])[1]
+    # eight steps are mostly the preparation before them: 55 min were told of a run of 7
+    stopped = replace(timed, path=tmp_path / "stopped", step=8)
+    (stopped.path / "checkpoints").mkdir(parents=True)
+    info = {"elapsed_s": 58.0, "versions": {"platform": platform.platform()}}
+    (stopped.path / "checkpoints" / "step_00000008.json").write_text(json.dumps({"info": info}))
+    assert "timed here" not in told([stopped])[1]
 
 
 def test_the_list_says_it_before_the_run(qtbot, settings, timed, monkeypatch):
