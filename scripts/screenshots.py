@@ -27,6 +27,7 @@ from stories import JOB, SPACE
 
 STEPS = 200
 QUALITY = 82
+TUGBOAT = [60, 317]  # in the list on the left
 ADAPTED = "sample-adapted"
 
 
@@ -117,6 +118,8 @@ def sample_story(home: Path, out: Path, look: str) -> None:
         stories.look_back(studio)
         package = stories.export(studio, onnx=False)
         studio.click_at(studio.wait("place(window().header.buttons['selfsup'])"))
+        studio.click_at(TUGBOAT)  # the captions lie on the first object
+        studio.wait("window().project.object_id == 3")
         studio.key("ctrl+shift+p")
         studio.type("Loss X-ray")
         studio.key("Return")
