@@ -64,7 +64,7 @@ class RunControl(QObject):
         self.project, self.settings, self.queue, self.engine = project, settings, queue, engine
         self.job: Job | None = None
         self._cancelled: set[Job] = set()
-        self._home: dict[Job, int] = {}  # number of the project each job was started in
+        self._home: dict[Job, int] = {}  # number of the project each job was set up from
         self.health = HealthWatch(self)
         queue.added.connect(self._on_added)
         queue.changed.connect(self._on_changed)
@@ -74,8 +74,16 @@ class RunControl(QObject):
     def submit(self, spec: JobSpec) -> Job:
         """Start (or queue) a run; it gets a folder that no job before it will make."""
         if not spec.resume:
-            spec = again(spec, [job.run for job in self.queue.jobs if not job.state.over])
+            spec = self.again(spec)
         return self.queue.submit(spec, self.settings.runner)
+
+    def again(self, spec: JobSpec) -> JobSpec:
+        """The same run once more, in a folder that is free and that no job here will make."""
+        return again(spec, [job.run for job in self.queue.jobs if not job.state.over])
+
+    def copy(self, spec: JobSpec) -> None:
+        """The command of a run to make, for a terminal."""
+        copy_text(self.again(spec).shell())
 
     def follow(self, job: Job | None) -> None:
         """Pass this job's events on from now, instead of another's."""
@@ -172,7 +180,7 @@ class RunControl(QObject):
         elif action == "pack":
             spec = self.spec_of(run)
             if spec is not None:
-                self.packWanted.emit(again(spec))
+                self.packWanted.emit(self.again(spec))
         elif action == "settings":
             spec, info = self.spec_of(run), read_run(run)
             if spec is not None and info is not None:
@@ -182,7 +190,7 @@ class RunControl(QObject):
         elif action == "copy":
             spec = self.spec_of(run)
             if spec is not None:
-                copy_text(again(spec).shell())
+                self.copy(spec)
         elif action == "folder":
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(run)))
         elif action == "forget":
@@ -222,13 +230,21 @@ class RunControl(QObject):
         """Whether a job belongs to what is open."""
         return self._home.get(job) == self.project.number
 
+    def _list(self, job: Job) -> None:
+        """Read its run again for the project that it belongs to, or that lists it."""
+        if self.at_home(job) or any(run.path == job.run for run in self.project.runs):
+            self.project.add_run(job.run)
+
     def _on_left(self) -> None:
         """A job that is over goes with its project; one at work is still told of."""
         if self.job is not None and not self.job.state.active:
             self.follow(None)
 
     def _on_added(self, job: Job) -> None:
-        self._home[job] = self.project.number
+        project, data = self.project, job.spec.data
+        # one that is resumed or attached may work on another recording than the open one
+        if project.recording is None or data is None or project.is_of_it(data):
+            self._home[job] = project.number
         scalars = self.scalarsArrived
         job.scalars.connect(lambda batch: self._pass(job, scalars, str(job.run), batch))
         job.preview.connect(lambda preview: self._on_preview(job, preview))
@@ -243,8 +259,8 @@ class RunControl(QObject):
     def _on_changed(self, job: Job) -> None:
         if job.state.active and (self.job is None or self.job.state.over):
             self.follow(job)
-        if job.state in (JobState.RUNNING, JobState.PAUSED) and self.at_home(job):
-            self.project.add_run(job.run)
+        if job.state in (JobState.RUNNING, JobState.PAUSED):
+            self._list(job)
 
     def _pass(self, job: Job, signal: Any, *args: object) -> None:
         if job is self.job:
@@ -256,8 +272,7 @@ class RunControl(QObject):
     def _on_checkpoint(self, job: Job, saved: CheckpointSaved) -> None:
         if job.spec.kind in NETWORKS:
             self._pass(job, self.checkpointArrived, str(job.run), checkpoint_steps(job.run))
-        if self.at_home(job):
-            self.project.add_run(job.run)  # its checkpoints are offered as layers
+        self._list(job)  # its checkpoints are offered as layers
         self.noted.emit("info", f"checkpoint saved at step {saved.step}", job.run.name)
 
     def _on_note(self, job: Job, note: Note) -> None:
@@ -283,8 +298,7 @@ class RunControl(QObject):
         if job in self._cancelled:
             self._discard(job)
             return
-        if self.at_home(job):
-            self.project.add_run(job.run)
+        self._list(job)
         level = "info" if ending.reason in ("done", "stopped") else "error"
         self.noted.emit(level, f"{ending.reason} at step {ending.step}", job.run.name)
         self.ended.emit(job, ending)

@@ -114,6 +114,7 @@ class Workspace(QObject):
         self.stage.largeChanged.connect(lambda large: self.docks[2].setVisible(not large))
         for panel in (self.train_panel, self.adapt_panel):
             panel.runRequested.connect(self._on_run)
+            panel.copyRequested.connect(runs.copy)
             panel.liveWeight.connect(runs.set_weight)
         self.tree.runAction.connect(runs.act)
         self.pose_editing = PoseEditing(window, self.stage, self.pose_panel, self.xray_panel, self)
@@ -275,6 +276,7 @@ class Workspace(QObject):
         for step in ("evaluate", "export"):
             self.window.header.set_state(step, "")
         self.window.banner.dismiss()
+        self._on_job_changed()  # the panel no longer steers a job of the old one
 
     def _on_discarded(self) -> None:
         if self.window.runs.job is None:
@@ -306,10 +308,12 @@ class Workspace(QObject):
 
     def _show_states(self) -> None:
         """The marks of steps 2 and 3."""
-        active = {job.spec.kind for job in self.window.queue.active}
+        runs = self.window.runs
+        active = {job.spec.kind for job in self.window.queue.active if runs.at_home(job)}
         for step, kind in (("synthetic", "train"), ("selfsup", "adapt")):
-            runs = self.window.project.runs_of(kind)
-            ended = [r for r in runs if r.status in ("done", "stopped")]
+            project = self.window.project
+            known = [r for r in project.runs_of(kind) if not project.misfit(r.path)]
+            ended = [r for r in known if r.status in ("done", "stopped")]
             good = any(not r.found_nothing for r in ended)
             state = "busy" if kind in active else "ok" if good else "warn" if ended else ""
             self.window.header.set_state(step, state, NOTHING_RIGHT if state == "warn" else "")

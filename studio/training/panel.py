@@ -20,7 +20,6 @@ from studio.model import times
 from studio.model.machine import has_gpu
 from studio.model.project import Project
 from studio.model.settings import Settings
-from studio.toolkit.dialogs import copy_text
 from studio.toolkit.widgets import (
     Choice,
     IconButton,
@@ -68,6 +67,7 @@ class RunPanel(QWidget):
     """Collects a JobSpec; every change goes through the project's undo stack."""
 
     runRequested = Signal(object)
+    copyRequested = Signal(object)
     liveWeight = Signal(str, float)
 
     def __init__(self, kind: str, project: Project, settings: Settings, engine: Engine) -> None:
@@ -352,7 +352,7 @@ class RunPanel(QWidget):
         self._use(self.runRequested.emit)
 
     def _on_copy(self) -> None:
-        self._use(lambda spec: copy_text(spec.shell()))
+        self._use(self.copyRequested.emit)
 
     def _use(self, use: Callable[[JobSpec], object]) -> None:
         """The run as it stands; what is being typed counts, even if its box was not left."""

@@ -1,0 +1,100 @@
+"""A job belongs to what it works on: another project's panels neither steer it nor take it over."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from hands import answer, click, drop, fill
+from PySide6.QtWidgets import QApplication
+from small_runs import STAGE_2
+
+from self6d import cli
+from studio.jobs.spec import JobSpec
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def other(sample, tmp_path) -> Path:
+    """Another recording, that comes without CAD models."""
+    return shutil.copytree(
+        sample, tmp_path / "other", ignore=shutil.ignore_patterns("models", "models_*")
+    )
+
+
+@pytest.fixture
+def steered(opened, trained, wait):
+    """A window with a stage 2 at work whose mask weight was changed by hand."""
+    window, panel = opened, opened.workspace.adapt_panel
+    window.project.add_run(trained)
+    click(window.header.buttons["selfsup"])
+    for name, value in {"preset": "self6d-tiny", "steps": 5000}.items():
+        window.project.edit_option(f"adapt:{name}", value, "Set up")
+    for key, value in STAGE_2.items():
+        window.project.edit_option(f"adapt:set:{key}", value, "Set up")
+    wait(lambda: panel._fields_of == "self6d-tiny" and panel.run_button.isEnabled())
+    click(panel.run_button)
+    wait(lambda: window.runs.job.last_progress is not None)
+    fill(panel.weights.boxes["mask"], "0.25")
+    wait(lambda: (window.runs.job.run / "control.jsonl").exists())
+    return window
+
+
+def test_another_project_does_not_steer_the_job_at_work(steered, other, wait):
+    window, panel, job = steered, steered.workspace.adapt_panel, steered.runs.job
+    drop(window, other)
+    wait(lambda: window.project.recording_path == other and window.director.frame is not None)
+    assert job.state.active
+    assert window.header.state("selfsup") != "busy"  # nothing is at work on this recording
+    click(window.header.buttons["selfsup"])
+    window.project.edit_option("adapt:preset", "self6d-tiny", "Change preset")
+    wait(lambda: panel._fields_of == "self6d-tiny" and panel.weights.weight("mask") == 1)
+    assert "running job" not in panel.weights_note.text()
+    sent: list[tuple[str, float]] = []
+    panel.liveWeight.connect(lambda term, weight: sent.append((term, weight)))
+    fill(panel.weights.boxes["mask"], "0.75")
+    assert panel.weights.weight("mask") == 0.75
+
+    wait(lambda: panel.weights_note.text() == "")
+    assert sent == []
+    click(window.job_bar.stop)
+    wait(lambda: job.state.over)
+    assert sent == []
+
+
+def test_a_run_of_another_recording_is_resumed_without_its_settings(
+    opened, trained, sample, other, tmp_path, wait
+):
+    spec = JobSpec("adapt", tmp_path / "run", data=sample, from_run=trained, preset="self6d-tiny",
+                   steps=1, overrides=STAGE_2)  # fmt: skip
+    assert cli.run([*spec.arguments(), "--quiet"]) == 0
+    drop(opened, other)
+    wait(lambda: opened.project.recording_path == other)
+    opened.project.add_run(spec.out)
+    job = opened.runs.resume_run(spec.out)
+    assert job.state.active
+    panel = opened.workspace.adapt_panel
+    assert panel.option("from") is None
+    assert panel.option("steps") is None
+    wait(lambda: job.state.over)
+
+
+def test_a_copied_command_takes_no_folder_that_a_job_here_will_make(opened, trained, wait):
+    window, panel = opened, opened.workspace.adapt_panel
+    window.project.add_run(trained)
+    click(window.header.buttons["selfsup"])
+    wait(lambda: panel.run_button.isEnabled())
+    click(panel.run_button)
+    click(panel.run_button)
+    made = {job.run.name for job in window.queue.jobs}
+    assert len(made) == 2
+    click(panel.copy_button)
+    words = shlex.split(QApplication.clipboard().text())
+    assert Path(words[words.index("--out") + 1]).name not in made
+    window.queue.drop(window.queue.waiting[0])
+    answer("discard")
+    click(window.job_bar.cancel)
+    wait(lambda: window.runs.job is None)
