@@ -251,9 +251,11 @@ def test_a_start_is_the_run_that_others_began_from(tmp_path, opened, trained):
 
 
 def test_the_session_goes_to_rerun(posed_block, tmp_path, monkeypatch, wait):
-    """Where rerun-sdk is installed a file, else what to install."""
-    window, out = posed_block, tmp_path / "session"
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(out), ""))
+    """Where rerun-sdk is installed a file, else what to install: before a name is asked for."""
+    window, out, asked = posed_block, tmp_path / "session", []
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *_: asked.append(1) or (str(out), "")
+    )
     told = window.workspace.rerun.layers()
     assert list(told) == ["poses at work"]  # the truth is not among them
     assert list(told["poses at work"]) == [2]
@@ -262,6 +264,7 @@ def test_the_session_goes_to_rerun(posed_block, tmp_path, monkeypatch, wait):
     said = window.banner.text.text()
     if find_spec("rerun") is None:
         assert 'pip install "self6d-studio[rerun]"' in said
+        assert not asked
         assert not out.with_suffix(".rrd").exists()
     else:
         assert "session.rrd" in said

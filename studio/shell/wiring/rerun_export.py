@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from PySide6.QtCore import QObject
@@ -14,6 +15,10 @@ from studio.shell.window import StudioWindow
 from studio.shell.wiring.one_at_a_time import OneAtATime
 
 AT_WORK = "poses at work"
+NEEDS_RERUN = (
+    "A .rrd file is written by the package rerun-sdk, which is not installed. "
+    'Install it: pip install "self6d-studio[rerun]"'
+)
 
 
 class RerunExport(OneAtATime):
@@ -26,10 +31,13 @@ class RerunExport(OneAtATime):
         )  # fmt: skip
 
     def ask(self) -> None:
-        """Where to, then write it."""
+        """Where to, then write it; without rerun-sdk how to install it."""
         project = self.window.project
         if project.recording_path is None:
             self.window.say("warn", "Open a recording first: its frames are exported.")
+            return
+        if find_spec("rerun") is None:  # `have_rerun` would load torch here
+            self.window.say("warn", NEEDS_RERUN)
             return
         named = free_name(Path.home(), project.recording_path.stem, suffix=".rrd")
         text, _ = QFileDialog.getSaveFileName(
