@@ -34,7 +34,7 @@ def sentence(paths: list[Path]) -> tuple[bool, str]:
     if not any(kinds):
         name = paths[0].name
         return False, (f"{name} cannot be opened: drop an RGB-D folder, an image, "
-                       "a PLY, OBJ or GLB model, or a run folder.")  # fmt: skip
+                       "a PLY, OBJ, GLB or STL model, or a run folder.")  # fmt: skip
     if len(paths) == 1:
         return True, f"Open {paths[0].name} as a {WORDS[kinds[0]]}"
     return True, f"Open {sum(map(bool, kinds))} of {len(paths)} things"

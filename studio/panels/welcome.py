@@ -16,7 +16,8 @@ from studio.toolkit.widgets import button, clear, column, label, row
 
 TOUR = (
     ("folder-open", "Give it a recording and a CAD model",
-     "RGB-D frames without labels, and a PLY, OBJ or GLB file. The doctor checks units and depth."),
+     "RGB-D frames without labels, and a PLY, OBJ, GLB or STL file. The doctor checks units and "
+     "depth."),
     ("layers", "Train on rendered images",
      "Stage 1 needs the CAD model alone: it renders what it learns from."),
     ("wand-sparkles", "Let it adapt to your camera",
@@ -25,6 +26,10 @@ TOUR = (
      "Compare before and after, then export a network that needs RGB alone."),
 )  # fmt: skip
 
+FORMATS = (
+    "RGB-D frames (BOP, plain folder, TUM, LineMOD, YCB-Video, ScanNet, Open3D, Record3D, Stray "
+    "Scanner, a bag of ROS or RealSense) or a single image; PLY, OBJ, GLB or STL files."
+)
 
 PICTURE, SMALL = QSize(236, 148), QSize(160, 100)  # of a card, pixels
 LOW = 600  # height of a window, pixels; below, the buttons come before large pictures
@@ -55,9 +60,7 @@ class WelcomePage(QWidget):
             self._card("sample-4-did-it-help", "Try the sample",
                        "A small recording of three objects, generated here within seconds, with "
                        "a network to adapt to it.", row(self.sample_button, 1)),
-            self._card("plain-1-recording", "Your own data",
-                       "A folder of RGB-D frames (BOP, plain, TUM, LineMOD, YCB-Video, a bag) or "
-                       "a single image, and PLY, OBJ or GLB files.",
+            self._card("plain-1-recording", "Your own data", FORMATS,
                        column(row(self.open_button, 1), row(self.models_button, 1))),
             self._card("sample-7-xray", "See it in 60 seconds",
                        "What each step looks like, from the recording to the exported network.",

@@ -14,6 +14,7 @@ from PySide6.QtGui import QTextDocument
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QApplication,
+    QLabel,
     QWidget,
 )
 
@@ -267,6 +268,19 @@ def test_the_welcome_shows_pictures_and_leads_on(open_studio, wait):
     dialog(HelpDialog).close()
     window.opener.progress.emit("Generating the sample's frames", 12, 72)
     assert window.job_bar.text.text() == "Generating the sample's frames: 12 of 72"
+
+
+def test_the_welcome_lists_the_formats_that_readme_does(open_studio):
+    """ScanNet, Open3D, Record3D, Stray Scanner and STL were left out."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    told = readme[readme.index("`DATA` is a BOP") :].partition("the layout is found")[0]
+    shown = [w.text() for w in open_studio().welcome.findChildren(QLabel) if w.isVisible()]
+    (card,) = (text for text in shown if text.startswith("RGB-D frames (BOP"))
+    for name in ("TUM", "LineMOD", "YCB-Video", "ScanNet", "Open3D", "Record3D", "Stray", "ROS"):
+        assert name in told
+        assert name in card
+    assert "PLY, OBJ, GLB or STL files" in readme
+    assert "PLY, OBJ, GLB or STL files" in card
 
 
 def test_falling_health_pauses_the_run_once_and_says_why(qtbot):
