@@ -6,9 +6,16 @@ import math
 from pathlib import Path
 
 import numpy as np
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QIcon, QPixmap
-from PySide6.QtWidgets import QGridLayout, QLabel, QListWidget, QListWidgetItem, QWidget
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QIcon, QPixmap, QResizeEvent
+from PySide6.QtWidgets import (
+    QBoxLayout,
+    QGridLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QWidget,
+)
 
 from studio.controllers.comparison import Comparison
 from studio.jobs.run_info import brief
@@ -28,6 +35,9 @@ from studio.views.canvas import to_image
 from studio.views.results import short_names
 
 SHOWN = 24  # frames listed
+LIST_WIDE, LIST_HIGH, BESIDE = 208, 132, 12  # pixels
+MARGINS = (12, 8, 8, 4)
+UNBOUND = (1 << 24) - 1  # Qt's own, which PySide does not name
 WORST, BEST, CHANGED = "worst", "best", "changed"
 ORDERS = (("Worst first", WORST), ("Best first", BEST), ("Changed most first", CHANGED))
 LOOKS = {BETTER: ("circle-check", "good"), WORSE: ("circle-alert", "bad"),
@@ -60,7 +70,6 @@ class HelpedCard(QWidget):
         self.worst = QListWidget()
         self.worst.setIconSize(QSize(72, 54))
         self.worst.setUniformItemSizes(True)
-        self.worst.setMinimumHeight(40)
         self.worst.setAccessibleName("Frames in the chosen order")
         self.worst.itemClicked.connect(lambda item: self.frameWanted.emit(item.data(INDEX)))
         self.worst.itemActivated.connect(lambda item: self.frameWanted.emit(item.data(INDEX)))
@@ -72,23 +81,24 @@ class HelpedCard(QWidget):
         back = IconButton("chevron-left", "The frame before in this list", lambda: self.step(-1))
         on = IconButton("chevron-right", "The next frame in this list", lambda: self.step(1))
         self.previous, self.next = back, on
-        head = row(self.mark, self.headline, self.most, self.go)
-        head.setStretch(1, 1)
-        left = QWidget()
-        left.setLayout(column(self.detail, self.table, 1, gap=4))
-        choice = row(self.order, back, on, gap=4)
-        choice.setStretch(0, 1)
+        self._head = row(self.mark, self.headline, self.most, self.go)
+        self._head.setStretch(1, 1)
+        self._left = QWidget()
+        self._left.setLayout(column(self.detail, self.table, 1, gap=4))
+        self._choice = row(self.order, back, on, gap=4)
+        self._choice.setStretch(0, 1)
         self.list_side = QWidget()
         self.list_side.setObjectName("plain")
-        self.list_side.setFixedWidth(208)
-        self.list_side.setLayout(column(choice, self.worst,
-                                        gap=4))  # fmt: skip
-        body = row(scrolled(left), self.list_side, gap=12)
-        body.setStretch(0, 1)
-        whole = column(head, body, gap=8)
-        whole.setContentsMargins(12, 8, 8, 4)
+        self.list_side.setLayout(column(self._choice, self.worst, gap=4))
+        self._body = row(self._left, self.list_side, gap=BESIDE)
+        self._body.setStretch(0, 1)
+        page = QWidget()
+        whole = column(self._head, self._body, gap=8)
+        whole.setContentsMargins(*MARGINS)
         whole.setStretch(1, 1)
-        self.setLayout(whole)
+        page.setLayout(whole)
+        self.setLayout(column(scrolled(page)))  # a low window has room for a few lines of it
+        self._arrange()
         comparison.changed.connect(self.refresh)
         theme.changed.connect(self.refresh)
         self.refresh()
@@ -101,6 +111,22 @@ class HelpedCard(QWidget):
     @property
     def offered(self) -> tuple[Path, Path] | None:
         return self._offer
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """The list beside the table where both have their width, else below it."""
+        needed = self._left.minimumSizeHint().width() + BESIDE + LIST_WIDE + sum(MARGINS[::2])
+        below = self.width() < needed
+        direction = QBoxLayout.Direction
+        self._body.setDirection(direction.TopToBottom if below else direction.LeftToRight)
+        self.list_side.setMinimumWidth(0 if below else LIST_WIDE)
+        self.list_side.setMaximumWidth(UNBOUND if below else LIST_WIDE)
+        self.worst.setMinimumHeight(LIST_HIGH if below else 40)
+        row, place = (self._choice, 1) if below else (self._head, 2)
+        if row.indexOf(self.most) < 0:  # there the headline needs its room
+            row.insertWidget(place, self.most)
 
     def add_thumbnail(self, index: int, picture: np.ndarray) -> None:
         if index not in self._asked:
@@ -135,6 +161,7 @@ class HelpedCard(QWidget):
         self._say(verdict)
         self._fill_table(verdict)
         self._fill_worst()
+        QTimer.singleShot(0, self, self._arrange)  # the table's new cells have their sizes then
 
     def _say(self, verdict: Verdict | None) -> None:
         comparison = self.comparison

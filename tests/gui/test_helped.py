@@ -10,6 +10,7 @@ import pytest
 from hands import click
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QScrollArea
 
 from self6d import jobs
 from studio.controllers import comparison
@@ -183,3 +184,34 @@ def test_before_and_after_stand_beside_a_track(opened, trained, adapted, wait, m
     click(space.stage.tabs.button("probes"))
     wait(lambda: space.stage.probes.newest is not None)
     assert space.stage.probes.start.caption.startswith("Start, frame ")
+
+
+def test_the_card_can_be_read_in_a_small_window(qapp, opened, trained, adapted, wait, monkeypatch):
+    """At 960 x 540 its table had one line, without its interval, and its list none."""
+    monkeypatch.setattr(comparison, "SAMPLE", 2)
+    window, space, card = opened, opened.workspace, opened.workspace.helped.card
+    window.showNormal()
+    window.resize(960, 540)
+    click(window.header.buttons["selfsup"])
+    tabs = space.bottom.tabBar()
+    at = tabs.tabRect(space.bottom.indexOf(card)).center()
+    QTest.mouseClick(tabs, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at)
+    space.helped.comparison.start(trained, adapted, None)
+    wait(lambda: space.helped.comparison.verdict is not None and card.worst.count())
+    area = card.findChild(QScrollArea)
+    wait(lambda: card.headline.width() >= card.headline.sizeHint().width(), 20)
+    qapp.processEvents()
+    assert area.widget().width() <= area.viewport().width()
+    cells = [card.table.itemAt(i).widget() for i in range(card.table.count())]
+    assert len(cells) >= 18
+    for cell in cells:
+        assert cell.height() >= cell.sizeHint().height()
+        area.ensureWidgetVisible(cell)
+        assert cell.visibleRegion().boundingRect() == cell.rect(), cell.text()
+    lines = [card.worst.visualItemRect(card.worst.item(i)) for i in range(2)]
+    assert card.worst.viewport().rect().contains(lines[1])
+    click(card.most)  # it scrolls there
+    assert window.project.frame_index == space.helped.comparison.verdict.most_changed
+    window.resize(1280, 800)
+    window.resizeDocks(space.docks[2:], [260], Qt.Orientation.Vertical)
+    wait(lambda: card.list_side.x() > card.table.geometry().right())  # beside it again
