@@ -12,6 +12,7 @@ from self6d.events import Scalars
 from self6d.losses.terms import TERMS
 from studio.curves.axis import ValueAxis
 from studio.curves.legend import DASHES, LegendEntry
+from studio.curves.marks import Mark, spread
 from studio.curves.multiples import SmallMultiples
 from studio.curves.run_curves import RunCurves
 from studio.toolkit.flow import FlowLayout
@@ -44,7 +45,7 @@ class CurvesView(QWidget):
         self._entries: list[LegendEntry] = []
         self._lines: dict[tuple[str, str, bool], pg.PlotCurveItem] = {}
         self._checkpoint_dots: dict[str, pg.ScatterPlotItem] = {}
-        self._mark_lines: list[pg.InfiniteLine] = []
+        self._mark_lines: list[Mark] = []
         self._ranged = False
         self._fitting = False
         self._later = QTimer(self, singleShot=True, interval=REDRAW_MS)
@@ -232,9 +233,7 @@ class CurvesView(QWidget):
             self.plot.addItem(dots, ignoreBounds=True)
             self._checkpoint_dots[run] = dots
             for step, text in curves.marks:
-                mark = pg.InfiniteLine(step, angle=90, label=text, labelOpts={
-                    "position": 0.92, "color": theme.tokens.warn, "anchors": [(0, 0.5), (0, 0.5)]},
-                    pen=pg.mkPen(theme.tokens.warn, style=Qt.PenStyle.DashLine))  # fmt: skip
+                mark = Mark(step, text)
                 self.plot.addItem(mark, ignoreBounds=True)
                 self._mark_lines.append(mark)
         if not self._ranged:
@@ -300,6 +299,7 @@ class CurvesView(QWidget):
         self._place_checkpoints()
 
     def _place_checkpoints(self) -> None:
+        spread(self._mark_lines, self.view)
         bottom = self.view.viewRange()[1][0]
         height = self.view.viewRange()[1][1] - bottom
         for run, dots in self._checkpoint_dots.items():

@@ -128,3 +128,36 @@ def test_total_and_self_are_one_line_where_they_are_the_same(qtbot):
     assert view.terms() == ["total", "mask"]
     view.add_scalars("plus", [Scalars(step, terms | {"loss/total": 0.9}) for step in range(5)])
     assert view.terms() == ["total", "mask", "self"]
+
+
+def test_texts_of_near_marks_do_not_lie_on_one_another(qtbot):
+    """Two weights changed a few steps apart could not be read."""
+    from itertools import combinations
+
+    from PySide6.QtCore import QPointF
+
+    from self6d.events import Scalars
+    from studio.curves.view import CurvesView
+
+    view = CurvesView()
+    qtbot.addWidget(view)
+    view.resize(700, 260)
+    view.show()
+    qtbot.waitExposed(view)
+    view.add_scalars("run", [Scalars(i, {"loss/total": 1.0}) for i in range(400)])
+    for step, text in ((100, "mask 0.5"), (104, "geometry 2"), (109, "mask 1"), (300, "ab 1")):
+        view.add_mark("run", step, text)
+    view.redraw_now()
+    qtbot.waitUntil(lambda: view.view.mapViewToScene(QPointF(300, 0)).x() > 400)  # it is drawn
+
+    def places():
+        return [m.label.mapRectToScene(m.label.boundingRect()) for m in view._mark_lines]
+
+    assert len(places()) == 4
+    assert not any(a.adjusted(1, 1, -1, -1).intersects(b) for a, b in combinations(places(), 2)), (
+        places()
+    )
+    tops = [place.top() for place in places()]
+    assert tops[0] < tops[1] < tops[2]
+    assert tops[3] == tops[0]  # alone it stands at the top
+    assert all(view.view.sceneBoundingRect().contains(place.center()) for place in places())
