@@ -70,6 +70,7 @@ class RunControl(QObject):
         queue.changed.connect(self._on_changed)
         queue.removed.connect(lambda job: self._home.pop(job, None))
         project.left.connect(self._on_left)
+        project.recordingChanged.connect(self._on_recording)
 
     def submit(self, spec: JobSpec) -> Job:
         """Start (or queue) a run; it gets a folder that no job before it will make."""
@@ -201,7 +202,13 @@ class RunControl(QObject):
             ))  # fmt: skip
 
     def resume_run(self, run: Path) -> Job | None:
-        """Go on from the newest checkpoint."""
+        """Go on from the newest checkpoint; None where that cannot be, which is said."""
+        known = self.queue.under_way(run)
+        if known is not None:
+            waits = known.state is JobState.QUEUED
+            what = "is resumed already: it waits for its turn" if waits else "is at work already"
+            self.failed.emit(Failure(what, path=str(run), remedy="See the tab Jobs."))
+            return None
         spec = self.spec_of(run)
         if spec is None:
             return None
@@ -239,6 +246,17 @@ class RunControl(QObject):
         """A job that is over goes with its project; one at work is still told of."""
         if self.job is not None and not self.job.state.active:
             self.follow(None)
+
+    def _on_recording(self) -> None:
+        """Back at the recording that a job works on: it belongs to what is open again."""
+        for job in self.queue.jobs:
+            spec, home = job.spec, self.at_home(job)
+            data = spec.data or spec.options.get("camera")
+            if not job.state.over and not home and self.project.is_of_it(data):
+                self._home[job] = self.project.number
+                if job is self.job:
+                    self.job = None
+                    self.follow(job)  # once more: the panels take over what it has by now
 
     def _on_added(self, job: Job) -> None:
         project, data = self.project, job.spec.data

@@ -67,6 +67,13 @@ class Job(QObject):
     def run(self) -> Path:
         return self.spec.out
 
+    @property
+    def step(self) -> int | None:
+        """Steps made, as far as is known: they are told now and then, the end for certain."""
+        if self.ending is not None:
+            return self.ending.step
+        return None if self.last_progress is None else self.last_progress.step
+
     def start(self) -> None:
         raise NotImplementedError
 

@@ -42,6 +42,11 @@ class JobQueue(QObject):
         """The newest job that writes into a run folder."""
         return next((job for job in reversed(self.jobs) if job.run == run), None)
 
+    def under_way(self, run: Path) -> Job | None:
+        """The job that works on a run folder or waits to; None where all of them are over."""
+        job = self.find(run)
+        return job if job is not None and not job.state.over else None
+
     def submit(self, spec: JobSpec, runner: str = "process") -> Job:
         """Add a job; it starts at once if nothing runs."""
         job = RUNNERS[runner](spec, self)
@@ -52,8 +57,8 @@ class JobQueue(QObject):
     def attach(self, run: Path) -> Job | None:
         """Follow a run that some other process is working on; None if none is."""
         info = read_run(run)
-        known = self.find(run)
-        if known is not None and not known.state.over:
+        known = self.under_way(run)
+        if known is not None:
             return known
         if info is None or info.pid is None:
             return None

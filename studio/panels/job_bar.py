@@ -178,9 +178,7 @@ class JobBar(QFrame):
             if job.age_s is not None:
                 text += f", for {duration(job.age_s)} so far"
         elif progress is not None:
-            # steps are told now and then, the end for certain
-            step = progress.step if job.ending is None else job.ending.step
-            text += f", step {step}/{progress.total}"
+            text += f", step {job.step}/{progress.total}"
             if job.state is JobState.RUNNING and progress.seconds_left is not None:
                 text += f", {duration(progress.seconds_left)} left"
         if job.state is JobState.FAILED and job.ending is not None:

@@ -106,7 +106,7 @@ class JobsPanel(QWidget):
         item.setText(2, STATE_WORDS[job.state])
         text = ""
         if job.last_progress is not None:
-            text = f"{job.last_progress.step}/{job.last_progress.total}"
+            text = f"{job.step}/{job.last_progress.total}"
             if job.state is JobState.RUNNING:
                 text += f"   {duration(job.last_progress.seconds_left)} left"
         if job.state is JobState.FAILED and job.ending is not None:
@@ -122,7 +122,10 @@ class JobsPanel(QWidget):
         self.show_button.setEnabled(job is not None and not waits)
         self.copy_button.setEnabled(job is not None)
         cut = job is not None and job.state in (JobState.STOPPED, JobState.FAILED)
-        self.resume_button.setEnabled(cut and job.spec.resumable)  # type: ignore[union-attr]
+        again = job is not None and self.queue.under_way(job.run) is not None
+        self.resume_button.setEnabled(
+            cut and not again and job.spec.resumable  # type: ignore[union-attr]
+        )
         self.first_button.setEnabled(waits)
         self.drop_button.setEnabled(over or waits)
 

@@ -22,7 +22,6 @@ from studio.model.start_files import pose_start, read_pose_start
 from studio.posing import nudge
 from studio.posing.numbers import PoseNumbers
 from studio.posing.tool import HELP
-from studio.toolkit.dialogs import copy_text
 from studio.toolkit.widgets import (
     Choice,
     IconButton,
@@ -44,6 +43,7 @@ class PosePanel(QWidget):
 
     editToggled = Signal(bool)
     runRequested = Signal(object)
+    copyRequested = Signal(object)
     predictRequested = Signal(object)
     placeRequested = Signal()  # in the middle of the image
     searchRequested = Signal()
@@ -356,7 +356,7 @@ class PosePanel(QWidget):
     def _on_copy(self) -> None:
         spec = self.spec()
         if spec is not None:
-            copy_text(spec.shell())
+            self.copyRequested.emit(spec)
 
     def _on_replay(self, index: int) -> None:
         if 0 <= index < len(self._replay):

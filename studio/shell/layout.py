@@ -121,6 +121,7 @@ class Workspace(QObject):
         self.tracking = TrackControl(window, self.stage, self)
         self.track_panel = self.tracking.panel
         self.track_panel.trackRequested.connect(self._on_run)
+        self.track_panel.copyRequested.connect(runs.copy)
         self.track_panel.placeRequested.connect(self.place)
         self.answers = Answers(window, self.curves, self.stage, self.train_panel,
                                self.adapt_panel, self)  # fmt: skip
@@ -138,6 +139,7 @@ class Workspace(QObject):
             self,
         )
         self.pose_panel.runRequested.connect(self._on_run)
+        self.pose_panel.copyRequested.connect(runs.copy)
         self.pose_panel.predictRequested.connect(self.answers.predict)
         runs.scalarsArrived.connect(self.curves.add_scalars)
         runs.previewArrived.connect(self.stage.add_preview)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from PySide6.QtGui import QActionGroup
+
 from studio.panels.header import ThemeSwitch
 from studio.shell.window import StudioWindow
 from studio.toolkit.widgets import IconButton
@@ -119,17 +121,21 @@ def register_actions(w: StudioWindow) -> None:
         group=1,
         icon_name="refresh-cw",
     )
+    runners = QActionGroup(w)
     for runner, caption in (
         ("process", "Run jobs in their own process"),
         ("thread", "Run jobs inside the window"),
     ):
-        a.add(
+        choice = a.add(
             f"run.runner.{runner}",
             caption,
             partial(setattr, w.settings, "runner", runner),
             menu="Run",
             group=2,
         )
+        choice.setCheckable(True)
+        choice.setChecked(runner == w.settings.runner)
+        runners.addAction(choice)
 
     a.add(
         "help.open",

@@ -295,10 +295,9 @@ class StudioWindow(QMainWindow):
         job = self.runs.job
         if job is None or not job.state.active or not job.discardable:
             return
-        step = job.last_progress.step if job.last_progress is not None else 0
         answer = Question.ask(
             self, "Cancel and discard?",
-            f"{job.spec.title} is at step {step}. Its folder {job.run.name}, with all its "
+            f"{job.spec.title} is at step {job.step or 0}. Its folder {job.run.name}, with all its "
             "checkpoints, is deleted. Stop early keeps it.",
             [("discard", "Cancel and discard", "danger"), ("stay", "Let it run", "primary")],
         )  # fmt: skip

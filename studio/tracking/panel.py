@@ -9,7 +9,6 @@ from PySide6.QtWidgets import QCheckBox, QWidget
 
 from studio.model.project import Project
 from studio.model.track import LOST
-from studio.toolkit.dialogs import copy_text
 from studio.toolkit.flow import flow
 from studio.toolkit.widgets import Choice, IconButton, button, column, label, row, scrolled
 from studio.tracking.colours import Colours
@@ -35,11 +34,13 @@ class TrackPanel(QWidget):
     """Says what there is to follow; the control does it.
 
     Signals:
-        trackRequested: a job. placeRequested: bring the Pose tab to the front, ready for a click.
+        trackRequested: a job. copyRequested: its command.
+        placeRequested: bring the Pose tab to the front, ready for a click.
         learnRequested: the folder of the track.
     """
 
     trackRequested = Signal(object)
+    copyRequested = Signal(object)
     placeRequested = Signal()
     learnRequested = Signal(object)
 
@@ -193,7 +194,7 @@ class TrackPanel(QWidget):
         self.trackRequested.emit(self.plan.spec())
 
     def _on_copy(self) -> None:
-        copy_text(self.plan.spec().shell())
+        self.copyRequested.emit(self.plan.spec())
 
     def _on_again(self) -> None:
         self.trackRequested.emit(self.plan.spec(again=True))

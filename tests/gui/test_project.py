@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hands import drop
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 
 from self6d.runs.folder import RunFolder
 from studio.engine.types import ModelCard, PoseData, RecordingInfo
@@ -212,3 +214,34 @@ def test_a_folder_of_runs_opens_them_with_the_recording_in_it(
     drop(window, alone)
     wait(lambda: len(window.project.runs) == 2)
     assert window.banner.objectName() != "banner_bad"
+
+
+def test_beside_a_selected_run_the_tree_shows_the_selected_object(project, qtbot, tmp_path):
+    """A run took the only highlight: which object poses go to was not seen."""
+    project.add_run(RunFolder.create(tmp_path / "stage1", "stage1", {}).path)
+    listed = ProjectTree(project, JobQueue())
+    qtbot.addWidget(listed)
+    listed.resize(260, 500)
+    listed.show()
+    qtbot.waitExposed(listed)
+    tree = listed.tree
+
+    def press(kind: str, value: object) -> None:
+        place = tree.visualItemRect(listed.item_of(kind, value)).center()
+        QTest.mouseClick(tree.viewport(), Qt.MouseButton.LeftButton, pos=place)
+
+    def marked() -> list[int]:
+        """Objects whose line has another ground than the empty tree's."""
+        picture = tree.viewport().grab().toImage()
+        empty = picture.pixelColor(picture.width() // 2, picture.height() - 3)
+        lines = {n: tree.visualItemRect(listed.item_of("object", n)) for n in (1, 2)}
+        return [n for n, at in lines.items()
+                if picture.pixelColor(at.center().x(), at.top() + 3) != empty]  # fmt: skip
+
+    press("object", 2)
+    press("run", str(tmp_path / "stage1"))
+    assert project.run == tmp_path / "stage1"
+    assert project.object_id == 2
+    assert marked() == [2]
+    project.select_object(1)  # such as by a click into the picture
+    assert marked() == [1]

@@ -37,6 +37,7 @@ class Answers(QObject):
         self.window, self.curves, self.stage = window, curves, stage
         self.train_panel, self.adapt_panel = train_panel, adapt_panel
         self._told_live: Path | None = None
+        window.runs.followed.connect(lambda job: self._expect_live())
         window.runs.historyReady.connect(self._on_history)
         window.runs.predictWanted.connect(self.predict)
         curves.checkpointClicked.connect(self._on_checkpoint)
@@ -139,6 +140,10 @@ class Answers(QObject):
             self.stage.add_preview(preview, first=True)
         for preview in history.newest:
             self.stage.add_preview(preview)
+
+    def _expect_live(self) -> None:
+        """A job that is followed anew has weights that the panel may not show."""
+        self._told_live = None
 
     def _on_history(self, history: RunHistory, overlay: bool) -> None:
         run = Path(history.run)
