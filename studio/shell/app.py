@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEvent, QObject, QTimer
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QMainWindow, QWidget
 
 from self6d.errors import MissingDependencyError
 from studio.model.settings import Settings
@@ -87,6 +87,21 @@ def make_window(settings: Settings) -> StudioWindow:
     return window
 
 
+def fit_screen(window: QMainWindow) -> None:
+    """Take a window back onto its screen, with the frame that it has from its first paint on."""
+    if window.isMaximized() or window.isFullScreen():
+        return
+    whole, inside = window.frameGeometry(), window.geometry()
+    room = window.screen().availableGeometry()
+    if room.contains(whole):
+        return
+    frame = whole.size() - inside.size()
+    window.resize(inside.size().boundedTo(room.size() - frame))
+    left = min(whole.left(), room.right() + 1 - window.width() - frame.width())
+    top = min(whole.top(), room.bottom() + 1 - window.height() - frame.height())
+    window.move(max(left, room.left()), max(top, room.top()))
+
+
 def open_window(
     settings: Settings, data: Path | None = None, *, restore: bool = True
 ) -> StudioWindow:
@@ -98,6 +113,7 @@ def open_window(
         window.first_paint_s = time.perf_counter() - _STARTED
         window.engine.start()
         window.build()
+        fit_screen(window)
         threading.Thread(target=load_ahead, daemon=True).start()
         if data is not None:
             window.opener.open_paths([data])

@@ -1,6 +1,8 @@
 """A window of 960 x 540, as 1920 x 1080 is at scale 2: nothing is cut, nothing lies on another."""
 
 import shutil
+import subprocess
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -128,3 +130,22 @@ def test_labels_of_values_never_lie_on_one_another(qtbot, high):
     places = sorted((rect for rect, _, _ in texts), key=lambda r: r.top())
     assert places
     assert all(a.bottom() <= b.top() + 2 for a, b in pairwise(places)), texts
+
+
+@pytest.mark.skipif(shutil.which("openbox") is None, reason="no window manager to draw a frame")
+def test_a_title_bar_does_not_push_the_bottom_bar_off_the_screen(qapp, open_studio, wait):
+    """At 1280 x 800 half of the bottom bar stood below the screen."""
+    manager = subprocess.Popen(["openbox", "--config-file", "/dev/null"], stderr=subprocess.DEVNULL)
+    try:
+        room = qapp.primaryScreen().availableGeometry()
+        time.sleep(1.0)  # until it manages windows
+        window = open_studio()
+        wait(lambda: window.frameGeometry().height() > window.geometry().height(), 20)
+        wait(lambda: room.contains(window.frameGeometry()), 20)
+        bar = window.job_bar
+        assert bar.isVisible()
+        assert bar.mapToGlobal(bar.rect().bottomLeft()).y() <= room.bottom()
+        window.close()
+    finally:
+        manager.terminate()
+        manager.wait(10)
