@@ -272,3 +272,17 @@ def test_enter_never_loses_work(qtbot):
         qtbot.waitUntil(lambda question=question: question.focusWidget() is not None)
         QTest.keyClick(question.focusWidget(), key)
         assert question.answer == "stay"
+
+
+def test_the_menu_marks_where_jobs_run(opened):
+    actions, settings = opened.actions_registry, opened.settings
+    own, inside = actions["run.runner.process"], actions["run.runner.thread"]
+    assert own.isChecked()
+    assert not inside.isChecked()
+    (menu,) = (a.menu() for a in opened.menuBar().actions() if a.text() == "Run")
+    for action, runner in ((inside, "thread"), (inside, "thread"), (own, "process")):
+        menu.popup(opened.mapToGlobal(QPoint(0, 0)))
+        place = menu.actionGeometry(action).center()
+        QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=place)
+        assert settings.runner == runner
+        assert [own.isChecked(), inside.isChecked()] == [runner == "process", runner == "thread"]

@@ -7,11 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hands import answer, click, drop, fill
+from hands import answer, click, click_line, drop, fill
 from PySide6.QtWidgets import QApplication
 from small_runs import STAGE_2
 
 from self6d import cli
+from self6d.datasets import open_dataset
+from studio.engine.types import PoseData
 from studio.jobs.spec import JobSpec
 
 pytestmark = pytest.mark.gui
@@ -98,3 +100,73 @@ def test_a_copied_command_takes_no_folder_that_a_job_here_will_make(opened, trai
     answer("discard")
     click(window.job_bar.cancel)
     wait(lambda: window.runs.job is None)
+
+
+@pytest.mark.parametrize("tab", ["track_panel", "pose_panel"])
+def test_nor_does_one_of_track_or_pose(opened, sample, wait, tab):
+    window, panel = opened, getattr(opened.workspace, tab)
+    label = open_dataset(sample).split("eval").truth(0)[0]
+    pose = PoseData(label.object_id, label.pose.R_m2c, label.pose.t_m2c)
+    window.project.select_object(label.object_id)
+    window.project.edit_pose(pose, "Place object")
+    go, copy = (
+        (panel.go, panel.copy) if tab == "track_panel" else (panel.optimise, panel.copy_button)
+    )
+    window.workspace.inspector.setCurrentWidget(panel)
+    wait(lambda: copy.isEnabled())
+    click(go)
+    click(go)
+    made = {job.run.name for job in window.queue.jobs}
+    assert len(made) == 2
+    click(copy)
+    words = shlex.split(QApplication.clipboard().text())
+    assert Path(words[words.index("--out") + 1]).name not in made
+    window.queue.drop(window.queue.waiting[0])
+    answer("discard")
+    click(window.job_bar.cancel)
+    wait(lambda: window.runs.job is None)
+
+
+def test_a_stopped_job_is_not_resumed_twice_and_its_step_is_one(steered, wait):
+    window, job, space = steered, steered.runs.job, steered.workspace
+    panel = space.jobs_panel
+    click(window.job_bar.stop)
+    wait(lambda: job.state.over)
+    space.bottom.setCurrentWidget(panel)
+    row = panel.list.topLevelItem(0)
+    assert row.text(3) == f"{job.ending.step}/5000"
+    assert f"step {row.text(3)}" in window.job_bar.text.text()
+    click(panel.resume_button)
+    again = window.runs.job
+    assert again is not job
+    click_line(panel.list, 0)
+    assert panel.chosen() is job
+    assert not panel.resume_button.isEnabled()
+    window.runs.act("resume", job.run)
+    assert "already" in window.banner.text.text()
+    assert len(window.queue.jobs) == 2
+    again.kill()
+    wait(lambda: again.state.over)
+    assert panel.resume_button.isEnabled()
+
+
+def test_coming_back_the_panel_steers_the_job_with_the_weights_it_has(steered, other, sample, wait):
+    window, panel, job = steered, steered.workspace.adapt_panel, steered.runs.job
+    sent = (job.run / "control.jsonl").read_text()
+    drop(window, other)
+    wait(lambda: window.project.recording_path == other and window.director.frame is not None)
+    drop(window, sample)
+    wait(lambda: window.project.recording_path == sample and window.project.models)
+    assert window.header.state("selfsup") == "busy"
+    click(window.header.buttons["selfsup"])
+    wait(lambda: panel.weights.weight("mask") == 0.25)
+    wait(lambda: "running job" in panel.weights_note.text())
+    assert panel.option("steps") == 5000
+    assert (job.run / "control.jsonl").read_text() == sent
+    fill(panel.weights.boxes["ab"], "0.5")
+    wait(lambda: (job.run / "control.jsonl").read_text() != sent)
+    new = (job.run / "control.jsonl").read_text().removeprefix(sent)
+    assert "loss.ab" in new
+    assert "mask" not in new
+    click(window.job_bar.stop)
+    wait(lambda: job.state.over)

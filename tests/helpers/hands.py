@@ -8,7 +8,14 @@ from pathlib import Path
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QListWidget, QScrollArea, QTableWidget, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QListWidget,
+    QScrollArea,
+    QTableWidget,
+    QTreeWidget,
+    QWidget,
+)
 
 NONE = Qt.KeyboardModifier.NoModifier
 
@@ -34,6 +41,11 @@ def click_cell(table: QTableWidget, line: int, column: int) -> None:
     table.scrollToItem(table.item(line, column))
     place = table.visualItemRect(table.item(line, column)).center()
     QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, NONE, place)
+
+
+def click_line(tree: QTreeWidget, line: int) -> None:
+    place = tree.visualItemRect(tree.topLevelItem(line)).center()
+    QTest.mouseClick(tree.viewport(), Qt.MouseButton.LeftButton, NONE, place)
 
 
 def fill(box: QWidget, text: str) -> None:
