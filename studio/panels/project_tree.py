@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtGui import QAction, QFont
+from PySide6.QtGui import QAction, QBrush, QFont
 from PySide6.QtWidgets import QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from studio.jobs.queue import JobQueue
@@ -171,6 +171,15 @@ class ProjectTree(QWidget):
     def _show_selection(self, *_: object) -> None:
         self._filling = True
         project = self.project
+        for model in project.models:  # beside a selected run it is told, too
+            one, mine = (
+                self.item_of("object", model.object_id),
+                model.object_id == project.object_id,
+            )
+            if one is not None:
+                one.setIcon(0, icon("box", "accent" if mine else "muted"))
+                for place in range(2):
+                    one.setBackground(place, theme.colour("raised") if mine else QBrush())
         item = self.item_of("run", str(project.run)) if project.run else None
         item = item or self.item_of("object", project.object_id)
         if item is not None:
