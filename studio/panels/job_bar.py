@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QApplication, QFrame, QWidget
 
 from self6d.events import Preparing, Progress
 from studio.jobs import Job, JobState
+from studio.jobs.run_info import brief
 from studio.toolkit.progress import Bar
 from studio.toolkit.widgets import ElidedLabel, button, duration, label, row
 from studio.toolkit.words import in_window
@@ -63,6 +64,8 @@ class JobBar(QFrame):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self.bar.setFixedWidth(200 if self.width() >= NARROW else 72)  # the words need the room
+        if self.job is not None and not self._task:
+            self._say(self.job.last_progress)
 
     def set_job(self, job: Job | None) -> None:
         if self.job is not None:
@@ -163,10 +166,13 @@ class JobBar(QFrame):
     def _say(self, progress: Progress | None) -> None:
         job = self.job
         assert job is not None
-        text = f"{job.spec.title}: {STATE_WORDS[job.state]}"
+        title = job.spec.title
+        if self.width() >= NARROW:  # else how far it is would be cut off
+            title = f"{title}, {brief(job.run.name)}"
+        text = f"{title}: {STATE_WORDS[job.state]}"
         if job.last_preparing is not None and job.state is JobState.RUNNING:
             now = job.last_preparing
-            text = f"{job.spec.title}: {now.what}"
+            text = f"{title}: {now.what}"
             if now.total > 1:
                 text += f", {now.done} of {now.total}"
             if now.seconds_left is not None and now.total > 1:
@@ -174,7 +180,7 @@ class JobBar(QFrame):
             else:
                 text += f", for {duration(job.phase_s)} so far"
         elif job.before_steps:
-            text = f"{job.spec.title}: starting its program"
+            text = f"{title}: starting its program"
             if job.age_s is not None:
                 text += f", for {duration(job.age_s)} so far"
         elif progress is not None:
@@ -182,7 +188,7 @@ class JobBar(QFrame):
             if job.state is JobState.RUNNING and progress.seconds_left is not None:
                 text += f", {duration(progress.seconds_left)} left"
         if job.state is JobState.FAILED and job.ending is not None:
-            text = f"{job.spec.title} failed: {in_window(job.ending.reason)}"
+            text = f"{title} failed: {in_window(job.ending.reason)}"
         if not job.state.active and self._suggestion:
             text = f"{text.rstrip('.')}.  {self._suggestion}"
         self.text.setText(text)

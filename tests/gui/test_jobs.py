@@ -99,6 +99,21 @@ def test_run_from_start_to_end(queue, spec_for, sample, tmp_path, wait, runner):
     assert read_run(tmp_path / "run").status == "done"
 
 
+def test_the_bar_names_its_run_where_there_is_room(queue, spec_for, sample, tmp_path, qtbot, wait):
+    """Of two runs of a stage it was not said which one the steps belong to."""
+    bar = JobBar()
+    qtbot.addWidget(bar)
+    bar.resize(1280, 44)
+    bar.show()
+    job = queue.submit(spec_for(sample, tmp_path / "kitchen-stage1-02", 2))
+    bar.set_job(job)
+    assert bar.text.text().startswith(f"{job.spec.title}, kitchen-stage1-02: ")
+    wait(lambda: job.state.over)
+    assert bar.text.text() == f"{job.spec.title}, kitchen-stage1-02: done, step 2/2"
+    bar.resize(960, 44)
+    assert bar.text.text() == f"{job.spec.title}: done, step 2/2"
+
+
 def test_what_comes_before_the_steps_is_told(queue, spec_for, sample, tmp_path, wait):
     bar = JobBar()
     job = queue.submit(spec_for(sample, tmp_path / "run", 2))
