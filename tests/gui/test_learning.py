@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hands import click
+from hands import answer, click
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication
@@ -167,3 +167,19 @@ def test_a_stage_1_that_was_stopped_is_gone_on_with_before_anything_is_learned(
     window.project.add_run(run.path)
     wait(lambda: window.job_bar.go.text() == "Resume")
     assert "stopped at step 28 of 1500; then a network" in window.job_bar.text.text()
+
+
+@pytest.mark.parametrize("way", ["stop", "cancel"])
+def test_what_waited_for_a_stage_1_that_does_not_come_is_named(started, wait, way):
+    window = started()
+    click(window.workspace.track_panel.with_colours)
+    click(window.workspace.track_panel.learn)
+    first, second = window.queue.jobs
+    names = first.run.name, second.run.name
+    if way == "cancel":
+        answer("discard")
+    click(getattr(window.job_bar, way))
+    wait(lambda: window.queue.jobs == ([first] if way == "stop" else []))
+    wait(lambda: f"{names[1]} does not start: {names[0]}" in window.banner.text.text())
+    assert "Learn from these poses again" in window.banner.text.text()
+    assert window.banner.isVisible()

@@ -11,7 +11,7 @@ from self6d.events import Finished, Preview
 from self6d.laptop.order import AFTER, BEFORE, COLOURS
 from studio.engine.types import PoseData, TrackData
 from studio.jobs import Job, JobSpec, JobState
-from studio.jobs.run_info import read_run
+from studio.jobs.run_info import checkpoint_steps, read_run
 from studio.panels.stage import Stage
 from studio.shell.window import StudioWindow
 from studio.tracking.colours import Colours
@@ -33,6 +33,7 @@ class TrackControl(QObject):
         self.panel = TrackPanel(self.project, self.plan, colours)
         self.panel.learnRequested.connect(self.learn)
         self._kept = ""  # why the next learning has no colours
+        self._lost: dict[Job, str] = {}  # what does not start, by the job it waited for
         self._next: dict[Job, Job] = {}  # what waits for a job's network
         project = self.project
         for signal in (project.trackChanged, project.objectChanged, project.recordingChanged):
@@ -43,6 +44,7 @@ class TrackControl(QObject):
         window.queue.added.connect(self._on_added)
         window.queue.changed.connect(self._on_changed)
         window.runs.ended.connect(self._on_ended)
+        window.runs.discarded.connect(self._on_discarded)
 
     def track(self) -> None:
         """Follow the objects from where they were placed."""
@@ -174,12 +176,28 @@ class TrackControl(QObject):
         if job.state is not JobState.DONE and waiting.state is JobState.QUEUED:
             name = waiting.run.name
             self.window.queue.drop(waiting)
-            text = f"{name} does not start: {job.run.name} was not finished. Learn again later."
+            text = f"{name} does not start: {job.run.name}, which it learns from, is not finished."
+            self._lost[job] = text
             self.window.noted.emit("warning", text)
 
     def _on_ended(self, job: Job, ending: Finished) -> None:
         if job.spec.kind == "track" and self.window.runs.at_home(job):
             self.load(job.run)
+        lost = self._lost.pop(job, "")
+        if lost:
+            runs, able = self.window.runs, job.spec.resumable and bool(checkpoint_steps(job.run))
+            first = "Resume it first, then choose" if able else "Choose"
+            self.window.banner.say(
+                "warn", f"{job.spec.title} ended at step {ending.step}: {ending.reason}. {lost} "
+                f"{first} Learn from these poses again.", details=job.details,
+                action="Resume" if able else "", on_action=lambda: runs.resume_run(job.run),
+            )  # fmt: skip
+
+    def _on_discarded(self, job: Job) -> None:
+        lost = self._lost.pop(job, "")
+        if lost:
+            self.window.say("warn", f"{job.run.name} was cancelled and is gone. {lost} "
+                            "Choose Learn from these poses again.")  # fmt: skip
 
     def _show_strip(self, *_: object) -> None:
         project, track = self.project, self.project.track
