@@ -83,7 +83,7 @@ class DoctorPanel(QWidget):
         recording, models = self.project.recording, self.project.model_files
         if recording is None:
             return
-        self._say("Examining…")
+        self._say("Examining… What is below is the report before." if self.report else "Examining…")
         self._old(True)
         self.engine.request(
             "doctor", recording.root, models, key="doctor", failed=self._on_failed,
@@ -128,7 +128,8 @@ class DoctorPanel(QWidget):
 
     def _on_progress(self, recording: RecordingInfo, what: str, done: int, total: int) -> None:
         if self.project.recording is recording and done < total:
-            self._say(f"Examining {what}: {done} of {total}…")
+            before = " What is below is the report before." if self.report else ""
+            self._say(f"Examining {what}: {done} of {total}…{before}")
 
     def _on_fixed(self, before: RecordingInfo, after: RecordingInfo, numbers: list[int]) -> None:
         """The copy's models come with it: symmetries and units are corrected there."""
@@ -170,7 +171,8 @@ class DoctorPanel(QWidget):
         self.unit.setCurrentIndex(UNITS.index(project.unit))
 
     def _on_failed(self, failure: Failure) -> None:
-        self._say("The doctor could not finish.")
+        before = " What is below is the report before." if self.report else ""
+        self._say(f"The doctor could not finish.{before}")
         self._old(False)
         self.failed.emit(failure)
 

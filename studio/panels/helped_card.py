@@ -190,7 +190,8 @@ class HelpedCard(QWidget):
                 (before, after), short_names([before.name, after.name]), strict=True
             )
         )
-        self.detail.setText(f"{verdict.frames} frames, no label used: {short}")
+        used = "labels in last row only" if verdict.recall else "no label used"
+        self.detail.setText(f"{verdict.frames} frames, {used}: {short}")
         self.detail.setToolTip(
             f"{names}\nThe headline rests on Agreement in {verdict.frames} frames: the change is "
             "told from chance\nwhere its 95 % interval, on the right, does not reach 0. Accuracy "

@@ -86,7 +86,10 @@ def test_the_card_opens_on_what_changed_most(opened, trained, adapted, wait, mon
     assert space.bottom.currentWidget() is card
     assert window.project.frame_index == judged.verdict.most_changed
     assert judged.verdict.frames == 4
-    assert "4 frames, no label used: stage1 (step 2) → adapted (step 1)" in card.detail.text()
+    assert (
+        "4 frames, labels in last row only: stage1 (step 2) → adapted (step 1)"
+        in card.detail.text()
+    )
     assert judged.verdict.recall is not None  # the eval frames have labels
     wait(lambda: not judged.busy)
     count = len(window.project.recording)
@@ -128,7 +131,7 @@ def test_what_two_long_names_share_is_left_out(
     opened.workspace.helped.comparison.start(*runs, None)
     wait(lambda: opened.workspace.helped.comparison.verdict is not None)
     text = card.detail.text()
-    assert text.endswith("no label used: train-01 (step 2) → adapt-01 (step 1)")
+    assert text.endswith("labels in last row only: train-01 (step 2) → adapt-01 (step 1)")
     assert card.detail.fontMetrics().horizontalAdvance(text) <= card.detail.width()
     assert card.detail.toolTip().startswith(f"{runs[0].name} (step 2) → {runs[1].name} (step 1)")
 

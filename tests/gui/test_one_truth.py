@@ -286,3 +286,13 @@ def test_the_menu_marks_where_jobs_run(opened):
         QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=place)
         assert settings.runner == runner
         assert [own.isChecked(), inside.isChecked()] == [runner == "process", runner == "thread"]
+
+
+def test_while_the_doctor_looks_again_the_old_report_is_said_to_be_old(opened, wait):
+    panel = opened.workspace.doctor_panel
+    wait(lambda: panel.report)
+    assert "report before" not in panel.verdict.text()
+    click(panel.again)
+    assert panel.verdict.text() == "Examining… What is below is the report before."
+    wait(lambda: not panel.verdict.text().startswith("Examining"))
+    assert "report before" not in panel.verdict.text()
