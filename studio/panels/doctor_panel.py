@@ -83,13 +83,17 @@ class DoctorPanel(QWidget):
         recording, models = self.project.recording, self.project.model_files
         if recording is None:
             return
-        self._say("Examining… What is below is the report before." if self.report else "Examining…")
+        self._say(f"Examining…{self._before()}")
         self._old(True)
         self.engine.request(
             "doctor", recording.root, models, key="doctor", failed=self._on_failed,
             done=lambda report: self._on_report(recording, report),
             partial=lambda got: self._on_progress(recording, *got),
         )  # fmt: skip
+
+    def _before(self) -> str:
+        """Said while the cards are not of what is examined now."""
+        return " What is below is the report before." if self.report else ""
 
     def fix(self, numbers: list[int]) -> None:
         """Write a copy with these findings corrected (and those accepted before), and open it."""
@@ -128,8 +132,7 @@ class DoctorPanel(QWidget):
 
     def _on_progress(self, recording: RecordingInfo, what: str, done: int, total: int) -> None:
         if self.project.recording is recording and done < total:
-            before = " What is below is the report before." if self.report else ""
-            self._say(f"Examining {what}: {done} of {total}…{before}")
+            self._say(f"Examining {what}: {done} of {total}…{self._before()}")
 
     def _on_fixed(self, before: RecordingInfo, after: RecordingInfo, numbers: list[int]) -> None:
         """The copy's models come with it: symmetries and units are corrected there."""
@@ -171,8 +174,7 @@ class DoctorPanel(QWidget):
         self.unit.setCurrentIndex(UNITS.index(project.unit))
 
     def _on_failed(self, failure: Failure) -> None:
-        before = " What is below is the report before." if self.report else ""
-        self._say(f"The doctor could not finish.{before}")
+        self._say(f"The doctor could not finish.{self._before()}")
         self._old(False)
         self.failed.emit(failure)
 

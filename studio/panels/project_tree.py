@@ -172,11 +172,9 @@ class ProjectTree(QWidget):
         self._filling = True
         project = self.project
         for model in project.models:  # beside a selected run it is told, too
-            one, mine = (
-                self.item_of("object", model.object_id),
-                model.object_id == project.object_id,
-            )
+            one = self.item_of("object", model.object_id)
             if one is not None:
+                mine = model.object_id == project.object_id
                 one.setIcon(0, icon("box", "accent" if mine else "muted"))
                 for place in range(2):
                     one.setBackground(place, theme.colour("raised") if mine else QBrush())

@@ -45,6 +45,21 @@ def steered(opened, trained, wait):
     return window
 
 
+def assert_copy_takes_no_folder_of(window, go, copy, wait) -> None:
+    """Copy as command beside two jobs begun with `go`, which are then taken back."""
+    click(go)
+    click(go)
+    made = {job.run.name for job in window.queue.jobs}
+    assert len(made) == 2
+    click(copy)
+    words = shlex.split(QApplication.clipboard().text())
+    assert Path(words[words.index("--out") + 1]).name not in made
+    window.queue.drop(window.queue.waiting[0])
+    answer("discard")
+    click(window.job_bar.cancel)
+    wait(lambda: window.runs.job is None)
+
+
 def test_another_project_does_not_steer_the_job_at_work(steered, other, wait):
     window, panel, job = steered, steered.workspace.adapt_panel, steered.runs.job
     drop(window, other)
@@ -89,17 +104,7 @@ def test_a_copied_command_takes_no_folder_that_a_job_here_will_make(opened, trai
     window.project.add_run(trained)
     click(window.header.buttons["selfsup"])
     wait(lambda: panel.run_button.isEnabled())
-    click(panel.run_button)
-    click(panel.run_button)
-    made = {job.run.name for job in window.queue.jobs}
-    assert len(made) == 2
-    click(panel.copy_button)
-    words = shlex.split(QApplication.clipboard().text())
-    assert Path(words[words.index("--out") + 1]).name not in made
-    window.queue.drop(window.queue.waiting[0])
-    answer("discard")
-    click(window.job_bar.cancel)
-    wait(lambda: window.runs.job is None)
+    assert_copy_takes_no_folder_of(window, panel.run_button, panel.copy_button, wait)
 
 
 @pytest.mark.parametrize("tab", ["track_panel", "pose_panel"])
@@ -114,17 +119,7 @@ def test_nor_does_one_of_track_or_pose(opened, sample, wait, tab):
     )
     window.workspace.inspector.setCurrentWidget(panel)
     wait(lambda: copy.isEnabled())
-    click(go)
-    click(go)
-    made = {job.run.name for job in window.queue.jobs}
-    assert len(made) == 2
-    click(copy)
-    words = shlex.split(QApplication.clipboard().text())
-    assert Path(words[words.index("--out") + 1]).name not in made
-    window.queue.drop(window.queue.waiting[0])
-    answer("discard")
-    click(window.job_bar.cancel)
-    wait(lambda: window.runs.job is None)
+    assert_copy_takes_no_folder_of(window, go, copy, wait)
 
 
 def test_a_stopped_job_is_not_resumed_twice_and_its_step_is_one(steered, wait):
