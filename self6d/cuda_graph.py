@@ -12,7 +12,10 @@ Result = TypeVar("Result")
 
 
 def capture(
-    work: Callable[[], Result], warm_up: int = 2, pool: Any = None
+    work: Callable[[], Result],
+    warm_up: int = 2,
+    pool: Any = None,
+    generators: Sequence[torch.Generator] = (),
 ) -> tuple[Callable[[], None], Result]:
     """Record `work` as a CUDA graph on the current device.
 
@@ -21,6 +24,7 @@ def capture(
             before, since libraries allocate and choose kernels on their first calls.
         pool: memory shared with graphs that never run at the same time, of
             `torch.cuda.graph_pool_handle`; None: memory of its own.
+        generators: that the work draws from; a replay draws what the work would.
 
     Returns:
         what replays the work, and its result: tensors that every replay writes anew.
@@ -32,6 +36,8 @@ def capture(
             work()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
+    for generator in generators:
+        graph.register_generator_state(generator)
     # other threads, such as one that reads ahead, go on allocating meanwhile
     with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         result = work()

@@ -31,6 +31,8 @@ class SyntheticTask(SyntheticTraining[PoseNetwork]):
         start: weights to go on from, of a network of this form; None: anew.
     """
 
+    graph = True
+
     def __init__(
         self,
         models: Sequence[ObjectModel],

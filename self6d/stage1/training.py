@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from self6d.cuda_graph import capture
 from self6d.engine import distributed
 from self6d.engine.averaging import MovingAverage
 from self6d.engine.clock import Clock
@@ -26,6 +28,7 @@ from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
 from self6d.scene.batch import LabelledBatch
 from self6d.stage1.batches import Batches
+from self6d.stage1.learning import Learning
 from self6d.synthesis import SceneMaker, SynthesisConfig, scaled_camera
 from self6d.synthesis.pbr import PbrScenes
 
@@ -56,6 +59,7 @@ class SyntheticTraining(ABC, Generic[N]):
     """
 
     name = "train"
+    graph = False  # whether the losses can be recorded as a CUDA graph
 
     def __init__(
         self,
@@ -98,6 +102,10 @@ class SyntheticTraining(ABC, Generic[N]):
             _groups(self.parameters, self.config.weight_decay),
             lr=self.config.lr,
             fused=True,
+        )
+        records = self.cuda and self.graph and not compiles
+        self._learning = Learning(
+            self._weighted, self.parameters, self.device, capture if records else None
         )
         self.maker = SceneMaker(
             models, self.camera, self.synthesis, self.device, distractors=distractors,
@@ -156,16 +164,7 @@ class SyntheticTraining(ABC, Generic[N]):
             self.on_preparing("first steps, which compile the network", done, COMPILING_STEPS)
         batch = self.batches.take(step, self.batch_size)
         seed = mixed_seed(self.seed, step, self.world.rank, LOSS_STREAM)
-        with self.autocast():
-            terms = self.losses(batch, torch.Generator(device=self.device).manual_seed(seed))
-        # from here on the interpreter is mostly free: backward runs without it
-        if self._compiling:
-            self._compiling -= 1
-        else:
-            self.batches.start(step + 1, self.batch_size)
-        self.optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()
-        terms = {name: value.detach() for name, value in terms.items()}
+        terms = self._learning(batch, seed, partial(self._make_ahead, step + 1))
         rate = learning_rate(step, self.config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -180,6 +179,16 @@ class SyntheticTraining(ABC, Generic[N]):
         self.images_made += self.batch_size * self.world.size
         values |= {f"loss/{name}": value for name, value in terms.items()}
         return values | {"lr": rate, SKIPPED: ~ok}
+
+    def _weighted(self, batch: LabelledBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        with self.autocast():
+            return self.losses(batch, generator)
+
+    def _make_ahead(self, step: int) -> None:
+        if self._compiling:
+            self._compiling -= 1
+        else:
+            self.batches.start(step, self.batch_size)
 
     def _health(self, step: int) -> dict[str, float | Tensor]:
         every = self.config.validate_every
@@ -249,6 +258,7 @@ class SyntheticTraining(ABC, Generic[N]):
                 if not hasattr(config, name):
                     raise InputError(f"there is no {key} to change")
                 setattr(config, name, value)
+                self._learning.forget()
 
     @abstractmethod
     def weighted_config(self, section: str) -> Any:
@@ -259,6 +269,7 @@ class SyntheticTraining(ABC, Generic[N]):
         if self.batch_size < 2 or self.world.size > 1:
             return False
         self.batch_size //= 2
+        self._learning.forget()
         return True
 
 
