@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import self6d.torchvision_guard  # noqa: F401  (before torchvision)
 from self6d.errors import InputError, MissingDependencyError
-from self6d.layers import MaxPool
+from self6d.layers import BatchNormAct, MaxPool
 from self6d.network.pretrained import load_pretrained
 
 import torchvision  # isort: skip
@@ -139,6 +139,7 @@ def _thin_resnet(name: str) -> OrderedDict[str, nn.Module]:
 def _timm_body(name: str) -> nn.Module:
     try:
         import timm
+        from timm.layers import BatchNormAct2d
     except ImportError as error:
         raise MissingDependencyError(
             f'backbone "timm/{name}" needs timm',
@@ -146,7 +147,12 @@ def _timm_body(name: str) -> nn.Module:
         ) from error
     if not timm.is_model(name):
         raise InputError(f'timm has no model "{name}"', remedy="List them: timm.list_models()")
-    return timm.create_model(name, pretrained=False, features_only=True)
+    body = timm.create_model(name, pretrained=False, features_only=True)
+    for part in body.modules():
+        for child, norm in part.named_children():
+            if type(norm) is BatchNormAct2d and isinstance(norm.drop, nn.Identity):
+                setattr(part, child, BatchNormAct.of(norm, norm.act))
+    return body
 
 
 class Pyramid(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tetrahedra import models, random_batch
 
-from self6d.layers import GroupNormReLU, MaxPool
+from self6d.layers import BatchNormAct, GroupNormReLU, MaxPool
 from self6d.layers.usable import kernels
 from self6d.network import Detections, NetworkConfig, PoseNetwork, masks_in_regions, roi_align
 from self6d.network.captured import PLACES, CapturedForward, likely_detections
@@ -197,6 +197,51 @@ def test_group_norm_and_relu_in_one_pass(shape: tuple[int, ...], groups: int) ->
         assert float(wrong.float().mean()) < 1e-5  # where the ReLU begins, rounding decides
     again = ours(x.clone().requires_grad_())
     assert torch.equal(again, y)
+
+
+@pytest.mark.parametrize("act", [torch.nn.ReLU6(), torch.nn.ReLU(), torch.nn.Identity()])
+@pytest.mark.parametrize(
+    "shape", [(2, 16, 7, 9), (64, 96, 90, 120), (3, 24, 1, 1), (5, 144, 33, 31), (8, 1248, 5, 4)]
+)
+def test_batch_norm_and_its_activation_are_torchs(
+    shape: tuple[int, int, int, int], act: torch.nn.Module
+) -> None:
+    torch.manual_seed(0)
+    ours = BatchNormAct(shape[1], act, 1e-3, 0.1).cuda()
+    torch.nn.init.normal_(ours.weight, 2)
+    torch.nn.init.normal_(ours.bias)
+    theirs = torch.nn.BatchNorm2d(shape[1], 1e-3, 0.1).cuda().double()
+    theirs.load_state_dict(ours.state_dict())
+    x, weight = (
+        torch.randn(shape, device="cuda").mul(3).add(shift).bfloat16().contiguous(
+            memory_format=torch.channels_last
+        )
+        for shift in (4, 0)
+    )  # fmt: skip
+    a, b = x.clone().requires_grad_(), x.double().requires_grad_()
+    y, wanted = ours(a), act(theirs(b))
+    y.backward(weight)
+    wanted.backward(weight.double())
+    assert type(y.grad_fn).__name__ == "_FusedBackward"
+    assert y.dtype == torch.bfloat16
+    for mine, other, least in (
+        (y, wanted, 8e-3),
+        (a.grad, b.grad, 8e-3),
+        (ours.weight.grad, theirs.weight.grad, 1e-3),
+        (ours.bias.grad, theirs.bias.grad, 1e-3),
+        (ours.running_mean, theirs.running_mean, 1e-5),
+        (ours.running_var, theirs.running_var, 1e-5),
+    ):
+        wrong = (mine.double() - other).abs() > least * other.abs().max()
+        assert float(wrong.float().mean()) < 1e-4  # where the activation begins, rounding decides
+    assert int(ours.num_batches_tracked) == 1
+    ours.eval(), theirs.eval()
+    with torch.no_grad():
+        for inside, least in ((x, 8e-3), (x.float(), 1e-5)):
+            y, wanted = ours(inside), act(theirs(inside.double()))
+            assert y.dtype == inside.dtype
+            assert float((y - wanted).abs().max()) < least * float(wanted.abs().max())
+    assert ours(x.requires_grad_()).grad_fn is not None  # frozen statistics: torch's, by autograd
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 7, 9), (96, 64, 60, 80), (3, 32, 1, 1), (1, 512, 8, 5)])

@@ -69,7 +69,8 @@ def test_a_graph_learns_what_the_step_without_does(task: SyntheticTask) -> None:
             torch.testing.assert_close(parameter.grad, gradient, atol=1e-4, rtol=1e-3)
         counts.add(len(batch.R))
     assert done == list(range(8))
-    assert learning._graphs and len(counts) > len(learning._met)  # one graph for several numbers
+    assert learning._graphs
+    assert len(counts) > len(learning._met)  # one graph for several numbers of instances
     learning.forget()
     assert not learning._graphs
 
