@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from self6d.layers.usable import usable
 from self6d.rendering import Shading
 from self6d.synthesis.config import SynthesisConfig
 from self6d.synthesis.layout import SceneLayout
@@ -175,12 +176,15 @@ def apply_paint(rgb: Tensor, depth_m: Tensor, K: Tensor, paint: Paint) -> Tensor
     """Repaint rendered things.
 
     Args:
-        rgb: (m, 3, h, w) in [0, 1]. depth_m: (m, h, w), metres.
+        rgb: (m, 3, h, w) in [0, 1], may be written over. depth_m: (m, h, w), metres.
         K: (m, 3, 3), pixels of these pictures. paint: of these m things, on their device.
 
     Returns:
         (m, 3, h, w) in [0, 1].
     """
+    kernels = usable("self6d.synthesis.gpu.paint_kernels", rgb, depth_m)
+    if kernels is not None:
+        return kernels.repaint(rgb, depth_m, K, paint)
     m, _, h, w = rgb.shape
     y = (torch.arange(h, device=rgb.device) + 0.5 - K[:, 1, 2, None]) / K[:, 1, 1, None]
     x = (torch.arange(w, device=rgb.device) + 0.5 - K[:, 0, 2, None]) / K[:, 0, 0, None]

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from torch import Tensor
 
 from self6d.fusing import can_compile, fused
 from self6d.geometry import Camera
+from self6d.layers.usable import kernels
 from self6d.network import NetworkConfig
 from self6d.rng import step_generator
 from self6d.scene import ObjectModel
 from self6d.scene.batch import LabelledBatch
 from self6d.stage1.task import SyntheticTask, TrainConfig
 from self6d.synthesis import SceneMaker, SynthesisConfig, default_camera
+from self6d.synthesis.appearance import Paint, apply_paint
 from self6d.synthesis.layout import sample_layout
 
 pytestmark = pytest.mark.gpu
@@ -78,6 +81,25 @@ def test_making_never_waits_for_the_device(models, camera) -> None:
         maker.make(4, 0, 1)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_things_are_repainted_as_on_the_cpu() -> None:
+    m, g = 7, torch.Generator().manual_seed(0)
+    paint = Paint(
+        matrix=torch.rand(m, 3, 3, generator=g),
+        tone=torch.rand(m, generator=g) - 0.5,
+        waves=200 * torch.randn(m, 4, 3, generator=g),
+        phase=3 * torch.randn(m, 4, generator=g),
+        hardness=10 ** torch.rand(m, generator=g),
+        stain=0.5 * torch.randn(m, 2, 3, generator=g),
+    )
+    K = torch.tensor([[500.0, 0, 20], [0, 510, 17], [0, 0, 1]]).repeat(m, 1, 1)
+    K[:, 0, 2] += torch.arange(m)
+    rgb, depth = torch.rand(m, 3, 37, 41, generator=g), 0.3 + torch.rand(m, 37, 41, generator=g)
+    painted = apply_paint(rgb.clone(), depth, K, paint)
+    there = apply_paint(rgb.cuda(), depth.cuda(), K.cuda(), paint.map(Tensor.cuda))
+    torch.testing.assert_close(there.cpu(), painted, atol=2e-3, rtol=0)
+    assert kernels("self6d.synthesis.gpu.paint_kernels", torch.cuda.current_device())
 
 
 def test_batches_made_beside_training_are_the_same(models, camera) -> None:
