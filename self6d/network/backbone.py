@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import self6d.torchvision_guard  # noqa: F401  (before torchvision)
 from self6d.errors import InputError, MissingDependencyError
-from self6d.layers import BatchNormAct, MaxPool
+from self6d.layers import BatchNormAct, DepthwiseConv, MaxPool
 from self6d.network.pretrained import load_pretrained
 
 import torchvision  # isort: skip
@@ -139,7 +139,7 @@ def _thin_resnet(name: str) -> OrderedDict[str, nn.Module]:
 def _timm_body(name: str) -> nn.Module:
     try:
         import timm
-        from timm.layers import BatchNormAct2d
+        from timm.layers import BatchNormAct2d, Conv2dSame
     except ImportError as error:
         raise MissingDependencyError(
             f'backbone "timm/{name}" needs timm',
@@ -149,9 +149,14 @@ def _timm_body(name: str) -> nn.Module:
         raise InputError(f'timm has no model "{name}"', remedy="List them: timm.list_models()")
     body = timm.create_model(name, pretrained=False, features_only=True)
     for part in body.modules():
-        for child, norm in part.named_children():
-            if type(norm) is BatchNormAct2d and isinstance(norm.drop, nn.Identity):
-                setattr(part, child, BatchNormAct.of(norm, norm.act))
+        for child, layer in part.named_children():
+            own: nn.Module | None = None
+            if type(layer) is BatchNormAct2d and isinstance(layer.drop, nn.Identity):
+                own = BatchNormAct.of(layer, layer.act)
+            elif type(layer) in (nn.Conv2d, Conv2dSame):
+                own = DepthwiseConv.of(layer, same=type(layer) is Conv2dSame)
+            if own is not None:
+                setattr(part, child, own)
     return body
 
 

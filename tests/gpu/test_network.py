@@ -8,7 +8,7 @@ import pytest
 import torch
 from tetrahedra import models, random_batch
 
-from self6d.layers import BatchNormAct, GroupNormReLU, MaxPool
+from self6d.layers import BatchNormAct, DepthwiseConv, GroupNormReLU, MaxPool
 from self6d.layers.usable import kernels
 from self6d.network import Detections, NetworkConfig, PoseNetwork, masks_in_regions, roi_align
 from self6d.network.captured import PLACES, CapturedForward, likely_detections
@@ -242,6 +242,35 @@ def test_batch_norm_and_its_activation_are_torchs(
             assert y.dtype == inside.dtype
             assert float((y - wanted).abs().max()) < least * float(wanted.abs().max())
     assert ours(x.requires_grad_()).grad_fn is not None  # frozen statistics: torch's, by autograd
+
+
+@pytest.mark.parametrize("same", [False, True])
+@pytest.mark.parametrize(("side", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+@pytest.mark.parametrize("shape", [(2, 24, 7, 9), (16, 96, 60, 81), (5, 1248, 4, 4)])
+def test_depthwise_convolutions_are_torchs(
+    shape: tuple[int, int, int, int], side: int, stride: int, same: bool
+) -> None:
+    torch.manual_seed(0)
+    ours = DepthwiseConv(shape[1], side, stride, same).cuda()
+    theirs = DepthwiseConv(shape[1], side, stride, same).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(shape).bfloat16().contiguous(memory_format=torch.channels_last)
+    a, b = x.cuda().requires_grad_(), x.double().requires_grad_()
+    y, wanted = ours(a), theirs(b)
+    assert type(y.grad_fn).__name__ == "_DepthwiseBackward"
+    weight = torch.randn(wanted.shape).bfloat16().contiguous(memory_format=torch.channels_last)
+    y.backward(weight.cuda())
+    wanted.backward(weight.double())
+    for mine, other, least in (
+        (y, wanted, 8e-3),
+        (a.grad, b.grad, 8e-3),
+        (ours.weight.grad, theirs.weight.grad, 1e-3),
+    ):
+        off = (mine.cpu().double() - other).abs().max()
+        assert float(off) < least * float(other.abs().max())
+    with torch.no_grad():
+        off = (ours(x.cuda().float()).cpu() - theirs(x.double())).abs().max()
+    assert float(off) < 1e-5 * float(wanted.abs().max())
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 7, 9), (96, 64, 60, 80), (3, 32, 1, 1), (1, 512, 8, 5)])

@@ -1,0 +1,200 @@
+"""Kernels of `DepthwiseConv` in Triton: x (N, C, H, W), channels last, C a multiple of 8.
+
+A program takes some pixels, of all images in a row, and some channels. Sums over pixels are kept in
+parts, added in a fixed order: the same inputs give the same bits.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+PIXELS, CHANNELS = 64, 32  # of a tile
+SUMMED = 16  # pixels of a tile whose products are summed
+PROGRAMS = 2048  # about so many sum
+
+
+def works(device: torch.device) -> bool:
+    """Whether all of them compile and run there."""
+    x = torch.ones(1, 16, 5, 5, dtype=torch.bfloat16, device=device)
+    x = x.contiguous(memory_format=torch.channels_last)
+    right = []
+    for side, stride in ((3, 1), (3, 2), (5, 1), (5, 2)):
+        weight, padding = torch.ones(16, 1, side, side, device=device), (side // 2, side // 2)
+        size = (-(-5 // stride), -(-5 // stride))
+        y = forward(x, weight, stride, padding, size)
+        wanted = y.float().square().sum()  # y A 1, A being the convolution
+        into = input_gradient(y, weight, stride, padding, x).float().sum()
+        of_weight = weight_gradient(y, x, weight, stride, padding).sum()
+        right += [(into / wanted - 1).abs() < 0.01, (of_weight / wanted - 1).abs() < 0.01]
+    return bool(torch.stack(right).all())
+
+
+def forward(
+    x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], size: tuple[int, int]
+) -> Tensor:
+    """Each channel convolved with its own weight (C, 1, k, k), as x.
+
+    Args:
+        padding: zeros above and to the left; below and to the right as many as `size` takes.
+        size: (height, width) of the result.
+    """
+    n, c, h, w = x.shape
+    y = _empty(x, n, size)
+    count = n * size[0] * size[1]
+    with torch.cuda.device_of(x):
+        _forward[_grid(count, c)](
+            x, _by_taps(weight), y, count, *size, h, w, stride, *padding, c // 8, 0,
+            weight.shape[2], PIXELS, CHANNELS,
+        )  # fmt: skip
+    return y
+
+
+def input_gradient(
+    gradient: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], like: Tensor
+) -> Tensor:
+    """In x, of the shape and dtype of `like`."""
+    (n, c, h, w), side = like.shape, weight.shape[2]
+    out, size = _empty(like, n, (h, w)), gradient.shape[2:]
+    count = n * h * w
+    with torch.cuda.device_of(gradient):
+        if stride == 1:  # the same with the weight turned round
+            back = (side - 1 - padding[0], side - 1 - padding[1])
+            _forward[_grid(count, c)](
+                gradient, _by_taps(weight), out, count, h, w, *size, 1, *back, c // 8, 1,
+                side, PIXELS, CHANNELS,
+            )  # fmt: skip
+        else:
+            _spread[_grid(count, c)](
+                gradient, _by_taps(weight), out, count, h, w, *size, *padding, c // 8,
+                side, stride, PIXELS, CHANNELS,
+            )  # fmt: skip
+    return out
+
+
+def weight_gradient(
+    gradient: Tensor, x: Tensor, like: Tensor, stride: int, padding: tuple[int, int]
+) -> Tensor:
+    """In the weight, of the shape and dtype of `like`."""
+    (n, c, h, w), side, size = x.shape, like.shape[2], gradient.shape[2:]
+    count, columns = n * size[0] * size[1], triton.cdiv(c, CHANNELS)
+    shares = max(1, min(triton.cdiv(count, SUMMED), PROGRAMS // (columns * side)))
+    share = triton.cdiv(triton.cdiv(count, shares), SUMMED) * SUMMED
+    shares = triton.cdiv(count, share)
+    sums = torch.empty(shares, side, side, c, device=x.device)
+    with torch.cuda.device_of(x):
+        _products[(side, columns, shares)](
+            gradient, x, sums, count, share, *size, h, w, stride, *padding, c // 8,
+            side, triton.next_power_of_2(side), SUMMED, CHANNELS,
+        )  # fmt: skip
+    return sums.sum(0).permute(2, 0, 1)[:, None].to(like.dtype)
+
+
+def _empty(like: Tensor, n: int, size: tuple[int, int]) -> Tensor:
+    return torch.empty(
+        (n, like.shape[1], *size),
+        dtype=like.dtype, device=like.device, memory_format=torch.channels_last,
+    )  # fmt: skip
+
+
+def _by_taps(weight: Tensor) -> Tensor:
+    """(k k, C), of which a program reads whole rows."""
+    return weight.flatten(1).t().contiguous()
+
+
+def _grid(pixels: int, channels: int) -> tuple[int, int]:
+    return triton.cdiv(pixels, PIXELS), triton.cdiv(channels, CHANNELS)
+
+
+@triton.jit
+def _place(start, count, high, wide, R: tl.constexpr):
+    """(R,) image, row and column of pixels of a result (high, wide), and which there are."""
+    pixel = start + tl.arange(0, R)
+    image = pixel // (high * wide)
+    left = pixel - image * high * wide
+    return image, left // wide, left % wide, pixel < count
+
+
+@triton.jit(do_not_specialize=(
+    "count", "high", "wide", "h", "w", "stride", "top", "left", "eighths", "turned",
+))  # fmt: skip
+def _forward(
+    x, weight, y, count, high, wide, h, w, stride, top, left, eighths, turned,
+    K: tl.constexpr, R: tl.constexpr, W: tl.constexpr,
+):  # fmt: skip
+    """Turned: with the last tap first."""
+    channels = eighths * 8
+    column = tl.program_id(1) * W + tl.arange(0, W)
+    known = column < channels
+    image, row, col, there = _place(tl.program_id(0) * R, count, high, wide, R)
+    total = tl.zeros((R, W), tl.float32)
+    for tap in tl.static_range(K * K):
+        v, u = row * stride - top + tap // K, col * stride - left + tap % K
+        inside = there & (v >= 0) & (v < h) & (u >= 0) & (u < w)
+        at = ((image * h + v) * w + u).to(tl.int64)[:, None] * channels + column[None, :]
+        value = tl.load(x + at, mask=inside[:, None] & known[None, :], other=0.0).to(tl.float32)
+        number = tap + turned * (K * K - 1 - 2 * tap)
+        factor = tl.load(weight + number * channels + column, mask=known, other=0.0)
+        total += value * factor.to(tl.float32)[None, :]
+    pixel = tl.program_id(0) * R + tl.arange(0, R)
+    at = pixel.to(tl.int64)[:, None] * channels + column[None, :]
+    tl.store(y + at, total.to(y.dtype.element_ty), mask=there[:, None] & known[None, :])
+
+
+@triton.jit(do_not_specialize=("count", "h", "w", "high", "wide", "top", "left", "eighths"))
+def _spread(
+    gradient, weight, out, count, h, w, high, wide, top, left, eighths,
+    K: tl.constexpr, S: tl.constexpr, R: tl.constexpr, W: tl.constexpr,
+):  # fmt: skip
+    """What pixels of x get from results (high, wide), of which every S-th place has one."""
+    channels = eighths * 8
+    column = tl.program_id(1) * W + tl.arange(0, W)
+    known = column < channels
+    image, row, col, there = _place(tl.program_id(0) * R, count, h, w, R)
+    total = tl.zeros((R, W), tl.float32)
+    for tap in tl.static_range(K * K):
+        v, u = row + top - tap // K, col + left - tap % K
+        inside = there & (v >= 0) & (u >= 0) & (v % S == 0) & (u % S == 0)
+        v, u = v // S, u // S
+        inside = inside & (v < high) & (u < wide)
+        at = ((image * high + v) * wide + u).to(tl.int64)[:, None] * channels + column[None, :]
+        g = tl.load(gradient + at, mask=inside[:, None] & known[None, :], other=0.0)
+        factor = tl.load(weight + tap * channels + column, mask=known, other=0.0)
+        total += g.to(tl.float32) * factor.to(tl.float32)[None, :]
+    pixel = tl.program_id(0) * R + tl.arange(0, R)
+    at = pixel.to(tl.int64)[:, None] * channels + column[None, :]
+    tl.store(out + at, total.to(out.dtype.element_ty), mask=there[:, None] & known[None, :])
+
+
+@triton.jit(do_not_specialize=(
+    "count", "share", "high", "wide", "h", "w", "stride", "top", "left", "eighths",
+))  # fmt: skip
+def _products(
+    gradient, x, sums, count, share, high, wide, h, w, stride, top, left, eighths,
+    K: tl.constexpr, T: tl.constexpr, R: tl.constexpr, W: tl.constexpr,
+):  # fmt: skip
+    """Sums over a share of the pixels, for the taps of one row of the weight."""
+    channels = eighths * 8
+    column = tl.program_id(1) * W + tl.arange(0, W)
+    known = column < channels
+    tap = tl.arange(0, T)
+    first = tl.program_id(2) * share
+    last = tl.minimum(first + share, count)
+    total = tl.zeros((T, R, W), tl.float32)
+    for start in range(first, last, R):
+        image, row, col, there = _place(start, last, high, wide, R)
+        pixel = start + tl.arange(0, R)
+        at = pixel.to(tl.int64)[:, None] * channels + column[None, :]
+        g = tl.load(gradient + at, mask=there[:, None] & known[None, :], other=0.0).to(tl.float32)
+        v = row * stride - top + tl.program_id(0)
+        u = (col * stride - left)[None, :] + tap[:, None]
+        inside = (there & (v >= 0) & (v < h))[None, :] & (u >= 0) & (u < w) & (tap < K)[:, None]
+        line = ((image * h + v) * w).to(tl.int64)[None, :] + u
+        at = line[:, :, None] * channels + column[None, None, :]
+        mask = inside[:, :, None] & known[None, None, :]
+        total += tl.load(x + at, mask=mask, other=0.0).to(tl.float32) * g[None]
+    row = (tl.program_id(2) * K + tl.program_id(0)) * K + tap
+    at = sums + row[:, None] * channels + column[None, :]
+    tl.store(at, tl.sum(total, 1), mask=(tap < K)[:, None] & known[None, :])
