@@ -43,7 +43,6 @@ class Learning:
     ) -> None:
         self._losses, self._parameters, self._record = losses, parameters, record
         self._generator = torch.Generator(device=device)
-        self._pool: Any = None
         self.forget()
 
     def __call__(
@@ -72,6 +71,7 @@ class Learning:
         """Record anew: a number that the losses read has changed, or memory is short."""
         self._graphs: dict[Any, Callable[..., dict[str, Tensor]]] = {}
         self._met: set[Any] = set()
+        self._pool: Any = None  # one that no graph holds any more cannot be recorded into
 
     def _eager(self, batch: LabelledBatch, meanwhile: Callable[[], None]) -> dict[str, Tensor]:
         for parameter in self._parameters:
