@@ -28,7 +28,9 @@ class BatchNormAct(nn.BatchNorm2d):
         eps, momentum: as of `nn.BatchNorm2d`.
     """
 
-    def __init__(self, features: int, act: nn.Module, eps: float, momentum: float | None) -> None:
+    def __init__(
+        self, features: int, act: nn.Module, eps: float = 1e-5, momentum: float | None = 0.1
+    ) -> None:
         super().__init__(features, eps, momentum)
         self.act = act
 

@@ -64,10 +64,10 @@ class DepthwiseConv(nn.Conv2d):
         (top, left), (high, wide) = padding, missing
         if high > 0 or wide > 0:
             input = F.pad(input, [left, wide - left, top, high - top])
-        return F.conv2d(input, self.weight, None, self.stride, 0, 1, self.groups)
+        return F.conv2d(input, self.weight, self.bias, self.stride, 0, 1, self.groups)
 
     def _usable(self, input: Tensor) -> ModuleType | None:
-        if self.in_channels % 8:
+        if self.in_channels % 8 or self.bias is not None:  # one: a batch norm was folded in
             return None
         trained = torch.is_grad_enabled() or torch.is_autocast_enabled(input.device.type)
         dtype = torch.bfloat16 if trained else torch.promote_types(input.dtype, torch.bfloat16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 # the ReLU after the pooling: the same maxima, of a quarter of the pixels
 _RESNET_CHAIN = ("conv1", "bn1", "maxpool", "relu", "layer1", "layer2", "layer3", "layer4")
-_THIN_LAYOUTS = {"resnet10": (1, 1, 1, 1), "resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
+_LAYOUTS = {"resnet10": (1, 1, 1, 1), "resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 
 
 class Backbone(nn.Module):
@@ -83,7 +84,10 @@ def _stages(name: str) -> OrderedDict[str, nn.Module]:
     if name.startswith("resnet") and "-w" in name:
         return _thin_resnet(name)
     try:
-        model = torchvision.models.get_model(name, weights=None)
+        if name in _LAYOUTS:
+            model = _resnet(_LAYOUTS[name])
+        else:
+            model = torchvision.models.get_model(name, weights=None)
     except ValueError as error:
         raise InputError(
             f'there is no backbone "{name}"',
@@ -99,23 +103,47 @@ def _stages(name: str) -> OrderedDict[str, nn.Module]:
     )
 
 
+class _Block(BasicBlock):
+    """torchvision's, with batch norms that bring their activation along; the weights' names stay."""
+
+    def __init__(self, inside: int, outside: int, *others: Any, **more: Any) -> None:
+        super().__init__(inside, outside, *others, **more)
+        self.bn1 = BatchNormAct(outside, nn.ReLU(inplace=True))
+        self.bn2 = BatchNormAct(outside, nn.Identity())
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.bn2(self.conv2(self.bn1(self.conv1(x))))
+        x += shortcut
+        return self.relu(x)
+
+
+def _resnet(layout: Sequence[int]) -> torchvision.models.ResNet:
+    model = torchvision.models.ResNet(_Block, list(layout))
+    model.bn1 = BatchNormAct(64, nn.Identity())
+    for level in (model.layer2, model.layer3, model.layer4):
+        shortcut = level[0].downsample
+        shortcut[1] = BatchNormAct(shortcut[1].num_features, nn.Identity())
+    return model
+
+
 def _thin_resnet(name: str) -> OrderedDict[str, nn.Module]:
     """A ResNet of basic blocks with any width, written as "resnet18-w32"."""
     layout, _, width_text = name.partition("-w")
-    if layout not in _THIN_LAYOUTS or not width_text.isdigit():
+    if layout not in _LAYOUTS or not width_text.isdigit():
         raise InputError(
             f'there is no backbone "{name}"',
-            remedy=f"Write LAYOUT-wWIDTH with one of {', '.join(_THIN_LAYOUTS)}.",
+            remedy=f"Write LAYOUT-wWIDTH with one of {', '.join(_LAYOUTS)}.",
         )
     width = int(width_text)
     stages: list[nn.Module] = [
         nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
-        nn.BatchNorm2d(width),
+        BatchNormAct(width, nn.Identity()),
         MaxPool(),
         nn.ReLU(inplace=True),
     ]
     inside = width
-    for level, depth in enumerate(_THIN_LAYOUTS[layout]):
+    for level, depth in enumerate(_LAYOUTS[layout]):
         outside = width << level
         blocks = []
         for i in range(depth):
@@ -124,9 +152,9 @@ def _thin_resnet(name: str) -> OrderedDict[str, nn.Module]:
             if stride != 1:
                 shortcut = nn.Sequential(
                     nn.Conv2d(inside, outside, 1, stride=stride, bias=False),
-                    nn.BatchNorm2d(outside),
+                    BatchNormAct(outside, nn.Identity()),
                 )
-            blocks.append(BasicBlock(inside, outside, stride, shortcut))
+            blocks.append(_Block(inside, outside, stride, shortcut))
             inside = outside
         stages.append(nn.Sequential(*blocks))
     for stage in stages:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from self6d.layers import GroupNormReLU
+from self6d.layers import BatchNormAct, GroupNormReLU
 from self6d.network.backbone import Backbone
 from self6d.network.config import NetworkConfig
 from self6d.network.roi import roi_align
@@ -18,8 +18,7 @@ def conv_norm(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn
     """Convolution, batch norm, ReLU."""
     return nn.Sequential(
         nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(outside),
-        nn.ReLU(inplace=True),
+        BatchNormAct(outside, nn.ReLU(inplace=True)),
     )
 
 

@@ -7,9 +7,11 @@ import itertools
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from self6d.layers import BatchNormAct, DepthwiseConv
+
 
 def fold_batch_norms(network: nn.Module) -> int:
-    """Fold each plain batch norm that stands right behind a convolution into it, in place.
+    """Fold each batch norm that stands right behind a convolution into it, in place.
 
     What comes out is the same up to rounding; the network can be trained no more.
 
@@ -23,9 +25,11 @@ def fold_batch_norms(network: nn.Module) -> int:
     for module in network.modules():
         children = list(module.named_children())
         for (first, convolution), (second, norm) in itertools.pairwise(children):
-            # timm's kinds of both do more than their names say, such as an activation
-            if type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
+            # by type: others' kinds of both may do more than their names say
+            if type(convolution) not in (nn.Conv2d, DepthwiseConv):
+                continue
+            if type(norm) in (nn.BatchNorm2d, BatchNormAct):
                 setattr(module, first, fuse_conv_bn_eval(convolution, norm))
-                setattr(module, second, nn.Identity())
+                setattr(module, second, getattr(norm, "act", nn.Identity()))
                 folded += 1
     return folded
