@@ -11,8 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-PIXELS, CHANNELS = 64, 32  # of a tile
-SUMMED = 16  # pixels of a tile whose products are summed
+TILE = (32, 32, 4)  # pixels, channels, warps
+SUMMED = (32, 32, 4)  # of a tile whose products are summed
 PROGRAMS = 2048  # about so many sum
 
 
@@ -47,7 +47,7 @@ def forward(
     with torch.cuda.device_of(x):
         _forward[_grid(count, c)](
             x, _by_taps(weight), y, count, *size, h, w, stride, *padding, c // 8, 0,
-            weight.shape[2], PIXELS, CHANNELS,
+            weight.shape[2], *TILE[:2], num_warps=TILE[2],
         )  # fmt: skip
     return y
 
@@ -64,12 +64,12 @@ def input_gradient(
             back = (side - 1 - padding[0], side - 1 - padding[1])
             _forward[_grid(count, c)](
                 gradient, _by_taps(weight), out, count, h, w, *size, 1, *back, c // 8, 1,
-                side, PIXELS, CHANNELS,
+                side, *TILE[:2], num_warps=TILE[2],
             )  # fmt: skip
         else:
             _spread[_grid(count, c)](
                 gradient, _by_taps(weight), out, count, h, w, *size, *padding, c // 8,
-                side, stride, PIXELS, CHANNELS,
+                side, stride, *TILE[:2], num_warps=TILE[2],
             )  # fmt: skip
     return out
 
@@ -79,15 +79,17 @@ def weight_gradient(
 ) -> Tensor:
     """In the weight, of the shape and dtype of `like`."""
     (n, c, h, w), side, size = x.shape, like.shape[2], gradient.shape[2:]
-    count, columns = n * size[0] * size[1], triton.cdiv(c, CHANNELS)
-    shares = max(1, min(triton.cdiv(count, SUMMED), PROGRAMS // (columns * side)))
-    share = triton.cdiv(triton.cdiv(count, shares), SUMMED) * SUMMED
+    tile, channels, warps = SUMMED
+    count, columns = n * size[0] * size[1], triton.cdiv(c, channels)
+    rows = side if side > 3 else 1  # programs of a share: one a row of the weight, or one for all
+    shares = max(1, min(triton.cdiv(count, tile), PROGRAMS // (columns * rows)))
+    share = triton.cdiv(triton.cdiv(count, shares), tile) * tile
     shares = triton.cdiv(count, share)
     sums = torch.empty(shares, side, side, c, device=x.device)
     with torch.cuda.device_of(x):
-        _products[(side, columns, shares)](
+        _products[(rows, columns, shares)](
             gradient, x, sums, count, share, *size, h, w, stride, *padding, c // 8,
-            side, triton.next_power_of_2(side), SUMMED, CHANNELS,
+            side, tile, channels, num_warps=warps,
         )  # fmt: skip
     return sums.sum(0).permute(2, 0, 1)[:, None].to(like.dtype)
 
@@ -105,7 +107,7 @@ def _by_taps(weight: Tensor) -> Tensor:
 
 
 def _grid(pixels: int, channels: int) -> tuple[int, int]:
-    return triton.cdiv(pixels, PIXELS), triton.cdiv(channels, CHANNELS)
+    return triton.cdiv(pixels, TILE[0]), triton.cdiv(channels, TILE[1])
 
 
 @triton.jit
@@ -168,33 +170,77 @@ def _spread(
     tl.store(out + at, total.to(out.dtype.element_ty), mask=there[:, None] & known[None, :])
 
 
+@triton.jit
+def _row(
+    x, gradient, first, second, third, image, v, u, there, h, w, channels, column, known,
+    TAPS: tl.constexpr,
+):  # fmt: skip
+    """Sums with the products added of so many pixels from column u on in row v of x."""
+    there = there & (v >= 0) & (v < h)
+    at = ((image * h + v) * w + u).to(tl.int64)[:, None] * channels + column[None, :]
+    for tap in tl.static_range(TAPS):
+        inside = there & (u + tap >= 0) & (u + tap < w)
+        value = tl.load(x + at + tap * channels, mask=inside[:, None] & known[None, :], other=0.0)
+        product = value.to(tl.float32) * gradient
+        if tap == 0:
+            first += product
+        elif tap == 1:
+            second += product
+        else:
+            third += product
+    return first, second, third
+
+
+@triton.jit
+def _store(sums, part, tap, total, channels, column, known, K: tl.constexpr):
+    at = sums + (part * K * K + tap) * channels + column
+    tl.store(at, tl.sum(total, 0), mask=known)
+
+
 @triton.jit(do_not_specialize=(
     "count", "share", "high", "wide", "h", "w", "stride", "top", "left", "eighths",
 ))  # fmt: skip
 def _products(
     gradient, x, sums, count, share, high, wide, h, w, stride, top, left, eighths,
-    K: tl.constexpr, T: tl.constexpr, R: tl.constexpr, W: tl.constexpr,
+    K: tl.constexpr, R: tl.constexpr, W: tl.constexpr,
 ):  # fmt: skip
-    """Sums over a share of the pixels, for the taps of one row of the weight."""
+    """Sums over a share of the pixels, for all taps if K is 3, for those of one row if it is 5."""
     channels = eighths * 8
     column = tl.program_id(1) * W + tl.arange(0, W)
     known = column < channels
-    tap = tl.arange(0, T)
-    first = tl.program_id(2) * share
+    tap_row, part = tl.program_id(0), tl.program_id(2)
+    first = part * share
     last = tl.minimum(first + share, count)
-    total = tl.zeros((T, R, W), tl.float32)
+    a0 = tl.zeros((R, W), tl.float32)
+    a1, a2, b0, b1, b2, c0, c1, c2 = a0, a0, a0, a0, a0, a0, a0, a0
     for start in range(first, last, R):
         image, row, col, there = _place(start, last, high, wide, R)
         pixel = start + tl.arange(0, R)
         at = pixel.to(tl.int64)[:, None] * channels + column[None, :]
         g = tl.load(gradient + at, mask=there[:, None] & known[None, :], other=0.0).to(tl.float32)
-        v = row * stride - top + tl.program_id(0)
-        u = (col * stride - left)[None, :] + tap[:, None]
-        inside = (there & (v >= 0) & (v < h))[None, :] & (u >= 0) & (u < w) & (tap < K)[:, None]
-        line = ((image * h + v) * w).to(tl.int64)[None, :] + u
-        at = line[:, :, None] * channels + column[None, None, :]
-        mask = inside[:, :, None] & known[None, None, :]
-        total += tl.load(x + at, mask=mask, other=0.0).to(tl.float32) * g[None]
-    row = (tl.program_id(2) * K + tl.program_id(0)) * K + tap
-    at = sums + row[:, None] * channels + column[None, :]
-    tl.store(at, tl.sum(total, 1), mask=(tap < K)[:, None] & known[None, :])
+        v, u = row * stride - top + tap_row, col * stride - left
+        a0, a1, a2 = _row(
+            x, g, a0, a1, a2, image, v, u, there, h, w, channels, column, known, 3
+        )  # fmt: skip
+        if K == 3:
+            b0, b1, b2 = _row(
+                x, g, b0, b1, b2, image, v + 1, u, there, h, w, channels, column, known, 3
+            )  # fmt: skip
+            c0, c1, c2 = _row(
+                x, g, c0, c1, c2, image, v + 2, u, there, h, w, channels, column, known, 3
+            )  # fmt: skip
+        else:  # the last two of five
+            b0, b1, b2 = _row(
+                x, g, b0, b1, b2, image, v, u + 3, there, h, w, channels, column, known, 2
+            )  # fmt: skip
+    at = tap_row * K
+    _store(sums, part, at, a0, channels, column, known, K)
+    _store(sums, part, at + 1, a1, channels, column, known, K)
+    _store(sums, part, at + 2, a2, channels, column, known, K)
+    _store(sums, part, at + 3, b0, channels, column, known, K)
+    _store(sums, part, at + 4, b1, channels, column, known, K)
+    if K == 3:
+        _store(sums, part, 5, b2, channels, column, known, K)
+        _store(sums, part, 6, c0, channels, column, known, K)
+        _store(sums, part, 7, c1, channels, column, known, K)
+        _store(sums, part, 8, c2, channels, column, known, K)
