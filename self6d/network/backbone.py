@@ -104,7 +104,7 @@ def _stages(name: str) -> OrderedDict[str, nn.Module]:
 
 
 class _Block(BasicBlock):
-    """torchvision's, with batch norms that bring their activation along; the weights' names stay."""
+    """torchvision's; its batch norms bring their activation along, weights keep their names."""
 
     def __init__(self, inside: int, outside: int, *others: Any, **more: Any) -> None:
         super().__init__(inside, outside, *others, **more)
