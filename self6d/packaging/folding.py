@@ -26,9 +26,12 @@ def fold_batch_norms(network: nn.Module) -> int:
         children = list(module.named_children())
         for (first, convolution), (second, norm) in itertools.pairwise(children):
             # by type: others' kinds of both may do more than their names say
-            if type(convolution) not in (nn.Conv2d, DepthwiseConv):
-                continue
-            if type(norm) in (nn.BatchNorm2d, BatchNormAct):
+            if (
+                isinstance(convolution, nn.Conv2d)
+                and isinstance(norm, nn.BatchNorm2d)
+                and type(convolution) in (nn.Conv2d, DepthwiseConv)
+                and type(norm) in (nn.BatchNorm2d, BatchNormAct)
+            ):
                 setattr(module, first, fuse_conv_bn_eval(convolution, norm))
                 setattr(module, second, getattr(norm, "act", nn.Identity()))
                 folded += 1
