@@ -34,6 +34,8 @@ class Shown(NamedTuple):
 
 Poses = Mapping[int, Sequence[Shown]]
 """By index of the frame."""
+Curves = Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]
+"""By run and quantity: steps (N,) and values (N,), as of `RunFolder.curves`."""
 
 
 def have_rerun() -> bool:
@@ -86,14 +88,16 @@ def write_rrd(
     models: Sequence[ObjectModel],
     layers: Mapping[str, Poses],
     listener: Listener | None = None,
+    curves: Curves | None = None,
 ) -> Path:
     """Images, depth, intrinsics, CAD models at their poses, and scores over the frames.
 
     The timeline is "frame", counted from 1 as in the window. Every frame stands in its own camera's
-    frame: x right, y down, z forward, metres.
+    frame: x right, y down, z forward, metres. Curves have a timeline of their own, "step".
 
     Args:
         out: new file, ending in .rrd. layers: poses by the name they are shown under.
+        curves: of runs, written under curves/RUN/NAME.
 
     Raises:
         MissingDependencyError: rerun-sdk is not installed.
@@ -112,7 +116,7 @@ def write_rrd(
     part = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _write(part, dataset, models, layers, listener)
+        _write(part, dataset, models, layers, listener, curves or {})
         os.replace(part, out)
     except OSError as error:
         raise StorageError(
@@ -126,7 +130,7 @@ def write_rrd(
 
 def _write(
     part: Path, dataset: Dataset, models: Sequence[ObjectModel], layers: Mapping[str, Poses],
-    listener: Listener | None,
+    listener: Listener | None, curves: Curves,
 ) -> None:  # fmt: skip
     import rerun as rr
 
@@ -162,6 +166,11 @@ def _write(
             absent = names.keys() - here.keys()
             if listener is not None:
                 listener(Progress(index + 1, len(dataset), None, "rrd"))
+        for run, series in curves.items():
+            for name, (steps, values) in series.items():
+                at_steps = rr.TimeColumn("step", sequence=np.asarray(steps, np.int64))
+                columns = rr.Scalars.columns(scalars=values)
+                stream.send_columns(f"curves/{run}/{name}", [at_steps], columns)
         stream.flush()
 
 

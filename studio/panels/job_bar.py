@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psutil
 from PySide6.QtCore import QSize, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QApplication, QFrame, QWidget
+from PySide6.QtWidgets import QFrame
 
 from self6d.events import Preparing, Progress
 from studio.jobs import Job, JobState
@@ -121,7 +121,7 @@ class JobBar(QFrame):
         self._say(self.job.last_progress)
 
     def _on_state(self) -> None:
-        job, held = self.job, QApplication.focusWidget()
+        job = self.job
         active = job is not None and job.state.active
         for one in (self.pause, self.stop, self.save):
             one.setVisible(active)
@@ -133,7 +133,6 @@ class JobBar(QFrame):
         if job is None:
             self.text.setText(self._suggestion or "No job is running.")
             self._meter.stop()
-            self._keep_focus(held)
             return
         self.pause.setText("Resume" if job.state is JobState.PAUSED else "Pause")
         stopping = job.state is JobState.STOPPING
@@ -150,18 +149,7 @@ class JobBar(QFrame):
             self.stop.setText(STOP)
             self.stop.setToolTip(STOP_TIP)
             self._ladder.stop()
-        self._keep_focus(held)
         self._say(job.last_progress)
-
-    def _keep_focus(self, held: QWidget | None) -> None:
-        """Of a button that has gone Qt gives it to Pause, Cancel or Undo: Space would press that.
-
-        Args:
-            held: what had it before.
-        """
-        usable = held is not None and held.isVisible() and held.isEnabled()
-        if held is not None and self.isAncestorOf(held) and not usable:
-            self.setFocus()
 
     def _say(self, progress: Progress | None) -> None:
         job = self.job

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from self6d.events import Preview
 from studio.controllers.director import Director
 from studio.engine.types import CloudData, FrameData, RenderData
 from studio.model.layers import Network
 from studio.model.project import Project
+from studio.toolkit.focus import land, usable
 from studio.toolkit.widgets import Panel, Segments, button, label, row
 from studio.views.canvas import ImageCanvas, to_image
 from studio.views.cloud import CloudView
@@ -195,6 +196,7 @@ class Stage(QWidget):
         )
 
     def _on_page(self, page: str) -> None:
+        held = QApplication.focusWidget()
         self.stack.setCurrentWidget(self.pages[page])
         if page == "synthetic":
             self.cloud_view.large.setChecked(False)
@@ -209,6 +211,8 @@ class Stage(QWidget):
         elif page == "frames":
             self._say_cloud()
             self.director.refresh_cloud()
+        if held is not None and self.isAncestorOf(held) and not usable(held):
+            land(self.pages[page])
         self.pageChanged.emit(page)
 
     def _on_recording(self) -> None:

@@ -182,16 +182,12 @@ class PosePanel(QWidget):
         if what:
             self._began = now
             self._tick.start()
-            if self.search.hasFocus():
-                self.setFocus()  # else Qt hands it to the next button, and Space places
         else:
             self._tick.stop()
             self._took = now - self._began
         self._sought = what
         self.search.setText("Searching…" if what else "Search")
         self.refresh()
-        if not what and self.hasFocus():
-            self.search.setFocus()
         self.searchingChanged.emit()
 
     @property

@@ -32,6 +32,7 @@ from studio.shell.wiring.rerun_export import RerunExport
 from studio.shell.wiring.single_image import SingleImage
 from studio.shell.wiring.track_control import TrackControl
 from studio.toolkit.dialogs import Facts
+from studio.toolkit.focus import land, usable
 from studio.toolkit.widgets import GAP, scrolled
 from studio.training.panel import RunPanel
 from studio.training.settings import told
@@ -126,7 +127,7 @@ class Workspace(QObject):
         self.answers = Answers(window, self.curves, self.stage, self.train_panel,
                                self.adapt_panel, self)  # fmt: skip
         self.elsewhere = Elsewhere(window, self.train_panel, self.adapt_panel, self)
-        self.rerun = RerunExport(window, self)
+        self.rerun = RerunExport(window, self.curves, self)
         runs.settingsWanted.connect(self._show_settings)
         self.next_step = NextStep(
             window,
@@ -165,6 +166,12 @@ class Workspace(QObject):
         elif step == "selfsup":
             self.adapt_panel.describe()
 
+    def first_of(self, step: str) -> QWidget:
+        """Where the keyboard is useful on a step: its page, its tab, or the frames."""
+        if step == "data" and usable(self.stage.scrubber):
+            return self.stage.scrubber
+        return self.middle.get(step, self.inspector.currentWidget())
+
     def _show_inspector(self, step: str) -> None:
         """The step's tabs; each step remembers which was in front."""
         if self._step:
@@ -191,6 +198,7 @@ class Workspace(QObject):
         self.stage.show_page("frames")
         project.select_object(object_id)
         project.select_frame(index)
+        land(self.stage.scrubber)
         self.answers.predict(run)
 
     def place(self) -> None:
@@ -207,6 +215,7 @@ class Workspace(QObject):
         if self.window.project.step not in ("data", "selfsup"):
             self.window.show_step("data")
         self.inspector.setCurrentWidget(panel)
+        land(panel)
 
     def show_xray(self) -> None:
         """Bring the X-ray to the front and examine the present pose."""

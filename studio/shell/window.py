@@ -10,6 +10,7 @@ from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtOpenGLWidgets import QOpenGLWidget
 from PySide6.QtWidgets import (
+    QApplication,
     QDockWidget,
     QMainWindow,
     QStackedWidget,
@@ -37,6 +38,7 @@ from studio.shell.actions import Actions
 from studio.shell.choosing import Choosers
 from studio.shell.palette import CommandPalette
 from studio.toolkit.dialogs import Banner, Question
+from studio.toolkit.focus import land, usable
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import GAP, Panel, column, scrolled
 
@@ -50,6 +52,7 @@ class Space(Protocol):
     docks: list[QDockWidget]
 
     def show_step(self, step: str) -> None: ...
+    def first_of(self, step: str) -> QWidget: ...
     def show_docks(self, shown: bool) -> None: ...
     def default_layout(self) -> None: ...
     def unfinished(self) -> list[str]: ...
@@ -133,6 +136,7 @@ class StudioWindow(QMainWindow):
             self.restoreState(kept[1])
         self._autosave.start()
         self.show_step(self.project.step)
+        self.land()  # Qt took the first button of the bar
 
     def add_dock(
         self, name: str, title: str, widget: QWidget, area: Qt.DockWidgetArea
@@ -158,7 +162,8 @@ class StudioWindow(QMainWindow):
         return dock
 
     def show_step(self, step: str) -> None:
-        """Go to one of the five steps."""
+        """Go to one of the five steps, and the keyboard with it."""
+        before, held = (self.pages.currentWidget(), self.project.step), self.focusWidget()
         self.header.choose(step)
         self.project.select_step(step)
         empty = self.project.recording is None and not self.project.model_paths
@@ -168,6 +173,22 @@ class StudioWindow(QMainWindow):
             self.pages.setCurrentWidget(self.welcome_page)
         if self.built:
             self.workspace.show_docks(self.pages.currentWidget() is not self.welcome_page)
+        if usable(held) and before == (self.pages.currentWidget(), step):
+            held.setFocus()  # the inspector was filled anew
+        else:
+            self.land()
+
+    def land(self) -> None:
+        """Give the keyboard to the first useful control of the page in view."""
+        if self.pages.currentWidget() is self.welcome_page:
+            land(self.welcome.sample_button)
+        else:
+            land(self.workspace.first_of(self.project.step))
+
+    def _on_focus(self, before: QWidget | None, now: QWidget | None) -> None:
+        page = self.pages.currentWidget()
+        if now is None and page is not None and self.isActiveWindow() and not self.focusWidget():
+            page.setFocus()  # Tab goes on there; Space presses nothing
 
     def show_error(self, failure: Failure) -> None:
         self.banner.say_failure(failure)
@@ -244,6 +265,9 @@ class StudioWindow(QMainWindow):
         self.runs.discarded.connect(self._on_discarded)
         self.job_bar.saveClicked.connect(self.runs.save_now)
         self.project.recordingChanged.connect(self._on_recording)
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
+        application.focusChanged.connect(self._on_focus)
 
     def _on_opened(self, what: str) -> None:
         self.build()

@@ -28,6 +28,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.toolkit.focus import KeepsPlace
 from studio.toolkit.theme import icon, theme
 
 GAP = 8
@@ -102,11 +103,8 @@ class ElidedLabel(QLabel):
         painter.drawText(area, int(self.alignment() | Qt.AlignmentFlag.AlignVCenter), text)
 
 
-class Button(QPushButton):
-    """A push button that hands its focus to no other when it goes off: Space would press that."""
-
-    def focusNextPrevChild(self, forward: bool) -> bool:
-        return self.isEnabled() and super().focusNextPrevChild(forward)
+class Button(KeepsPlace, QPushButton):
+    """A push button that keeps the keyboard's place when it goes off."""
 
 
 def button(
@@ -123,7 +121,7 @@ def button(
     return result
 
 
-class IconButton(QToolButton):
+class IconButton(KeepsPlace, QToolButton):
     """A small button with a line icon that follows the theme."""
 
     def __init__(
@@ -146,9 +144,6 @@ class IconButton(QToolButton):
         self.toggled.connect(self._dress)
         theme.changed.connect(self._dress)
         self._dress()
-
-    def focusNextPrevChild(self, forward: bool) -> bool:
-        return self.isEnabled() and super().focusNextPrevChild(forward)  # as `Button`
 
     def set_icon_name(self, name: str) -> None:
         self._icon_name = name

@@ -359,6 +359,7 @@ class RunPanel(QWidget):
         typing = QApplication.focusWidget()
         if typing is not None and self.isAncestorOf(typing):
             typing.clearFocus()
+            typing.setFocus()
         spec = self.spec()
         if spec is not None:
             use(spec)

@@ -259,6 +259,13 @@ def test_the_session_goes_to_rerun(posed_block, tmp_path, monkeypatch, wait):
     told = window.workspace.rerun.layers()
     assert list(told) == ["poses at work"]  # the truth is not among them
     assert list(told["poses at work"]) == [2]
+    for folder in ("/a/run", "/b/run"):
+        seen = RunCurves(folder)
+        seen.extend("loss/total", np.array([0.0, 10.0]), np.array([2.0, 1.0]))
+        window.workspace.curves.show_run(seen)
+    curves = window.workspace.rerun.curves()
+    assert list(curves) == ["run", "run-2"]
+    np.testing.assert_array_equal(curves["run-2"]["loss/total"], [[0, 10], [2, 1]])
     window.actions_registry["file.rerun"].trigger()
     wait(lambda: window.banner.isVisible() and not window.workspace.rerun.unfinished())
     said = window.banner.text.text()

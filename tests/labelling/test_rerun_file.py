@@ -15,8 +15,10 @@ from tracked_block import pose_at, write_recording
 from self6d import cli
 from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import TrackedPose, TrackState, write_pose_track
+from self6d.labelling import write_rrd
 from self6d.scene.models_copy import save_models
 
+PRINT = [sys.executable, "-m", "rerun_cli", "rrd", "print", "-vvv"]
 AWAY = 1  # the frame that the block is lost in
 
 
@@ -53,8 +55,7 @@ def test_a_track_in_rerun(tracked, tmp_path, capsys):
     assert cli.run(command) != 0  # nothing is overwritten
     assert "exists already" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".tmp"] == []
-    program = Path(sys.executable).with_name("rerun")
-    told = subprocess.run([program, "rrd", "print", "-vvv", out], capture_output=True, text=True)
+    told = subprocess.run([*PRINT, out], capture_output=True, text=True)
     text = told.stdout
     name = block().name
     for entity in ("/camera/image", "/camera/depth", f"/camera/poses/track/{name}/cad",
@@ -65,3 +66,14 @@ def test_a_track_in_rerun(tracked, tmp_path, capsys):
     for wanted in (pose_at(0, ()).t_m2c, pose_at(2, ()).t_m2c, np.zeros(3)):  # lost: no size
         assert np.abs(found - wanted).max(1).min() < 1e-4
     assert not (np.abs(found - pose_at(AWAY, ()).t_m2c).max(1) < 1e-4).any()
+
+
+def test_curves_of_runs_in_rerun(tracked, tmp_path):
+    pytest.importorskip("rerun")
+    out, steps = tmp_path / "out.rrd", np.arange(0.0, 30.0, 10.0)
+    curves = {"run-1": {"loss/total": (steps, 7.25 + steps)}}
+    write_rrd(out, open_dataset(tracked[0]), (), {}, curves=curves)
+    told = subprocess.run([*PRINT, out], capture_output=True, text=True)
+    (chunk,) = (part for part in told.stdout.split("Chunk(") if "/curves/run-1/loss/total" in part)
+    for word in ("step", "7.25", "17.25", "27.25"):
+        assert word in chunk

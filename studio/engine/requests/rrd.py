@@ -8,7 +8,7 @@ from pathlib import Path
 from self6d.datasets import Dataset
 from self6d.events import count_listener
 from self6d.geometry import Pose
-from self6d.labelling.rerun_file import Shown, write_rrd
+from self6d.labelling.rerun_file import Curves, Shown, write_rrd
 from self6d.scene import ObjectModel
 from studio.engine.types import PoseData
 
@@ -16,10 +16,14 @@ Layers = Mapping[str, Mapping[int, Sequence[PoseData]]]
 
 
 def write_session(
-    out: Path, dataset: Dataset, models: Sequence[ObjectModel], layers: Layers,
+    out: Path, dataset: Dataset, models: Sequence[ObjectModel], layers: Layers, curves: Curves,
     tell: Callable[[tuple[int, int]], object],
 ) -> None:  # fmt: skip
-    """Frames and the poses of layers (by name, then by index of the frame); tells (done, total)."""
+    """Frames, poses of layers (by name, then by index of the frame) and curves of runs.
+
+    Args:
+        tell: takes (done, total).
+    """
     poses = {
         name: {
             index: [Shown(p.object_id, Pose(p.R, p.t), p.score) for p in found]
@@ -27,4 +31,4 @@ def write_session(
         }
         for name, frames in layers.items()
     }
-    write_rrd(out, dataset, models, poses, count_listener(tell))
+    write_rrd(out, dataset, models, poses, count_listener(tell), curves)
