@@ -28,6 +28,7 @@ from stories import JOB, SPACE
 STEPS = 200
 QUALITY = 82
 TUGBOAT = [60, 317]  # in the list on the left
+FLASK = [550, 195]  # in the picture of the first frame
 ADAPTED = "sample-adapted"
 
 
@@ -129,7 +130,7 @@ def sample_story(home: Path, out: Path, look: str) -> None:
 
 
 def plain_story(home: Path, out: Path, look: str) -> None:
-    """A plain folder and one CAD file: what the window shows on the way to stage 1."""
+    """A plain folder and one CAD file: stage 1, and the way without a GPU: place, track."""
     fresh(home)
     data = home / "data"
     shutil.rmtree(data, ignore_errors=True)
@@ -139,6 +140,10 @@ def plain_story(home: Path, out: Path, look: str) -> None:
         studio.click("Preview synthetic images")
         studio.wait(f"{SPACE}.stage.preview_button.isEnabled() and not window().worker.busy")
         studio.shoot("3-stage1")
+        stories.place_plain(studio, FLASK)
+        studio.shoot("4-placed")
+        stories.track_plain(studio)
+        studio.shoot("5-tracked")
     shutil.rmtree(data)
 
 

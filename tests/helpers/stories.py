@@ -86,6 +86,35 @@ def open_plain(studio: Studio, cad: Path) -> None:
     studio.wait(f"{SPACE}.train_panel.form.ready")
 
 
+def place_plain(studio: Studio, at: list[int]) -> None:
+    """Put the object down by a click on it, then let it be searched for.
+
+    Args:
+        at: where it is on the screen.
+    """
+    studio.click_at(studio.wait("place(window().header.buttons['data'])"))
+    studio.click("Place the object")
+    studio.wait(f"{SPACE}.pose_panel.edit.isChecked()")
+    studio.click_at(at)
+    studio.wait("window().project.pose() is not None and not window().engine.busy")
+    studio.click("Search")
+    studio.wait(f"{SPACE}.pose_panel.search.isEnabled() and button('Track')")
+    studio.click("Close")  # what says so lies on the picture
+    studio.wait("not window().engine.busy")
+
+
+def track_plain(studio: Studio) -> None:
+    """Follow the object through all frames, and look at the middle one."""
+    studio.click("Track")
+    wait_for_job(studio, "track")
+    studio.wait("window().project.track is not None and bool(window().project.track.rows)")
+    studio.click("Close")
+    studio.click_at(studio.wait("tab('Track')"))
+    studio.click_at(studio.wait(f"place({SPACE}.stage.scrubber)"))
+    studio.wait("window().director.frame.index == window().project.frame_index > 0")
+    studio.wait("not window().engine.busy")
+
+
 def train_and_adapt_plain(studio: Studio) -> None:
     """Both stages for a few steps each."""
     studio.fill("Steps", "2")
