@@ -112,10 +112,9 @@ class _Block(BasicBlock):
         self.bn2 = BatchNormAct(outside, nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.bn2(self.conv2(self.bn1(self.conv1(x))))
-        x += shortcut
-        return self.relu(x)
+        y = self.bn2(self.conv2(self.bn1(self.conv1(x))))
+        y += x if self.downsample is None else self.downsample(x)  # in torchvision's order
+        return self.relu(y)
 
 
 def _resnet(layout: Sequence[int]) -> torchvision.models.ResNet:

@@ -164,7 +164,10 @@ class SyntheticTraining(ABC, Generic[N]):
             self.on_preparing("first steps, which compile the network", done, COMPILING_STEPS)
         batch = self.batches.take(step, self.batch_size)
         seed = mixed_seed(self.seed, step, self.world.rank, LOSS_STREAM)
-        terms = self._learning(batch, seed, partial(self._make_ahead, step + 1))
+        ahead = partial(self._make_ahead, step + 1)
+        if not self.cuda:  # nothing of the step waits for the interpreter there
+            ahead()
+        terms = self._learning(batch, seed, ahead if self.cuda else lambda: None)
         rate = learning_rate(step, self.config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate

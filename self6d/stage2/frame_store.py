@@ -88,6 +88,11 @@ class FrameStore:
     def __len__(self) -> int:
         return len(self.frames)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether no file is read any more for a batch."""
+        return self._kept is not None
+
     def frame(self, index: int) -> Frame:
         """A frame at the store's size, read again; depth that is no distance is 0, unknown."""
         frame = resize_frame(self.frames.read(index, depth=self.use_depth), self.height)

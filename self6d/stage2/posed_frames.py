@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from self6d.datasets import UnlabelledFrames
+from self6d.engine.ahead import Ahead
 from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
@@ -160,6 +161,16 @@ def views_of(poses: Mapping[int, Sequence[PosedObject]], objects: int) -> list[l
     ]
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """What a step learns from, and what draws the rest of its random numbers."""
+
+    frames: LabelledBatch
+    known: Tensor | None
+    scenes: LabelledBatch | None
+    noise: torch.Generator
+
+
 class PosedFramesTask:
     """Fine-tunes a network on frames whose poses are given.
 
@@ -211,6 +222,11 @@ class PosedFramesTask:
             weight_decay=adapt.weight_decay,
             fused=self.device.type == "cuda",
         )
+        self._ahead = Ahead(
+            self._drawn, adapt.steps, self.device,
+            # readers need not bear another thread, and on a GPU it was not measured
+            beside=self.device.type == "cpu" and self.store.in_memory,
+        )  # fmt: skip
         self.maker: SceneMaker | None = None
         if synthesis is not None and adapt.synthetic > 0:
             camera = self.store.camera
@@ -220,25 +236,32 @@ class PosedFramesTask:
 
     def step(self, step: int) -> dict[str, Any]:
         """One optimiser step on labelled frames drawn at random."""
-        generator = step_generator(self.seed, step)
-        noise = step_generator(self.seed, step, stream=1, device=self.device)
-        at = max(step / max(self.total_steps, 1), self.clock.share)
-        turn = at < self.config.flat
-        batch, known = self.posed.draw(self.batch_size, generator, noise, turn=turn)
+        drawn = self._ahead.take(step, self.batch_size)
+        self._ahead.start(step + 1, self.batch_size)
         rate = learning_rate(step, self.config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        terms = self.network.losses(batch, noise, known)
+        terms = self.network.losses(drawn.frames, drawn.noise, drawn.known)
         total = terms["total"]
-        if self.maker is not None and self.config.synthetic > 0:
-            scenes = self.maker.make(self.config.synthetic_batch, mixed_seed(self.seed, 0), step)
-            terms["synthetic"] = self.network.losses(scenes, noise)["total"]
+        if drawn.scenes is not None and self.config.synthetic > 0:
+            terms["synthetic"] = self.network.losses(drawn.scenes, drawn.noise)["total"]
             total = total + self.config.synthetic * terms["synthetic"]
             terms["total"] = total
         ok = finite_step(self.optimizer, self.parameters, total, self.config.clip)
         self.average.update(step + SETTLED)
         values = {f"loss/{name}": value.detach() for name, value in terms.items()}
         return values | {"lr": rate, SKIPPED: ~ok}
+
+    def _drawn(self, step: int, size: int) -> _Drawn:
+        generator = step_generator(self.seed, step)
+        noise = step_generator(self.seed, step, stream=1, device=self.device)
+        at = max(step / max(self.total_steps, 1), self.clock.share)
+        turn = at < self.config.flat
+        frames, known = self.posed.draw(size, generator, noise, turn=turn)
+        scenes = None
+        if self.maker is not None and self.config.synthetic > 0:
+            scenes = self.maker.make(self.config.synthetic_batch, mixed_seed(self.seed, 0), step)
+        return _Drawn(frames, known, scenes, noise)
 
     def previews(self, step: int) -> list[Preview]:
         """The averaged network's poses on the first, the middle and the last of the frames."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from self6d.datasets.base import UnlabelledFrames
 from self6d.engine import distributed
+from self6d.engine.ahead import Ahead
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
 from self6d.engine.schedule import learning_rate
@@ -123,13 +124,15 @@ class SelfSupTask:
             self.parameters, lr=config.lr, weight_decay=config.weight_decay,
             fused=self.device.type == "cuda",
         )  # fmt: skip
-        self.maker: SceneMaker | None = None
+        self.scenes: Ahead[LabelledBatch] | None = None
         if config.synthetic > 0:
             camera, small = self.store.camera, synthesis or SynthesisConfig()
-            small = small.for_instances(network.config.instances)
-            self.maker = SceneMaker(
-                models, camera, replace(small, height=camera.height), self.device, tell=tell
-            )
+            small = replace(small.for_instances(network.config.instances), height=camera.height)
+            maker = SceneMaker(models, camera, small, self.device, tell=tell)
+            self.scenes = Ahead(
+                lambda step, size: maker.make(size, mixed_seed(seed, self.world.rank), step),
+                config.steps, self.device, beside=self.device.type == "cpu",
+            )  # fmt: skip
         self.monitor = HealthMonitor(config.collapse, config.patience)
         self.stop_reason: str | None = None
         self.on_preparing, self.on_note = told_to_nobody, noted_by_nobody
@@ -266,9 +269,9 @@ class SelfSupTask:
                 )
             )
             weights.append(("labels", config.label_weight))
-        if self.maker is not None and config.synthetic > 0:
-            seed = mixed_seed(self.seed, self.world.rank)
-            batches.append((self.maker.make(config.synthetic_batch, seed, step), None))
+        if self.scenes is not None and config.synthetic > 0:
+            batches.append((self.scenes.take(step, config.synthetic_batch), None))
+            self.scenes.start(step + 1, config.synthetic_batch)
             weights.append(("synthetic", config.synthetic))
         return batches, weights
 
