@@ -348,12 +348,12 @@ class Desk:
         make_film(Path(out), self._store.dataset(path), runs, indices, self._partial)
         return out
 
-    def write_rrd(self, out: str, path: str, models: Named, layers: Any, curves: Any) -> str:
+    def write_rrd(self, out: str, path: str, models: Named, layers: Any, runs: Any) -> str:
         """Recording, poses and curves for the viewer Rerun; see `requests.rrd.write_session`."""
         from studio.engine.requests.rrd import write_session
 
         write_session(Path(out), self._store.dataset(path), self._store.models(models), layers,
-                      curves, self._partial)  # fmt: skip
+                      runs, self._partial)  # fmt: skip
         return out
 
     def film_frame(self, out: str, picture: np.ndarray) -> None:

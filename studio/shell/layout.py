@@ -127,7 +127,7 @@ class Workspace(QObject):
         self.answers = Answers(window, self.curves, self.stage, self.train_panel,
                                self.adapt_panel, self)  # fmt: skip
         self.elsewhere = Elsewhere(window, self.train_panel, self.adapt_panel, self)
-        self.rerun = RerunExport(window, self.curves, self)
+        self.rerun = RerunExport(window, self)
         runs.settingsWanted.connect(self._show_settings)
         self.next_step = NextStep(
             window,
@@ -168,8 +168,10 @@ class Workspace(QObject):
 
     def first_of(self, step: str) -> QWidget:
         """Where the keyboard is useful on a step: its page, its tab, or the frames."""
-        if step == "data" and usable(self.stage.scrubber):
+        if step == "data" and self.window.project.recording is not None:
             return self.stage.scrubber
+        if step == "data" and usable(self.window.job_bar.go):
+            return self.window.job_bar.go
         return self.middle.get(step, self.inspector.currentWidget())
 
     def _show_inspector(self, step: str) -> None:

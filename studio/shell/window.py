@@ -276,6 +276,8 @@ class StudioWindow(QMainWindow):
         if what == "run" and self.project.run is not None:
             self.runs.look_at(self.project.run)
         self.show_step(self.project.step if what == "run" else "data")
+        if what == "recording":
+            self.land()
 
     def _on_recording(self) -> None:
         path = self.project.recording_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.util import find_spec
 
 import numpy as np
@@ -250,7 +251,7 @@ def test_a_start_is_the_run_that_others_began_from(tmp_path, opened, trained):
     assert page._start() is None
 
 
-def test_the_session_goes_to_rerun(posed_block, tmp_path, monkeypatch, wait):
+def test_the_session_goes_to_rerun(posed_block, trained, tmp_path, monkeypatch, wait):
     """Where rerun-sdk is installed a file, else what to install: before a name is asked for."""
     window, out, asked = posed_block, tmp_path / "session", []
     monkeypatch.setattr(
@@ -259,13 +260,11 @@ def test_the_session_goes_to_rerun(posed_block, tmp_path, monkeypatch, wait):
     told = window.workspace.rerun.layers()
     assert list(told) == ["poses at work"]  # the truth is not among them
     assert list(told["poses at work"]) == [2]
-    for folder in ("/a/run", "/b/run"):
-        seen = RunCurves(folder)
-        seen.extend("loss/total", np.array([0.0, 10.0]), np.array([2.0, 1.0]))
-        window.workspace.curves.show_run(seen)
-    curves = window.workspace.rerun.curves()
-    assert list(curves) == ["run", "run-2"]
-    np.testing.assert_array_equal(curves["run-2"]["loss/total"], [[0, 10], [2, 1]])
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        shutil.copytree(trained, folder / "run")
+        window.project.add_run(folder / "run")
+    named = {"run": str(tmp_path / "a" / "run"), "run-2": str(tmp_path / "b" / "run")}
+    assert window.workspace.rerun.runs() == named
     window.actions_registry["file.rerun"].trigger()
     wait(lambda: window.banner.isVisible() and not window.workspace.rerun.unfinished())
     said = window.banner.text.text()
@@ -276,3 +275,4 @@ def test_the_session_goes_to_rerun(posed_block, tmp_path, monkeypatch, wait):
     else:
         assert "session.rrd" in said
         assert out.with_suffix(".rrd").stat().st_size > 10_000
+        assert b"/curves/run-2/loss/total" in out.with_suffix(".rrd").read_bytes()

@@ -88,3 +88,18 @@ def test_what_is_under_way_is_not_offered_again(opened, sample, trained, wait, t
     page.run.setFocus()
     QTest.keyClick(page.run, Qt.Key.Key_Down)  # another run: its package is not written
     wait(lambda: bar.go.text() == "Export package…")
+
+
+def test_runs_opened_alone_offer_their_recording(open_studio, sample, trained, wait, tmp_path):
+    """`launch` of what `quick` leaves asked for a recording that the runs themselves name."""
+    adapted = tmp_path / "adapted"
+    shutil.copytree(trained, adapted)
+    told = {**RunFolder.open(adapted).info["provenance"], "data": str(sample)}
+    RunFolder.open(adapted).update(kind="selfsup", provenance=told)
+    window = open_studio(tmp_path)
+    bar = window.job_bar
+    wait(lambda: bar.go.isVisible() and bar.go.text() == "Open sample")
+    assert "the recording of these runs" in bar.text.text()
+    click(bar.go)
+    wait(lambda: window.project.recording_path == sample and window.director.frame is not None)
+    assert window.focusWidget() is window.workspace.stage.scrubber

@@ -8,7 +8,8 @@ from pathlib import Path
 from self6d.datasets import Dataset
 from self6d.events import count_listener
 from self6d.geometry import Pose
-from self6d.labelling.rerun_file import Curves, Shown, write_rrd
+from self6d.labelling.rerun_file import Shown, write_rrd
+from self6d.runs.folder import RunFolder
 from self6d.scene import ObjectModel
 from studio.engine.types import PoseData
 
@@ -16,13 +17,13 @@ Layers = Mapping[str, Mapping[int, Sequence[PoseData]]]
 
 
 def write_session(
-    out: Path, dataset: Dataset, models: Sequence[ObjectModel], layers: Layers, curves: Curves,
-    tell: Callable[[tuple[int, int]], object],
+    out: Path, dataset: Dataset, models: Sequence[ObjectModel], layers: Layers,
+    runs: Mapping[str, str], tell: Callable[[tuple[int, int]], object],
 ) -> None:  # fmt: skip
     """Frames, poses of layers (by name, then by index of the frame) and curves of runs.
 
     Args:
-        tell: takes (done, total).
+        runs: folders, by the name that their curves are shown under. tell: takes (done, total).
     """
     poses = {
         name: {
@@ -31,4 +32,5 @@ def write_session(
         }
         for name, frames in layers.items()
     }
+    curves = {name: RunFolder.open(folder).curves() for name, folder in runs.items()}
     write_rrd(out, dataset, models, poses, count_listener(tell), curves)

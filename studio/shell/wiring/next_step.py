@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer
 
@@ -75,6 +76,10 @@ class NextStep(QObject):
             text = "Next: train on rendered images (stage 1)."
             return self._run_of("synthetic", self.train, text, "Go to stage 1")
         if project.recording is None:
+            theirs = self._recording_of_runs()
+            if theirs is not None:
+                return (f"Next: {theirs.name}, the recording of these runs.", f"Open {theirs.name}",
+                        partial(window.opener.open_recording, theirs))  # fmt: skip
             return ("Next: a recording of your camera to adapt to, without labels.",
                     "Open a recording…", window.choosers.recording)  # fmt: skip
         adapted = [r for r in usable if r.kind == "adapt" and project.is_of_it(r.provenance.data)]
@@ -114,6 +119,11 @@ class NextStep(QObject):
                     self.export.package.click)  # fmt: skip
         return ("Next: take the network with you.", "Go to Export",
                 lambda: window.show_step("export"))  # fmt: skip
+
+    def _recording_of_runs(self) -> Path | None:
+        """What the newest run that tells it worked on, where it is still there."""
+        told = (run.provenance.data for run in reversed(self.window.project.runs))
+        return next((Path(data) for data in told if data and Path(data).exists()), None)
 
     def _at_work(self) -> Suggestion | None:
         """What the window itself is busy with: it is not offered again meanwhile."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QFileDialog
 
-from studio.curves.view import CurvesView
 from studio.engine.types import PoseData
 from studio.jobs.run_info import free_name
 from studio.model.layers import POSES
@@ -26,12 +24,11 @@ NEEDS_RERUN = (
 class RerunExport(OneAtATime):
     """Writes one file at a time, in the background."""
 
-    def __init__(self, window: StudioWindow, shown: CurvesView, parent: QObject) -> None:
+    def __init__(self, window: StudioWindow, parent: QObject) -> None:
         super().__init__(
             window, "an export for Rerun", "Exporting frames",
             "Another session is being exported: wait for its end.", parent,
         )  # fmt: skip
-        self._curves = shown
 
     def ask(self) -> None:
         """Where to, then write it; without rerun-sdk how to install it."""
@@ -55,7 +52,7 @@ class RerunExport(OneAtATime):
         if self.free():
             self.start(
                 "write_rrd", str(out), str(project.recording_path), project.model_files,
-                self.layers(), self.curves(), done=lambda: self._on_done(out),
+                self.layers(), self.runs(), done=lambda: self._on_done(out),
             )  # fmt: skip
 
     def layers(self) -> dict[str, dict[int, list[PoseData]]]:
@@ -72,14 +69,14 @@ class RerunExport(OneAtATime):
                 found[layer.name] = {i: frame for i, frame in known.items() if frame}
         return found
 
-    def curves(self) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-        """Steps and values of the runs whose curves are in view, by run and quantity."""
-        found: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-        for path, run in self._curves.runs.items():
-            name, number = Path(path).name, 2
+    def runs(self) -> dict[str, str]:
+        """Folders of the runs in the list, by a name of their own; their curves are exported."""
+        found: dict[str, str] = {}
+        for run in self.window.project.runs:
+            name, number = run.name, 2
             while name in found:
-                name, number = f"{Path(path).name}-{number}", number + 1
-            found[name] = {key: (one.x.copy(), one.y.copy()) for key, one in run.raw.items()}
+                name, number = f"{run.name}-{number}", number + 1
+            found[name] = str(run.path)
         return found
 
     def _on_done(self, out: Path) -> None:
