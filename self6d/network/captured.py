@@ -31,6 +31,8 @@ class CapturedForward:
     def __init__(self, network: PoseNetwork, bfloat16: bool = False) -> None:
         self.network = network
         self.bfloat16 = bfloat16
+        if next(network.parameters()).is_cuda:  # a quarter less time; in place, values stay
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if bfloat16:  # autocast alone would convert them at every call
             for part in network.modules():
                 if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
