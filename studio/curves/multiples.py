@@ -9,7 +9,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from studio.curves.legend import DASHES
+from studio.curves.legend import dashes
 from studio.curves.run_curves import RunCurves
 from studio.toolkit.theme import small_font, theme
 from studio.toolkit.words import meaning, unit, word
@@ -97,9 +97,10 @@ class SmallMultiples(QWidget):
         painter.fillRect(area, theme.colour("canvas"))
         painter.setPen(theme.colour("text"))
         painter.drawText(QPointF(area.left(), area.top() - 5), self.text_of(name))
-        found = [(run, c.raw[f"{self._group}/{name}"]) for run, c in self._runs.items()
-                 if f"{self._group}/{name}" in c.raw]  # fmt: skip
-        known = np.concatenate([s.y[np.isfinite(s.y)] for _, s in found] or [np.zeros(0)])
+        key = f"{self._group}/{name}"
+        found = [(number, run, c.raw[key]) for number, (run, c) in enumerate(self._runs.items())
+                 if key in c.raw]  # fmt: skip
+        known = np.concatenate([s.y[np.isfinite(s.y)] for *_, s in found] or [np.zeros(0)])
         low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
         if low == high:  # a constant stands where it is between zero and itself
             low, high = min(low, 0.0), max(high, 0.0)
@@ -113,13 +114,13 @@ class SmallMultiples(QWidget):
             painter.drawText(beside, bottom, self._number(name, low))
         painter.save()
         painter.setClipRect(area)
-        for place, (run, series) in enumerate(found):
+        for number, run, series in found:
             x, y = series.view(0, self._last(), max(int(area.width()), 64))
             y = area.bottom() - 4 - (y - low) / span * (area.height() - 8)
             sound = np.isfinite(y)
             points = [QPointF(self._x_of(a, area), b) for a, b in zip(x[sound], y[sound])]
             pen = QPen(QColor(theme.term_colour(name)), 1.6)
-            pen.setStyle(DASHES[place % len(DASHES)])
+            pen.setStyle(dashes(number))
             painter.setPen(pen)
             painter.drawPolyline(QPolygonF(points))
             if len(points) < 2:

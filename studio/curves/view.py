@@ -11,21 +11,19 @@ from PySide6.QtWidgets import QToolButton, QToolTip, QWidget
 from self6d.events import Scalars
 from self6d.losses.terms import TERMS
 from studio.curves.axis import ValueAxis
-from studio.curves.legend import DASHES, LegendEntry
+from studio.curves.legend import CONFIDENCE, Legend, dashes, values_at
 from studio.curves.marks import Mark, spread
 from studio.curves.multiples import SmallMultiples
 from studio.curves.run_curves import RunCurves
-from studio.toolkit.flow import FlowLayout
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import Choice, ElidedLabel, IconButton, button, column, label, row
-from studio.toolkit.words import GROUPS, word
+from studio.toolkit.words import GROUPS
 
 # A redraw holds the window for 15 ms: of a hundred clicks no more than one may wait for it.
 REDRAW_MS = 500
 TERM_ORDER = ("total", *TERMS)
 APART = ("health",)
 LOW = 150  # pixels; below, the plot needs the room of names and steps: it tells them at the mouse
-CONFIDENCE = "confidence"  # its curves bear the names of objects, and a dip is what one looks for
 
 
 class CurvesView(QWidget):
@@ -42,7 +40,6 @@ class CurvesView(QWidget):
         self.group = "loss"
         self.at: tuple[str, int | None] = ("", None)
         self._hidden_terms: set[str] = set()
-        self._entries: list[LegendEntry] = []
         self._lines: dict[tuple[str, str, bool], pg.PlotCurveItem] = {}
         self._checkpoint_dots: dict[str, pg.ScatterPlotItem] = {}
         self._mark_lines: list[Mark] = []
@@ -85,7 +82,8 @@ class CurvesView(QWidget):
                             "Picture, 3D view and probes look through this checkpoint until you "
                             "leave it")  # fmt: skip
         self.leave.hide()
-        self.legend = FlowLayout()
+        self.legend = Legend()
+        self.legend.switched.connect(self._on_switch)
         self.readout = ElidedLabel("", "small")
         self.message = label("", "muted")
         self.expect("")
@@ -213,7 +211,7 @@ class CurvesView(QWidget):
             self.plot.removeItem(dots)
         for mark in self._mark_lines:
             self.plot.removeItem(mark)
-        self._lines, self._checkpoint_dots, self._mark_lines, self._entries = {}, {}, [], []
+        self._lines, self._checkpoint_dots, self._mark_lines = {}, {}, []
         self._fill_groups()
         terms = self.terms()
         apart = self.group in APART  # unlike quantities, each on a scale of its own
@@ -222,11 +220,12 @@ class CurvesView(QWidget):
         self.multiples.setVisible(bool(terms) and apart)
         self.multiples.show_group(self.group, terms if apart else [], self.runs)
         self.message.setVisible(not terms)
-        self._fill_legend([] if apart else terms)
+        self.legend.name(self.runs, self.group, terms, self._hidden_terms, terms_too=not apart)
+        self._fit_legend()
         for number, (run, curves) in enumerate(self.runs.items()):
             for term in terms:
                 if term not in self._hidden_terms and f"{self.group}/{term}" in curves.raw:
-                    self._add_lines(run, term, DASHES[number % len(DASHES)])
+                    self._add_lines(run, term, dashes(number))
             dots = pg.ScatterPlotItem(size=8, symbol="d", pxMode=True)
             dots.setBrush(QColor(theme.tokens.accent))
             dots.setPen(None)
@@ -290,7 +289,7 @@ class CurvesView(QWidget):
                 with np.errstate(divide="ignore", invalid="ignore"):
                     y = np.log10(np.where(y > 0, y, np.nan))
             line.setData(x, y)
-            counts = smooth or self.group == CONFIDENCE
+            counts = smooth or self.group == CONFIDENCE  # a dip is what one looks for
             if counts and len(y) and not np.isnan(y).all():
                 low, high = min(low, np.nanmin(y)), max(high, np.nanmax(y))
         if np.isfinite(low) and not self._ranged:
@@ -326,7 +325,10 @@ class CurvesView(QWidget):
             return
         step = self.view.mapSceneToView(position).x()
         self._cursor.setPos(step)
-        self.readout.setText(self._values_at(step))
+        shown = [term for term in self.terms() if term not in self._hidden_terms]
+        # one run alone is named in the legend, where that is seen
+        named = len(self.runs) > 1 or self.readout.isHidden()
+        self.readout.setText(values_at(step, self.runs, self.group, shown, named_run=named))
         if self.readout.isHidden():
             QToolTip.showText(QCursor.pos(), self.readout.text(), self.plot)
         self.cursorMoved.emit(step)
@@ -334,21 +336,6 @@ class CurvesView(QWidget):
     def _on_step(self, step: float | None) -> None:
         self.readout.setText("" if step is None else f"step {step:.0f}")
         self.cursorMoved.emit(step)
-
-    def _values_at(self, step: float) -> str:
-        if not self.runs:
-            return ""
-        curves = next(reversed(self.runs.values()))
-        parts = [f"step {max(step, 0):.0f}"]
-        for term in self.terms():
-            series = curves.smooth.get(f"{self.group}/{term}")
-            value = series.at(step) if series and term not in self._hidden_terms else None
-            if value is not None:
-                parts.append(f"{self._word(term)} {value:.4g}")
-        return "   ".join(parts)
-
-    def _word(self, term: str) -> str:
-        return term if self.group == CONFIDENCE else word(term)
 
     def _on_click(self, event: QMouseEvent) -> None:
         position = event.scenePos()  # type: ignore[attr-defined]  # pyqtgraph's own event
@@ -358,28 +345,13 @@ class CurvesView(QWidget):
                 self.checkpointClicked.emit(run, int(hit[0].pos().x()))
                 return
 
-    def _fill_legend(self, terms: list[str]) -> None:
-        while self.legend.count():
-            item = self.legend.takeAt(0)
-            widget = item.widget() if item is not None else None
-            if widget is not None:
-                widget.deleteLater()
-        for term in terms:
-            colour, shown = theme.term_colour(term), term not in self._hidden_terms
-            switch = LegendEntry(term, colour, shown, self._word(term))
-            switch.switched.connect(self._on_switch)
-            self.legend.addWidget(switch)
-            self._entries.append(switch)
-        self._fit_legend()
-
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._fit_legend()
 
     def _fit_legend(self) -> None:
         high = self.height() >= LOW
         self.plot.showAxis("bottom", high)
-        for entry in self._entries:
-            entry.setVisible(high)
+        self.legend.show_all(high)
 
     def _on_switch(self, term: str, shown: bool) -> None:
         (self._hidden_terms.discard if shown else self._hidden_terms.add)(term)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from self6d.events import Event, Note, Preview
+from self6d.losses.terms import TITLES
 from self6d.runs.event_log import load_preview, read_curves, read_events
 from studio.jobs.run_info import NETWORKS, checkpoint_steps, read_run
 
@@ -36,7 +37,8 @@ def live_mark(event: Event) -> tuple[int, str] | None:
         return None
     parts = []
     for key, value in live.items():
-        name = key.removeprefix("loss.").replace("_", "-")
+        name = key.removeprefix("loss.")
+        name = TITLES.get(name, name)
         parts.append(f"{name} muted" if value == 0 else f"{name} → {value:g}")
     return event.step, ", ".join(parts)
 

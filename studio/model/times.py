@@ -15,12 +15,12 @@ from studio.jobs.run_info import RunInfo, brief, checkpoint_steps
 
 OF_TRACKS = "laptop"  # learns from a track: the Track tab offers it
 FOR_CPU = ("tiny", "self6d-tiny", "self6d-plus-tiny", OF_TRACKS)
-CORES, H200 = "on two idle CPU cores", "on an NVIDIA H200"
+CORES, H200 = "on two CPU cores that do nothing else", "on an NVIDIA H200"
 FEWEST = 40  # steps that tell how long one takes: before them lies what all are prepared by
 TIMED = {
     # (preset, on a GPU): seconds a step, where, on what
     ("tiny", False): (0.43, f"from a few steps {CORES}, on the sample"),  # 0.39, and previews
-    ("self6d-tiny", False): (1.2, f"estimated {CORES}, from the processor time of 15 steps"),
+    ("self6d-tiny", False): (1.2, f"estimated from 15 steps {CORES}"),
     ("self6d-plus-tiny", False): (0.93, "timed with two CPU threads, on the sample"),  # `demo`
     ("standard", True): (0.090, f"timed {H200}, images of 640 x 480"),  # 708 images a second
     ("self6d", True): (0.15, f"timed {H200}, on 110 real frames"),  # docs/results.md, mustard0

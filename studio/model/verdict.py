@@ -11,6 +11,7 @@ from studio.engine.types import JudgedFrame
 
 RESAMPLES = 400
 BETTER, WORSE, SAME = "better", "worse", "same"
+FOUND = "Found a frame"
 Pair = tuple[JudgedFrame, JudgedFrame]
 # of frames: what a number is where each of n frames counts that often, (R, n) to (R,)
 Number = Callable[[np.ndarray], np.ndarray]
@@ -61,7 +62,15 @@ class Verdict:
     recall: Measure | None = None
 
     @property
+    def nothing_found(self) -> bool:
+        """Whether neither network finds anything in these frames."""
+        (found,) = (m for m in self.measures if m.name == FOUND)
+        return not (found.before or found.after)
+
+    @property
     def headline(self) -> str:
+        if self.nothing_found:
+            return "Neither network finds anything in these frames."
         return {
             BETTER: "Yes: the poses agree better with this recording.",
             WORSE: "No: the poses agree worse with this recording.",
@@ -101,7 +110,7 @@ def compare(before: Mapping[int, JudgedFrame], after: Mapping[int, JudgedFrame])
                 "Share of the depth on the object that the drawn model explains", pairs),
         measure("Mask agreement", lambda side: _mean(side, "mask_iou"), True, " %", 0,
                 "Overlap of the mask the network sees with the drawn model's silhouette", pairs),
-        measure("Found a frame", lambda side: _ratio([_kinds(f) for f in side], [1] * len(side)),
+        measure(FOUND, lambda side: _ratio([_kinds(f) for f in side], [1] * len(side)),
                 True, "", 1, "Different objects the network finds in a frame; one that is found "
                 "twice counts once", pairs),
     ]  # fmt: skip

@@ -46,6 +46,7 @@ class DoctorPanel(QWidget):
         super().__init__()
         self.project, self.engine = project, engine
         self.report: dict[str, Any] = {}
+        self._older = False  # the report is of what was there before
         self._soon = QTimer(self, singleShot=True, interval=0)  # recording and models at once
         self._soon.timeout.connect(self._examine_whole)
         self.facts = QGridLayout()
@@ -74,7 +75,7 @@ class DoctorPanel(QWidget):
         project.recordingChanged.connect(self._on_recording)
         project.modelsChanged.connect(self._show_unit)
         project.modelsChanged.connect(self._soon.start)
-        theme.changed.connect(self._show)
+        theme.changed.connect(self._fill)
         self._say("Open a recording and the doctor looks it over.")
         self._show_unit()
 
@@ -190,6 +191,7 @@ class DoctorPanel(QWidget):
 
     def _old(self, old: bool) -> None:
         """Findings of what was there before stay in sight, but are no longer said to hold."""
+        self._older = old
         for layout in (self._cards, self.facts):
             for i in range(layout.count()):
                 item = layout.itemAt(i)
@@ -202,12 +204,7 @@ class DoctorPanel(QWidget):
         self.fix_all.hide()
 
     def _show(self) -> None:
-        report = self.report
-        if not report:
-            return
-        clear(self._cards)
-        self.fix_buttons.clear()
-        findings = report["findings"]
+        findings = self.report["findings"]
         grave = sum(f["severity"] == "error" for f in findings)
         warned = sum(f["severity"] == "warning" for f in findings)
         if grave:
@@ -216,16 +213,27 @@ class DoctorPanel(QWidget):
             text, state = f"Usable, {warned} warning{'s' * (warned > 1)}", "warn"
         else:
             text, state = "Nothing wrong was found in what was checked", "ok"
+        self._older = False
+        self._fill()
         self.verdict.setText(text)
-        clear(self.facts)
-        for line, (name, value) in enumerate(facts(report)):
-            self.facts.addWidget(label(name, "muted"), line, 0, Qt.AlignmentFlag.AlignTop)
-            self.facts.addWidget(label(value, wrap=True, select=True), line, 1)
-        for number, finding in enumerate(findings):
-            self._cards.addWidget(self._card(number, finding))
         fixable = [f for f in findings if f["fixable"]]
         self.fix_all.setVisible(len(fixable) > 1)
         self.stateChanged.emit(state, text)
+
+    def _fill(self) -> None:
+        """Facts and findings in the colours of the theme; what is said of them stays."""
+        report = self.report
+        if not report:
+            return
+        clear(self._cards)
+        clear(self.facts)
+        self.fix_buttons.clear()
+        for line, (name, value) in enumerate(facts(report)):
+            self.facts.addWidget(label(name, "muted"), line, 0, Qt.AlignmentFlag.AlignTop)
+            self.facts.addWidget(label(value, wrap=True, select=True), line, 1)
+        for number, finding in enumerate(report["findings"]):
+            self._cards.addWidget(self._card(number, finding))
+        self._old(self._older)
 
     def _card(self, number: int, finding: dict[str, Any]) -> QFrame:
         card = QFrame()

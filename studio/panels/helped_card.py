@@ -214,15 +214,12 @@ class HelpedCard(QWidget):
         ]
         for line, measure in enumerate(measures):
             name, colour = LOOKS[measure.verdict]
-            change = ""
-            if math.isfinite(measure.low):
-                change = f"{_signed(measure, measure.low)} to {_signed(measure, measure.high)}"
             mark = QLabel()
             mark.setPixmap(icon(name, colour).pixmap(14, 14))
             cells = (
                 mark, label(measure.name), label(_number(measure, measure.before), "muted"),
                 label("→", "muted"), label(_number(measure, measure.after)),
-                label(change, "small"),
+                label(_change(measure), "small"),
             )  # fmt: skip
             for place, cell in enumerate(cells):
                 cell.setToolTip(f"{measure.tip}. Right: the change's 95 % interval.")
@@ -275,6 +272,15 @@ def _named(comparison: Comparison, run: Path, name: str = "") -> str:
 
 def _number(measure: Measure, value: float) -> str:
     return f"{value:.{measure.digits}f}{measure.unit}" if math.isfinite(value) else "none"
+
+
+def _change(measure: Measure) -> str:
+    """The interval of the change in words; "" where it is not known."""
+    if not math.isfinite(measure.low):
+        return ""
+    if measure.low == measure.high == 0:
+        return "no change"
+    return f"{_signed(measure, measure.low)} to {_signed(measure, measure.high)}"
 
 
 def _signed(measure: Measure, value: float) -> str:

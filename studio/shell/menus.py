@@ -84,8 +84,9 @@ def register_actions(w: StudioWindow) -> None:
             menu="View",
             shortcut=f"Ctrl+{number}",
         )
+    looks = QActionGroup(w)
     for look in ("light", "dark", "system"):
-        a.add(
+        choice = a.add(
             f"view.theme.{look}",
             f"Theme: {look}",
             lambda look=look: w.wear(look),
@@ -93,6 +94,10 @@ def register_actions(w: StudioWindow) -> None:
             group=1,
             icon_name={"light": "sun", "dark": "moon"}.get(look, ""),
         )
+        choice.setIconVisibleInMenu(False)  # its mark stands there
+        choice.setCheckable(True)
+        choice.setChecked(look == w.settings.theme)
+        looks.addAction(choice)
     a.add("view.reset", "Reset layout", w.reset_layout, menu="View", group=2)
 
     a.add(

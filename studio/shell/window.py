@@ -211,6 +211,7 @@ class StudioWindow(QMainWindow):
     def wear(self, look: str) -> None:
         """Change the theme and remember it."""
         self.settings.theme = look
+        self.actions_registry[f"view.theme.{look}"].setChecked(True)
         theme.apply(look)
 
     def close_project(self) -> None:

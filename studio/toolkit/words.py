@@ -32,13 +32,7 @@ EQUATIONS = {
     "mask": "eq. (4)", "ab": "eq. (5)", "ms_ssim": "eq. (6)", "perceptual": "eq. (7)",
     "geometry": "eq. (11)",
 }  # fmt: skip
-WORDS |= {
-    t.name: (
-        "depth (geometry)" if t.name == "geometry" else t.title,
-        f"{t.compares}; holds {t.holds}; {EQUATIONS[t.name]}",
-    )
-    for t in LISTED
-}
+WORDS |= {t.name: (t.title, f"{t.compares}; holds {t.holds}; {EQUATIONS[t.name]}") for t in LISTED}
 
 
 def word(name: str) -> str:

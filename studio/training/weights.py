@@ -5,10 +5,11 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QGridLayout, QLabel, QLineEdit, QWidget
 
-from self6d.losses.terms import LISTED
+from self6d.losses.terms import LISTED, TERMS
 from studio.toolkit.dialogs import Question
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import IconButton, label
+from studio.toolkit.words import meaning, word
 
 
 class LossWeights(QWidget):
@@ -28,17 +29,18 @@ class LossWeights(QWidget):
         self.mutes: dict[str, IconButton] = {}
         self.boxes: dict[str, QLineEdit] = {}
         self._dots: dict[str, QLabel] = {}
-        for line, (term, title, *_) in enumerate(LISTED):
-            mute = IconButton("volume-2", f"Mute the {term.replace('_', '-')} term")
+        for line, term in enumerate(TERMS):
+            mute = IconButton("volume-2", f"Mute the {word(term)} term")
             mute.clicked.connect(lambda _=False, term=term: self._on_mute(term))
             box = QLineEdit()
             box.setFixedWidth(72)
-            box.setAccessibleName(f"Weight of {term}")
+            box.setAccessibleName(f"Weight of {word(term)}")
             box.editingFinished.connect(lambda term=term: self._on_edit(term))
-            dot = QLabel("━")
+            dot, title = QLabel("━"), label(word(term))
+            title.setToolTip(meaning(term))
             self._dots[term], self.mutes[term], self.boxes[term] = dot, mute, box
             grid.addWidget(dot, line, 0)
-            grid.addWidget(label(title), line, 1)
+            grid.addWidget(title, line, 1)
             grid.addWidget(box, line, 2)
             grid.addWidget(mute, line, 3)
         theme.changed.connect(self._dress)
@@ -51,7 +53,7 @@ class LossWeights(QWidget):
             self.boxes[term].setText(f"{value:g}")
             muted = value == 0
             self.mutes[term].set_icon_name("volume-x" if muted else "volume-2")
-            self.mutes[term].setToolTip(f"{'Unmute' if muted else 'Mute'} the {term} term")
+            self.mutes[term].setToolTip(f"{'Unmute' if muted else 'Mute'} the {word(term)} term")
 
     def weight(self, term: str) -> float:
         return self._weights.get(term, 0.0)
@@ -88,10 +90,10 @@ class LossWeights(QWidget):
         if not without:
             return True
         answer = Question.ask(
-            self, f"Mute the {term} term?",
+            self, f"Mute the {word(term)} term?",
             f"In the paper's ablation on LineMOD the mean recall falls from 58.9 % to "
             f"{without} without it: the other terms cannot hold the pose alone.",
-            [("mute", f"Mute {term}", "danger"), ("keep", "Keep it", "primary")],
+            [("mute", f"Mute {word(term)}", "danger"), ("keep", "Keep it", "primary")],
         )  # fmt: skip
         return answer == "mute"
 

@@ -10,13 +10,17 @@ import pytest
 from hands import click
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QScrollArea
+from PySide6.QtWidgets import QLabel, QScrollArea
 
 from self6d import jobs
 from studio.controllers import comparison
+from studio.controllers.predictions import Predictions
+from studio.engine import Engine
 from studio.engine.types import JudgedFrame, JudgedPose, PoseData
-from studio.model.layers import POSES
+from studio.model.layers import POSES, Layers
+from studio.model.project import Project
 from studio.model.verdict import BETTER, SAME, WORSE, compare
+from studio.panels.helped_card import HelpedCard
 
 pytestmark = pytest.mark.gui
 
@@ -54,7 +58,33 @@ def test_the_verdict_needs_an_interval_on_one_side():
     assert compare(better, {}) is None
     alone = compare({0: frame(0, 0.5)}, {0: frame(0, 0.9)})
     assert alone.agreement.verdict == SAME  # one frame proves nothing
-    assert compare({0: frame(0)}, {0: frame(0)}).measures[0].name == "Found a frame"
+
+
+def test_networks_that_find_nothing_are_said_to(qtbot, tmp_path):
+    """The card said "No clear difference", and "+0.00 to +0.00" of each number."""
+    empty = {i: frame(i, labelled=1) for i in range(8)}
+    nothing = compare(empty, empty)
+    assert [m.name for m in nothing.measures] == ["Found a frame"]
+    assert nothing.headline == "Neither network finds anything in these frames."
+    some = {i: frame(i, 0.5, labelled=1) for i in range(8)}
+    assert compare(empty, some).headline.startswith("Yes")
+    assert compare(some, some).headline == "No clear difference in these frames."
+
+    project, engine = Project(), Engine()
+    judged = comparison.Comparison(project, engine, Predictions(project, Layers(), engine))
+    card = HelpedCard(judged)
+    qtbot.addWidget(card)
+    card.show()
+    judged.before, judged.after, judged.verdict = tmp_path / "a", tmp_path / "b", nothing
+    judged.judged = {judged.before: empty, judged.after: empty}
+    judged.changed.emit()
+
+    def told() -> list[str]:
+        return [one.text() for one in card.findChildren(QLabel) if not one.isHidden()]
+
+    qtbot.waitUntil(lambda: told().count("no change") == 3)  # agreement, found, right by labels
+    assert nothing.headline in told()
+    assert not [text for text in told() if "+0" in text]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from self6d.events import Scalars
 from self6d.runs.folder import RunFolder
 from studio.engine.types import PoseData
+from studio.panels.header import ThemeSwitch
 from studio.toolkit.dialogs import Question
 
 pytestmark = pytest.mark.gui
@@ -294,5 +295,36 @@ def test_while_the_doctor_looks_again_the_old_report_is_said_to_be_old(opened, w
     assert "report before" not in panel.verdict.text()
     click(panel.again)
     assert panel.verdict.text() == "Examining… What is below is the report before."
+
+    def facts() -> QWidget:
+        return panel.facts.itemAt(1).widget()
+
+    assert not facts().isEnabled()
+    click(next(b for b in opened.header.findChildren(ThemeSwitch)))
+    assert panel.verdict.text() == "Examining… What is below is the report before."  # not "Usable"
+    assert not facts().isEnabled()
+    assert not panel.fix_all.isVisible()
     wait(lambda: not panel.verdict.text().startswith("Examining"))
     assert "report before" not in panel.verdict.text()
+    assert facts().isEnabled()
+
+
+def test_the_menu_marks_the_theme(opened):
+    """However it was chosen; none was marked."""
+    actions, settings = opened.actions_registry, opened.settings
+
+    def marked() -> list[str]:
+        looks = ("light", "dark", "system")
+        return [look for look in looks if actions[f"view.theme.{look}"].isChecked()]
+
+    assert marked() == ["light"]
+    (menu,) = (a.menu() for a in opened.menuBar().actions() if a.text() == "View")
+    for look in ("dark", "dark", "system", "light"):
+        menu.popup(opened.mapToGlobal(QPoint(0, 0)))
+        place = menu.actionGeometry(actions[f"view.theme.{look}"]).center()
+        QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=place)
+        assert settings.theme == look
+        assert marked() == [look]
+    click(next(b for b in opened.header.findChildren(ThemeSwitch)))
+    assert marked() == ["dark"]
+    assert not actions["view.theme.dark"].isIconVisibleInMenu()  # it would stand for the mark

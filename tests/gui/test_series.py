@@ -114,7 +114,7 @@ def test_a_dip_of_confidence_is_in_sight_under_its_objects_name(qtbot):
         "3.2",
         "316",
     ]
-    assert "obj_000001" in view.legend.itemAt(0).widget().text()
+    assert "obj_000001" in view.legend.terms[0].text()
 
 
 def test_total_and_self_are_one_line_where_they_are_the_same(qtbot):
@@ -161,3 +161,50 @@ def test_texts_of_near_marks_do_not_lie_on_one_another(qtbot):
     assert tops[0] < tops[1] < tops[2]
     assert tops[3] == tops[0]  # alone it stands at the top
     assert all(view.view.sceneBoundingRect().contains(place.center()) for place in places())
+
+
+def test_curves_name_their_runs(qtbot):
+    """Nothing said whose curves were shown: of one run, of two, and of health."""
+    from PySide6.QtCore import QPointF
+    from PySide6.QtTest import QTest
+
+    from self6d.events import Scalars
+    from studio.curves.view import CurvesView
+
+    view = CurvesView()
+    qtbot.addWidget(view)
+    view.resize(900, 260)
+    view.show()
+    qtbot.waitExposed(view)
+    legend = view.legend
+    first, second = "/runs/kitchen-stage1-01", "/runs/a-name-longer-than-the-legend-has-room-for-02"
+    view.add_scalars(first, [Scalars(i, {"loss/total": 1.0}) for i in range(9)])
+    assert [entry.text() for entry in legend.runs] == ["kitchen-stage1-01"]
+    assert legend.runs[0].isVisible()
+    health = {"loss/total": 2.0, "health/trust": 0.5}
+    view.add_scalars(second, [Scalars(i, health) for i in range(9)])
+    long = legend.runs[1]
+    assert (long.text()[0], long.text()[-3:], long.toolTip()) == ("a", "-02", second)
+    samples = [entry.grab().toImage() for entry in legend.runs]
+
+    def dashed(picture) -> bool:
+        line = {picture.pixel(x, picture.height() // 2) for x in range(1, 23)}
+        return len(line) > 1
+
+    assert [dashed(picture) for picture in samples] == [False, True]
+
+    def told_at_mouse() -> str:
+        place = view.view.mapViewToScene(QPointF(4, 0.1)).toPoint()
+        view.plot.scene().sigMouseMoved.emit(QPointF(place))
+        return view.readout.text()
+
+    QTest.mouseMove(view.plot.viewport())
+    assert told_at_mouse().startswith(long.text())  # whose values these are, of two
+    view.choose_group("health")
+    assert view.multiples.isVisible()
+    assert [entry.toolTip() for entry in legend.runs] == [second]
+    assert legend.runs[0]._dashes == long._dashes  # as in the other plot
+    view.clear(keep=first)
+    view.choose_group("loss")
+    assert told_at_mouse().startswith("step ")  # the legend names the only one
+    assert [entry.toolTip() for entry in legend.runs] == [first]

@@ -69,7 +69,8 @@ def test_the_list_says_it_before_the_run(qtbot, settings, timed, monkeypatch):
     assert offered["self6d"] == "self6d, made for a GPU"
     assert "timed with two CPU threads" in box.told.text()
     project.edit_option("adapt:preset", "self6d-tiny", "Change preset")
-    assert "estimated" in box.told.text()
+    assert "estimated from 15 steps on two CPU cores that do nothing else" in box.told.text()
+    assert "idle" not in box.told.text()
     project.runs = [timed]
     project.runsChanged.emit()
     assert box.told.text() == "About 8 min: 250 steps as in timed-01, timed here."

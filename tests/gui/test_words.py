@@ -6,11 +6,42 @@ from collections.abc import Iterator
 
 import pytest
 
+from self6d.events import Note, Scalars
+from self6d.losses.terms import LISTED, TERMS, as_markdown
 from self6d.paths import resource
+from studio.curves.view import CurvesView
+from studio.engine.history import live_mark
+from studio.panels.xray_panel import TermRow
 from studio.toolkit.dialogs import Banner
 from studio.toolkit.words import FOREIGN, in_window
+from studio.training.steering import weights_note
+from studio.training.weights import LossWeights
 
 pytestmark = pytest.mark.gui
+
+
+def test_a_term_has_one_name_everywhere(qtbot):
+    """The weights' panel said "geometry" where the curves said "depth (geometry)"."""
+    weights, view = LossWeights(), CurvesView()
+    for widget in (weights, view):
+        qtbot.addWidget(widget)
+    view.add_scalars("run", [Scalars(0, {f"loss/{t}": 1.0 for t in TERMS})])
+    curves = [entry.text() for entry in view.legend.terms]
+    rows = [weights.layout().itemAtPosition(i, 1).widget().text() for i in range(len(TERMS))]
+    assert rows == [term.title for term in LISTED]
+    for term, curve, line in zip(LISTED, curves, as_markdown().splitlines()[2:], strict=True):
+        title = term.title
+        assert f">{title}</span>" in curve
+        assert line.startswith(f"| {title} |")
+        mute = weights.mutes[term.name]
+        assert mute.toolTip() == f"Mute the {title} term"
+        assert TermRow(term.name).accessibleName() == f"Pull of {title}"
+        assert live_mark(Note("info", f"live: loss.{term.name} = 2", 7)) == (7, f"{title} → 2")
+        weights.set_weights({term.name: 0.0})
+        assert mute.toolTip() == f"Unmute the {title} term"
+    values = {f"adapt.{name}": 0 for name in ("self_weight", "refresh_every")}
+    values |= {"adapt.pseudo": True, "adapt.pseudo_colour": False}
+    assert weights_note(values, "p", "").startswith("MS-SSIM and perceptual have no effect")
 
 
 @pytest.mark.parametrize(

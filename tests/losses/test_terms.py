@@ -18,4 +18,4 @@ def test_the_help_has_a_place_for_the_terms():
     assert "{terms}" in resource("help/selfsup.md").read_text(encoding="utf-8")
     lines = as_markdown().splitlines()
     assert len(lines) == 2 + len(LISTED)
-    assert lines[-1].startswith("| geometry | sensor depth")
+    assert lines[-1].startswith("| depth (geometry) | sensor depth")
