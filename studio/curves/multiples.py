@@ -17,6 +17,7 @@ from studio.toolkit.words import meaning, unit, word
 HEAD, FOOT, GAP = 18, 14, 52  # pixels; the scale stands in the gap
 LEAST_WIDTH, LEAST_HEIGHT = 180, 72
 REACH_PX = 7
+MARK = 5  # half a mark, pixels; at the ends there is room for a whole one
 
 
 class SmallMultiples(QWidget):
@@ -84,7 +85,7 @@ class SmallMultiples(QWidget):
         return max((c.last_step for c in self._runs.values()), default=0) or 1
 
     def _x_of(self, step: float, area: QRectF) -> float:
-        return area.left() + step / self._last() * area.width()
+        return area.left() + MARK + step / self._last() * (area.width() - 2 * MARK)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -165,7 +166,7 @@ class SmallMultiples(QWidget):
             return
         name, area = found
         self.setToolTip(meaning(name))
-        share = (event.position().x() - area.left()) / max(area.width(), 1)
+        share = (event.position().x() - area.left() - MARK) / max(area.width() - 2 * MARK, 1)
         self._move_cursor(min(max(share, 0.0), 1.0) * self._last())
 
     def leaveEvent(self, event: object) -> None:

@@ -62,6 +62,13 @@ def test_health_is_small_multiples_with_units_and_one_cursor(qtbot):
     )
     QTest.mouseClick(small, Qt.MouseButton.LeftButton, pos=middle)
     assert clicked == [("/runs/a", 100)]
+    # the marks at both ends are whole: their outer halves were cut off
+    foot, accent = round(area.bottom()) - 5, theme.colour("accent").name()
+    picture = small.grab().toImage()
+    for step in (0, 100):
+        x = small._x_of(step, area)
+        for side in (-2, 2):
+            assert picture.pixelColor(round(x) + side, foot).name() == accent
 
 
 @pytest.fixture

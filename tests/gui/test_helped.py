@@ -146,6 +146,21 @@ def test_the_card_opens_on_what_changed_most(opened, trained, adapted, wait, mon
     assert "After stage 2" in card.headline.text()
 
 
+def test_asked_for_on_data_it_opens_there(opened, trained, adapted, wait, monkeypatch):
+    monkeypatch.setattr(comparison, "SAMPLE", 1)
+    card, judged = opened.workspace.helped.card, opened.workspace.helped.comparison
+    opened.opener.open_run(trained)
+    opened.opener.open_run(adapted)
+    click(opened.header.buttons["data"])
+    opened.project.select_frame(len(opened.project.recording) - 1)
+    opened.workspace.bottom.setCurrentWidget(card)
+    wait(lambda: card.go.isVisible())
+    click(card.go)
+    wait(lambda: judged.verdict is not None and not judged.busy)
+    assert opened.project.frame_index == judged.verdict.most_changed
+    assert opened.project.step == "data"
+
+
 def test_what_two_long_names_share_is_left_out(
     opened, trained, adapted, wait, monkeypatch, tmp_path
 ):

@@ -32,7 +32,7 @@ class Helped(QObject):
         self.comparison = Comparison(project, window.worker, window.predictions, self)
         self.card = HelpedCard(self.comparison)
         bottom.addTab(self.card, TITLE)
-        self._to_front = False
+        self._to_front = ""  # the step on which the card is waited for
         self.comparison.failed.connect(window.show_error)
         self.comparison.ready.connect(self._on_ready)
         self.comparison.changed.connect(self._on_changed)
@@ -83,21 +83,21 @@ class Helped(QObject):
 
     def _on_compare(self) -> None:
         if self.card.offered is not None:
-            self._to_front = True
+            self._to_front = self.window.project.step
             self.compare(self.card.offered[1])
 
     def _on_ended(self, job: Job, ending: Finished) -> None:
         kept = ending.reason in ("done", "stopped")
         if job.spec.kind == "adapt" and kept and self.window.runs.at_home(job):
-            self._to_front = True
+            self._to_front = "selfsup"
             self.compare(job.run)
 
     def _on_ready(self) -> None:
         """It opens on the frame that changed most, unless the user went elsewhere."""
         verdict = self.comparison.verdict
-        if verdict is None or not self._to_front or self.window.project.step != "selfsup":
+        if verdict is None or self.window.project.step != self._to_front:
             return
-        self._to_front = False
+        self._to_front = ""
         self.bottom.setCurrentWidget(self.card)
         self.show_frame(verdict.most_changed)
 
