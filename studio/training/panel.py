@@ -275,6 +275,7 @@ class RunPanel(QWidget):
             own = self.spec()
             if own is None or settings_of(own) != settings_of(job):
                 self.load(job, "Show the running job's settings")
+                self.project.undo.clear()  # undone, what was there before would reach the job
             self.steering.begin(self._preset())
         self._show_weights(self.overrides())
 
@@ -287,7 +288,9 @@ class RunPanel(QWidget):
         for key, value in values.items():
             if key.startswith("loss."):
                 stored = None if value == known.get(key) else value
-                self._edit(f"set:{key}", stored, "Show the running job's weights")
+                if stored != self.option(f"set:{key}"):
+                    self._edit(f"set:{key}", stored, "Show the running job's weights")
+                    self.project.undo.clear()
         self.steering.begin(self._preset())
         self._show_weights(self.overrides())
 

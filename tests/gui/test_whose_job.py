@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from hands import answer, click, click_line, drop, fill
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from small_runs import STAGE_2
 
@@ -157,6 +159,11 @@ def test_coming_back_the_panel_steers_the_job_with_the_weights_it_has(steered, o
     wait(lambda: panel.weights.weight("mask") == 0.25)
     wait(lambda: "running job" in panel.weights_note.text())
     assert panel.option("steps") == 5000
+    assert (job.run / "control.jsonl").read_text() == sent
+    for _ in range(2):  # weights of another time than the job's are not undone into it
+        QTest.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    QTest.qWait(100)
+    assert panel.weights.weight("mask") == 0.25
     assert (job.run / "control.jsonl").read_text() == sent
     fill(panel.weights.boxes["ab"], "0.5")
     wait(lambda: (job.run / "control.jsonl").read_text() != sent)
