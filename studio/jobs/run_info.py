@@ -18,6 +18,7 @@ RESUMABLE = ("train", "adapt", "track")
 NETWORKS = ("train", "adapt")  # kinds that make a network of poses
 
 
+NOTHING_RIGHT = "not one pose was right on its own validation images"
 BRIEF = 28  # letters of a run's name in a sentence
 
 
@@ -55,7 +56,7 @@ class RunInfo:
     @property
     def found_nothing(self) -> bool:
         """Whether the run says itself that none of its poses is right."""
-        return self.result.get("add_recall") == 0
+        return nothing_right(self.result)
 
     @property
     def can_resume(self) -> bool:
@@ -64,6 +65,11 @@ class RunInfo:
     @property
     def running(self) -> bool:
         return self.status in ("running", "paused") and self.pid is not None
+
+
+def nothing_right(result: dict[str, Any]) -> bool:
+    """Whether a run's result says that none of its poses is right."""
+    return result.get("add_recall") == 0
 
 
 def is_run(path: Path) -> bool:

@@ -221,6 +221,7 @@ class EvaluatePage(QWidget):
         if self.results:
             self.table.show_runs(self.results, self._captions(), self._start())
         self._refresh()
+        self.evaluated.emit()
 
     def _refresh(self, *_: object) -> None:
         info = self.project.recording

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QWidget
 
 from studio.engine import Engine, Failure
 from studio.jobs import JobSpec
-from studio.jobs.run_info import checkpoint_steps, free_name
+from studio.jobs.run_info import NOTHING_RIGHT, checkpoint_steps, free_name
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.toolkit.dialogs import copy_text
@@ -24,10 +24,14 @@ WRITING = {"export_run": "a package", "write_evaluation": "a report", "video": "
 
 
 class ExportPage(QWidget):
-    """A card for each thing that can be taken away; the run is chosen once, on top."""
+    """A card for each thing that can be taken away; the run is chosen once, on top.
+
+    Signals:
+        exported: ("ok" or "warn", what was written, and of a network that finds nothing, that).
+    """
 
     failed = Signal(object)
-    exported = Signal(str)
+    exported = Signal(str, str)
     busyChanged = Signal()
     chosenChanged = Signal()
 
@@ -148,6 +152,7 @@ class ExportPage(QWidget):
 
     def _ask(self, method: str, *args: Any, result: Path) -> None:
         packed = self.chosen() if method == "export_run" else self.packed
+        vain = self._vain()
         self._doing = WRITING[method]
         self.progress.setRange(0, 0)
         self.progress.show()
@@ -157,21 +162,28 @@ class ExportPage(QWidget):
         self._refresh()
         self.engine.request(
             method, *args, key="export", failed=self._on_failed, partial=self._on_progress,
-            done=lambda _: self._on_done(result, packed),
+            done=lambda _: self._on_done(result, packed, vain),
         )  # fmt: skip
 
     def _on_progress(self, done_total: tuple[int, int]) -> None:
         self.progress.setRange(0, done_total[1])
         self.progress.setValue(done_total[0])
 
-    def _on_done(self, result: Path, packed: Path | None) -> None:
+    def _vain(self) -> bool:
+        """Whether the chosen run says itself that its network finds nothing."""
+        return any(r.found_nothing for r in self.project.networks() if r.path == self.chosen())
+
+    def _on_done(self, result: Path, packed: Path | None, vain: bool) -> None:
         self.progress.hide()
         self.busyChanged.emit()
         self._last, self.packed = result, packed
-        self.done.setText(f"Written: {result}")
+        told = f"Written: {result}" + (", of a network that finds nothing" if vain else "")
+        self.done.setObjectName("warn" if vain else "good")
+        self.done.setStyleSheet("")  # the look follows the object's name
+        self.done.setText(told)
         self.show_folder.show()
         self._refresh()
-        self.exported.emit(str(result))
+        self.exported.emit("warn" if vain else "ok", told)
 
     def _on_failed(self, failure: Failure) -> None:
         self.progress.hide()
@@ -211,7 +223,8 @@ class ExportPage(QWidget):
         else:
             self.problem.setText("")
             count = f"{len(steps)} checkpoint{'s' * (len(steps) > 1)}"
-            self.facts.setText(f"{count}, the newest at step {steps[-1]}")
+            vain = f"; {NOTHING_RIGHT}" if self._vain() else ""
+            self.facts.setText(f"{count}, the newest at step {steps[-1]}{vain}")
         self.problem.setVisible(bool(self.problem.text()))
         self.chosenChanged.emit()
         self.facts.setVisible(bool(self.facts.text()))

@@ -9,7 +9,7 @@ from PySide6.QtGui import QAction, QBrush, QFont
 from PySide6.QtWidgets import QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from studio.jobs.queue import JobQueue
-from studio.jobs.run_info import BRIEF
+from studio.jobs.run_info import BRIEF, NOTHING_RIGHT
 from studio.model.project import Project
 from studio.panels.job_bar import STATE_WORDS
 from studio.toolkit.theme import icon, theme
@@ -96,7 +96,7 @@ class ProjectTree(QWidget):
             vain = status in ("done", "stopped") and run.found_nothing
             status = f"other objects: {other}" if other else status
             if vain:
-                status += "; not one pose was right on its own validation images"
+                status += f"; {NOTHING_RIGHT}"
             stopped = run.can_resume and not run.running and (job is None or job.state.over)
             room = BESIDE_RESUME if stopped else BRIEF
             item = self._add_run(runs, run.path, self._short(run.name, room), status)

@@ -11,7 +11,7 @@ from studio.controllers.fitting import Fitting
 from studio.curves.corner import HeadInCorner
 from studio.curves.view import CurvesView
 from studio.jobs import Job, JobSpec
-from studio.jobs.run_info import RunInfo
+from studio.jobs.run_info import NOTHING_RIGHT, RunInfo
 from studio.panels.doctor_panel import DoctorPanel
 from studio.panels.evaluate_page import EvaluatePage
 from studio.panels.export_page import ExportPage
@@ -37,7 +37,6 @@ from studio.toolkit.widgets import GAP, scrolled
 from studio.training.panel import RunPanel
 from studio.training.settings import told
 
-NOTHING_RIGHT = "Ended, but not one pose was right on its own validation images"
 LOW = 700  # height of a window, pixels; below, the picture comes before the curves
 STAGE_PAGES = {
     "data": ("frames",),
@@ -99,8 +98,9 @@ class Workspace(QObject):
         self.evaluate_page.wantThumbnails.connect(window.director.ask_thumbnails)
         window.director.thumbnailReady.connect(self.evaluate_page.add_thumbnail)
         self.evaluate_page.evaluated.connect(self._show_scores)
+        self._show_scores()
         self.export_page.exported.connect(
-            lambda path: window.header.set_state("export", "ok", f"Written: {path}")
+            lambda level, told: window.header.set_state("export", level, told)
         )
         self.evaluate_page.frameWanted.connect(self._on_frame_wanted)
         area = Qt.DockWidgetArea
@@ -329,13 +329,17 @@ class Workspace(QObject):
             ended = [r for r in known if r.status in ("done", "stopped")]
             good = any(not r.found_nothing for r in ended)
             state = "busy" if kind in active else "ok" if good else "warn" if ended else ""
-            self.window.header.set_state(step, state, NOTHING_RIGHT if state == "warn" else "")
+            self.window.header.set_state(
+                step, state, f"Ended, but {NOTHING_RIGHT}" if state == "warn" else ""
+            )
 
     def _show_scores(self) -> None:
         """The mark of step 4: scores of nothing but zeros are no success."""
         recalls = [run["mean"].get("recall_10") for run in self.evaluate_page.results]
         known = [recall for recall in recalls if recall is not None]
-        if known and not any(known):
+        if not recalls:
+            self.window.header.set_state("evaluate", "")
+        elif known and not any(known):
             self.window.header.set_state("evaluate", "warn", "Not one pose of any run is right")
         else:
             self.window.header.set_state("evaluate", "ok", "Scores are there")

@@ -26,7 +26,7 @@ from studio.controllers.runs import RunControl
 from studio.engine import Engine, Failure
 from studio.jobs import Job
 from studio.jobs.queue import JobQueue
-from studio.jobs.run_info import checkpoint_steps
+from studio.jobs.run_info import NOTHING_RIGHT, checkpoint_steps, nothing_right
 from studio.model.layers import Layers
 from studio.model.project import Project
 from studio.model.settings import Settings
@@ -291,13 +291,16 @@ class StudioWindow(QMainWindow):
 
     def _on_ended(self, job: Job, ending: Finished) -> None:
         title = job.spec.title
+        vain = f", but {NOTHING_RIGHT}" if nothing_right(ending.result) else ""
+        level = "warn" if vain else "good"
         if ending.reason == "done":
             ended = ending.result.get("ended")
             why = f" ({ended})" if ended else ""
-            self.banner.say("good", f"{title} is done: {job.run.name}{why}")
+            self.banner.say(level, f"{title} is done: {job.run.name}{why}{vain}")
         elif ending.reason == "stopped":
             self.banner.say(
-                "good", f"{title} stopped at step {ending.step} and is kept in {job.run.name}.",
+                level,
+                f"{title} stopped at step {ending.step} and is kept in {job.run.name}{vain}.",
                 action="Resume" if job.spec.resumable else "",
                 on_action=lambda: self.runs.resume_run(job.run),
             )  # fmt: skip

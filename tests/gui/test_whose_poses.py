@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from hands import click
+from PySide6.QtWidgets import QFileDialog
 
 from self6d.runs.folder import RunFolder
 from self6d.scene.mesh_io import load_models
 from self6d.scene.models_copy import save_models
 from studio.engine.types import ModelCard, PoseData
+from studio.jobs import JobSpec
 from studio.model.fit import misfit
 
 pytestmark = pytest.mark.gui
@@ -184,6 +187,35 @@ def test_no_tick_for_a_run_that_got_nothing_right(opened, runs, wait):
     folder.update(status="done")
     opened.project.add_run(runs["right"])
     assert opened.header.state("synthetic") == "ok"
+
+
+def test_what_finds_nothing_is_no_success_when_it_ends_nor_when_it_is_exported(
+    opened, open_studio, sample, settings, quick, wait, tmp_path
+):
+    header, space = opened.header, opened.workspace
+    job = opened.runs.submit(JobSpec(
+        "train", settings.runs_folder / "vain", models=(sample / "models",), preset="tiny", steps=1,
+        options={"camera": sample}, overrides=dict(quick),
+    ))  # fmt: skip
+    wait(lambda: job.state.over and header.state("synthetic") == "warn")
+    assert opened.banner.objectName() == "banner_warn"
+    assert "is done: vain, but not one pose was right on its own" in opened.banner.text.text()
+    click(header.buttons["evaluate"])
+    click(space.evaluate_page.go)
+    wait(lambda: header.state("evaluate") == "warn")
+    click(header.buttons["export"])
+    page = space.export_page
+    assert "not one pose was right on its own validation images" in page.facts.text()
+    page.onnx.setChecked(False)
+    with mock.patch.object(QFileDialog, "getExistingDirectory", return_value=str(tmp_path)):
+        click(page.package)
+    wait(lambda: header.state("export") == "warn")
+    assert page.done.text().endswith("vain-package-01, of a network that finds nothing")
+    assert page.done.objectName() == "warn"
+    assert opened.close()
+    again = open_studio(restore=True)
+    wait(lambda: again.workspace.evaluate_page.results)
+    assert again.header.state("evaluate") == "warn"  # its scores are in view again, and its mark
 
 
 def test_pictures_name_their_source_and_show_no_truth_unasked(opened, wait):
