@@ -37,6 +37,7 @@ class LossWeights(QWidget):
             box.setAccessibleName(f"Weight of {word(term)}")
             box.editingFinished.connect(lambda term=term: self._on_edit(term))
             dot, title = QLabel("━"), label(word(term))
+            title.setWordWrap(True)  # in a narrow window
             title.setToolTip(meaning(term))
             self._dots[term], self.mutes[term], self.boxes[term] = dot, mute, box
             grid.addWidget(dot, line, 0)

@@ -86,7 +86,8 @@ def test_a_low_window_leaves_picture_curves_and_names_their_room(qapp, open_stud
     for at in (QPoint(90, 20), QPoint(92, 20)):
         QTest.mouseMove(plot, plot.rect().topLeft() + at)
     wait(curves._cursor.isVisible)
-    wait(lambda: QToolTip.text().startswith("step "))
+    wait(lambda: "step " in QToolTip.text())
+    assert QToolTip.text().startswith("my-very-")  # the legend has no room
     QTest.mouseMove(window.header, window.header.rect().center())
     wait(lambda: not curves._cursor.isVisible())  # it stood where the mouse had been
     space.bottom.setCurrentIndex(1)
