@@ -172,6 +172,8 @@ class Workspace(QObject):
             return self.stage.scrubber
         if step == "data" and usable(self.window.job_bar.go):
             return self.window.job_bar.go
+        if step == "evaluate":  # scores of an earlier evaluation may stand above
+            return self.evaluate_page.runs
         return self.middle.get(step, self.inspector.currentWidget())
 
     def _show_inspector(self, step: str) -> None:

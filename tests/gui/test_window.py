@@ -251,7 +251,7 @@ def test_help_opens_on_the_page_of_the_step(opened, wait):
     assert len(page.text.toPlainText()) > 300
     page.show_page("tour")
     pictures = re.findall(r"!\[[^]]+\]\((.+?)\)", resource("help/tour.md").read_text())
-    assert len(pictures) == len(set(pictures)) == 10
+    assert len(pictures) == len(set(pictures)) == 12
     kind = QTextDocument.ResourceType.ImageResource.value
     for name in (one.replace("-light", look) for one in pictures for look in ("-light", "-dark")):
         picture = page.text.loadResource(kind, QUrl(name))
