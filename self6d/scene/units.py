@@ -84,7 +84,8 @@ def metres_per_units(
     Args:
         meshes: file, diameter in its unit, and the diameter that a models_info file beside it
             states (millimetres) or None.
-        unit: "auto", "m", "cm", "mm" or "inch".
+        unit: "auto", "m", "cm", "mm" or "inch"; one named leaves alone what states its own, unless
+            all do.
 
     Returns:
         for each file metres per unit, and the unit where it was guessed, else None.
@@ -96,12 +97,7 @@ def metres_per_units(
         if unit not in METRES_PER_UNIT:
             names = ", ".join(["auto", *METRES_PER_UNIT])
             raise InputError(f"unit '{unit}' is unknown", remedy=f"Use one of {names}.")
-        scale = METRES_PER_UNIT[unit]
-        for path, size, _ in meshes:
-            if not is_plausible(size * scale):
-                text = f"in {unit}, as named, the object measures {size * scale:.3g} m"
-                note(path, f"{text}, which is implausible; check the unit")
-        return [(scale, None)] * len(meshes)
+        return _named(meshes, unit)
     found: list[tuple[float, str | None]] = [(1.0, None)] * len(meshes)
     alike: dict[str, list[int]] = {}
     for i, (path, size, declared_mm) in enumerate(meshes):
@@ -117,6 +113,29 @@ def metres_per_units(
             scale, guessed = _guess([meshes[i][:2] for i in group], habit)
             for i in group:
                 found[i] = (scale, guessed)
+    return found
+
+
+def _named(
+    meshes: Sequence[tuple[Path, float, float | None]], unit: str
+) -> list[tuple[float, str | None]]:
+    """The unit is for meshes that state none; where all state one, for all of them."""
+    scale = METRES_PER_UNIT[unit]
+    of_some = any(declared_mm is None for _, _, declared_mm in meshes)
+    found: list[tuple[float, str | None]] = []
+    for path, size, declared_mm in meshes:
+        own = None if declared_mm is None else _agreeing(size, declared_mm)
+        if own is not None and METRES_PER_UNIT[own] != scale:
+            stated = f"its models_info states a diameter of {declared_mm:.4g} mm"
+            if of_some:
+                note(path, f"{stated}, so it stays in {own}; {unit} is for models that state none")
+                found.append((METRES_PER_UNIT[own], None))
+                continue
+            note(path, f"in {unit}, as named, it measures {1000 * size * scale:.4g} mm; {stated}")
+        elif not is_plausible(size * scale):
+            text = f"in {unit}, as named, the object measures {size * scale:.3g} m"
+            note(path, f"{text}, which is implausible; check the unit")
+        found.append((scale, None))
     return found
 
 
@@ -149,9 +168,10 @@ def _guess(meshes: Sequence[tuple[Path, float]], habit: str) -> tuple[float, str
     fits = _fitting([s for _, s in meshes])
     if not fits:
         raise InputError(
-            f"mesh of diameter {size:.4g} is implausible in metres and in millimetres",
+            f"mesh of diameter {size:.4g} is larger than 2 m or smaller than 1 cm in any unit",
             path=path,
-            remedy="Name the unit it was modelled in: --unit m, cm, mm or inch.",
+            remedy="Export it again at its right size, or name a unit all the same: "
+            "--unit m, cm, mm or inch.",
         )
     middle = float(np.exp(np.mean([np.log(s) for _, s in meshes])))
     cost = {
@@ -178,13 +198,20 @@ def _guess(meshes: Sequence[tuple[Path, float]], habit: str) -> tuple[float, str
     return METRES_PER_UNIT[first], first
 
 
+def _agreeing(size: float, declared_mm: float) -> str | None:
+    """The unit in which a mesh is as large as models_info states, if there is one."""
+    return next(
+        (u for u, m in METRES_PER_UNIT.items() if abs(1000 * size * m / declared_mm - 1) < 0.1),
+        None,
+    )
+
+
 def _declared(size: float, declared_mm: float, path: Path) -> float:
-    for scale in METRES_PER_UNIT.values():
-        if abs(size * scale * 1000 / declared_mm - 1) < 0.1:
-            if scale != 0.001:
-                name = next(u for u, m in METRES_PER_UNIT.items() if m == scale)
-                note(path, f"mesh is in {name}, not in mm; its models_info diameter gave the unit")
-            return scale
+    unit = _agreeing(size, declared_mm)
+    if unit is not None:
+        if unit != "mm":
+            note(path, f"mesh is in {unit}, not in mm; its models_info diameter gave the unit")
+        return METRES_PER_UNIT[unit]
     note(
         path,
         f"diameter {size:.4g} does not agree with models_info ({declared_mm:.4g} mm); "

@@ -57,7 +57,8 @@ class DoctorPanel(QWidget):
         self.fix_buttons: dict[int, QPushButton] = {}  # by number of the finding
         self.unit = QComboBox()
         self.unit.addItems(UNITS)
-        self.unit.setToolTip("Unit that the CAD files are written in; every job takes it too")
+        self.unit.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.unit.setToolTip("Unit of the CAD files that state none; every job takes it too")
         self.unit.activated.connect(lambda i: self.unitChosen.emit(UNITS[i]))
         self.unit_row = QWidget()
         self.unit_row.setLayout(row(label("CAD unit", "muted"), self.unit, 1))

@@ -71,7 +71,7 @@ BUTTONS = tuple(
         (r"`?self6d-studio predict`?", "Predict under Pose"),
         (r"--no-check", "tick 'start anyhow'"),
         (r"Name the unit: --unit (\w+), or --unit (\w+)", r"Beside CAD unit choose \1, or \2"),
-        (r"Name the unit (.*): --unit m, cm, mm or inch", r"Beside CAD unit choose the unit \1"),
+        (r", or name a unit all the same: --unit m, cm, mm or inch", ""),  # nothing is open then
         (r"name it: --unit, or models.unit", "choose it beside CAD unit"),
         (r"(name )?--unit (m|cm|mm|inch)\b", r"choose \2 beside CAD unit"),
         (r"(with )?--unit( \w+)?", "beside CAD unit"),

@@ -47,6 +47,10 @@ from studio.training.weights import LossWeights
 STAGE: dict[str, Stage] = {"train": 1, "adapt": 2}
 USUAL_PRESET = {True: {"train": "standard", "adapt": USUAL_ADAPT},  # with a GPU, without
                 False: {"train": "tiny", "adapt": "self6d-plus-tiny"}}  # fmt: skip
+TAKEN = (
+    "These are the running job's settings. What was changed before, here or elsewhere, "
+    "cannot be undone any more."
+)
 RUN_TEXT = {"train": "Train on synthetic images", "adapt": "Run self-supervision"}
 START_TIP = {
     "train": "A trained run of the same objects to go on from: its network's form stays",
@@ -129,6 +133,8 @@ class RunPanel(QWidget):
 
         self.from_track = FromTrack()
         self.from_track.dropped.connect(lambda: self._edit("poses", None, "Leave poses out"))
+        self.taken = label(TAKEN, "small", wrap=True)
+        self.taken.hide()
         self.weights = LossWeights()
         self.weights.edited.connect(self._on_weight)
         self.weights_note = label("", "small", wrap=True)
@@ -137,7 +143,7 @@ class RunPanel(QWidget):
         self.form.judged.connect(self.refresh)
 
         content = QWidget()
-        parts: list = [label(INTRO[kind], "muted", wrap=True), self.from_track, top]
+        parts: list = [label(INTRO[kind], "muted", wrap=True), self.taken, self.from_track, top]
         if kind == "adapt":
             parts += [label("LOSS WEIGHTS", "section"), self.weights, self.weights_note]
         parts += [label("ALL SETTINGS", "section"), self.form, 1]
@@ -271,11 +277,12 @@ class RunPanel(QWidget):
             return
         self._job = folder
         self.steering.begin("")
+        self.taken.hide()
         if job is not None:
-            own = self.spec()
+            own, changed = self.spec(), self.project.undo.canUndo()
             if own is None or settings_of(own) != settings_of(job):
                 self.load(job, "Show the running job's settings")
-                self.project.undo.clear()  # undone, what was there before would reach the job
+                self._forget(changed)
             self.steering.begin(self._preset())
         self._show_weights(self.overrides())
 
@@ -284,15 +291,21 @@ class RunPanel(QWidget):
         if folder != self._job or self._preset() != self.steering.preset:
             return
         self.steering.begin("")
+        changed = self.project.undo.canUndo()
         known = {f.key: f.value for f in self._fields} if self._fields_of == self._preset() else {}
         for key, value in values.items():
             if key.startswith("loss."):
                 stored = None if value == known.get(key) else value
                 if stored != self.option(f"set:{key}"):
                     self._edit(f"set:{key}", stored, "Show the running job's weights")
-                    self.project.undo.clear()
+                    self._forget(changed)
         self.steering.begin(self._preset())
         self._show_weights(self.overrides())
+
+    def _forget(self, changed: bool) -> None:
+        """Undone, what was there before would reach the job; says so if there was something."""
+        self.taken.setVisible(changed)
+        self.project.undo.clear()
 
     def _missing(self) -> str:
         typed = [*(length.problem for length in self._lengths.values()), self.form.problem]

@@ -147,6 +147,20 @@ def test_a_stopped_job_is_not_resumed_twice_and_its_step_is_one(steered, wait):
     assert panel.resume_button.isEnabled()
 
 
+def test_what_cannot_be_undone_any_more_is_said(steered, wait):
+    window, panel, job = steered, steered.workspace.adapt_panel, steered.runs.job
+    click(window.job_bar.stop)
+    wait(lambda: job.state.over)
+    fill(panel.steps, "70")
+    assert not panel.taken.isVisible()
+    panel.set_live(job.spec)  # as Resume does: the job still has 5000
+    assert panel.option("steps") == 5000
+    assert panel.taken.isVisible()
+    assert not window.project.undo.canUndo()
+    panel.set_live(None)
+    assert not panel.taken.isVisible()
+
+
 def test_coming_back_the_panel_steers_the_job_with_the_weights_it_has(steered, other, sample, wait):
     window, panel, job = steered, steered.workspace.adapt_panel, steered.runs.job
     sent = (job.run / "control.jsonl").read_text()

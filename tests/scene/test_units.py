@@ -14,7 +14,7 @@ from self6d.datasets import load_mesh
 from self6d.errors import InputError
 from self6d.files import forget_notes
 from self6d.scene.models_info import ModelInfo
-from self6d.scene.units import diameter
+from self6d.scene.units import diameter, metres_per_units
 
 RNG = np.random.default_rng(3)
 SHAPES = {
@@ -92,3 +92,20 @@ def test_disagreement_with_models_info_is_noted(tmp_path: Path, caplog) -> None:
         model = load_mesh(world.cube(tmp_path / "c.ply"), info=ModelInfo(diameter_mm=300.0))
     assert "does not agree with models_info" in caplog.text
     assert model.diameter == pytest.approx(0.1 * 3**0.5)
+
+
+def test_a_named_unit_leaves_alone_what_states_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    """Choosing metres for a scan made an object of 196 mm beside it 196 m large."""
+    bop, scan = Path("obj_000001.ply"), Path("scan.ply")
+    with caplog.at_level(logging.INFO, "self6d"):
+        units = metres_per_units([(bop, 196.0, 196.0), (scan, 0.15, None)], "m")
+    assert units == [(0.001, None), (1.0, None)]
+    assert "so it stays in mm; m is for models that state none" in caplog.text
+
+
+def test_where_all_state_theirs_the_named_unit_is_for_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "self6d"):
+        assert metres_per_units([(Path("a.ply"), 196.0, 196.0)], "cm") == [(0.01, None)]
+    assert "in cm, as named, it measures 1960 mm; its models_info states" in caplog.text
