@@ -37,9 +37,9 @@ class Ahead(Generic[Made]):
         self._cuda = device.type == "cuda"
         if beside and (self._cuda or torch.get_num_threads() > 1):
             self._thread = ThreadPoolExecutor(1, "ahead")
-        if self._cuda:
-            self._side = torch.cuda.Stream(device, priority=-1)  # short kernels, needed soon
-            self._side.wait_stream(torch.cuda.current_stream(device))
+            if self._cuda:
+                self._side = torch.cuda.Stream(device, priority=-1)  # short kernels, needed soon
+                self._side.wait_stream(torch.cuda.current_stream(device))
 
     def start(self, step: int, size: int) -> None:
         """Begin to make what a step learns from, where there is a thread for it."""

@@ -304,7 +304,8 @@ class RunPanel(QWidget):
 
     def _forget(self, changed: bool) -> None:
         """Undone, what was there before would reach the job; says so if there was something."""
-        self.taken.setVisible(changed)
+        if changed:
+            self.taken.show()
         self.project.undo.clear()
 
     def _missing(self) -> str:

@@ -36,8 +36,7 @@ class LossWeights(QWidget):
             box.setFixedWidth(72)
             box.setAccessibleName(f"Weight of {word(term)}")
             box.editingFinished.connect(lambda term=term: self._on_edit(term))
-            dot, title = QLabel("━"), label(word(term))
-            title.setWordWrap(True)  # in a narrow window
+            dot, title = QLabel("━"), label(word(term), wrap=True)
             title.setToolTip(meaning(term))
             self._dots[term], self.mutes[term], self.boxes[term] = dot, mute, box
             grid.addWidget(dot, line, 0)

@@ -157,6 +157,9 @@ def test_what_cannot_be_undone_any_more_is_said(steered, wait):
     assert panel.option("steps") == 5000
     assert panel.taken.isVisible()
     assert not window.project.undo.canUndo()
+    panel.show_live(job.run, {"loss.mask": 0.125})  # weights that come after them
+    assert panel.weights.weight("mask") == 0.125
+    assert panel.taken.isVisible()
     panel.set_live(None)
     assert not panel.taken.isVisible()
 
