@@ -40,6 +40,7 @@ from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
+from self6d.tracking.colours.larger import looks_larger
 from self6d.tracking.colours.place import described, onto_colours, row_of
 from self6d.tracking.starts import read_starts
 from self6d.tracking.task import Detect, TrackTask
@@ -224,9 +225,10 @@ def _onto_colours(
         return ["stopped before the poses were held against the colours: they follow the depth"]
     if placed:
         moved = {row_of(p.row): p.pose for p in placed}
-        rows = [replace(p, pose=moved.get(row_of(p), p.pose)) for p in poses]
-        write_pose_track(run.path / POSES, rows)
-    return described(placed, task.models)
+        poses = [replace(p, pose=moved.get(row_of(p), p.pose)) for p in poses]
+        write_pose_track(run.path / POSES, poses)
+    larger = looks_larger(frames, poses, task.models, sure=sure, device=task.device)
+    return described(placed, task.models) + larger
 
 
 def what_to_follow(

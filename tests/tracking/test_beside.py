@@ -16,6 +16,7 @@ from self6d.geometry import Pose
 from self6d.geometry.outlines import Gradient, colour_shift, depth_outline, edge_profiles
 from self6d.jobs import track
 from self6d.scene.models_copy import save_models
+from self6d.tracking.colours.larger import looks_larger, throughout
 from self6d.tracking.colours.measure import Beside
 from self6d.tracking.colours.place import described, onto_colours
 from self6d.tracking.colours.pooled import pooled
@@ -170,3 +171,31 @@ def test_a_track_says_what_it_moved_and_leaves_it_on_demand(beside, tmp_path):
     assert off["colours"] < 3.5 < 12 < off["depth"]
     texts = [e.text for e in said if isinstance(e, Note) and "beside the depth" in e.text]
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"), [(1.0, None), (0.93, "wider and"), (1.07, "narrower and")]
+)
+def test_things_that_look_larger_than_their_models_are_told(plain, scale, says):
+    model = block()
+    model = replace(model, vertices=model.vertices * scale)
+    frames = UnlabelledFrames(open_dataset(plain))
+    poses = rows(pose_at(i) for i in range(FRAMES))
+    texts = looks_larger(frames, poses, [model], sure=0.8)
+    if says is None:
+        assert texts == []
+    else:
+        (text,) = texts
+        assert says in text
+        percent = float(text.split("looks ")[1].split(" %")[0])
+        assert percent == pytest.approx(7.0, abs=2.5)
+        assert ("nearer" if scale < 1 else "farther") in text
+
+
+def test_one_frame_in_two_that_looks_larger_is_not_throughout():
+    found = np.zeros((8, 2, 2))
+    found[::2, 0], found[::2, 1] = 4.0, 0.08
+    assert throughout(found) is None
+    found[:, 0], found[:, 1] = [2.0, 0.1], [0.04, 0.002]
+    assert throughout(found).tolist() == [0.04, 0.002]
+    assert throughout(found[:3]) is None

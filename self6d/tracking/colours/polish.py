@@ -19,8 +19,11 @@ from self6d.tracking.colours.region import Drawing, Region
 
 ROUNDS = ((5.0, 3.0), (4.0, 2.0), (3.0, 1.5), (2.5, 1.0), (2.5, 1.0))
 # of these: pixels that an edge is looked for within, and by which paint is smoothed
+CLOSE = ROUNDS[-2:] * 2  # where the pose is about right
 TURNS, SIDEWAYS_M, ALONG_M = 0.04, 0.02, 0.003  # standard deviations of what depth leaves
 GROWN = 1.0  # pixels, of how much larger than its model a thing looks: blur, and the mesh's error
+APART = 3.0  # the same by axis, where that is what is asked for
+FIXED_M = 1e-5  # of a distance that stays
 MEDIAN_M = 0.001  # of the median by which the sensor's surface lies behind the model's
 GATE_M = 0.03  # what is farther apart is not the same surface
 ALIKE_EDGES, ALIKE_PAINT = 20.0, 100.0  # neighbours err alike: so many points count as one
@@ -75,28 +78,71 @@ def lay_on_colours(
         R: (3, 3). t: (3,), metres. models: one packed model. centre: (3,), turned about.
         painted: whether its colours are known.
     """
-    done, grown = np.zeros(7), 0.0
-    held = 1 / np.array([TURNS] * 3 + [SIDEWAYS_M] * 2 + [ALONG_M, GROWN]) ** 2
-    middle = R @ centre + t
-    for window, smooth in ROUNDS:
+    found = _moved(region, R, t, models, centre, painted=painted, by_axis=False)
+    if found is None:
+        return None
+    R, t, _ = found
+    agrees = agreement(region, R, t, models, painted=painted)
+    return None if agrees is None else Laid(R, t, agrees)
+
+
+def larger(
+    region: Region,
+    R: np.ndarray,
+    t: np.ndarray,
+    models: PackedModels,
+    centre: np.ndarray,
+    *,
+    painted: bool,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """How much larger a thing looks than its model at the pose's distance; arguments as above.
+
+    Returns:
+        across and down, (2,) each: by how many pixels of the frame to each side, and the share of
+        the model's own extent there. None where too little is seen.
+    """
+    found = _moved(region, R, t, models, centre, painted=painted, by_axis=True)
+    if found is None:
+        return None
+    R, t, grown = found
+    outline = region.drawn(R, t, models).outline
+    if len(outline) < FEWEST:
+        return None
+    pixels, extent = grown / region.scale, np.ptp(outline.pixel, axis=0) / region.scale
+    return pixels, 2 * pixels / extent
+
+
+def _moved(
+    region: Region, R: np.ndarray, t: np.ndarray, models: PackedModels, centre: np.ndarray,
+    *, painted: bool, by_axis: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:  # fmt: skip
+    """The pose laid on, and by how much its outline had to grow: (1,), or (2,) across and down.
+
+    By axis the distance is the pose's own, else it gives way to the depth's.
+    """
+    growth = [APART] * 2 if by_axis else [GROWN]
+    along = FIXED_M if by_axis else ALONG_M
+    held = 1 / np.array([TURNS] * 3 + [SIDEWAYS_M] * 2 + [along, *growth]) ** 2
+    done, middle = np.zeros(len(held)), R @ centre + t
+    grown = np.zeros(len(growth))
+    for window, smooth in CLOSE if by_axis else ROUNDS:
         drawing = region.drawn(R, middle - R @ centre, models)
         if len(drawing.outline) < FEWEST:
             return None
         A, b = np.diag(held), -held * done
         _add_edges(A, b, region, drawing, middle, window, grown)
-        _add_distance(A, b, region, drawing)
+        if not by_axis:
+            _add_distance(A, b, region, drawing)
         paint = _Paint.of(region, drawing, smooth) if painted else None
         if paint is not None:
             paint.add(A, b, region, drawing, middle)
         step = np.linalg.solve(A, b)
         step *= min(1.0, LARGEST / max(float(np.linalg.norm(step[:3])), 1e-9))
         done += step
-        grown += step[6]
+        grown += step[6:]
         R = Rotation.from_rotvec(step[:3]).as_matrix() @ R
         middle = middle + step[3:6]
-    t = middle - R @ centre
-    agrees = agreement(region, R, t, models, painted=painted)
-    return None if agrees is None else Laid(R, t, agrees)
+    return R, middle - R @ centre, grown
 
 
 def _at(count: int, grown: float) -> np.ndarray:
@@ -105,21 +151,22 @@ def _at(count: int, grown: float) -> np.ndarray:
 
 def _add_edges(
     A: np.ndarray, b: np.ndarray, region: Region, drawing: Drawing, middle: np.ndarray,
-    window: float, grown: float,
+    window: float, grown: np.ndarray,
 ) -> None:  # fmt: skip
-    """The nearest strong edge along each normal; what a whole outline is larger by is unknown."""
+    """The nearest strong edge along each normal; what the outline is larger by is unknown."""
     outline = drawing.outline
     profiles = edge_profiles(region.gradient, outline)
-    along = np.arange(-MIDDLE, MIDDLE + 1) - HALF - grown
+    share = np.ones((len(outline), 1)) if len(grown) == 1 else outline.normal**2
+    along = np.arange(-MIDDLE, MIDDLE + 1) - HALF - (share @ grown)[:, None]
     best = (profiles * np.exp(-0.5 * (along / window) ** 2)).argmax(1)
     best = np.clip(best, 1, profiles.shape[1] - 2)
     row = np.arange(len(best))
     before, peak, after = (profiles[row, best + k] for k in (-1, 0, 1))
     bend = np.minimum(before - 2 * peak + after, -1e-6)
-    off = along[best] + np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
+    off = along[row, best] + np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
     weight = peak**2 * (np.abs(off) < 2.5 * window) / (1 + (off / window) ** 2) / ALIKE_EDGES
     J = np.column_stack((_motion(region, drawing, outline.pixel, outline.normal, middle),
-                         np.ones(len(off))))  # fmt: skip
+                         share))  # fmt: skip
     A += (J * weight[:, None]).T @ J
     b += (J * weight[:, None]).T @ off
 
