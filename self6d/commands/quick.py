@@ -52,7 +52,7 @@ def quick(
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes", min=1, help="About how long it may take (default: 40 on two idle cores)."
+            "--minutes", min=1, help="About how long it may take (default: 32 on two idle cores)."
         ),
     ] = None,
     colours: Annotated[

@@ -106,7 +106,7 @@ def quick(
         cuts: image numbers before which things were moved, see `jobs.track`.
         object_id: this object alone. split: named split; None: "adapt" where there is one.
         minutes: steps are made fewer or more so that all of it takes about as long; None: `STEPS`,
-            about 40 minutes on two idle cores.
+            about 32 minutes on two idle cores.
         overrides: {"train.steps": 100}, for every part.
         colours: train with the recording's colours on the CAD files, see `recolour`; else with
             their own.

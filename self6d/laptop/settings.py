@@ -10,12 +10,12 @@ from self6d.run_config import build_config
 
 STAGE_1, STAGE_2 = "tiny", "laptop"
 STEPS = {"train.steps": 1500, "adapt.steps": 2500}
-"""What two idle cores do in about 40 minutes; the presets' own are for trying out."""
+"""What two idle cores do in about 32 minutes; the presets' own are for trying out."""
 
 OF_PHASE = {BEFORE: "train.steps", AFTER: "adapt.steps"}
-STEP_S = {"train.steps": 0.43, "adapt.steps": 0.68}
-"""Seconds a step, as `quick` timed them for mustard0 on two cores that others used as well: told
-before a start."""
+STEP_S = {"train.steps": 0.31, "adapt.steps": 0.46}
+"""Seconds a step without `EXTRAS`, told before a start: `quick` took 8.6 and 21.0 minutes for
+mustard0 on two idle cores (`docs/results.md`)."""
 EXTRAS = 1.1  # previews may take a tenth of the time (loop.preview_share)
 
 

@@ -24,6 +24,7 @@ from studio.model.edits import FunctionEdit
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.toolkit.dialogs import copy_text
+from studio.toolkit.words import in_window
 
 
 class RunControl(QObject):
@@ -46,6 +47,7 @@ class RunControl(QObject):
     ended = Signal(object, object)
     discarded = Signal(object)
     noted = Signal(str, str, str)  # level, text, source
+    said = Signal(str, str)  # level, text
     failed = Signal(object)
     duplicateWanted = Signal(object)
     predictWanted = Signal(object)
@@ -84,7 +86,9 @@ class RunControl(QObject):
 
     def copy(self, spec: JobSpec) -> None:
         """The command of a run to make, for a terminal."""
-        copy_text(self.again(spec).shell())
+        spec = self.again(spec)
+        copy_text(spec.shell())
+        self.said.emit("good", f"In the clipboard: the command that makes {spec.out.name}.")
 
     def follow(self, job: Job | None) -> None:
         """Pass this job's events on from now, instead of another's."""
@@ -294,7 +298,7 @@ class RunControl(QObject):
         self.noted.emit("info", f"checkpoint saved at step {saved.step}", job.run.name)
 
     def _on_note(self, job: Job, note: Note) -> None:
-        self.noted.emit(note.level, note.text, job.run.name)
+        self.noted.emit(note.level, in_window(note.text), job.run.name)
         mark = live_mark(note)
         if mark is not None:
             self._pass(job, self.marked, str(job.run), *mark)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,17 @@ NETWORKS = ("train", "adapt")  # kinds that make a network of poses
 
 NOTHING_RIGHT = "not one pose was right on its own validation images"
 BRIEF = 28  # letters of a run's name in a sentence
+NAMED = 3  # runs that a sentence names
 
 
 def brief(name: str) -> str:
     """A name for a sentence: of a long one beginning and end, where runs of one stem differ."""
     return name if len(name) <= BRIEF else f"{name[: BRIEF // 2 - 1]}…{name[-BRIEF // 2 :]}"
+
+
+def counted(names: Sequence[str], what: str) -> str:
+    """Names for a sentence, of many their number: "a and b", "5 runs"."""
+    return " and ".join(names) if len(names) <= NAMED else f"{len(names)} {what}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,27 @@ class RunInfo:
     def found_nothing(self) -> bool:
         """Whether the run says itself that none of its poses is right."""
         return nothing_right(self.result)
+
+    @property
+    def start(self) -> Path | None:
+        """The run that it began from; of runs that were copied together, the copy beside it."""
+        told = self.provenance.from_run
+        if told is None:
+            return None
+        beside = self.path.parent / Path(told).name
+        return beside if self._began_from_copy(Path(told), beside) else Path(told)
+
+    def _began_from_copy(self, told: Path, beside: Path) -> bool:
+        copy = read_run(beside) if beside != told else None
+        if copy is None or not copy.created:
+            return False
+        original = read_run(told)
+        if original is not None:
+            return (copy.created, copy.seed, copy.kind) == (
+                original.created, original.seed, original.kind,
+            )  # fmt: skip
+        step = self.provenance.from_step  # the original is not there to be held against
+        return copy.created < self.created and step in checkpoint_steps(beside)
 
     @property
     def can_resume(self) -> bool:

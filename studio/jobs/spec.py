@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,25 @@ class JobSpec:
     def command(self) -> list[str]:
         """What the process runner starts."""
         return [sys.executable, "-m", "self6d.cli", *self.arguments()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold of it, see `from_dict`."""
+        told = {f.name: getattr(self, f.name) for f in fields(self)}
+        return json.loads(json.dumps(told, default=str))
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> JobSpec:
+        """What `to_dict` gave; KeyError, TypeError or ValueError where it is something else."""
+        path = lambda text: None if text is None else Path(text)  # noqa: E731
+        options = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in stored["options"].items()
+        }
+        return cls(**{
+            **stored, "out": Path(stored["out"]), "data": path(stored["data"]),
+            "from_run": path(stored["from_run"]), "options": options,
+            "models": tuple(Path(model) for model in stored["models"]),
+        })  # fmt: skip
 
     def shell(self) -> str:
         """The same run for a terminal."""

@@ -19,7 +19,7 @@ CORES, H200 = "on two CPU cores that do nothing else", "on an NVIDIA H200"
 FEWEST = 40  # steps that tell how long one takes: before them lies what all are prepared by
 TIMED = {
     # (preset, on a GPU): seconds a step, where, on what
-    ("tiny", False): (0.43, f"from a few steps {CORES}, on the sample"),  # 0.39, and previews
+    ("tiny", False): (0.34, f"timed {CORES}, with one object"),  # `quick` on mustard0
     ("self6d-tiny", False): (1.2, f"estimated from 15 steps {CORES}"),
     ("self6d-plus-tiny", False): (0.93, "timed with two CPU threads, on the sample"),  # `demo`
     ("standard", True): (0.090, f"timed {H200}, images of 640 x 480"),  # 708 images a second

@@ -33,12 +33,14 @@ MARKS = {
 
 
 UNITS = ("auto", "m", "cm", "mm", "inch")
+OF_A_FILE = ("note", "model")  # findings whose words leave it to the path which file they are of
 
 
 class DoctorPanel(QWidget):
     """Examines whatever is opened. A fix writes a corrected copy and opens that; undo goes back."""
 
     failed = Signal(object)
+    said = Signal(str, str)  # level, text
     unitChosen = Signal(str)  # of the CAD files
     stateChanged = Signal(str, str)  # state of the data step and why
 
@@ -189,6 +191,7 @@ class DoctorPanel(QWidget):
         for f in self.report.get("findings", []):
             lines.append(f"{f['severity']} {f['code']}: {f['path']} {f['what']} {f['remedy']}")
         copy_text("\n".join(lines))
+        self.said.emit("good", "In the clipboard: what the doctor found.")
 
     def _old(self, old: bool) -> None:
         """Findings of what was there before stay in sight, but are no longer said to hold."""
@@ -243,7 +246,12 @@ class DoctorPanel(QWidget):
         mark.setPixmap(icon(*MARKS[finding["severity"]]).pixmap(16, 16))
         mark.setFixedWidth(20)
         place = Path(finding["path"]).name if finding["path"] else ""
-        what = in_window(finding["what"][:1].upper() + finding["what"][1:])
+        what = in_window(finding["what"])
+        of_one = finding["code"] in OF_A_FILE and " times: " not in what
+        if of_one and place and place not in what:
+            what = f"{place}: {what}"
+        else:
+            what = what[:1].upper() + what[1:]
         lines = [label(what, wrap=True, select=True)]
         if finding["remedy"]:
             lines.append(label(in_window(finding["remedy"]), "small", wrap=True, select=True))

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 
 from studio.engine import Engine, Failure
 from studio.jobs import JobSpec
-from studio.jobs.run_info import RunInfo, checkpoint_steps, read_run
+from studio.jobs.run_info import RunInfo, checkpoint_steps, counted, read_run
 from studio.model import kept_scores
 from studio.model.project import Project
 from studio.toolkit.dialogs import copy_text
@@ -42,6 +42,7 @@ class EvaluatePage(QWidget):
     """Runs to compare on the left, the table, and the worst frames of the cell that is chosen."""
 
     failed = Signal(object)
+    said = Signal(str, str)  # level, text
     frameWanted = Signal(int, object, object)  # frame index, object id, run folder
     evaluated = Signal()
     busyChanged = Signal()
@@ -198,9 +199,9 @@ class EvaluatePage(QWidget):
     def _usual(self) -> set[Path]:
         """What is compared unless ticked by hand: adapted runs and their starts, else all."""
         scored = self._scored()
-        adapted = [run for run in scored if run.kind == "adapt"]
-        begun = [Path(r.provenance.from_run) for r in adapted if r.provenance.from_run]
-        return {run.path for run in adapted or scored} | set(begun)
+        adapted = [run for run in scored if run.kind == "adapt" and not run.running]
+        begun = {start for run in adapted if (start := run.start)}
+        return {run.path for run in adapted or scored} | begun
 
     def _on_tick(self, item: QListWidgetItem) -> None:
         self._by_hand[Path(item.data(ROLE))] = item.checkState() == Qt.CheckState.Checked
@@ -277,7 +278,7 @@ class EvaluatePage(QWidget):
     def _start(self) -> int | None:
         """Place of the run that the others are held against: the one that they started from."""
         found = [read_run(path) for path in self.evaluated_runs]
-        begun = {Path(r.provenance.from_run) for r in found if r and r.provenance.from_run}
+        begun = {run.start for run in found if run is not None}
         places = [i for i, path in enumerate(self.evaluated_runs) if path in begun]
         return places[0] if len(places) == 1 else None
 
@@ -332,6 +333,8 @@ class EvaluatePage(QWidget):
 
     def _on_copy(self) -> None:
         copy_text(self.command())
+        scored = counted([run.name for run in self.chosen()], "runs")
+        self.said.emit("good", f"In the clipboard: the command that scores {scored}.")
 
     def _on_save(self, kind: str, pattern: str) -> None:
         home = str(Path.home())

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QWidget
 
 from studio.engine import Engine, Failure
 from studio.jobs import JobSpec
-from studio.jobs.run_info import NOTHING_RIGHT, checkpoint_steps, free_name
+from studio.jobs.run_info import NOTHING_RIGHT, RunInfo, checkpoint_steps, free_name
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.toolkit.dialogs import copy_text
@@ -31,6 +31,7 @@ class ExportPage(QWidget):
     """
 
     failed = Signal(object)
+    said = Signal(str, str)  # level, text
     exported = Signal(str, str)
     busyChanged = Signal()
     chosenChanged = Signal()
@@ -53,6 +54,8 @@ class ExportPage(QWidget):
         self.report = button("Write report…", self._on_report)
         self.film = button("Make film…", self._on_film)
         self.film_before = Choice()
+        self.film_before.activated.connect(self._on_before)
+        self._before_by_hand = False  # until then the run that the chosen one began from
         self.progress = Bar()
         self.progress.hide()
         self.done = label("", "good", wrap=True, select=True)
@@ -97,7 +100,7 @@ class ExportPage(QWidget):
 
     def forget(self) -> None:
         """Let go of what belongs to a project that was left."""
-        self._by_hand = False
+        self._by_hand = self._before_by_hand = False
         self._last = self.packed = None
         self.done.setText("")
         self.show_folder.hide()
@@ -193,6 +196,10 @@ class ExportPage(QWidget):
 
     def _on_chosen(self, _: int) -> None:
         self._by_hand = True
+        self._fill()
+
+    def _on_before(self, _: int) -> None:
+        self._before_by_hand = True
 
     def _fill(self) -> None:
         for box, before in ((self.run, False), (self.film_before, True)):
@@ -204,15 +211,16 @@ class ExportPage(QWidget):
             networks = self.project.networks()
             for run in reversed(networks):
                 box.addItem(run.name, str(run.path))
-            selected = str(self.project.run) if self.project.run is not None else None
-            kept = chosen if before or self._by_hand else selected
-            found = box.findData(kept) if kept else -1
-            trained = next((r for r in networks if r.kind == "train"), None)
-            default = box.findData(str(trained.path)) if before and trained else 0
-            default = 0 if box.count() < 3 and before else default
-            box.setCurrentIndex(found if found >= 0 else default)
+            usual = self._begun(networks) if before else self.project.run
+            by_hand = self._before_by_hand if before else self._by_hand
+            found = box.findData(chosen if by_hand else str(usual))
+            box.setCurrentIndex(max(found, 0))
             box.blockSignals(False)
         self._refresh()
+
+    def _begun(self, networks: list[RunInfo]) -> Path | None:
+        """The run that the chosen one began from."""
+        return next((r.start for r in networks if r.path == self.chosen()), None)
 
     def _refresh(self, *_: object) -> None:
         run = self.chosen()
@@ -258,6 +266,8 @@ class ExportPage(QWidget):
         run = self.chosen()
         words = ["export", str(run), "--to", f"{run}-package"]
         copy_text(JobSpec.shell_line([*words, *([] if self.onnx.isChecked() else ["--no-onnx"])]))
+        name = Path(words[-1]).name
+        self.said.emit("good", f"In the clipboard: the command that writes {name}.")
 
     def _on_show(self) -> None:
         if self._last is not None:

@@ -72,6 +72,10 @@ class JobBar(QFrame):
             self.job.progress.disconnect(self._on_progress)
             self.job.preparing.disconnect(self._on_preparing)
             self.job.stateChanged.disconnect(self._on_state)
+        if job is not None and job is not self.job:  # Space would stop another one than before
+            for one in (self.pause, self.stop, self.save, self.cancel):
+                if one.hasFocus():
+                    self.setFocus()
         self.job = job
         self._rung = "stop"
         self._ladder.stop()

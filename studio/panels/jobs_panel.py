@@ -107,7 +107,7 @@ class JobsPanel(QWidget):
         text = ""
         if job.last_progress is not None:
             text = f"{job.step}/{job.last_progress.total}"
-            if job.state is JobState.RUNNING:
+            if job.state is JobState.RUNNING and job.last_progress.seconds_left is not None:
                 text += f"   {duration(job.last_progress.seconds_left)} left"
         if job.state is JobState.FAILED and job.ending is not None:
             text = job.ending.reason
@@ -126,7 +126,7 @@ class JobsPanel(QWidget):
         self.resume_button.setEnabled(
             cut and not again and job.spec.resumable  # type: ignore[union-attr]
         )
-        self.first_button.setEnabled(waits)
+        self.first_button.setEnabled(waits and self.queue.waiting[0] is not job)
         self.drop_button.setEnabled(over or waits)
 
     def _act(self, action: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from PySide6.QtCore import Signal
 from PySide6.QtGui import QColor, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QPlainTextEdit, QVBoxLayout, QWidget
 
@@ -17,6 +18,8 @@ MAX_LINES = 5000
 class LogPanel(QWidget):
     """Bounded, so that a run of days does not fill the memory."""
 
+    said = Signal(str, str)  # level, text
+
     def __init__(self) -> None:
         super().__init__()
         self.text = QPlainTextEdit()
@@ -26,10 +29,13 @@ class LogPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 8)
         layout.setSpacing(4)
-        layout.addLayout(
-            row(1, IconButton("copy", "Copy the log", lambda: copy_text(self.text.toPlainText())))
-        )
+        self.copy = IconButton("copy", "Copy the log", self._on_copy)
+        layout.addLayout(row(1, self.copy))
         layout.addWidget(self.text)
+
+    def _on_copy(self) -> None:
+        copy_text(self.text.toPlainText())
+        self.said.emit("good", "In the clipboard: the log.")
 
     def add(self, level: str, text: str, source: str = "") -> None:
         """Append a line; `level` is "info", "warning" or "error"."""

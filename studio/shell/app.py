@@ -20,10 +20,12 @@ from studio.model.settings import Settings
 from studio.toolkit.theme import install_font, theme
 
 if TYPE_CHECKING:
+    from studio.jobs import JobSpec
     from studio.shell.layout import Workspace
     from studio.shell.window import StudioWindow
 
 _STARTED = time.perf_counter()
+CUT = ("interrupted", "stopped")  # runs that can go on
 LATER = ("vispy.scene", "self6d.datasets.pose_track")
 
 
@@ -157,19 +159,45 @@ def welcome_back(
     Args:
         gone: networks of layers that are not there any more.
     """
+    from studio.jobs.run_info import counted
+
     text = [f"Back in {Path(state.get('recording') or 'the last project').name}."]
     text += [f"{name} is still running." for name in running]
     left = set(state.get("jobs", ())) - {str(job.run) for job in window.queue.active}
     ended = [run for run in window.project.runs if str(run.path) in left]
-    text += [f"{run.name} ended meanwhile: {run.status} at step {run.step}." for run in ended]
+    for run in ended:
+        how = f"failed ({run.error})" if run.status == "failed" else run.status
+        text.append(f"{run.name} ended meanwhile: {how} at step {run.step}.")
     text += [f"The layer {name} is left out: its run is gone." for name in gone]
-    cut = next((r.path for r in ended if r.status == "interrupted" and r.can_resume), None)
+    waited = waiting_jobs(state)
+    for spec in waited:
+        window.noted.emit("warning", f"waited and was not started: {spec.shell()}")
+    if waited:
+        names = counted([spec.out.name for spec in waited], "jobs")
+        text.append(f"{names} waited and {'was' if len(waited) == 1 else 'were'} not started.")
+    cut = next((r.path for r in ended if r.status in CUT and r.can_resume), None)
+    grave = any(run.status in ("failed", "interrupted") for run in ended)
+    level = "warn" if grave or waited or gone else "good"
     if cut is not None:
-        window.banner.say("warn", " ".join(text), action="Resume from the last checkpoint",
-                          on_action=lambda: window.runs.resume_run(cut))  # fmt: skip
+        window.banner.say(level, " ".join(text), action="Resume from the last checkpoint",
+                          on_action=lambda: window.runs.resume_run(cut), about=cut)  # fmt: skip
+    elif waited:
+        window.banner.say(level, " ".join(text), action="Start what waited",
+                          on_action=lambda: [window.runs.submit(spec) for spec in waited],
+                          )  # fmt: skip
     else:
-        window.banner.say("good", " ".join(text), action="Start afresh",
+        window.banner.say(level, " ".join(text), action="Start afresh",
                           on_action=window.close_project)  # fmt: skip
+
+
+def waiting_jobs(state: dict[str, Any]) -> list[JobSpec]:
+    """Jobs that had not begun at the last end."""
+    from studio.jobs import JobSpec
+
+    try:
+        return [JobSpec.from_dict(one) for one in state.get("waiting", ())]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return []  # of another version of the program
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -25,6 +25,7 @@ from studio.shell.window import StudioWindow
 from studio.shell.wiring.answers import Answers
 from studio.shell.wiring.elsewhere import Elsewhere
 from studio.shell.wiring.helped import Helped
+from studio.shell.wiring.job_notices import JobNotices
 from studio.shell.wiring.layering import Layering
 from studio.shell.wiring.next_step import NextStep
 from studio.shell.wiring.pose_editing import PoseEditing
@@ -52,10 +53,12 @@ class Workspace(QObject):
         super().__init__(window)
         self.window = window
         project, runs = window.project, window.runs
+        self.job_notices = JobNotices(window, self)
         self.tree = ProjectTree(project, window.queue)
         self.stage = Stage(project, window.director)
         self.curves = CurvesView()
         self.log = LogPanel()
+        self.log.said.connect(window.say)
         self.jobs_panel = JobsPanel(window.queue)
         self.jobs_panel.acted.connect(runs.act)
         self.train_panel = RunPanel("train", project, window.settings, window.engine)
@@ -64,6 +67,7 @@ class Workspace(QObject):
         self.xray_panel = XrayPanel(project, window.director, window.worker)
         self.doctor_panel = DoctorPanel(project, window.worker)
         self.doctor_panel.failed.connect(window.show_error)
+        self.doctor_panel.said.connect(window.say)
         self.doctor_panel.unitChosen.connect(window.opener.read_in)
         self.tree.unitChosen.connect(window.opener.read_in)
         self.doctor_panel.stateChanged.connect(
@@ -95,6 +99,7 @@ class Workspace(QObject):
             window.pages.addWidget(view)
         for page in (self.evaluate_page, self.export_page):
             page.failed.connect(window.show_error)
+            page.said.connect(window.say)
         self.evaluate_page.wantThumbnails.connect(window.director.ask_thumbnails)
         window.director.thumbnailReady.connect(self.evaluate_page.add_thumbnail)
         self.evaluate_page.evaluated.connect(self._show_scores)
@@ -264,8 +269,6 @@ class Workspace(QObject):
         spec = job.spec  # its folder is sure now
         self.log.add("info", spec.shell(), spec.out.name)
         if not job.state.active and not job.state.over:
-            first = self.window.queue.active[0].run.name
-            self.window.say("good", f"{job.run.name} waits until {first} has ended.")
             return  # the running one stays in view
         self.window.runs.follow(job)
         self.window.project.select_run(spec.out)

@@ -18,15 +18,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from self6d.events import Finished
 from studio.controllers.director import Director
 from studio.controllers.opening import Opener
 from studio.controllers.predictions import Predictions
 from studio.controllers.runs import RunControl
 from studio.engine import Engine, Failure
-from studio.jobs import Job
 from studio.jobs.queue import JobQueue
-from studio.jobs.run_info import NOTHING_RIGHT, checkpoint_steps, nothing_right
 from studio.model.layers import Layers
 from studio.model.project import Project
 from studio.model.settings import Settings
@@ -228,7 +225,8 @@ class StudioWindow(QMainWindow):
         """What a restart, or a crash, brings back."""
         if self.project.recording is not None or self.project.model_paths:
             jobs = [str(job.run) for job in self.queue.active]
-            also = {"jobs": jobs, "layers": self.layers.to_list()}
+            waiting = [job.spec.to_dict() for job in self.queue.waiting]
+            also = {"jobs": jobs, "waiting": waiting, "layers": self.layers.to_list()}
             self.settings.save_workspace({**self.project.to_dict(), **also})
 
     def _connect(self) -> None:
@@ -256,14 +254,12 @@ class StudioWindow(QMainWindow):
         self.director.failed.connect(self.show_error)
         self.predictions.failed.connect(self.show_error)
         self.runs.failed.connect(self.show_error)
+        self.runs.said.connect(self.say)
         self.runs.followed.connect(self.job_bar.set_job)
-        self.runs.ended.connect(self._on_ended)
-        self.runs.health.collapsed.connect(self._on_collapse)
         self.queue.added.connect(lambda job: self.save_workspace())
         self.job_bar.pauseClicked.connect(self.runs.toggle_pause)
         self.job_bar.stopClicked.connect(self.runs.stop)
         self.job_bar.cancelClicked.connect(self.cancel_job)
-        self.runs.discarded.connect(self._on_discarded)
         self.job_bar.saveClicked.connect(self.runs.save_now)
         self.project.recordingChanged.connect(self._on_recording)
         application = QApplication.instance()
@@ -289,37 +285,6 @@ class StudioWindow(QMainWindow):
         self.welcome.sample_button.setEnabled(total == 0)
         self.job_bar.show_task(what, done, total)
 
-    def _on_ended(self, job: Job, ending: Finished) -> None:
-        title = job.spec.title
-        vain = f", but {NOTHING_RIGHT}" if nothing_right(ending.result) else ""
-        level = "warn" if vain else "good"
-        if ending.reason == "done":
-            ended = ending.result.get("ended")
-            why = f" ({ended})" if ended else ""
-            self.banner.say(level, f"{title} is done: {job.run.name}{why}{vain}")
-        elif ending.reason == "stopped":
-            self.banner.say(
-                level,
-                f"{title} stopped at step {ending.step} and is kept in {job.run.name}{vain}.",
-                action="Resume" if job.spec.resumable else "",
-                on_action=lambda: self.runs.resume_run(job.run),
-            )  # fmt: skip
-        else:
-            can_resume = bool(checkpoint_steps(job.run)) and job.spec.resumable
-            self.banner.say(
-                "bad", f"{title} ended at step {ending.step}: {ending.reason}",
-                details=job.details,
-                action="Resume from the last checkpoint" if can_resume else "",
-                on_action=lambda: self.runs.resume_run(job.run),
-            )  # fmt: skip
-
-    def _on_collapse(self, job: Job, what: str) -> None:
-        self.banner.say(
-            "bad", f"{what} Resume it as it is, or take its best checkpoint and other settings.",
-            action="New run from the best checkpoint",
-            on_action=lambda: self.runs.start_again(job),
-        )  # fmt: skip
-
     def cancel_job(self) -> None:
         """Ask, then end the followed job and delete what it made."""
         job = self.runs.job
@@ -333,10 +298,6 @@ class StudioWindow(QMainWindow):
         )  # fmt: skip
         if answer == "discard":
             self.runs.cancel(job)
-
-    def _on_discarded(self, job: Job) -> None:
-        self.queue.drop(job)
-        self.banner.say("good", f"{job.spec.title} was cancelled; {job.run.name} is gone.")
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.ThemeChange and self.settings.theme == "system":
@@ -364,12 +325,13 @@ class StudioWindow(QMainWindow):
     def _may_close(self) -> bool:
         """With work under way, ask: lose it, leave a job running, stop it, or stay."""
         lost = self.workspace.unfinished() if self.built else []
+        text = [f"Closing now loses {' and '.join(lost)}."] if lost else []
         waiting = len(self.queue.waiting)
         if waiting:
-            lost.append(f"{waiting} waiting job{'s' * (waiting > 1)}")
-        if lost and Question.ask(
-            self, "Work is under way",
-            f"Closing now loses {' and '.join(lost)}.",
+            jobs = "A job waits and does" if waiting == 1 else f"{waiting} jobs wait and do"
+            text.append(f"{jobs} not start without the window; its next start offers it again.")
+        if text and Question.ask(
+            self, "Work is under way", " ".join(text),
             [("stay", "Stay", "primary"), ("lose", "Close all the same", "danger")],
         ) != "lose":  # fmt: skip
             return False

@@ -16,6 +16,7 @@ from studio.toolkit.widgets import IconButton, button, column, label, row, scrol
 from studio.toolkit.words import in_window
 
 BANNER_MS = 8000
+COPY_DETAILS = "Copy details"
 BANNER_WIDTH, BANNER_GAP, BANNER_TOP = 760, 16, 52  # pixels
 
 
@@ -84,11 +85,15 @@ class Facts(QDialog):
         grid.setColumnStretch(1, 1)
         inside = QWidget()
         inside.setLayout(column(grid, 1))
-        text = "\n".join(f"{name}: {value}" for name, value in facts)
-        self.copy = button("Copy", lambda: copy_text(text))
+        self._text = "\n".join(f"{name}: {value}" for name, value in facts)
+        self.copy = button("Copy", self._on_copy)
         shut = button("Close", self.close, "primary")
         self.setLayout(column(label(title, "subheading"), scrolled(inside),
                               row(1, self.copy, shut), margin=20, gap=16))  # fmt: skip
+
+    def _on_copy(self) -> None:
+        copy_text(self._text)
+        self.copy.setText("Copied")
 
 
 class Banner(QFrame):
@@ -115,7 +120,7 @@ class Banner(QFrame):
         self.details.hide()
         self.action = button("", self._on_action)
         self.show_details = button("Details", self._on_details)
-        self.copy = button("Copy details", self._on_copy)
+        self.copy = button(COPY_DETAILS, self._on_copy)
         shut = IconButton("x", "Close", self.dismiss)
         first = row(self._mark, self.text, self.action, self.show_details, self.copy, shut)
         first.setStretch(1, 1)
@@ -123,6 +128,7 @@ class Banner(QFrame):
         self.setLayout(self._lines)
         self._on_click: Callable[[], object] = lambda: None
         self._copyable = ""
+        self._about: object = None
         self._timer = QTimer(self, singleShot=True, interval=BANNER_MS)
         self._timer.timeout.connect(self.dismiss)
         self.hide()
@@ -135,12 +141,15 @@ class Banner(QFrame):
         details: str = "",
         action: str = "",
         on_action: Callable[[], object] | None = None,
+        about: object = None,
     ) -> None:
         """Show a message, its flags as buttons; "good" ones leave by themselves.
 
         Args:
             level: "good", "warn" or "bad".
+            about: what it holds for, see `retract`.
         """
+        self._about = about
         self.setObjectName(f"banner_{level}")
         self.setStyleSheet("")  # the look follows the object's name
         self.style().unpolish(self)
@@ -153,6 +162,7 @@ class Banner(QFrame):
         self.details.hide()
         self.show_details.setVisible(bool(details))
         self.copy.setVisible(level != "good")
+        self.copy.setText(COPY_DETAILS)
         self.action.setVisible(bool(action))
         self.action.setText(action)
         self._on_click = on_action or (lambda: None)
@@ -187,6 +197,11 @@ class Banner(QFrame):
         height = max(layout.totalHeightForWidth(width), layout.totalMinimumSize().height())
         self.setGeometry((self._page.width() - width) // 2, BANNER_TOP, width, height)
 
+    def retract(self, about: object) -> None:
+        """Take back what was said of something, if it is still there: it holds no more."""
+        if self.isVisible() and self._about is not None and self._about == about:
+            self.dismiss()
+
     def dismiss(self) -> None:
         self._timer.stop()
         self.hide()
@@ -198,6 +213,7 @@ class Banner(QFrame):
 
     def _on_copy(self) -> None:
         copy_text(self._copyable)
+        self.copy.setText("Copied")
 
     def _on_action(self) -> None:
         self.hide()

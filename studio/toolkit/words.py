@@ -58,6 +58,7 @@ def meaning(name: str) -> str:
     return WORDS[name][1] if name in WORDS else ""
 
 
+CAD_UNIT = "beside CAD unit (step 1, Doctor)"
 # what a remedy for the shell says, and what stands in its place in the window; the first that fits
 BUTTONS = tuple(
     (re.compile(shell), window)
@@ -70,11 +71,11 @@ BUTTONS = tuple(
         (r"self6d-studio doctor .*?(?=\. To start anyhow|$)", "the tab Doctor (step 1)"),
         (r"`?self6d-studio predict`?", "Predict under Pose"),
         (r"--no-check", "tick 'start anyhow'"),
-        (r"Name the unit: --unit (\w+), or --unit (\w+)", r"Beside CAD unit choose \1, or \2"),
+        (r"Name the unit: --unit (\w+), or --unit (\w+)", rf"Choose \1 {CAD_UNIT}, or \2"),
         (r", or name a unit all the same: --unit m, cm, mm or inch", ""),  # nothing is open then
-        (r"name it: --unit, or models.unit", "choose it beside CAD unit"),
-        (r"(name )?--unit (m|cm|mm|inch)\b", r"choose \2 beside CAD unit"),
-        (r"(with )?--unit( \w+)?", "beside CAD unit"),
+        (r"name it: --unit, or models.unit", f"choose it {CAD_UNIT}"),
+        (r"(name )?--unit (m|cm|mm|inch)\b", rf"choose \2 {CAD_UNIT}"),
+        (r"(with )?--unit( \w+)?", CAD_UNIT),
         (r"Leave out --split", "Choose all frames"),
         (r"with --split", "beside Frames"),
         (r"--device (\w+)", r"Device \1"),

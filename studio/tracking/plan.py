@@ -18,7 +18,7 @@ from studio.model.track import PoseKey, file_of, starts_of
 KEYS, SEARCH = "keys", "search"
 COLOURED = "recolour.json"  # in a folder of models with a recording's colours
 TINY = "tiny"  # for two CPU cores
-TIMES = "Times are of two CPU cores that other work used as well; yours may differ"
+TIMES = "Times are of two idle CPU cores; yours may differ"
 
 
 class TrackPlan:

@@ -112,6 +112,8 @@ def open_studio(qtbot, settings, wait, warm) -> Iterator[Callable]:
 
     yield start
     for window in windows:
+        for job in window.queue.waiting:
+            window.queue.drop(job)  # closing would ask
         for job in window.queue.active:
             job.kill()
         window.queue.close()

@@ -174,6 +174,8 @@ def test_after_a_restart_the_menus_say_the_same(open_studio, made, given, sample
         spec = again(given[kind])
         QApplication.clipboard().clear()
         choose(tree, made[kind], "Copy as command")
+        told = f"In the clipboard: the command that makes {spec.out.name}."
+        assert (window.banner.isVisible(), window.banner.text.text()) == (True, told)
         words = shlex.split(QApplication.clipboard().text())
         assert sorted(words) == sorted(["self6d-studio", *spec.arguments()])
         choose(tree, made[kind], "Duplicate with changes…")
@@ -182,6 +184,7 @@ def test_after_a_restart_the_menus_say_the_same(open_studio, made, given, sample
     choose(tree, made["adapt"], "Its settings…")
     facts = next(w for w in QApplication.topLevelWidgets() if isinstance(w, Facts))
     click(facts.copy)
+    assert facts.copy.text() == "Copied"
     said_there = QApplication.clipboard().text()
     assert "Seed: 3\n" in said_there
     assert "Frames: eval\n" in said_there

@@ -11,7 +11,7 @@ from hands import answer, click, click_cell, click_item
 from PySide6.QtCore import QEvent, QObject, QPoint, Qt
 from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 from tracked_block import pose_at
 
 from self6d.runs.folder import RunFolder
@@ -199,6 +199,11 @@ def test_evaluation_can_be_cancelled_and_its_frames_are_seen(opened, trained, wa
     wait(lambda: trained in window.project.known)
     click(window.header.buttons["evaluate"])
     assert not page.stop.isVisible()
+    click(page.copy_button)
+    assert window.banner.isVisible()
+    told = "In the clipboard: the command that scores stage1."
+    assert window.banner.text.text() == told
+    assert QApplication.clipboard().text().startswith("self6d-studio evaluate ")
     told = []
     page.failed.connect(told.append)
     click(page.go)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hands import click
+from hands import click, drop
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLabel, QScrollArea
 
 from self6d import jobs
+from self6d.runs.folder import RunFolder
 from studio.controllers import comparison
 from studio.controllers.predictions import Predictions
 from studio.engine import Engine
 from studio.engine.types import JudgedFrame, JudgedPose, PoseData
+from studio.jobs.run_info import read_run
 from studio.model.layers import POSES, Layers
 from studio.model.project import Project
 from studio.model.verdict import BETTER, SAME, WORSE, compare
@@ -159,6 +162,38 @@ def test_asked_for_on_data_it_opens_there(opened, trained, adapted, wait, monkey
     wait(lambda: judged.verdict is not None and not judged.busy)
     assert opened.project.frame_index == judged.verdict.most_changed
     assert opened.project.step == "data"
+
+
+def test_runs_copied_together_are_before_and_after_of_each_other(
+    opened, trained, adapted, wait, tmp_path
+):
+    """Evaluate left the copied stage 1 unticked while the original was still where it had been."""
+    window, page = opened, opened.workspace.evaluate_page
+    copies = [shutil.copytree(run, tmp_path / "stick" / run.name) for run in (trained, adapted)]
+    for run in copies:
+        drop(window, run)
+        wait(lambda run=run: window.project.run == run)
+    click(window.header.buttons["evaluate"])
+    assert page.chosen() == copies
+    assert window.workspace.helped.card.offered == tuple(copies)
+    page.evaluated_runs = copies
+    assert page._start() == 0
+    older = RunFolder.open(shutil.copytree(trained, tmp_path / "older"))
+    older.update(created=older.info["created"] - 100)
+    window.project.add_run(older.path)
+    window.project.select_run(copies[1])
+    box = window.workspace.export_page.film_before  # it took the first run there was
+    assert box.currentData() == str(copies[0])
+
+    moved = RunFolder.open(copies[1])  # its original is not on this machine
+    told = {**moved.info["provenance"], "from_run": f"/elsewhere/{trained.name}"}
+    moved.update(provenance=told)
+    assert read_run(copies[1]).start == copies[0]
+    # a run of that name that is another one is no start of it
+    RunFolder.open(copies[0]).update(created=moved.info["created"] + 1)
+    assert read_run(copies[1]).start == Path(told["from_run"])
+    moved.update(provenance={**told, "from_run": str(trained)})
+    assert read_run(copies[1]).start == trained
 
 
 def test_what_two_long_names_share_is_left_out(

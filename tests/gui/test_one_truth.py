@@ -100,6 +100,18 @@ def test_queueing_never_hides_the_running_job_and_closing_asks(opened, other, wa
 
     window.runs.act("open", second.run)  # a double click on it in the tree
     assert window.runs.job is first
+    click(space.train_panel.run_button)
+    third = window.queue.waiting[1]
+    told = f"{third.run.name} waits until {first.run.name} and {second.run.name} have ended."
+    assert window.banner.text.text() == told
+    assert window.banner.isVisible()
+    space.bottom.setCurrentWidget(space.jobs_panel)
+    space.jobs_panel.choose(second)
+    assert not space.jobs_panel.first_button.isEnabled()  # it is next already
+    space.jobs_panel.choose(third)
+    assert space.jobs_panel.first_button.isEnabled()
+    click(space.jobs_panel.drop_button)
+    assert not window.banner.isVisible()  # what it said stayed for seconds
 
     titles: list[str] = []
     answer("stay", titles.append)

@@ -9,7 +9,7 @@ import trimesh
 from hands import click, drop
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QLabel
 
 from studio.panels.topics_dialog import TopicsDialog
 
@@ -29,6 +29,10 @@ def test_the_unit_of_cad_files(opened, tmp_path, wait):
     assert "taken as cm" in item.toolTip(1)
     assert panel.unit.currentText() == "guessed: cm"
     wait(lambda: panel.report.get("models") and panel.report["models"][0]["name"] == "big_part")
+    # it said "Unit is ambiguous": of which file, and where to settle it?
+    (doubt,) = [w.text() for w in panel.findChildren(QLabel) if "is ambiguous" in w.text()]
+    assert doubt.startswith("big_part.stl: unit is ambiguous")
+    assert doubt.endswith("if that is wrong, choose it beside CAD unit (step 1, Doctor)")
     panel.unit.setFocus()
     QTest.keyClick(panel.unit, Qt.Key.Key_End)
     wait(lambda: project.unit == "inch")

@@ -5,13 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 from hands import answer, click
+from PySide6.QtCore import QTimer
 
+from self6d.runs.folder import RunFolder
 from studio.engine.types import PoseData
 from studio.jobs import JobSpec, JobState
 from studio.jobs.run_info import checkpoint_steps
@@ -146,6 +149,59 @@ def test_closing_with_a_job_asks_and_may_leave_it(opened, long_run, wait):
     assert worker.status() != psutil.STATUS_ZOMBIE
     worker.kill()
     worker.wait(10)
+
+
+def test_a_queue_is_offered_again_after_the_window_was_closed(
+    opened, open_studio, long_run, sample, trained, settings, wait
+):
+    """What waited was lost with the window; of a crash nobody ever heard of it."""
+    window, then = opened, settings.runs_folder / "then"
+    job = window.runs.submit(long_run)
+    waits = replace(long_run, out=then, steps=1, options={"camera": sample})
+    window.runs.submit(waits)
+    wait(lambda: job.last_progress is not None)
+    asked: list[str] = []
+    answer("stay", asked.append)
+    assert not window.close()
+    assert asked == ["Work is under way"]
+    answer("lose")
+    QTimer.singleShot(300, lambda: answer("stop"))
+    assert window.close()
+    psutil.Process(job.pid).wait(60)
+
+    window = open_studio(restore=True)
+    wait(lambda: window.banner.isVisible())
+    said = window.banner.text.text()
+    assert f"{long_run.out.name} ended meanwhile: stopped at step" in said
+    assert "then waited and was not started" in said
+    assert waits.shell() in window.workspace.log.text.toPlainText()
+    assert window.banner.action.text() == "Resume from the last checkpoint"
+    window.close()
+
+    state = settings.workspace()
+    settings.save_workspace({**state, "jobs": [], "waiting": [waits.to_dict()]})
+    window = open_studio(restore=True)
+    wait(lambda: window.banner.isVisible())
+    assert window.banner.action.text() == "Start what waited"
+    click(window.banner.action)
+    (again,) = window.queue.jobs
+    assert again.spec.shell() == waits.shell()
+    again.kill()
+    wait(lambda: again.state.over)
+
+
+def test_a_job_that_failed_meanwhile_is_not_told_with_a_green_tick(
+    open_studio, settings, sample, tmp_path, wait
+):
+    run = RunFolder.create(tmp_path / "broken", "synthetic", {})
+    run.update(status="failed", error="the disk was full")
+    settings.save_workspace({
+        "recording": str(sample), "models": [str(sample / "models")], "jobs": [str(run.path)],
+    })  # fmt: skip
+    window = open_studio(restore=True)
+    wait(lambda: window.banner.isVisible())
+    assert "broken ended meanwhile: failed (the disk was full)" in window.banner.text.text()
+    assert window.banner.objectName() == "banner_warn"
 
 
 @pytest.mark.parametrize(("what", "count"), [("cycles", CYCLES), ("frames", FRAME_CHANGES)])

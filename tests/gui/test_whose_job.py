@@ -55,7 +55,9 @@ def assert_copy_takes_no_folder_of(window, go, copy, wait) -> None:
     assert len(made) == 2
     click(copy)
     words = shlex.split(QApplication.clipboard().text())
-    assert Path(words[words.index("--out") + 1]).name not in made
+    name = Path(words[words.index("--out") + 1]).name
+    assert name not in made
+    assert window.banner.text.text() == f"In the clipboard: the command that makes {name}."
     window.queue.drop(window.queue.waiting[0])
     answer("discard")
     click(window.job_bar.cancel)

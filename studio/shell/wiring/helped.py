@@ -67,7 +67,7 @@ class Helped(QObject):
         info = read_run(run)
         if info is None or info.kind != "adapt" or info.running:
             return None
-        start = spec_from(info).from_run
+        start = info.start
         if start is None or read_run(start) is None or self.window.project.misfit(run):
             return None
         here = self.window.project.is_of_it(spec_from(info).data)

@@ -85,7 +85,9 @@ class TrackControl(QObject):
                 f"{kept} {first} trains the smallest network first; {then} then learns the poses."
             )
         if text:
-            self.window.say("warn" if kept else "good", text.strip())
+            self.window.banner.say(
+                "warn" if kept else "good", text.strip(), about=None if kept else jobs[-1]
+            )
 
     def _on_kept(self, why: str) -> None:
         """The models go on with their own colours."""

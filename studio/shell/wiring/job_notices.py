@@ -1,0 +1,80 @@
+"""What the banner says of jobs: that one waits, has ended, was cancelled, or does harm.
+
+A message is taken back at once where it holds no more: a waiting job was removed or has begun, a
+stopped run was resumed.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QObject
+
+from self6d.events import Finished
+from studio.jobs import Job, JobState
+from studio.jobs.run_info import NOTHING_RIGHT, checkpoint_steps, counted, nothing_right
+from studio.shell.window import StudioWindow
+
+
+class JobNotices(QObject):
+    """Tells of every job in the queue; made before whoever has more to say of one."""
+
+    def __init__(self, window: StudioWindow, parent: QObject) -> None:
+        super().__init__(parent)
+        self.window, self.banner = window, window.banner
+        window.queue.added.connect(self._on_added)
+        window.queue.changed.connect(self._on_changed)
+        window.queue.removed.connect(self.banner.retract)
+        window.runs.ended.connect(self._on_ended)
+        window.runs.discarded.connect(self._on_discarded)
+        window.runs.health.collapsed.connect(self._on_collapse)
+
+    def _on_added(self, job: Job) -> None:
+        self.banner.retract(job.run)  # what was said of its end
+        queue = self.window.queue
+        if job.state is JobState.QUEUED and queue.active:
+            before = [one.run.name for one in [*queue.active, *queue.waiting] if one is not job]
+            have = "has" if len(before) == 1 else "have"
+            text = f"{job.run.name} waits until {counted(before, 'others')} {have} ended."
+            self.banner.say("good", text, about=job)
+
+    def _on_changed(self, job: Job) -> None:
+        if job.state is not JobState.QUEUED:
+            self.banner.retract(job)
+
+    def _on_ended(self, job: Job, ending: Finished) -> None:
+        title, runs = job.spec.title, self.window.runs
+        vain = f", but {NOTHING_RIGHT}" if nothing_right(ending.result) else ""
+        level = "warn" if vain else "good"
+        if ending.reason == "done":
+            ended = ending.result.get("ended")
+            why = f" ({ended})" if ended else ""
+            self.banner.say(level, f"{title} is done: {job.run.name}{why}{vain}")
+        elif ending.reason == "stopped":
+            self.banner.say(
+                level,
+                f"{title} stopped at step {ending.step} and is kept in {job.run.name}{vain}.",
+                action="Resume" if job.spec.resumable else "",
+                on_action=lambda: runs.resume_run(job.run), about=job.run,
+            )  # fmt: skip
+        else:
+            can_resume = bool(checkpoint_steps(job.run)) and job.spec.resumable
+            self.banner.say(
+                "bad", f"{title} ended at step {ending.step}: {ending.reason}",
+                details=job.details,
+                action="Resume from the last checkpoint" if can_resume else "",
+                on_action=lambda: runs.resume_run(job.run), about=job.run,
+            )  # fmt: skip
+
+    def _on_collapse(self, job: Job, what: str) -> None:
+        self.banner.say(
+            "bad", f"{what} Resume it as it is, or take its best checkpoint and other settings.",
+            action="New run from the best checkpoint",
+            on_action=lambda: self.window.runs.start_again(job),
+        )  # fmt: skip
+
+    def _on_discarded(self, job: Job) -> None:
+        queue = self.window.queue
+        queue.drop(job)
+        next_one = "".join(f" {other.run.name} has begun." for other in queue.active)
+        self.banner.say(
+            "good", f"{job.spec.title} was cancelled; {job.run.name} is gone.{next_one}"
+        )
