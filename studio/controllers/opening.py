@@ -331,18 +331,27 @@ class Opener(QObject):
     def _on_recognised(self, found: list[Found]) -> None:
         recordings = [Path(f.path) for f in found if f.kind == "recording"]
         models = [Path(f.path) for f in found if f.kind == "model"]
+        refused = [f for f in found if f.kind == "refused"]
         for item in found:
             if item.kind == "run":
                 self.open_run(Path(item.path))
-            elif item.kind == "refused":
-                self.failed.emit(Failure(f"cannot be opened: {item.reason}"))
+        told = []  # in one banner: another would cover the one before
+        if refused:
+            names = ", ".join(Path(f.path).name for f in refused[1:])
+            told.append(
+                f"cannot be opened: {refused[0].reason}" + f" Nor can {names}." * bool(names)
+            )
+        if len(recordings) > 1:
+            told.append(f"One recording at a time: opened {recordings[0].name}, "
+                        f"left out {len(recordings) - 1} more.")  # fmt: skip
+        if told and len(refused) < len(found):  # an error would go when the rest is open
+            self.said.emit("warn", " ".join(told))
+        elif told:
+            self.failed.emit(Failure(told[0]))
         if recordings:
             self.open_recording(recordings[0], models)
         elif models:
             self.add_models(models)
-        if len(recordings) > 1:
-            self.said.emit("warn", f"One recording at a time: opened {recordings[0].name}, "
-                                   f"left out {len(recordings) - 1} more.")  # fmt: skip
 
     def _remember(self) -> None:
         path = self.project.recording_path

@@ -52,24 +52,28 @@ class LivePage(QWidget):
         self._other: list[Path] = []
 
         self.network = Choice()
-        self.network.setToolTip("The network that looks: a run of this project, or a package")
+        self.network.setToolTip(
+            "The network whose poses are shown: a run of this project, or an exported package"
+        )
         self.network.activated.connect(self._on_network)
         self.source = QLineEdit("0")
-        self.source.setToolTip("Number of a camera, realsense, or a film, folder or bag")
+        self.source.setToolTip(
+            "Number of a camera, realsense, or a video file, a folder of frames or a bag"
+        )
         self.camera = QLineEdit()
         self.camera.setPlaceholderText("the network's own, scaled")
-        self.camera.setToolTip("Camera file (.json, .yaml), for a camera or a film")
-        self.keep = QCheckBox("Record what is seen, to be opened here")
+        self.camera.setToolTip("Intrinsics (.json, .yaml), for a camera or a video file")
+        self.keep = QCheckBox("Record the frames, to open them here")
         self.start_button = button("Start", self._on_start, "primary")
         self.open_button = button("Open the recording", self._on_open)
         self.open_button.hide()
-        self.picture = QLabel("Nothing is looked at yet.")
+        self.picture = QLabel("Choose a source, then Start.")
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.picture.setMinimumSize(320, 240)
         self.picture.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.objects = label("", "small", wrap=True)
         self.told = label("", "small", wrap=True)
-        film = button("Film…", self._on_film)
+        film = button("Video…", self._on_film)
         folder = button("Folder…", self._on_folder)
         file = button("File…", self._on_camera)
         self._choosers = (film, folder, file)
@@ -208,7 +212,7 @@ class LivePage(QWidget):
         if process is not None:
             last = bytes(process.readAllStandardError().data()).decode(errors="replace").strip()
             if self.told.text() in (STOPPING, LOADING):
-                self._say("" if code == 0 else f"What looks has ended: {last[-200:]}", "error")
+                self._say("" if code == 0 else f"The live process ended: {last[-200:]}", "error")
             process.deleteLater()
         if self._into is not None and self._into.is_dir():
             self._say(f"Recorded as {self._into}")
@@ -227,7 +231,7 @@ class LivePage(QWidget):
             self.recorded.emit(self._into)
 
     def _on_film(self) -> None:
-        file, _ = QFileDialog.getOpenFileName(self, "A film or a bag", str(Path.home()))
+        file, _ = QFileDialog.getOpenFileName(self, "A video file or a bag", str(Path.home()))
         if file:
             self.source.setText(file)
 

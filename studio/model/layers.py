@@ -12,7 +12,10 @@ from PySide6.QtCore import QObject, Signal
 POSES, TRUTH = "predicted", "truth"
 # They stay the same in both looks, because they are drawn over photographs.
 BLUE, ORANGE, GREEN = "#2fb6ff", "#ffb020", "#3ddc84"
-PALETTE = (BLUE, ORANGE, GREEN, "#ff6fb5", "#c9a3ff", "#f4ef6b", "#ff7a5c", "#ffffff")
+PALETTE = {
+    BLUE: "blue", ORANGE: "orange", GREEN: "green", "#ff6fb5": "pink", "#c9a3ff": "violet",
+    "#f4ef6b": "yellow", "#ff7a5c": "red", "#ffffff": "white",
+}  # fmt: skip
 NETWORK_COLOURS = (ORANGE, "#ff6fb5", "#c9a3ff", "#f4ef6b", "#ff7a5c")
 
 
@@ -78,7 +81,7 @@ class Layers(QObject):
         """Poses at work, and the truth with its eye closed."""
         self._layers = [
             Layer(TRUTH, "truth, for comparison only", GREEN, shown=False),
-            Layer(POSES, "poses at work", BLUE, 0.6),
+            Layer(POSES, "current poses", BLUE, 0.6),
         ]
         self.listed.emit()
         self.changed.emit()

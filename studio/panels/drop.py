@@ -18,6 +18,8 @@ from PySide6.QtWidgets import QWidget
 from studio.controllers.opening import glance
 from studio.toolkit.theme import small_font, theme
 
+PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".r3d")
+MANY = 3  # names in a sentence
 WORDS = {"recording": "recording", "model": "CAD model", "run": "run"}
 
 
@@ -31,13 +33,25 @@ def sentence(paths: list[Path]) -> tuple[bool, str]:
     if not paths:
         return False, "Only files and folders of this computer can be opened."
     kinds = [glance(p) for p in paths]
+    packed = [p.name for p in paths if p.suffix.lower() in PACKED]
     if not any(kinds):
         name = paths[0].name
+        if packed:
+            return False, f"{packed[0]} is packed: unpack it, and drop what was in it."
         return False, (f"{name} cannot be opened: drop an RGB-D folder, an image, "
                        "a PLY, OBJ, GLB or STL model, or a run folder.")  # fmt: skip
     if len(paths) == 1:
         return True, f"Open {paths[0].name} as a {WORDS[kinds[0]]}"
-    return True, f"Open {sum(map(bool, kinds))} of {len(paths)} things"
+    out = [p.name for p, kind in zip(paths, kinds, strict=True) if not kind]
+    if not out:
+        return True, f"Open these {len(paths)}"
+    return True, f"Open {len(paths) - len(out)} of {len(paths)}; not {_named(out)}"
+
+
+def _named(names: list[str]) -> str:
+    """The first of them in words, and how many more."""
+    more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
+    return ", ".join(names[:MANY]) + more
 
 
 def _take(event: QDropEvent) -> None:

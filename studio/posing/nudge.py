@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent
 
-from studio.engine.compose import rotate_about
+from studio.engine.compose import box_corners, project, rotate_about
 from studio.engine.types import ModelCard, PoseData
 
 FINE_MM, COARSE_MM = 1.0, 10.0
 FINE_DEG, COARSE_DEG = 1.0, 10.0
+LEAST_PX = 3.0  # an object that is smaller is not seen
 
 
 def centre_of(pose: PoseData, model: ModelCard) -> np.ndarray:
@@ -34,8 +36,41 @@ def shift_pixels(pose: PoseData, model: ModelCard, K: np.ndarray, dx: float, dy:
 def push(pose: PoseData, model: ModelCard, metres: float) -> PoseData:
     """Farther (or nearer) along the viewing ray: the object keeps its place in the image."""
     centre = centre_of(pose, model)
+    if centre[2] <= 0:  # no ray leads to it: back towards the picture, or away
+        return shift(pose, np.array([0.0, 0.0, metres]))
     moved = centre * max((centre[2] + metres) / centre[2], 0.05)
     return shift(pose, moved - centre)
+
+
+def unseen(pose: PoseData, model: ModelCard, K: np.ndarray, size: tuple[int, int]) -> str:
+    """Where an object is that the picture does not show, as "is ..."; "" where it shows it.
+
+    By its box, so that a corner of the picture may be called filled that is not.
+
+    Args:
+        K: (3, 3), pixels. size: height and width of the picture, pixels.
+    """
+    middle = centre_of(pose, model)
+    if middle[2] <= 0:
+        return f"behind the camera ({1000 * middle[2]:.0f} mm)"
+    corners = project(box_corners(model), pose, K)
+    if not np.isfinite(corners).all():
+        return "so near that part of it is behind the camera"
+    (left, top), (right, bottom), (high, wide) = corners.min(0), corners.max(0), size
+    ways = {
+        "to the left": right < 0, "to the right": left > wide, "above": bottom < 0,
+        "below": top > high,
+    }  # fmt: skip
+    outside = [way for way, is_so in ways.items() if is_so]
+    if outside:
+        return f"outside the picture, {' and '.join(outside)}"
+    picture = np.array([[0, 0], [wide, 0], [wide, high], [0, high]], np.float32)
+    hull = cv2.convexHull(corners.astype(np.float32))
+    if max(right - left, bottom - top) < LEAST_PX:
+        return f"so far away ({middle[2]:.1f} m) that it is smaller than {LEAST_PX:.0f} pixels"
+    if cv2.intersectConvexConvex(hull, picture)[0] <= 0:
+        return "outside the picture"
+    return ""
 
 
 def turn(pose: PoseData, model: ModelCard, axis: np.ndarray, degrees: float) -> PoseData:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QEvent, QObject, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QDoubleSpinBox, QGridLayout, QWidget
 
 from studio.engine.types import PoseData
@@ -49,6 +50,7 @@ class PoseNumbers(QWidget):
                 box.setToolTip(tip)
                 box.setAccessibleName(name)
                 box.valueChanged.connect(self._on_value)
+                box.installEventFilter(self)
                 self.boxes[name] = box
                 grid.addWidget(label(name, "muted"), line, 2 * column)
                 grid.addWidget(box, line, 2 * column + 1)
@@ -65,6 +67,20 @@ class PoseNumbers(QWidget):
             box.setValue(float(value))
             box.setEnabled(pose is not None)
             box.blockSignals(False)
+
+    def eventFilter(self, box: QObject, event: QEvent) -> bool:
+        """Undo is the window's, which has the pose; a box keeps it for what is half typed."""
+        undo, redo = QKeySequence.StandardKey.Undo, QKeySequence.StandardKey.Redo
+        if (
+            event.type() != QEvent.Type.ShortcutOverride
+            or not isinstance(event, QKeyEvent)
+            or not isinstance(box, QDoubleSpinBox)
+            or not (event.matches(undo) or event.matches(redo))
+            or box.valueFromText(box.lineEdit().text()) != box.value()
+        ):
+            return False
+        event.ignore()
+        return True
 
     def _on_value(self) -> None:
         """What was typed, and only that, differs from the pose."""

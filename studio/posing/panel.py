@@ -60,6 +60,7 @@ class PosePanel(QWidget):
         self.origin = label("", "small", wrap=True)
         self.numbers = PoseNumbers()
         self.numbers.edited.connect(lambda pose, text: project.edit_pose(pose, text, merge=True))
+        self.unseen = label("", "warn", wrap=True)
         self.error = label("", "truthnote", wrap=True)
         self.edit = button("Place with mouse and keys")
         self.edit.setCheckable(True)
@@ -67,10 +68,10 @@ class PosePanel(QWidget):
         self.keys = label(HELP, "small", wrap=True)
         self.keys.hide()
         self.edit.toggled.connect(self.keys.setVisible)
-        self.snap = QCheckBox("lands on the depth")
+        self.snap = QCheckBox("Snap to the depth when let go")
         self.snap.setChecked(True)
         self.snap.setToolTip(
-            "Where it is let go, its near surface comes to lie on the depth the camera measured"
+            "After a drag, its near surface is moved onto the depth the camera measured"
         )
         self.place = button(
             "Place in the middle", self.placeRequested.emit, "",
@@ -113,7 +114,7 @@ class PosePanel(QWidget):
         grid = captioned(("Steps", self.steps), ("Starts", self.starts), ("Start", self.run_choice))
         content = QWidget()
         content.setLayout(column(
-            self.title, self.origin, self.numbers, self.error,
+            self.title, self.origin, self.numbers, self.unseen, self.error,
             label("PLACE", "section"), self.edit, self.keys, self.snap,
             row(self.search, self.predict), self.place,
             row(self.perturb, self.degrees, self.shift),
@@ -156,6 +157,9 @@ class PosePanel(QWidget):
             told = project.told_by(project.frame_index, project.object_id)
             self.origin.setText(f"frame {project.frame_index + 1}, {told}")
         self.numbers.show_pose(pose)
+        where = self.where_unseen(pose)
+        self.unseen.setText(f"{where} Place in the middle brings it into the picture.")
+        self.unseen.setVisible(bool(where))
         self.error.setText(self._error_text(pose))
         self.error.setVisible(bool(self.error.text()))
         for widget in (self.edit, self.place):
@@ -171,6 +175,16 @@ class PosePanel(QWidget):
         self.more.setText(_told(self._more))
         self.more.setVisible(bool(self._more))
         self.drop_more.setVisible(bool(self._more))
+
+    def where_unseen(self, pose: PoseData | None) -> str:
+        """That the picture does not show a pose of the selected object; "" where it does."""
+        project, frame, index = self.project, self.frame, self.project.frame_index
+        model = project.model(project.object_id)
+        if pose is None or model is None or frame is None or frame.index != index:
+            return ""
+        where = nudge.unseen(pose, model, frame.K, frame.size)
+        mine = project.origins.get((index, model.object_id)) == "edited" and project.undo.canUndo()
+        return where and f"{model.name} is {where}.{' Ctrl+Z takes that back.' * mine}"
 
     def set_searching(self, what: str) -> None:
         """While a search is under way its button says so.

@@ -81,7 +81,7 @@ class PoseTool(QObject, DragTool):
         by = at - last
         if self._way == "turn":
             self._turn(pose, model, by)
-        elif self._way == "roll":
+        elif self._way == "roll":  # its knob was under the mouse: it is in front
             centre = canvas.to_widget_point(self.centre())
             degrees = _angle(at - centre) - _angle(last - centre)
             degrees = (degrees + 180) % 360 - 180
@@ -89,7 +89,7 @@ class PoseTool(QObject, DragTool):
             self._do(nudge.roll(pose, model, degrees), "Roll pose")
         elif self._way == "push":
             self._do(nudge.push(pose, model, -by.y() * 0.001), "Change distance")
-        else:
+        elif self._in_front():
             scale = canvas.transform().m11()
             moved = nudge.shift_pixels(pose, model, frame.K, by.x() / scale, by.y() / scale)
             self._do(moved, "Move pose")
@@ -107,7 +107,7 @@ class PoseTool(QObject, DragTool):
                 at.toPoint()
             ):  # fmt: skip
                 self.pointed.emit(at)
-        elif way == "move" and self.pose is not None:
+        elif way == "move" and self._in_front():
             self.released.emit(self.centre())
         return True
 
@@ -170,6 +170,10 @@ class PoseTool(QObject, DragTool):
             points.append(centre + QPointF(radius * math.cos(angle), radius * math.sin(angle)))
         inside = QRectF(0, 0, width, height)
         return next((point for point in points if inside.contains(point)), points[0])
+
+    def _in_front(self) -> bool:
+        """Whether the object has a place in the image to be moved from."""
+        return self.pose is not None and math.isfinite(self.centre().x())
 
     def _on_knob(self, canvas: ImageCanvas, at: QPointF) -> bool:
         away = canvas.to_widget_point(self.knob(1 / canvas.transform().m11())) - at

@@ -221,7 +221,7 @@ class CloudView(QWidget):
             head = f"<b>{escape(self._subject)}</b><br>" if self._subject else ""
             return head + "<br>".join(
                 f'<span style="color:{self.layers[key].colour}">●</span> '
-                f"{escape(self._told.get(key, ''))}: {errors[key] or 'sees no surface'}"
+                f"{escape(self._told.get(key, ''))}: {errors[key] or 'no depth to compare'}"
                 for key in reversed(self.clouds)
             )
         key = next(iter(self.clouds))

@@ -26,6 +26,8 @@ MODES = (
     ("depth", "Depth", "Signed depth difference between the uppermost layer and the sensor"),
 )
 FLICKER_MS = 600
+WARNING = "#ffc25a"  # on the notes' dark ground, in every look
+NO_TRUTH = "Truth: this frame has no labels"
 TRUTH_NOTE = "Truth, for comparison only: never used in training"
 
 
@@ -53,6 +55,7 @@ class FrameView(QWidget):
         self.canvas.layers = [self.painter.paint, self._paint_xray, self._paint_notes]
         self.canvas.hovered.connect(self._read_out)
         self.notes: dict[str, str] = {}  # by layer, where its poses come from
+        self.warning = ""  # of the object at work
         self.look = Look()
         self.caption = ""
         self.wipe_tool = _WipeTool(self)
@@ -130,6 +133,11 @@ class FrameView(QWidget):
     def set_note(self, text: str, key: str = POSES) -> None:
         """Say over the picture where the poses of a layer come from."""
         self.notes[key] = text
+        self.canvas.update()
+
+    def set_warning(self, text: str) -> None:
+        """Say over the picture what it cannot show; "" takes it away."""
+        self.warning = text
         self.canvas.update()
 
     def set_rendering(self, key: str, rendering: RenderData | None) -> None:
@@ -224,18 +232,24 @@ class FrameView(QWidget):
         if self.mode == "depth" and self.difference_mm is not None:
             limit = DEPTH_LIMIT_M * 1000
             paint_depth_scale(painter, self.canvas.height(), limit, self.difference_mm)
-        notes = []
+        fitting = notes_that_fit(self.told(), self.canvas.height())
+        for line, (text, colour) in enumerate(fitting):
+            paint_note(painter, text, colour, line)
+
+    def told(self) -> list[tuple[str, str]]:
+        """What stands over the picture, with its colours: warning, layers, X-ray."""
+        notes = [(self.warning, WARNING)] if self.warning and self.mode != "photo" else []
         for layer in reversed(self.painter.visible()):
             text = TRUTH_NOTE if layer.key == TRUTH else self.notes.get(layer.key, "")
-            if text and (layer.network is not None or layer.key in self.painter.renderings):
+            if layer.key == TRUTH and self.frame is not None and not self.frame.truth:
+                notes.append((NO_TRUTH, layer.colour))
+            elif text and (layer.network is not None or layer.key in self.painter.renderings):
                 notes.append((text, layer.colour))
         if self.mode == "flicker" and not self.painter.visible():
             notes.append(("the image alone", "white"))
         if self.xray.note:
             notes.append((self.xray.note, "white"))
-        fitting = notes_that_fit(notes, self.canvas.height())
-        for line, (text, colour) in enumerate(fitting):
-            paint_note(painter, text, colour, line)
+        return notes
 
     def _read_out(self, at: tuple[int, int] | None) -> None:
         self.hovered.emit(at)

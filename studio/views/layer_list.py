@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QPixmap
+from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import QMenu, QSlider, QToolButton, QWidget
 
-from studio.model.layers import PALETTE, Layer, Layers, Network
+from studio.model.layers import GREEN, PALETTE, TRUTH, Layer, Layers, Network
 from studio.toolkit.progress import Bar
+from studio.toolkit.theme import theme
 from studio.toolkit.widgets import (
     Choice,
     ElidedLabel,
@@ -43,10 +44,11 @@ class LayerRow(QWidget):
         self.colour.setIconSize(QSize(14, 14))
         self.colour.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.colour)
-        for one in PALETTE:
-            menu.addAction(swatch(one), one).triggered.connect(
-                lambda _=False, one=one: layers.set(self.key, colour=one)
-            )
+        for one, named in PALETTE.items():
+            if one != GREEN or layer.key == TRUTH:  # green says truth
+                menu.addAction(swatch(one), named).triggered.connect(
+                    lambda _=False, one=one: layers.set(self.key, colour=one)
+                )
         self.colour.setMenu(menu)
         # runs of a recording and checkpoints of a run differ at their end
         where = Qt.TextElideMode.ElideLeft if layer.network else Qt.TextElideMode.ElideRight
@@ -176,4 +178,8 @@ class LayerList(QWidget):
 def swatch(colour: str) -> QIcon:
     picture = QPixmap(14, 14)
     picture.fill(QColor(colour))
+    painter = QPainter(picture)
+    painter.setPen(theme.colour("faint"))  # white is seen on white, too
+    painter.drawRect(0, 0, 13, 13)
+    painter.end()
     return QIcon(picture)

@@ -196,6 +196,8 @@ class Scrubber(QWidget):
         painter.setFont(small_font())
         at = self._hover if self._hover is not None else self._index
         names = [name for name, indices in self._splits.items() if at in indices]
+        if at in self._scores:
+            names.append(f"agreement {self._scores[at]:.2f}")
         if at in self._track:
             state, confidence = self._track[at]
             names.append(state if state == "lost" else f"{state}, confidence {confidence:.2f}")

@@ -270,8 +270,8 @@ def test_the_session_goes_to_rerun(posed_block, trained, tmp_path, monkeypatch, 
         QFileDialog, "getSaveFileName", lambda *_: asked.append(1) or (str(out), "")
     )
     told = window.workspace.rerun.layers()
-    assert list(told) == ["poses at work"]  # the truth is not among them
-    assert list(told["poses at work"]) == [2]
+    assert list(told) == ["current poses"]  # the truth is not among them
+    assert list(told["current poses"]) == [2]
     for folder in (tmp_path / "a", tmp_path / "b"):
         shutil.copytree(trained, folder / "run")
         window.project.add_run(folder / "run")

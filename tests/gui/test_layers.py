@@ -14,7 +14,7 @@ from PySide6.QtTest import QTest
 
 from studio.controllers import filming
 from studio.engine.types import PoseData
-from studio.model.layers import PALETTE, POSES, TRUTH, Layer, Network
+from studio.model.layers import GREEN, PALETTE, POSES, TRUTH, Layer, Network
 
 pytestmark = pytest.mark.gui
 
@@ -70,7 +70,7 @@ def test_eye_colour_and_opacity_rule_picture_and_cloud(compared, wait):
 def test_wipe_and_flicker_go_between_the_two(compared, qtbot, wait):
     stage = compared.workspace.stage
     view, cloud, canvas = stage.frame_view, stage.cloud_view, stage.frame_view.canvas
-    assert "poses at work" in compared.workspace.layering.panel.pair.text()
+    assert "current poses" in compared.workspace.layering.panel.pair.text()
     click(view.modes.button("wipe"))
     places, points = set(), []
     for share in (0.02, 0.98):
@@ -115,6 +115,13 @@ def test_a_network_is_a_layer_on_every_frame(opened, trained, wait):
     note = space.stage.frame_view.notes[f"{trained} 2"]
     assert note.startswith("frame 1, stage1 at step 2")
     assert window.project.frame_poses() == []  # a layer does not touch the poses at work
+    # colours have names, and none can be mistaken for the truth's; no labels, no silence
+    offered = [[a.text() for a in panel.rows[key].colour.menu().actions()]
+               for key in (f"{trained} None", TRUTH)]  # fmt: skip
+    assert "green" not in offered[0]
+    assert offered[1] == list(PALETTE.values())
+    click(panel.rows[TRUTH].eye)
+    assert space.stage.frame_view.told()[-1] == ("Truth: this frame has no labels", GREEN)
     named = panel.rows[f"{trained} None"].name
     room = named.fontMetrics().horizontalAdvance("mustard0-… its best")
     two = [Layer("", "", "", network=Network(Path(f"mustard0-{run}"))) for run in ("a-1", "b-1")]
@@ -143,7 +150,7 @@ def test_layers_settings_and_frame_are_there_after_a_restart(
     window.layers.add(Network(trained, 2))
     key = f"{trained} 2"
     wait(lambda: panel.rows[key].eye.isVisible())
-    panel.rows[key].colour.menu().actions()[5].trigger()
+    panel.rows[key].colour.menu().actions()[4].trigger()
     QTest.keyClick(panel.rows[key].opacity, Qt.Key.Key_End)
     click(panel.rows[key].eye)
     click(panel.rows[TRUTH].eye)
@@ -164,7 +171,7 @@ def test_layers_settings_and_frame_are_there_after_a_restart(
     assert "The layer gone at its best is left out: its run is gone." in window.banner.text.text()
     assert {la.key: la for la in window.layers} == before
     assert (before[key].opacity, before[key].shown) == (1, False)
-    assert before[key].colour == PALETTE[5]
+    assert before[key].colour == list(PALETTE)[5]
     panel = window.workspace.layering.panel
     assert not panel.rows[key].eye.isChecked()
     assert panel.rows[TRUTH].eye.isChecked()

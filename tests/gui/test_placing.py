@@ -125,6 +125,63 @@ def test_a_click_puts_it_on_the_depth_and_the_mouse_moves_turns_and_rolls_it(pla
     np.testing.assert_array_equal(project.pose().t, last.t)
 
 
+def test_numbers_that_put_it_out_of_sight_are_said_and_undone(placing, wait):
+    """A typed number could put the object behind the camera without a word; Ctrl+Z in the box, too,
+    was the text's alone, and placing it in the middle left it behind the camera.
+    """
+    window, truth = placing
+    project, panel = window.project, window.workspace.pose_panel
+    view, tool = window.workspace.stage.frame_view, window.workspace.pose_editing.tool
+    model = project.model(truth.object_id)
+    click(panel.edit)
+    click(panel.place)
+    wait(lambda: project.pose() is not None)
+    assert not panel.unseen.isVisible()
+    assert view.warning == ""
+    good = project.pose()
+    for box, number, where in (
+        ("z", "-400", "behind the camera"), ("z", "0", "the camera"),
+        ("x", "5000", "outside the picture, to the right"),
+        ("y", "-5000", "outside the picture, above"), ("z", "90000", "smaller than 3 pixels"),
+    ):  # fmt: skip
+        QTest.qWait(LATER_MS)
+        fill(panel.numbers.boxes[box], number)
+        assert panel.unseen.isVisible()
+        assert where in panel.unseen.text()
+        assert view.warning.startswith(f"{model.name} is ")
+        assert where in view.warning
+        lost = project.pose()
+        QTest.qWait(LATER_MS)
+        drag(view.canvas, view.canvas.rect().center(), QPoint(9, 0))
+        turn_wheel(view.canvas, CONTROL)
+        assert np.isfinite(project.pose().t).all()
+        for _ in range(project.undo.count()):
+            if project.pose() is not lost:
+                QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
+        panel.numbers.boxes[box].setFocus()
+        QTest.keyClick(window.focusWidget(), Qt.Key.Key_Z, CONTROL)
+        assert project.pose() is good
+        assert not panel.unseen.isVisible()
+        assert view.warning == ""
+
+    # the way back without undo
+    fill(panel.numbers.boxes["z"], "-400")
+    tool_before = project.pose()
+    click(panel.place)
+    wait(lambda: project.pose() is not tool_before)
+    assert centre_of(project.pose(), model)[2] > 0
+    assert not panel.unseen.isVisible()
+    assert 0 < tool.centre().x() < window.director.frame.size[1]
+
+    # what is half typed is the box's own
+    box, here = panel.numbers.boxes["x"], project.pose()
+    click(box)
+    QTest.keyClick(box, Qt.Key.Key_A, CONTROL)
+    QTest.keyClicks(box, "7")
+    QTest.keyClick(box, Qt.Key.Key_Z, CONTROL)
+    assert project.pose() is here
+
+
 def test_the_knob_stays_on_the_picture(placing, wait):
     """Wherever the object is put, there is something to roll it by."""
     window, _ = placing

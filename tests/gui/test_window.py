@@ -65,12 +65,29 @@ def test_drops_are_announced_taken_or_refused_with_the_reason(opened, sample, tm
     wait(lambda: "empty" in banner.text.text())
     assert window.project.recording_path == sample
 
+    # what is packed says what to do, and of several each that is left out is named, in one banner
+    packed, broken = tmp_path / "frames.zip", tmp_path / "broken.ply"
+    packed.write_bytes(b"PK")
+    broken.write_text("no mesh")
+    drop(window, packed)
+    assert banner.text.text() == "frames.zip is packed: unpack it, and drop what was in it."
+    drag_over(window, [sample, letter, packed])
+    assert window.drop.text == "Open 1 of 3; not letter.txt, frames.zip"
+    drop(window, letter, tmp_path / "empty", packed)
+    wait(lambda: "letter.txt" in banner.text.text())
+    assert all(name in banner.text.text() for name in ("empty", "frames.zip"))
+    drop(window, broken)
+    wait(lambda: "broken.ply" in banner.text.text())
+    assert len(window.project.models) == 3
+
     stray = tmp_path / "widget.ply"
     shutil.copy(sample / "models" / "obj_000001.ply", stray)
     drag_over(window, [stray])
     assert window.drop.text == "Open widget.ply as a CAD model"
-    drop(window, stray)
+    drop(window, letter, stray, packed)
     wait(lambda: len(window.project.models) == 4)
+    assert banner.isVisible()  # it went away when the rest was open
+    assert all(name in banner.text.text() for name in ("letter.txt", "frames.zip"))
     assert len({m.object_id for m in window.project.models}) == 4
     QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
     assert len(window.project.models) == 3

@@ -14,10 +14,11 @@ from studio.engine.types import Landed, PoseData
 from studio.model.project import Project
 from studio.panels.stage import Stage
 from studio.panels.xray_panel import XrayPanel
-from studio.posing.nudge import key_nudge
+from studio.posing.nudge import centre_of, key_nudge
 from studio.posing.panel import PosePanel
 from studio.posing.tool import PoseTool
 from studio.shell.window import StudioWindow
+from studio.tracking.panel import DOUBTFUL
 
 C = S = float(np.sqrt(0.5))
 ABOVE = np.array([[1.0, 0, 0], [0, -C, -S], [0, S, -C]])
@@ -41,6 +42,7 @@ class PoseEditing(QObject):
         self.director: Director = window.director
         self.engine: Engine = window.engine
         project, director = self.project, self.director
+        self._landings = 0
         self.tool = PoseTool(self)
         self.tool.nudged.connect(lambda pose, text: project.edit_pose(pose, text, merge=True))
         self.tool.pointed.connect(lambda at: self.land(at, "Place object"))
@@ -61,15 +63,20 @@ class PoseEditing(QObject):
         project, frame, number = self.project, self.director.frame, self.project.object_id
         if frame is None or project.recording is None or number is None:
             return
-        before, project_number = project.pose(), project.number
+        before, model, project_number = project.pose(), project.model(number), project.number
+        # what is behind the camera has no distance to keep
+        keeps = before is not None and model is not None and centre_of(before, model)[2] > 0
+        self._landings += 1
+        asked = self._landings
         start = before if before is not None else PoseData(number, ABOVE, np.array([0, 0, 1.0]))
 
         def arrived(landed: Landed) -> None:
             here = project.frame_index == frame.index and project.object_id == number
-            if project.number != project_number or not here:
-                return  # the user went on
+            same = asked == self._landings and project.pose() is before
+            if project.number != project_number or not here or not same:
+                return  # the user went on: to another frame, or back by undo
             project.edit_pose(landed.pose, text, merge=True)
-            if landed.depth_m is None and before is None:
+            if landed.depth_m is None and not keeps:
                 put = f"No depth there: put {landed.distance_m:.2f} m away, guessed from its size."
                 self.window.say("warn", f"{put} Ctrl-drag changes it.")
             elif landed.depth_m is None:
@@ -77,7 +84,7 @@ class PoseEditing(QObject):
 
         self.engine.request(
             "land", project.recording.root, frame.index, project.model_files, start,
-            (at.x(), at.y()), before is not None, key="land", done=arrived,
+            (at.x(), at.y()), keeps, key="land", done=arrived,
             failed=self.window.show_error,
         )  # fmt: skip
 
@@ -111,8 +118,10 @@ class PoseEditing(QObject):
                                 "changed meanwhile and stays.")  # fmt: skip
             else:
                 project.edit_pose_at(key, before, found, "Search object", "searched")
-                self.window.say("good", f"{name} was found in {where} {took}, confidence "
-                                f"{found.score:.2f}. Look whether it is right.")  # fmt: skip
+                sure = found.score >= DOUBTFUL
+                self.window.say("good" if sure else "warn", f"{name} was found in {where} {took}, "
+                                f"confidence {found.score:.2f}{'' if sure else ', which is low'}. "
+                                "Check it against the picture.")  # fmt: skip
 
         def failed(failure: Failure) -> None:
             self.pose_panel.set_searching("")
@@ -135,6 +144,7 @@ class PoseEditing(QObject):
         self.tool.pose = self.project.pose()
         self.tool.model = self.project.model(self.project.object_id)
         self.tool.frame = self.director.frame
+        self.stage.frame_view.set_warning(self.pose_panel.where_unseen(self.tool.pose))
         self.stage.frame_view.canvas.update()
 
     def _on_released(self, at: QPointF) -> None:

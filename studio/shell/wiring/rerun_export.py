@@ -14,7 +14,7 @@ from studio.model.layers import POSES
 from studio.shell.window import StudioWindow
 from studio.shell.wiring.one_at_a_time import OneAtATime
 
-AT_WORK = "poses at work"
+AT_WORK = "current poses"
 NEEDS_RERUN = (
     "A .rrd file is written by the package rerun-sdk, which is not installed. "
     'Install it: pip install "self6d-studio[rerun]"'
