@@ -100,6 +100,7 @@ class Results:
             None if unknown.
         predictions: all of them, without their masks; not part of the plain data.
         remark: what a reader of the scores must know, such as a term that was left out.
+        step: steps trained of the network that was scored; None for results files.
     """
 
     label: str
@@ -111,6 +112,7 @@ class Results:
     seconds_per_image: float | None = None
     predictions: tuple[Prediction, ...] = field(default=(), repr=False)
     remark: str = ""
+    step: int | None = None
 
     @property
     def mean(self) -> ObjectResult:

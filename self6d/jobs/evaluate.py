@@ -175,6 +175,7 @@ class _Job:
                 NetworkPredictor(trained.network, device, refine=improve),
                 Path(path).name + ("" if kind == "none" else f" + {kind}"),
                 RunFolder.open(path).remark or left_out,
+                trained.step,
             )
             self.write_tables()
 
@@ -200,8 +201,9 @@ class _Job:
         return load_models(self.dataset.models_path, self.options.unit)
 
     def _score(
-        self, predictions: Predictor | Sequence[Prediction], label: str, remark: str
-    ) -> None:
+        self, predictions: Predictor | Sequence[Prediction], label: str, remark: str,
+        step: int | None = None,
+    ) -> None:  # fmt: skip
         o = self.options
         measured, on = error_models(self.dataset.models_eval_path, self.models)
         result = score_predictions(
@@ -216,7 +218,8 @@ class _Job:
             listener=self.listener,
         )
         remarks = (remark, on, result.remark)
-        self.results.append(replace(result, remark="; ".join(filter(None, remarks))))
+        remark = "; ".join(filter(None, remarks))
+        self.results.append(replace(result, remark=remark, step=step))
 
     def write_tables(self) -> None:
         """What is there stays if the rest is interrupted."""

@@ -142,6 +142,17 @@ def checkpoint_steps(path: Path) -> list[int]:
     return sorted(int(file.stem.removeprefix("step_")) for file in found)
 
 
+def best_step(path: Path) -> int | None:
+    """Step of the checkpoint that a run's network is read from: its best, else its newest."""
+    steps = checkpoint_steps(path)
+    try:
+        best = json.loads((path / "checkpoints" / "best.json").read_text(encoding="utf-8"))["file"]
+        step = int(Path(best).stem.removeprefix("step_"))
+    except (OSError, ValueError, KeyError, TypeError):
+        step = -1
+    return step if step in steps else max(steps, default=None)
+
+
 def checkpoint_file(path: Path, step: int) -> Path:
     return path / "checkpoints" / f"step_{step:08d}.safetensors"
 

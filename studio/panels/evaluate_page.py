@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 
 from studio.engine import Engine, Failure
 from studio.jobs import JobSpec
-from studio.jobs.run_info import RunInfo, checkpoint_steps, counted, read_run
+from studio.jobs.run_info import RunInfo, best_step, checkpoint_steps, counted, read_run
 from studio.model import kept_scores
 from studio.model.project import Project
 from studio.toolkit.dialogs import copy_text
@@ -127,6 +127,15 @@ class EvaluatePage(QWidget):
     def unfinished(self) -> list[str]:
         """What is being worked out, in words."""
         return ["an evaluation"] if self._busy else []
+
+    def is_scored(self, run: Path) -> bool:
+        """Whether the scores shown are of a run as it is now: it may have learned on since."""
+        known = dict(zip(self.evaluated_runs, self.results, strict=False))
+        return run in known and not self._gone_on(run, known[run])
+
+    def _gone_on(self, run: Path, result: dict[str, Any]) -> bool:
+        then, now = result.get("step"), best_step(run)
+        return None not in (then, now) and then != now
 
     def chosen(self) -> list[Path]:
         """Runs whose box is ticked, in order."""
@@ -250,6 +259,10 @@ class EvaluatePage(QWidget):
         self.hint.setVisible(not self.results)
         self.table.setVisible(bool(self.results))
         remarks = [f"{r['label']}: {r['remark']}" for r in self.results if r.get("remark")]
+        for run, result in zip(self.evaluated_runs, self.results, strict=False):
+            if self._gone_on(run, result):
+                remarks.append(f"{run.name} has learned on since, to step {best_step(run)}: "
+                               "these are its scores of before. Evaluate it again.")  # fmt: skip
         self.remarks.setText("\n".join(remarks))
         self.remarks.setVisible(bool(remarks))
 
@@ -300,7 +313,8 @@ class EvaluatePage(QWidget):
         result = self.results[run]
         names = {o["object_id"]: o["name"] for o in result["objects"]}
         what = names.get(object_id, "all objects")
-        self.worst_title.setText(f"{what} by {result['label']}; click to look at a frame")
+        step = "" if result.get("step") is None else f" at step {result['step']}"
+        self.worst_title.setText(f"{what} by {result['label']}{step}; click to look at a frame")
         self.worst.clear()
         missing: list[int] = []
         for found in worst_instances(result, object_id):

@@ -360,6 +360,9 @@ class Workspace(QObject):
             if differs:
                 self.window.say("warn", f"The settings are there; recording and models stay those "
                                 f"that are open. {differs}")  # fmt: skip
+            else:
+                self.window.say("good", f"The settings of {spec.out.name} are here: change what "
+                                "shall differ, then run.")  # fmt: skip
         elif spec.kind == "optimize":
             why_not = self.pose_panel.load(spec)
             if why_not:

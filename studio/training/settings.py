@@ -9,6 +9,7 @@ from typing import Any
 from studio.jobs import JobSpec
 from studio.jobs.run_info import RunInfo
 from studio.model.project import Project
+from studio.toolkit.words import unit, word
 
 OF_RECORDING, OF_PRESET = "recording", ""  # else a path: whose camera stage 1 renders for
 
@@ -72,7 +73,7 @@ def told(info: RunInfo, spec: JobSpec) -> list[tuple[str, str]]:
         ("Minutes", spec.minutes),
         *spec.options.items(),
         *((f"{key} (not the preset's)", value) for key, value in spec.overrides.items()),
-        *((f"result: {key}", value) for key, value in info.result.items() if _short(value)),
+        *(_result(key, value) for key, value in info.result.items() if _short(value)),
         ("Command", spec.shell()),
     ]
     return [(name, _text(value)) for name, value in listed if value is not None]
@@ -80,6 +81,14 @@ def told(info: RunInfo, spec: JobSpec) -> list[tuple[str, str]]:
 
 def _text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _result(key: str, value: object) -> tuple[str, object]:
+    """A result in words, its number in its unit as the curves have it."""
+    if isinstance(value, float):
+        factor, suffix, digits = unit(key)
+        value = f"{factor * value:.{digits}f}{suffix}"
+    return f"result: {word(key)}", value
 
 
 def _short(value: object) -> bool:

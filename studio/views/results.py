@@ -138,7 +138,9 @@ class ResultsTable(QTableWidget):
         self.setRowCount(len(objects) * len(runs))
         for line, (number, name) in enumerate(objects):
             first = line * len(runs)
-            for i, run_name in enumerate(names):
+            for i, name_of_run in enumerate(names):
+                step = runs[i].get("step") if start is not None else None  # two lines high then
+                run_name = name_of_run if step is None else f"{name_of_run}\nstep {step}"
                 self.setItem(first + i, 0, self._name_cell(name, number, first + i))
                 self.setItem(first + i, 1, self._name_cell(run_name, number, first + i))
             for group, measure in enumerate(shown):

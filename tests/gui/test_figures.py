@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from importlib.util import find_spec
 
 import numpy as np
@@ -228,6 +229,33 @@ def test_evaluation_can_be_cancelled_and_its_frames_are_seen(opened, trained, wa
     view = window.workspace.stage.frame_view
     wait(lambda: view.readout.text().startswith(f"frame {index + 1} of "))
     assert "is image 5 on disk" in view.readout.text()
+
+
+def test_scores_name_their_step_and_say_when_a_run_has_learned_on(opened, trained, tmp_path, wait):
+    """A run that was resumed after its evaluation stood there with the scores of before."""
+    window, page = opened, opened.workspace.evaluate_page
+    after = shutil.copytree(trained, tmp_path / "after")
+    told = {**RunFolder.open(after).info["provenance"], "from_run": str(trained)}
+    RunFolder.open(after).update(kind="selfsup", provenance=told, created=time.time())
+    for run in (trained, after):
+        window.project.add_run(run)
+    click(window.header.buttons["evaluate"])
+    click(page.go)
+    wait(lambda: page.evaluated_runs == [trained, after])
+    assert [page.table.item(line, 1).text() for line in range(2)] == [
+        "before\nstep 2", "after\nstep 2",
+    ]  # fmt: skip
+    click_cell(page.table, 1, 2)
+    assert page.worst_title.text().startswith("all objects by after at step 2;")
+    assert page.is_scored(after)
+    assert not page.remarks.isVisible()
+    for file in (after / "checkpoints").glob("step_00000002.*"):
+        shutil.copy(file, file.with_stem("step_00000009"))
+    (after / "checkpoints" / "best.json").unlink(missing_ok=True)
+    window.project.add_run(after)
+    assert "after has learned on since, to step 9" in page.remarks.text()
+    assert page.remarks.isVisible()
+    assert not page.is_scored(after)
 
 
 def test_the_large_3d_view_keeps_the_object(opened, wait):

@@ -18,9 +18,10 @@ from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_network
 from self6d.storage import atomic_write
 from studio.engine.requests.stopping import stop_where_asked
+from studio.jobs.run_info import best_step
 
 Told = Callable[[tuple[int, int]], None]
-Key = tuple[str, tuple[str, ...], str | None]
+Key = tuple[str, tuple[tuple[str, int | None], ...], str | None]
 
 
 class Scores:
@@ -46,7 +47,7 @@ class Scores:
         Raises:
             Cancelled: it was there.
         """
-        done = 0
+        done, key = 0, _key(data, runs, split)
 
         def listen(event: Event) -> None:
             nonlocal done
@@ -57,7 +58,7 @@ class Scores:
 
         found = jobs.evaluate(data, None, list(runs), split=split, listener=listen)
         self._report = Report(tuple(found.results))
-        self._key = (data, tuple(runs), split)
+        self._key = key
         return [result.to_dict() for result in found.results]
 
     def write(
@@ -67,7 +68,7 @@ class Scores:
         if kind == "bop":
             self._write_bop(path, data, runs, split, tell)
             return
-        if self._key != (data, tuple(runs), split) or self._report is None:
+        if self._key != _key(data, runs, split) or self._report is None:
             self.evaluate(data, runs, split, tell)
         assert self._report is not None
         if kind == "html":
@@ -95,3 +96,8 @@ class Scores:
                 tell((number * len(frames) + index + 1, total))
             name = results_name(Path(run).name, dataset.bop_name)
             write_bop_results(folder / name, estimates)
+
+
+def _key(data: str, runs: Sequence[str], split: str | None) -> Key:
+    """What scores are of: networks that learn on have others."""
+    return data, tuple((run, best_step(Path(run))) for run in runs), split

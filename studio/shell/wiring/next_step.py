@@ -104,7 +104,7 @@ class NextStep(QObject):
                 "Go to stage 2",
             )  # fmt: skip
         last = max(adapted, key=lambda r: r.created).path
-        unscored = last not in self.evaluate.evaluated_runs
+        unscored = not self.evaluate.is_scored(last)
         if project.recording.has_truth and unscored and last in self.evaluate.chosen():
             if project.step != "evaluate":
                 return ("Next: see how right it is, where there are labels.", "Go to Evaluate",
