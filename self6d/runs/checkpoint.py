@@ -237,9 +237,12 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     """`optimizer.load_state_dict` that also gives moments the memory layout of their parameters.
 
     Files hold plain row-major tensors. Fused optimisers walk parameter, gradient and moments side
-    by side in memory, so those of channels-last parameters must be laid out like them.
+    by side in memory, so those of channels-last parameters must be laid out like them. Which
+    kernels step is this optimiser's own matter: a state of another device may say otherwise.
     """
-    optimizer.load_state_dict(state)
+    own = {name: optimizer.defaults.get(name) for name in ("fused", "foreach", "capturable")}
+    groups = [{**group, **own} for group in state["param_groups"]]
+    optimizer.load_state_dict({**state, "param_groups": groups})
     for parameter, moments in optimizer.state.items():
         for name, value in moments.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:

@@ -220,7 +220,7 @@ class PosedFramesTask:
             self.parameters,
             lr=adapt.lr,
             weight_decay=adapt.weight_decay,
-            fused=self.device.type == "cuda",
+            fused=True,
         )
         self._ahead = Ahead(
             self._drawn, adapt.steps, self.device,

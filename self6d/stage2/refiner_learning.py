@@ -41,9 +41,7 @@ class RefinerLearning:
         looker.network = self.average.network
         self.objects = RefinedObjects(looker.packed, looker.diameter, table, looker.outputs)
         self.parameters = list(self.network.parameters())
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, weight_decay=0.0, fused=looker.device.type == "cuda"
-        )
+        self.optimizer = torch.optim.AdamW(self.parameters, weight_decay=0.0, fused=True)
 
     def step(
         self, batches: Sequence[LabelledBatch], rate: float, noise: torch.Generator

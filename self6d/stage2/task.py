@@ -121,8 +121,7 @@ class SelfSupTask:
         )  # fmt: skip
         self.refiner = self._refiner_learning()
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=config.lr, weight_decay=config.weight_decay,
-            fused=self.device.type == "cuda",
+            self.parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
         )  # fmt: skip
         self.scenes: Ahead[LabelledBatch] | None = None
         if config.synthetic > 0:

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from self6d.engine.finite import finite_step
 from self6d.errors import CheckpointError
 from self6d.runs.checkpoint import (
     is_intact,
@@ -87,6 +88,34 @@ def test_resumed_fused_optimizer_of_channels_last_weights_steps_alike(tmp_path):
     load_optimizer(fresh, back["optimizer"])
     step(resumed, fresh, 2)
     assert torch.equal(resumed.weight, conv.weight)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_state_of_another_kind_of_kernels_goes_on(tmp_path, fused):
+    """A run begun on a CPU, or by a version that did not fuse, goes on with a fused optimiser."""
+
+    def make(fused):
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(3, 2)
+        return layer, torch.optim.AdamW(layer.parameters(), lr=0.1, fused=fused)
+
+    def step(layer, optimizer, seed):
+        x = torch.randn(4, 3, generator=torch.Generator().manual_seed(seed))
+        loss = layer(x).square().mean()
+        finite_step(optimizer, list(layer.parameters()), loss, clip=1.0)
+
+    layer, optimizer = make(not fused)
+    step(layer, optimizer, 1)
+    tree = {"layer": layer.state_dict(), "optimizer": optimizer.state_dict()}
+    back = unpack(load_checkpoint(save_checkpoint(tmp_path, 1, pack(tree))).state())
+    resumed, fresh = make(fused)
+    resumed.load_state_dict(back["layer"])
+    load_optimizer(fresh, back["optimizer"])
+    for seed in (2, 3):
+        step(layer, optimizer, seed)
+        step(resumed, fresh, seed)
+    assert fresh.param_groups[0]["fused"] is fused
+    torch.testing.assert_close(resumed.weight, layer.weight, rtol=1e-5, atol=1e-6)
 
 
 def test_packing_refuses_what_json_cannot_hold():
