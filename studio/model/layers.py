@@ -80,7 +80,7 @@ class Layers(QObject):
     def reset(self) -> None:
         """Poses at work, and the truth with its eye closed."""
         self._layers = [
-            Layer(TRUTH, "truth, for comparison only", GREEN, shown=False),
+            Layer(TRUTH, "truth (labels)", GREEN, shown=False),
             Layer(POSES, "current poses", BLUE, 0.6),
         ]
         self.listed.emit()

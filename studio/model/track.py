@@ -13,6 +13,7 @@ from studio.engine.types import PoseData, TrackData, TrackRow
 
 PoseKey = tuple[int, int]  # frame index, object id
 LOST, WEAK = "lost", "weak"
+NOT_REACHED = "lost or not reached"  # a stopped track does not tell which
 
 
 @dataclass
@@ -22,7 +23,7 @@ class Track:
     Attributes:
         states: state and confidence by frame and object; of several instances the least sure.
         starts: poses it was followed from. rows: all it found; empty while it is being made.
-        stopped: it had not come to all frames; those count as lost.
+        stopped: it had not come to all frames.
     """
 
     run: Path
@@ -39,7 +40,8 @@ class Track:
             key = (row.index, row.object_id)
             known = track.states.get(key)
             if known is None or row.confidence < known[1]:
-                track.states[key] = (row.state, row.confidence)
+                state = NOT_REACHED if stopped and row.state == LOST else row.state
+                track.states[key] = (state, row.confidence)
         for row in data.starts:
             if row.pose is not None and row.instance == 0:
                 track.starts[row.index, row.object_id] = row.pose

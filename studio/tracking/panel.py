@@ -8,7 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QWidget
 
 from studio.model.project import Project
-from studio.model.track import LOST
+from studio.model.track import LOST, NOT_REACHED
 from studio.toolkit.flow import flow
 from studio.toolkit.widgets import Choice, IconButton, button, column, label, row, scrolled
 from studio.tracking.colours import Colours
@@ -150,12 +150,12 @@ class TrackPanel(QWidget):
         counts = track.counts(model.object_id)
         if not counts:
             return f"{track.run.name} has no pose of {model.name}."
-        named = [f"{n} {state}" for state, n in counts.items() if state != LOST]
-        lost = counts.get(LOST, 0)
-        words = ", ".join([*named, *([f"{lost} lost"] if lost else [])])
+        last = (LOST, NOT_REACHED)
+        order = sorted(counts, key=lambda state: state in last)
+        words = ", ".join(f"{counts[state]} {state}" for state in order)
         text = f"{model.name}, by {track.run.name}: {words}."
         if track.stopped:
-            text += " It was stopped; frames not looked at count as lost. Resume it on the left."
+            text += " It was stopped. Resume it on the left."
         return text
 
     def _learn_told(self) -> str:

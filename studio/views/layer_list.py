@@ -104,8 +104,8 @@ class LayerList(QWidget):
         choice.setStretch(0, 1)
         content = QWidget()
         content.setLayout(column(
-            self._lines, self.pair, label("Another network", "section"), choice,
-            row(self.add, 1), label("Film", "section"), row(self.film, 1), self.film_told,
+            self._lines, self.pair, label("ANOTHER NETWORK", "section"), choice,
+            row(self.add, 1), label("FILM", "section"), row(self.film, 1), self.film_told,
             self.progress, 1, margin=8,
         ))  # fmt: skip
         self.setLayout(column(scrolled(content, whole=True)))

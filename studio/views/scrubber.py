@@ -17,13 +17,16 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from studio.engine.types import RecordingInfo
+from studio.model.track import LOST, NOT_REACHED
 from studio.toolkit.theme import small_font, theme
 from studio.views.canvas import to_image
 
 HEIGHT, LOW = 48, 28  # of the thumbnails; where the window is low, pixels
 BELOW = 20  # height of the line under them
 STRIP = 10  # height of the scores, pixels
-STATE_COLOURS = {"tracked": "good", "found again": "good", "weak": "warn", "lost": "bad"}
+STATE_COLOURS = {"tracked": "good", "found again": "good", "weak": "warn", "lost": "bad",
+                 NOT_REACHED: "faint"}  # fmt: skip
+GONE = (LOST, NOT_REACHED)
 SURE, DOUBTFUL = 0.5, 0.2  # agreement: mask overlap times share of depth explained
 SPLIT_COLOURS = {"adapt": "accent", "train": "accent", "eval": "good", "test": "good"}
 
@@ -167,7 +170,7 @@ class Scrubber(QWidget):
             painter.fillRect(QRectF(0, foot - STRIP, self.width(), STRIP), theme.colour("canvas"))
         for index, (state, confidence) in self._track.items():
             x0, x1 = self._x_of(index - 0.5), self._x_of(index + 0.5)
-            high = STRIP if state == "lost" else max(STRIP * confidence, 2.0)
+            high = STRIP if state in GONE else max(STRIP * confidence, 2.0)
             box = QRectF(x0, foot - high, max(x1 - x0, 1), high)
             painter.fillRect(box, theme.colour(STATE_COLOURS[state]))
         painter.save()
@@ -200,7 +203,7 @@ class Scrubber(QWidget):
             names.append(f"agreement {self._scores[at]:.2f}")
         if at in self._track:
             state, confidence = self._track[at]
-            names.append(state if state == "lost" else f"{state}, confidence {confidence:.2f}")
+            names.append(state if state in GONE else f"{state}, confidence {confidence:.2f}")
         if at in self._keys:
             names.append("key frame")
         text = f"{at + 1} / {self._count}" + (f"  {', '.join(names)}" if names else "")

@@ -109,6 +109,7 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
         QTest.keyClick(canvas, Qt.Key.Key_Right)
     assert set(project.keys) == {(0, 1), (5, 1)}
     assert panel.again.text() == "Track again from here"
+    assert 5 not in scrubber._track  # it told how sure the old pose was
     wait(lambda: bar.go.text() == "Track again from here")  # before the poses are learned
     before = project.track
     click(panel.again)
@@ -188,6 +189,11 @@ def test_a_track_is_paused_stopped_and_resumed(window, wait):
     done = len([p for p in read_pose_track(job.run / "poses.json") if p.pose is not None])
     assert at <= done < 6
     wait(lambda: project.track is not None and project.track.stopped)
+    # frames that were not looked at are not called lost
+    states = {state for state, _ in window.workspace.stage.scrubber._track.values()}
+    assert "lost or not reached" in states
+    assert "lost" not in states
+    assert f"{6 - done} lost or not reached" in window.workspace.track_panel.result.text()
     # the rest comes first, and nothing is learned from a part of it unasked
     wait(lambda: bar.go.isVisible() and bar.go.text() == "Resume")
     assert "stopped at step" in bar.text.text()

@@ -204,6 +204,9 @@ class TrackControl(QObject):
     def _show_strip(self, *_: object) -> None:
         project, track = self.project, self.project.track
         strip = track.strip(project.object_id) if track is not None else {}
+        for index, number in self.plan.corrected():  # it does not say how sure these are
+            if number == project.object_id:
+                strip.pop(index, None)
         keys = {index for index, number in project.keys if number == project.object_id}
         self.stage.scrubber.set_track(strip, keys)
 
