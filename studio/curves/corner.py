@@ -5,9 +5,10 @@ from __future__ import annotations
 from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtWidgets import QBoxLayout, QTabWidget
 
-from studio.curves.view import CurvesView
+from studio.curves.view import LETTERS, CurvesView
 
 LOW = 170  # height of the tabs, pixels
+FEW = 6  # letters of the box of groups that are seen there
 
 
 class HeadInCorner(QObject):
@@ -36,6 +37,7 @@ class HeadInCorner(QObject):
                 layout = curves.layout()
                 assert isinstance(layout, QBoxLayout)
                 layout.insertWidget(0, curves.head)
+            curves.groups.setMinimumContentsLength(FEW if low else LETTERS)
             curves.readout.setVisible(not low)  # there its numbers stand at the mouse
             self._show()
 

@@ -23,6 +23,7 @@ from studio.toolkit.words import GROUPS
 REDRAW_MS = 500
 TERM_ORDER = ("total", *TERMS)
 APART = ("health",)
+LETTERS = 14  # of the box of groups that are seen where there is room
 LOW = 150  # pixels; below, the plot needs the room of names and steps: it tells them at the mouse
 
 
@@ -77,6 +78,7 @@ class CurvesView(QWidget):
         self.fit_button = IconButton("maximize", "Show everything", self.fit)
         self.groups = Choice()
         self.groups.setToolTip("Which curves")
+        self.groups.setMinimumContentsLength(LETTERS)
         self.groups.activated.connect(lambda i: self.choose_group(self.groups.itemData(i)))
         self.leave = button("", self.checkpointLeft.emit, "",
                             "Picture, 3D view and probes look through this checkpoint until you "

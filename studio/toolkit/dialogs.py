@@ -11,7 +11,7 @@ from PySide6.QtGui import QGuiApplication, QKeyEvent
 from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QLabel, QPlainTextEdit, QWidget
 
 from studio.engine import Failure
-from studio.toolkit.theme import icon
+from studio.toolkit.theme import icon, theme
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled
 from studio.toolkit.words import in_window
 
@@ -112,6 +112,8 @@ class Banner(QFrame):
         self._page = page
         page.installEventFilter(self)
         self._mark = QLabel()
+        self._level = "good"
+        theme.changed.connect(self._dress)
         self.text = label("", wrap=True, select=True)
         self.text.setMinimumSize(10, 18)  # a long message must not make the window grow
         self.details = QPlainTextEdit()
@@ -154,8 +156,8 @@ class Banner(QFrame):
         self.setStyleSheet("")  # the look follows the object's name
         self.style().unpolish(self)
         self.style().polish(self)
-        name = {"good": "circle-check", "warn": "triangle-alert", "bad": "circle-alert"}[level]
-        self._mark.setPixmap(icon(name, level).pixmap(20, 20))
+        self._level = level
+        self._dress()
         self.text.setText(in_window(text))
         self._copyable = f"{text}\n\n{details}".strip()
         self.details.setPlainText(details)
@@ -201,6 +203,10 @@ class Banner(QFrame):
         """Take back what was said of something, if it is still there: it holds no more."""
         if self.isVisible() and self._about is not None and self._about == about:
             self.dismiss()
+
+    def _dress(self) -> None:
+        name = {"good": "circle-check", "warn": "triangle-alert", "bad": "circle-alert"}
+        self._mark.setPixmap(icon(name[self._level], self._level).pixmap(20, 20))
 
     def dismiss(self) -> None:
         self._timer.stop()

@@ -13,6 +13,7 @@ from studio.curves.view import CurvesView
 from studio.engine.history import live_mark
 from studio.panels.xray_panel import TermRow
 from studio.toolkit.dialogs import Banner
+from studio.toolkit.theme import theme
 from studio.toolkit.words import FOREIGN, in_window
 from studio.training.steering import weights_note
 from studio.training.weights import LossWeights
@@ -27,6 +28,12 @@ def test_a_term_has_one_name_everywhere(qtbot):
         qtbot.addWidget(widget)
     view.add_scalars("run", [Scalars(0, {f"loss/{t}": 1.0 for t in TERMS})])
     curves = [entry.text() for entry in view.legend.terms]
+    # the name of a group is read whole
+    view.resize(700, 200)
+    view.show()
+    view.add_scalars("run", [Scalars(0, {"self/mask": 1.0, "lr": 1.0})])
+    view.groups.setCurrentIndex(view.groups.findData("self"))
+    assert view.groups._fitted() == "L_self at checks"
     rows = [weights.layout().itemAtPosition(i, 1).widget().text() for i in range(len(TERMS))]
     assert rows == [term.title for term in LISTED]
     for term, curve, line in zip(LISTED, curves, as_markdown().splitlines()[2:], strict=True):
@@ -122,5 +129,11 @@ def test_the_banner_says_it_so_and_copies_the_original(qtbot):
     banner = Banner(page)
     banner.say("bad", "No CAD. Name them with --models.")
     assert banner.text.text() == "No CAD. Open the CAD models (step 1)."
+    # its mark wears the look
+    mark = banner._mark.pixmap().toImage()
+    theme.apply("dark")
+    assert banner._mark.pixmap().toImage() != mark
+    theme.apply("light")
+    assert banner._mark.pixmap().toImage() == mark
     banner.copy.click()
     assert QGuiApplication.clipboard().text() == "No CAD. Name them with --models."
