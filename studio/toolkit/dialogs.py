@@ -144,8 +144,9 @@ class Banner(QFrame):
         action: str = "",
         on_action: Callable[[], object] | None = None,
         about: object = None,
+        stays: bool = False,
     ) -> None:
-        """Show a message, its flags as buttons; "good" ones leave by themselves.
+        """Show a message, its flags as buttons; "good" ones leave by themselves unless it `stays`.
 
         Args:
             level: "good", "warn" or "bad".
@@ -168,7 +169,7 @@ class Banner(QFrame):
         self.action.setVisible(bool(action))
         self.action.setText(action)
         self._on_click = on_action or (lambda: None)
-        if level == "good":
+        if level == "good" and not stays:
             self._timer.start()
         else:
             self._timer.stop()

@@ -217,6 +217,8 @@ def test_a_job_is_packed_for_another_machine_from_the_window(opened, made, given
     assert window.workspace.unfinished() == ["a job's folder"]
     wait(lambda: window.banner.isVisible())
     assert f"{folder} holds all that the job reads" in window.banner.text.text()
+    assert window.banner.objectName() == "banner_good"  # it was told as a warning, to stay
+    assert not window.banner._timer.isActive()
     assert "--from from " in (folder / "run.sh").read_text()
     assert not window.workspace.unfinished()
 

@@ -34,6 +34,7 @@ from self6d.datasets.recording import (
     splits_file,
 )
 from self6d.errors import InputError
+from self6d.events import counted
 from self6d.files import read_json
 from self6d.scene import GroundTruth
 
@@ -217,7 +218,8 @@ class BopRecording(Recording):
 def recognise(path: Path) -> str:
     """Why `path` is of this layout, or ""."""
     count = sum(len(scenes) for scenes in scene_groups(path).values())
-    return f"{count} folder(s) with scene_camera.json: BOP layout" if count else ""
+    folders = counted(count, "folder", "folders")
+    return f"{folders} with scene_camera.json: BOP layout" if count else ""
 
 
 def _preference(group: str) -> tuple[int, str]:

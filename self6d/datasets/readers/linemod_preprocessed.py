@@ -25,6 +25,7 @@ from self6d.datasets.labels import pose_from_bop
 from self6d.datasets.readers.bop_scene import numbered_images
 from self6d.datasets.recording import FrameSource, Recording, Truth, models_beside, splits_file
 from self6d.errors import InputError
+from self6d.events import counted
 from self6d.files import note, read_text, read_yaml
 from self6d.scene import GroundTruth
 
@@ -160,7 +161,8 @@ def read_info(path: Path) -> dict[int, tuple[np.ndarray, float]]:
 def recognise(path: Path) -> str:
     """Why `path` is of this layout, or ""."""
     count = len(_objects(path))
-    return f"gt.yml and info.yml in {count} folder(s): preprocessed LineMOD layout" if count else ""
+    folders = counted(count, "folder", "folders")
+    return f"gt.yml and info.yml in {folders}: preprocessed LineMOD layout" if count else ""
 
 
 def _objects(path: Path) -> list[Path]:

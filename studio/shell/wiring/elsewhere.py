@@ -50,6 +50,7 @@ class Elsewhere(OneAtATime):
 
     def _on_done(self, folder: Path) -> None:
         self.tell(
-            "warn", f"{folder} holds all that the job reads. Copy it to the other machine, do "
-            "`sh run.sh` in it there, and drop the run that it makes on this window.", folder,
+            f"{folder} holds all that the job reads. Copy it to the other machine, do "
+            "`sh run.sh` in it there, and drop the run that it makes on this window.",
+            folder, stays=True,
         )  # fmt: skip

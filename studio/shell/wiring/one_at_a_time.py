@@ -49,10 +49,10 @@ class OneAtATime(QObject):
             done=lambda _: self._end(done), failed=self._on_failed,
         )  # fmt: skip
 
-    def tell(self, tone: str, text: str, folder: Path) -> None:
+    def tell(self, text: str, folder: Path, *, stays: bool = False) -> None:
         """Say where it is, with a button that shows the folder."""
         self.window.banner.say(
-            tone, text, action="Show folder",
+            "good", text, action="Show folder", stays=stays,
             on_action=lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder))),
         )  # fmt: skip
 

@@ -81,4 +81,4 @@ class RerunExport(OneAtATime):
 
     def _on_done(self, out: Path) -> None:
         said = f"The session is in {out}. Look at it: rerun {out.name}"
-        self.tell("good", said, out.parent)
+        self.tell(said, out.parent)
