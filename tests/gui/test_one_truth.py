@@ -138,6 +138,29 @@ def test_queueing_never_hides_the_running_job_and_closing_asks(opened, other, wa
     assert first.run not in [run.path for run in window.project.runs]
 
 
+def test_cancelled_with_one_behind_it_that_one_begins_and_is_named(opened, wait):
+    """The banner told of the cancelled one alone, and Space on the same button meant the next."""
+    window, panel, bar = opened, opened.workspace.train_panel, opened.job_bar
+    click(window.header.buttons["synthetic"])
+    click(panel.run_button)
+    click(panel.run_button)
+    first, second = window.queue.jobs
+    wait(lambda: first.run.exists())
+    bar.cancel.setFocus()
+    answer("discard")
+    click(bar.cancel)
+    wait(lambda: window.queue.jobs == [second])
+    assert second.state.active
+    assert bar.job is window.runs.job is second
+    assert not first.run.exists()
+    told = f"{first.run.name} is gone. {second.run.name} has begun."
+    assert window.banner.text.text().endswith(told)
+    assert not bar.cancel.hasFocus()
+    answer("discard")
+    click(bar.cancel)
+    wait(lambda: window.runs.job is None)
+
+
 def test_closing_asks_about_a_film(opened, tmp_path, wait):
     page = opened.workspace.export_page
     page._ask("video", str(tmp_path / "film.mp4"), str(tmp_path / "gone"), [], [],
