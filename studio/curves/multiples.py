@@ -14,7 +14,7 @@ from studio.curves.run_curves import RunCurves
 from studio.toolkit.theme import small_font, theme
 from studio.toolkit.words import meaning, unit, word
 
-HEAD, FOOT, GAP = 18, 14, 52  # pixels; the scale stands in the gap
+HEAD, FOOT, GAP = 18, 14, 62  # pixels; the scale stands in the gap
 LEAST_WIDTH, LEAST_HEIGHT = 180, 72
 REACH_PX = 7
 MARK = 5  # half a mark, pixels; at the ends there is room for a whole one

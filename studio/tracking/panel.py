@@ -119,7 +119,7 @@ class TrackPanel(QWidget):
         here = (project.frame_index, project.object_id)
         text = "Track again from here" if corrected == {here} else "Track again"
         self.again.setText(text)
-        self.again.setEnabled(bool(corrected))
+        self.again.setEnabled(bool(corrected) and plan.behind() is None)
         self.forget.setEnabled(here in project.keys)
         done = track is not None and bool(track.rows)
         sure = track.sure(DOUBTFUL) if track is not None else 0

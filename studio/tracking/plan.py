@@ -81,7 +81,24 @@ class TrackPlan:
         """Why nothing can be followed from the chosen start; "" where it can."""
         if self.start == KEYS and not self.project.keys and not self.unable():
             return "Place the object on a frame first, or start by searching."
-        return self.unable()
+        return self.unable() or (self.behind_told() if self.start == KEYS else "")
+
+    def behind(self) -> PoseKey | None:
+        """The first key frame whose object lies behind the camera: nothing can be followed from."""
+        for (index, number), pose in sorted(self.project.keys.items()):
+            model = self.project.model(number)
+            if model is not None and (pose.R @ model.extents.mean(0) + pose.t)[2] <= 0:
+                return index, number
+        return None
+
+    def behind_told(self) -> str:
+        """That in words; "" where there is none."""
+        key = self.behind()
+        model = self.project.model(key[1]) if key is not None else None
+        if key is None or model is None:
+            return ""
+        return (f"On frame {key[0] + 1} {model.name} lies behind the camera: place it anew there, "
+                "or forget the key frame.")  # fmt: skip
 
     def corrected(self) -> set[PoseKey]:
         """Key frames that the present track was not followed from."""

@@ -20,7 +20,7 @@ from studio.curves.run_curves import RunCurves
 from studio.curves.view import CurvesView
 from studio.engine.types import PoseData
 from studio.toolkit.progress import Bar
-from studio.toolkit.theme import theme
+from studio.toolkit.theme import small_font, theme
 from studio.views.results import BAR, CHANGE, MEASURES, ResultsTable
 
 pytestmark = pytest.mark.gui
@@ -48,6 +48,9 @@ def test_health_is_small_multiples_with_units_and_one_cursor(qtbot):
     assert not view.plot.isVisible()
     assert small.text_of("depth_gap_m") == "depth gap  2.0 mm"  # newest, not metres
     assert small.text_of("trust") == "agreement  50 %"
+    # the scale beside a plot keeps clear of the next one: it touched it
+    free = small.area_of("trust").left() - small.area_of("depth_gap_m").right()
+    assert free >= QFontMetrics(small_font()).horizontalAdvance("17.2 mm") + 12
     before = small.grab().toImage()
     area = small.area_of("trust")
     middle = QPoint(round(area.center().x()), round(area.center().y()))

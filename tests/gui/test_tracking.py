@@ -67,6 +67,19 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
     type_pose(window, pose_at(0))
     assert set(project.keys) == {(0, 1)}
 
+    # nothing is followed from behind the camera, and the way there is one click
+    good = project.pose()
+    fill(space.pose_panel.numbers.boxes["z"], "-300")
+    wait(lambda: bar.go.text() == "Show it")
+    assert "On frame 1 block lies behind the camera" in bar.text.text()
+    assert "On frame 1 block lies behind the camera" in panel.problem.text()
+    assert not panel.go.isEnabled()
+    project.select_frame(2)
+    click(bar.go)
+    assert project.frame_index == 0
+    type_pose(window, pose_at(0))
+    np.testing.assert_allclose(project.pose().t, good.t, atol=1e-3)
+
     # one click follows it through all frames; the block is away in the fourth
     wait(lambda: bar.go.text() == "Track")
     click(bar.go)

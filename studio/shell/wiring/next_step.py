@@ -160,6 +160,9 @@ class NextStep(QObject):
         halted = self._halted()
         if halted is not None:
             return halted
+        behind = self.tracking.plan.behind()
+        if behind is not None:
+            return self.tracking.plan.behind_told(), "Show it", partial(self._show_key, *behind)
         if self._learnable():
             return self._learn()
         if self._lost():
@@ -173,6 +176,12 @@ class NextStep(QObject):
                     self.posing.search.text(), self.posing.search.click)  # fmt: skip
         return ("Next, without a GPU: place the object on one frame; it is tracked from there.",
                 "Place the object", panel.placeRequested.emit)  # fmt: skip
+
+    def _show_key(self, index: int, number: int) -> None:
+        """Go where an object was placed, ready to place it anew."""
+        self.window.project.select_frame(index)
+        self.window.project.select_object(number)
+        self.tracking.panel.placeRequested.emit()
 
     def _halted(self) -> Suggestion | None:
         """To go on with a track that has not come to all frames; None where there is none."""
