@@ -338,9 +338,8 @@ class Opener(QObject):
         told = []  # in one banner: another would cover the one before
         if refused:
             names = ", ".join(Path(f.path).name for f in refused[1:])
-            told.append(
-                f"cannot be opened: {refused[0].reason}" + f" Nor can {names}." * bool(names)
-            )
+            more = f" Nor can these be opened: {names}." if names else ""
+            told.append(f"Not opened: {refused[0].reason}{more}")
         if len(recordings) > 1:
             told.append(f"One recording at a time: opened {recordings[0].name}, "
                         f"left out {len(recordings) - 1} more.")  # fmt: skip

@@ -67,7 +67,7 @@ class LivePage(QWidget):
         self.start_button = button("Start", self._on_start, "primary")
         self.open_button = button("Open the recording", self._on_open)
         self.open_button.hide()
-        self.picture = QLabel("Choose a source, then Start.")
+        self.picture = QLabel()
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.picture.setMinimumSize(320, 240)
         self.picture.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
@@ -130,6 +130,8 @@ class LivePage(QWidget):
         self.start_button.setText("Stop" if self.running else "Start")
         there = self.network.currentData() is not None
         self.start_button.setEnabled(self.running or there)
+        if self._pixmap.isNull():
+            self.picture.setText("Choose a source, then Start." if there else "")
         if not there and not self.running:
             self._say("Train or open a network first, or choose a package.")
         for box in (self.network, self.source, self.camera, self.keep, *self._choosers):

@@ -63,6 +63,8 @@ CAD_UNIT = "beside CAD unit (step 1, Doctor)"
 BUTTONS = tuple(
     (re.compile(shell), window)
     for shell, window in (
+        (r"Name the folder that holds it", "Open the folder that holds it"),
+        (r"Name one of them, such as", "Open one of them, such as"),
         (r"Name them(:| with) --models", "Open the CAD models (step 1)"),
         (r"Give it as --models", "Open it as CAD model (step 1)"),
         (r"with --models", "with the CAD models open (step 1)"),
