@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from PySide6.QtCore import QObject, Signal
 
 from studio.engine import Engine, Failure
@@ -46,6 +48,17 @@ class Predictions(QObject):
         self.steps.clear()
         self.layers.reset()
 
+    def drop(self, run: Path) -> None:
+        """A run is gone, and another one may come to be in its folder."""
+        if self._pinned is not None and self._pinned.run == run:
+            self.pin(None)
+        for layer in list(self.layers):
+            if layer.network is not None and layer.network.run == run:
+                self.layers.remove(layer.key)
+        for network in [known for known in self.steps if known.run == run]:
+            self._poses.pop(network, None)
+            del self.steps[network]
+
     @property
     def pinned(self) -> Network | None:
         """The network whose poses are put to work on each frame that is visited."""
@@ -73,6 +86,8 @@ class Predictions(QObject):
 
     def put(self, network: Network, step: int, index: int, poses: list[PoseData]) -> None:
         """Take over what it was found to say elsewhere."""
+        if self.steps.get(network, step) != step:  # it has learned on: what it said goes
+            self._poses.pop(network, None)
         self.steps[network] = step
         self._poses.setdefault(network, {})[index] = poses
         self.arrived.emit(network, index)

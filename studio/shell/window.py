@@ -256,6 +256,7 @@ class StudioWindow(QMainWindow):
         self.runs.failed.connect(self.show_error)
         self.runs.said.connect(self.say)
         self.runs.followed.connect(self.job_bar.set_job)
+        self.runs.discarded.connect(lambda job: self.predictions.drop(job.run))
         self.queue.added.connect(lambda job: self.save_workspace())
         self.job_bar.pauseClicked.connect(self.runs.toggle_pause)
         self.job_bar.stopClicked.connect(self.runs.stop)

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from self6d.events import Scalars
 from self6d.runs.folder import RunFolder
 from studio.engine.types import PoseData
+from studio.model.layers import Network
 from studio.panels.header import ThemeSwitch
 from studio.toolkit.dialogs import Question
 
@@ -146,6 +147,8 @@ def test_cancelled_with_one_behind_it_that_one_begins_and_is_named(opened, wait)
     click(panel.run_button)
     first, second = window.queue.jobs
     wait(lambda: first.run.exists())
+    network = Network(first.run)
+    window.predictions.put(network, 0, 0, [])
     bar.cancel.setFocus()
     answer("discard")
     click(bar.cancel)
@@ -153,6 +156,7 @@ def test_cancelled_with_one_behind_it_that_one_begins_and_is_named(opened, wait)
     assert second.state.active
     assert bar.job is window.runs.job is second
     assert not first.run.exists()
+    assert window.predictions.poses(network, 0) is None  # the next may have its folder
     told = f"{first.run.name} is gone. {second.run.name} has begun."
     assert window.banner.text.text().endswith(told)
     assert not bar.cancel.hasFocus()

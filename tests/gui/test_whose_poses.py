@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -11,12 +13,15 @@ import pytest
 from hands import click
 from PySide6.QtWidgets import QFileDialog
 
+from self6d.datasets import open_dataset
 from self6d.runs.folder import RunFolder
 from self6d.scene.mesh_io import load_models
 from self6d.scene.models_copy import save_models
+from studio.engine.requests.analysis import Networks
 from studio.engine.types import ModelCard, PoseData
 from studio.jobs import JobSpec
 from studio.model.fit import misfit
+from studio.model.layers import Network
 
 pytestmark = pytest.mark.gui
 
@@ -249,3 +254,20 @@ def test_pictures_name_their_source_and_show_no_truth_unasked(opened, wait):
     assert view.canvas.grab().toImage() != said
     assert space.pose_panel.origin.text() == told
     wait(lambda: told in cloud.legend.text())
+
+
+def test_a_run_that_learned_on_or_was_made_anew_is_asked_again(opened, trained, sample, tmp_path):
+    """Poses of an earlier step stood there as those of the newest, or of a discarded run."""
+    network, predictions = Network(trained), opened.predictions
+    predictions.put(network, 1, 0, [])
+    predictions.put(network, 2, 1, [])
+    assert predictions.told(network).endswith("at step 2")
+    assert predictions.poses(network, 0) is None
+    assert predictions.poses(network, 1) == []
+    run = shutil.copytree(trained, tmp_path / "run")
+    frame, networks = open_dataset(sample).frame(0), Networks()
+    networks.predict(str(run), frame)
+    for file in (run / "checkpoints").glob("step_*.safetensors"):
+        os.utime(file, ns=(1, 1))  # written again
+    networks.predict(str(run), frame)
+    assert len(networks._predictors) == 2

@@ -36,7 +36,7 @@ class Networks:
     """The networks used last, kept loaded: two that are compared need not take turns to load."""
 
     def __init__(self) -> None:
-        self._predictors: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._predictors: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
 
     def predict(self, run: str, frame: Any, step: int | None = None) -> tuple[int, list[PoseData]]:
         """Step of the checkpoint, and poses from colours and K alone: by object, best score first.
@@ -53,7 +53,9 @@ class Networks:
 
         best_one = RunFolder.open(run).best_checkpoint()
         checkpoint = best_one if step is None else checkpoint_file(Path(run), step)
-        key = (run, str(checkpoint))
+        file = Path(str(checkpoint))
+        written = file.stat().st_mtime_ns if file.exists() else 0  # by another run of that name?
+        key = (run, str(checkpoint), written)
         if key not in self._predictors:
             network = load_network(run, checkpoint=checkpoint).network
             self._predictors[key] = NetworkPredictor(network, score_threshold=SCORE, masks=False)
