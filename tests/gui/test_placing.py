@@ -215,7 +215,8 @@ def lies_on_the_depth(window, at: QPointF) -> bool:
     return surface.min() - 0.002 < sensor < surface.max() + 0.002
 
 
-def test_search_finds_it_and_is_undone(open_studio, block_recording, wait):
+def test_search_finds_it_and_is_undone(open_studio, block_recording, wait, monkeypatch):
+    monkeypatch.setattr("studio.shell.wiring.pose_editing.DOUBTFUL", 1.01)
     window = open_studio(block_recording)
     wait(lambda: window.project.models and window.director.frame is not None)
     project, panel = window.project, window.workspace.pose_panel
@@ -229,6 +230,9 @@ def test_search_finds_it_and_is_undone(open_studio, block_recording, wait):
     wait(lambda: bar.text().startswith("Searching frame 1 for block, for 0:0"))
     wait(lambda: panel.search.isEnabled())
     assert "block was found in frame 1 after" in window.banner.text.text()
+    # what is less sure than a track's doubtful poses has no tick
+    assert "which is low" in window.banner.text.text()
+    assert window.banner.objectName() == "banner_warn"
     assert np.linalg.norm(project.pose().t - pose_at(0).t_m2c) < 0.01
     assert "found by searching" in panel.origin.text()
     assert panel.search.hasFocus()
