@@ -278,10 +278,12 @@ class RunFolder:
         """
         path = path or self.best_checkpoint()
         if path is None:
+            ended = "Choose another run: this one has ended, and nothing of it can be read."
+            go_on = "Run it on with --resume, or choose another run."
             raise CheckpointError(
                 "run has no intact checkpoint",
                 path=self.path,
-                remedy="Run it on with --resume, or choose another run.",
+                remedy=ended if self.status == "done" else go_on,
             )
         return ckpt.load_checkpoint(path, device)
 

@@ -153,6 +153,16 @@ def test_best_that_points_outside_is_ignored(run_path, tmp_path):
     assert run.best_checkpoint() is None
 
 
+def test_what_lost_its_checkpoints_is_told_what_can_be_done(run_path):
+    run = RunFolder.create(run_path, "synthetic", {})
+    for status, says in (("stopped", "--resume"), ("done", "this one has ended")):
+        run.update(status=status)
+        with pytest.raises(CheckpointError, match="no intact checkpoint") as error:
+            run.load_checkpoint()
+        assert says in error.value.remedy
+    assert "--resume" not in error.value.remedy
+
+
 def test_lock_names_the_holder(tmp_path):
     with FolderLock(tmp_path, "train"):
         assert is_held(tmp_path)

@@ -107,7 +107,7 @@ class NextStep(QObject):
         unscored = not self.evaluate.is_scored(last)
         if project.recording.has_truth and unscored and last in self.evaluate.chosen():
             if project.step != "evaluate":
-                return ("Next: see how right it is, where there are labels.", "Go to Evaluate",
+                return ("Next: score the runs on the labelled frames.", "Go to Evaluate",
                         lambda: window.show_step("evaluate"))  # fmt: skip
             return ("Next: score the runs on the labelled frames.", "Evaluate",
                     self.evaluate.go.click)  # fmt: skip
