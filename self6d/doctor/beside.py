@@ -72,8 +72,8 @@ def lies_beside(seen: Sequence[FrameShift]) -> str | None:
     if not seen:
         return None
     pixels = np.array([s.pixels for s in seen])
-    across, down = middle = np.median(pixels, axis=0)
-    spread = 1.4826 * np.median(np.abs(pixels - middle), axis=0) / np.sqrt(len(seen))
+    across, down = np.median(pixels, axis=0)
+    spread = error_of_median(pixels)
     gain = np.median([s.shift.after - s.shift.before for s in seen])
     size = float(np.hypot(across, down))
     surely = size >= max(LEAST, SURE * float(np.hypot(*spread)))
@@ -92,6 +92,12 @@ def lies_beside(seen: Sequence[FrameShift]) -> str | None:
         f"depth lies up to {most:.1f} pixels beside the colours in {len(own)} of "
         f"{len(seen)} frames looked at (images {images})"
     )
+
+
+def error_of_median(values: np.ndarray) -> np.ndarray:
+    """How sure the median over (N, ...) is, (...): its deviation if the values were normal."""
+    away = np.abs(values - np.median(values, axis=0))
+    return 1.4826 * np.median(away, axis=0) / np.sqrt(len(values))
 
 
 def frame_shift(frame: Frame) -> FrameShift | None:

@@ -28,7 +28,7 @@ def brief(name: str) -> str:
     return name if len(name) <= BRIEF else f"{name[: BRIEF // 2 - 1]}…{name[-BRIEF // 2 :]}"
 
 
-def counted(names: Sequence[str], what: str) -> str:
+def named_or_counted(names: Sequence[str], what: str) -> str:
     """Names for a sentence, of many their number: "a and b", "5 runs"."""
     return " and ".join(names) if len(names) <= NAMED else f"{len(names)} {what}"
 

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 
 from studio.engine import Engine, Failure
 from studio.jobs import JobSpec
-from studio.jobs.run_info import RunInfo, best_step, checkpoint_steps, counted, read_run
+from studio.jobs.run_info import RunInfo, best_step, checkpoint_steps, named_or_counted, read_run
 from studio.model import kept_scores
 from studio.model.project import Project
 from studio.toolkit.dialogs import copy_text
@@ -347,7 +347,7 @@ class EvaluatePage(QWidget):
 
     def _on_copy(self) -> None:
         copy_text(self.command())
-        scored = counted([run.name for run in self.chosen()], "runs")
+        scored = named_or_counted([run.name for run in self.chosen()], "runs")
         self.said.emit("good", f"In the clipboard: the command that scores {scored}.")
 
     def _on_save(self, kind: str, pattern: str) -> None:

@@ -159,7 +159,7 @@ def welcome_back(
     Args:
         gone: networks of layers that are not there any more.
     """
-    from studio.jobs.run_info import counted
+    from studio.jobs.run_info import named_or_counted
 
     text = [f"Back in {Path(state.get('recording') or 'the last project').name}."]
     text += [f"{name} is still running." for name in running]
@@ -173,7 +173,7 @@ def welcome_back(
     for spec in waited:
         window.noted.emit("warning", f"waited and was not started: {spec.shell()}")
     if waited:
-        names = counted([spec.out.name for spec in waited], "jobs")
+        names = named_or_counted([spec.out.name for spec in waited], "jobs")
         text.append(f"{names} waited and {'was' if len(waited) == 1 else 'were'} not started.")
     cut = next((r.path for r in ended if r.status in CUT and r.can_resume), None)
     grave = any(run.status in ("failed", "interrupted") for run in ended)

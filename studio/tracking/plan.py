@@ -14,6 +14,7 @@ from studio.model.settings import Settings
 from studio.model.start_files import write_start
 from studio.model.times import OF_TRACKS
 from studio.model.track import PoseKey, file_of, starts_of
+from studio.posing.nudge import centre_of
 
 KEYS, SEARCH = "keys", "search"
 COLOURED = "recolour.json"  # in a folder of models with a recording's colours
@@ -87,7 +88,7 @@ class TrackPlan:
         """The first key frame whose object lies behind the camera: nothing can be followed from."""
         for (index, number), pose in sorted(self.project.keys.items()):
             model = self.project.model(number)
-            if model is not None and (pose.R @ model.extents.mean(0) + pose.t)[2] <= 0:
+            if model is not None and centre_of(pose, model)[2] <= 0:
                 return index, number
         return None
 

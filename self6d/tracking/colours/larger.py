@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
 
 from self6d.datasets import UnlabelledFrames
 from self6d.datasets.pose_track import TrackedPose
+from self6d.doctor.beside import error_of_median
 from self6d.doctor.frames import spread
-from self6d.rendering import PackedModels, pack_models
 from self6d.scene import ObjectModel
 from self6d.tracking.colours.polish import larger
-from self6d.tracking.colours.region import Region
+from self6d.tracking.colours.region import PackedThing
 
 LOOKED_AT = 16  # poses of an object, spread over the track
 FEWEST = 4
@@ -40,36 +41,30 @@ def looks_larger(
         frames: with depth. poses: of the track; those below the confidence `sure` say nothing.
     """
     place, texts = {key: i for i, key in enumerate(frames.keys)}, []
-    for model in models:
-        own = [
-            p
-            for p in poses
-            if p.object_id == model.object_id and p.pose is not None and p.confidence >= sure
-        ]
-        chosen = [own[i] for i in spread(len(own), LOOKED_AT)] if own else []
-        packed, centre = pack_models([model], device=device), model.extents.mean(0)
 
-        def look(
-            row: TrackedPose,
-            model: ObjectModel = model,
-            packed: PackedModels = packed,
-            centre: np.ndarray = centre,
-        ) -> tuple[np.ndarray, np.ndarray] | None:
-            frame, pose = frames[place[row.key]], row.pose
-            assert pose is not None
-            if frame.depth_m is None:
-                return None
-            R, t = pose.R_m2c, pose.t_m2c
-            region = Region.about(frame, R @ centre + t, float(model.diameter))
-            if region is None:
-                return None
-            return larger(region, R, t, packed, centre, painted=model.has_color)
+    def look(thing: PackedThing, row: TrackedPose) -> tuple[np.ndarray, np.ndarray] | None:
+        frame, pose = frames[place[row.key]], row.pose
+        assert pose is not None
+        region = thing.region(frame, pose)
+        if region is None:
+            return None
+        R, t = pose.R_m2c, pose.t_m2c
+        return larger(region, R, t, thing.packed, thing.centre, painted=thing.painted)
 
-        with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="larger") as threads:
-            found = [x for x in threads.map(look, chosen) if x is not None]
-        told = throughout(np.array(found).reshape(-1, 2, 2))
-        if told is not None:
-            texts.append(f"{model.name} {_in_words(told)}")
+    with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="larger") as threads:
+        for model in models:
+            own = [
+                p
+                for p in poses
+                if p.object_id == model.object_id and p.pose is not None and p.confidence >= sure
+            ]
+            if len(own) < FEWEST:
+                continue
+            chosen = [own[i] for i in spread(len(own), LOOKED_AT)]
+            seen = threads.map(partial(look, PackedThing(model, device)), chosen)
+            told = throughout(np.array([x for x in seen if x is not None]).reshape(-1, 2, 2))
+            if told is not None:
+                texts.append(f"{model.name} {_in_words(told)}")
     return texts
 
 
@@ -78,8 +73,7 @@ def throughout(found: np.ndarray) -> np.ndarray | None:
     if len(found) < FEWEST:
         return None
     pixels, share = np.median(found, axis=0)
-    error = 1.4826 * np.median(np.abs(found[:, 1] - share), axis=0) / np.sqrt(len(found))
-    surely = np.abs(share) > np.maximum(LEAST, SURE * error)
+    surely = np.abs(share) > np.maximum(LEAST, SURE * error_of_median(found[:, 1]))
     return share if (surely & (np.abs(pixels) > LEAST_PX)).any() else None
 
 

@@ -21,12 +21,11 @@ from self6d.datasets.pose_track import TrackedPose
 from self6d.doctor.beside import frame_shift, lies_beside
 from self6d.doctor.frames import spread
 from self6d.geometry import Pose
-from self6d.rendering import PackedModels, pack_models
 from self6d.scene import Frame, ObjectModel
 from self6d.tracking.colours.measure import Beside, beside
 from self6d.tracking.colours.polish import Laid, agreement, lay_on_colours
 from self6d.tracking.colours.pooled import NEIGHBOURS, pooled
-from self6d.tracking.colours.region import Region
+from self6d.tracking.colours.region import PackedThing
 
 LOOKED_AT = 32  # frames of which it is asked whether depth lies beside the colours at all
 EVERY = 4  # frames: of a track that lies right, so many are looked at closely
@@ -101,7 +100,7 @@ def onto_colours(
             at(done, len(tracks))
             if stopping():
                 return None
-            thing = _Thing(by_id[object_id], device)
+            thing = PackedThing(by_id[object_id], device)
             moved = list(_Track(thing, frames, place, rows, sure, threads).placed())
             if len(moved) >= max(min(FEWEST, len(rows)), SHARE * len(rows)):
                 found += moved
@@ -138,25 +137,11 @@ def _ranges(keys: Sequence[FrameKey]) -> str:
     return ", ".join(f"{p[0]} to {p[-1]}" if len(p) > 1 else f"{p[0]}" for p in parts)
 
 
-class _Thing:
-    """A model, packed."""
-
-    def __init__(self, model: ObjectModel, device: torch.device | str) -> None:
-        self.packed: PackedModels = pack_models([model], device=device)
-        self.centre, self.diameter = model.extents.mean(0), float(model.diameter)
-        self.painted = model.has_color
-
-    def region(self, frame: Frame, pose: Pose) -> Region | None:
-        if frame.depth_m is None:
-            return None
-        return Region.about(frame, pose.R_m2c @ self.centre + pose.t_m2c, self.diameter)
-
-
 class _Track:
     """One object through one scene; frames by their place in `rows`."""
 
     def __init__(
-        self, thing: _Thing, frames: UnlabelledFrames, place: dict[FrameKey, int],
+        self, thing: PackedThing, frames: UnlabelledFrames, place: dict[FrameKey, int],
         rows: list[TrackedPose], sure: float, threads: ThreadPoolExecutor,
     ) -> None:  # fmt: skip
         self.thing, self.frames, self.rows = thing, frames, rows

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import torch
 
+from self6d.geometry import Pose
 from self6d.geometry.outlines import REACH, Gradient, Outline, depth_outline
-from self6d.rendering import PackedModels, render
-from self6d.scene import Frame
+from self6d.rendering import PackedModels, pack_models, render
+from self6d.scene import Frame, ObjectModel
 
 SIDE = 256  # pixels at most
 AROUND = 2 * REACH  # pixels around the model
@@ -134,3 +135,18 @@ class Region:
         hidden[:RIM] = hidden[-RIM:] = True
         hidden[:, :RIM] = hidden[:, -RIM:] = True
         return hidden
+
+
+class PackedThing:
+    """A model, packed, and where it is in frames."""
+
+    def __init__(self, model: ObjectModel, device: torch.device | str) -> None:
+        self.packed: PackedModels = pack_models([model], device=device)
+        self.centre, self.diameter = model.extents.mean(0), float(model.diameter)
+        self.painted = model.has_color
+
+    def region(self, frame: Frame, pose: Pose) -> Region | None:
+        """The part of a frame about a pose; None without depth, or where it is not seen."""
+        if frame.depth_m is None:
+            return None
+        return Region.about(frame, pose.R_m2c @ self.centre + pose.t_m2c, self.diameter)

@@ -53,8 +53,9 @@ class Networks:
 
         best_one = RunFolder.open(run).best_checkpoint()
         checkpoint = best_one if step is None else checkpoint_file(Path(run), step)
-        file = Path(str(checkpoint))
-        written = file.stat().st_mtime_ns if file.exists() else 0  # by another run of that name?
+        written = 0  # by another run of that name?
+        if checkpoint is not None and checkpoint.exists():
+            written = checkpoint.stat().st_mtime_ns
         key = (run, str(checkpoint), written)
         if key not in self._predictors:
             network = load_network(run, checkpoint=checkpoint).network

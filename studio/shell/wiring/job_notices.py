@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject
 
 from self6d.events import Finished
 from studio.jobs import Job, JobState
-from studio.jobs.run_info import NOTHING_RIGHT, checkpoint_steps, counted, nothing_right
+from studio.jobs.run_info import NOTHING_RIGHT, checkpoint_steps, named_or_counted, nothing_right
 from studio.shell.window import StudioWindow
 
 
@@ -33,7 +33,7 @@ class JobNotices(QObject):
         if job.state is JobState.QUEUED and queue.active:
             before = [one.run.name for one in [*queue.active, *queue.waiting] if one is not job]
             have = "has" if len(before) == 1 else "have"
-            text = f"{job.run.name} waits until {counted(before, 'others')} {have} ended."
+            text = f"{job.run.name} waits until {named_or_counted(before, 'others')} {have} ended."
             self.banner.say("good", text, about=job)
 
     def _on_changed(self, job: Job) -> None:

@@ -106,11 +106,10 @@ class NextStep(QObject):
         last = max(adapted, key=lambda r: r.created).path
         unscored = not self.evaluate.is_scored(last)
         if project.recording.has_truth and unscored and last in self.evaluate.chosen():
+            text = "Next: score the runs on the labelled frames."
             if project.step != "evaluate":
-                return ("Next: score the runs on the labelled frames.", "Go to Evaluate",
-                        lambda: window.show_step("evaluate"))  # fmt: skip
-            return ("Next: score the runs on the labelled frames.", "Evaluate",
-                    self.evaluate.go.click)  # fmt: skip
+                return text, "Go to Evaluate", lambda: window.show_step("evaluate")
+            return text, "Evaluate", self.evaluate.go.click
         if project.step == "export":
             written = self.export.written
             if written is not None and self.export.packed == self.export.chosen():
