@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-TILE = (32, 32, 4)  # pixels, channels, warps
+TILE = (16, 32, 2)  # pixels, channels, warps
 SUMMED = (32, 32, 4)  # of a tile whose products are summed
 PROGRAMS = 2048  # about so many sum
 
@@ -43,11 +43,11 @@ def forward(
     """
     n, c, h, w = x.shape
     y = _empty(x, n, size)
-    count = n * size[0] * size[1]
+    count = n * triton.cdiv(size[0], 4) * size[1]
     with torch.cuda.device_of(x):
         _forward[_grid(count, c)](
-            x, _by_taps(weight), y, count, *size, h, w, stride, *padding, c // 8, 0,
-            weight.shape[2], *TILE[:2], num_warps=TILE[2],
+            x, _by_taps(weight), y, count, *size, h, w, *padding, c // 8, 0,
+            weight.shape[2], stride, *TILE[:2], num_warps=TILE[2],
         )  # fmt: skip
     return y
 
@@ -58,18 +58,19 @@ def input_gradient(
     """In x, of the shape and dtype of `like`."""
     (n, c, h, w), side = like.shape, weight.shape[2]
     out, size = _empty(like, n, (h, w)), gradient.shape[2:]
-    count = n * h * w
     with torch.cuda.device_of(gradient):
         if stride == 1:  # the same with the weight turned round
             back = (side - 1 - padding[0], side - 1 - padding[1])
+            count = n * triton.cdiv(h, 4) * w
             _forward[_grid(count, c)](
-                gradient, _by_taps(weight), out, count, h, w, *size, 1, *back, c // 8, 1,
-                side, *TILE[:2], num_warps=TILE[2],
+                gradient, _by_taps(weight), out, count, h, w, *size, *back, c // 8, 1,
+                side, 1, *TILE[:2], num_warps=TILE[2],
             )  # fmt: skip
         else:
-            _spread[_grid(count, c)](
+            count = n * triton.cdiv(h, stride) * triton.cdiv(w, stride)
+            _spread[(*_grid(count, c), stride * stride)](
                 gradient, _by_taps(weight), out, count, h, w, *size, *padding, c // 8,
-                side, stride, *TILE[:2], num_warps=TILE[2],
+                side, stride, triton.cdiv(side, stride), *TILE[:2], num_warps=TILE[2],
             )  # fmt: skip
     return out
 
@@ -119,54 +120,107 @@ def _place(start, count, high, wide, R: tl.constexpr):
     return image, left // wide, left % wide, pixel < count
 
 
+@triton.jit
+def _times(total, value, w0, w1, w2, w3, w4, tap: tl.constexpr):
+    """With the product by that weight added, if there is one."""
+    if tap == 0:
+        total += value * w0
+    elif tap == 1:
+        total += value * w1
+    elif tap == 2:
+        total += value * w2
+    elif tap == 3:
+        total += value * w3
+    elif tap == 4:
+        total += value * w4
+    return total
+
+
+@triton.jit
+def _weight(weight, row: tl.constexpr, tap: tl.constexpr, turned, channels, column, known,
+            K: tl.constexpr):  # fmt: skip
+    """(1, W): of a tap; one that is not there is that of the last row."""
+    number = (row if row < K else K - 1) * K + tap
+    number += turned * (K * K - 1 - 2 * number)
+    factor = tl.load(weight + number * channels + column, mask=known, other=0.0)
+    return factor.to(tl.float32)[None, :]
+
+
+@triton.jit
+def _put(y, total, image, row, col, there, high, wide, channels, column, known):
+    at = ((image * high + row) * wide + col).to(tl.int64)[:, None] * channels + column[None, :]
+    there = there & (row < high)
+    tl.store(y + at, total.to(y.dtype.element_ty), mask=there[:, None] & known[None, :])
+
+
 @triton.jit(do_not_specialize=(
-    "count", "high", "wide", "h", "w", "stride", "top", "left", "eighths", "turned",
+    "count", "high", "wide", "h", "w", "top", "left", "eighths", "turned",
 ))  # fmt: skip
 def _forward(
-    x, weight, y, count, high, wide, h, w, stride, top, left, eighths, turned,
-    K: tl.constexpr, R: tl.constexpr, W: tl.constexpr,
+    x, weight, y, count, high, wide, h, w, top, left, eighths, turned,
+    K: tl.constexpr, S: tl.constexpr, R: tl.constexpr, W: tl.constexpr,
 ):  # fmt: skip
-    """Turned: with the last tap first."""
+    """Of four rows, which share most of the rows they are of. Turned: with the last tap first."""
     channels = eighths * 8
     column = tl.program_id(1) * W + tl.arange(0, W)
     known = column < channels
-    image, row, col, there = _place(tl.program_id(0) * R, count, high, wide, R)
-    total = tl.zeros((R, W), tl.float32)
-    for tap in tl.static_range(K * K):
-        v, u = row * stride - top + tap // K, col * stride - left + tap % K
-        inside = there & (v >= 0) & (v < h) & (u >= 0) & (u < w)
-        at = ((image * h + v) * w + u).to(tl.int64)[:, None] * channels + column[None, :]
-        value = tl.load(x + at, mask=inside[:, None] & known[None, :], other=0.0).to(tl.float32)
-        number = tap + turned * (K * K - 1 - 2 * tap)
-        factor = tl.load(weight + number * channels + column, mask=known, other=0.0)
-        total += value * factor.to(tl.float32)[None, :]
-    pixel = tl.program_id(0) * R + tl.arange(0, R)
-    at = pixel.to(tl.int64)[:, None] * channels + column[None, :]
-    tl.store(y + at, total.to(y.dtype.element_ty), mask=there[:, None] & known[None, :])
+    image, block, col, there = _place(tl.program_id(0) * R, count, (high + 3) // 4, wide, R)
+    a = tl.zeros((R, W), tl.float32)
+    b, c, d = a, a, a
+    for tap in tl.static_range(K):
+        w0 = _weight(weight, 0, tap, turned, channels, column, known, K)
+        w1 = _weight(weight, 1, tap, turned, channels, column, known, K)
+        w2 = _weight(weight, 2, tap, turned, channels, column, known, K)
+        w3 = _weight(weight, 3, tap, turned, channels, column, known, K)
+        w4 = _weight(weight, 4, tap, turned, channels, column, known, K)
+        u = col * S - left + tap
+        across = there & (u >= 0) & (u < w)
+        for row in tl.static_range(3 * S + K):
+            v = block * (4 * S) - top + row
+            inside = across & (v >= 0) & (v < h)
+            at = ((image * h + v) * w + u).to(tl.int64)[:, None] * channels + column[None, :]
+            value = tl.load(x + at, mask=inside[:, None] & known[None, :], other=0.0)
+            value = value.to(tl.float32)
+            a = _times(a, value, w0, w1, w2, w3, w4, row if row < K else -1)
+            b = _times(b, value, w0, w1, w2, w3, w4, row - S if row - S < K else -1)
+            c = _times(c, value, w0, w1, w2, w3, w4, row - 2 * S if row - 2 * S < K else -1)
+            d = _times(d, value, w0, w1, w2, w3, w4, row - 3 * S if row - 3 * S < K else -1)
+    _put(y, a, image, 4 * block, col, there, high, wide, channels, column, known)
+    _put(y, b, image, 4 * block + 1, col, there, high, wide, channels, column, known)
+    _put(y, c, image, 4 * block + 2, col, there, high, wide, channels, column, known)
+    _put(y, d, image, 4 * block + 3, col, there, high, wide, channels, column, known)
 
 
 @triton.jit(do_not_specialize=("count", "h", "w", "high", "wide", "top", "left", "eighths"))
 def _spread(
     gradient, weight, out, count, h, w, high, wide, top, left, eighths,
-    K: tl.constexpr, S: tl.constexpr, R: tl.constexpr, W: tl.constexpr,
+    K: tl.constexpr, S: tl.constexpr, T: tl.constexpr, R: tl.constexpr, W: tl.constexpr,
 ):  # fmt: skip
-    """What pixels of x get from results (high, wide), of which every S-th place has one."""
+    """What pixels of x get from results (high, wide), of which every S-th place has one.
+
+    A program's pixels are S apart each way: all get it by the same taps, T x T at most.
+    """
     channels = eighths * 8
     column = tl.program_id(1) * W + tl.arange(0, W)
     known = column < channels
-    image, row, col, there = _place(tl.program_id(0) * R, count, h, w, R)
+    down, across = tl.program_id(2) // S, tl.program_id(2) % S
+    deep, broad = (h + S - 1) // S, (w + S - 1) // S
+    image, row, col, there = _place(tl.program_id(0) * R, count, deep, broad, R)
+    first, nearest = (down + top) % S, (across + left) % S  # tap of a row, of a column
     total = tl.zeros((R, W), tl.float32)
-    for tap in tl.static_range(K * K):
-        v, u = row + top - tap // K, col + left - tap % K
-        inside = there & (v >= 0) & (u >= 0) & (v % S == 0) & (u % S == 0)
-        v, u = v // S, u // S
-        inside = inside & (v < high) & (u < wide)
+    for step in tl.static_range(T * T):
+        tap_row, tap_column = first + step // T * S, nearest + step % T * S
+        v, u = row + (down + top - tap_row) // S, col + (across + left - tap_column) // S
+        inside = there & (v >= 0) & (u >= 0) & (v < high) & (u < wide)
+        inside = inside & (tap_row < K) & (tap_column < K)
         at = ((image * high + v) * wide + u).to(tl.int64)[:, None] * channels + column[None, :]
         g = tl.load(gradient + at, mask=inside[:, None] & known[None, :], other=0.0)
-        factor = tl.load(weight + tap * channels + column, mask=known, other=0.0)
+        tap = tap_row * K + tap_column
+        factor = tl.load(weight + tap * channels + column, mask=known & (tap < K * K), other=0.0)
         total += g.to(tl.float32) * factor.to(tl.float32)[None, :]
-    pixel = tl.program_id(0) * R + tl.arange(0, R)
-    at = pixel.to(tl.int64)[:, None] * channels + column[None, :]
+    v, u = row * S + down, col * S + across
+    there = there & (v < h) & (u < w)
+    at = ((image * h + v) * w + u).to(tl.int64)[:, None] * channels + column[None, :]
     tl.store(out + at, total.to(out.dtype.element_ty), mask=there[:, None] & known[None, :])
 
 
