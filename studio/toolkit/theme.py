@@ -83,6 +83,7 @@ class Theme(QObject):
     def __init__(self) -> None:
         super().__init__()
         self.dark = False
+        self._worn: Tokens | None = None
         self._spare: dict[str, int] = {}
 
     @property
@@ -108,6 +109,9 @@ class Theme(QObject):
             self.dark = QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
         else:
             self.dark = name == "dark"
+        if self.tokens is self._worn:
+            return  # every widget there is would be dressed again
+        self._worn = self.tokens
         app.setPalette(_palette(self.tokens))
         app.setStyleSheet(_style_sheet(self.tokens))
         icon.cache_clear()
