@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _STARTED = time.perf_counter()
 CUT = ("interrupted", "stopped")  # runs that can go on
+NAME = "self6d studio"
 LATER = ("vispy.scene", "self6d.datasets.pose_track")
 
 
@@ -46,7 +47,9 @@ def make_application(arguments: list[str] | None = None) -> QApplication:
         app = existing
     else:
         app = QApplication(arguments or sys.argv[:1])
-    app.setApplicationName("self6d studio")
+    if app.applicationName() == NAME:
+        return app  # a style put on again dresses every widget there is anew
+    app.setApplicationName(NAME)
     app.setOrganizationName("self6d-studio")
     app.setStyle("Fusion")
     install_font(app)
