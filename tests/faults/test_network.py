@@ -58,7 +58,8 @@ def test_the_ear_hears():
 def test_no_command_opens_a_socket(sample, trained, tmp_path, capsys):
     small = ["--set", "adapt.batch=1", "--set", "adapt.region=48", "--set", "adapt.health_frames=1",
              "--set", "adapt.detection_score=0", "--set", "adapt.max_objects=3", "--set",
-             "adapt.collapse=0", "--set", "optimize.region=48",
+             "adapt.collapse=0", "--set", "adapt.pseudo_steps=2", "--set",
+             "adapt.pseudo_region=48", "--set", "optimize.region=48",
              "--set", "optimize.flips=false"]  # fmt: skip
     commands = [
         ["doctor", sample, "--models", sample / "models"],

@@ -25,6 +25,8 @@ STAGE_2 = {
     "adapt.detection_score": 0.0,
     "adapt.health_frames": 2,
     "adapt.collapse": 0.0,
+    "adapt.pseudo_steps": 2,
+    "adapt.pseudo_region": 48,
     "loss.perceptual": 0.0,
     "loss.points": 64,
     "optimize.region": 48,
