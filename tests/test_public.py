@@ -29,7 +29,10 @@ def test_examples_run(tmp_path: Path):
 
     recording = make_sample(tmp_path / "sample", 7, 6, 3, size=(96, 128))
     names = {"recording": recording, "out": tmp_path, "small": SMALL, "small_2": STAGE_2}
-    names["small_track"] = {"track.points": 64, "track.views": 12, "track.steps": 2}
+    names["small_track"] = {
+        "track.points": 64, "track.views": 12, "track.steps": 2, "track.candidates": 100,
+        "track.hypotheses": 2, "track.looked_at": 8, "track.keep": 2, "track.search_every": 4,
+    }  # fmt: skip
     names |= {
         "self6d": self6d,
         "load_models": self6d.load_models,
