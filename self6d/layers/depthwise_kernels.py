@@ -14,6 +14,7 @@ from torch import Tensor
 TILE = (16, 32, 2)  # pixels, channels, warps
 SUMMED = (32, 32, 4)  # of a tile whose products are summed
 PROGRAMS = 2048  # about so many sum
+ROWS = 4  # of a result, made by a program of `_forward`
 
 
 def works(device: torch.device) -> bool:
@@ -41,14 +42,8 @@ def forward(
         padding: zeros above and to the left; below and to the right as many as `size` takes.
         size: (height, width) of the result.
     """
-    n, c, h, w = x.shape
-    y = _empty(x, n, size)
-    count = n * triton.cdiv(size[0], 4) * size[1]
-    with torch.cuda.device_of(x):
-        _forward[_grid(count, c)](
-            x, _by_taps(weight), y, count, *size, h, w, *padding, c // 8, 0,
-            weight.shape[2], stride, *TILE[:2], num_warps=TILE[2],
-        )  # fmt: skip
+    y = _empty(x, len(x), size)
+    _convolve(x, weight, y, stride, padding, turned=0)
     return y
 
 
@@ -57,21 +52,17 @@ def input_gradient(
 ) -> Tensor:
     """In x, of the shape and dtype of `like`."""
     (n, c, h, w), side = like.shape, weight.shape[2]
-    out, size = _empty(like, n, (h, w)), gradient.shape[2:]
+    out = _empty(like, n, (h, w))
+    if stride == 1:  # the same with the weight turned round
+        back = (side - 1 - padding[0], side - 1 - padding[1])
+        _convolve(gradient, weight, out, 1, back, turned=1)
+        return out
+    count = n * triton.cdiv(h, stride) * triton.cdiv(w, stride)
     with torch.cuda.device_of(gradient):
-        if stride == 1:  # the same with the weight turned round
-            back = (side - 1 - padding[0], side - 1 - padding[1])
-            count = n * triton.cdiv(h, 4) * w
-            _forward[_grid(count, c)](
-                gradient, _by_taps(weight), out, count, h, w, *size, *back, c // 8, 1,
-                side, 1, *TILE[:2], num_warps=TILE[2],
-            )  # fmt: skip
-        else:
-            count = n * triton.cdiv(h, stride) * triton.cdiv(w, stride)
-            _spread[(*_grid(count, c), stride * stride)](
-                gradient, _by_taps(weight), out, count, h, w, *size, *padding, c // 8,
-                side, stride, triton.cdiv(side, stride), *TILE[:2], num_warps=TILE[2],
-            )  # fmt: skip
+        _spread[(*_grid(count, c), stride * stride)](
+            gradient, _by_taps(weight), out, count, h, w, *gradient.shape[2:], *padding, c // 8,
+            side, stride, triton.cdiv(side, stride), *TILE[:2], num_warps=TILE[2],
+        )  # fmt: skip
     return out
 
 
@@ -93,6 +84,20 @@ def weight_gradient(
             side, tile, channels, num_warps=warps,
         )  # fmt: skip
     return sums.sum(0).permute(2, 0, 1)[:, None].to(like.dtype)
+
+
+def _convolve(
+    x: Tensor, weight: Tensor, y: Tensor, stride: int, padding: tuple[int, int], *, turned: int
+) -> None:
+    """Into y; turned (1): with the weight turned round."""
+    n, c, h, w = x.shape
+    high, wide = y.shape[2:]
+    count = n * triton.cdiv(high, ROWS) * wide
+    with torch.cuda.device_of(x):
+        _forward[_grid(count, c)](
+            x, _by_taps(weight), y, count, high, wide, h, w, *padding, c // 8, turned,
+            weight.shape[2], stride, *TILE[:2], num_warps=TILE[2],
+        )  # fmt: skip
 
 
 def _empty(like: Tensor, n: int, size: tuple[int, int]) -> Tensor:
