@@ -88,10 +88,14 @@ class AdaptConfig(Checked, section="adapt"):
     """Refine with MS-SSIM and the perceptual term too; without them it costs a third."""
     refiner: str = ""
     """Run or file of a trained RGB refiner, or "shipped". It moves the teacher's poses before they
-    are refined on depth; without depth its poses are what is learned from. Empty: none."""
+    are refined on depth; without depth its poses are what is learned from. With given poses
+    (--poses) it only learns. Empty: none."""
     refiner_lr: Annotated[float, Limits(0)] = 1e-4
-    """Learning rate of the refiner, which learns from the selected poses beside the network where
-    there is depth, on the same schedule, and stays with the run; 0: it stays as it was trained."""
+    """Learning rate of the refiner, which learns from the selected or given poses beside the
+    network where there is depth, on the same schedule, and stays with the run; 0: it stays as it
+    was trained."""
+    refiner_every: Annotated[int, Limits(1)] = 1
+    """Steps for one of the refiner, where poses are given (--poses)."""
     pseudo_chunk: Annotated[int, Limits(1, 4096)] = 64
     """Starts refined at once."""
     keep_iou: Annotated[float, Limits(0, 1)] = 0.7

@@ -33,6 +33,7 @@ from self6d.stage2.frame_augmentation import turned_objects, varied_batch
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.preview import frame_previews
 from self6d.stage2.pseudo_labels import detect
+from self6d.stage2.refiner_learning import RefinerLearning
 from self6d.synthesis import SceneMaker, SynthesisConfig, augment
 
 TURNED = 0.7
@@ -185,6 +186,9 @@ class PosedFramesTask:
         complete: see `PosedFrames`.
         seed: decides every draw. device: "cpu", "cuda", ...
         tell: hears how far it is before the first step.
+
+    Attributes:
+        refiner: learns from every `adapt.refiner_every`-th step's images; None: there is none.
     """
 
     name = "posed frames"
@@ -222,6 +226,7 @@ class PosedFramesTask:
             weight_decay=adapt.weight_decay,
             fused=True,
         )
+        self.refiner: RefinerLearning | None = None
         self._ahead = Ahead(
             self._drawn, adapt.steps, self.device,
             # readers need not bear another thread, and on a GPU it was not measured
@@ -249,6 +254,13 @@ class PosedFramesTask:
             terms["total"] = total
         ok = finite_step(self.optimizer, self.parameters, total, self.config.clip)
         self.average.update(step + SETTLED)
+        if self.refiner is not None and step % self.config.refiner_every == 0:
+            share = rate / self.config.lr if self.config.lr > 0 else 0.0
+            learned, fine = self.refiner.step(
+                [batch for batch in (drawn.frames, drawn.scenes) if batch is not None],
+                self.config.refiner_lr * share, drawn.noise,
+            )  # fmt: skip
+            terms, ok = terms | learned, ok & fine
         values = {f"loss/{name}": value.detach() for name, value in terms.items()}
         return values | {"lr": rate, SKIPPED: ~ok}
 
@@ -282,6 +294,7 @@ class PosedFramesTask:
                 "object_ids": list(self.network.object_ids),
                 "camera": camera,
                 "batch_size": self.batch_size,
+                "refiner": self.refiner and self.refiner.state(),
             }
         )
 
@@ -291,6 +304,8 @@ class PosedFramesTask:
         self.network.load_state_dict(tree["trained"])
         checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
         self.batch_size = tree["batch_size"]
+        if self.refiner is not None and tree.get("refiner"):
+            self.refiner.load(tree["refiner"])
 
     def result(self) -> dict[str, Any]:
         """How much there was to learn from."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -30,12 +30,17 @@ class RefinerLearning:
         looker: the refiner; its network becomes the average.
         table: points and symmetries of its objects.
         ema: decay of the average. clip: largest norm of the gradients.
+        instances: an image gives to a step at most; None: as the refiner was trained.
     """
 
     def __init__(
-        self, looker: RgbRefiner, table: ObjectTable, world: World, *, ema: float, clip: float
-    ) -> None:
+        self, looker: RgbRefiner, table: ObjectTable, world: World, *, ema: float, clip: float,
+        instances: int | None = None,
+    ) -> None:  # fmt: skip
         self.looker, self.world, self.clip = looker, world, clip
+        config = looker.network.config
+        most = config.instances if instances is None else min(instances, config.instances)
+        self.config = replace(config, instances=most)
         self.network: RefinerNetwork = deepcopy(looker.network).eval().requires_grad_(True)
         self.average = MovingAverage(self.network, ema)
         looker.network = self.average.network
@@ -62,9 +67,7 @@ class RefinerLearning:
             total = 0.0 * torch.stack([p.sum() for p in self.parameters]).sum()
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             for batch in batches:
-                losses = refiner_losses(
-                    self.network, batch, self.objects, self.network.config, noise
-                )
+                losses = refiner_losses(self.network, batch, self.objects, self.config, noise)
                 total = total + losses["total"]
         for group in self.optimizer.param_groups:
             group["lr"] = rate

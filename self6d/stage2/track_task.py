@@ -9,12 +9,15 @@ import torch
 
 from self6d.datasets import UnlabelledFrames
 from self6d.datasets.pose_track import PoseTrack
+from self6d.engine import distributed
 from self6d.errors import InputError
 from self6d.events import Told, told_to_nobody
 from self6d.network import PoseNetwork
+from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.scene import ObjectModel
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.posed_frames import PosedFramesTask, PosedObject
+from self6d.stage2.refiner_learning import RefinerLearning
 from self6d.synthesis import SynthesisConfig
 
 
@@ -86,6 +89,12 @@ class TrackTask(PosedFramesTask):
             network, models, frames, poses, adapt, synthesis,
             complete=False, seed=seed, device=device, tell=tell,
         )  # fmt: skip
+        if adapt.refiner and adapt.refiner_lr > 0:
+            self.refiner = RefinerLearning(
+                RgbRefiner.load(adapt.refiner, models, self.device), network.objects,
+                distributed.join(self.device), ema=adapt.ema, clip=adapt.clip,
+                instances=max(len(found) for found in poses.values()),
+            )  # fmt: skip
 
     def result(self) -> dict[str, Any]:
         """How much there was to learn from, and how much of the track was not."""

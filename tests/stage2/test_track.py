@@ -15,6 +15,9 @@ from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
 from self6d.errors import InputError
 from self6d.geometry import Pose
 from self6d.network import PoseNetwork
+from self6d.refinement.rgb.config import RefinerConfig
+from self6d.refinement.rgb.network import RefinerNetwork
+from self6d.refinement.rgb.weights import load_refiner, save_refiner
 from self6d.rendering import pack_models
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.track_task import TrackTask
@@ -108,6 +111,38 @@ def test_resumes_exactly():
         assert torch.equal(tensor, again.network.state_dict()[name]), name
     (probe, *_) = whole.previews(2)
     assert probe.arrays["rgb"].shape == (stage2.HEIGHT, stage2.WIDTH, 3)
+
+
+def test_a_refiner_learns_from_the_poses_too_and_goes_on_exactly(tmp_path):
+    small = RefinerConfig(backbone="resnet10-w8", size=32, head_channels=4, instances=3)
+    torch.manual_seed(0)
+    save_refiner(tmp_path / "any.safetensors", RefinerNetwork(small, 1), [])
+    config = replace(CONFIG, refiner=str(tmp_path / "any.safetensors"), refiner_every=2)
+    config = replace(config, refiner_lr=1e-3, synthetic=0.5, synthetic_batch=1)
+    whole = task(config=config)
+    plain = task(config=replace(config, refiner=""))
+    assert plain.refiner is None
+    said = [whole.step(step) for step in range(3)]
+    assert ["loss/refiner" in values for values in said] == [True, False, True]
+    for step in range(3):
+        plain.step(step)
+    for name, tensor in plain.network.state_dict().items():
+        assert torch.equal(tensor, whole.network.state_dict()[name]), f"the network too: {name}"
+
+    first = task(config=config)
+    for step in range(2):
+        first.step(step)
+    again = task(config=config)
+    again.load_state_dict(first.state_dict())
+    again.step(2)
+    assert whole.refiner is not None
+    assert again.refiner is not None
+    assert whole.refiner.config.instances == 1  # an object a frame: no places for more
+    untrained = load_refiner(tmp_path / "any.safetensors")[0].state_dict()
+    learned = whole.refiner.average.network.state_dict()
+    assert not torch.equal(learned["out.weight"], untrained["out.weight"])
+    for name, tensor in learned.items():
+        assert torch.equal(tensor, again.refiner.average.network.state_dict()[name]), name
 
 
 def test_labels_cannot_be_reached():
