@@ -206,8 +206,8 @@ def export(
     refiner: Annotated[
         str | None,
         typer.Option(
-            help='Put a refiner beside the network: run, file or "shipped" (default: the one that '
-            "the run adapted, if it did)."
+            help='Put a refiner beside the network: run, file, "shipped" or "none" (default: the '
+            "one that the run adapted, if it did)."
         ),
     ] = None,
 ) -> None:

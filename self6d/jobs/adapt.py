@@ -201,7 +201,7 @@ def _one_process(world: distributed.World) -> None:
 def _say_source(task: TrackTask, track: PoseTrack, listener: Listener | None) -> None:
     if listener is None:
         return
-    found, config = task.result(), task.config
+    found, config = task.posed.counts(), task.config
     listener(
         Note(
             "info",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +76,14 @@ class Stopwatch:
 
     @property
     def step_s(self) -> float | None:
-        """Median seconds of a step after the first ones; None: too few were made."""
+        """Seconds of a step after the first ones; None: too few were made.
+
+        The mean, as every fourth step may do more (`adapt.refiner_every`).
+        """
         at = self._at[min(WARM_UP, max(len(self._at) - 2, 0)) :]
-        gaps = sorted((b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(at))
-        return gaps[len(gaps) // 2] if gaps else None
+        if len(at) < 2:
+            return None
+        return (at[-1][1] - at[0][1]) / (at[-1][0] - at[0][0])
 
 
 def measured(

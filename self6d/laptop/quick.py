@@ -25,9 +25,9 @@ from self6d.jobs.prepare import Changes, check_recording, telling
 from self6d.jobs.track import check_same_track, what_to_follow
 from self6d.laptop.colours import take_colours
 from self6d.laptop.order import AFTER, BEFORE, COLOURS, ORDER, PACKAGE, TITLES, TRACK
+from self6d.laptop.package import export_learned
 from self6d.laptop.plan import Part, fitted, learnable, measured
 from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
-from self6d.packaging.program import missing_for_onnx
 from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
@@ -106,7 +106,7 @@ def quick(
         cuts: image numbers before which things were moved, see `jobs.track`.
         object_id: this object alone. split: named split; None: "adapt" where there is one.
         minutes: steps are made fewer or more so that all of it takes about as long; None: `STEPS`,
-            about 32 minutes on two idle cores.
+            about 38 minutes on two idle cores.
         overrides: {"train.steps": 100}, for every part.
         colours: train with the recording's colours on the CAD files, see `recolour`; else with
             their own.
@@ -360,9 +360,7 @@ class _Quick:
             self.listener(note)
 
     def export(self, onnx: bool | None) -> None:
-        if onnx is None:
-            onnx = not missing_for_onnx()
-        jobs.export(self.out / AFTER, self.out / PACKAGE, onnx=onnx)
+        export_learned(self.out / AFTER, self.out / PACKAGE, onnx, self.say)
 
     def announce(self, plan: list[Part]) -> None:
         for part in plan:

@@ -10,12 +10,16 @@ from self6d.run_config import build_config
 
 STAGE_1, STAGE_2 = "tiny", "laptop"
 STEPS = {"train.steps": 1500, "adapt.steps": 2500}
-"""What two idle cores do in about 32 minutes; the presets' own are for trying out."""
+"""What two idle cores do in about 38 minutes; the presets' own are for trying out."""
+REFINER = {"adapt.refiner": "shipped", "adapt.refiner_every": 4}
+"""The RGB refiner learns beside the network: of all that was tried it brings most
+(`docs/results.md`)."""
 
 OF_PHASE = {BEFORE: "train.steps", AFTER: "adapt.steps"}
-STEP_S = {"train.steps": 0.31, "adapt.steps": 0.46}
+STEP_S = {"train.steps": 0.31, "adapt.steps": 0.61}
 """Seconds a step without `EXTRAS`, told before a start: `quick` took 8.6 and 21.0 minutes for
-mustard0 on two idle cores (`docs/results.md`)."""
+mustard0 on two idle cores before the refiner learned beside it, which adds a third to the second
+(`docs/results.md`)."""
 EXTRAS = 1.1  # previews may take a tenth of the time (loop.preview_share)
 
 
@@ -26,7 +30,7 @@ def own_settings(height: int, given: dict[str, Any]) -> dict[str, Any]:
         height: of the recording's images, pixels. given: settings that count before them.
     """
     rows = min(height, build_config(STAGE_1, given, stage=1).synthesis.height)
-    return STEPS | {
+    return STEPS | REFINER | {
         "synthesis.height": rows, "network.image_height": rows, "adapt.image_height": rows,
     }  # fmt: skip
 

@@ -197,7 +197,7 @@ def export_run(
         views, instances: see `NetworkConfig`; None: as configured. ONNX and the program have a
             fixed number of places for detections, each of which costs time: `program` says which.
         refiner: RGB refiner to put beside the network: run folder, file or "shipped"; None: the one
-            that the run adapted, if it did.
+            that the run adapted, if it did; "none": no refiner.
 
     Returns:
         the files written.
@@ -218,7 +218,7 @@ def export_run(
     size = size or (trained.camera.size if trained.camera else DEFAULT_SIZE)
     if refiner is None and holds_refiner(run.path):
         refiner = run.path
-    looker = None if refiner is None else RgbRefiner.load(refiner, trained.models)
+    looker = None if refiner in (None, "none") else RgbRefiner.load(refiner, trained.models)
     try:
         with whole_folder(to) as part:
             _write(part, run, trained, onnx or int8, int8, program, size, looker)

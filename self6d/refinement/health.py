@@ -135,7 +135,8 @@ class HealthMonitor:
 
     Attributes:
         collapse: share of the best health so far below which a run has collapsed; likewise when
-            the depth gap is `DRIFT` times the smallest so far, and more than sensor noise wider.
+            the depth gap is wider than at the start, `DRIFT` times the smallest so far, and more
+            than sensor noise wider than that.
         patience: checks without a new best after which a run may end; 0: never.
         strikes: checks in a row below the limit that count as a collapse; `low` counts them.
         start: all measures of the first check.
@@ -177,7 +178,10 @@ class HealthMonitor:
         """What tells that health has collapsed, in words; "" where nothing does."""
         if health < self.collapse * self.best:
             return f"health fell from {self.best:.2f} to {health:.2f}"
-        if self.collapse > 0 and gap_m > max(DRIFT * self.nearest_m, self.nearest_m + DRIFT_M):
+        # the smallest of many noisy gaps is lucky: poses better than at the start are no collapse
+        usual = max(DRIFT * self.nearest_m, self.nearest_m + DRIFT_M)
+        usual = max(usual, self.start.get("depth_gap_m", 0.0))  # a NaN is never more
+        if self.collapse > 0 and gap_m > usual:
             return f"the gap to the depth grew from {_mm(self.nearest_m)} to {_mm(gap_m)}"
         return ""
 

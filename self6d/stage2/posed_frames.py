@@ -20,6 +20,7 @@ from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
 from self6d.engine.schedule import learning_rate
+from self6d.engine.task import noted_by_nobody
 from self6d.events import Preview, Told, told_to_nobody
 from self6d.geometry import Pose
 from self6d.network import PoseNetwork
@@ -112,13 +113,7 @@ class PosedFrames:
         self, frames: list[int], noise: torch.Generator, *, turn: bool = True
     ) -> tuple[LabelledBatch, Tensor | None]:
         """Frames by their numbers, varied, and what they say all about, as `draw`."""
-        rows = [(i, posed) for i, frame in enumerate(frames) for posed in self.poses[frame]]
-        R = np.stack([posed.pose.R_m2c for _, posed in rows]).astype(np.float32)
-        t = np.stack([posed.pose.t_m2c for _, posed in rows]).astype(np.float32)
-        index = torch.tensor([i for i, _ in rows], device=self.device)
-        objects = torch.tensor([posed.object_index for _, posed in rows], device=self.device)
-        sensor = self.store.batch(frames)
-        given = (torch.tensor(R, device=self.device), torch.tensor(t, device=self.device))
+        sensor, index, objects, given = self.given(frames)
         turned = round(TURNED * len(frames)) if turn and self.config.turn_deg > 0 else 0
         if turned:
             sensor, given = self._turned(sensor, given, index, objects, turned, noise)
@@ -128,6 +123,17 @@ class PosedFrames:
         known = torch.zeros(len(frames), len(self.models.object_ids), device=self.device).bool()
         known[index, objects] = True
         return batch, known
+
+    def given(self, frames: list[int]) -> tuple[FrameBatch, Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Frames as they are, and their poses: place of the frame (N,), of the object (N,), both
+        int64, R (N, 3, 3) and t (N, 3), metres."""
+        rows = [(i, posed) for i, frame in enumerate(frames) for posed in self.poses[frame]]
+        R = np.stack([posed.pose.R_m2c for _, posed in rows]).astype(np.float32)
+        t = np.stack([posed.pose.t_m2c for _, posed in rows]).astype(np.float32)
+        index = torch.tensor([i for i, _ in rows], device=self.device)
+        objects = torch.tensor([posed.object_index for _, posed in rows], device=self.device)
+        poses = torch.tensor(R, device=self.device), torch.tensor(t, device=self.device)
+        return self.store.batch(frames), index, objects, poses
 
     def _turned(
         self,
@@ -188,7 +194,8 @@ class PosedFramesTask:
         tell: hears how far it is before the first step.
 
     Attributes:
-        refiner: learns from every `adapt.refiner_every`-th step's images; None: there is none.
+        refiner: learns from every `adapt.refiner_every`-th step's frames; None: there is none.
+        ended: whether the last step was made, or the time is over.
     """
 
     name = "posed frames"
@@ -227,6 +234,7 @@ class PosedFramesTask:
             fused=True,
         )
         self.refiner: RefinerLearning | None = None
+        self.ended, self.on_note = False, noted_by_nobody
         self._ahead = Ahead(
             self._drawn, adapt.steps, self.device,
             # readers need not bear another thread, and on a GPU it was not measured
@@ -254,12 +262,13 @@ class PosedFramesTask:
             terms["total"] = total
         ok = finite_step(self.optimizer, self.parameters, total, self.config.clip)
         self.average.update(step + SETTLED)
+        self.ended = step + 1 >= self.total_steps or self.clock.share >= 1
         if self.refiner is not None and step % self.config.refiner_every == 0:
             share = rate / self.config.lr if self.config.lr > 0 else 0.0
+            # of synthetic images too it learned no better, and slower (docs/results.md, `quick`)
             learned, fine = self.refiner.step(
-                [batch for batch in (drawn.frames, drawn.scenes) if batch is not None],
-                self.config.refiner_lr * share, drawn.noise,
-            )  # fmt: skip
+                [drawn.frames], self.config.refiner_lr * share, drawn.noise
+            )
             terms, ok = terms | learned, ok & fine
         values = {f"loss/{name}": value.detach() for name, value in terms.items()}
         return values | {"lr": rate, SKIPPED: ~ok}

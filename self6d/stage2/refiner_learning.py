@@ -14,11 +14,13 @@ from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.distributed import World
 from self6d.engine.finite import finite_update
 from self6d.network.objects import ObjectTable
+from self6d.refinement.regions import ModelBoxes
 from self6d.refinement.rgb.learning import RefinedObjects, refiner_losses
+from self6d.refinement.rgb.look import position_of
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.runs import checkpoint
-from self6d.scene.batch import LabelledBatch
+from self6d.scene.batch import FrameBatch, LabelledBatch
 
 
 class RefinerLearning:
@@ -78,6 +80,20 @@ class RefinerLearning:
         ok = finite_update(self.optimizer, self.parameters, loss, self.clip)
         self.average.update(SETTLED)
         return {"refiner": loss}, ok
+
+    def moved(
+        self, sensor: FrameBatch, image: Tensor, index: Tensor, pose: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """How far the averaged refiner moves poses that it should leave: (N,), diameters.
+
+        Args:
+            image, index: (N,) int64, of the frame and of the object. pose: R (N, 3, 3) and t
+                (N, 3), metres.
+        """
+        after = self.looker.refine(sensor.images, sensor.K, image, index, *pose)
+        centre = ModelBoxes.of(self.looker.packed).centre[index]
+        way = position_of(after.R, after.t, centre) - position_of(*pose, centre)
+        return way.norm(dim=1) / self.looker.diameter[index]
 
     def state(self) -> dict[str, Any]:
         """For `checkpoint.pack`: the averaged weights under "network", see `load_refiner`."""

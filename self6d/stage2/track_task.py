@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from self6d.datasets import UnlabelledFrames
@@ -19,6 +20,17 @@ from self6d.stage2.config import AdaptConfig
 from self6d.stage2.posed_frames import PosedFramesTask, PosedObject
 from self6d.stage2.refiner_learning import RefinerLearning
 from self6d.synthesis import SynthesisConfig
+
+REFINER_OFF = 0.05
+"""A refiner that moves the track's poses by more than this, diameters, errs by as much: half of
+what ADD allows."""
+JUDGED = 32  # frames it is judged on, spread evenly
+WITHOUT = "predict without it, and export with --refiner none"
+
+
+def off_in_words(diameters: float) -> str:
+    """What "refiner_off" says."""
+    return f"the RGB refiner moves the track's own poses by {100 * diameters:.0f} % of the diameter"
 
 
 def sure_poses(
@@ -97,5 +109,18 @@ class TrackTask(PosedFramesTask):
             )  # fmt: skip
 
     def result(self) -> dict[str, Any]:
-        """How much there was to learn from, and how much of the track was not."""
-        return super().result() | {"left_out": self.left_out}
+        """How much there was to learn from, how much of the track was not, and, at the end, as
+        "refiner_off" how far a refiner moves the track's poses, which it should leave: the median
+        in diameters."""
+        result: dict[str, Any] = super().result() | {"left_out": self.left_out}
+        if self.refiner is not None and self.ended:
+            result["refiner_off"] = self._refiner_off(self.refiner)
+            if result["refiner_off"] > REFINER_OFF:
+                self.on_note("warning", f"{off_in_words(result['refiner_off'])}: {WITHOUT}")
+        return result
+
+    def _refiner_off(self, refiner: RefinerLearning) -> float:
+        frames = sorted(self.posed.poses)
+        spread = np.linspace(0, len(frames) - 1, min(len(frames), JUDGED)).round().astype(int)
+        moved = [refiner.moved(*self.posed.given([frames[i]])) for i in spread]
+        return float(torch.cat(moved).median())

@@ -78,7 +78,7 @@ def test_its_phases_are_told_and_its_jobs_are_those_of_quick(started, wait):
     told = panel.learn_way.text()
     assert "1. the recording's colours" in told
     assert "2. stage 1, synthetic images: 1500 steps, about 9 min" in told
-    assert "3. learning from the track: 2500 steps, about 21 min" in told
+    assert "3. learning from the track: 2500 steps, about 28 min" in told
     assert "Times are of two idle CPU cores" in told  # as `STEP_S` was timed
     # the colours come first; while they are taken the start can be called off
     click(panel.learn)

@@ -20,11 +20,13 @@ from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
 from self6d.errors import InputError
 from self6d.events import Note, Progress
 from self6d.files import note, noted_once
-from self6d.laptop.plan import Part, fitted, learnable
+from self6d.laptop.package import export_learned
+from self6d.laptop.plan import Part, Stopwatch, fitted, learnable
 from self6d.packaging import load_package
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.scene.models_copy import save_models
+from self6d.stage2.track_task import REFINER_OFF
 
 SETTINGS = SMALL | STAGE_2 | {
     "track.points": 128, "track.candidates": 100, "track.steps": 8, "track.region": 64,
@@ -86,12 +88,39 @@ def test_from_cad_and_a_rough_pose_to_a_package(world, tmp_path, capsys):
     found = predictor(frame.rgb, K.numpy(), score_threshold=0.0)
     assert [f.object_id for f in found] == [1]
 
+    learned = RunFolder.open(out / "adapted")
+    off = learned.result["refiner_off"]
+    assert (out / "package" / "refiner.safetensors").exists() == (off <= REFINER_OFF)
+    assert (predictor.refiner is None) == (off > REFINER_OFF)
+
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and p.name != "quick.json"}
     assert cli.run(words) == 2  # nothing is overwritten
     assert cli.run([*words, "--resume"]) == 0
     assert capsys.readouterr().err.count("done already") == 3
     after = {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and p.name != "quick.json"}
     assert after == before
+
+    # a refiner that errs is left out, and that is said; one that does not goes with the network
+    for wrong, words in (
+        (0.13, ["the RGB refiner moves the track's own poses by 13 % of"]),
+        (0.02, []),
+    ):
+        learned.update(result=learned.result | {"refiner_off": wrong})
+        told: list[str] = []
+        export_learned(learned.path, tmp_path / str(wrong), False, told.append)
+        assert [line[: len(word)] for line, word in zip(told, words, strict=True)] == words
+        assert (tmp_path / str(wrong) / "refiner.safetensors").exists() == (wrong < 0.05)
+
+
+def test_a_part_is_timed_by_the_mean_of_its_steps(monkeypatch):
+    """Every fourth step may do more, and all four are waited for."""
+    now = iter([0.0, 9.0, 10.0, 11.0, 12.0, 16.0, 17.0])
+    monkeypatch.setattr("self6d.laptop.plan.time.monotonic", lambda: next(now))
+    watch = Stopwatch(Control())
+    for step in range(7):
+        watch(Progress(step, 100, None))
+    assert watch.control.stopping
+    assert watch.step_s == pytest.approx((17 - 10) / 4)
 
 
 def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):

@@ -116,6 +116,14 @@ class TestHealthMonitor:
         assert not any(monitor.check(0.5, 0, gap) for gap in (0.012, 0.010, float("nan"), 0.02))
         with pytest.raises(DivergenceError, match="gap to the depth grew from 10 mm to 21 mm"):
             monitor.check(0.5, 40, 0.021)
+        better = HealthMonitor(start={"depth_gap_m": 0.02})
+        assert not any(better.check(0.5, 0, gap) for gap in (0.02, 0.006, 0.012, 0.012, 0.02))
+        assert not better.check(0.5, 50, 0.021)
+        with pytest.raises(DivergenceError, match="from 6 mm to 22 mm by step 60"):
+            better.check(0.5, 60, 0.022)
+        unknown = HealthMonitor(start={"depth_gap_m": float("nan")})
+        assert not unknown.check(0.5, 0, 0.006)
+        assert unknown.fallen(0.5, 0.012)
         near = HealthMonitor()
         assert not any(near.check(0.5, 0, gap) for gap in (0.002, 0.006, 0.006))
         off = HealthMonitor(collapse=0.0)

@@ -13,8 +13,9 @@ from self6d.datasets import UnlabelledFrames
 from self6d.datasets.base import FrameKey
 from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
 from self6d.errors import InputError
-from self6d.geometry import Pose
+from self6d.geometry import Pose, transform
 from self6d.network import PoseNetwork
+from self6d.refinement.regions import ModelBoxes
 from self6d.refinement.rgb.config import RefinerConfig
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.refinement.rgb.weights import load_refiner, save_refiner
@@ -143,6 +144,29 @@ def test_a_refiner_learns_from_the_poses_too_and_goes_on_exactly(tmp_path):
     assert not torch.equal(learned["out.weight"], untrained["out.weight"])
     for name, tensor in learned.items():
         assert torch.equal(tensor, again.refiner.average.network.state_dict()[name]), name
+
+
+def test_at_the_end_it_says_how_far_the_refiner_moves_right_poses(tmp_path):
+    small = RefinerConfig(backbone="resnet10-w8", size=32, head_channels=4, looks=2)
+    farther = RefinerNetwork(small, 1)
+    torch.nn.init.zeros_(farther.out.weight)
+    with torch.no_grad():
+        farther.out.bias[:, 8] = 0.05  # of log-distance, each look
+    save_refiner(tmp_path / "any.safetensors", farther, [])
+    config = replace(CONFIG, refiner=str(tmp_path / "any.safetensors"), refiner_lr=1e-12)
+    one, said = task(config=config), []
+    one.on_note = lambda level, text: said.append((level, text))
+    for step in range(3):
+        one.step(step)
+    assert "refiner_off" not in one.result()
+    one.step(3)
+    R, t = stage2.poses()
+    centre = ModelBoxes.of(pack_models([stage2.MODEL])).centre
+    middle = transform(centre.expand(len(R), 1, 3), R, t)[:, 0]
+    off = (np.exp(0.1) - 1) * middle.norm(dim=1) / stage2.MODEL.diameter  # along the ray
+    assert one.result()["refiner_off"] == pytest.approx(float(off.median()), rel=1e-3)
+    assert said[-1][0] == "warning"
+    assert "export with --refiner none" in said[-1][1]
 
 
 def test_labels_cannot_be_reached():

@@ -1,0 +1,27 @@
+"""What `quick` exports: the network, and the RGB refiner where it learned enough to help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from self6d import jobs
+from self6d.packaging.program import missing_for_onnx
+from self6d.runs.folder import RunFolder
+from self6d.stage2.track_task import REFINER_OFF, off_in_words
+
+
+def export_learned(run: Path, to: Path, onnx: bool | None, say: Callable[[str], None]) -> None:
+    """Export a run that learned from a track.
+
+    Args:
+        run: its folder. to: folder to make. onnx: also write ONNX; None: where it is installed.
+        say: hears of a refiner that is left out.
+    """
+    off = RunFolder.open(run).result.get("refiner_off", 0.0)
+    if off > REFINER_OFF:
+        say(f"{off_in_words(off)}: it is left out of the package")
+    jobs.export(
+        run, to, onnx=not missing_for_onnx() if onnx is None else onnx,
+        refiner="none" if off > REFINER_OFF else None,
+    )  # fmt: skip
