@@ -171,7 +171,9 @@ def adapt(
     ] = 1.0,
     refiner: Annotated[
         Path | None,
-        typer.Option(help='Run of train-refiner, or "shipped": moves what is learned from, and learns.'),
+        typer.Option(
+            help='Run of train-refiner, or "shipped": moves what is learned from, and learns.'
+        ),
     ] = None,
     still: Annotated[
         bool,
