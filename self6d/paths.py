@@ -13,6 +13,8 @@ _PACKAGE = Path(__file__).resolve().parent
 SHIPPED = "shipped"
 """Names the refiner that comes with the installation: trained on generated shapes, for any CAD
 model (`self6d-studio train-refiner --preset refiner-shipped`)."""
+NO_REFINER = "none"
+"""Leaves the refiner that a run adapted out of its package."""
 SAMPLE_STAGE_1 = "sample/stage1"
 """The resource that is a run of stage 1 on the sample's objects."""
 EARLY_EVENTS = "SELF6D_EVENTS"

@@ -30,8 +30,8 @@ def readable(error: BaseException, run: RunFolder) -> BaseException:
         kind, what, remedy = Self6DError, f"the GPU reported a fault ({one_line(error)})", None
     else:
         return error
-    diverged = isinstance(error, DivergenceError)
-    last = run.best_checkpoint() if diverged else run.latest_checkpoint()
+    # one whose health fell has just called its newest checkpoint bad
+    last = run.best_checkpoint() if isinstance(error, DivergenceError) else run.latest_checkpoint()
     good = f"The last good checkpoint is {last.name}." if last else "No checkpoint was written yet."
     return kind(what, path=run.path, remedy=f"{good} {remedy or 'Go on from it with --resume.'}")
 

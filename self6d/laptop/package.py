@@ -7,6 +7,7 @@ from pathlib import Path
 
 from self6d import jobs
 from self6d.packaging.program import missing_for_onnx
+from self6d.paths import NO_REFINER
 from self6d.runs.folder import RunFolder
 from self6d.stage2.track_task import REFINER_OFF, off_in_words
 
@@ -18,10 +19,9 @@ def export_learned(run: Path, to: Path, onnx: bool | None, say: Callable[[str], 
         run: its folder. to: folder to make. onnx: also write ONNX; None: where it is installed.
         say: hears of a refiner that is left out.
     """
-    off = RunFolder.open(run).result.get("refiner_off", 0.0)
+    off, refiner = RunFolder.open(run).result.get("refiner_off", 0.0), None
     if off > REFINER_OFF:
         say(f"{off_in_words(off)}: it is left out of the package")
-    jobs.export(
-        run, to, onnx=not missing_for_onnx() if onnx is None else onnx,
-        refiner="none" if off > REFINER_OFF else None,
-    )  # fmt: skip
+        refiner = NO_REFINER
+    onnx = not missing_for_onnx() if onnx is None else onnx
+    jobs.export(run, to, onnx=onnx, refiner=refiner)

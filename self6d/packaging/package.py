@@ -45,7 +45,7 @@ from self6d.packaging.program import (
     save_onnx,
     save_refiner_onnx,
 )
-from self6d.paths import resource
+from self6d.paths import NO_REFINER, resource
 from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.refinement.rgb.weights import holds_refiner, save_refiner
 from self6d.runs.folder import RunFolder, versions
@@ -218,7 +218,7 @@ def export_run(
     size = size or (trained.camera.size if trained.camera else DEFAULT_SIZE)
     if refiner is None and holds_refiner(run.path):
         refiner = run.path
-    looker = None if refiner in (None, "none") else RgbRefiner.load(refiner, trained.models)
+    looker = None if refiner in (None, NO_REFINER) else RgbRefiner.load(refiner, trained.models)
     try:
         with whole_folder(to) as part:
             _write(part, run, trained, onnx or int8, int8, program, size, looker)

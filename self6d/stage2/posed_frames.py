@@ -264,11 +264,8 @@ class PosedFramesTask:
         self.average.update(step + SETTLED)
         self.ended = step + 1 >= self.total_steps or self.clock.share >= 1
         if self.refiner is not None and step % self.config.refiner_every == 0:
-            share = rate / self.config.lr if self.config.lr > 0 else 0.0
             # of synthetic images too it learned no better, and slower (docs/results.md, `quick`)
-            learned, fine = self.refiner.step(
-                [drawn.frames], self.config.refiner_lr * share, drawn.noise
-            )
+            learned, fine = self.refiner.step([drawn.frames], rate, drawn.noise)
             terms, ok = terms | learned, ok & fine
         values = {f"loss/{name}": value.detach() for name, value in terms.items()}
         return values | {"lr": rate, SKIPPED: ~ok}
@@ -304,6 +301,7 @@ class PosedFramesTask:
                 "camera": camera,
                 "batch_size": self.batch_size,
                 "refiner": self.refiner and self.refiner.state(),
+                "ended": self.ended,
             }
         )
 
@@ -312,7 +310,7 @@ class PosedFramesTask:
         self.average.network.load_state_dict(tree["network"])
         self.network.load_state_dict(tree["trained"])
         checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
-        self.batch_size = tree["batch_size"]
+        self.batch_size, self.ended = tree["batch_size"], tree.get("ended", False)
         if self.refiner is not None and tree.get("refiner"):
             self.refiner.load(tree["refiner"])
 

@@ -21,6 +21,7 @@ from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.runs import checkpoint
 from self6d.scene.batch import FrameBatch, LabelledBatch
+from self6d.stage2.config import AdaptConfig
 
 
 class RefinerLearning:
@@ -31,20 +32,20 @@ class RefinerLearning:
     Args:
         looker: the refiner; its network becomes the average.
         table: points and symmetries of its objects.
-        ema: decay of the average. clip: largest norm of the gradients.
+        adapt: the task's own; `refiner_lr` follows the schedule of `lr`.
         instances: an image gives to a step at most; None: as the refiner was trained.
     """
 
     def __init__(
-        self, looker: RgbRefiner, table: ObjectTable, world: World, *, ema: float, clip: float,
+        self, looker: RgbRefiner, table: ObjectTable, world: World, adapt: AdaptConfig, *,
         instances: int | None = None,
     ) -> None:  # fmt: skip
-        self.looker, self.world, self.clip = looker, world, clip
+        self.looker, self.world, self.adapt, self.clip = looker, world, adapt, adapt.clip
         config = looker.network.config
         most = config.instances if instances is None else min(instances, config.instances)
         self.config = replace(config, instances=most)
         self.network: RefinerNetwork = deepcopy(looker.network).eval().requires_grad_(True)
-        self.average = MovingAverage(self.network, ema)
+        self.average = MovingAverage(self.network, adapt.ema)
         looker.network = self.average.network
         self.objects = RefinedObjects(looker.packed, looker.diameter, table, looker.outputs)
         self.parameters = list(self.network.parameters())
@@ -57,7 +58,7 @@ class RefinerLearning:
 
         Args:
             batches: their losses are added; with none, under torchrun, only other ranks learn.
-            rate: learning rate. noise: on the device.
+            rate: the pose network's learning rate in this step. noise: on the device.
 
         Returns:
             the loss as "refiner", 0-dim; and whether the step was made, 0-dim bool.
@@ -71,8 +72,9 @@ class RefinerLearning:
             for batch in batches:
                 losses = refiner_losses(self.network, batch, self.objects, self.config, noise)
                 total = total + losses["total"]
+        share = rate / self.adapt.lr if self.adapt.lr > 0 else 0.0
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.adapt.refiner_lr * share
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         loss = total.detach()

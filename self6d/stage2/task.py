@@ -144,7 +144,7 @@ class SelfSupTask:
             return None
         if not (self.store.has_depth or config.still):
             return None
-        return RefinerLearning(looker, self.objects, self.world, ema=config.ema, clip=config.clip)
+        return RefinerLearning(looker, self.objects, self.world, config)
 
     def _frozen_for_self_loss(self) -> list[Tensor]:
         """Trained parameters that L_self leaves alone: all but the pose heads, or none."""
@@ -179,8 +179,7 @@ class SelfSupTask:
         ok = finite_step(self.optimizer, self.parameters, total, config.clip, whole=True)
         if self.refiner is not None:
             noise = step_generator(self.seed, step, self.world.rank, stream=2, device=self.device)
-            share = rate / config.lr if config.lr > 0 else 0.0
-            learned, fine = self.refiner.step(labelled, config.refiner_lr * share, noise)
+            learned, fine = self.refiner.step(labelled, rate, noise)
             terms, ok = terms | learned, ok & fine
         self.teacher.follow(step)
         self._step = step + 1

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from self6d.datasets.splits import spread_evenly
 from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.task import Noted, noted_by_nobody
 from self6d.errors import InputError
@@ -80,7 +81,7 @@ class Teacher:
             light = replace(objective.config, ms_ssim=0.0, perceptual=0.0)
             self.refiner = SelfSupervision(light, store.device)
         count = min(config.health_frames, len(store))
-        self.probes: list[int] = np.linspace(0, len(store) - 1, count).round().astype(int).tolist()
+        self.probes = spread_evenly(len(store), count)
         self.looker, self.things = looker, things
         self.settled: Tensor | None = None
         self.placed = ""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from self6d.datasets import UnlabelledFrames
 from self6d.datasets.pose_track import PoseTrack
+from self6d.datasets.splits import spread_evenly
 from self6d.engine import distributed
 from self6d.errors import InputError
 from self6d.events import Told, told_to_nobody
@@ -104,7 +104,7 @@ class TrackTask(PosedFramesTask):
         if adapt.refiner and adapt.refiner_lr > 0:
             self.refiner = RefinerLearning(
                 RgbRefiner.load(adapt.refiner, models, self.device), network.objects,
-                distributed.join(self.device), ema=adapt.ema, clip=adapt.clip,
+                distributed.join(self.device), self.config,
                 instances=max(len(found) for found in poses.values()),
             )  # fmt: skip
 
@@ -121,6 +121,6 @@ class TrackTask(PosedFramesTask):
 
     def _refiner_off(self, refiner: RefinerLearning) -> float:
         frames = sorted(self.posed.poses)
-        spread = np.linspace(0, len(frames) - 1, min(len(frames), JUDGED)).round().astype(int)
-        moved = [refiner.moved(*self.posed.given([frames[i]])) for i in spread]
+        some = spread_evenly(len(frames), min(len(frames), JUDGED))
+        moved = [refiner.moved(*self.posed.given([frames[i]])) for i in some]
         return float(torch.cat(moved).median())

@@ -256,6 +256,20 @@ def test_of_candidates_the_newest_is_best_where_the_task_says_so(run):
     assert run.best_checkpoint().stem == "step_00000020"  # the one at 30 is no candidate
 
 
+def test_a_run_that_diverged_names_its_best_checkpoint(run):
+    class Fallen(ToyTask):
+        def score(self) -> float:
+            return -abs(len(self.steps_done) - 10)
+
+    def spoil(task: ToyTask, step: int) -> None:
+        if step == 25:
+            raise DivergenceError("health fell", remedy="Lower the learning rate.")
+
+    with pytest.raises(DivergenceError, match=r"The last good checkpoint is step_00000010"):
+        run_task(Fallen(30, before_step=spoil), run, LoopConfig(checkpoint_every=10))
+    assert run.latest_checkpoint().stem == "step_00000020"
+
+
 def test_a_stop_never_changes_which_checkpoint_is_best(run, tmp_path):
     class Judged(ToyTask):
         def score(self) -> float:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from self6d.config import assignment
+
 SMALL = {
     "network.backbone": "resnet10-w8",
     "network.crop_backbone": "resnet10-w8",
@@ -34,3 +39,8 @@ STAGE_2 = {
     "optimize.steps": 5,
     "loop.preview_every": 1000,
 }
+
+
+def as_options(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as words of a command, --set KEY=VALUE each."""
+    return [w for key, value in settings.items() for w in ("--set", assignment(key, value))]

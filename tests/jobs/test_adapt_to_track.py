@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_runs import SMALL, STAGE_2
+from small_runs import SMALL, STAGE_2, as_options
 
 import self6d
 import self6d.jobs
@@ -51,7 +51,7 @@ def test_the_run_keeps_its_track_and_goes_on_with_it(world, tmp_path):
     mine.write_bytes(track.read_bytes())
     words = ["adapt", str(data), "--from", str(stage1), "--out", str(out), "--split", "eval"]
     words += ["--preset", "laptop", "--device", "cpu", "--quiet"]
-    words += [w for k, v in SETTINGS.items() for w in ("--set", f"{k}={str(v).lower()}")]
+    words += as_options(SETTINGS)
     assert cli.run([*words, "--poses", str(mine), "--steps", "1"]) == 0
     run = RunFolder.open(out)
     assert run.info["provenance"]["poses"] == "poses.json"
@@ -74,7 +74,7 @@ def test_stage_1_learns_from_a_track_beside_and_goes_on_with_it(world, tmp_path,
     )
     words = ["train", "--models", str(data / "models"), "--out", str(out), "--preset", "tiny"]
     words += ["--device", "cpu", "--poses", str(mine)]
-    words += [w for k, v in SMALL.items() for w in ("--set", f"{k}={str(v).lower()}")]
+    words += as_options(SMALL)
     assert cli.run([*words, "--camera", str(data / "camera.json"), "--steps", "1"]) == 2
     assert "Name that recording with --camera" in capsys.readouterr().err
     words += ["--camera", str(data), "--set", "adapt.batch=1"]
@@ -132,7 +132,7 @@ def test_a_job_taken_to_another_machine_makes_the_same_run(world, tmp_path, monk
     data, track, stage1 = world
     words = ["adapt", str(data), "--from", str(stage1), "--split", "eval", "--device", "cpu"]
     words += ["--preset", "laptop", "--steps", "1", "--poses", str(track), "--share=0.75"]
-    words += [w for k, v in SETTINGS.items() for w in ("--set", f"{k}={str(v).lower()}")]
+    words += as_options(SETTINGS)
     home, folder = tmp_path / "home", tmp_path / "elsewhere" / "job"
     assert cli.run([*words, "--out", str(home), "--quiet"]) == 0
     assert cli.run(["pack", str(folder), *words, "--out", str(home)]) == 0
@@ -174,7 +174,7 @@ def test_stage_1_taken_elsewhere_reads_nothing_of_home(world, tmp_path, monkeypa
     settings = SMALL | {"synthesis.backgrounds": photographs}
     words = ["train", "--models", str(data / "models"), "--camera", str(data), "--preset", "tiny"]
     words += ["--steps", "1", "--out", str(tmp_path / "stage1"), "--unit", "mm"]
-    words += [w for k, v in settings.items() for w in ("--set", f"{k}={v}")]
+    words += as_options(settings)
     folder = self6d.jobs.pack(words, tmp_path / "job")
     line = shlex.split((folder / "run.sh").read_text().splitlines()[1])
     command = line[line.index("self6d-studio") + 1 : -1]

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_runs import SMALL
+from small_runs import SMALL, as_options
 
 from self6d import cli
 from self6d.runs.folder import RunFolder
@@ -22,7 +22,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
 
 def command(out: Path) -> list[str]:
     settings = SMALL | {"synthesis.height": 64, "train.steps": 100_000}
-    words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    words = as_options(settings)
     return ["train", "--models", str(models_folder()), "--preset", "tiny", "--device", "cpu",
             "--out", str(out), "--resume", *words]  # fmt: skip
 

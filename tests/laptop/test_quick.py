@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from block_shapes import block
-from small_runs import SMALL, STAGE_2
+from small_runs import SMALL, STAGE_2, as_options
 from tracked_block import K, pose_at, write_recording
 
 import self6d
@@ -59,7 +59,7 @@ def test_from_cad_and_a_rough_pose_to_a_package(world, tmp_path, capsys):
     two = pose.with_name("poses.json")
     words = ["quick", str(data), "--models", str(cad), "--init", str(two), "--out", str(out)]
     words += ["--cut", "4", "--no-onnx", "--device", "cpu"]
-    words += [w for k, v in SETTINGS.items() for w in ("--set", f"{k}={str(v).lower()}")]
+    words += as_options(SETTINGS)
     assert cli.run(words) == 0
     said = capsys.readouterr()
     assert "following the objects: 8 steps of" in said.err

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 from clean_environment import CleanEnvironment
-from small_runs import STAGE_2
-
-from self6d.config import assignment
+from small_runs import STAGE_2, as_options
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = ("studio", "onnx", "pretrained", "perceptual")
@@ -60,7 +58,7 @@ def environment(tmp_path_factory):
 def story(environment: CleanEnvironment, place: Path) -> tuple[dict, list[str]]:
     """Sample, doctor, two steps of adapt, evaluate, export; run.json and the exported files."""
     settings = {k: v for k, v in STAGE_2.items() if k != "loss.perceptual"} | {"loss.points": 32}
-    words = [word for key, value in settings.items() for word in ("--set", assignment(key, value))]
+    words = as_options(settings)
     shipped = str(environment.site / "self6d" / "resources" / "sample" / "stage1")
 
     assert list(place.iterdir()) == []

@@ -165,6 +165,9 @@ def test_at_the_end_it_says_how_far_the_refiner_moves_right_poses(tmp_path):
     middle = transform(centre.expand(len(R), 1, 3), R, t)[:, 0]
     off = (np.exp(0.1) - 1) * middle.norm(dim=1) / stage2.MODEL.diameter  # along the ray
     assert one.result()["refiner_off"] == pytest.approx(float(off.median()), rel=1e-3)
+    again = task(config=config)
+    again.load_state_dict(one.state_dict())
+    assert again.result() == one.result()  # stopped between the last step and its result
     assert said[-1][0] == "warning"
     assert "export with --refiner none" in said[-1][1]
 
