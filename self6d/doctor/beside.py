@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -101,9 +102,28 @@ def error_of_median(values: np.ndarray) -> np.ndarray:
 
 
 def frame_shift(frame: Frame) -> FrameShift | None:
-    """How far depth lies beside the colours of a frame; None: it does not tell."""
+    """How far depth lies beside the colours of a frame; None: it does not tell.
+
+    Images that were asked about before are not looked at again: the doctor comes back to a
+    recording's frames with every model that is opened, and with every fix.
+    """
     if frame.depth_m is None:
         return None
+    digest = hashlib.blake2b(repr((frame.rgb.shape, frame.depth_m.dtype)).encode(), digest_size=16)
+    for part in (frame.rgb, frame.depth_m):
+        digest.update(np.ascontiguousarray(part).data)
+    key = digest.digest()
+    if key not in _known:
+        _known[key] = _look(frame)
+    seen = _known[key]
+    return None if seen is None else replace(seen, image=frame.image_id)
+
+
+_known: dict[bytes, FrameShift | None] = {}
+
+
+def _look(frame: Frame) -> FrameShift | None:
+    assert frame.depth_m is not None
     rgb: np.ndarray = frame.rgb
     depth: np.ndarray = frame.depth_m.astype(np.float32)
     scale = min(1.0, WIDTH / max(depth.shape))

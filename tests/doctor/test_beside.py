@@ -1,12 +1,15 @@
 """Depth that the test moved beside the colours is told, in pixels and images; else nothing is."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from tracked_block import pose_at, write_recording
 
 from self6d.datasets import open_dataset
-from self6d.doctor.beside import examine_registration
+from self6d.doctor import beside
+from self6d.doctor.beside import examine_registration, frame_shift
 from self6d.doctor.doctor import examine
 from self6d.doctor.report import DoctorReport
 from self6d.scene import Frame
@@ -52,6 +55,15 @@ def test_depth_beside_in_some_frames(frames):
     some = [moved(f, (6.0, 2.0)) if f.image_id in (2, 5) else f for f in frames]
     (text,) = told(some)
     assert "in 2 of 6 frames looked at (images 2, 5)" in text
+
+
+def test_images_are_looked_at_once_and_told_by_their_own_number(frames, monkeypatch):
+    first = frame_shift(moved(frames[0], (5.0, 0.0)))
+    monkeypatch.setattr(beside, "_look", lambda frame: pytest.fail("looked again"))
+    again = frame_shift(replace(moved(frames[0], (5.0, 0.0)), image_id=70))
+    assert again == replace(first, image=70)
+    with pytest.raises(pytest.fail.Exception):
+        frame_shift(moved(frames[0], (5.0, 1.0)))  # other depth
 
 
 def test_the_doctor_looks_and_says_so(tmp_path):
