@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import os
 import sys
@@ -14,7 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 from block_shapes import block
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import QCoreApplication, QEvent, QTimer
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 from tracked_block import pose_at, write_recording
 from warm_processes import Warm
 
@@ -68,20 +71,30 @@ def block_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[dict[str, Warm]]:
+def warm(sample: Path) -> Iterator[Warm | None]:
     """What starts the helper processes and the jobs of windows."""
-    kinds = ("helper", "job") if sys.platform == "linux" else ()
-    started = {kind: Warm(kind) for kind in kinds}
+    started = Warm(sample) if sys.platform == "linux" else None
     yield started
-    for one in started.values():
-        one.close()
+    if started is not None:
+        started.close()
 
 
 @pytest.fixture(autouse=True)
-def _warm_processes(warm: dict[str, Warm], monkeypatch: pytest.MonkeyPatch) -> None:
-    if warm:
-        monkeypatch.setattr("studio.engine.client.launch", warm["helper"].helper)
-        monkeypatch.setattr("studio.jobs.process_runner.launch", warm["job"].job)
+def _warm_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "qapp" not in request.fixturenames:
+        return
+    warm = request.getfixturevalue("warm")
+    if warm is not None:
+        monkeypatch.setattr("studio.engine.client.launch", warm.helper)
+        monkeypatch.setattr("studio.jobs.process_runner.launch", warm.job)
+
+
+@pytest.fixture(scope="session")
+def _waits_rest() -> None:
+    """vispy puts a loop in the place of Qt's own waiting; it kept a core busy."""
+    wait = QTest.qWait
+    importlib.import_module("vispy.app.backends._pyside6")
+    QTest.qWait = wait
 
 
 @pytest.fixture
@@ -95,11 +108,13 @@ def settings(tmp_path: Path):
 
 
 @pytest.fixture
-def open_studio(qtbot, settings, wait, warm) -> Iterator[Callable]:
+def open_studio(qtbot, settings, wait, warm, _waits_rest) -> Iterator[Callable]:
     """Opens windows; at the end of the test all are closed, and no job or helper is left."""
     from studio.shell.app import make_application, open_window
+    from studio.training.panel import RunPanel
 
     make_application()
+    bury()
     windows = []
 
     def start(data: Path | None = None, *, restore: bool = False):
@@ -122,13 +137,21 @@ def open_studio(qtbot, settings, wait, warm) -> Iterator[Callable]:
         timers = [t for t in window.findChildren(QTimer) if t.isActive()]
         assert not timers, f"still ticking: {timers}"
         window.deleteLater()
+    for left in QApplication.topLevelWidgets():
+        if isinstance(left, RunPanel) and left.parent() is None:  # no step of its window showed it
+            left.deleteLater()
     end_children("self6d.cli")
     if warm:
-        warm["job"].end()
+        warm.end()
     nothing_left(wait, warm)
 
 
-def nothing_left(wait: Callable, warm: dict[str, Warm]) -> None:
+def bury() -> None:
+    """Delete what the test before has left to be deleted."""
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+
+
+def nothing_left(wait: Callable, warm: Warm | None) -> None:
     """No helper process, no thread that reads one, no follower of a run."""
 
     def threads() -> list[str]:
@@ -136,7 +159,7 @@ def nothing_left(wait: Callable, warm: dict[str, Warm]) -> None:
         return [name for name in names if name == "engine" or name.startswith("follow ")]
 
     def helpers() -> list[int]:
-        found = warm["helper"].alive() if warm else []
+        found = warm.alive() if warm else []
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.Error):
                 if "studio.engine.server" in " ".join(child.cmdline()):

@@ -134,6 +134,7 @@ def test_the_banner_says_it_so_and_copies_the_original(qtbot):
     banner.say("bad", "No CAD. Name them with --models.")
     assert banner.text.text() == "No CAD. Open the CAD models (step 1)."
     # its mark wears the look
+    theme.apply("light")
     mark = banner._mark.pixmap().toImage()
     theme.apply("dark")
     assert banner._mark.pixmap().toImage() != mark

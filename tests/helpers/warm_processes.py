@@ -8,6 +8,7 @@ afresh.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -17,8 +18,7 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -65,23 +65,31 @@ class Fork:
 
 
 class Warm:
-    """Starts forks that run one of `KINDS`; `close` at the end of the session."""
+    """Starts forks that run one of `KINDS`; `close` at the end of the session.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        recording: what most windows open; the doctor need not look at its frames in each anew.
+    """
+
+    def __init__(self, recording: Path) -> None:
         self._socket, there = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        code = f"import warm_processes; warm_processes.fork_for({there.fileno()}, {kind!r})"
+        code = (
+            f"import warm_processes; warm_processes.fork_for({there.fileno()}, {str(recording)!r})"
+        )
         paths = [str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, "-c", code], pass_fds=[there.fileno()], stdin=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )  # fmt: skip
         there.close()
-        self.forks: list[Fork] = []
+        self.helpers: list[Fork] = []
+        self.jobs: list[Fork] = []
 
     def helper(self) -> Fork:
         """A helper whose standard input and output are pipes, as `studio.engine.client.launch`."""
         (read, write), (answers, told) = os.pipe(), os.pipe()
-        fork = self._start([], [read, told], [write, answers])
+        fork = self._start("helper", [], [read, told], [write, answers])
+        self.helpers.append(fork)
         os.close(read)
         os.close(told)
         return fork
@@ -90,32 +98,34 @@ class Warm:
         """A job whose output goes to a file, as `studio.jobs.process_runner.launch`."""
         with open(os.devnull, "rb") as nothing:
             told = {EARLY_EVENTS: str(early)}
-            return self._start(command[3:], [nothing.fileno(), log.fileno()], told=told)
+            fork = self._start("job", command[3:], [nothing.fileno(), log.fileno()], told=told)
+            self.jobs.append(fork)
+            return fork
 
     def _start(
-        self, arguments: Sequence[str], given: list[int], pipes: Sequence[int] = (),
+        self, kind: str, arguments: Sequence[str], given: list[int], pipes: Sequence[int] = (),
         told: dict[str, str] | None = None,
     ) -> Fork:  # fmt: skip
         done, ending = os.pipe()
         environment = dict(os.environ) | (told or {})
-        asked = json.dumps([arguments, environment, os.getcwd()]).encode()
+        asked = json.dumps([kind, arguments, environment, os.getcwd()]).encode()
         assert len(asked) < MOST
         socket.send_fds(self._socket, [asked], [*given, ending])
         os.close(ending)
         (pid,) = struct.unpack("i", self._socket.recv(4))
-        self.forks.append(Fork(pid, done, pipes))
-        return self.forks[-1]
+        return Fork(pid, done, pipes)
 
     def alive(self) -> list[int]:
-        """Forks that have not ended, by their process id."""
-        self.forks = [fork for fork in self.forks if fork.poll() is None]
-        return [fork.pid for fork in self.forks]
+        """Helpers that have not ended, by their process id."""
+        self.helpers = [fork for fork in self.helpers if fork.poll() is None]
+        return [fork.pid for fork in self.helpers]
 
     def end(self) -> None:
-        """Kill those that have not ended."""
-        for fork in self.forks:
+        """Kill jobs that have not ended."""
+        for fork in self.jobs:
             fork.kill()
             fork.wait(5)
+        self.jobs.clear()
 
     def close(self) -> None:
         self._socket.close()
@@ -126,53 +136,54 @@ class Warm:
             self._process.wait()
 
 
-def _helper() -> Callable[[list[str]], int]:
-    from self6d.sample.models import make_sample_models
-    from self6d.scene.mesh_io import load_models
-    from self6d.scene.symmetry import find_symmetry
-    from studio.engine import desk, server
-
-    for needed in ("self6d.doctor.doctor", "self6d.laptop.settings", "self6d.jobs",
-                   "studio.engine.requests.colours", "studio.engine.requests.film",
-                   "studio.engine.requests.placing", "studio.engine.requests.scores",
-                   "studio.engine.requests.xray"):  # fmt: skip
-        importlib.import_module(needed)
-    desk.Desk(print).load_torch()
-    with tempfile.TemporaryDirectory() as folder:
-        make_sample_models(Path(folder))
-        for model in load_models(Path(folder)):
-            find_symmetry(model)  # which the doctor of nearly every test asks for
-
-    def run(_: list[str]) -> int:
-        server.main()
-        return 0
-
-    return run
-
-
-def _job() -> Callable[[list[str]], int]:
-    from torch import _dynamo, optim
+def _load(recording: Path) -> None:
+    """All that helpers and jobs need of libraries, loops and what the doctor says of frames."""
+    import cv2
+    from torch import _dynamo, cuda, optim
 
     from self6d import cli, jobs
+    from self6d.doctor.doctor import examine
+    from self6d.events import told_to_nobody
+    from self6d.rendering import pack_models
+    from self6d.rendering.warm_up import warm_up
+    from self6d.scene.mesh_io import load_models
+    from studio.engine import desk, server
+
+    assert all((_dynamo.config, optim.AdamW, cli.run, jobs.train, server.main))  # are loaded then
+    for needed in ("self6d.laptop.settings", "studio.engine.requests.colours",
+                   "studio.engine.requests.film", "studio.engine.requests.placing",
+                   "studio.engine.requests.scores", "studio.engine.requests.xray"):  # fmt: skip
+        importlib.import_module(needed)
+    desk.Desk(print).load_torch()
+    cv2.setNumThreads(1)  # a fork would wait for threads that it does not have
+    models = pack_models(load_models(recording / "models"))
+    warm_up(models, told_to_nobody, gradients=not cuda.is_available())  # whose threads do not fork
+    examine(recording)
+    gc.freeze()
+
+
+def _helper(_: list[str]) -> int:
+    from studio.engine import server
+
+    server.main()
+    return 0
+
+
+def _job(arguments: list[str]) -> int:
+    from self6d import cli
     from studio.jobs.process_runner import PLAIN_OUTPUT
 
-    needed = (_dynamo.config, optim.AdamW, jobs.train, jobs.adapt, jobs.optimize)
-    assert all(needed)  # loaded with all that they need
-
-    def run(arguments: list[str]) -> int:
-        os.setsid()
-        os.environ.update(PLAIN_OUTPUT)
-        return cli.run(arguments)
-
-    return run
+    os.setsid()
+    os.environ.update(PLAIN_OUTPUT)
+    return cli.run(arguments)
 
 
 KINDS = {"helper": _helper, "job": _job}
 
 
-def fork_for(number: int, kind: str) -> None:
+def fork_for(number: int, recording: str) -> None:
     """Fork a process for each request on a socket, until it closes."""
-    run = KINDS[kind]()
+    _load(Path(recording))
     with socket.socket(fileno=number) as asked:
         while True:
             words, given, _, _ = socket.recv_fds(asked, MOST, 3)
@@ -180,7 +191,7 @@ def fork_for(number: int, kind: str) -> None:
                 return
             watcher = os.fork()
             if watcher == 0:
-                _watch(asked, given, run, *json.loads(words))
+                _watch(asked, given, *json.loads(words))
             for one in given:
                 os.close(one)
             while True:  # those that have ended meanwhile
@@ -194,7 +205,7 @@ def fork_for(number: int, kind: str) -> None:
 def _watch(
     asked: socket.socket,
     given: list[int],
-    run: Callable[[list[str]], int],
+    kind: str,
     arguments: list[str],
     environment: dict[str, str],
     folder: str,
@@ -216,7 +227,7 @@ def _watch(
         os.chdir(folder)
         code = 1
         try:
-            code = run(arguments)
+            code = KINDS[kind](arguments)
             sys.stdout.flush()
         finally:
             os._exit(code)
