@@ -5,13 +5,21 @@ build they do not load, and `import torchvision` fails with "operator torchvisio
 exist", although backbones, feature pyramids and box functions need none of them. Only then this
 module declares the two missing operators, so the import succeeds; calling them still raises
 torchvision's own explanation. Where the operators load, nothing is changed.
+
+It also loads `torchvision.ops` without torch's compiler, torch._dynamo. One function of that is
+named there for ROI-Align, which this package does not call, and loading it takes nearly as long as
+torch itself. Whoever needs the compiler, as optimizers do, loads it then.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -39,3 +47,32 @@ if "torchvision" not in sys.modules and not _operators_load():
     _declarations = torch.library.Library("torchvision", "FRAGMENT")
     for _name in ("nms", "qnms"):
         _declarations.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+class _Later(ModuleType):
+    """Stands for a module while another one loads; its functions load the true one when called."""
+
+    def __getattr__(self, name: str) -> Callable:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            _forget_stand_ins()
+            return getattr(importlib.import_module(self.__name__), name)(*args, **kwargs)
+
+        return call
+
+
+def _forget_stand_ins() -> None:
+    for name in _COMPILER:
+        if isinstance(sys.modules.get(name), _Later):
+            del sys.modules[name]
+
+
+_COMPILER = ("torch._dynamo", "torch._dynamo.utils")
+if "torchvision.ops" not in sys.modules and "torch._dynamo" not in sys.modules:
+    sys.modules.update({name: _Later(name) for name in _COMPILER})
+    try:
+        importlib.import_module("torchvision.ops")
+    finally:
+        _forget_stand_ins()

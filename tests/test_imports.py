@@ -65,9 +65,16 @@ def test_faults_of_a_recording_are_told_without_torch(tmp_path):
 
 
 def test_the_method_never_loads_qt():
-    code = "import self6d.jobs, self6d.evaluation, self6d.packaging, self6d.datasets"
+    jobs = "import self6d.jobs, self6d.evaluation, self6d.packaging, self6d.datasets"
+    compiler = "from torchvision.ops.roi_align import is_compile_supported as asked"
+    code = f"""{jobs}, sys
+assert "torch._dynamo" not in sys.modules  # which takes as long as torch
+{compiler}
+assert asked("cpu") is True  # and is there for whoever asks
+import torch._dynamo.utils
+assert sys.modules["torch._dynamo.utils"].is_compile_supported("cpu") is True"""
     loaded = _loaded(code)
-    assert "torch" in loaded
+    assert {"torch", "torchvision"} <= loaded
     assert loaded.isdisjoint(("PySide6", "shiboken6", "pyqtgraph", "vispy", "studio"))
 
 
