@@ -23,8 +23,8 @@ from studio.views.scrubber import HEIGHT
 pytestmark = pytest.mark.gui
 
 FEW = {
-    "track.points": 128, "track.candidates": 400, "track.steps": 12, "track.region": 64,
-    "track.views": 48, "track.keep": 8, "track.hypotheses": 4, "track.looked_at": 16,
+    "track.points": 96, "track.candidates": 250, "track.steps": 8, "track.region": 64,
+    "track.views": 48, "track.keep": 8, "track.hypotheses": 2, "track.looked_at": 8,
     "loss.points": 256,
 }  # fmt: skip
 CONTROL = Qt.KeyboardModifier.ControlModifier

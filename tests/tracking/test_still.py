@@ -116,8 +116,9 @@ def test_hidden_objects_are_placed_by_the_rest_and_stay_weak(tmp_path):
     save_models([block()], tmp_path / "cad")
     start = PoseTrack((TrackedPose(FrameKey(1, 0), 1, 0, TrackState.TRACKED, pose, 1.0),))
     how = {
-        "track.points": 128, "track.candidates": 200, "track.steps": 8, "track.region": 64,
-        "track.views": 24, "track.keep": 2, "track.hypotheses": 1, "loss.points": 128,
+        "track.points": 128, "track.candidates": 200, "track.steps": 8, "track.region": 48,
+        "track.views": 24, "track.keep": 2, "track.looked_at": 6, "track.hypotheses": 1,
+        "loss.points": 128,
     }  # fmt: skip
     control = Control()
     seen = []

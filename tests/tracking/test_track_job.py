@@ -21,8 +21,8 @@ from self6d.tracking.starts import read_starts
 from self6d.tracking.work import Row, Start, Target, first_walks, tracked_poses
 
 FEW = {
-    "track.points": 128, "track.candidates": 200, "track.steps": 12, "track.region": 64,
-    "track.views": 48, "track.keep": 2, "track.looked_at": 16, "track.hypotheses": 2,
+    "track.points": 128, "track.candidates": 200, "track.steps": 8, "track.region": 64,
+    "track.views": 48, "track.keep": 2, "track.looked_at": 8, "track.hypotheses": 2,
     "loss.points": 256,
 }  # fmt: skip
 AWAY = (5.0, 6.0, 7.0)
