@@ -31,7 +31,7 @@ from self6d.stage2.track_task import REFINER_OFF
 SETTINGS = SMALL | STAGE_2 | {
     "track.points": 128, "track.candidates": 100, "track.steps": 8, "track.region": 64,
     "loss.points": 256, "train.steps": 8, "adapt.steps": 8, "adapt.synthetic_batch": 1,
-    "network.instances": 1,
+    "network.instances": 1, "loop.checkpoint_every": 100,
 }  # fmt: skip
 
 
