@@ -32,7 +32,7 @@ from self6d.files import read_text
 from self6d.paths import resource
 
 C = TypeVar("C")
-USUAL_ADAPT = "self6d-plus"  # `self6d` hears poses that are far off too, and can do harm
+USUAL_ADAPT = "self6d-plus"  # `self6d` leaves the detector as it is
 Stage = Literal[1, 2, "refiner", "track"]
 """What a preset is for: stage 1, stage 2, training the RGB refiner, tracking."""
 

@@ -25,7 +25,7 @@ def bench_adapt(
     data: str | Path,
     from_run: str | Path,
     *,
-    preset: str | Path = "self6d",
+    preset: str | Path = "self6d-paper",
     batch: int | None = None,
     steps: int = 30,
     frames: int = 64,
@@ -110,7 +110,10 @@ def _objects(task: SelfSupTask, path: Path) -> float:
             path=path,
             remedy="Give a smaller --batch, more --frames, or a better run.",
         )
-    in_a_batch = int(torch.isin(numbers, frames).sum()) / len(frames) * task.batch_size
+    drawn = torch.isin(numbers, frames)
+    if task.config.selected_alone and selected.any():
+        drawn &= selected
+    in_a_batch = int(drawn.sum()) / len(frames) * task.batch_size
     return min(in_a_batch, task.config.max_objects)
 
 

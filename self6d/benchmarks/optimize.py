@@ -33,7 +33,7 @@ def bench_optimize(
     frames: int = 1,
     steps: int | None = None,
     repeats: int = 3,
-    preset: str | Path = "self6d",
+    preset: str | Path = "self6d-paper",
     overrides: Changes = None,
     device: str | torch.device = "auto",
 ) -> list[dict[str, Any]]:

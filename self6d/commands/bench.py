@@ -95,7 +95,7 @@ def adapt(
     from_run: From,
     models: opt.OptionalModels = None,
     unit: opt.Unit = None,
-    preset: Annotated[str, typer.Option(help="Preset of stage 2.")] = "self6d",
+    preset: Annotated[str, typer.Option(help="Preset of stage 2.")] = "self6d-paper",
     batch: Annotated[
         int | None, typer.Option(min=1, help="Frames a step, instead of the preset's.")
     ] = None,
@@ -128,7 +128,7 @@ def optimize(
     frames: Annotated[int, typer.Option(min=1, help="Frames optimised at once.")] = 1,
     steps: opt.Steps = None,
     repeats: Annotated[int, typer.Option(min=1, help="Runs timed.")] = 3,
-    preset: Annotated[str, typer.Option(help="Preset of loss and optimiser.")] = "self6d",
+    preset: Annotated[str, typer.Option(help="Preset of loss and optimiser.")] = "self6d-paper",
     device: opt.Device = "auto",
     assignments: opt.Set = None,
     json_path: opt.Json = None,

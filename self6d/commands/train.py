@@ -246,7 +246,7 @@ def optimize(
         typer.Option(help="JSON with the start pose: R_m2c (3x3) and t_m2c_mm or t_m2c_m."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make (default: none).")] = None,
-    preset: Annotated[str, typer.Option(help="Preset of loss and optimiser.")] = "self6d",
+    preset: Annotated[str, typer.Option(help="Preset of loss and optimiser.")] = "self6d-paper",
     steps: opt.Steps = None,
     seed: opt.Seed = 0,
     device: opt.Device = "auto",

@@ -10,6 +10,7 @@ from self6d.experiments.common import Setting
 from self6d.runs.control import Control
 from self6d.runs.load_network import Paths
 
+OWN_PRESET = {"fig3": "self6d-paper", "ablation": "self6d-paper"}
 NAMES = ("fig3", "ablation", "data-share", "bounds")
 
 
@@ -20,7 +21,7 @@ def run(
     from_run: str | Path,
     out: str | Path,
     *,
-    preset: str | Path = "self6d",
+    preset: str | Path | None = None,
     steps: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -35,7 +36,8 @@ def run(
         name: one of `NAMES`.
         data: recording with labels to evaluate on. models: CAD files; None: the run's own.
         from_run: stage-1 run to start from. out: folder of results.
-        preset, steps, overrides: of stage 2. options: of the experiment: "images" and "split"
+        preset, steps, overrides: of stage 2. Preset None: `self6d`; where the experiment is the
+            paper's own, `self6d-paper`. options: of the experiment: "images" and "split"
             (fig3), "shares" (data-share).
 
     Returns:
@@ -53,7 +55,7 @@ def run(
         models,
         Path(from_run),
         Path(out),
-        preset=preset,
+        preset=preset or OWN_PRESET.get(name, "self6d"),
         steps=steps,
         seed=seed,
         device=device,

@@ -50,7 +50,7 @@ def optimize(
     from_run: str | Path | None = None,
     init: str | Path | Pose | None = None,
     out: str | Path | None = None,
-    preset: str | Path = "self6d",
+    preset: str | Path = "self6d-paper",
     steps: int | None = None,
     overrides: Changes = None,
     seed: int = 0,

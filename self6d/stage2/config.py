@@ -73,7 +73,7 @@ class AdaptConfig(Checked, section="adapt"):
     """Frames looked at (and refined) in each refresh, in turn; 0: all of them."""
 
     self_weight: Annotated[float, Limits(0)] = 1.0
-    """Weight of L_self on the student's poses."""
+    """Weight of L_self on the student's poses; with pseudo-poses, where one is selected."""
     pseudo: bool = False
     """Refine the teacher's poses on their frames and learn from those that checks agree on."""
     pseudo_weight: Annotated[float, Limits(0)] = 10.0
@@ -133,6 +133,11 @@ class AdaptConfig(Checked, section="adapt"):
     drift apart, twice in a row; 0: never."""
     patience: Annotated[int, Limits(0)] = 0
     """Health checks without a new best after which the run ends; 0: it never ends early."""
+
+    @property
+    def selected_alone(self) -> bool:
+        """Whether L_self, on selected poses, is all that a step compares the student's poses by."""
+        return self.pseudo and self.self_weight > 0 and self.pseudo_weight == 0
 
     def check_pseudo(self) -> None:
         """What moves pseudo-poses needs some.

@@ -236,6 +236,8 @@ def draw_frames(
     batch: int,
     most: int,
     generator: torch.Generator,
+    *,
+    alone: bool = False,
 ) -> tuple[PseudoLabels, Tensor, Tensor]:
     """Pseudo-labels of a batch of frames.
 
@@ -244,7 +246,8 @@ def draw_frames(
 
     Args:
         numbers: (L,) int64, their frames' numbers. selected: (L,) bool; both on the CPU.
-        batch: frames. most: pseudo-labels at most.
+        batch: frames. most: pseudo-labels at most. alone: the selected ones, if there are any,
+            without the others in their frames.
 
     Returns:
         N pseudo-labels; their frames' numbers (N,) int64 and the positions (M,) int64 of the
@@ -253,14 +256,16 @@ def draw_frames(
     Raises:
         InputError: there is no pseudo-label.
     """
-    frames = numbers[selected].unique() if selected.any() else numbers.unique()
+    some = bool(selected.any())
+    frames = numbers[selected].unique() if some else numbers.unique()
     if len(frames) == 0:
         raise InputError(
             "the network no longer finds any object in the frames",
             remedy="Lower adapt.lr, or train stage 1 longer.",
         )
     chosen = torch.randperm(len(frames), generator=generator)[:batch]
-    rows = torch.isin(numbers, frames[chosen]).nonzero()[:, 0]
+    drawn_from = torch.isin(numbers, frames[chosen])
+    rows = (drawn_from & selected if alone and some else drawn_from).nonzero()[:, 0]
     if len(rows) > most:
         rows = rows[torch.randperm(len(rows), generator=generator)[:most].sort().values]
     drawn = pseudo_labels[rows.to(pseudo_labels.selected.device, non_blocking=True)]

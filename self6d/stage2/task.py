@@ -167,7 +167,7 @@ class SelfSupTask:
         assert self.teacher.pseudo_labels is not None
         pseudo_labels, numbers, selected = draw_frames(
             self.teacher.pseudo_labels, *self.teacher.on_host(), self.batch_size,
-            config.max_objects, generator,
+            config.max_objects, generator, alone=config.selected_alone,
         )  # fmt: skip
         sensor, detections = self.teacher.sensor_of(pseudo_labels.detections, numbers)
         rate = learning_rate(step, config, self.clock.share)
@@ -218,7 +218,7 @@ class SelfSupTask:
             terms = self._compare(
                 sensor, detections, student, float(torch.rand((), generator=generator))
             )
-            # far from the truth L_self points anywhere: with pseudo-poses, only selected ones
+            # far from the truth L_self points anywhere
             heard = selected if len(selected_rows) else torch.ones_like(selected)
             terms = {k: (v * heard).sum() / heard.sum() for k, v in terms.items()}
             scalars |= {name: value.detach() for name, value in terms.items()}

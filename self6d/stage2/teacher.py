@@ -38,6 +38,10 @@ from self6d.stage2.still.settle import Settled, settle
 from self6d.tracking.still.arrangement import Thing
 
 FRAMES_AT_ONCE = 8  # held as float images while poses are refined
+NONE_SELECTED = {
+    True: "no refined pose passed its checks: L_self is heard from every detection",
+    False: "no refined pose passed its checks: nothing in the frames is learned from",
+}
 SOLVED = "the camera's way is known nowhere; the poses of all frames are solved together"
 
 
@@ -121,7 +125,7 @@ class Teacher:
 
         Args:
             tell: hears what is done, how many frames of it, and of how many.
-            note: hears what `adapt.still` placed.
+            note: hears what `adapt.still` placed, and if no pose is selected.
 
         Raises:
             InputError: no object is found in any frame at the start.
@@ -153,6 +157,8 @@ class Teacher:
         if config.pseudo:
             symmetries = self.objects.symmetries
             select_poses(self.pseudo_labels, self.store.keys, symmetries, config.keep_share)
+            if not self.pseudo_labels.selected.any():
+                note("warning", NONE_SELECTED[config.self_weight > 0])
 
     def _settle(self, labels: PseudoLabels, note: Noted) -> PseudoLabels:
         """Poses of different frames brought together, by the camera's own way if it is known."""

@@ -45,7 +45,7 @@ def test_a_bag_is_adapted_from_end_to_end(
     assert not [f for f in report.findings if f.severity == "error"]
 
     settings = {"steps": 2, "overrides": STAGE_2, "device": "cpu"}
-    adapted = jobs.adapt(path, None, stage1, tmp_path / "run", preset="self6d", **settings)
+    adapted = jobs.adapt(path, None, stage1, tmp_path / "run", preset="self6d-paper", **settings)
     assert adapted.status == "done"
     assert len(adapted.curves()["loss/total"][0]) == 2
 

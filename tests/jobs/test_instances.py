@@ -210,7 +210,7 @@ def test_both_are_adapted_on(learnt, tmp_path):
     }  # fmt: skip
     seen: list = []
     run = jobs.adapt(
-        learnt.recording, None, learnt.run, tmp_path / "run", preset="self6d", steps=2,
+        learnt.recording, None, learnt.run, tmp_path / "run", preset="self6d-paper", steps=2,
         overrides=small, device="cpu", check=False, listener=seen.append,
     )  # fmt: skip
     assert run.status == "done"

@@ -45,7 +45,7 @@ def stage1(sample, tmp_path_factory):
 def stage2(sample, stage1, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "stage2"
     return jobs.adapt(
-        sample, None, stage1.path, out, preset="self6d", steps=2, overrides=STAGE_2, device="cpu"
+        sample, None, stage1.path, out, preset="self6d-paper", steps=2, overrides=STAGE_2, device="cpu"
     )
 
 
@@ -72,7 +72,7 @@ def test_each_wait_before_the_first_step_has_a_name(sample, stage1, tmp_path):
             told.append((event.what, event.total))
 
     jobs.adapt(
-        sample, None, stage1.path, tmp_path / "run", preset="self6d", steps=1,
+        sample, None, stage1.path, tmp_path / "run", preset="self6d-paper", steps=1,
         overrides=STAGE_2, device="cpu", listener=listen,
     )  # fmt: skip
     names = list(dict.fromkeys(told[: told.index(("a step", 1))]))
@@ -88,7 +88,7 @@ def test_stage_2_keeps_what_it_came_from(stage2, stage1):
     assert (run.kind, run.status) == ("selfsup", "done")
     told = Provenance.from_dict(run.info["provenance"])
     assert (told.split, told.frames) == (None, 6)  # of "adapt", as nothing else was asked for
-    assert (told.preset, told.steps, told.device) == ("self6d", 2, "cpu")
+    assert (told.preset, told.steps, told.device) == ("self6d-paper", 2, "cpu")
     assert told.overrides == STAGE_2
     assert told.from_run == str(stage1.path)
     assert run.config["network"] == stage1.config["network"]

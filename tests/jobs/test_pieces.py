@@ -86,7 +86,7 @@ def test_adapting(sample, whole_stage_1, tmp_path) -> None:
 
     def job(out: Path, **how: Any) -> RunFolder:
         return jobs.adapt(
-            sample, None, whole_stage_1.path, out, preset="self6d", steps=STEPS,
+            sample, None, whole_stage_1.path, out, preset="self6d-paper", steps=STEPS,
             overrides=settings, device="cpu", **how,
         )  # fmt: skip
 

@@ -8,7 +8,13 @@ from self6d.network.outputs import Detections
 from self6d.refinement.health import PoseHealth
 from self6d.refinement.refine import Refined
 from self6d.stage2.config import AdaptConfig
-from self6d.stage2.pseudo_labels import PseudoLabels, select_poses, sound_poses, update
+from self6d.stage2.pseudo_labels import (
+    PseudoLabels,
+    draw_frames,
+    select_poses,
+    sound_poses,
+    update,
+)
 
 
 def labels(trust, sound, frames=None, objects=None):
@@ -53,6 +59,26 @@ class TestPseudoPoses:
         assert both.detections.image_index.tolist() == [0, 1, 2]
         assert both.trust.tolist() == pytest.approx([0.9, 0.6, 0.5])
         assert both.t[:, 0].tolist() == pytest.approx([0.9, 0.6, 0.5])
+
+    @pytest.mark.parametrize(("alone", "rows"), [(False, [0, 1, 2]), (True, [1, 2])])
+    def test_a_batch_is_drawn_from_frames_with_a_selected_pose(self, alone, rows):
+        given = labels([0.9, 0.8, 0.7, 0.6], [True] * 4, frames=[0, 0, 1, 2])
+        numbers, selected = given.detections.image_index, torch.tensor([False, True, True, False])
+        drawn, frames, places = draw_frames(
+            given, numbers, selected, 3, 9, torch.Generator().manual_seed(0), alone=alone
+        )
+        assert drawn.trust.tolist() == given.trust[rows].tolist()
+        assert frames.tolist() == numbers[rows].tolist()
+        assert [rows[i] for i in places.tolist()] == [1, 2]
+
+    def test_without_a_selected_pose_every_detection_is_drawn(self):
+        given = labels([0.9, 0.8], [False, False])
+        none = torch.zeros(2, dtype=torch.bool)
+        numbers = given.detections.image_index
+        drawn, _, places = draw_frames(
+            given, numbers, none, 5, 9, torch.Generator().manual_seed(0), alone=True
+        )
+        assert (len(drawn), len(places)) == (2, 0)
 
     def test_what_is_no_longer_seen_is_forgotten(self):
         both = update(labels([0.9, 0.2], [True, True]), labels([0.4], [True], frames=[1]), [0, 1])

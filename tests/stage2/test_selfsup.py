@@ -14,6 +14,7 @@ from self6d.geometry import rotation_angle
 from self6d.losses.objective import LossConfig
 from self6d.refinement.config import OptimizeConfig
 from self6d.scene import Frame
+from self6d.stage2 import teacher
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore, resize_frame
 from self6d.stage2.labelled import labelled_batch, mask_boxes
@@ -366,6 +367,26 @@ def test_the_detector_is_taught_kept_objects_alone(monkeypatch):
     ((batch, known),) = seen
     assert known[batch.image_index, batch.object_index].all()
     assert known.sum() == len(batch.object_index)
+
+
+@pytest.mark.parametrize("keep_iou", [0.0, 1.0], ids=["some", "none"])
+def test_l_self_is_heard_from_selected_poses_or_said_to_be_from_all(monkeypatch, keep_iou):
+    own = replace(
+        PLUS, batch=stage2.FRAMES, pseudo_weight=0.0, label_weight=0.0, pseudo_steps=10,
+        keep_iou=keep_iou, keep_inliers=0.0, keep_spread=9.0, keep_share=0.6,
+    )  # fmt: skip
+    job, boxes, notes = task(own, ROBUST, steps=1), [], []
+    poses = type(job.network).poses_for_boxes
+    monkeypatch.setattr(
+        type(job.network), "poses_for_boxes", lambda *a: boxes.append(a[3]) or poses(*a)
+    )
+    job.on_note = lambda *note: notes.append(note)
+    values = job.step(0)
+    selected = int(job.teacher.pseudo_labels.selected.sum())
+    assert (0 < selected < stage2.FRAMES) == (keep_iou == 0)
+    assert [len(box) for box in boxes] == [selected or stage2.FRAMES]
+    assert bool(values["loss/self"].isfinite())
+    assert notes == ([] if selected else [("warning", teacher.NONE_SELECTED[True])])
 
 
 def test_with_label_losses_alone_no_further_poses_are_computed(monkeypatch):
