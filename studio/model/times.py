@@ -23,7 +23,7 @@ TIMED = {
     ("self6d-tiny", False): (1.2, f"estimated from 15 steps {CORES}"),
     ("self6d-plus-tiny", False): (0.93, "timed with two CPU threads, on the sample"),  # `demo`
     ("standard", True): (0.090, f"timed {H200}, images of 640 x 480"),  # 708 images a second
-    ("self6d", True): (0.24, f"at most, timed {H200} beside eight other runs"),  # 600 steps in 144 s
+    ("self6d", True): (0.24, f"at most, timed {H200} beside eight other runs"),
     ("self6d-plus", True): (0.30, f"timed {H200} with smaller crops, on 600 frames"),  # benchmark
 }
 
