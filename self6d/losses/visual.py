@@ -14,6 +14,7 @@ from torch import Tensor
 
 from self6d.layers.usable import usable
 from self6d.losses.color import AB_RANGE, rgb_to_ab, to_xyz
+from self6d.losses.cpu import visual as cpu_kernels
 
 KERNELS = "self6d.losses.gpu.visual_kernels"
 
@@ -35,7 +36,7 @@ def mask_loss(
         (N,). 0 with zero gradient where N+ is empty: no detection, no evidence. An object rendered
         outside the view gives the constant -log(eps) on N+, so it never looks like a good fit.
     """
-    kernels = None if mask.requires_grad else usable(KERNELS, mask, rendered)
+    kernels = None if mask.requires_grad else _kernels(mask, rendered)
     if kernels is not None:
         valid = torch.ones_like(mask, dtype=torch.bool) if valid is None else valid.contiguous()
         return _MaskLoss.apply(rendered, mask, valid, eps, kernels)
@@ -70,15 +71,23 @@ def ab_loss(source_ab: Tensor, rendered_ab: Tensor, mask: Tensor) -> Tensor:
 
 
 def ab_loss_of(source_ab: Tensor, rgb: Tensor, mask: Tensor) -> Tensor:
-    """`ab_loss` of `rgb_to_ab(rgb)`, on a GPU in two passes over the pixels.
+    """`ab_loss` of `rgb_to_ab(rgb)`, in float32 in two passes over the pixels.
 
     Args:
         rgb: (N, 3, H, W) float in [0, 1], I_R, 0 where uncovered. All else as for `ab_loss`.
     """
-    kernels = usable(KERNELS, source_ab, rgb, mask)
+    kernels = _kernels(source_ab, rgb, mask)
     if kernels is not None:
         return _AbLoss.apply(rgb, source_ab, mask, kernels)
     return ab_loss(source_ab, rgb_to_ab(rgb), mask)
+
+
+def _kernels(*maps: Tensor) -> ModuleType | None:
+    """Those of a GPU or of the CPU, where all maps are what they are for: float32 and dense."""
+    quick = all(
+        x.device.type == "cpu" and x.dtype == torch.float32 and x.is_contiguous() for x in maps
+    )
+    return cpu_kernels if quick else usable(KERNELS, *maps)
 
 
 class _MaskLoss(torch.autograd.Function):

@@ -1,13 +1,15 @@
 """L_self as a whole, through the reference renderer."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import max_pool2d
 
 from self6d.geometry import axis_angle_to_matrix
-from self6d.losses.objective import LossConfig, SelfSupervision
+from self6d.losses.objective import SOFT_BAND, LossConfig, SelfSupervision, _around
 from self6d.losses.perceptual import default_weights
 from self6d.losses.terms import TERMS
 from self6d.rendering import pack_models, render
@@ -240,3 +242,11 @@ def test_a_binary_mask_of_nothing_leaves_the_terms_at_nothing():
     with torch.no_grad():
         terms = binary(rgb, depth, 0.4 * mask, draw(AWAY), K)
     assert all(terms[name] == 0 for name in terms if name in ("ms_ssim", "perceptual", "geometry"))
+
+
+@pytest.mark.parametrize("size", [(5, 7), (96, 96), (60, 256)])
+def test_the_largest_around_a_pixel(size):
+    value = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
+    reach = math.ceil(SOFT_BAND * max(size) / 2)
+    wanted = max_pool2d(value[:, None], 2 * reach + 1, 1, reach)[:, 0]
+    torch.testing.assert_close(_around(value), wanted, rtol=0, atol=0)

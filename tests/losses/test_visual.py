@@ -7,8 +7,9 @@ import torch
 from torch.autograd import gradcheck
 
 from self6d.losses.color import AB_RANGE, rgb_to_ab, rgb_to_lab
+from self6d.losses.cpu import visual as kernels
 from self6d.losses.ms_ssim import ms_ssim_to, scale_statistics
-from self6d.losses.visual import ab_loss, mask_loss
+from self6d.losses.visual import ab_loss, ab_loss_of, mask_loss
 
 
 def rand(*shape, seed=0, dtype=torch.float64):
@@ -116,6 +117,63 @@ class TestAbLoss:
         source, mask = rand(2, 3, 3, 3, seed=3), rand(2, 3, 3, seed=4).round()
         rendered = (rand(2, 3, 3, 3, seed=5) * 0.8 + 0.1).requires_grad_()
         assert gradcheck(lambda x: ab_of_colours(source, x, mask), rendered)
+
+
+class TestKernels:
+    """float32 on a CPU takes the kernels; float64 takes torch's operations."""
+
+    def both(self, loss, x, *given):
+        """Values and gradients of (N,) losses in x, in float32 and in float64."""
+        weight, found = rand(len(x), seed=9) + 0.5, []
+        for dtype in (torch.float32, torch.float64):
+            own = x.to(dtype).requires_grad_()
+            value = loss(own, *(g.to(dtype) if g.is_floating_point() else g for g in given))
+            (gradient,) = torch.autograd.grad((value * weight.to(dtype)).sum(), own)
+            found.append((value.detach().double(), gradient.double()))
+        return found
+
+    # images smaller than a vector, of no whole vectors, of several parts
+    @pytest.mark.parametrize("size", [(2, 3), (37, 29), (150, 131)])
+    def test_mask(self, size):
+        mask, valid = rand(3, *size, seed=1), rand(3, *size, seed=2) > 0.2
+        mask[1] = 0.2  # nothing is held: no evidence
+        rendered = (rand(3, *size, seed=3) * 0.98 + 0.01).float().double()
+        rendered[0, 0], rendered[2, -1] = 0.0, 1.0  # beyond the clamp on either side
+        (value, gradient), (wanted, slope) = self.both(
+            lambda r, m, v: mask_loss(m, r, v), rendered, mask, valid
+        )
+        assert value[1] == wanted[1] == 0
+        torch.testing.assert_close(value, wanted, rtol=3e-6, atol=1e-6)
+        torch.testing.assert_close(gradient, slope, rtol=2e-5, atol=1e-7)
+
+    @pytest.mark.parametrize("size", [(2, 3), (37, 29), (150, 131)])
+    def test_ab(self, size):
+        mask = rand(3, *size, seed=4)
+        mask[1] = 0.0
+        source = rgb_to_ab(rand(3, 3, *size, seed=5)) * mask[:, None]
+        rgb = rand(3, 3, *size, seed=6)
+        rgb[:, :, size[0] // 2 :] = 0.0  # groups without colour take a shorter way
+        rgb[0, :, 0] *= 0.05  # the dark ends of both curves
+        (value, gradient), (wanted, slope) = self.both(
+            lambda c, s, m: ab_loss_of(s, c, m), rgb, source, mask
+        )
+        assert value[1] == wanted[1] == 0
+        torch.testing.assert_close(value, wanted, rtol=3e-6, atol=1e-6)
+        difference = (gradient - slope).norm() / slope.norm()
+        assert difference < 1e-6
+
+    def test_float32_on_a_cpu_takes_them(self, monkeypatch):
+        asked = []
+        for name in ("mask", "ab"):
+            own = getattr(kernels, name)
+            monkeypatch.setattr(
+                kernels, name, lambda *a, name=name, own=own: asked.append(name) or own(*a)
+            )
+        image, mask = rand(1, 3, 4, 4, dtype=torch.float32), torch.ones(1, 4, 4)
+        mask_loss(mask, image[:, 0].contiguous())
+        ab_loss_of(rgb_to_ab(image), image, mask)
+        ab_loss_of(rgb_to_ab(image.double()), image.double(), mask.double())
+        assert asked == ["mask", "ab"]
 
 
 def test_ms_ssim_loss_is_zero_for_equal_images_and_items_are_apart():
