@@ -289,7 +289,8 @@ def test_the_python_of_running_runs(tmp_path, capsys):
     assert mask.max() > 0.9
     small = {
         "adapt.batch": 2, "adapt.region": 48, "adapt.detection_score": 0.0,
-        "adapt.health_frames": 2, "loss.perceptual": 0.0, "optimize.region": 48,
+        "adapt.health_frames": 2, "adapt.pseudo": False, "loss.perceptual": 0.0,
+        "optimize.region": 48,
     }  # fmt: skip
     run = names["adapt_and_watch"](
         recording, shipped, tmp_path / "run", preset="self6d-tiny", steps=1, overrides=small

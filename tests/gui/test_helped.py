@@ -97,6 +97,7 @@ def adapted(trained, sample, tmp_path_factory):
     settings = {
         "adapt.detection_score": 0.0, "adapt.batch": 1, "adapt.region": 48, "loss.perceptual": 0.0,
         "adapt.refresh_every": 0, "adapt.health_frames": 1, "adapt.max_objects": 2,
+        "adapt.pseudo": False,
     }  # fmt: skip
     jobs.adapt(sample, [sample / "models"], trained, out=adapted, preset="self6d-tiny", steps=1,
                overrides=settings, check=False)  # fmt: skip

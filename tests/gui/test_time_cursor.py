@@ -24,6 +24,7 @@ pytestmark = pytest.mark.gui
 QUICK = {
     "adapt.detection_score": 0.0, "adapt.batch": 1, "adapt.region": 48, "loss.perceptual": 0.0,
     "adapt.refresh_every": 0, "adapt.health_frames": 2, "adapt.max_objects": 2,
+    "adapt.pseudo": False,
 }  # fmt: skip
 
 

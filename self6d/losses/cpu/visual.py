@@ -8,6 +8,7 @@ names and arguments of `losses.gpu.visual_kernels`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def ab_gradient(
     return found
 
 
-def _sums(count: int, shape, part) -> Tensor:  # type: ignore[no-untyped-def]
+def _sums(count: int, shape: tuple[int, int], part: Callable[..., None]) -> Tensor:
     """(N, count): what `part` adds up over the pixels of each image, a part of them at a time."""
     n, pixels = shape
     parts = -(-pixels // PART)
@@ -221,9 +222,9 @@ def ab_part(source, rgb, mask, matrix, scale, first, end, acc):
                 far[u64(n)] = off_a + off_b
         for start in range(0, count, LANES):
             for lane in range(min(acc.shape[1], count - start)):
-                n = u64(start) + u64(lane)
-                acc[0, u64(lane)] += far[n]
-                acc[1, u64(lane)] += f32(mask[u64(begin) + n] >= f32(0.5))
+                at = u64(start) + u64(lane)
+                acc[0, u64(lane)] += far[at]
+                acc[1, u64(lane)] += f32(mask[u64(begin) + at] >= f32(0.5))
 
 
 @vector
