@@ -226,7 +226,7 @@ class SelfSupervision(nn.Module):
         terms: dict[str, Tensor] = {}
         if config.mask > 0:
             terms["mask"] = mask_loss(target.mask, rendering.soft_mask, seen)
-        has_mask = (target.mask >= 0.5).flatten(1).any(1)
+        has_mask = target.mask.flatten(1).amax(1) >= 0.5
         if target.ab is not None:
             terms["ab"] = ab_loss_of(target.ab, rgb, target.mask)
         if target.masked is not None:
