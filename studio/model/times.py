@@ -20,7 +20,7 @@ FEWEST = 40  # steps that tell how long one takes: before them lies what all are
 TIMED = {
     # (preset, on a GPU): seconds a step, where, on what
     ("tiny", False): (0.34, f"timed {CORES}, with one object"),  # `quick` on mustard0
-    ("self6d-tiny", False): (1.2, f"estimated from 15 steps {CORES}"),
+    ("self6d-tiny", False): (0.45, f"timed {CORES}, on 150 frames"),
     ("self6d-plus-tiny", False): (0.93, "timed with two CPU threads, on the sample"),  # `demo`
     ("standard", True): (0.090, f"timed {H200}, images of 640 x 480"),  # 708 images a second
     ("self6d", True): (0.24, f"at most, timed {H200} beside eight other runs"),

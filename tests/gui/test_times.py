@@ -39,7 +39,7 @@ def test_what_was_timed_here_comes_before_what_was_published(timed, tmp_path):
     words, sentence = told([timed])
     assert words == "about 10 min"
     assert sentence == "About 10 min: 300 steps as in timed-01, timed here."
-    assert "estimated" in told([])[1]
+    assert "on two CPU cores" in told([])[1]
     assert told([timed], {"adapt.batch": 64})[0] == "not timed"  # whose steps take longer
     assert told([timed], {"models.unit": "mm"})[0] == "about 10 min"
     assert told([timed], gpu=True)[0] == "not timed"
@@ -69,7 +69,7 @@ def test_the_list_says_it_before_the_run(qtbot, settings, timed, monkeypatch):
     assert offered["self6d"] == "self6d, made for a GPU"
     assert "timed with two CPU threads" in box.told.text()
     project.edit_option("adapt:preset", "self6d-tiny", "Change preset")
-    assert "estimated from 15 steps on two CPU cores that do nothing else" in box.told.text()
+    assert "timed on two CPU cores that do nothing else, on 150 frames" in box.told.text()
     assert "idle" not in box.told.text()
     project.runs = [timed]
     project.runsChanged.emit()
