@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from self6d.numba_tools import LANES, u64, vector
+from self6d.numba_tools import LANES, exp_near_zero, u64, vector
 from self6d.workers import run_parallel
 
 f32, i32 = np.float32, np.int32
@@ -115,14 +115,7 @@ def exp2(x):
     """Of |x| < 100, float32; relative error under 2e-7."""
     whole = i32(x + f32(128.5)) - i32(128)
     r = (x - f32(whole)) * f32(math.log(2))
-    p = f32(1 / 720)
-    p = p * r + f32(1 / 120)
-    p = p * r + f32(1 / 24)
-    p = p * r + f32(1 / 6)
-    p = p * r + f32(0.5)
-    p = p * r + f32(1)
-    p = p * r + f32(1)
-    return p * i32((whole + i32(127)) << i32(23)).view(np.float32)
+    return exp_near_zero(r) * i32((whole + i32(127)) << i32(23)).view(np.float32)
 
 
 @vector

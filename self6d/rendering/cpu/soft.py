@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from self6d.numba_tools import LANES, copy_lanes, inner, jit, u64, vector
+from self6d.numba_tools import LANES, copy_lanes, exp_near_zero, inner, jit, u64, vector
 
 f32 = np.float32
 
@@ -79,15 +79,8 @@ def negative_exp(x):
     t = min(x, f32(87)) * f32(1.44269504)
     whole = np.int32(t + f32(0.5))
     r = (f32(whole) - t) * f32(0.69314718)
-    p = f32(1 / 720)
-    p = p * r + f32(1 / 120)
-    p = p * r + f32(1 / 24)
-    p = p * r + f32(1 / 6)
-    p = p * r + f32(0.5)
-    p = p * r + f32(1)
-    p = p * r + f32(1)
     scale = np.int32((np.int32(127) - whole) << np.int32(23)).view(np.float32)
-    return p * scale if x < f32(87) else f32(0)
+    return exp_near_zero(r) * scale if x < f32(87) else f32(0)
 
 
 @vector
