@@ -69,7 +69,7 @@ def vector(function: Callable) -> Any:
 
 
 @vector
-def exp_near_zero(x):
+def exp_near_zero(x: Any) -> Any:
     """exp(x) for |x| <= 0.35, float32; relative error under 2e-7."""
     p = np.float32(1 / 720)
     p = p * x + np.float32(1 / 120)
