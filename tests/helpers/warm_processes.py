@@ -68,7 +68,7 @@ class Warm:
     """Starts forks that run one of `KINDS`; `close` at the end of the session.
 
     Args:
-        recording: what most windows open; the doctor need not look at its frames in each anew.
+        recording: what most windows open.
     """
 
     def __init__(self, recording: Path) -> None:
@@ -137,28 +137,25 @@ class Warm:
 
 
 def _load(recording: Path) -> None:
-    """All that helpers and jobs need of libraries, loops and what the doctor says of frames."""
+    """All that helpers and jobs need of libraries, and the symmetries of most windows' models."""
     import cv2
-    from torch import _dynamo, cuda, optim
+    from torch import _dynamo, optim
 
     from self6d import cli, jobs
-    from self6d.doctor.doctor import examine
-    from self6d.events import told_to_nobody
-    from self6d.rendering import pack_models
-    from self6d.rendering.warm_up import warm_up
     from self6d.scene.mesh_io import load_models
+    from self6d.scene.symmetry import find_symmetry
     from studio.engine import desk, server
 
     assert all((_dynamo.config, optim.AdamW, cli.run, jobs.train, server.main))  # are loaded then
-    for needed in ("self6d.laptop.settings", "studio.engine.requests.colours",
-                   "studio.engine.requests.film", "studio.engine.requests.placing",
+    for needed in ("self6d.doctor.doctor", "self6d.laptop.settings",
+                   "studio.engine.requests.colours", "studio.engine.requests.film",
+                   "studio.engine.requests.placing",
                    "studio.engine.requests.scores", "studio.engine.requests.xray"):  # fmt: skip
         importlib.import_module(needed)
     desk.Desk(print).load_torch()
     cv2.setNumThreads(1)  # a fork would wait for threads that it does not have
-    models = pack_models(load_models(recording / "models"))
-    warm_up(models, told_to_nobody, gradients=not cuda.is_available())  # whose threads do not fork
-    examine(recording)
+    for model in load_models(recording / "models"):
+        find_symmetry(model)  # which the doctor of nearly every test asks for
     gc.freeze()
 
 
