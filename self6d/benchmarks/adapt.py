@@ -16,6 +16,7 @@ from self6d.run_config import build_config
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, load_network
 from self6d.stage2 import task as stage2_task
+from self6d.stage2.pseudo_labels import worth_drawing
 from self6d.stage2.task import SelfSupTask
 
 WARM = 3  # steps before timing
@@ -102,7 +103,7 @@ def _objects(task: SelfSupTask, path: Path) -> float:
         InputError: they are fewer than a batch takes.
     """
     numbers, selected = task.teacher.on_host()
-    frames = (numbers[selected] if selected.any() else numbers).unique()
+    frames, offered = worth_drawing(numbers, selected, task.config.selected_alone)
     if len(frames) < task.batch_size:
         raise InputError(
             f"only {len(frames)} of {len(task.store)} frames have an object to learn from, "
@@ -110,10 +111,7 @@ def _objects(task: SelfSupTask, path: Path) -> float:
             path=path,
             remedy="Give a smaller --batch, more --frames, or a better run.",
         )
-    drawn = torch.isin(numbers, frames)
-    if task.config.selected_alone and selected.any():
-        drawn &= selected
-    in_a_batch = int(drawn.sum()) / len(frames) * task.batch_size
+    in_a_batch = int(offered.sum()) / len(frames) * task.batch_size
     return min(in_a_batch, task.config.max_objects)
 
 

@@ -220,9 +220,6 @@ class SelfSupervision(nn.Module):
         visible = ~hidden
         seen = visible & target.observed
         rgb = rendering.rgb * visible[:, None]
-        # what is black costs nothing on a CPU; a GPU would have to wait for the window's size
-        on_cpu = rgb.device.type == "cpu"
-        window = Box.around(rendering.covered & visible) if on_cpu else None
         terms: dict[str, Tensor] = {}
         if config.mask > 0:
             terms["mask"] = mask_loss(target.mask, rendering.soft_mask, seen)
@@ -234,9 +231,10 @@ class SelfSupervision(nn.Module):
         if target.scales is not None:
             terms["ms_ssim"] = _where(has_mask, 1 - ms_ssim_to(target.scales, rgb))
         if self.features is not None and target.features is not None:
-            if window is None or target.from_black is None or not _quick(rgb):
+            if target.from_black is None or not _quick(rgb):
                 distance = perceptual_loss(target.features, self.features.activations(rgb))
-            else:
+            else:  # what is black costs nothing; a GPU would have to wait for the window's size
+                window = Box.around(rendering.covered & visible)
                 known = (target.features, target.from_black)
                 distance = windowed_perceptual_loss(self.features, rgb, window, *known)
             terms["perceptual"] = _where(has_mask, distance)

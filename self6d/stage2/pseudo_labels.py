@@ -229,6 +229,17 @@ def select_poses(
     return pseudo_labels
 
 
+def worth_drawing(numbers: Tensor, selected: Tensor, alone: bool) -> tuple[Tensor, Tensor]:
+    """Frames (M,) int64 that batches are drawn from, and what of them is drawn, (L,) bool.
+
+    Args: as of `draw_frames`.
+    """
+    if not selected.any():
+        return numbers.unique(), torch.ones_like(selected)
+    frames = numbers[selected].unique()
+    return frames, selected if alone else torch.isin(numbers, frames)
+
+
 def draw_frames(
     pseudo_labels: PseudoLabels,
     numbers: Tensor,
@@ -256,16 +267,14 @@ def draw_frames(
     Raises:
         InputError: there is no pseudo-label.
     """
-    some = bool(selected.any())
-    frames = numbers[selected].unique() if some else numbers.unique()
+    frames, offered = worth_drawing(numbers, selected, alone)
     if len(frames) == 0:
         raise InputError(
             "the network no longer finds any object in the frames",
             remedy="Lower adapt.lr, or train stage 1 longer.",
         )
     chosen = torch.randperm(len(frames), generator=generator)[:batch]
-    drawn_from = torch.isin(numbers, frames[chosen])
-    rows = (drawn_from & selected if alone and some else drawn_from).nonzero()[:, 0]
+    rows = (offered & torch.isin(numbers, frames[chosen])).nonzero()[:, 0]
     if len(rows) > most:
         rows = rows[torch.randperm(len(rows), generator=generator)[:most].sort().values]
     drawn = pseudo_labels[rows.to(pseudo_labels.selected.device, non_blocking=True)]

@@ -45,15 +45,9 @@ def stage1(sample, tmp_path_factory):
 def stage2(sample, stage1, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "stage2"
     return jobs.adapt(
-        sample,
-        None,
-        stage1.path,
-        out,
-        preset="self6d-paper",
-        steps=2,
-        overrides=STAGE_2,
-        device="cpu",
-    )
+        sample, None, stage1.path, out, preset="self6d-paper", steps=2,
+        overrides=STAGE_2, device="cpu",
+    )  # fmt: skip
 
 
 def test_run_stands_alone(stage1, sample):
