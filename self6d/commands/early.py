@@ -32,8 +32,8 @@ def check(
 
     Args:
         data, camera, refiner: must be there. models: each must be there. runs: each must hold one.
-        files: each must be there. init: must be there and hold JSON. out: must be new or empty,
-            unless it is gone on with (`resume`; None: the command has no --resume).
+        files: each must be there. init: must be there and hold JSON, or be a track. out: must be
+            new or empty, unless it is gone on with (`resume`; None: the command has no --resume).
         preset: must exist, and be for `stage`. assignments: must be KEY=VALUE.
 
     Raises:
@@ -64,9 +64,10 @@ def check(
                 remedy="Name a folder that train, adapt or optimize wrote with --out.",
             )
     if init is not None:
+        from self6d.datasets.pose_track import track_file
         from self6d.files import read_json
 
-        read_json(init, "pose file", (dict, list))
+        read_json(track_file(init), "pose file", (dict, list))
     if out is not None and not resume:
         from self6d.files import NEW, OR_RESUME, check_free
 

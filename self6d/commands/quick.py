@@ -29,8 +29,16 @@ def quick(
         Path | None, typer.Option(help="JSON with a rough start pose, as track takes it.")
     ] = None,
     search: Annotated[
-        bool, typer.Option("--search", help="Look for the objects (default without --init).")
+        bool, typer.Option("--search", help="Look for the objects (default without a start).")
     ] = False,
+    from_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Run whose network finds the objects and learns from their track; on a GPU with "
+            "preset tracked. Nothing is trained before.",
+        ),
+    ] = None,
     object_id: Annotated[
         int | None, typer.Option("--object", help="This object alone (default: all).")
     ] = None,
@@ -74,10 +82,11 @@ def quick(
     check: opt.Check = True,
     quiet: opt.Quiet = False,
 ) -> None:
-    """All of it without a GPU: track, train, learn, export."""
+    """All of it in one command, without a GPU too: track, train, learn, export."""
     early.check(
-        data=data, models=models, init=init, out=out, resume=resume, assignments=assignments
-    )
+        data=data, models=models, runs=[from_run] if from_run else [], init=init, out=out,
+        resume=resume, assignments=assignments,
+    )  # fmt: skip
     early.recording(data, split, "adapt", read=check)
     from self6d.console import JobConsole, steering
 
@@ -91,6 +100,7 @@ def quick(
             out,
             init=init,
             search=search,
+            from_run=from_run,
             object_id=object_id,
             frame=frame,
             scene=scene,

@@ -40,7 +40,10 @@ def train(
     ] = None,
     poses: Annotated[
         Path | None,
-        typer.Option("--poses", help="Track (poses.json) in that recording to learn from beside."),
+        typer.Option(
+            "--poses",
+            help="Track (its folder or poses.json) in that recording to learn from beside.",
+        ),
     ] = None,
     steps: opt.Steps = None,
     minutes: opt.Minutes = None,
@@ -164,7 +167,10 @@ def adapt(
     ] = None,
     poses: Annotated[
         Path | None,
-        typer.Option("--poses", help="Track (poses.json) to learn from: see preset laptop."),
+        typer.Option(
+            "--poses",
+            help="Track (its folder or poses.json) to learn from: presets laptop, tracked.",
+        ),
     ] = None,
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of those frames to use, spread evenly.")

@@ -261,7 +261,9 @@ class LabelFormat(StrEnum):
 
 def label(
     data: opt.Data,
-    track: Annotated[Path, typer.Argument(help="Poses through the recording: poses.json.")],
+    track: Annotated[
+        Path, typer.Argument(help="Track of the recording: its folder or poses.json.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder to make; never overwritten.")],
     models: opt.RecordingModels = None,
     unit: opt.Unit = None,
@@ -299,7 +301,8 @@ def rrd(
     data: opt.Data,
     out: Annotated[Path, typer.Option("--out", help="New file, ending in .rrd.")],
     track: Annotated[
-        Path | None, typer.Option("--poses", help="Poses through the recording: poses.json.")
+        Path | None,
+        typer.Option("--poses", help="Track of the recording: its folder or poses.json."),
     ] = None,
     models: opt.RecordingModels = None,
     unit: opt.Unit = None,

@@ -27,6 +27,7 @@ from self6d.geometry import Pose
 from self6d.storage import atomic_write
 
 VERSION = 1
+POSES = "poses.json"  # in the folder of a run that wrote or learned from one
 
 
 class TrackState(enum.StrEnum):
@@ -97,13 +98,22 @@ def write_pose_track(path: str | Path, poses: Sequence[TrackedPose]) -> None:
     atomic_write(Path(path), text.encode())
 
 
+def track_file(path: str | Path) -> Path:
+    """The file of a run folder that has one; any other path as it is."""
+    path = Path(path)
+    return path / POSES if (path / POSES).is_file() else path
+
+
 def read_pose_track(path: str | Path) -> PoseTrack:
     """Read the file of the module's docstring.
+
+    Args:
+        path: of the file, or of a run folder that has one.
 
     Raises:
         InputError: no such file, another version, or an entry that is no pose.
     """
-    path = Path(path)
+    path = track_file(path)
     table = read_json(path, "pose track")
     if table.get("version") != VERSION or not isinstance(table.get("poses"), list):
         raise InputError(

@@ -10,7 +10,7 @@ import torch
 
 from self6d.config import USUAL_ADAPT
 from self6d.datasets import open_dataset
-from self6d.datasets.pose_track import PoseTrack, read_pose_track, write_pose_track
+from self6d.datasets.pose_track import POSES, PoseTrack, read_pose_track, write_pose_track
 from self6d.engine import distributed
 from self6d.engine.task import Task
 from self6d.errors import InputError
@@ -18,7 +18,6 @@ from self6d.events import Listener, Note
 from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.kept import check_kept, check_track
 from self6d.jobs.prepare import (
-    POSES,
     Changes,
     asked_for,
     changes_of,

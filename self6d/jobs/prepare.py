@@ -32,8 +32,6 @@ from self6d.stage1.recorded_ranges import with_recorded_ranges
 
 Changes = dict[str, Any] | list[str] | None
 
-POSES = "poses.json"  # the track that is learned from, in the run's own folder
-
 
 def telling(listener: Listener | None) -> Told:
     """How a job says what it does before its first step, as `Preparing` events."""

@@ -12,6 +12,7 @@ import torch
 from self6d.config import merge
 from self6d.datasets import Recording, UnlabelledFrames, load_models, open_dataset
 from self6d.datasets.pose_track import (
+    POSES,
     PoseTrack,
     TrackedPose,
     TrackState,
@@ -47,7 +48,6 @@ from self6d.tracking.task import Detect, TrackTask
 from self6d.tracking.work import Start
 
 SHOWN = {"loop": {"preview_every": 1}}  # each frame as it is found
-POSES = "poses.json"
 STARTS = "starts.json"  # in the run's own folder, so that it can go on without the user's files
 KEPT = "kept.json"
 LOWEST_SCORE = 0.1  # of a network's detections; the image decides

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from self6d.datasets import open_dataset
-from self6d.datasets.pose_track import PoseTrack, read_pose_track, write_pose_track
+from self6d.datasets.pose_track import POSES, PoseTrack, read_pose_track, write_pose_track
 from self6d.datasets.registry import is_recording
 from self6d.engine import distributed
 from self6d.errors import InputError
@@ -19,7 +19,6 @@ from self6d.events import Listener, Note
 from self6d.geometry import Camera
 from self6d.jobs.kept import check_kept, check_track
 from self6d.jobs.prepare import (
-    POSES,
     Changes,
     asked_for,
     changes_of,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from self6d.datasets.pose_track import POSES
 from self6d.errors import InputError
 from self6d.events import Listener, Note
 from self6d.jobs.prepare import resolve_device
@@ -23,7 +24,7 @@ def take_colours(
     """
     try:
         report = recolour(
-            data, track / "poses.json", track / "models", out,
+            data, track / POSES, track / "models", out,
             confidence=confidence, unit="mm", device=resolve_device(device), listener=listener,
         )  # fmt: skip
     except InputError as error:

@@ -12,6 +12,15 @@ TITLES = {
 }
 
 
+def parts_of(*, network: bool) -> tuple[str, ...]:
+    """What `quick` does, in order.
+
+    Args:
+        network: there is one to begin with.
+    """
+    return tuple(name for name in ORDER if not (network and name in (COLOURS, BEFORE)))
+
+
 def phases_of_learning(*, colours: bool, network: bool) -> tuple[str, ...]:
     """What is left to do between a track and a network that has learned it, in order.
 

@@ -1,8 +1,10 @@
-"""`quick`: track, colours, a short stage 1, learning from the track, export; one folder."""
+"""`quick`: track, colours, a short stage 1, learning from the track, export; one folder.
+
+With a network to begin with: track, learning from the track, export.
+"""
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -14,34 +16,28 @@ from typing import Any
 from self6d import jobs
 from self6d.config import merge, overrides
 from self6d.datasets import open_dataset
-from self6d.datasets.pose_track import read_pose_track
+from self6d.datasets.pose_track import POSES, read_pose_track
 from self6d.datasets.splits import default_split
-from self6d.errors import InputError, Self6DError, from_os_error
+from self6d.errors import InputError, Self6DError
 from self6d.events import Event, Listener, Note, Progress, in_words
-from self6d.files import OR_RESUME, check_free, is_free, noted_once, read_json
+from self6d.files import noted_once
 from self6d.geometry import Pose
-from self6d.jobs.kept import refuse
-from self6d.jobs.prepare import Changes, check_recording, telling
+from self6d.jobs.prepare import Changes, check_recording, resolve_device, telling
 from self6d.jobs.track import check_same_track, what_to_follow
 from self6d.laptop.colours import take_colours
-from self6d.laptop.order import AFTER, BEFORE, COLOURS, ORDER, PACKAGE, TITLES, TRACK
+from self6d.laptop.memory import Memory
+from self6d.laptop.order import AFTER, BEFORE, COLOURS, ORDER, PACKAGE, TITLES, TRACK, parts_of
 from self6d.laptop.package import export_learned
 from self6d.laptop.plan import Part, fitted, learnable, measured
-from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
+from self6d.laptop.settings import STAGE_1, learning_settings, own_settings, stage_2_of
 from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, load_given_models
 from self6d.runs.provenance import absolute
-from self6d.storage import atomic_write
 
-FILE = "quick.json"
 ANY_POSE = {"adapt.track_confidence": 0.0}
 FEWEST = 50  # steps of a training, however little time there is
-OF_COMMAND = {
-    "data": "recording", "split": "--split", "object": "--object", "seed": "--seed",
-    "cuts": "--cut", "colours": "--colours",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,6 +69,7 @@ def quick(
     *,
     init: str | Path | Pose | None = None,
     search: bool = False,
+    from_run: str | Path | None = None,
     object_id: int | None = None,
     frame: int | None = None,
     scene: int | None = None,
@@ -102,11 +99,13 @@ def quick(
         data: the recording, with depth. models: CAD files; None: the recording's own.
         out: folder to make; with `resume`, the one to go on with (made if it is not there).
         init: rough start pose, see `jobs.track`. search: look for the objects instead; also where
-            neither is given. frame, scene: of a single start pose.
+            no start is given. frame, scene: of a single start pose.
+        from_run: run whose network finds the objects and then learns from their track: there is
+            neither `colours` nor `stage1`; on a GPU with the preset "tracked".
         cuts: image numbers before which things were moved, see `jobs.track`.
         object_id: this object alone. split: named split; None: "adapt" where there is one.
         minutes: steps are made fewer or more so that all of it takes about as long; None: `STEPS`,
-            about 38 minutes on two idle cores.
+            about 38 minutes on two idle cores; on a GPU those of the preset.
         overrides: {"train.steps": 100}, for every part.
         colours: train with the recording's colours on the CAD files, see `recolour`; else with
             their own.
@@ -120,35 +119,38 @@ def quick(
         InputError: `out` is not empty, or belongs to another recording; as `track`, `train`,
             `adapt` and `export`. Self6DError: as they do.
     """
-    if init is not None and search:
-        raise InputError("two starts are given", remedy="Give --init or --search.")
+    if sum((init is not None, search, from_run is not None)) > 1:
+        raise InputError("two starts are given", remedy="Give --init, --search or --from.")
     asked: dict[str, Any] = {
         "data": absolute(data), "split": split, "object": object_id, "seed": seed,
-        "cuts": sorted(set(cuts)), "colours": colours,
+        "cuts": sorted(set(cuts)), "colours": colours, "from_run": absolute(from_run),
     }  # fmt: skip
+    place = resolve_device(device)
     job = _Quick(
-        Path(out), Path(data), models, split, seed, device, colours, take_lock,
+        Path(out), Path(data), models, None if from_run is None else Path(from_run), split, seed,
+        device, place.type == "cuda", colours and from_run is None, take_lock,
         listener or (lambda event: None), control or Control(),
     )  # fmt: skip
-    job.begin(asked, resume)
+    job.memory = Memory(job.out, asked, resume=resume)
     try:
         begun = (job.out / TRACK / "run.json").exists()
         if begun:
-            of = {"frame": frame, "scene": scene}
+            of = {"frame": frame, "scene": scene, "from_run": absolute(from_run)}
             run = RunFolder.open(job.out / TRACK)
             check_same_track(run, open_dataset(data), of, init, None, search=search)
         job.look_at_frames(overrides)
         follow = {
-            "init": init, "search": init is None and not begun, "object_id": object_id,
+            "init": init, "from_run": from_run, "object_id": object_id,
+            "search": init is None and from_run is None and not begun,
             "frame": frame, "scene": scene, "cuts": cuts,
         }  # fmt: skip
         if not begun or (check and not job.is_done(TRACK)):
             job.look_at_models(follow, begun=begun, check=check)
         status = "done" if job.run(follow, minutes, onnx) else "stopped"
     except Self6DError:
-        job.withdraw()
+        job.memory.withdraw()
         raise
-    took = job.told["seconds"]
+    took = job.memory.told["seconds"]
     return QuickRun(job.out, status, {name: took[name] for name in ORDER if name in took})
 
 
@@ -159,55 +161,38 @@ class _Quick:
     out: Path
     data: Path
     models: Paths | None
+    from_run: Path | None
     split: str | None
     seed: int
     device: str
+    on_gpu: bool
     colours: bool
     take_lock: bool
     listener: Listener
     control: Control
-    told: dict[str, Any] = field(init=False, default_factory=dict)
+    memory: Memory = field(init=False)
     given: dict[str, Any] = field(init=False, default_factory=dict)
     settings: dict[str, Any] = field(init=False, default_factory=dict)
 
-    def begin(self, asked: dict[str, Any], resume: bool) -> None:
-        """Make the folder, or take up what is in it."""
-        path = self.out / FILE
-        try:
-            if not resume:
-                check_free(self.out, OR_RESUME)
-            if not is_free(self.out):
-                self.told = read_json(path, "quick's own file", dict)
-                begun = {"cuts": [], "colours": asked["colours"]} | self.told.get("asked", {})
-                for name, value in asked.items():
-                    if begun.get(name) != value:
-                        refuse(self.out, OF_COMMAND[name], begun.get(name))
-                return
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise from_os_error(error, self.out) from error
-        self.told = {"quick": 1, "asked": asked, "plan": [], "seconds": {}}
-        self.keep()
+    @property
+    def stage_2(self) -> str:
+        """The preset that learns from the track."""
+        return stage_2_of(self.from_run, on_gpu=self.on_gpu)
 
-    def keep(self) -> None:
-        """Write what is known so far."""
-        text = json.dumps(self.told, indent=1) + "\n"
-        try:
-            atomic_write(self.out / FILE, text.encode())
-        except OSError as error:
-            raise from_os_error(error, self.out) from error
-
-    def withdraw(self) -> None:
-        """Leave the folder free for the corrected command where no part was begun."""
-        if [path.name for path in self.out.iterdir()] == [FILE]:
-            (self.out / FILE).unlink()
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is done, in order."""
+        return parts_of(network=self.from_run is not None)
 
     def look_at_frames(self, changes: Changes) -> None:
         """Settings of all parts: training and prediction at the height of stage 1's images."""
         recording = open_dataset(self.data)
         self.split = default_split(recording, self.split, "adapt")
         given = overrides(changes or [])
-        own = own_settings(recording.frame(0).camera.height, given)
+        if self.from_run is None:
+            own = own_settings(recording.frame(0).camera.height, given)
+        else:
+            own = learning_settings(self.stage_2)
         self.given = merge(overrides(own), given)
         # every part reads the track's copy of the CAD files, which is in millimetres
         self.settings = merge(self.given, overrides({"models.unit": "mm"}))
@@ -221,7 +206,7 @@ class _Quick:
         models = load_given_models(given, build_config(None, self.given).models.unit)
         if not begun:
             frames = recording if self.split is None else recording.split(self.split)
-            named = {key: value for key, value in follow.items() if key != "search"}
+            named = {k: v for k, v in follow.items() if k not in ("search", "from_run")}
             what_to_follow(frames, models, **named)
         if check:
             check_recording(self.data, models, telling(self.listener))
@@ -235,7 +220,8 @@ class _Quick:
 
     def run(self, follow: dict[str, Any], limit: float | None, onnx: bool | None) -> bool:
         """All parts; False: stopped on the way."""
-        if not self.told["plan"]:
+        told = self.memory.told
+        if not told["plan"]:
             if follow["search"]:
                 self.say("no start pose is given: the objects are searched for in whole images")
             plan = self.measure(follow)
@@ -243,17 +229,17 @@ class _Quick:
                 return False
             if limit is not None:
                 plan = fitted(plan, 60 * limit, FEWEST)
-            self.told["plan"] = [part.to_dict() for part in plan]
-            self.keep()
+            told["plan"] = [part.to_dict() for part in plan]
+            self.memory.keep()
         elif limit is not None:
             self.listener(
                 Note("warning", "the steps were fixed at the start: minutes changes none")
             )
-        plan = [Part(**part) for part in self.told["plan"]]
+        plan = [Part(**part) for part in told["plan"]]
         self.announce(plan)
         steps = {part.name: part.steps for part in plan}
         doing = self.jobs(follow, steps)
-        for name in ORDER:
+        for name in self.parts:
             if name == COLOURS:
                 if self.colours and not (self.out / BEFORE / "run.json").exists():
                     self.timed(name, self.take_colours)
@@ -262,6 +248,8 @@ class _Quick:
                     self.timed(name, partial(self.export, onnx))
             elif self.is_done(name):
                 self.say(f"{name}: done already")
+                if name == TRACK and not self.is_done(AFTER):
+                    self.say_how_much()
             else:
                 run = self.timed(name, partial(doing[name], self.listening(name), self.control))
                 if run.status == "stopped":
@@ -308,21 +296,21 @@ class _Quick:
     ) -> RunFolder:
         """Stage 2 from the track, in the folder of its stage 1."""
         return jobs.adapt(
-            self.data, None, out / BEFORE, out / AFTER, preset=STAGE_2, split=self.split,
-            steps=steps, poses=self.out / TRACK / "poses.json", check=False,
+            self.data, None, self.from_run or out / BEFORE, out / AFTER, preset=self.stage_2,
+            split=self.split,
+            steps=steps, poses=self.out / TRACK / POSES, check=False,
             overrides=merge(self.settings, overrides(more.pop("changes", {}))),
             listener=listener, control=control, **more,
         )  # fmt: skip
 
     def measure(self, follow: dict[str, Any]) -> list[Part] | None:
         """The plan, from a few steps of each part; None: stopped meanwhile."""
-        first = build_config(STAGE_1, self.given, stage=1).train.steps
-        last = build_config(STAGE_2, self.given, stage=2).adapt.steps
-        parts = [
-            Part(TRACK, TITLES[TRACK], 0),
-            Part(BEFORE, TITLES[BEFORE], first),
-            Part(AFTER, TITLES[AFTER], last),
-        ]
+        steps = {
+            TRACK: 0,
+            BEFORE: build_config(STAGE_1, self.given, stage=1).train.steps,
+            AFTER: build_config(self.stage_2, self.given, stage=2).adapt.steps,
+        }
+        parts = [Part(name, TITLES[name], steps[name]) for name in self.parts if name in steps]
         common: dict[str, Any] = {"seed": self.seed, "device": self.device}
         with tempfile.TemporaryDirectory(prefix="self6d-") as place:
             trial = Path(place)  # of both trainings nothing is kept, nor said before its time
@@ -348,14 +336,14 @@ class _Quick:
     def take_colours(self) -> None:
         """The CAD files with the recording's colours."""
         if not (self.out / COLOURS).exists():
-            least = build_config(STAGE_2, self.settings, stage=2).adapt.track_confidence
+            least = build_config(self.stage_2, self.settings, stage=2).adapt.track_confidence
             track, listener = self.out / TRACK, self.listening(COLOURS)
             take_colours(self.data, track, self.out / COLOURS, least, self.device, listener)
 
     def say_how_much(self) -> None:
         """What there is to learn from; InputError where it is nothing."""
-        path = self.out / TRACK / "poses.json"
-        least = build_config(STAGE_2, self.settings, stage=2).adapt.track_confidence
+        path = self.out / TRACK / POSES
+        least = build_config(self.stage_2, self.settings, stage=2).adapt.track_confidence
         for note in learnable(read_pose_track(path), least, path):
             self.listener(note)
 
@@ -388,9 +376,7 @@ class _Quick:
         try:
             return work()
         finally:
-            seconds = self.told["seconds"]
-            seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - began, 1)
-            self.keep()
+            self.memory.add_seconds(name, time.monotonic() - began)
 
     def say(self, text: str) -> None:
         self.listener(Note("info", text))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from self6d.datasets import Recording
 from self6d.datasets.pose_track import (
+    POSES,
     PoseTrack,
     TrackedPose,
     TrackState,
@@ -21,8 +22,6 @@ from self6d.runs.checkpoint import unpack
 from self6d.runs.folder import RunFolder
 from self6d.runs.provenance import Provenance
 from self6d.scene import ObjectModel
-
-POSES = "poses.json"
 
 
 @dataclass(frozen=True)

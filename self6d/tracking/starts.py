@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from self6d.datasets import Recording
-from self6d.datasets.pose_track import PoseTrack, read_pose_track
+from self6d.datasets.pose_track import PoseTrack, read_pose_track, track_file
 from self6d.errors import InputError
 from self6d.files import note, read_json
 from self6d.geometry import Pose
@@ -32,7 +32,8 @@ def read_starts(
     Args:
         init: a pose or a JSON file: {"R_m2c", "t_m2c_mm"} or a list of such with "obj_id" (at
             `frame`, the first one where it is None), BOP's scene_gt.json {"image": [...]} (several
-            images are several starts), or the `poses.json` of an earlier track.
+            images are several starts), or the `poses.json` of an earlier
+            track, or its folder.
         models: those that are followed; poses of other objects are passed over.
 
     Raises:
@@ -48,7 +49,7 @@ def read_starts(
         return [_start(_index(recording, frame, scene), Target(0), init)]
     if isinstance(init, PoseTrack):
         return _from_track(init, recording, ids, None)
-    path = Path(init)
+    path = track_file(init)
     table = read_json(path, "pose file", (dict, list))
     if isinstance(table, dict) and "version" in table and "poses" in table:
         return _from_track(read_pose_track(path), recording, ids, path)

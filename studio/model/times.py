@@ -13,8 +13,8 @@ from self6d.config import load_preset
 from self6d.events import in_words
 from studio.jobs.run_info import RunInfo, brief, checkpoint_steps
 
-OF_TRACKS = "laptop"  # learns from a track: the Track tab offers it
-FOR_CPU = ("tiny", "self6d-tiny", "self6d-plus-tiny", OF_TRACKS)
+LAPTOP, TRACKED = "laptop", "tracked"  # learn from a track: the Track tab offers them
+FOR_CPU = ("tiny", "self6d-tiny", "self6d-plus-tiny", LAPTOP)
 CORES, H200 = "on two CPU cores that do nothing else", "on an NVIDIA H200"
 FEWEST = 40  # steps that tell how long one takes: before them lies what all are prepared by
 TIMED = {

@@ -9,10 +9,11 @@ from self6d.laptop.order import AFTER, COLOURS, TITLES, phases_of_learning
 from studio.engine.types import ModelCard
 from studio.jobs import JobSpec
 from studio.jobs.run_info import RunInfo, free_name, read_run
+from studio.model.machine import has_gpu
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.model.start_files import write_start
-from studio.model.times import OF_TRACKS
+from studio.model.times import LAPTOP, TRACKED
 from studio.model.track import PoseKey, file_of, starts_of
 from studio.posing.nudge import centre_of
 
@@ -168,7 +169,8 @@ class TrackPlan:
         if network is not None and self._is_ours(network):
             lines[AFTER] = f"{lines.get(AFTER, TITLES[AFTER])} (with {network.name})"
         elif network is not None:
-            lines[AFTER] = f"{network.name} learns on, by the preset {OF_TRACKS}: minutes"
+            preset = self._preset(new=False)
+            lines[AFTER] = f"{network.name} learns on, by the preset {preset}: minutes"
         phases = enumerate(self.phases(), 1)
         head = "There is no network yet: the smallest one is trained first. " * (network is None)
         return f"{head}{TIMES}:\n" + "\n".join(f"{i}. {lines[name]}" for i, name in phases)
@@ -246,10 +248,14 @@ class TrackPlan:
         models, unit = self._models(coloured)
         return JobSpec(
             "adapt", free_name(self.settings.runs_folder, f"{root.name}-adapt"), data=root,
-            models=models, from_run=start, preset=OF_TRACKS,
+            models=models, from_run=start, preset=self._preset(new=new),
             overrides={**own, **unit},
             options={"poses": track / "poses.json"},
         )  # fmt: skip
+
+    def _preset(self, *, new: bool) -> str:
+        """What learns from a track; as `quick` does, a network of its own as on two cores."""
+        return LAPTOP if new or not has_gpu() else TRACKED
 
     def _placed(self) -> set[int]:
         return {number for _, number in self.project.keys}

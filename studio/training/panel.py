@@ -83,7 +83,8 @@ class RunPanel(QWidget):
         self.steering = Steering(self)
         self.steering.liveWeight.connect(self.liveWeight)
 
-        self.preset = PresetBox([n for n in preset_names(STAGE[kind]) if n != times.OF_TRACKS])
+        of_tracks = (times.LAPTOP, times.TRACKED)
+        self.preset = PresetBox([n for n in preset_names(STAGE[kind]) if n not in of_tracks])
         self.preset.picked.connect(lambda name: self._edit("preset", name, "Change preset"))
         self.start = Choice()
         self.start.setToolTip(START_TIP[kind])

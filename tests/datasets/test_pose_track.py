@@ -64,3 +64,11 @@ def test_another_file_is_no_pose_track(tmp_path):
     (tmp_path / "poses.json").write_text("{}")
     with pytest.raises(InputError, match="no pose track"):
         read_pose_track(tmp_path / "poses.json")
+
+
+def test_the_folder_of_a_run_stands_for_its_track(tmp_path):
+    write_pose_track(tmp_path / "poses.json", [_tracked(0, TrackState.TRACKED, 0.9)])
+    assert len(read_pose_track(tmp_path)) == len(read_pose_track(tmp_path / "poses.json")) == 1
+    (tmp_path / "poses.json").unlink()
+    with pytest.raises(InputError, match="is a folder"):
+        read_pose_track(tmp_path)

@@ -64,7 +64,7 @@ def test_the_list_says_it_before_the_run(qtbot, settings, timed, monkeypatch):
     panel.show()
     box = panel.preset
     offered = {box.itemData(i): box.itemText(i) for i in range(box.count())}
-    assert "laptop" not in offered  # learns from a track: the Track tab offers it
+    assert not {"laptop", "tracked"} & set(offered)  # learn from a track: the Track tab offers them
     assert offered["self6d-plus-tiny"] == "self6d-plus-tiny, about 7 min"
     assert offered["self6d"] == "self6d, made for a GPU"
     assert "timed with two CPU threads" in box.told.text()

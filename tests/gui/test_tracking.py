@@ -220,7 +220,9 @@ def test_a_track_is_paused_stopped_and_resumed(window, wait):
         assert np.linalg.norm(project.poses[i, 1].t - pose_at(i).t_m2c) < 0.005
 
 
-def test_with_a_network_that_one_learns(window, settings, tmp_path):
+@pytest.mark.parametrize(("gpu", "preset"), [(False, "laptop"), (True, "tracked")])
+def test_with_a_network_that_one_learns(window, settings, tmp_path, monkeypatch, gpu, preset):
+    monkeypatch.setattr("studio.tracking.plan.has_gpu", lambda: gpu)
     project, plan = window.project, window.workspace.tracking.plan
     network = RunFolder.create(settings.runs_folder / "net", "synthetic", {})
     (network.path / "checkpoints").mkdir(exist_ok=True)
@@ -232,8 +234,10 @@ def test_with_a_network_that_one_learns(window, settings, tmp_path):
     assert words[:2] == ["adapt", str(project.recording_path)]
     for option, value in (
         ("--from", str(network.path)), ("--poses", str(tmp_path / "track" / "poses.json")),
+        ("--preset", preset),
     ):  # fmt: skip
         assert words[words.index(option) + 1] == value
+    assert f"by the preset {preset}: minutes" in plan.learn_told()
     assert not any("adapt.steps" in word for word in words)
     plan.chosen = "search"
     spec = plan.spec()
