@@ -146,13 +146,17 @@ class TrackPlan:
         return info.provenance.cuts if info is not None else ()
 
     def network(self) -> RunInfo | None:
-        """What would learn: the newest network of these objects; one not adapted yet, if any."""
+        """What would learn: the network that found the objects for the track; else the newest one
+        of these objects, not adapted yet if there is such."""
         fitting = [
             r
             for r in self.project.networks()
             if not self.project.misfit(r.path) and r.status in ("done", "stopped")
         ]
-        trained = [r for r in fitting if r.kind == "train"] or fitting
+        track = self.project.track
+        info = read_run(track.run) if track is not None else None
+        finder = [r for r in fitting if info and str(r.path) == info.provenance.from_run]
+        trained = finder or [r for r in fitting if r.kind == "train"] or fitting
         return trained[-1] if trained else None
 
     def learn_problem(self) -> str:

@@ -16,6 +16,7 @@ from self6d.runs.folder import RunFolder
 from studio.jobs import JobState
 from studio.jobs.run_info import read_run
 from studio.jobs.spec import spec_from
+from studio.model.track import Track
 from studio.posing.nudge import to_angles
 from studio.toolkit.theme import theme
 from studio.views.scrubber import HEIGHT
@@ -220,15 +221,33 @@ def test_a_track_is_paused_stopped_and_resumed(window, wait):
         assert np.linalg.norm(project.poses[i, 1].t - pose_at(i).t_m2c) < 0.005
 
 
-@pytest.mark.parametrize(("gpu", "preset"), [(False, "laptop"), (True, "tracked")])
-def test_with_a_network_that_one_learns(window, settings, tmp_path, monkeypatch, gpu, preset):
-    monkeypatch.setattr("studio.tracking.plan.has_gpu", lambda: gpu)
-    project, plan = window.project, window.workspace.tracking.plan
-    network = RunFolder.create(settings.runs_folder / "net", "synthetic", {})
+def _network(project, path, kind):
+    """A run with a checkpoint, known to the project."""
+    network = RunFolder.create(path, kind, {})
     (network.path / "checkpoints").mkdir(exist_ok=True)
     (network.path / "checkpoints" / "step_00000001.json").write_text("{}")
     network.update(status="done")
     project.add_run(network.path)
+    return network
+
+
+def test_the_network_that_found_the_objects_learns_from_their_track(window, settings):
+    project, plan = window.project, window.workspace.tracking.plan
+    adapted = _network(project, settings.runs_folder / "adapted", "selfsup")
+    trained = _network(project, settings.runs_folder / "net", "synthetic")
+    assert plan.network().path == trained.path  # one not adapted yet
+    track = RunFolder.create(
+        settings.runs_folder / "track", "track", {}, {"from_run": str(adapted.path)}
+    )
+    project.track = Track(track.path)
+    assert plan.network().path == adapted.path
+
+
+@pytest.mark.parametrize(("gpu", "preset"), [(False, "laptop"), (True, "tracked")])
+def test_with_a_network_that_one_learns(window, settings, tmp_path, monkeypatch, gpu, preset):
+    monkeypatch.setattr("studio.tracking.plan.has_gpu", lambda: gpu)
+    project, plan = window.project, window.workspace.tracking.plan
+    network = _network(project, settings.runs_folder / "net", "synthetic")
     assert plan.stage_1() is None
     words = plan.learning(tmp_path / "track", plan.network().path, new=False).arguments()
     assert words[:2] == ["adapt", str(project.recording_path)]
