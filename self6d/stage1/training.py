@@ -17,6 +17,7 @@ from self6d.engine import distributed
 from self6d.engine.averaging import MovingAverage
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, BatchStatistics, finite_update
+from self6d.engine.optimizer import AdamW
 from self6d.engine.schedule import TrainConfig, learning_rate
 from self6d.errors import InputError
 from self6d.events import Told, told_to_nobody
@@ -98,7 +99,7 @@ class SyntheticTraining(ABC, Generic[N]):
             for part in self.compiled_parts():
                 part.compile()
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = AdamW(
             _groups(self.parameters, self.config.weight_decay),
             lr=self.config.lr,
             fused=True,

@@ -19,6 +19,7 @@ from self6d.engine.ahead import Ahead
 from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
+from self6d.engine.optimizer import AdamW
 from self6d.engine.schedule import learning_rate
 from self6d.engine.task import noted_by_nobody
 from self6d.events import Preview, Told, told_to_nobody
@@ -227,7 +228,7 @@ class PosedFramesTask:
         self.network.eval()  # batch norms keep the statistics of stage 1
         self.average = MovingAverage(self.network, adapt.ema)
         self.models = self.posed.models
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = AdamW(
             self.parameters,
             lr=adapt.lr,
             weight_decay=adapt.weight_decay,

@@ -13,6 +13,7 @@ from torch import Tensor
 from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.distributed import World
 from self6d.engine.finite import finite_update
+from self6d.engine.optimizer import AdamW
 from self6d.network.objects import ObjectTable
 from self6d.refinement.regions import ModelBoxes
 from self6d.refinement.rgb.learning import RefinedObjects, refiner_losses
@@ -49,7 +50,7 @@ class RefinerLearning:
         looker.network = self.average.network
         self.objects = RefinedObjects(looker.packed, looker.diameter, table, looker.outputs)
         self.parameters = list(self.network.parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters, weight_decay=0.0, fused=True)
+        self.optimizer = AdamW(self.parameters, weight_decay=0.0, fused=True)
 
     def step(
         self, batches: Sequence[LabelledBatch], rate: float, noise: torch.Generator

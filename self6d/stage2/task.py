@@ -16,6 +16,7 @@ from self6d.engine import distributed
 from self6d.engine.ahead import Ahead
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
+from self6d.engine.optimizer import AdamW
 from self6d.engine.schedule import learning_rate
 from self6d.engine.task import noted_by_nobody
 from self6d.errors import InputError
@@ -120,7 +121,7 @@ class SelfSupTask:
             [Thing.of(model) for model in models],
         )  # fmt: skip
         self.refiner = self._refiner_learning()
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = AdamW(
             self.parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
         )  # fmt: skip
         self.scenes: Ahead[LabelledBatch] | None = None

@@ -139,14 +139,13 @@ class Warm:
 def _load(recording: Path) -> None:
     """All that helpers and jobs need of libraries, and the symmetries of most windows' models."""
     import cv2
-    from torch import _dynamo, optim
 
     from self6d import cli, jobs
     from self6d.scene.mesh_io import load_models
     from self6d.scene.symmetry import find_symmetry
     from studio.engine import desk, server
 
-    assert all((_dynamo.config, optim.AdamW, cli.run, jobs.train, server.main))  # are loaded then
+    assert all((cli.run, jobs.train, server.main))  # are loaded then
     for needed in ("self6d.doctor.doctor", "self6d.laptop.settings",
                    "studio.engine.requests.colours", "studio.engine.requests.film",
                    "studio.engine.requests.placing",
