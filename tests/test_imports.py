@@ -67,7 +67,14 @@ def test_faults_of_a_recording_are_told_without_torch(tmp_path):
 def test_the_method_never_loads_qt():
     jobs = "import self6d.jobs, self6d.evaluation, self6d.packaging, self6d.datasets"
     compiler = "from torchvision.ops.roi_align import is_compile_supported as asked"
-    code = f"""{jobs}, sys
+    code = f"""{jobs}, sys, torch
+from self6d.engine.optimizer import AdamW
+weight = torch.ones(3, requires_grad=True)
+learns = AdamW([weight], fused=True)
+weight.sum().backward()
+learns.step()
+learns.zero_grad()
+learns.load_state_dict(learns.state_dict())
 assert "torch._dynamo" not in sys.modules  # which takes as long as torch
 {compiler}
 assert asked("cpu") is True  # and is there for whoever asks
@@ -76,6 +83,15 @@ assert sys.modules["torch._dynamo.utils"].is_compile_supported("cpu") is True"""
     loaded = _loaded(code)
     assert {"torch", "torchvision"} <= loaded
     assert loaded.isdisjoint(("PySide6", "shiboken6", "pyqtgraph", "vispy", "studio"))
+
+
+def test_the_helper_never_loads_qt():
+    """Beside Qt every module that loads afterwards, torch's thousand too, loads more slowly."""
+    loaded = _loaded(
+        "import studio.engine.server, studio.engine.desk, studio.engine.requests.tracks"
+    )
+    assert "cv2" in loaded
+    assert loaded.isdisjoint(("PySide6", "shiboken6", "pyqtgraph", "vispy", "torch"))
 
 
 def test_no_import_runs_in_a_circle():
