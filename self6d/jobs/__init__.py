@@ -5,16 +5,19 @@ folder that stands alone (configuration, models, checkpoints, curves) and raises
 only.
 """
 
-from self6d.jobs.adapt import adapt
-from self6d.jobs.evaluate import EvaluateOptions, evaluate
-from self6d.jobs.export import export, slim
-from self6d.jobs.optimize import optimize
-from self6d.jobs.pack import pack
-from self6d.jobs.predict import predict
-from self6d.jobs.preview import synth_preview, synthetic_sheet
-from self6d.jobs.track import track
-from self6d.jobs.train import train
-from self6d.jobs.train_refiner import train_refiner
+from self6d.loading import collector_rests
+
+with collector_rests():
+    from self6d.jobs.adapt import adapt
+    from self6d.jobs.evaluate import EvaluateOptions, evaluate
+    from self6d.jobs.export import export, slim
+    from self6d.jobs.optimize import optimize
+    from self6d.jobs.pack import pack
+    from self6d.jobs.predict import predict
+    from self6d.jobs.preview import synth_preview, synthetic_sheet
+    from self6d.jobs.track import track
+    from self6d.jobs.train import train
+    from self6d.jobs.train_refiner import train_refiner
 
 __all__ = [
     "EvaluateOptions",

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from self6d.datasets import open_dataset
+from self6d.loading import collector_rests
 from self6d.scene import ObjectModel
 from studio.engine.history import RunHistory, read_history
 from studio.engine.recognise import Found, recognise_within
@@ -59,7 +60,8 @@ class Desk:
         """Load it, for half the cores: the window and the jobs want some too."""
         if self._loaded:
             return
-        import torch
+        with collector_rests():
+            import torch
 
         torch.set_num_threads(max(1, torch.get_num_threads() // 2))
         self._loaded = True
