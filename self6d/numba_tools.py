@@ -29,10 +29,13 @@ def first_call() -> Iterator[None]:
     and again meanwhile; those that are there already are left out of it. Where a program froze its
     objects itself nothing is done: they would be let go.
     """
-    if _begun or gc.get_freeze_count() > FROZEN_BY_PYTHON:
+    if _begun:
         yield
         return
     _begun.append(True)
+    if gc.get_freeze_count() > FROZEN_BY_PYTHON:  # it counts them one by one
+        yield
+        return
     gc.freeze()
     try:
         yield
