@@ -11,7 +11,9 @@ import sys
 import textwrap
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
@@ -92,8 +94,13 @@ class FieldType:
     choices: tuple[Any, ...] = ()
 
 
-def field_docs(cls: Any) -> dict[str, str]:
+def field_docs(cls: Any) -> Mapping[str, str]:
     """The docstring under each field of a dataclass, inherited ones included."""
+    return _field_docs(cls)
+
+
+@cache
+def _field_docs(cls: Any) -> Mapping[str, str]:
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if not dataclasses.is_dataclass(base):
@@ -115,8 +122,13 @@ def field_docs(cls: Any) -> dict[str, str]:
     return docs
 
 
-def field_types(cls: Any) -> dict[str, FieldType]:
+def field_types(cls: Any) -> Mapping[str, FieldType]:
     """The type of each field of a dataclass that its constructor takes."""
+    return _field_types(cls)
+
+
+@cache
+def _field_types(cls: Any) -> Mapping[str, FieldType]:
     hints = typing.get_type_hints(cls, include_extras=True)
     return {
         field.name: _take_apart(hints[field.name], field.metadata)
