@@ -102,9 +102,10 @@ class Editor(QWidget):
             before, name = self.problem, self.field.key.replace("_", " ")
             typed = f"{self.box.text().strip()!r} cannot be used, it has to be {problem}."
             self.problem = f"{name}: {typed}" if problem else ""
-            self.box.setProperty("invalid", bool(problem))
-            self.box.style().unpolish(self.box)
-            self.box.style().polish(self.box)
+            if bool(self.box.property("invalid")) != bool(problem):
+                self.box.setProperty("invalid", bool(problem))
+                self.box.style().unpolish(self.box)
+                self.box.style().polish(self.box)
             self.box.setToolTip(problem or self.field.doc)
             if self.problem != before:
                 self.judged.emit()
