@@ -24,11 +24,10 @@ from self6d.runs.control import Command, send
 from studio.jobs.follow import RunFollower
 from studio.jobs.job import Job, JobState
 from studio.jobs.run_info import checkpoint_steps, read_run
-from studio.jobs.spec import JobSpec
+from studio.jobs.spec import PLAIN_OUTPUT, JobSpec
 
 LOWER_PRIORITY = 10  # than the window's own, which may have been lowered too
 STEER_RETRY_MS = 300
-PLAIN_OUTPUT = {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"}
 
 
 def launch(command: list[str], log: IO[bytes], early: Path) -> subprocess.Popen:

@@ -19,6 +19,8 @@ TITLES = {
     "demo": "Demo",
 }
 
+PLAIN_OUTPUT = {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"}
+"""Environment of a job's process, whose output goes to a file."""
 
 NEEDS = {
     "train": ("--models",),
