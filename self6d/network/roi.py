@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from self6d.layers import roi_kernels
 from self6d.network.outputs import Detections
 
 
@@ -56,6 +57,11 @@ def roi_align(
     Returns:
         (N, C, h, w), float32 (float64 for float64 features).
     """
+    if roi_kernels.usable(features, boxes):
+        of = image_index
+        if of is None:
+            of = torch.arange(len(boxes)).repeat_interleave(boxes.shape[1])
+        return roi_kernels.crops(features, boxes.reshape(-1, 4) * scale, of, size, samples)
     if image_index is not None:
         boxes = boxes[:, None]
         if features.shape[0] == 1:

@@ -183,3 +183,39 @@ def test_masks_over_any_region_have_gradients() -> None:
     out.sum().backward()
     assert found.mask_logits.grad is not None
     assert math.isclose(found.mask_logits.grad.sum().item(), 2 * 15 * 0.25, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_crops_of_images_without_gradient_are_the_torch_form(samples: int) -> None:
+    """Kernel of float32 maps that nothing learns from, against the torch form in float64."""
+    torch.manual_seed(samples)
+    images = torch.rand(3, 3, 31, 47)
+    corner, side = torch.rand(9, 2) * 60 - 20, torch.rand(9, 2) * 40 + 2
+    boxes, index = torch.cat((corner, corner + side), 1), torch.arange(9) % 3
+    for scale in (1.0, 0.5):
+        true = roi_align(
+            images.double(), boxes.double(), index, (8, 12), scale=scale, samples=samples
+        )
+        own = roi_align(images, boxes, index, (8, 12), scale=scale, samples=samples)
+        assert own.dtype == torch.float32
+        assert torch.allclose(own.double(), true, atol=2e-6)
+        strided = images.contiguous(memory_format=torch.channels_last)
+        assert torch.equal(
+            own, roi_align(strided, boxes, index, (8, 12), scale=scale, samples=samples)
+        )
+        learned = roi_align(
+            images.clone().requires_grad_(), boxes, index, (8, 12), scale=scale, samples=samples
+        )
+        assert torch.allclose(own, learned.detach(), atol=2e-5)  # its grid is in [-1, 1]
+        learned.sum().backward()
+    in_order = roi_align(images, boxes.view(3, 3, 4), None, (8, 12), samples=samples)
+    by_image = roi_align(
+        images, boxes, torch.arange(3).repeat_interleave(3), (8, 12), samples=samples
+    )
+    assert torch.equal(in_order, by_image)
+
+
+def test_a_box_that_is_no_number_reads_nothing_else() -> None:
+    boxes = torch.tensor([[float("nan")] * 4, [-1e30, 0, 1e30, 9], [float("inf")] * 4])
+    cells = roi_align(torch.ones(1, 3, 5, 1), boxes, torch.zeros(3, dtype=torch.int64), (4, 4))
+    assert cells.shape == (3, 3, 4, 4)
