@@ -23,7 +23,7 @@ from self6d.engine.reporting import DeferredScalars, Reporter, TimeLeft, in_phas
 from self6d.engine.task import Task
 from self6d.errors import DivergenceError, Self6DError, StorageError
 from self6d.events import CheckpointSaved, Finished, Listener, Note, Progress, Scalars
-from self6d.memory import free_memory, is_out_of_memory
+from self6d.memory import free_memory, is_out_of_memory, keep_freed_memory
 from self6d.runs.checkpoint import checkpoint_fits
 from self6d.runs.control import Control, ControlFile
 from self6d.runs.folder import RunFolder, versions
@@ -79,6 +79,7 @@ def run_task(
         Self6DError: as the task raised it.
     """
     control = control or Control()
+    keep_freed_memory()
     lock = run.lock(force=take_lock)
     explanation = lock.acquire()
     try:

@@ -27,6 +27,7 @@ from self6d.events import Listener
 from self6d.files import write_file
 from self6d.jobs.prepare import resolve_device
 from self6d.jobs.refiner import Refine, pose_refiner
+from self6d.memory import keep_freed_memory
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, load_given_models, load_network
 from self6d.scene import ObjectModel
@@ -155,6 +156,7 @@ class _Job:
         usual = BOP_SPLIT if options.results and BOP_SPLIT in dataset.split_names() else "eval"
         self.split = default_split(dataset, options.split, usual)
         self.device = resolve_device(options.device)
+        keep_freed_memory()
         self.models: list[ObjectModel] = []  # of the row scored last
         self.results: list[Results] = []
 

@@ -108,3 +108,26 @@ def test_commands_without_a_loop_end_with_the_code_of_memory(monkeypatch, tmp_pa
     code = cli.run(["predict", str(image), "--from", str(run.path), "--camera", str(camera)])
     assert code == OutOfMemoryError.exit_code
     assert capsys.readouterr().err.startswith("error: out of memory. Free memory")
+
+
+def test_memory_that_is_freed_is_kept_and_given_back() -> None:
+    """Tensors of a step are not fetched from the system page by page again and again."""
+    program = """
+import resource, torch
+from self6d.memory import free_memory, keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(8):
+        maps = [torch.ones(20 * 2**18) for _ in range(4)]
+        del maps
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+if keep_freed_memory():
+    faults()
+    assert faults() < 2000, faults()  # of 8 times 20480
+    rss = lambda: int(open("/proc/self/statm").read().split()[1])
+    held = rss()
+    free_memory()
+    assert rss() < held - 15000, (held, rss())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
