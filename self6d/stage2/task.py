@@ -26,7 +26,6 @@ from self6d.losses.supervised import pose_loss
 from self6d.losses.terms import TERMS, deaf
 from self6d.network import PoseNetwork
 from self6d.network.outputs import Detections
-from self6d.network.roi import jitter_boxes
 from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.health import HealthMonitor
 from self6d.refinement.refine import observe_detections
@@ -38,14 +37,12 @@ from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
 from self6d.scene.batch import FrameBatch, LabelledBatch
 from self6d.stage2.config import AdaptConfig
-from self6d.stage2.frame_augmentation import selected_batch
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.preview import frame_previews
-from self6d.stage2.pseudo_labels import PseudoLabels, draw_frames
 from self6d.stage2.refiner_learning import RefinerLearning
-from self6d.stage2.student import Student
+from self6d.stage2.student import Drawn, Student
 from self6d.stage2.teacher import Teacher
-from self6d.synthesis import SceneMaker, SynthesisConfig, augment
+from self6d.synthesis import SceneMaker, SynthesisConfig
 from self6d.tracking.still.arrangement import Thing
 
 __all__ = ["AdaptConfig", "SelfSupTask"]
@@ -124,6 +121,11 @@ class SelfSupTask:
         self.optimizer = AdamW(
             self.parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
         )  # fmt: skip
+        # on a GPU it stays in the step's own stream
+        self.drawn = Ahead(
+            lambda step, size: Drawn.of(self.teacher, seed, self.world.rank, step, size),
+            config.steps, self.device, beside=self.device.type == "cpu",
+        )  # fmt: skip
         self.scenes: Ahead[LabelledBatch] | None = None
         if config.synthetic > 0:
             camera, small = self.store.camera, synthesis or SynthesisConfig()
@@ -164,19 +166,13 @@ class SelfSupTask:
         if self.teacher.pseudo_labels is None or (every and step and step % every == 0):
             self.teacher.refresh(step, self.on_preparing, self.on_note)
         values = self._health(step)
-        generator = step_generator(self.seed, step, self.world.rank)
-        assert self.teacher.pseudo_labels is not None
-        pseudo_labels, numbers, selected = draw_frames(
-            self.teacher.pseudo_labels, *self.teacher.on_host(), self.batch_size,
-            config.max_objects, generator, alone=config.selected_alone,
-        )  # fmt: skip
-        sensor, detections = self.teacher.sensor_of(pseudo_labels.detections, numbers)
+        drawn = self.drawn.take(step, self.batch_size)
+        if not (every and (step + 1) % every == 0):  # what is drawn then is not known yet
+            self.drawn.start(step + 1, self.batch_size)
         rate = learning_rate(step, config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        terms, total, labelled = self._losses(
-            sensor, detections, pseudo_labels, selected, generator, step
-        )
+        terms, total, labelled = self._losses(drawn, step)
         ok = finite_step(self.optimizer, self.parameters, total, config.clip, whole=True)
         if self.refiner is not None:
             noise = step_generator(self.seed, step, self.world.rank, stream=2, device=self.device)
@@ -188,39 +184,26 @@ class SelfSupTask:
         return values | {"loss/total": total.detach(), "lr": rate, SKIPPED: ~ok}
 
     def _losses(
-        self,
-        sensor: FrameBatch,
-        detections: Detections,
-        pseudo_labels: PseudoLabels,
-        selected_rows: Tensor,
-        generator: torch.Generator,
-        step: int,
+        self, drawn: Drawn, step: int
     ) -> tuple[dict[str, Tensor], Tensor, list[LabelledBatch]]:
-        config, rank = self.config, self.world.rank
-        noise = step_generator(self.seed, step, rank, stream=1, device=self.device)
-        box = (
-            jitter_boxes(detections.box, config.box_jitter, noise)
-            if config.box_jitter
-            else detections.box
-        )
+        config, sensor, pseudo_labels = self.config, drawn.sensor, drawn.pseudo_labels
+        detections = pseudo_labels.detections
         pulled = config.pseudo and config.pseudo_weight > 0
-        asked = (box, detections.image_index, detections.object_index)
-        images = augment(sensor.images, generator, config.augment)
-        labelled, weights = self._labelled(
-            sensor, images, detections, pseudo_labels, selected_rows, noise, step
-        )
+        asked = (drawn.box, detections.image_index, detections.object_index)
+        labelled, weights = self._labelled(drawn, step)
         # a third of a step, and with label losses alone nothing looks at these poses
         student, extra, total = self.student(
-            images, sensor.K, asked if pulled or config.self_weight > 0 else None, labelled, noise
-        )
+            drawn.images, sensor.K, asked if pulled or config.self_weight > 0 else None, labelled,
+            drawn.noise,
+        )  # fmt: skip
         scalars: dict[str, Tensor] = {}
         selected = pseudo_labels.selected.float()
         if student is not None and config.self_weight > 0:
             terms = self._compare(
-                sensor, detections, student, float(torch.rand((), generator=generator))
+                sensor, detections, student, float(torch.rand((), generator=drawn.generator))
             )
             # far from the truth L_self points anywhere
-            heard = selected if len(selected_rows) else torch.ones_like(selected)
+            heard = selected if len(drawn.selected) else torch.ones_like(selected)
             terms = {k: (v * heard).sum() / heard.sum() for k, v in terms.items()}
             scalars |= {name: value.detach() for name, value in terms.items()}
             scalars["self"] = scalars.pop("total")
@@ -240,33 +223,14 @@ class SelfSupTask:
         return scalars, total, [batch for batch, _ in labelled]
 
     def _labelled(
-        self,
-        sensor: FrameBatch,
-        images: Tensor,
-        detections: Detections,
-        pseudo_labels: PseudoLabels,
-        selected: Tensor,
-        noise: torch.Generator,
-        step: int,
+        self, drawn: Drawn, step: int
     ) -> tuple[list[tuple[LabelledBatch, Tensor | None]], list[tuple[str, float]]]:
         """Batches with labels: selected poses in the frames at hand, and synthetic images."""
         config = self.config
         batches: list[tuple[LabelledBatch, Tensor | None]] = []
         weights: list[tuple[str, float]] = []
-        selected = selected.to(self.device, non_blocking=True)
-        if config.pseudo and config.label_weight > 0 and len(selected):
-            batches.append(
-                selected_batch(
-                    replace(sensor, images=images),
-                    detections[selected],
-                    (pseudo_labels.R[selected], pseudo_labels.t[selected]),
-                    self.models,
-                    config,
-                    noise,
-                    margin_m=self.objective.config.occluder_margin_m,
-                    complete=self.teacher.complete(pseudo_labels[selected]),
-                )
-            )
+        if drawn.labelled is not None:
+            batches.append(drawn.labelled)
             weights.append(("labels", config.label_weight))
         if self.scenes is not None and config.synthetic > 0:
             batches.append((self.scenes.take(step, config.synthetic_batch), None))

@@ -1,0 +1,64 @@
+"""What a step looks at is the same drawn beside the step before it or when it is due."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+import stage2_scene as stage2
+import torch
+
+from self6d.datasets.base import UnlabelledFrames
+from self6d.engine.ahead import Ahead
+from self6d.losses.objective import LossConfig
+from self6d.refinement.config import OptimizeConfig
+from self6d.stage2.config import AdaptConfig
+from self6d.stage2.student import Drawn
+from self6d.stage2.task import SelfSupTask
+
+ADAPT = AdaptConfig(
+    steps=5, batch=4, region=48, lr=2e-4, warmup=1, ema=0.9, refresh_every=3, health_every=10,
+    pseudo=True, pseudo_steps=4, pseudo_region=48, pseudo_colour=False, label_weight=1.0,
+    scope="all", augment=0.5, roll_deg=20, zoom=0.2, keep_iou=0.1, keep_inliers=0.0,
+    keep_spread=9.0, self_weight=0.0,
+)  # fmt: skip
+
+
+@pytest.fixture
+def two_threads():
+    stage2.network()  # trained once, with the threads there are
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def task() -> SelfSupTask:
+    return SelfSupTask(
+        stage2.network(), [stage2.MODEL], UnlabelledFrames(stage2.Recording()), replace(ADAPT),
+        LossConfig(perceptual=0.0, points=128), OptimizeConfig(flips=False), seed=3,
+    )  # fmt: skip
+
+
+def test_steps_are_the_same_drawn_ahead(two_threads, monkeypatch) -> None:
+    made, of = {}, Drawn.of
+
+    def noted(teacher, seed, rank, step, size):
+        made[step] = threading.current_thread() is threading.main_thread()
+        return of(teacher, seed, rank, step, size)
+
+    ahead = task()
+    with monkeypatch.context() as patched:
+        patched.setattr(Drawn, "of", noted)
+        values = [ahead.step(step) for step in range(ADAPT.steps)]
+    # the pseudo-labels of steps 0 and 3 are new
+    assert made == {0: True, 1: False, 2: False, 3: True, 4: False}
+    due = task()
+    due.drawn = Ahead(
+        lambda step, size: of(due.teacher, due.seed, 0, step, size), 5, due.device, beside=False
+    )
+    for step, first in enumerate(values):
+        second = due.step(step)
+        assert float(first["loss/labels"]) > 0
+        assert {k: float(v) for k, v in first.items()} == {k: float(v) for k, v in second.items()}
+    for p, q in zip(ahead.parameters, due.parameters, strict=True):
+        assert torch.equal(p, q)
