@@ -23,9 +23,8 @@ from self6d.tracking.config import TrackConfig
 from self6d.tracking.evidence import DEFAULT, NOTHING, Calibration
 from self6d.tracking.fit import Estimate, ObjectFitter
 from self6d.tracking.follow import Memory, follow, leaps, seek, settle
-from self6d.tracking.quick.ahead import Ahead
+from self6d.tracking.quick.frames import COMING, ComingFrames
 from self6d.tracking.still.arrangement import AGREE, Seen, Thing, solve
-from self6d.tracking.still.odometry import CameraPath
 from self6d.tracking.work import (
     Found,
     Row,
@@ -36,9 +35,8 @@ from self6d.tracking.work import (
     gaps,
     seams,
     tracked_poses,
+    upcoming,
 )
-
-READ, COMING = 6, 2  # frames at hand; of these, read while the one before is looked at
 
 Detect = Callable[[FrameBatch, int], Candidates]
 """Rough poses of the model at a position, in one frame; such as those of a network."""
@@ -74,13 +72,13 @@ class TrackTask:
         device: torch.device | str = "cpu",
     ) -> None:
         self.frames, self.models, self.config = frames, list(models), config
-        self._read = Ahead(frames.__getitem__, READ)
         self.objective, self.detect, self.seed = objective, detect, seed
         self.device = torch.device(device)
+        self._read = ComingFrames(frames.__getitem__)
         self.calibration = calibration
         self.clock = Clock()
         self.scenes = _scenes(frames, cuts)
-        self.camera = CameraPath(self._read.__getitem__)
+        self.camera = self._read.camera
         self._piece = {i: n for n, own in enumerate(self.scenes) for i in own}
         known = _known(kept, frames, models)
         extra = {s.target for s in starts} | {target for _, target in known}
@@ -104,11 +102,10 @@ class TrackTask:
     def step(self, step: int) -> dict[str, float | Tensor]:
         """One object on one frame."""
         walk = self.walks[0]
-        index = walk.frames.pop(0)
-        frame = self._read[index]
-        for coming in walk.frames[:COMING]:
-            self._read.expect(coming)
-            self.camera.expect(coming)
+        index = walk.frames[0]
+        frame = self._read[index]  # one that cannot be read stays: a run that goes on begins there
+        del walk.frames[0]
+        self._read.expect(upcoming(index, self.walks, COMING))
         estimate = self._look(walk, index, frame)
         self.done += 1
         if estimate is not None:

@@ -172,6 +172,25 @@ def gaps(scenes: Sequence[Sequence[int]], targets: Sequence[Target], found: Foun
     return walks
 
 
+def upcoming(index: int, walks: Sequence[Walk], most: int) -> list[tuple[int, int | None]]:
+    """The frames that are looked at after `index`, unless what is seen changes the plan.
+
+    Returns:
+        at most so many, in order; each with the frame from which the camera's way to it is asked
+        for if nothing is lost, None where it is not.
+    """
+    coming: list[tuple[int, int | None]] = []
+    before: int | None = index
+    for place, walk in enumerate(walks):
+        before = walk.begin if place else before
+        for i in walk.frames[: most - len(coming)]:
+            coming.append((i, before if walk.kind in ("follow", "close") else None))
+            before = i
+        if len(coming) == most:
+            break
+    return coming
+
+
 def tracked_poses(
     keys: Sequence[FrameKey],
     scenes: Sequence[Sequence[int]],

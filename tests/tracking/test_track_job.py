@@ -249,3 +249,24 @@ def test_what_is_wrong_is_said(leaving, models, tmp_path):
     with pytest.raises(InputError, match="has no depth"):
         track(leaving, models, tmp_path / "run", search=True, device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_frame_that_could_not_be_read_is_looked_at_once_it_can(models, tmp_path):
+    data = write_recording(tmp_path / "data", [pose_at(i) for i in range(5)])
+    (image,) = data.rglob("rgb/*3.png")
+    whole = image.read_bytes()
+    image.write_bytes(whole[:40])
+
+    def run(**how) -> RunFolder:
+        return track(
+            data, models, tmp_path / "run", init=None if how else rough(pose_at(0)), object_id=1,
+            overrides=FEW, device="cpu", **how,
+        )  # fmt: skip
+
+    with pytest.raises(InputError, match=image.name):
+        run()
+    assert RunFolder.open(tmp_path / "run").info["step"] == 3
+    image.write_bytes(whole)
+    poses = {p.key.image_id: p.pose for p in read_pose_track(run(resume=True).path)}
+    for number in range(5):
+        assert apart(poses[number], pose_at(number)) < 0.05 * block().diameter

@@ -50,6 +50,7 @@ class Motion:
 
 
 KEPT = 12  # frames whose features are not looked for again
+COMING = 6  # ways at most that are looked for before they are asked for
 STILL = Motion(np.eye(3), np.zeros(3))
 
 
@@ -134,6 +135,7 @@ class CameraPath:
     def __init__(self, frame: Callable[[int], Frame], spread: float = SPREAD) -> None:
         self._frame, self._spread = frame, spread
         self._features = Ahead(self._of, KEPT)
+        self._coming = Ahead(self._motion, COMING)
         self._motions: dict[tuple[int, int], Motion | None] = {}
 
     def between(self, before: int, after: int) -> Motion | None:
@@ -144,16 +146,23 @@ class CameraPath:
             back = self.between(after, before)
             return None if back is None else back.inverse()
         if (before, after) not in self._motions:
-            first, second = self._features[before], self._features[after]
-            motion = None
-            if first is not None and second is not None:
-                motion = camera_motion(first, second, self._spread)
-            self._motions[before, after] = motion
+            self._motions[before, after] = self._coming[before, after]
         return self._motions[before, after]
 
-    def expect(self, index: int) -> None:
-        """Look for a frame's features in a thread: it will be asked about soon."""
-        self._features.expect(index)
+    def expect(self, before: int, after: int) -> None:
+        """Begin in threads with what will be asked soon; an error of it is raised then."""
+        pair = min(before, after), max(before, after)
+        if before == after or pair in self._motions:
+            return
+        for index in (before, after):
+            self._features.expect(index)
+        self._coming.expect(pair)
+
+    def _motion(self, pair: tuple[int, int]) -> Motion | None:
+        first, second = self._features[pair[0]], self._features[pair[1]]
+        if first is None or second is None:
+            return None
+        return camera_motion(first, second, self._spread)
 
     def _of(self, index: int) -> Features | None:
         frame = self._frame(index)
