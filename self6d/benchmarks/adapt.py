@@ -10,12 +10,13 @@ import torch
 from self6d.benchmarks.timer import Stopwatch, Timer, device_name
 from self6d.datasets import UnlabelledFrames, open_dataset
 from self6d.datasets.splits import default_split, some_frames
+from self6d.engine.ahead import Ahead
 from self6d.errors import InputError
 from self6d.jobs.prepare import Changes, changes_of, resolve_device
 from self6d.run_config import build_config
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, load_network
-from self6d.stage2 import task as stage2_task
+from self6d.stage2 import student as stage2_student
 from self6d.stage2.pseudo_labels import worth_drawing
 from self6d.stage2.task import SelfSupTask
 
@@ -118,9 +119,11 @@ def _objects(task: SelfSupTask, path: Path) -> float:
 def _stages(task: SelfSupTask, timer: Timer, first: int, steps: int) -> dict[str, float]:
     """Milliseconds a step of its parts, each waited for."""
     watch = Stopwatch(timer)
+    task.drawn = Ahead(task.draw, task.config.steps, task.device, beside=False)  # one by one
     for owner, name, stage in (
-        (stage2_task, "draw_frames", "frames"),
+        (stage2_student, "draw_frames", "frames"),
         (task.teacher, "sensor_of", "frames"),
+        (stage2_student, "selected_batch", "labels"),
         (task, "_labelled", "labels"),
         (task, "student", "forward"),
         (task, "_compare", "compare"),

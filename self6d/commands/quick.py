@@ -82,7 +82,7 @@ def quick(
     check: opt.Check = True,
     quiet: opt.Quiet = False,
 ) -> None:
-    """All of it in one command, without a GPU too: track, train, learn, export."""
+    """All in one, without a GPU too: track, train, learn, export."""
     early.check(
         data=data, models=models, runs=[from_run] if from_run else [], init=init, out=out,
         resume=resume, assignments=assignments,

@@ -122,10 +122,7 @@ class SelfSupTask:
             self.parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
         )  # fmt: skip
         # on a GPU it stays in the step's own stream
-        self.drawn = Ahead(
-            lambda step, size: Drawn.of(self.teacher, seed, self.world.rank, step, size),
-            config.steps, self.device, beside=self.device.type == "cpu",
-        )  # fmt: skip
+        self.drawn = Ahead(self.draw, config.steps, self.device, beside=self.device.type == "cpu")
         self.scenes: Ahead[LabelledBatch] | None = None
         if config.synthetic > 0:
             camera, small = self.store.camera, synthesis or SynthesisConfig()
@@ -182,6 +179,10 @@ class SelfSupTask:
         self._step = step + 1
         values |= {f"loss/{name}": value for name, value in terms.items()}
         return values | {"loss/total": total.detach(), "lr": rate, SKIPPED: ~ok}
+
+    def draw(self, step: int, size: int) -> Drawn:
+        """What a step looks at, of so many frames."""
+        return Drawn.of(self.teacher, self.seed, self.world.rank, step, size)
 
     def _losses(
         self, drawn: Drawn, step: int
