@@ -18,6 +18,14 @@ NO_REFINER = "none"
 SAMPLE_STAGE_1 = "sample/stage1"
 """The resource that is a run of stage 1 on the sample's objects."""
 EARLY_EVENTS = "SELF6D_EVENTS"
+POSES = "poses.json"
+"""In the folder of a run that wrote or learned from a track."""
+
+
+def track_file(path: str | Path) -> Path:
+    """The track in a run folder that has one; any other path as it is."""
+    path = Path(path)
+    return path / POSES if (path / POSES).is_file() else path
 
 
 def resource(name: str | Path) -> Path:

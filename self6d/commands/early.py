@@ -10,7 +10,7 @@ from pathlib import Path
 
 from self6d.config import Stage
 from self6d.errors import CheckpointError, InputError
-from self6d.paths import refiner_file
+from self6d.paths import refiner_file, track_file
 
 
 def check(
@@ -64,7 +64,6 @@ def check(
                 remedy="Name a folder that train, adapt or optimize wrote with --out.",
             )
     if init is not None:
-        from self6d.datasets.pose_track import track_file
         from self6d.files import read_json
 
         read_json(track_file(init), "pose file", (dict, list))

@@ -24,10 +24,10 @@ from self6d.datasets.base import Dataset, FrameKey
 from self6d.errors import InputError
 from self6d.files import read_json
 from self6d.geometry import Pose
+from self6d.paths import track_file
 from self6d.storage import atomic_write
 
 VERSION = 1
-POSES = "poses.json"  # in the folder of a run that wrote or learned from one
 
 
 class TrackState(enum.StrEnum):
@@ -96,12 +96,6 @@ def write_pose_track(path: str | Path, poses: Sequence[TrackedPose]) -> None:
     lines = ",\n".join(json.dumps(row) for row in rows)
     text = f'{{"version": {VERSION}, "poses": [\n{lines}\n]}}\n'
     atomic_write(Path(path), text.encode())
-
-
-def track_file(path: str | Path) -> Path:
-    """The file of a run folder that has one; any other path as it is."""
-    path = Path(path)
-    return path / POSES if (path / POSES).is_file() else path
 
 
 def read_pose_track(path: str | Path) -> PoseTrack:

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from self6d import jobs
 from self6d.datasets import Recording, open_dataset
-from self6d.datasets.pose_track import POSES, PoseTrack, TrackState, read_pose_track
+from self6d.datasets.pose_track import PoseTrack, TrackState, read_pose_track
 from self6d.datasets.recording import upper_bound_truth
 from self6d.errors import InputError
 from self6d.evaluation.metrics import add_or_add_s
@@ -24,6 +24,7 @@ from self6d.events import Listener, Progress
 from self6d.geometry import Pose
 from self6d.jobs.prepare import Changes
 from self6d.losses.objective import SelfSupervision
+from self6d.paths import POSES
 from self6d.refinement.task import pose_errors
 from self6d.run_config import build_config
 from self6d.runs.control import Control

@@ -10,7 +10,7 @@ import torch
 
 from self6d.config import USUAL_ADAPT
 from self6d.datasets import open_dataset
-from self6d.datasets.pose_track import POSES, PoseTrack, read_pose_track, write_pose_track
+from self6d.datasets.pose_track import PoseTrack, read_pose_track, write_pose_track
 from self6d.engine import distributed
 from self6d.engine.task import Task
 from self6d.errors import InputError
@@ -31,7 +31,7 @@ from self6d.jobs.prepare import (
 )
 from self6d.jobs.ranks import begin_ranks, run_ranks
 from self6d.network.config import OF_PREDICTION
-from self6d.paths import refiner_name
+from self6d.paths import POSES, refiner_name
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (

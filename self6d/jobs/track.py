@@ -12,7 +12,6 @@ import torch
 from self6d.config import merge
 from self6d.datasets import Recording, UnlabelledFrames, load_models, open_dataset
 from self6d.datasets.pose_track import (
-    POSES,
     PoseTrack,
     TrackedPose,
     TrackState,
@@ -33,6 +32,7 @@ from self6d.jobs.prepare import (
     resolve_device,
 )
 from self6d.losses.objective import SelfSupervision
+from self6d.paths import POSES
 from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from self6d.datasets import open_dataset
-from self6d.datasets.pose_track import POSES, PoseTrack, read_pose_track, write_pose_track
+from self6d.datasets.pose_track import PoseTrack, read_pose_track, write_pose_track
 from self6d.datasets.registry import is_recording
 from self6d.engine import distributed
 from self6d.errors import InputError
@@ -33,6 +33,7 @@ from self6d.jobs.prepare import (
     telling,
 )
 from self6d.jobs.ranks import begin_ranks, run_ranks
+from self6d.paths import POSES
 from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder

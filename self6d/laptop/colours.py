@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from self6d.datasets.pose_track import POSES
 from self6d.errors import InputError
 from self6d.events import Listener, Note
 from self6d.jobs.prepare import resolve_device
+from self6d.paths import POSES
 from self6d.recolouring import recolour
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from self6d import jobs
 from self6d.config import merge, overrides
 from self6d.datasets import open_dataset
-from self6d.datasets.pose_track import POSES, read_pose_track
+from self6d.datasets.pose_track import read_pose_track
 from self6d.datasets.splits import default_split
 from self6d.errors import InputError, Self6DError
 from self6d.events import Event, Listener, Note, Progress, in_words
@@ -30,6 +30,7 @@ from self6d.laptop.order import AFTER, BEFORE, COLOURS, ORDER, PACKAGE, TITLES, 
 from self6d.laptop.package import export_learned
 from self6d.laptop.plan import Part, fitted, learnable, measured
 from self6d.laptop.settings import STAGE_1, learning_settings, own_settings, stage_2_of
+from self6d.paths import POSES
 from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder

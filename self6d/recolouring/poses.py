@@ -8,7 +8,6 @@ from pathlib import Path
 
 from self6d.datasets import Recording
 from self6d.datasets.pose_track import (
-    POSES,
     PoseTrack,
     TrackedPose,
     TrackState,
@@ -18,6 +17,7 @@ from self6d.datasets.pose_track import (
 from self6d.datasets.splits import default_split, some_frames
 from self6d.errors import InputError
 from self6d.geometry import Pose
+from self6d.paths import POSES
 from self6d.runs.checkpoint import unpack
 from self6d.runs.folder import RunFolder
 from self6d.runs.provenance import Provenance

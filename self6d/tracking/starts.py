@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from self6d.datasets import Recording
-from self6d.datasets.pose_track import PoseTrack, read_pose_track, track_file
+from self6d.datasets.pose_track import PoseTrack, read_pose_track
 from self6d.errors import InputError
 from self6d.files import note, read_json
 from self6d.geometry import Pose
+from self6d.paths import track_file
 from self6d.scene import ObjectModel
 from self6d.tracking.work import Start, Target
 
