@@ -99,7 +99,7 @@ def field_docs(cls: Any) -> Mapping[str, str]:
     return _field_docs(cls)
 
 
-@cache
+@cache  # on its own: mypy holds no class to be hashable
 def _field_docs(cls: Any) -> Mapping[str, str]:
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):

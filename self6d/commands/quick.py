@@ -84,7 +84,7 @@ def quick(
 ) -> None:
     """All in one, without a GPU too: track, train, learn, export."""
     early.check(
-        data=data, models=models, runs=[from_run] if from_run else [], init=init, out=out,
+        data=data, models=models, runs=[from_run], init=init, out=out,
         resume=resume, assignments=assignments,
     )  # fmt: skip
     early.recording(data, split, "adapt", read=check)

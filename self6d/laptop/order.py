@@ -12,13 +12,17 @@ TITLES = {
 }
 
 
-def parts_of(*, network: bool) -> tuple[str, ...]:
-    """What `quick` does, in order.
+STAGE_1, STAGE_2, STAGE_2_GPU = "tiny", "laptop", "tracked"
+"""Presets of both trainings."""
+
+
+def stage_2_of(*, given: bool, on_gpu: bool) -> str:
+    """The preset that learns from a track.
 
     Args:
-        network: there is one to begin with.
+        given: the network was there already; else `STAGE_1` made it, for two CPU cores.
     """
-    return tuple(name for name in ORDER if not (network and name in (COLOURS, BEFORE)))
+    return STAGE_2_GPU if given and on_gpu else STAGE_2
 
 
 def phases_of_learning(*, colours: bool, network: bool) -> tuple[str, ...]:

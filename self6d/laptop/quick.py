@@ -25,11 +25,22 @@ from self6d.geometry import Pose
 from self6d.jobs.prepare import Changes, check_recording, resolve_device, telling
 from self6d.jobs.track import check_same_track, what_to_follow
 from self6d.laptop.colours import take_colours
-from self6d.laptop.memory import Memory
-from self6d.laptop.order import AFTER, BEFORE, COLOURS, ORDER, PACKAGE, TITLES, TRACK, parts_of
+from self6d.laptop.order import (
+    AFTER,
+    BEFORE,
+    COLOURS,
+    ORDER,
+    PACKAGE,
+    STAGE_1,
+    TITLES,
+    TRACK,
+    phases_of_learning,
+    stage_2_of,
+)
 from self6d.laptop.package import export_learned
 from self6d.laptop.plan import Part, fitted, learnable, measured
-from self6d.laptop.settings import STAGE_1, learning_settings, own_settings, stage_2_of
+from self6d.laptop.record import QuickRecord
+from self6d.laptop.settings import learning_settings, own_settings
 from self6d.paths import POSES
 from self6d.run_config import build_config
 from self6d.runs.control import Control
@@ -132,7 +143,7 @@ def quick(
         device, place.type == "cuda", colours and from_run is None, take_lock,
         listener or (lambda event: None), control or Control(),
     )  # fmt: skip
-    job.memory = Memory(job.out, asked, resume=resume)
+    job.record = QuickRecord(job.out, asked, resume=resume)
     try:
         begun = (job.out / TRACK / "run.json").exists()
         if begun:
@@ -149,9 +160,9 @@ def quick(
             job.look_at_models(follow, begun=begun, check=check)
         status = "done" if job.run(follow, minutes, onnx) else "stopped"
     except Self6DError:
-        job.memory.withdraw()
+        job.record.withdraw()
         raise
-    took = job.memory.told["seconds"]
+    took = job.record.told["seconds"]
     return QuickRun(job.out, status, {name: took[name] for name in ORDER if name in took})
 
 
@@ -171,19 +182,20 @@ class _Quick:
     take_lock: bool
     listener: Listener
     control: Control
-    memory: Memory = field(init=False)
+    record: QuickRecord = field(init=False)
     given: dict[str, Any] = field(init=False, default_factory=dict)
     settings: dict[str, Any] = field(init=False, default_factory=dict)
 
     @property
     def stage_2(self) -> str:
         """The preset that learns from the track."""
-        return stage_2_of(self.from_run, on_gpu=self.on_gpu)
+        return stage_2_of(given=self.from_run is not None, on_gpu=self.on_gpu)
 
     @property
     def parts(self) -> tuple[str, ...]:
         """What is done, in order."""
-        return parts_of(network=self.from_run is not None)
+        learning = phases_of_learning(colours=self.colours, network=self.from_run is not None)
+        return TRACK, *learning, PACKAGE
 
     def look_at_frames(self, changes: Changes) -> None:
         """Settings of all parts: training and prediction at the height of stage 1's images."""
@@ -221,7 +233,7 @@ class _Quick:
 
     def run(self, follow: dict[str, Any], limit: float | None, onnx: bool | None) -> bool:
         """All parts; False: stopped on the way."""
-        told = self.memory.told
+        told = self.record.told
         if not told["plan"]:
             if follow["search"]:
                 self.say("no start pose is given: the objects are searched for in whole images")
@@ -231,7 +243,7 @@ class _Quick:
             if limit is not None:
                 plan = fitted(plan, 60 * limit, FEWEST)
             told["plan"] = [part.to_dict() for part in plan]
-            self.memory.keep()
+            self.record.keep()
         elif limit is not None:
             self.listener(
                 Note("warning", "the steps were fixed at the start: minutes changes none")
@@ -242,7 +254,7 @@ class _Quick:
         doing = self.jobs(follow, steps)
         for name in self.parts:
             if name == COLOURS:
-                if self.colours and not (self.out / BEFORE / "run.json").exists():
+                if not (self.out / BEFORE / "run.json").exists():
                     self.timed(name, self.take_colours)
             elif name == PACKAGE:
                 if not self.is_done(name):
@@ -298,8 +310,7 @@ class _Quick:
         """Stage 2 from the track, in the folder of its stage 1."""
         return jobs.adapt(
             self.data, None, self.from_run or out / BEFORE, out / AFTER, preset=self.stage_2,
-            split=self.split,
-            steps=steps, poses=self.out / TRACK / POSES, check=False,
+            split=self.split, steps=steps, poses=self.out / TRACK / POSES, check=False,
             overrides=merge(self.settings, overrides(more.pop("changes", {}))),
             listener=listener, control=control, **more,
         )  # fmt: skip
@@ -377,7 +388,7 @@ class _Quick:
         try:
             return work()
         finally:
-            self.memory.add_seconds(name, time.monotonic() - began)
+            self.record.add_seconds(name, time.monotonic() - began)
 
     def say(self, text: str) -> None:
         self.listener(Note("info", text))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from self6d.events import in_words
-from self6d.laptop.order import AFTER, BEFORE, TITLES
+from self6d.laptop.order import AFTER, BEFORE, STAGE_1, STAGE_2_GPU, TITLES
 from self6d.run_config import build_config
 
-STAGE_1, STAGE_2, STAGE_2_GPU = "tiny", "laptop", "tracked"
 STEPS = {"train.steps": 1500, "adapt.steps": 2500}
 """What two idle cores do in about 38 minutes; the presets' own are for trying out."""
 REFINER = {"adapt.refiner": "shipped", "adapt.refiner_every": 4}
@@ -34,12 +32,6 @@ def own_settings(height: int, given: dict[str, Any]) -> dict[str, Any]:
     return STEPS | REFINER | {
         "synthesis.height": rows, "network.image_height": rows, "adapt.image_height": rows,
     }  # fmt: skip
-
-
-def stage_2_of(from_run: Path | None, *, on_gpu: bool) -> str:
-    """The preset that learns from a track: of a network that `quick` trained itself, or of one that
-    there was."""
-    return STAGE_2_GPU if from_run is not None and on_gpu else STAGE_2
 
 
 def learning_settings(preset: str) -> dict[str, Any]:

@@ -159,12 +159,12 @@ class SelfSupTask:
     def step(self, step: int) -> dict[str, Any]:
         """One optimiser step on frames drawn at random."""
         self.world.announce(step, self.clock.share)
-        config, every = self.config, self.config.refresh_every
-        if self.teacher.pseudo_labels is None or (every and step and step % every == 0):
+        config = self.config
+        if self.teacher.pseudo_labels is None or self._renewed(step):
             self.teacher.refresh(step, self.on_preparing, self.on_note)
         values = self._health(step)
         drawn = self.drawn.take(step, self.batch_size)
-        if not (every and (step + 1) % every == 0):  # what is drawn then is not known yet
+        if not self._renewed(step + 1):  # what is drawn then is not known yet
             self.drawn.start(step + 1, self.batch_size)
         rate = learning_rate(step, config, self.clock.share)
         for group in self.optimizer.param_groups:
@@ -179,6 +179,11 @@ class SelfSupTask:
         self._step = step + 1
         values |= {f"loss/{name}": value for name, value in terms.items()}
         return values | {"loss/total": total.detach(), "lr": rate, SKIPPED: ~ok}
+
+    def _renewed(self, step: int) -> bool:
+        """Whether the pseudo-labels that there are give way to new ones at a step."""
+        every = self.config.refresh_every
+        return every > 0 and step > 0 and step % every == 0
 
     def draw(self, step: int, size: int) -> Drawn:
         """What a step looks at, of so many frames."""

@@ -33,8 +33,7 @@ def read_starts(
     Args:
         init: a pose or a JSON file: {"R_m2c", "t_m2c_mm"} or a list of such with "obj_id" (at
             `frame`, the first one where it is None), BOP's scene_gt.json {"image": [...]} (several
-            images are several starts), or the `poses.json` of an earlier
-            track, or its folder.
+            images are several starts), or an earlier track, its folder or `poses.json`.
         models: those that are followed; poses of other objects are passed over.
 
     Raises:

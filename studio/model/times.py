@@ -11,10 +11,11 @@ from typing import Any
 
 from self6d.config import load_preset
 from self6d.events import in_words
+from self6d.laptop.order import STAGE_2, STAGE_2_GPU
 from studio.jobs.run_info import RunInfo, brief, checkpoint_steps
 
-LAPTOP, TRACKED = "laptop", "tracked"  # learn from a track: the Track tab offers them
-FOR_CPU = ("tiny", "self6d-tiny", "self6d-plus-tiny", LAPTOP)
+OF_TRACKS = (STAGE_2, STAGE_2_GPU)  # learn from a track: the Track tab offers them
+FOR_CPU = ("tiny", "self6d-tiny", "self6d-plus-tiny", STAGE_2)
 CORES, H200 = "on two CPU cores that do nothing else", "on an NVIDIA H200"
 FEWEST = 40  # steps that tell how long one takes: before them lies what all are prepared by
 TIMED = {

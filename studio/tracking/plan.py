@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from self6d.laptop.order import AFTER, COLOURS, TITLES, phases_of_learning
+from self6d.laptop.order import AFTER, COLOURS, STAGE_1, TITLES, phases_of_learning, stage_2_of
+from self6d.paths import POSES
+from self6d.runs.provenance import Provenance
 from studio.engine.types import ModelCard
 from studio.jobs import JobSpec
 from studio.jobs.run_info import RunInfo, free_name, read_run
@@ -13,13 +15,11 @@ from studio.model.machine import has_gpu
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.model.start_files import write_start
-from studio.model.times import LAPTOP, TRACKED
 from studio.model.track import PoseKey, file_of, starts_of
 from studio.posing.nudge import centre_of
 
 KEYS, SEARCH = "keys", "search"
 COLOURED = "recolour.json"  # in a folder of models with a recording's colours
-TINY = "tiny"  # for two CPU cores
 TIMES = "Times are of two idle CPU cores; yours may differ"
 
 
@@ -126,7 +126,7 @@ class TrackPlan:
             stands = project.track.again(project.keys, [scene for scene, _ in addresses])
             options["keep"] = write_start(f"{out.name}-kept", file_of(stands, addresses))
         more = dict(self.more)
-        cuts = more.pop("cut", None) or (self._cuts() if again else ())
+        cuts = more.pop("cut", None) or (self._asked_of_track().cuts if again else ())
         if cuts:
             options["cut"] = cuts
         followed = self._followed()
@@ -139,11 +139,11 @@ class TrackPlan:
             **{**more, "overrides": {**more.get("overrides", {}), **project.unit_setting}},
         )  # fmt: skip
 
-    def _cuts(self) -> tuple[int, ...]:
-        """Where the recording was interrupted, as the track that is corrected was told."""
+    def _asked_of_track(self) -> Provenance:
+        """What the track in use was told; nothing where there is none."""
         track = self.project.track
         info = read_run(track.run) if track is not None else None
-        return info.provenance.cuts if info is not None else ()
+        return info.provenance if info is not None else Provenance()
 
     def network(self) -> RunInfo | None:
         """What would learn: the network that found the objects for the track; else the newest one
@@ -153,9 +153,8 @@ class TrackPlan:
             for r in self.project.networks()
             if not self.project.misfit(r.path) and r.status in ("done", "stopped")
         ]
-        track = self.project.track
-        info = read_run(track.run) if track is not None else None
-        finder = [r for r in fitting if info and str(r.path) == info.provenance.from_run]
+        asked = self._asked_of_track() if fitting else Provenance()
+        finder = [r for r in fitting if str(r.path) == asked.from_run]
         trained = finder or [r for r in fitting if r.kind == "train"] or fitting
         return trained[-1] if trained else None
 
@@ -201,7 +200,7 @@ class TrackPlan:
 
     def _is_ours(self, network: RunInfo) -> bool:
         """Whether a network is of a stage 1 such as `stage_1`, which the long learning follows."""
-        return network.kind == "train" and network.provenance.preset == TINY
+        return network.kind == "train" and network.provenance.preset == STAGE_1
 
     def unfinished_stage_1(self) -> RunInfo | None:
         """The network that would learn, if its own training was stopped on the way."""
@@ -230,7 +229,7 @@ class TrackPlan:
         out = free_name(self.settings.runs_folder, f"{root.name}-train")
         models, unit = self._models(coloured)
         return JobSpec(
-            "train", out, models=models, preset=TINY,
+            "train", out, models=models, preset=STAGE_1,
             overrides={**self.own[0], **unit}, options={"camera": root},
         )  # fmt: skip
 
@@ -254,12 +253,12 @@ class TrackPlan:
             "adapt", free_name(self.settings.runs_folder, f"{root.name}-adapt"), data=root,
             models=models, from_run=start, preset=self._preset(new=new),
             overrides={**own, **unit},
-            options={"poses": track / "poses.json"},
+            options={"poses": track / POSES},
         )  # fmt: skip
 
     def _preset(self, *, new: bool) -> str:
         """What learns from a track; as `quick` does, a network of its own as on two cores."""
-        return LAPTOP if new or not has_gpu() else TRACKED
+        return stage_2_of(given=not new, on_gpu=has_gpu())
 
     def _placed(self) -> set[int]:
         return {number for _, number in self.project.keys}

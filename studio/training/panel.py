@@ -83,8 +83,7 @@ class RunPanel(QWidget):
         self.steering = Steering(self)
         self.steering.liveWeight.connect(self.liveWeight)
 
-        of_tracks = (times.LAPTOP, times.TRACKED)
-        self.preset = PresetBox([n for n in preset_names(STAGE[kind]) if n not in of_tracks])
+        self.preset = PresetBox([n for n in preset_names(STAGE[kind]) if n not in times.OF_TRACKS])
         self.preset.picked.connect(lambda name: self._edit("preset", name, "Change preset"))
         self.start = Choice()
         self.start.setToolTip(START_TIP[kind])

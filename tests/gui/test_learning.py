@@ -16,7 +16,8 @@ from tracked_block import pose_at
 from self6d.config import merge, overrides
 from self6d.datasets.base import FrameKey
 from self6d.datasets.pose_track import TrackedPose, TrackState, write_pose_track
-from self6d.laptop.settings import STAGE_1, STAGE_2, own_settings
+from self6d.laptop.order import STAGE_1, STAGE_2
+from self6d.laptop.settings import own_settings
 from self6d.run_config import build_config
 from self6d.runs.folder import RunFolder
 from studio.tracking.panel import WAITS

@@ -13,7 +13,8 @@ from self6d import cli
 from self6d.config import load_preset
 from self6d.datasets.pose_track import read_pose_track
 from self6d.errors import InputError
-from self6d.laptop.settings import learning_settings, stage_2_of
+from self6d.laptop.order import stage_2_of
+from self6d.laptop.settings import learning_settings
 from self6d.packaging import load_package
 from self6d.paths import resource
 from self6d.runs.folder import RunFolder
@@ -67,13 +68,13 @@ def test_there_is_one_start(recording, tmp_path):
 
 
 def test_a_gpu_learns_with_a_preset_of_its_own():
-    assert stage_2_of(SHIPPED, on_gpu=True) == "tracked"
+    assert stage_2_of(given=True, on_gpu=True) == "tracked"
     assert learning_settings("tracked") == {}
     own = load_preset("tracked", 2)["adapt"]
     assert (own["batch"], own["steps"], own["refiner"]) == (24, 1000, "shipped")
     assert own["synthetic"] == load_preset("laptop", 2)["adapt"]["synthetic"] > 0
     # a network trained here for two cores goes on as it began
-    assert stage_2_of(None, on_gpu=True) == stage_2_of(SHIPPED, on_gpu=False) == "laptop"
+    assert stage_2_of(given=False, on_gpu=True) == stage_2_of(given=True, on_gpu=False) == "laptop"
     assert learning_settings("laptop").keys() == {
         "adapt.steps", "adapt.refiner", "adapt.refiner_every",
     }  # fmt: skip

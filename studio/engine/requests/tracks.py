@@ -7,9 +7,10 @@ from pathlib import Path
 
 from self6d.datasets import FrameKey
 from self6d.datasets.pose_track import PoseTrack, read_pose_track
+from self6d.paths import POSES
 from studio.engine.types import PoseData, TrackData, TrackRow
 
-POSES, STARTS = "poses.json", "starts.json"  # in the folder of a run of `track`
+STARTS = "starts.json"  # in the folder of a run of `track`
 
 
 def read_track(run: Path, keys: Sequence[FrameKey]) -> TrackData:

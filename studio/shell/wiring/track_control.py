@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject
 
 from self6d.events import Finished, Preview
 from self6d.laptop.order import AFTER, BEFORE, COLOURS
+from self6d.paths import POSES
 from studio.engine.types import PoseData, TrackData
 from studio.jobs import Job, JobSpec, JobState
 from studio.jobs.run_info import checkpoint_steps, read_run
@@ -97,7 +98,7 @@ class TrackControl(QObject):
     def load(self, run: Path) -> None:
         """Show a track: its poses on all frames, its strip on the timeline."""
         project, recording, number = self.project, self.project.recording, self.project.number
-        if recording is None or not (run / "poses.json").exists():
+        if recording is None or not (run / POSES).exists():
             return
 
         info = read_run(run)

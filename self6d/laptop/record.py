@@ -18,7 +18,7 @@ OF_COMMAND = {
 }  # fmt: skip
 
 
-class Memory:
+class QuickRecord:
     """The folder of one `quick`, made or taken up again, and its file.
 
     Args:
