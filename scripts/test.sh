@@ -12,6 +12,9 @@ if command -v xvfb-run >/dev/null; then
   pytest=(xvfb-run -a -s "-screen 0 1280x800x24" "${pytest[@]}")
 fi
 
+# every worker and every process of a test would compile what it imports anew
+unset PYTHONDONTWRITEBYTECODE
+
 types=$(mktemp)
 .venv/bin/mypy >"$types" 2>&1 &
 mypy=$!

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -44,6 +44,8 @@ FIRST = (
     "test_",
 )
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # gw0, gw1 ...
+
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("suite")
 
@@ -61,7 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Windows on one display take the keyboard from each other: every worker has its own."""
-    if "PYTEST_XDIST_WORKER" not in os.environ or shutil.which("Xvfb") is None:
+    if not WORKER or shutil.which("Xvfb") is None:
         return
     number, write = os.pipe()
     command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-nolisten", "tcp"]
@@ -72,6 +74,17 @@ def pytest_configure(config: pytest.Config) -> None:
         display = told.readline().strip()  # empty: it did not start
     if display:
         os.environ["DISPLAY"] = f":{display}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Every other worker reads the files backwards: it finds compiled what another has read."""
+    report = yield
+    if WORKER[-1:] in ("1", "3", "5", "7", "9") and isinstance(collector, pytest.Directory):
+        report.result.reverse()
+    return report
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -90,9 +103,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=_place)
 
 
-def _place(item: pytest.Item) -> int:
+def _place(item: pytest.Item) -> tuple[int, str]:
     path = item.path.relative_to(ROOT / "tests").as_posix()
-    return next((n for n, first in enumerate(FIRST) if path.startswith(first)), len(FIRST))
+    return next((n for n, first in enumerate(FIRST) if path.startswith(first)), len(FIRST)), path
 
 
 def _has_gpu() -> bool:
