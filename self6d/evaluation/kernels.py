@@ -1,25 +1,43 @@
 """Inner loops of the pose errors: one thread a pose pair, no memory beyond the answer.
 
-All arrays are float64 and contiguous; shapes as in `self6d.evaluation.metrics`.
+All arrays are float64 and contiguous; shapes as in `self6d.evaluation.metrics`. Loops over pairs
+take out (B,), and fill first <= i < end of it: `over_pairs` calls them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from numba import njit, prange
+import torch
+from numba import njit
+
+from self6d.workers import run_parallel
 
 _BLOCK = 128  # points looked at between two tests whether a symmetry can still win
+_PIECES = 4  # a thread: pairs take unequally long
 _LANES = 8  # sums run in so many lanes, in an order that no compiler chooses
 # No infinity or NaN comes in. Without "contract": what is fused hangs on what was inlined, and so
 # on which of these functions a process compiles and which it reads from the cache.
 RULES = {"nsz", "nnan"}
 
 
-@njit(cache=True, parallel=True, fastmath=RULES)
-def mean_distance(A, b, points):
+def over_pairs(loop: Callable, count: int, *arguments: np.ndarray) -> np.ndarray:
+    """The answers (count,) of a loop over pairs, in threads.
+
+    numba's own parallel loops take four times as long to compile; see `self6d.workers` as well.
+    """
+    out = np.empty(count)
+    pieces = max(1, min(count, _PIECES * torch.get_num_threads()))
+    ends = [count * k // pieces for k in range(pieces + 1)]
+    run_parallel(lambda k: loop(ends[k], ends[k + 1], *arguments, out), pieces)
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=RULES)
+def mean_distance(first, end, A, b, points, out):
     """avg_x ||A x + b|| -> (B,)."""
-    out = np.empty(len(A))
-    for i in prange(len(A)):
+    for i in range(first, end):
         sums = np.zeros(_LANES)
         for start in range(0, len(points), _LANES):
             for lane in range(min(_LANES, len(points) - start)):
@@ -30,7 +48,6 @@ def mean_distance(A, b, points):
                 w = A[i, 2, 0] * x + A[i, 2, 1] * y + A[i, 2, 2] * z + b[i, 2]
                 sums[lane] += np.sqrt(u * u + v * v + w * w)
         out[i] = sums.sum() / len(points)
-    return out
 
 
 @njit(cache=True, fastmath=RULES)
@@ -44,12 +61,11 @@ def _compose(R, t, S):
     return m
 
 
-@njit(cache=True, parallel=True, fastmath=RULES)
-def max_distance(R, t, R_true, t_true, points, symmetries):
+@njit(cache=True, nogil=True, fastmath=RULES)
+def max_distance(first, end, R, t, R_true, t_true, points, symmetries, out):
     """min_S max_x ||(R x + t) - (R* S x + t*)|| -> (B,)."""
-    out = np.empty(len(R))
     count = len(points)
-    for i in prange(len(R)):
+    for i in range(first, end):
         best = np.inf
         for s in range(len(symmetries)):
             m = _compose(R_true[i], t_true[i], symmetries[s])
@@ -69,7 +85,6 @@ def max_distance(R, t, R_true, t_true, points, symmetries):
                 start += _BLOCK
             best = min(best, worst)
         out[i] = np.sqrt(best)
-    return out
 
 
 @njit(cache=True, fastmath=RULES)
@@ -80,16 +95,16 @@ def _project(m, K, x, y, z):
     return (K[0, 0] * u + K[0, 1] * v) / w + K[0, 2], K[1, 1] * v / w + K[1, 2]
 
 
-@njit(cache=True, parallel=True, fastmath=RULES)
-def max_projection(R, t, R_true, t_true, K, points, symmetries):
+@njit(cache=True, nogil=True, fastmath=RULES)
+def max_projection(first, end, R, t, R_true, t_true, K, points, symmetries, out):
     """min_S max_x ||proj(R x + t) - proj(R* S x + t*)|| -> (B,)."""
-    out = np.empty(len(R))
     count = len(points)
-    for i in prange(len(R)):
+    for i in range(first, end):
         seen = np.empty((count, 2))
         m = _compose(R[i], t[i], np.eye(4))
         for n in range(count):
-            seen[n] = _project(m, K[i], points[n, 0], points[n, 1], points[n, 2])
+            u, v = _project(m, K[i], points[n, 0], points[n, 1], points[n, 2])
+            seen[n, 0], seen[n, 1] = u, v
         best = np.inf
         for s in range(len(symmetries)):
             m = _compose(R_true[i], t_true[i], symmetries[s])
@@ -102,14 +117,12 @@ def max_projection(R, t, R_true, t_true, K, points, symmetries):
                 start += _BLOCK
             best = min(best, worst)
         out[i] = np.sqrt(best)
-    return out
 
 
-@njit(cache=True, parallel=True, fastmath=RULES)
-def mean_projection(R, t, R_true, t_true, K, points):
+@njit(cache=True, nogil=True, fastmath=RULES)
+def mean_projection(first, end, R, t, R_true, t_true, K, points, out):
     """avg_x ||proj(R x + t) - proj(R* x + t*)|| -> (B,)."""
-    out = np.empty(len(R))
-    for i in prange(len(R)):
+    for i in range(first, end):
         m = _compose(R[i], t[i], np.eye(4))
         m_true = _compose(R_true[i], t_true[i], np.eye(4))
         sums = np.zeros(_LANES)
@@ -121,7 +134,6 @@ def mean_projection(R, t, R_true, t_true, K, points):
                 p, q = _project(m_true, K[i], x, y, z)
                 sums[lane] += np.sqrt((u - p) ** 2 + (v - q) ** 2)
         out[i] = sums.sum() / len(points)
-    return out
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz"})

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation
 
 from self6d.evaluation import kernels
+from self6d.evaluation.kernels import over_pairs
 from self6d.evaluation.nearest import PointTree
 from self6d.scene import Symmetry
 
@@ -46,7 +47,7 @@ def add(
         (B,) float64.
     """
     R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
-    return kernels.mean_distance(R - R_true, t - t_true, np.asarray(points, np.float64))
+    return over_pairs(kernels.mean_distance, len(R), R - R_true, t - t_true, _points(points))
 
 
 def add_s(
@@ -99,7 +100,7 @@ def mssd(
     """
     R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
     S = np.ascontiguousarray(np.asarray(symmetries, np.float64).reshape(-1, 4, 4))
-    return kernels.max_distance(R, t, R_true, t_true, np.asarray(points, np.float64), S)
+    return over_pairs(kernels.max_distance, len(R), R, t, R_true, t_true, _points(points), S)
 
 
 def mspd(
@@ -121,8 +122,8 @@ def mspd(
     """
     R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
     S = np.ascontiguousarray(np.asarray(symmetries, np.float64).reshape(-1, 4, 4))
-    points = np.asarray(points, np.float64)
-    return kernels.max_projection(R, t, R_true, t_true, _cameras(K, len(R)), points, S)
+    at = (_cameras(K, len(R)), _points(points))
+    return over_pairs(kernels.max_projection, len(R), R, t, R_true, t_true, *at, S)
 
 
 def projection_2d(
@@ -139,12 +140,17 @@ def projection_2d(
         (B,) float64, pixels.
     """
     R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
-    points = np.asarray(points, np.float64)
-    return kernels.mean_projection(R, t, R_true, t_true, _cameras(K, len(R)), points)
+    at = (_cameras(K, len(R)), _points(points))
+    return over_pairs(kernels.mean_projection, len(R), R, t, R_true, t_true, *at)
+
+
+def _points(points: ArrayLike) -> np.ndarray:
+    """A copy: loops would be compiled once more for an array that must not be written to."""
+    return np.array(points, np.float64, order="C")
 
 
 def _cameras(K: ArrayLike, count: int) -> np.ndarray:
-    return np.ascontiguousarray(np.broadcast_to(np.asarray(K, np.float64), (count, 3, 3)))
+    return np.array(np.broadcast_to(np.asarray(K, np.float64), (count, 3, 3)), order="C")
 
 
 def rotation_translation_errors(
