@@ -56,9 +56,10 @@ def _corner_normals(vertices, faces, limit):
     unit = np.zeros((len(faces), 3))
     for f in range(len(faces)):
         a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
-        plane[f] = np.cross(b - a, c - a)
-        unit[f] = plane[f] / (np.sqrt((plane[f] ** 2).sum()) + 1e-18)
-        for k in range(3):
+        normal = np.cross(b - a, c - a)
+        length = np.sqrt((normal**2).sum()) + 1e-18
+        for k in range(3):  # rows that are assigned take seconds to compile
+            plane[f, k], unit[f, k] = normal[k], normal[k] / length
             count[faces[f, k] + 1] += 1
     start = np.cumsum(count)
     fill = start.copy()
@@ -74,8 +75,11 @@ def _corner_normals(vertices, faces, limit):
             for i in range(start[v], start[v + 1]):
                 g = around[i]
                 if (unit[f] * unit[g]).sum() > limit:
-                    out[f, k] += plane[g]
-            out[f, k] /= np.sqrt((out[f, k] ** 2).sum()) + 1e-18
+                    for n in range(3):
+                        out[f, k, n] += plane[g, n]
+            length = np.sqrt((out[f, k] ** 2).sum()) + 1e-18
+            for n in range(3):
+                out[f, k, n] /= length
     return out
 
 
