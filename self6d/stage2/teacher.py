@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from self6d.stage2.pseudo_labels import PseudoLabels, detect, select_poses, soun
 from self6d.stage2.still.carry import Carried, carry
 from self6d.stage2.still.settle import Settled, settle
 from self6d.tracking.still.arrangement import Thing
+from self6d.workers import in_order
 
 FRAMES_AT_ONCE = 8  # held as float images while poses are refined
 NONE_SELECTED = {
@@ -188,40 +190,50 @@ class Teacher:
         parts = [pseudo_labels[(~asked).nonzero()[:, 0]]]
         groups = _by_frames(detections.image_index, asked)
         kept = KeptOptimisers()  # no longer than this: training needs its memory
-        for place, rows in enumerate(groups):
+        # a third of a group's time is one thread's alone: two threads take a group each
+        threads = 2 if self.store.device.type == "cpu" and torch.get_num_threads() > 1 else 1
+        refine = partial(self._moved, detections, step, quick, kept)
+        moved = in_order(refine, groups, threads, ahead=3) if threads > 1 else map(refine, groups)
+        for place, part in enumerate(moved):
             tell("refining poses in frames", place * FRAMES_AT_ONCE, len(groups) * FRAMES_AT_ONCE)
-            sensor, part = self.sensor_of(detections[rows])
-            if self.looker is not None:
-                looked = look_at(sensor, part, self.looker, self.models, self.refiner, quick)
-                if not self.store.has_depth:
-                    sound = sound_looks(looked, config)
-                    parts.append(
-                        PseudoLabels(
-                            detections[rows], looked.R, looked.t, looked.confidence, sound,
-                            sound.clone(),
-                        )
-                    )  # fmt: skip
-                    continue
-                part = better_starts(part, looked)
-            refined = refine_detections(
-                sensor,
-                part,
-                self.models,
-                self.objects,
-                self.refiner,
-                quick,
-                seed=mixed_seed(self.seed, step, int(rows[0])) % 2**31,
-                chunk=config.pseudo_chunk,
-                kept=kept,
-            )
-            sound = sound_poses(refined, config, self.store.has_depth)
-            trust = refined.health.trust
-            moved = replace(detections[rows], R=refined.R, t=refined.t, score=trust)
-            sound &= ~self.network.moved_together(moved)
-            parts.append(
-                PseudoLabels(detections[rows], refined.R, refined.t, trust, sound, sound.clone())
-            )
+            parts.append(part)
         return PseudoLabels.cat(parts).sorted()
+
+    def _moved(
+        self,
+        detections: Detections,
+        step: int,
+        quick: OptimizeConfig,
+        kept: KeptOptimisers,
+        rows: Tensor,
+    ) -> PseudoLabels:
+        """Detections `rows` (N,) int64 with their poses refined."""
+        config = self.config
+        sensor, part = self.sensor_of(detections[rows])
+        if self.looker is not None:
+            looked = look_at(sensor, part, self.looker, self.models, self.refiner, quick)
+            if not self.store.has_depth:
+                sound = sound_looks(looked, config)
+                return PseudoLabels(
+                    detections[rows], looked.R, looked.t, looked.confidence, sound, sound.clone()
+                )
+            part = better_starts(part, looked)
+        refined = refine_detections(
+            sensor,
+            part,
+            self.models,
+            self.objects,
+            self.refiner,
+            quick,
+            seed=mixed_seed(self.seed, step, int(rows[0])) % 2**31,
+            chunk=config.pseudo_chunk,
+            kept=kept,
+        )
+        sound = sound_poses(refined, config, self.store.has_depth)
+        trust = refined.health.trust
+        moved = replace(detections[rows], R=refined.R, t=refined.t, score=trust)
+        sound &= ~self.network.moved_together(moved)
+        return PseudoLabels(detections[rows], refined.R, refined.t, trust, sound, sound.clone())
 
     def sensor_of(
         self, detections: Detections, numbers: Tensor | None = None
