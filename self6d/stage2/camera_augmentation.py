@@ -60,7 +60,8 @@ class CameraAugmentation:
     @property
     def inside(self) -> Tensor:
         """(B, H, W) bool, pixels that were in the frame."""
-        return (self.grid.abs() <= 1).all(-1)
+        x, y = self.grid.unbind(-1)  # `all` over two takes twice as long on a CPU
+        return (x.abs() <= 1) & (y.abs() <= 1)
 
     def images(self, images: Tensor) -> Tensor:
         """(B, C, H, W) float; 0 outside the frame."""

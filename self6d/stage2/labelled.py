@@ -72,11 +72,12 @@ def labelled_batch(
 def mask_boxes(mask: Tensor) -> Tensor:
     """Smallest boxes around masks: (N, H, W) bool -> (N, 4) x0 y0 x1 y1, pixels; 0 if empty."""
     h, w = mask.shape[-2:]
-    columns, rows = mask.any(1), mask.any(2)
+    # as numbers: `any` of truth values takes five times as long on a CPU
+    columns, rows = (mask.view(torch.uint8).amax(axis) > 0 for axis in (1, 2))
     x, y = torch.arange(w, device=mask.device), torch.arange(h, device=mask.device)
     x0 = torch.where(columns, x, w).amin(1)
     x1 = torch.where(columns, x + 1, 0).amax(1)
     y0 = torch.where(rows, y, h).amin(1)
     y1 = torch.where(rows, y + 1, 0).amax(1)
     box = torch.stack((x0, y0, x1, y1), 1).float()
-    return torch.where(mask.flatten(1).any(1)[:, None], box, torch.zeros_like(box))
+    return torch.where(columns.any(1)[:, None], box, torch.zeros_like(box))
