@@ -119,14 +119,15 @@ def _objects(task: SelfSupTask, path: Path) -> float:
 def _stages(task: SelfSupTask, timer: Timer, first: int, steps: int) -> dict[str, float]:
     """Milliseconds a step of its parts, each waited for."""
     watch = Stopwatch(timer)
-    task.drawn = Ahead(task.draw, task.config.steps, task.device, beside=False)  # one by one
+    task.halves.thread = None  # one by one
+    task.drawn = Ahead(task.draw, task.config.steps, task.device, beside=False)
     for owner, name, stage in (
         (stage2_student, "draw_frames", "frames"),
         (task.teacher, "sensor_of", "frames"),
         (stage2_student, "selected_batch", "labels"),
         (task, "_labelled", "labels"),
         (task, "student", "forward"),
-        (task, "_compare", "compare"),
+        (task.of_poses, "compare", "compare"),
         (task.optimizer, "step", "update"),
         (task.teacher, "follow", "update"),
     ):

@@ -25,18 +25,19 @@ class Ahead(Generic[Made]):
         steps: how many there will be.
         device: where it is made.
         beside: False: always made when it is taken.
+        thread: on a CPU, where else it is made than in a thread of its own.
     """
 
     def __init__(
         self, make: Callable[[int, int], Made], steps: int, device: torch.device, *,
-        beside: bool = True,
+        beside: bool = True, thread: ThreadPoolExecutor | None = None,
     ) -> None:  # fmt: skip
         self._make, self._steps, self._device = make, steps, device
         self._coming: tuple[int, int, Future[Made]] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._cuda = device.type == "cuda"
         if beside and (self._cuda or torch.get_num_threads() > 1):
-            self._thread = ThreadPoolExecutor(1, "ahead")
+            self._thread = thread or ThreadPoolExecutor(1, "ahead")
             if self._cuda:
                 self._side = torch.cuda.Stream(device, priority=-1)  # short kernels, needed soon
                 self._side.wait_stream(torch.cuda.current_stream(device))

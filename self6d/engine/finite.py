@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from self6d.engine.halves import Half
 
 SKIPPED = "health/skipped"
 """Name of the scalar that is 1 for a step whose update was skipped; see `finite_step`."""
@@ -19,14 +22,22 @@ def finite_step(
     clip: float,
     *,
     whole: bool = False,
+    other: Future[Half] | None = None,
 ) -> Tensor:
     """Zero the gradients, backward, then `finite_update`; arguments and result as there.
 
     Args:
         whole: parameters that the loss does not reach move and decay as well, by a gradient of 0.
+        other: the rest of the loss, with gradients of the parameters.
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    if other is not None:
+        rest = other.result()
+        loss = loss.detach() + rest.loss
+        for parameter, more in zip(parameters, rest.gradients, strict=True):
+            if more is not None:
+                parameter.grad = more if parameter.grad is None else parameter.grad.add_(more)
     for parameter in parameters if whole else ():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)

@@ -93,27 +93,35 @@ class PoseNetwork(nn.Module):
             float32 scalars "class", "box", "centerness", "mask", "pose", those of the form
             ("translation", "distance", "coordinates", "regions"), and their sum "total".
         """
-        config = self.config
-        output, maps = self.detector(batch.images)
-        boxes = batch.box_visible if config.box == "visible" else batch.box_amodal
-        eligible = batch.visible_fraction >= config.min_visible
-        boxes = torch.where(eligible[:, None], boxes, 0.0)  # an empty box is never positive
-        terms = detection_losses(output, boxes, batch.image_index, batch.object_index, known)
-        for name in terms:
-            terms[name] = terms[name] * getattr(config, f"{name}_weight")
-        terms |= self._region_losses(batch, maps, boxes, eligible, generator)
+        terms, maps = self.detector_losses(batch, known)
+        terms |= self.region_losses(batch, maps, generator)
         terms["total"] = torch.stack(list(terms.values())).sum()
         return terms
 
-    def _region_losses(
+    def detector_losses(
+        self, batch: LabelledBatch, known: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Those of `losses` that are the detector's, and its maps."""
+        output, maps = self.detector(batch.images)
+        boxes, _ = self._learned(batch)
+        terms = detection_losses(output, boxes, batch.image_index, batch.object_index, known)
+        return {k: v * getattr(self.config, f"{k}_weight") for k, v in terms.items()}, maps
+
+    def _learned(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
+        """Boxes (N, 4), pixels, empty where too little is visible, and (N,) bool, the others."""
+        boxes = batch.box_visible if self.config.box == "visible" else batch.box_amodal
+        eligible = batch.visible_fraction >= self.config.min_visible
+        return torch.where(eligible[:, None], boxes, 0.0), eligible  # an empty one: never positive
+
+    def region_losses(
         self,
         batch: LabelledBatch,
-        maps: Sequence[Tensor],
-        boxes: Tensor,
-        eligible: Tensor,
+        maps: Sequence[Tensor] | None,
         generator: torch.Generator | None,
     ) -> dict[str, Tensor]:
+        """The other ones of `losses`; maps are looked at for roi_input "features" alone."""
         config, images = self.config, len(batch.images)
+        boxes, eligible = self._learned(batch)
         if len(boxes) == 0:  # keep every parameter in the graph, as data-parallel training needs
             unused = torch.stack([p.sum() for p in self.regions.parameters()]).sum()
             return {"pose": 0.0 * unused}
@@ -223,21 +231,26 @@ class PoseNetwork(nn.Module):
         return self.seen_twice(detections)
 
     def poses_for_boxes(
-        self, images: Tensor, K: Tensor, box: Tensor, image_index: Tensor, object_index: Tensor
-    ) -> Detections:
+        self, images: Tensor, K: Tensor, box: Tensor, image_index: Tensor, object_index: Tensor,
+        *, heads_alone: bool = False,
+    ) -> Detections:  # fmt: skip
         """Poses and masks of given boxes, differentiable with respect to the parameters.
 
         Args:
             images: (B, 3, H, W) float32 in [0, 1], RGB. K: (B, 3, 3), pixels.
             box: (N, 4), pixels. image_index, object_index: (N,) int64.
+            heads_alone: of all parameters those of the pose heads alone, not of the masks'.
 
         Returns:
             N detections of score 1, in the order given.
         """
-        maps = None if self.config.roi_input == "crop" else self.detector(images)[1]
+        maps = None
+        if self.config.roi_input == "features":
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not heads_alone):
+                maps = self.detector(images)[1]
         score = torch.ones(len(box), device=images.device)
         regions = self._look_at(box, image_index, object_index, K)
-        out = self.regions(images, maps, regions, self.objects)
+        out = self.regions(images, maps, regions, self.objects, heads_alone=heads_alone)
         return Detections(
             image_index, object_index, score, box, out.R, out.t, out.mask_logits, regions.box
         )

@@ -110,16 +110,16 @@ class RegionNetwork(nn.Module):
         maps: Sequence[Tensor] | None,
         regions: RegionBoxes,
         objects: ObjectTable,
+        *,
+        heads_alone: bool = False,
     ) -> RegionOutput:
-        """Images (B, 3, H, W), the detector's maps (for roi_input "features") and regions."""
-        boxes, image_index = regions.layout()
-        if isinstance(self.features, CropFeatures):
-            crops = self.features.crops(images, boxes, image_index)
-            features = self.features(crops, regions.object_index)
-        else:
-            assert maps is not None
-            features = self.features(maps, images, boxes, image_index)
-        mask_logits = self.mask(features, regions.object_index)
+        """Images (B, 3, H, W), the detector's maps (for roi_input "features") and regions.
+
+        Args:
+            heads_alone: features and masks pass on no gradient.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not heads_alone):
+            features, mask_logits = self._seen(images, maps, regions)
         coordinates = about_pivot = region_logits = None
         correspondences = features
         pivot = objects.pivot[regions.object_index]
@@ -161,6 +161,19 @@ class RegionNetwork(nn.Module):
         return RegionOutput(
             mask_logits, rotation, translation, R, t, position, coordinates, region_logits
         )
+
+    def _seen(
+        self, images: Tensor, maps: Sequence[Tensor] | None, regions: RegionBoxes
+    ) -> tuple[Tensor, Tensor]:
+        """Features (N, D, S, S) and mask logits."""
+        boxes, image_index = regions.layout()
+        if isinstance(self.features, CropFeatures):
+            crops = self.features.crops(images, boxes, image_index)
+            features = self.features(crops, regions.object_index)
+        else:
+            assert maps is not None
+            features = self.features(maps, images, boxes, image_index)
+        return features, self.mask(features, regions.object_index)
 
 
 def _site_of_mask(logits: Tensor) -> Tensor:

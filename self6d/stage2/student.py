@@ -1,4 +1,4 @@
-"""The student of stage 2, as one module, and what it looks at in a step."""
+"""The student of stage 2, as one module, what it looks at in a step, and its poses' losses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from self6d.losses.objective import SelfSupervision
+from self6d.losses.supervised import pose_loss
 from self6d.network import PoseNetwork
+from self6d.network.objects import ObjectTable
 from self6d.network.outputs import Detections
 from self6d.network.roi import jitter_boxes
+from self6d.refinement.refine import observe_detections
+from self6d.rendering import render
+from self6d.rendering.models import PackedModels
 from self6d.rng import step_generator
 from self6d.scene.batch import FrameBatch, LabelledBatch
+from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_augmentation import selected_batch
 from self6d.stage2.pseudo_labels import PseudoLabels, draw_frames
 from self6d.synthesis import augment
@@ -86,15 +93,13 @@ class Student(nn.Module):
     """All that a step asks of the network, in one call, as data-parallel training needs it.
 
     Args:
-        frozen_for_self_loss: parameters that the poses pass no gradient to; losses with labels do.
+        heads_alone: poses pass a gradient to the pose heads alone; losses with labels to all.
         shared: whether several processes train it together.
     """
 
-    def __init__(
-        self, network: PoseNetwork, frozen_for_self_loss: Sequence[Tensor], *, shared: bool = False
-    ) -> None:
+    def __init__(self, network: PoseNetwork, *, heads_alone: bool, shared: bool = False) -> None:
         super().__init__()
-        self.network, self.frozen_for_self_loss = network, list(frozen_for_self_loss)
+        self.network, self.heads_alone = network, heads_alone
         self._learning = [p for p in network.parameters() if p.requires_grad]
         if not shared:  # a kernel or two for each of them; see `finite_step(whole=True)`
             self._learning = self._learning[:1]
@@ -106,6 +111,8 @@ class Student(nn.Module):
         boxes: tuple[Tensor, Tensor, Tensor] | None,
         labelled: Sequence[tuple[LabelledBatch, Tensor | None]],
         noise: torch.Generator,
+        *,
+        found: bool = True,
     ) -> tuple[Detections | None, list[Tensor], Tensor]:
         """Poses in boxes, a loss for each labelled batch, and a zero with a gradient.
 
@@ -113,14 +120,87 @@ class Student(nn.Module):
 
         Args:
             boxes: corners, image and object of each; None: no poses are asked for.
+            found: False: the first batch's losses are without the detector's (`found`).
         """
-        losses = [self.network.losses(batch, noise, known)["total"] for batch, known in labelled]
+        losses = []
+        for i, (batch, known) in enumerate(labelled):
+            if found or i > 0:
+                losses.append(self.network.losses(batch, noise, known)["total"])
+            else:
+                terms = self.network.region_losses(batch, None, noise)
+                losses.append(torch.stack(list(terms.values())).sum())
         nothing = 0.0 * torch.stack([p.sum() for p in self._learning]).sum()
         if boxes is None:
             return None, losses, nothing
-        for parameter in self.frozen_for_self_loss:
-            parameter.requires_grad_(False)
-        detections = self.network.poses_for_boxes(images, K, *boxes)
-        for parameter in self.frozen_for_self_loss:
-            parameter.requires_grad_(True)
+        detections = self.network.poses_for_boxes(images, K, *boxes, heads_alone=self.heads_alone)
         return detections, losses, nothing
+
+
+class PoseLosses:
+    """What the student's poses are held against.
+
+    Args:
+        models: packed, and objects: geometry, both in the order of `object_index`.
+        objective: L_self. config: its changes are followed.
+    """
+
+    def __init__(
+        self,
+        models: PackedModels,
+        objects: ObjectTable,
+        objective: SelfSupervision,
+        config: AdaptConfig,
+    ) -> None:
+        self.models, self.objects = models, objects
+        self.objective, self.config = objective, config
+
+    def asked(self, drawn: Drawn) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Boxes, frames and objects to estimate poses of: a third of a step, and with label losses
+        alone nothing looks at them."""
+        config, detections = self.config, drawn.pseudo_labels.detections
+        if config.self_weight > 0 or (config.pseudo and config.pseudo_weight > 0):
+            return drawn.box, detections.image_index, detections.object_index
+        return None
+
+    def of(self, drawn: Drawn, student: Detections) -> tuple[dict[str, Tensor], Tensor]:
+        """L_self and the distance from selected poses, to be told, and their weighted sum."""
+        config, pseudo_labels = self.config, drawn.pseudo_labels
+        detections, selected = pseudo_labels.detections, pseudo_labels.selected.float()
+        scalars: dict[str, Tensor] = {}
+        total = torch.zeros((), device=drawn.box.device)
+        if config.self_weight > 0:
+            terms = self.compare(
+                drawn.sensor, detections, student, float(torch.rand((), generator=drawn.generator))
+            )
+            # far from the truth L_self points anywhere
+            heard = selected if len(drawn.selected) else torch.ones_like(selected)
+            terms = {k: (v * heard).sum() / heard.sum() for k, v in terms.items()}
+            scalars |= {name: value.detach() for name, value in terms.items()}
+            scalars["self"] = scalars.pop("total")
+            total = total + config.self_weight * terms["total"]
+        if config.pseudo and config.pseudo_weight > 0:
+            index = detections.object_index
+            points, symmetries = self.objects.points[index], self.objects.symmetries[index]
+            distance = pose_loss(
+                student.R, student.t, pseudo_labels.R, pseudo_labels.t, points, symmetries
+            )
+            pull = (distance * selected).sum() / selected.sum().clamp_min(1)
+            scalars["pseudo"] = pull.detach()
+            scalars["selected"] = drawn.pseudo_labels.selected.float().mean()
+            total = total + config.pseudo_weight * pull
+        return scalars, total
+
+    def compare(
+        self, sensor: FrameBatch, detections: Detections, student: Detections, jitter: float
+    ) -> dict[str, Tensor]:
+        """Terms of L_self for the student's poses, (N,) each."""
+        size = self.config.region
+        checked = replace(detections, R=student.R.detach(), t=student.t.detach())
+        target = observe_detections(
+            sensor, checked, self.models, self.objective, size, self.config.padding
+        )
+        rendering = render(
+            student.R, student.t, target.K, self.models, (size, size),
+            object_index=detections.object_index,
+        )  # fmt: skip
+        return self.objective.compare(target, rendering, jitter=jitter)

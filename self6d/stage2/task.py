@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -16,31 +17,29 @@ from self6d.engine import distributed
 from self6d.engine.ahead import Ahead
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
+from self6d.engine.halves import Half, Halves
 from self6d.engine.optimizer import AdamW
 from self6d.engine.schedule import learning_rate
 from self6d.engine.task import noted_by_nobody
 from self6d.errors import InputError
 from self6d.events import Preview, Told, told_to_nobody
 from self6d.losses.objective import LossConfig, SelfSupervision
-from self6d.losses.supervised import pose_loss
 from self6d.losses.terms import TERMS, deaf
 from self6d.network import PoseNetwork
-from self6d.network.outputs import Detections
 from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.health import HealthMonitor
-from self6d.refinement.refine import observe_detections
 from self6d.refinement.rgb.refine import RgbRefiner
-from self6d.rendering import pack_models, render
+from self6d.rendering import pack_models
 from self6d.rendering.warm_up import warm_up
 from self6d.rng import mixed_seed, step_generator
 from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
-from self6d.scene.batch import FrameBatch, LabelledBatch
+from self6d.scene.batch import LabelledBatch
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.preview import frame_previews
 from self6d.stage2.refiner_learning import RefinerLearning
-from self6d.stage2.student import Drawn, Student
+from self6d.stage2.student import Drawn, PoseLosses, Student
 from self6d.stage2.teacher import Teacher
 from self6d.synthesis import SceneMaker, SynthesisConfig
 from self6d.tracking.still.arrangement import Thing
@@ -105,12 +104,16 @@ class SelfSupTask:
         self.network = network.to(self.device)
         self.parameters = self.network.stage2_parameters(config.scope)
         self.network.eval()  # batch norms keep the statistics of stage 1
-        frozen, shared = self._frozen_for_self_loss(), self.world.size > 1
-        self.student = self.world.wrap(Student(self.network, frozen, shared=shared))
+        heads_alone, shared = self._heads_alone(), self.world.size > 1
+        self.student = self.world.wrap(
+            Student(self.network, heads_alone=heads_alone, shared=shared)
+        )
+        self.halves = Halves(self.device)
         self.models = pack_models(models, self.device)
         warm_up(self.models, tell, gradients=config.self_weight > 0 or config.pseudo)
         self.objects = self.network.objects
         self.objective = SelfSupervision(replace(loss or LossConfig()), self.device)
+        self.of_poses = PoseLosses(self.models, self.objects, self.objective, config)
         self.teacher = Teacher(
             self.network, self.store, self.models, self.objective, config,
             optimize or OptimizeConfig(), seed,
@@ -122,7 +125,10 @@ class SelfSupTask:
             self.parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True
         )  # fmt: skip
         # on a GPU it stays in the step's own stream
-        self.drawn = Ahead(self.draw, config.steps, self.device, beside=self.device.type == "cpu")
+        beside = self.device.type == "cpu"
+        self.drawn = Ahead(
+            self.draw, config.steps, self.device, beside=beside, thread=self.halves.thread
+        )
         self.scenes: Ahead[LabelledBatch] | None = None
         if config.synthetic > 0:
             camera, small = self.store.camera, synthesis or SynthesisConfig()
@@ -130,7 +136,7 @@ class SelfSupTask:
             maker = SceneMaker(models, camera, small, self.device, tell=tell)
             self.scenes = Ahead(
                 lambda step, size: maker.make(size, mixed_seed(seed, self.world.rank), step),
-                config.steps, self.device, beside=self.device.type == "cpu",
+                config.steps, self.device, beside=beside, thread=self.halves.thread,
             )  # fmt: skip
         self.monitor = HealthMonitor(config.collapse, config.patience)
         self.stop_reason: str | None = None
@@ -146,15 +152,10 @@ class SelfSupTask:
             return None
         return RefinerLearning(looker, self.objects, self.world, config)
 
-    def _frozen_for_self_loss(self) -> list[Tensor]:
-        """Trained parameters that L_self leaves alone: all but the pose heads, or none."""
+    def _heads_alone(self) -> bool:
+        """Whether L_self moves the pose heads alone, or all that is trained."""
         wanted = self.config.self_scope
-        if wanted == "scope" or (wanted == "auto" and not self.network.config.mask_prior):
-            return []
-        regions = self.network.regions
-        heads = [part for part in regions.children() if part is not regions.features]
-        moved = {id(p) for part in heads if part is not regions.mask for p in part.parameters()}
-        return [p for p in self.parameters if id(p) not in moved]
+        return wanted == "heads" or (wanted == "auto" and self.network.config.mask_prior)
 
     def step(self, step: int) -> dict[str, Any]:
         """One optimiser step on frames drawn at random."""
@@ -163,22 +164,33 @@ class SelfSupTask:
         if self.teacher.pseudo_labels is None or self._renewed(step):
             self.teacher.refresh(step, self.on_preparing, self.on_note)
         values = self._health(step)
-        drawn = self.drawn.take(step, self.batch_size)
-        if not self._renewed(step + 1):  # what is drawn then is not known yet
-            self.drawn.start(step + 1, self.batch_size)
         rate = learning_rate(step, config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        terms, total, labelled = self._losses(drawn, step)
-        ok = finite_step(self.optimizer, self.parameters, total, config.clip, whole=True)
-        if self.refiner is not None:
-            noise = step_generator(self.seed, step, self.world.rank, stream=2, device=self.device)
-            learned, fine = self.refiner.step(labelled, rate, noise)
-            terms, ok = terms | learned, ok & fine
-        self.teacher.follow(step)
+        with self.halves.halved():
+            drawn = self.drawn.take(step, self.batch_size)
+            other = self._other_half(drawn)
+            if not self._renewed(step + 1):  # what is drawn then is not known yet
+                self.drawn.start(step + 1, self.batch_size)
+            terms, total, labelled = self._losses(drawn, step, whole=other is None)
+            ok = finite_step(
+                self.optimizer, self.parameters, total, config.clip, whole=True, other=other
+            )
+            if self.refiner is not None:
+                noise = step_generator(
+                    self.seed, step, self.world.rank, stream=2, device=self.device
+                )
+                learned, fine = self.refiner.step(labelled, rate, noise)
+                terms, ok = terms | learned, ok & fine
+            self.teacher.follow(step)
+        total = total.detach()
+        if other is not None:
+            more = other.result()
+            total = total + more.loss
+            terms |= {name: terms.get(name, 0.0) + value for name, value in more.terms.items()}
         self._step = step + 1
         values |= {f"loss/{name}": value for name, value in terms.items()}
-        return values | {"loss/total": total.detach(), "lr": rate, SKIPPED: ~ok}
+        return values | {"loss/total": total, "lr": rate, SKIPPED: ~ok}
 
     def _renewed(self, step: int) -> bool:
         """Whether the pseudo-labels that there are give way to new ones at a step."""
@@ -190,43 +202,49 @@ class SelfSupTask:
         return Drawn.of(self.teacher, self.seed, self.world.rank, step, size)
 
     def _losses(
-        self, drawn: Drawn, step: int
+        self, drawn: Drawn, step: int, *, whole: bool
     ) -> tuple[dict[str, Tensor], Tensor, list[LabelledBatch]]:
-        config, sensor, pseudo_labels = self.config, drawn.sensor, drawn.pseudo_labels
-        detections = pseudo_labels.detections
-        pulled = config.pseudo and config.pseudo_weight > 0
-        asked = (drawn.box, detections.image_index, detections.object_index)
+        """Losses to be told, their weighted sum, and the batches with labels.
+
+        Args:
+            whole: False: those that `_other_half` makes are left out.
+        """
         labelled, weights = self._labelled(drawn, step)
-        # a third of a step, and with label losses alone nothing looks at these poses
         student, extra, total = self.student(
-            drawn.images, sensor.K, asked if pulled or config.self_weight > 0 else None, labelled,
-            drawn.noise,
+            drawn.images, drawn.sensor.K, self.of_poses.asked(drawn) if whole else None, labelled,
+            drawn.noise, found=whole,
         )  # fmt: skip
         scalars: dict[str, Tensor] = {}
-        selected = pseudo_labels.selected.float()
-        if student is not None and config.self_weight > 0:
-            terms = self._compare(
-                sensor, detections, student, float(torch.rand((), generator=drawn.generator))
-            )
-            # far from the truth L_self points anywhere
-            heard = selected if len(drawn.selected) else torch.ones_like(selected)
-            terms = {k: (v * heard).sum() / heard.sum() for k, v in terms.items()}
-            scalars |= {name: value.detach() for name, value in terms.items()}
-            scalars["self"] = scalars.pop("total")
-            total = total + config.self_weight * terms["total"]
-        if student is not None and pulled:
-            index = detections.object_index
-            points, symmetries = self.objects.points[index], self.objects.symmetries[index]
-            distance = pose_loss(
-                student.R, student.t, pseudo_labels.R, pseudo_labels.t, points, symmetries
-            )
-            pull = (distance * selected).sum() / selected.sum().clamp_min(1)
-            scalars["pseudo"], scalars["selected"] = pull.detach(), selected.mean()
-            total = total + config.pseudo_weight * pull
+        if student is not None:
+            scalars, of_poses = self.of_poses.of(drawn, student)
+            total = total + of_poses
         for (name, weight), loss in zip(weights, extra, strict=True):
             scalars[name] = loss.detach()
             total = total + weight * loss
         return scalars, total, [batch for batch, _ in labelled]
+
+    def _other_half(self, drawn: Drawn) -> Future[Half] | None:
+        """The poses' losses and the detector's, begun in another thread on a CPU: as much work as
+        what the regions with labels take. None where one call is to make all of them."""
+        if self.world.size > 1 or self.network.config.roi_input == "features":
+            return None  # the detector's maps are what regions are cut from
+        weight = self.config.label_weight
+
+        def losses() -> tuple[dict[str, Tensor], Tensor]:
+            scalars: dict[str, Tensor] = {}
+            total = torch.zeros((), device=self.device)
+            if (asked := self.of_poses.asked(drawn)) is not None:
+                poses = self.network.poses_for_boxes(
+                    drawn.images, drawn.sensor.K, *asked, heads_alone=self._heads_alone()
+                )
+                scalars, total = self.of_poses.of(drawn, poses)
+            if drawn.labelled is not None:
+                found, _ = self.network.detector_losses(*drawn.labelled)
+                scalars["labels"] = torch.stack(list(found.values())).sum()
+                total = total + weight * scalars["labels"]
+            return scalars, total
+
+        return self.halves.start(losses, self.parameters)
 
     def _labelled(
         self, drawn: Drawn, step: int
@@ -243,21 +261,6 @@ class SelfSupTask:
             self.scenes.start(step + 1, config.synthetic_batch)
             weights.append(("synthetic", config.synthetic))
         return batches, weights
-
-    def _compare(
-        self, sensor: FrameBatch, detections: Detections, student: Detections, jitter: float
-    ) -> dict[str, Tensor]:
-        """Terms of L_self for the student's poses, (N,) each."""
-        size = self.config.region
-        checked = replace(detections, R=student.R.detach(), t=student.t.detach())
-        target = observe_detections(
-            sensor, checked, self.models, self.objective, size, self.config.padding
-        )
-        rendering = render(
-            student.R, student.t, target.K, self.models, (size, size),
-            object_index=detections.object_index,
-        )  # fmt: skip
-        return self.objective.compare(target, rendering, jitter=jitter)
 
     def _health(self, step: int) -> dict[str, Any]:
         if self.world.rank or step % self.config.health_every:

@@ -1,4 +1,4 @@
-"""What a step looks at is the same drawn beside the step before it or when it is due."""
+"""A step is the same drawn beside the step before it or when it is due, in halves or whole."""
 
 import threading
 from dataclasses import replace
@@ -32,9 +32,10 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def task() -> SelfSupTask:
+def task(**changes: float) -> SelfSupTask:
     return SelfSupTask(
-        stage2.network(), [stage2.MODEL], UnlabelledFrames(stage2.Recording()), replace(ADAPT),
+        stage2.network(), [stage2.MODEL], UnlabelledFrames(stage2.Recording()),
+        replace(ADAPT, **changes),
         LossConfig(perceptual=0.0, points=128), OptimizeConfig(flips=False), seed=3,
     )  # fmt: skip
 
@@ -60,3 +61,15 @@ def test_steps_are_the_same_drawn_ahead(two_threads, monkeypatch) -> None:
         assert {k: float(v) for k, v in first.items()} == {k: float(v) for k, v in second.items()}
     for p, q in zip(ahead.parameters, due.parameters, strict=True):
         assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("self_weight", [0.0, 1.0])
+def test_halves_make_the_step_that_one_call_makes(two_threads, self_weight) -> None:
+    jobs = [task(self_weight=self_weight) for _ in range(2)]
+    jobs[1].halves.thread = None
+    for step in range(2):
+        first, second = ({k: float(v) for k, v in job.step(step).items()} for job in jobs)
+        assert first == pytest.approx(second, rel=1e-4)
+        assert torch.get_num_threads() == 2
+    for p, q in zip(*(job.parameters for job in jobs), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-5)

@@ -355,13 +355,13 @@ def test_mask_boxes():
 
 def test_the_detector_is_taught_kept_objects_alone(monkeypatch):
     job, seen = task(PLUS, ROBUST, steps=1), []
-    losses = job.network.losses
+    losses = job.network.detector_losses
 
-    def heard(batch, noise, known):
+    def heard(batch, known):
         seen.append((batch, known))
-        return losses(batch, noise, known)
+        return losses(batch, known)
 
-    monkeypatch.setattr(job.network, "losses", heard)
+    monkeypatch.setattr(job.network, "detector_losses", heard)
     job.step(0)
     assert job.teacher.pseudo_labels.selected.any()
     ((batch, known),) = seen
@@ -378,7 +378,7 @@ def test_l_self_is_heard_from_selected_poses_or_said_to_be_from_all(monkeypatch,
     job, boxes, notes = task(own, ROBUST, steps=1), [], []
     poses = type(job.network).poses_for_boxes
     monkeypatch.setattr(
-        type(job.network), "poses_for_boxes", lambda *a: boxes.append(a[3]) or poses(*a)
+        type(job.network), "poses_for_boxes", lambda *a, **k: boxes.append(a[3]) or poses(*a, **k)
     )
     job.on_note = lambda *note: notes.append(note)
     values = job.step(0)
@@ -396,7 +396,7 @@ def test_with_label_losses_alone_no_further_poses_are_computed(monkeypatch):
     asked = []
     poses = type(alone.network).poses_for_boxes
     monkeypatch.setattr(
-        type(alone.network), "poses_for_boxes", lambda *a: asked.append(1) or poses(*a)
+        type(alone.network), "poses_for_boxes", lambda *a, **k: asked.append(1) or poses(*a, **k)
     )
     before = [p.clone() for p in alone.parameters]
     values = alone.step(0)
