@@ -157,14 +157,22 @@ class PoseLosses:
     def asked(self, drawn: Drawn) -> tuple[Tensor, Tensor, Tensor] | None:
         """Boxes, frames and objects to estimate poses of: a third of a step, and with label losses
         alone nothing looks at them."""
-        config, detections = self.config, drawn.pseudo_labels.detections
-        if config.self_weight > 0 or (config.pseudo and config.pseudo_weight > 0):
-            return drawn.box, detections.image_index, detections.object_index
+        config, (labels, box) = self.config, self._heard(drawn)
+        if config.self_weight > 0 or (config.pseudo and config.pseudo_weight > 0 and len(box)):
+            return box, labels.detections.image_index, labels.detections.object_index
         return None
+
+    def _heard(self, drawn: Drawn) -> tuple[PseudoLabels, Tensor]:
+        """N pseudo-labels whose poses are compared, and their boxes (N, 4): without L_self those
+        selected alone."""
+        if self.config.self_weight > 0:
+            return drawn.pseudo_labels, drawn.box
+        rows = drawn.selected.to(drawn.box.device, non_blocking=True)
+        return drawn.pseudo_labels[rows], drawn.box[rows]
 
     def of(self, drawn: Drawn, student: Detections) -> tuple[dict[str, Tensor], Tensor]:
         """L_self and the distance from selected poses, to be told, and their weighted sum."""
-        config, pseudo_labels = self.config, drawn.pseudo_labels
+        config, (pseudo_labels, _) = self.config, self._heard(drawn)
         detections, selected = pseudo_labels.detections, pseudo_labels.selected.float()
         scalars: dict[str, Tensor] = {}
         total = torch.zeros((), device=drawn.box.device)

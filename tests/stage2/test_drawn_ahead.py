@@ -73,3 +73,18 @@ def test_halves_make_the_step_that_one_call_makes(two_threads, self_weight) -> N
         assert torch.get_num_threads() == 2
     for p, q in zip(*(job.parameters for job in jobs), strict=True):
         torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_regions_left_out_counted_for_nothing() -> None:
+    job = task()
+    job.step(0)
+    batch, known = job.draw(1, 2).labelled
+    visible = torch.tensor([0.0, *batch.visible_fraction[1:]])
+    network, noise = job.network, torch.Generator()
+    batch = replace(batch, visible_fraction=visible)
+    found = []
+    for left_out in (True, False):
+        network._may_leave_out = lambda used, told=left_out: told and bool(used.any())
+        found.append(network.losses(batch, noise.manual_seed(1), known))
+    for name, value in found[0].items():
+        torch.testing.assert_close(value, found[1][name])
