@@ -24,7 +24,7 @@ from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.labelled import mask_boxes
 from self6d.stage2.pseudo_labels import PseudoLabels
 from self6d.tracking.still.arrangement import AGREE, Rigid, Thing
-from self6d.tracking.still.odometry import STILL, CameraPath, Motion
+from self6d.tracking.still.odometry import COMING, STILL, CameraPath, Motion
 
 from torchvision.ops import box_iou  # isort: skip
 
@@ -172,12 +172,15 @@ class _Found:
 def _pieces(order: Sequence[int], store: FrameStore) -> list[dict[int, Motion]]:
     """Frames through which the camera's way is known: frame -> from the piece's first camera."""
     path = CameraPath(lambda place: store.frame(order[place]), SPREAD)
+    scene = [store.keys[frame].scene_id for frame in order]
     pieces: list[dict[int, Motion]] = []
     for place, frame in enumerate(order):
+        for coming in range(place + 1, min(place + 1 + COMING // 2, len(order))):
+            if scene[coming - 1] == scene[coming]:
+                path.expect(coming - 1, coming)
         for back in range(1, min(BRIDGED, place) + 1):
             before = order[place - back]
-            scenes = {store.keys[f].scene_id for f in (before, frame)}
-            tied = before in pieces[-1] and len(scenes) == 1
+            tied = before in pieces[-1] and scene[place - back] == scene[place]
             motion = path.between(place - back, place) if tied else None
             if motion is not None:
                 pieces[-1][frame] = Motion(*motion.of(*_rigid(pieces[-1][before])))

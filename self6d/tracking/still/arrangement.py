@@ -92,7 +92,11 @@ class Thing:
 
     def apart(self, a: Rigid, b: Rigid) -> float:
         """Of two poses, in diameters: as far as points half a diameter off the middle are apart."""
-        turn = np.linalg.norm(self.turn(a[0][None], b[0][None])[0])
+        if self.axis is None:  # the chord between them: SciPy's takes five times as long for one
+            chord = np.linalg.norm(self.between(a[0][None], b[0][None])[0] - np.eye(3))
+            turn = 2 * np.arcsin(min(chord / np.sqrt(8), 1.0))
+        else:
+            turn = np.linalg.norm(self.turn(a[0][None], b[0][None])[0])
         shift = np.linalg.norm(a[0] @ self.centre + a[1] - b[0] @ self.centre - b[1])
         return float(np.hypot(shift / self.diameter, 0.5 * turn))
 
