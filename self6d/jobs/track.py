@@ -39,18 +39,16 @@ from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, listed, load_network
 from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import ObjectModel
-from self6d.scene.batch import FrameBatch
-from self6d.tracking.coarse import Candidates
 from self6d.tracking.colours.larger import looks_larger
 from self6d.tracking.colours.place import described, onto_colours, row_of
+from self6d.tracking.quick.detections import NetworkDetections
 from self6d.tracking.starts import read_starts
-from self6d.tracking.task import Detect, TrackTask
+from self6d.tracking.task import TrackTask
 from self6d.tracking.work import Start
 
 SHOWN = {"loop": {"preview_every": 1}}  # each frame as it is found
 STARTS = "starts.json"  # in the run's own folder, so that it can go on without the user's files
 KEPT = "kept.json"
-LOWEST_SCORE = 0.1  # of a network's detections; the image decides
 
 
 def track(
@@ -322,8 +320,8 @@ def _models(
 
 def _network_detector(
     from_run: str | Path, models: Sequence[ObjectModel], device: torch.device
-) -> Detect:
-    """What a run's network sees of a model in a frame, best first."""
+) -> NetworkDetections:
+    """What a run's network sees of the models."""
     trained = load_network(from_run, device=device)
     ids = [model.object_id for model in trained.models]
     absent = [model.object_id for model in models if model.object_id not in ids]
@@ -334,13 +332,8 @@ def _network_detector(
             remedy=f"It knows {ids}: name one with --object.",
         )
 
-    def detect(sensor: FrameBatch, model: int) -> Candidates:
-        seen = trained.network.predict(sensor.images, sensor.K, score_threshold=LOWEST_SCORE)
-        seen = seen[seen.object_index == ids.index(models[model].object_id)]
-        R, t, score = (x.float().cpu().numpy() for x in (seen.R, seen.t, seen.score))
-        return Candidates(R, t, score).best(4)
-
-    return detect
+    places = [ids.index(model.object_id) for model in models]
+    return NetworkDetections(trained.network, places)
 
 
 def _keep_starts(

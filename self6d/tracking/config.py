@@ -44,7 +44,8 @@ class TrackConfig(Checked, section="track"):
     """Directions from which a search without a start pose looks at the model; each is turned in
     the image plane in steps as wide as the directions are apart."""
     search_every: Annotated[int, Limits(1, 10_000)] = 3
-    """While an object is lost, every so many frames the whole image is searched for it."""
+    """While an object is lost, every so many frames the whole image is searched for it; with a
+    network that finds it (--from) that is asked in every frame instead."""
     looked_at: Annotated[int, Limits(1, 10_000)] = 96
     """Poses of a search of the whole image that the RGB refiner looks at."""
     keep: Annotated[int, Limits(1, 1000)] = 8

@@ -15,6 +15,7 @@ from self6d.tracking.coarse import Candidates
 from self6d.tracking.config import TrackConfig
 from self6d.tracking.fit import LIKE, PULL, Estimate, ObjectFitter
 from self6d.tracking.look import PaintedFrame
+from self6d.tracking.quick.detections import at_the_depth, with_around
 from self6d.tracking.still.arrangement import Thing
 from self6d.tracking.still.odometry import Motion
 
@@ -124,7 +125,7 @@ class Memory:
 
 
 Anywhere = Callable[[], Candidates]
-"""Rough poses anywhere in the frame at hand."""
+"""Where a network sees the object in the frame at hand."""
 
 
 def follow(
@@ -142,7 +143,8 @@ def follow(
 
     Args:
         sensor: one frame with depth. time: of the frame, in any unit.
-        anywhere: asked instead of searching the whole image. search: False: never do.
+        anywhere: asked where the object is lost or unsure, instead of searching the whole image.
+        search: False: never search.
         start: the memory holds where a person put the object on this very frame.
     """
     R, t = memory.guesses(time)
@@ -151,7 +153,7 @@ def follow(
     found: Estimate | None = None
     if len(R) and not memory.missed:
         enough = 1.0 if start else STEADY * memory.confidence
-        found = refit(fitter, near, R, t, rng, enough=enough, start=start)
+        found = refit(fitter, near, R, t, rng, enough=enough, start=start, anywhere=anywhere)
     if found is None and len(R) and (memory.missed < AROUND or memory.carried):
         found = around(fitter, near, R, t, rng, memory.missed)
     if found is None and search:
@@ -185,6 +187,7 @@ def refit(
     *,
     enough: float = 1.0,
     start: bool = False,
+    anywhere: Anywhere | None = None,
 ) -> Estimate | None:
     """The surest pose around given ones; where they explain little, of several hypotheses.
 
@@ -215,6 +218,8 @@ def refit(
     ]
     if start:  # what no search proposes
         others.append(Candidates(R, t, np.zeros(len(R), np.float32)))
+    elif anywhere is not None:
+        others.append(at_the_depth(anywhere(), fitter.points, sensor))
     more = fitter.fit(sensor, Candidates.joined(others))
     found = [best, *expected(fitter, more, R, t, start=start)]
     going_on = [e for e in found if not leaps(fitter, e, R, t, start=start)]
@@ -352,7 +357,8 @@ def find(
     rng: np.random.Generator,
     anywhere: Anywhere | None = None,
 ) -> Estimate | None:
-    """A lost object: around where it was last and, every few frames, in the whole image.
+    """A lost object: around where it was last, and where a network sees it or, every few frames,
+    in the whole image.
 
     The surest pose, however unsure above `lost`: whether that will do is for who asked.
     """
@@ -360,9 +366,10 @@ def find(
     if len(R) and memory.missed >= AROUND:
         wide = fitter.near(sensor, R, t, rng, wide=True, pull=0)
         found = fitter.fit(sensor, fitter.distinct(wide, 2))
-    if memory.missed % config.search_every == 0:
-        more = anywhere() if anywhere is not None else fitter.everywhere(sensor, rng)
-        found += fitter.fit(sensor, more)
+    if anywhere is not None:
+        found += fitter.fit(sensor, with_around(anywhere(), fitter, sensor, rng))
+    elif memory.missed % config.search_every == 0:
+        found += fitter.fit(sensor, fitter.everywhere(sensor, rng))
     if not found:
         return None
     found = [doubted(e, config) for e in found]

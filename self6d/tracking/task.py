@@ -38,8 +38,8 @@ from self6d.tracking.work import (
     upcoming,
 )
 
-Detect = Callable[[FrameBatch, int], Candidates]
-"""Rough poses of the model at a position, in one frame; such as those of a network."""
+Detect = Callable[[FrameBatch, int, int], Candidates]
+"""Rough poses in the frame at an index, of the model at a position; such as those of a network."""
 
 
 class TrackTask:
@@ -48,7 +48,8 @@ class TrackTask:
     Args:
         frames: of the recording, depth included. models: whose poses.
         starts: poses to follow from; in scenes without one of an object, it is searched for.
-        detect: asked for rough poses instead of searching the whole image.
+        detect: asked for rough poses wherever an object is lost or unsure, instead of searching
+            the whole image.
         kept: what is known already: its frames are not looked at, lost ones included.
         cuts: indices of frames before which the recording was interrupted: nothing is followed
             across.
@@ -249,7 +250,7 @@ class TrackTask:
         anywhere = None
         if self.detect is not None:
             detect = self.detect
-            anywhere = lambda: detect(sensor, model)  # noqa: E731
+            anywhere = lambda: detect(sensor, index, model)  # noqa: E731
         if walk.kind == "settle":
             assert self.settled is not None
             row = self.settled[index, walk.target]

@@ -1,0 +1,80 @@
+"""Where a network sees objects, tracking looks in every frame, and once for all of them."""
+
+import numpy as np
+import pytest
+import torch
+from block_shapes import block
+from tracked_block import pose_at, write_recording
+
+from self6d.datasets import UnlabelledFrames, open_dataset
+from self6d.losses.objective import SelfSupervision
+from self6d.paths import resource
+from self6d.run_config import build_config
+from self6d.runs.load_network import load_network
+from self6d.sample.sample import make_sample
+from self6d.scene.batch import FrameBatch
+from self6d.tracking.coarse import Candidates
+from self6d.tracking.quick.detections import LOWEST_SCORE, NetworkDetections
+from self6d.tracking.task import TrackTask
+
+FEW = {"track.points": 128, "track.candidates": 200, "track.steps": 8, "track.region": 64}
+TIMES = (0, 25, 4, 30, 8)  # up to two radians and 16 cm from one frame to the next
+
+
+def test_an_object_that_following_loses_is_found_in_every_frame_where_a_network_sees_it(tmp_path):
+    poses = [pose_at(time) for time in TIMES]
+    recording = open_dataset(write_recording(tmp_path / "data", poses))
+    asked = []
+
+    def detect(sensor: FrameBatch, index: int, model: int) -> Candidates:
+        """10 degrees and 12 % of the distance off, and something where nothing is."""
+        asked.append(index)
+        c, s = np.cos(0.17), np.sin(0.17)
+        R = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]) @ poses[index].R_m2c
+        t = 1.12 * poses[index].t_m2c
+        return Candidates(
+            np.stack((R, np.eye(3))).astype(np.float32),
+            np.stack((t, [0.1, 0.05, 0.6])).astype(np.float32),
+            np.array([0.9, 0.3]),
+        )
+
+    config = build_config("track", FEW, stage="track")
+    objective = SelfSupervision(config.loss, torch.device("cpu"))
+    task = TrackTask(
+        UnlabelledFrames(recording), [block()], [], objective, config.track, detect=detect
+    )
+    step = 0
+    while task.walks:
+        task.step(step)
+        step += 1
+    assert set(asked) == set(range(len(TIMES)))
+    points = block().vertices
+    for row, true in zip(task.poses(), poses, strict=True):
+        assert row.pose is not None
+        off = np.linalg.norm(row.pose.transform(points) - true.transform(points), axis=1).mean()
+        assert off < 0.05 * block().diameter
+        assert row.confidence >= config.track.found
+
+
+def test_a_network_looks_at_a_frame_once_for_all_objects(tmp_path, monkeypatch):
+    make_sample(tmp_path / "sample", frames=1, eval_frames=1)
+    frame = UnlabelledFrames(open_dataset(tmp_path / "sample"))[0]
+    trained = load_network(resource("sample/stage1"), device=torch.device("cpu"))
+    sensor = FrameBatch.of([frame], torch.device("cpu"))
+    seen = trained.network.predict(sensor.images, sensor.K, score_threshold=LOWEST_SCORE)
+    looked, predict = [], trained.network.predict
+
+    def counted(*given, **settings):
+        looked.append(1)
+        return predict(*given, **settings)
+
+    monkeypatch.setattr(trained.network, "predict", counted)
+    places = [2, 0, 1]  # of the models, in an order of their own
+    detections = NetworkDetections(trained.network, places)
+    found = [detections(sensor, 7, model) for model in (0, 1, 2, 0)]
+    assert len(looked) == 1
+    assert sum(len(f) for f in found[:3]) > 0
+    for place, own in zip(places, found, strict=False):
+        of_it = seen.t[seen.object_index == place].numpy()
+        best = of_it[np.argsort(-seen.score[seen.object_index == place].numpy(), kind="stable")]
+        assert own.t == pytest.approx(best[:4])
