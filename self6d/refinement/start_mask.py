@@ -9,11 +9,14 @@ from scipy.spatial import cKDTree
 SURFACE_POINTS = 4000
 
 
-def surface_distance(points: np.ndarray, surface: np.ndarray) -> np.ndarray:
+def surface_distance(
+    points: np.ndarray, surface: np.ndarray, reach_m: float = np.inf
+) -> np.ndarray:
     """Distance of each point to the nearest of the (thinned) surface points.
 
     Args:
         points: (N, 3), metres. surface: (M, 3), metres; empty gives infinity.
+        reach_m: what is farther is given as infinity, and sooner, metres.
 
     Returns:
         (N,), metres.
@@ -21,7 +24,7 @@ def surface_distance(points: np.ndarray, surface: np.ndarray) -> np.ndarray:
     if len(surface) == 0:
         return np.full(len(points), np.inf)
     step = max(1, len(surface) // SURFACE_POINTS)
-    return cKDTree(surface[::step]).query(points)[0]
+    return cKDTree(surface[::step]).query(points, distance_upper_bound=reach_m)[0]
 
 
 def mask_from_pose(
@@ -57,7 +60,7 @@ def mask_from_pose(
     near = np.zeros_like(inside)
     candidates = known & grown
     if sensor is not None and candidates.any():
-        distance = surface_distance(sensor[candidates], rendered[inside])
+        distance = surface_distance(sensor[candidates], rendered[inside], reach_m)
         near[candidates] = distance < reach_m
     possible = grown & (near | ~known)
     likely = possible & (inside | (near & (cv2.blur(near.astype(np.float32), (9, 9)) > 0.8)))

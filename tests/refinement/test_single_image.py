@@ -342,6 +342,8 @@ class TestWithoutNetwork:
         found = surface_distance(np.array([[0.0, 0, 1.25], [3, 0, 2]]), surface)
         assert found.tolist() == [0.25, 3.0]
         assert np.isinf(surface_distance(np.zeros((1, 3)), np.zeros((0, 3)))).all()
+        near = surface_distance(np.array([[0.0, 0, 1.25], [3, 0, 2]]), surface, 0.5)
+        np.testing.assert_array_equal(near, np.where(found < 0.5, found, np.inf))
 
     def test_agreement_by_hand(self):
         drawn = torch.zeros(1, 1, 6)
