@@ -13,9 +13,10 @@ from self6d.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
 from self6d.tracking.config import TrackConfig
+from self6d.tracking.evidence import likelier
 from self6d.tracking.fit import LIKE, PULL, Estimate, ObjectFitter
 from self6d.tracking.look import PaintedFrame
-from self6d.tracking.quick.detections import at_the_depth, with_around
+from self6d.tracking.quick.detections import at_the_depth, challenged, with_around
 from self6d.tracking.still.arrangement import Thing
 from self6d.tracking.still.odometry import Motion
 
@@ -23,7 +24,6 @@ SAME_PAINT = 0.6  # of how alike colours are expected to be: less is another thi
 LEAP = (1.2, 0.6)  # from one frame to the next, radians and diameters: farther is another thing
 START_LEAP = (0.6, 0.3)  # from where a person put the object
 START_PULL = 1.0  # as `fit.PULL`, there
-NEAR_ODDS = 12.0  # of a pose near the last one against one from anywhere
 STEADY = 0.8  # of the last pose's confidence: then nothing changed that asks for another look
 AROUND = 6  # frames for which a lost object is first looked for where it was
 SETTLED = 0.1  # diameters from where an arrangement puts an object
@@ -156,6 +156,8 @@ def follow(
         found = refit(fitter, near, R, t, rng, enough=enough, start=start, anywhere=anywhere)
     if found is None and len(R) and (memory.missed < AROUND or memory.carried):
         found = around(fitter, near, R, t, rng, memory.missed)
+    if found is not None and anywhere is not None and not start:
+        found = challenged(fitter, near, found, anywhere(), rng)
     if found is None and search:
         painted = fitter.painted(sensor, memory.look)
         found = find(fitter, painted, memory, R, t, rng, anywhere)
@@ -246,13 +248,12 @@ def expected(
     """Poses, those near where the object must be surer than the image alone makes them.
 
     The calibration knows poses from anywhere; that one near the last pose is right is likelier
-    beforehand, by `NEAR_ODDS` (Bayes).
+    beforehand, see `likelier`.
     """
     rows = []
     for e in found:
         if not e.evidence.color < LIKE and not leaps(fitter, e, R, t, start=start, missed=missed):
-            odds = NEAR_ODDS * e.confidence
-            e = replace(e, confidence=odds / (odds + 1 - e.confidence))
+            e = replace(e, confidence=likelier(e.confidence))
         rows.append(e)
     return sorted(rows, key=lambda e: -e.confidence)
 

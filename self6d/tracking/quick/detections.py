@@ -9,12 +9,14 @@ import numpy as np
 from self6d.network import PoseNetwork
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
-from self6d.tracking.fit import ObjectFitter
+from self6d.tracking.evidence import likelier
+from self6d.tracking.fit import Estimate, ObjectFitter
 from self6d.tracking.look import PaintedFrame
 from self6d.tracking.points import ModelPoints
 
 LOWEST_SCORE = 0.1  # of a detection; the image decides
 MOST = 4  # of one object in a frame
+BESIDE = 0.5  # of the model's diagonal
 
 
 class NetworkDetections:
@@ -68,9 +70,36 @@ def at_the_depth(poses: Candidates, model: ModelPoints, sensor: FrameBatch) -> C
         centre = R @ model.centre + t
         shown = model.seen[(model.directions @ (-R.T @ centre)).argmax()]
         points = model.points[shown] @ R.T + t
+        points = points[points[:, 2] > 0]
         column, row = (points @ K.T / points[:, 2:])[:, :2].round().astype(int).T
         inside = (row >= 0) & (row < depth.shape[0]) & (column >= 0) & (column < depth.shape[1])
         there = depth[row[inside], column[inside]]
         gap = (there - points[inside, 2])[there > 0]
         moved.append(t * (1 + np.median(gap) / centre[2]) if len(gap) else t)
     return Candidates(poses.R, np.array(moved, np.float32).reshape(-1, 3), poses.score)
+
+
+def challenged(
+    fitter: ObjectFitter,
+    sensor: PaintedFrame,
+    found: Estimate,
+    seen: Candidates,
+    rng: np.random.Generator,
+) -> Estimate:
+    """The object where a network sees it, if that is surer than where it was followed to and the
+    network sees nothing there: else what was once taken for it is followed to the end."""
+    others = elsewhere(seen, fitter.points, found.R, found.t)
+    there = fitter.fit(sensor, with_around(others, fitter, sensor, rng))
+    if not there or there[0].confidence < fitter.config.found:
+        return found
+    return there[0] if likelier(there[0].confidence) > found.confidence else found
+
+
+def elsewhere(seen: Candidates, model: ModelPoints, R: np.ndarray, t: np.ndarray) -> Candidates:
+    """Detections, if in the image all lie beside a pose (3, 3) and (3,), metres; else none."""
+    ways = seen.R @ model.centre + seen.t
+    ways = ways[:, :2] / ways[:, 2:]
+    place = R @ model.centre + t
+    apart = np.linalg.norm(ways - place[:2] / place[2], axis=1)
+    beside = apart * place[2] > BESIDE * np.linalg.norm(np.ptp(model.points, axis=0))
+    return seen if beside.all() else seen[:0]
