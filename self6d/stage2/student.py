@@ -170,12 +170,21 @@ class PoseLosses:
         rows = drawn.selected.to(drawn.box.device, non_blocking=True)
         return drawn.pseudo_labels[rows], drawn.box[rows]
 
-    def of(self, drawn: Drawn, student: Detections) -> tuple[dict[str, Tensor], Tensor]:
-        """L_self and the distance from selected poses, to be told, and their weighted sum."""
+    def of(self, drawn: Drawn, student: Detections | None) -> tuple[dict[str, Tensor], Tensor]:
+        """L_self and the distance from selected poses, to be told, and their weighted sum.
+
+        Args:
+            student: of the boxes `asked`; None: none were.
+        """
         config, (pseudo_labels, _) = self.config, self._heard(drawn)
         detections, selected = pseudo_labels.detections, pseudo_labels.selected.float()
         scalars: dict[str, Tensor] = {}
         total = torch.zeros((), device=drawn.box.device)
+        if config.pseudo and config.pseudo_weight > 0:
+            scalars["pseudo"] = total
+            scalars["selected"] = drawn.pseudo_labels.selected.float().mean()
+        if student is None:
+            return scalars, total
         if config.self_weight > 0:
             terms = self.compare(
                 drawn.sensor, detections, student, float(torch.rand((), generator=drawn.generator))
@@ -194,7 +203,6 @@ class PoseLosses:
             )
             pull = (distance * selected).sum() / selected.sum().clamp_min(1)
             scalars["pseudo"] = pull.detach()
-            scalars["selected"] = drawn.pseudo_labels.selected.float().mean()
             total = total + config.pseudo_weight * pull
         return scalars, total
 

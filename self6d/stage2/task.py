@@ -215,7 +215,7 @@ class SelfSupTask:
             drawn.noise, found=whole,
         )  # fmt: skip
         scalars: dict[str, Tensor] = {}
-        if student is not None:
+        if whole:
             scalars, of_poses = self.of_poses.of(drawn, student)
             total = total + of_poses
         for (name, weight), loss in zip(weights, extra, strict=True):
@@ -231,13 +231,12 @@ class SelfSupTask:
         weight = self.config.label_weight
 
         def losses() -> tuple[dict[str, Tensor], Tensor]:
-            scalars: dict[str, Tensor] = {}
-            total = torch.zeros((), device=self.device)
+            poses = None
             if (asked := self.of_poses.asked(drawn)) is not None:
                 poses = self.network.poses_for_boxes(
                     drawn.images, drawn.sensor.K, *asked, heads_alone=self._heads_alone()
                 )
-                scalars, total = self.of_poses.of(drawn, poses)
+            scalars, total = self.of_poses.of(drawn, poses)
             if drawn.labelled is not None:
                 found, _ = self.network.detector_losses(*drawn.labelled)
                 scalars["labels"] = torch.stack(list(found.values())).sum()

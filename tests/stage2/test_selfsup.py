@@ -389,6 +389,18 @@ def test_l_self_is_heard_from_selected_poses_or_said_to_be_from_all(monkeypatch,
     assert notes == ([] if selected else [("warning", teacher.NONE_SELECTED[True])])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_without_a_selected_pose_says_so(threads):
+    own = replace(PLUS, self_weight=0.0, pseudo_steps=10, keep_iou=1.0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        values = task(own, ROBUST, steps=1).step(0)
+    finally:
+        torch.set_num_threads(before)
+    assert [float(values[f"loss/{name}"]) for name in ("selected", "pseudo")] == [0.0, 0.0]
+
+
 def test_with_label_losses_alone_no_further_poses_are_computed(monkeypatch):
     """The same step for the labels' part, without the pass that nothing would look at."""
     own = replace(PLUS, self_weight=0.0, box_jitter=0.0, pseudo_steps=10)
