@@ -2,7 +2,8 @@
 # Runs the tests side by side, each worker with a display of its own, and mypy beside them; what mypy
 # says comes last. Fails if either did; both always run to their end.
 #
-#   WORKERS   how many run side by side (default 2)
+#   WORKERS   how many run side by side (default 3: tests of the window wait a third of their time,
+#             so two would not keep two cores busy)
 #   arguments are pytest's
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -20,7 +21,7 @@ types=$(mktemp)
 mypy=$!
 trap 'kill $mypy 2>/dev/null; rm -f "$types"' EXIT
 
-"${pytest[@]}" -n "${WORKERS:-2}" --dist loadfile --no-loadscope-reorder "$@"
+"${pytest[@]}" -n "${WORKERS:-3}" --dist loadfile --no-loadscope-reorder "$@"
 tests=$?
 wait $mypy
 typed=$?
