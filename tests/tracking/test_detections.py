@@ -1,5 +1,7 @@
 """Where a network sees objects, tracking looks in every frame, and once for all of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from block_shapes import block
 from tracked_block import pose_at, write_recording
 
 from self6d.datasets import UnlabelledFrames, open_dataset
+from self6d.geometry import Pose
 from self6d.losses.objective import SelfSupervision
 from self6d.paths import resource
 from self6d.run_config import build_config
@@ -14,7 +17,10 @@ from self6d.runs.load_network import load_network
 from self6d.sample.sample import make_sample
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
-from self6d.tracking.quick.detections import LOWEST_SCORE, NetworkDetections
+from self6d.tracking.evidence import DEFAULT
+from self6d.tracking.fit import ObjectFitter
+from self6d.tracking.look import PaintedFrame
+from self6d.tracking.quick.detections import LOWEST_SCORE, NetworkDetections, challenged
 from self6d.tracking.task import TrackTask
 
 FEW = {
@@ -57,6 +63,34 @@ def test_an_object_that_following_loses_is_found_in_every_frame_where_a_network_
         off = np.linalg.norm(row.pose.transform(points) - true.transform(points), axis=1).mean()
         assert off < 0.05 * block().diameter
         assert row.confidence >= config.track.found
+
+
+def test_what_was_followed_to_the_wrong_place_goes_on_where_the_network_alone_sees_it(tmp_path):
+    true, wrong = pose_at(0), pose_at(20)  # 12 cm apart
+    recording = open_dataset(write_recording(tmp_path / "data", [true]))
+    config, place = build_config("track", FEW, stage="track"), torch.device("cpu")
+    objective = SelfSupervision(config.loss, place)
+    fitter = ObjectFitter(block(), objective, config.track, DEFAULT, place)
+    frame = UnlabelledFrames(recording)[0]
+    sensor = PaintedFrame.seen(FrameBatch.of([frame], place), None)
+
+    def candidates(*poses: Pose) -> Candidates:
+        R = np.array([p.R_m2c for p in poses], np.float32)
+        t = np.array([p.t_m2c for p in poses], np.float32)
+        return Candidates(R, t, np.linspace(0.9, 0.5, len(poses)))
+
+    (found,) = fitter.as_they_are(sensor, candidates(wrong))
+    found = replace(found, confidence=0.95)  # as what was followed for long
+
+    def goes_on(*seen: Pose) -> np.ndarray:
+        return challenged(fitter, sensor, found, candidates(*seen), np.random.default_rng(0)).t
+
+    near = Pose(true.R_m2c, 1.1 * true.t_m2c)
+    assert goes_on(near) == pytest.approx(true.t_m2c, abs=0.003)
+    assert goes_on(near, wrong) is found.t  # it is seen there as well: there may be two
+    assert goes_on(Pose(true.R_m2c, true.t_m2c + np.array([0.3, 0, 0]))) is found.t  # nothing is there
+    surer = replace(found, confidence=1.0)
+    assert challenged(fitter, sensor, surer, candidates(near), np.random.default_rng(0)) is surer
 
 
 def test_a_network_looks_at_a_frame_once_for_all_objects(tmp_path, monkeypatch):
