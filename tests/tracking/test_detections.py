@@ -88,7 +88,8 @@ def test_what_was_followed_to_the_wrong_place_goes_on_where_the_network_alone_se
     near = Pose(true.R_m2c, 1.1 * true.t_m2c)
     assert goes_on(near) == pytest.approx(true.t_m2c, abs=0.003)
     assert goes_on(near, wrong) is found.t  # it is seen there as well: there may be two
-    assert goes_on(Pose(true.R_m2c, true.t_m2c + np.array([0.3, 0, 0]))) is found.t  # nothing is there
+    aside = Pose(true.R_m2c, true.t_m2c + np.array([0.3, 0, 0]))
+    assert goes_on(aside) is found.t  # nothing is there
     surer = replace(found, confidence=1.0)
     assert challenged(fitter, sensor, surer, candidates(near), np.random.default_rng(0)) is surer
 
