@@ -139,6 +139,11 @@ class AdaptConfig(Checked, section="adapt"):
         """Whether L_self, on selected poses, is all that a step compares the student's poses by."""
         return self.pseudo and self.self_weight > 0 and self.pseudo_weight == 0
 
+    @property
+    def pulled(self) -> bool:
+        """Whether the student's poses are drawn to selected ones."""
+        return self.pseudo and self.pseudo_weight > 0
+
     def check_pseudo(self) -> None:
         """What moves pseudo-poses needs some.
 

@@ -158,7 +158,7 @@ class PoseLosses:
         """Boxes, frames and objects to estimate poses of: a third of a step, and with label losses
         alone nothing looks at them."""
         config, (labels, box) = self.config, self._heard(drawn)
-        if config.self_weight > 0 or (config.pseudo and config.pseudo_weight > 0 and len(box)):
+        if config.self_weight > 0 or (config.pulled and len(box)):
             return box, labels.detections.image_index, labels.detections.object_index
         return None
 
@@ -180,7 +180,7 @@ class PoseLosses:
         detections, selected = pseudo_labels.detections, pseudo_labels.selected.float()
         scalars: dict[str, Tensor] = {}
         total = torch.zeros((), device=drawn.box.device)
-        if config.pseudo and config.pseudo_weight > 0:
+        if config.pulled:
             scalars["pseudo"] = total
             scalars["selected"] = drawn.pseudo_labels.selected.float().mean()
         if student is None:
@@ -195,7 +195,7 @@ class PoseLosses:
             scalars |= {name: value.detach() for name, value in terms.items()}
             scalars["self"] = scalars.pop("total")
             total = total + config.self_weight * terms["total"]
-        if config.pseudo and config.pseudo_weight > 0:
+        if config.pulled:
             index = detections.object_index
             points, symmetries = self.objects.points[index], self.objects.symmetries[index]
             distance = pose_loss(
