@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+import cv2
 import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
@@ -58,34 +59,30 @@ NOTHING = Evidence(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @torch.no_grad()
-def measure(
+def measured(
     rgb: Tensor,
     depth_m: Tensor,
-    masks: Callable[[], Tensor],
+    mask: Tensor,
     observed: Tensor,
     rendering: Rendering,
     diameter: Tensor,
-    refiner: Tensor,
-    *,
-    alike: float | None,
-) -> list[Evidence]:
-    """Hold N rendered poses against their image regions.
+) -> tuple[Tensor, ...]:
+    """Hold N rendered poses against their image regions, without waiting for a GPU.
 
     Args:
         rgb: (N, 3, h, w) in [0, 1]. depth_m: (N, h, w), metres, 0 where unknown.
-        masks: gives (N, h, w) bool, where the object is visible; asked last, for it takes longest.
-        observed: (N, h, w) bool, in the image.
+        mask: (N, h, w) bool, where the object is visible. observed: (N, h, w) bool, in the image.
         rendering: of the poses over those regions. diameter: (N,), metres.
-        refiner: (N,), see `Evidence`.
-        alike: how alike colours are expected to be; None for models without colour.
+
+    Returns:
+        tensors of N rows, which `read` makes evidence of once they are arrays.
     """
     drawn = rendering.covered & observed
     known = drawn & (depth_m > 0)
     gap = depth_m - rendering.depth_m
-    tolerance = depth_tolerance(diameter)[:, None, None]
+    limit = depth_tolerance(diameter)
+    tolerance = limit[:, None, None]
     agree = known & (gap.abs() < tolerance)
-    edge = _edge(rgb, rendering.depth_m, agree, depth_m, observed, tolerance)
-    mask = masks()
     hidden = known & (gap < -tolerance) & ~mask
     count = lambda x: x.sum((1, 2)).double()  # noqa: E731
     share = lambda a, b: count(a) / count(b).clamp_min(1)  # noqa: E731
@@ -95,15 +92,31 @@ def measure(
     iou = share(mask & seen, (mask | seen) & ~hidden)
     near = torch.where(agree, gap.abs() / tolerance, torch.nan).flatten(1).nanmedian(1).values
     close = (1 - near).nan_to_num(0.0)
-    if alike is not None:
-        color = colors_alike(rgb, rendering.rgb, agree) / max(alike, 0.1)
-    else:
-        color = torch.full_like(explained, torch.nan)
+    color = colors_alike(rgb, rendering.rgb, agree)
     inside = share(drawn, rendering.covered)
-    rows = torch.stack(
-        [x.double() for x in (explained, visible, iou, color, close, edge, refiner, inside)], 1
-    ).tolist()
-    return [Evidence(*row) for row in rows]
+    shares = torch.stack([x.double() for x in (explained, visible, iou, color, close, inside)], 1)
+    smooth = avg_pool2d(rgb, 3, 1, 1)
+    paint = torch.cat((rgb_to_ab(smooth) / COLOR_SCALE, smooth.mean(1, True) / GRAY_SCALE), 1)
+    return shares, paint, rendering.depth_m, agree, depth_m, observed & (depth_m > 0), limit
+
+
+def read(
+    arrays: Sequence[np.ndarray], refiner: Callable[[], Sequence[float]], alike: float | None
+) -> list[Evidence]:
+    """Evidence of N poses.
+
+    Args:
+        arrays: what `measured` gave. refiner: gives N numbers, see `Evidence`; asked last.
+        alike: how alike colours are expected to be; None for models without colour.
+    """
+    shares, *pixels = arrays
+    edges = [_edge(*rows) for rows in zip(*pixels, strict=True)]
+    found = []
+    for row, edge, said in zip(shares.tolist(), edges, refiner(), strict=True):
+        explained, visible, iou, color, close, inside = row
+        color = math.nan if alike is None else color / max(alike, 0.1)
+        found.append(Evidence(explained, visible, iou, color, close, edge, said, inside))
+    return found
 
 
 def colors_alike(rgb: Tensor, rendered: Tensor, where: Tensor) -> Tensor:
@@ -114,34 +127,44 @@ def colors_alike(rgb: Tensor, rendered: Tensor, where: Tensor) -> Tensor:
 
 
 def _edge(
-    rgb: Tensor,
-    rendered_m: Tensor,
-    agree: Tensor,
-    depth_m: Tensor,
-    observed: Tensor,
-    tolerance: Tensor,
-) -> Tensor:
-    """`Evidence.edge`, (N,): the rim lies `RIM` pixels off, as sensors widen what is in front."""
+    paint: np.ndarray,
+    drawn_m: np.ndarray,
+    own: np.ndarray,
+    depth_m: np.ndarray,
+    known: np.ndarray,
+    limit: float,
+) -> float:
+    """`Evidence.edge`: the rim lies `RIM` pixels off, as sensors widen what is in front.
+
+    Args:
+        paint: (3, h, w), colours in units of what says e^0.5 times less. drawn_m, depth_m: (h, w),
+            metres. own: (h, w) bool, rendered and of the sensor's depth. known: (h, w) bool, with
+            depth. limit: metres within which depth agrees.
+    """
+    if not own.any():
+        return 0.0
     inner, outer = RIM
-    smooth = avg_pool2d(rgb, 3, 1, 1)
-    paint = torch.cat((rgb_to_ab(smooth) / COLOR_SCALE, smooth.mean(1, True) / GRAY_SCALE), 1)
-    shares = []
-    known = (observed & (depth_m > 0)).cpu().numpy()
-    arrays = (x.cpu().numpy() for x in (paint, rendered_m, agree, depth_m, tolerance.flatten()))
-    for colors, drawn, own, sensor, limit, seen in zip(*arrays, known, strict=True):
-        share = 0.0
-        if own.any():
-            beside = distance_transform_edt(drawn <= 0) > inner
-            apart, nearest = distance_transform_edt(~own, return_indices=True)
-            row, column = np.nonzero(beside & (apart <= outer) & seen)
-            if len(row):
-                edge = nearest[:, row, column]
-                there = goes_on_at(drawn, np.stack((row, column), 1), edge.T)
-                level = np.abs(sensor[row, column] - there) < limit
-                change = np.abs(colors[:, row, column] - colors[:, edge[0], edge[1]]).sum(0)
-                share = 1 - float((level * np.exp(-change / 2)).mean())
-        shares.append(share)
-    return torch.tensor(shares, dtype=torch.float64, device=rendered_m.device)
+    # what is farther off than the rim changes nothing
+    at = [np.flatnonzero(own.any(axis)) for axis in (1, 0)]
+    top, left = (max(int(x[0]) - outer, 0) for x in at)
+    window = slice(top, int(at[0][-1]) + outer + 1), slice(left, int(at[1][-1]) + outer + 1)
+    beside = cv2.dilate((drawn_m > 0).astype(np.uint8), _disc(inner)) == 0
+    apart, nearest = distance_transform_edt(~own[window], return_indices=True)
+    row, column = np.nonzero((beside & known)[window] & (apart <= outer))
+    if not len(row):
+        return 0.0
+    edge = nearest[:, row, column] + np.array([[top], [left]])
+    row, column = row + top, column + left
+    there = goes_on_at(drawn_m, np.stack((row, column), 1), edge.T)
+    level = np.abs(depth_m[row, column] - there) < limit
+    change = np.abs(paint[:, row, column] - paint[:, edge[0], edge[1]]).sum(0)
+    return 1 - float((level * np.exp(-change / 2)).mean())
+
+
+def _disc(radius: int) -> np.ndarray:
+    """(2 r + 1, 2 r + 1) uint8, 1 within the radius of the middle."""
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return (y * y + x * x <= radius * radius).astype(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from self6d.cuda_graph import Recorded
-from self6d.geometry import axis_angle_to_matrix, backproject
+from self6d.geometry import axis_angle_to_matrix
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.target import Target
 from self6d.refinement.captured import KeptOptimisers
 from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.problem import PoseProblem
-from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, square_boxes
+from self6d.refinement.regions import ModelBoxes, RegionCrops, square_boxes
 from self6d.refinement.rgb.refine import RgbRefined, RgbRefiner
 from self6d.refinement.rgb.weights import shipped_network
-from self6d.refinement.start_mask import mask_from_pose
 from self6d.refinement.starts import half_turns
-from self6d.rendering import Rendering, pack_models, render
+from self6d.rendering import pack_models
 from self6d.scene import ObjectModel
 from self6d.scene.batch import FrameBatch
-from self6d.tracking.align import align_to_depth
 from self6d.tracking.coarse import Candidates, Home, distinct, search_everywhere, search_near
 from self6d.tracking.config import TrackConfig
-from self6d.tracking.evidence import Calibration, Evidence, measure
+from self6d.tracking.evidence import Calibration, Evidence, read
 from self6d.tracking.look import Look, PaintedFrame, learn_look
 from self6d.tracking.paint import UNKNOWN, Paint, new_paint, shown
 from self6d.tracking.points import ModelPoints, View
+from self6d.tracking.quick.host import to_host
+from self6d.tracking.quick.masks import PoseMasks
 from self6d.tracking.quick.near import NearSearch, NearSettings
+from self6d.tracking.quick.regions import ModelRegions
 
 WHOLE = 320  # longer side of the image that is searched without a start pose, pixels
 LIKE = 0.65  # of how alike colours are expected to be
@@ -84,10 +82,12 @@ class ObjectFitter:
         self.margin_m = min(max(0.04 * self.diameter, 0.004), 0.008)
         self.reach_m = min(0.1 * self.diameter, 0.015)
         self.search = NearSearch(self.points, device) if device.type == "cuda" else None
-        self._threads = ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="masks")
+        self.masks = PoseMasks(self.reach_m, self.margin_m, device)
         self.once = device.type == "cuda"  # masks, as long as all else there; poses hardly move
         self.optimisers = KeptOptimisers()
-        self._pulled, self._seen = Recorded(self._pull), Recorded(self._see)
+        self.regions = ModelRegions(
+            self.packed, self.diameter, config.region, config.padding, self.margin_m
+        )
         self.optimize = OptimizeConfig(
             steps=config.steps,
             rotation_step=config.rotation_step,
@@ -121,7 +121,7 @@ class ObjectFitter:
         if turns:
             R, t = self._turned(R, t, _every_turn())
         R, t = np.asarray(R, np.float32), np.asarray(t, np.float32)
-        box = self._box(R, t, sensor.K, 2 * shift)
+        box = self.regions.box(R, t, sensor.K, 2 * shift)
         whole = torch.cat((box[:, :2].amin(0), box[:, 2:].amax(0)))[None]
         cut = self._cut(sensor, square_boxes(whole, 1.0), NEAR)
         assert cut.depth_m is not None
@@ -209,15 +209,13 @@ class ObjectFitter:
         if not len(starts):
             return []
         R, t = starts.tensors(self.device)
-        # nearer by depth first: the mask that the optimiser follows is made around its start
-        R, t = self._aligned(self._region(sensor, R, t), R, t)
-        region = self._region(sensor, R, t)
-        mask = self._masks(region, R, t)()
+        R, t, region, drawn = self.regions.begun(sensor, R, t)
+        mask = self.masks.begin(*drawn)()
         index = torch.zeros(len(R), dtype=torch.long, device=self.device)
         asked = self._target(region, mask, index), self.packed, index, R, t
         problem = PoseProblem(*asked, self.objective, self.optimize, group=index)
         way = self.optimisers.run(problem)
-        R, t = self._aligned(region, way.R[-1], way.t[-1])
+        R, t = self.regions.aligned(region, way.R[-1], way.t[-1])
         return self.judge(region, R, t, sensor, mask if self.once and len(R) == 1 else None)
 
     def as_they_are(self, sensor: PaintedFrame, poses: Candidates) -> list[Estimate]:
@@ -230,25 +228,26 @@ class ObjectFitter:
         mask: Tensor | None = None,
     ) -> list[Estimate]:  # fmt: skip
         """Poses with their evidence over regions, surest first; `mask` of poses about the same."""
-        said = self._glance(sensor, R, t)  # a GPU looks while the CPU finds the masks
-        masks = self._masks(region, R, t) if mask is None else lambda: mask
-        assert region.depth_m is not None
-        diameter = self.boxes.diameter.expand(len(R))
-        evidence = measure(
-            region.rgb, region.depth_m, masks, region.observed, self._render(region, R, t),
-            diameter, said.confidence,
-            alike=sensor.alike if self.model.has_color else None,
-        )  # fmt: skip
-        poses = R.cpu().numpy(), t.cpu().numpy()
+        said: RgbRefined | None = None
+        if mask is None:
+            masks = self.masks.begin(*self.regions.drawn(region, R, t))
+            said = self._glance(sensor, R, t)  # while the CPU finds the masks
+            mask = masks()
+        fetched = to_host(R, t, *self.regions.measured(region, mask, R, t))
+        if said is None:
+            said = self._glance(sensor, R, t)  # while the CPU looks at what lies beside the edges
+        own_R, own_t, *arrays = fetched()
+        confidence, alike = said.confidence, sensor.alike if self.model.has_color else None
+        evidence = read(arrays, lambda: confidence.tolist(), alike)
         if sensor.paint is not None:
-            seen = shown(self.points, region, *poses, self.margin_m)
+            seen = shown(self.points, region, own_R, own_t, self.margin_m)
             evidence = [
                 replace(e, color=sensor.paint.colors_alike(s))
                 for e, s in zip(evidence, seen, strict=True)
             ]
         found = [
             Estimate(r, x, e, self._confidence(e, sensor))
-            for r, x, e in zip(*poses, evidence, strict=True)
+            for r, x, e in zip(own_R, own_t, evidence, strict=True)
         ]
         return sorted(found, key=lambda e: -e.confidence)
 
@@ -311,80 +310,16 @@ class ObjectFitter:
         """
         poses = (torch.from_numpy(x[None].astype(np.float32)) for x in (R, t))
         R_m2c, t_m2c = (x.to(self.device) for x in poses)
-        region = self._region(sensor, R_m2c, t_m2c)
-        assert region.depth_m is not None
-        view = self._render(region, R_m2c, t_m2c)
-        agree = view.covered & (region.depth_m > 0) & region.observed
-        agree &= (region.depth_m - view.depth_m).abs() < self.margin_m
-        return learn_look(region.rgb[0], view.rgb[0], agree[0])
-
-    def _box(
-        self, R: Tensor | np.ndarray, t: Tensor | np.ndarray, K: Tensor, grow_m: float = 0.0
-    ) -> Tensor:
-        """Image boxes around posed models, `grow_m` wider on all sides."""
-        R, t = torch.as_tensor(R).to(self.device), torch.as_tensor(t).to(self.device)
-        index = torch.zeros(len(R), dtype=torch.long, device=self.device)
-        box = project_boxes(self.boxes, index, R, t, K.expand(len(R), 3, 3))
-        z = (R @ self.boxes.centre[0] + t)[:, 2:].clamp_min(0.05)
-        grow = grow_m * K[0, 0, 0] / z
-        return torch.cat((box[:, :2] - grow, box[:, 2:] + grow), 1)
+        arrays = to_host(*self.regions.looked(sensor, R_m2c, t_m2c))()
+        rgb, drawn, agree = (torch.from_numpy(x[0]) for x in arrays)
+        return learn_look(rgb, drawn, agree)
 
     def _region(self, sensor: PaintedFrame, R: Tensor, t: Tensor) -> RegionCrops:
-        """What the sensor sees about each of N poses."""
-        assert sensor.depth_m is not None
-        cut = self._seen if len(R) == 1 else self._see
-        return RegionCrops(*cut(sensor.images, sensor.depth_m, sensor.K, R, t))
-
-    def _see(
-        self, images: Tensor, depth_m: Tensor, K: Tensor, R: Tensor, t: Tensor
-    ) -> tuple[Tensor, ...]:
-        box = square_boxes(self._box(R, t, K), self.config.padding)
-        index = torch.zeros(len(R), dtype=torch.long, device=R.device)
-        found = RegionCrops.cut(images, depth_m, K, box, index, self.config.region)
-        assert found.depth_m is not None
-        return found.rgb, found.depth_m, found.observed, found.K, found.box
-
-    def _aligned(self, region: RegionCrops, R: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        assert region.depth_m is not None
-        R, t = self._pulled(region.depth_m, region.observed, region.K, R, t)
-        return R, t
-
-    def _pull(
-        self, depth_m: Tensor, observed: Tensor, K: Tensor, R: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        centre = self.boxes.centre[0]
-        return align_to_depth(depth_m, observed, K, self.packed, R, t, centre, self.diameter)
+        return self.regions.about(sensor, R, t)
 
     def _cut(self, sensor: PaintedFrame, box: Tensor, size: int) -> RegionCrops:
         index = torch.zeros(len(box), dtype=torch.long, device=self.device)
         return RegionCrops.cut(sensor.images, sensor.depth_m, sensor.K, box, index, size)
-
-    def _render(self, region: RegionCrops, R: Tensor, t: Tensor) -> Rendering:
-        size = (region.rgb.shape[-2], region.rgb.shape[-1])
-        return render(R, t, region.K, self.packed, size, soft_mask=False)
-
-    def _masks(self, region: RegionCrops, R: Tensor, t: Tensor) -> Callable[[], Tensor]:
-        """Where the object is visible if the poses are about right: gives (N, h, w) bool.
-
-        They are found in threads until they are asked for.
-        """
-        assert region.depth_m is not None
-        drawn = backproject(self._render(region, R, t).depth_m, region.K).cpu().numpy()
-        seen = backproject(region.depth_m, region.K).cpu().numpy()
-        rgb = (region.rgb.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
-        found = [
-            self._threads.submit(self._mask, *inputs)
-            for inputs in zip(rgb, seen, drawn, region.K[:, 0, 0].tolist(), strict=True)
-        ]
-        return lambda: torch.from_numpy(np.stack([f.result() for f in found])).to(self.device)
-
-    def _mask(
-        self, rgb: np.ndarray, seen: np.ndarray, drawn: np.ndarray, focal: float
-    ) -> np.ndarray:
-        mask = mask_from_pose(rgb, seen, drawn, self.reach_m, focal)
-        # where the depth agrees, the colour of a table like the object's is no objection
-        depth, sensor = drawn[..., 2], seen[..., 2]
-        return mask | ((depth > 0) & (sensor > 0) & (np.abs(depth - sensor) < self.margin_m))
 
     def _target(self, region: RegionCrops, mask: Tensor, index: Tensor) -> Target:
         return self.objective.observe(

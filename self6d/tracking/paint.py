@@ -17,6 +17,7 @@ from self6d.losses.color import rgb_to_ab
 from self6d.refinement.regions import RegionCrops
 from self6d.tracking.evidence import COLOR_SCALE
 from self6d.tracking.points import ModelPoints
+from self6d.tracking.quick.host import to_host
 
 UNKNOWN = 0.5  # how alike colours are expected to be while nothing is learned
 BLEND = 0.3  # weight of a new frame against what is known
@@ -114,8 +115,8 @@ def shown(
     assert region.depth_m is not None
     height, width = region.depth_m.shape[-2:]
     ab = torch.stack([rgb_to_ab(rgb) for rgb in region.rgb])
-    colors = avg_pool2d(ab, BLUR, 1, BLUR // 2, count_include_pad=False).cpu().numpy()
-    depths, cameras = region.depth_m.cpu().numpy(), region.K.cpu().numpy()
+    blurred = avg_pool2d(ab, BLUR, 1, BLUR // 2, count_include_pad=False)
+    colors, depths, cameras = to_host(blurred, region.depth_m, region.K)()
     rows = []
     for ab, depth, K, own_R, own_t in zip(colors, depths, cameras, R, t, strict=True):
         place = points.points @ own_R.T + own_t

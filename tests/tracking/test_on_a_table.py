@@ -16,7 +16,7 @@ from self6d.rendering.result import Rendering
 from self6d.run_config import build_config
 from self6d.tracking import align
 from self6d.tracking.align import align_to_depth
-from self6d.tracking.evidence import DEFAULT, NOTHING, measure
+from self6d.tracking.evidence import DEFAULT, NOTHING, measured, read
 from self6d.tracking.fit import UNLIKE, Estimate, ObjectFitter
 from self6d.tracking.follow import doubted, leaps
 from self6d.tracking.look import PaintedFrame
@@ -74,10 +74,8 @@ def edge(R, t) -> float:
     agree = (depth - view.depth_m).abs() < 0.004
     behind = depth < view.depth_m - 0.004
     assert agree[view.covered & ~behind].float().mean() > 0.8  # by depth alone nothing is wrong
-    sure = torch.ones(1)
-    return measure(rgb, depth, lambda: agree, whole, view, diameter.float(), sure, alike=None)[
-        0
-    ].edge
+    tensors = measured(rgb, depth, agree, whole, view, diameter.float())
+    return read([x.numpy() for x in tensors], lambda: [1.0], None)[0].edge
 
 
 def test_a_pose_sunk_into_the_table_is_told_by_the_table_going_on_around_it():
