@@ -15,7 +15,7 @@ from self6d.losses.target import Target
 from self6d.refinement.captured import KeptOptimisers
 from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.problem import PoseProblem
-from self6d.refinement.regions import ModelBoxes, RegionCrops, square_boxes
+from self6d.refinement.regions import ModelBoxes, RegionCrops
 from self6d.refinement.rgb.refine import RgbRefined, RgbRefiner
 from self6d.refinement.rgb.weights import shipped_network
 from self6d.refinement.starts import half_turns
@@ -81,13 +81,15 @@ class ObjectFitter:
         self.diameter = float(model.diameter)
         self.margin_m = min(max(0.04 * self.diameter, 0.004), 0.008)
         self.reach_m = min(0.1 * self.diameter, 0.015)
-        self.search = NearSearch(self.points, device) if device.type == "cuda" else None
         self.masks = PoseMasks(self.reach_m, self.margin_m, device)
         self.once = device.type == "cuda"  # masks, as long as all else there; poses hardly move
         self.optimisers = KeptOptimisers()
         self.regions = ModelRegions(
             self.packed, self.diameter, config.region, config.padding, self.margin_m
         )
+        around = self.regions.around
+        cuda = device.type == "cuda"
+        self.search = NearSearch(self.points, device, around, NEAR) if cuda else None
         self.optimize = OptimizeConfig(
             steps=config.steps,
             rotation_step=config.rotation_step,
@@ -117,21 +119,23 @@ class ObjectFitter:
         config = self.config
         factor = config.widen if wide else 1.0
         shift = factor * config.shift * self.diameter
-        home = Home(self.points, R, t, self.diameter, pull) if pull else None
-        if turns:
-            R, t = self._turned(R, t, _every_turn())
-        R, t = np.asarray(R, np.float32), np.asarray(t, np.float32)
-        box = self.regions.box(R, t, sensor.K, 2 * shift)
-        whole = torch.cat((box[:, :2].amin(0), box[:, 2:].amax(0)))[None]
-        cut = self._cut(sensor, square_boxes(whole, 1.0), NEAR)
-        assert cut.depth_m is not None
+        assert sensor.depth_m is not None
         painted = sensor.alike is not None
         if self.search is not None and not wide and not turns:
             settings = NearSettings(
                 config.candidates, config.turn, shift, self.margin_m, self.diameter, pull,
                 SWEEP, 0.3 * config.turn,
             )  # fmt: skip
-            return self.search(cut, painted, R, t, rng, settings)
+            return self.search(sensor, painted, R, t, rng, settings)
+        home = Home(self.points, R, t, self.diameter, pull) if pull else None
+        if turns:
+            R, t = self._turned(R, t, _every_turn())
+        R, t = np.asarray(R, np.float32), np.asarray(t, np.float32)
+        R_m2c, t_m2c = (torch.from_numpy(x).to(self.device) for x in (R, t))
+        cut = self.regions.around(
+            sensor.images, sensor.depth_m, sensor.K, R_m2c, t_m2c, 2 * shift, NEAR
+        )
+        assert cut.depth_m is not None
         view = View.of(cut.rgb[0], cut.depth_m[0], cut.K[0], painted)
         # things mostly slide through the image from one frame to the next: that way first, and far
         swept = search_near(

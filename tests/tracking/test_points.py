@@ -11,6 +11,7 @@ from host_free import OnDeviceOnly
 from self6d.geometry import axis_angle_to_matrix, random_rotations, rotation_angle
 from self6d.refinement.regions import RegionCrops
 from self6d.rendering import pack_models, render
+from self6d.scene.batch import FrameBatch
 from self6d.scene.mesh import Symmetry
 from self6d.tracking.coarse import Candidates, Home, distinct, search_everywhere, search_near
 from self6d.tracking.points import ModelPoints, View, even_directions, looking_along, score_poses
@@ -153,15 +154,21 @@ def test_the_search_on_tensors_is_the_same_and_asks_nothing_of_the_host():
         POINTS, there, np.concatenate((R, swept.R)), np.concatenate((t, swept.t)), rng,
         candidates=400, turn=0.15, shift_m=0.01, margin_m=0.006, home=home,
     )  # fmt: skip
+    box = torch.tensor([[0.0, 0, SIZE, SIZE]])
+
+    def whole(images, depth_m, K, R, t, grow_m, size) -> RegionCrops:
+        assert (R.shape, t.shape, grow_m, size) == ((1, 3, 3), (1, 3), 0.02, SIZE)
+        return RegionCrops(images, depth_m, depth_m > 0, K, box)
+
     rgb, depth = pictures()
-    everywhere, box = depth[None] > 0, torch.tensor([[0.0, 0, SIZE, SIZE]])
-    cut = RegionCrops(rgb[None], depth[None], everywhere, K[None], box)
-    found = NearSearch(POINTS, "cpu")(cut, True, R, t, np.random.default_rng(0), how)
+    frame = FrameBatch(rgb[None], depth[None], K[None])
+    search = NearSearch(POINTS, "cpu", whole, SIZE)
+    found = search(frame, True, R, t, np.random.default_rng(0), how)
     np.testing.assert_allclose(found.score, expected.score, atol=1e-5)
     np.testing.assert_allclose(found.t[0], expected.t[0], atol=1e-5)
     np.testing.assert_allclose(found.R[0], expected.R[0], atol=1e-5)
 
-    nowhere = NearSearch(POINTS, "meta")
+    nowhere = NearSearch(POINTS, "meta", whole, SIZE)
     shapes = [(1, 3, SIZE, SIZE), (1, SIZE, SIZE), (1, 3, 3), (1, 1, 12), (1, 4800, 6)]
     inputs = [torch.empty(shape, device="meta") for shape in shapes]
     nowhere._searched(how, True, *inputs)  # constants are made once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from self6d.cuda_graph import Recorded
 from self6d.geometry import axis_angle_to_matrix
 from self6d.losses.color import rgb_to_ab
 from self6d.refinement.regions import RegionCrops
+from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import TWIST, Candidates
 from self6d.tracking.kernels import GOES_ON, SHAPE
 from self6d.tracking.points import COLOR_SCALE, ModelPoints
@@ -113,26 +115,31 @@ class NearSettings:
 
 
 class NearSearch:
-    """Searches around poses in regions of frames, `painted` or not.
+    """Searches around poses in frames, `painted` or not.
 
     Args:
-        model: its points. device: of the regions.
+        model: its points. device: of the frames.
+        around: the region that is searched, see `ModelRegions.around`. size: its side, pixels.
     """
 
-    def __init__(self, model: ModelPoints, device: torch.device | str) -> None:
+    def __init__(
+        self, model: ModelPoints, device: torch.device | str,
+        around: Callable[..., RegionCrops], size: int,
+    ) -> None:  # fmt: skip
         self.points = PointTensors(model, device)
+        self._around, self._size = around, size
         self._recorded: dict[tuple[NearSettings, bool], Recorded] = {}
 
     def __call__(
-        self, cut: RegionCrops, painted: bool, R: np.ndarray, t: np.ndarray,
+        self, sensor: FrameBatch, painted: bool, R: np.ndarray, t: np.ndarray,
         rng: np.random.Generator, settings: NearSettings,
     ) -> Candidates:  # fmt: skip
         """Best poses first, as two `search_near` with the same numbers drawn from `rng`.
 
         Args:
-            cut: one region. R: (N, 3, 3). t: (N, 3), metres: around these.
+            sensor: one frame with depth. R: (N, 3, 3). t: (N, 3), metres: around these.
         """
-        assert cut.depth_m is not None
+        assert sensor.depth_m is not None
         key = settings, painted
         if key not in self._recorded:
             self._recorded[key] = Recorded(
@@ -144,10 +151,10 @@ class NearSearch:
             for level in range(rounds)
         ]
         noise, R, t = np.concatenate(drawn), np.asarray(R, np.float32), np.asarray(t, np.float32)
-        device = cut.depth_m.device
+        device = sensor.K.device
         poses = np.concatenate((R.reshape(-1, 9), t), 1)
         (rows,) = self._recorded[key](
-            cut.rgb, cut.depth_m, cut.K,
+            sensor.images, sensor.depth_m, sensor.K,
             *(torch.from_numpy(x)[None].to(device) for x in (poses, noise)),
         )  # fmt: skip
         found = rows[0].cpu().numpy()
@@ -157,15 +164,17 @@ class NearSearch:
         )  # fmt: skip
 
     def _searched(
-        self, settings: NearSettings, painted: bool, rgb: Tensor, depth_m: Tensor, K: Tensor,
+        self, settings: NearSettings, painted: bool, images: Tensor, depth_m: Tensor, K: Tensor,
         poses: Tensor, noise: Tensor,
     ) -> tuple[Tensor]:  # fmt: skip
         """(1, N, 13): R by rows, t and score of the poses found around (1, N, 12)."""
-        view = TensorView(
-            depth_m[0].flatten(), rgb_to_ab(rgb[0]).flatten(1).T.contiguous(), K[0],
-            (depth_m.shape[-2], depth_m.shape[-1]), painted,
-        )  # fmt: skip
         s, home = settings, (poses[0, :, :9].unflatten(-1, (3, 3)), poses[0, :, 9:])
+        cut = self._around(images, depth_m, K, *home, 2 * s.shift_m, self._size)
+        assert cut.depth_m is not None
+        view = TensorView(
+            cut.depth_m[0].flatten(), rgb_to_ab(cut.rgb[0]).flatten(1).T.contiguous(), cut.K[0],
+            (self._size, self._size), painted,
+        )  # fmt: skip
         sweep, search = s.rounds
         drawn = s.candidates * (sweep + 2)
         swept = self._rounds(

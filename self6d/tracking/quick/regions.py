@@ -44,6 +44,16 @@ class ModelRegions:
         grow = grow_m * K[0, 0, 0] / z
         return torch.cat((box[:, :2] - grow, box[:, 2:] + grow), 1)
 
+    def around(
+        self, images: Tensor, depth_m: Tensor, K: Tensor, R: Tensor, t: Tensor, grow_m: float,
+        size: int,
+    ) -> RegionCrops:  # fmt: skip
+        """One region around all of N poses, `grow_m` wider on all sides, of `size` pixels."""
+        box = self.box(R, t, K, grow_m)
+        whole = torch.cat((box[:, :2].amin(0), box[:, 2:].amax(0)))[None]
+        index = torch.zeros(1, dtype=torch.long, device=K.device)
+        return RegionCrops.cut(images, depth_m, K, square_boxes(whole, 1.0), index, size)
+
     def about(self, sensor: FrameBatch, R: Tensor, t: Tensor) -> RegionCrops:
         """What the sensor sees about each of N poses."""
         assert sensor.depth_m is not None
