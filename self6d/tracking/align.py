@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
 from self6d.geometry import axis_angle_to_matrix, backproject
+from self6d.layers.usable import usable
 from self6d.rendering import PackedModels, render
 
 ROUNDS = 8
@@ -57,13 +58,19 @@ def align_to_depth(
     middle = (R @ centre + t).double()
     R = R.double()
     held = _held(R.device)
+    kernels = usable("self6d.tracking.quick.align_kernels", sensor, K, given, t, centre)
+    if kernels is not None:
+        poses = kernels.Aligned.of(given, t, centre)
+        for k in range(ROUNDS):
+            view = render(poses.R, poses.t, K, models, size, soft_mask=False)
+            kernels.step(poses, view.depth_m, sensor, observed, K, _gate(k, diameter), held)
+        return poses.R, poses.t
     turned, moved = R.new_zeros(len(R), 3), torch.zeros_like(middle)
     for k in range(ROUNDS):
         t64 = middle - R @ centre.double()
         view = render(R.to(given), t64.to(given), K, models, size, soft_mask=False)
-        gate = max(0.08 * diameter * NARROWS**k, GATE_M)
         point, normal, use = _surface(view.depth_m, ray)
-        use &= observed & (sensor > 0) & ((sensor - view.depth_m).abs() < gate)
+        use &= observed & (sensor > 0) & ((sensor - view.depth_m).abs() < _gate(k, diameter))
         apart = ((ray * sensor[..., None] - point) * normal).sum(-1).double()
         spread = torch.where(use, apart.abs(), torch.nan).flatten(1).nanmedian(1).values
         spread = (1.4826 * spread.nan_to_num(0.0)).clamp_min(NOISE_M)[:, None, None]
@@ -81,6 +88,11 @@ def align_to_depth(
         R = axis_angle_to_matrix(step[:, :3]) @ R
         middle = middle + step[:, 3:]
     return R.to(given), (middle - R @ centre.double()).to(given)
+
+
+def _gate(k: int, diameter: float) -> float:
+    """Metres within which depth is compared in a round."""
+    return max(0.08 * diameter * NARROWS**k, GATE_M)
 
 
 @cache

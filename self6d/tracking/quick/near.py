@@ -11,6 +11,7 @@ from torch import Tensor
 
 from self6d.cuda_graph import Recorded
 from self6d.geometry import axis_angle_to_matrix
+from self6d.layers.usable import usable
 from self6d.losses.color import rgb_to_ab
 from self6d.refinement.regions import RegionCrops
 from self6d.scene.batch import FrameBatch
@@ -192,31 +193,46 @@ class NearSearch:
         home: tuple[Tensor, Tensor], noise: Tensor, rounds: int, turn: float, shift_m: float,
         margin_m: float,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """`coarse.search_near` without niches."""
-        points = self.points
-
-        def judged(
-            R: Tensor, t: Tensor, margin: float, count: int | None
-        ) -> tuple[Tensor, Tensor, Tensor]:
-            """The best of them, best first."""
-            score = points.score(view, R, t, margin, count)
-            if s.pull:
-                score = score - s.pull * points.away(R, t, home, s.diameter)
-            score, order = score.sort(descending=True, stable=True)
-            best = order[: s.parents]
-            return R[best], t[best], score[: s.parents]
-
-        found = judged(R, t, 2 * margin_m, None)
+        """`coarse.search_near` without niches: the best, best first."""
+        count, few = len(R), len(self.points.points)
+        best = torch.arange(count, device=R.device)
+        own = s, view, home
+        R, t, score = self._proposed(
+            *own, R, t, best, R.new_zeros(count, 6), 0.0, 0.0, 2 * margin_m, few
+        )
         for level in range(rounds):
+            best = score.sort(descending=True, stable=True).indices[: s.parents]
             count = s.candidates * (1 if level else 3)
-            own, noise = noise[:count], noise[count:]
-            first = len(found[0])
-            parent = torch.arange(count, device=R.device) % first
-            own = own * (torch.arange(count, device=R.device) >= first)[:, None]
-            R, t = found[0][parent], found[1][parent]
-            centre = R @ points.centre + t
-            R = axis_angle_to_matrix(own[:, :3] * (turn / 2**level)) @ R
-            t = centre + own[:, 3:] * (shift_m / 2**level) - R @ points.centre
-            few = len(points.points) // (2 if level < 2 else 1)
-            found = judged(R, t, margin_m * max(2.0 / 2**level, 1.0), few)
-        return found
+            R, t, score = self._proposed(
+                *own, R, t, best, noise[:count], turn / 2**level, shift_m / 2**level,
+                margin_m * max(2.0 / 2**level, 1.0), few // (2 if level < 2 else 1),
+            )  # fmt: skip
+            noise = noise[count:]
+        score, order = score.sort(descending=True, stable=True)
+        best = order[: s.parents]
+        return R[best], t[best], score[: s.parents]
+
+    def _proposed(
+        self, s: NearSettings, view: TensorView, home: tuple[Tensor, Tensor], R: Tensor, t: Tensor,
+        best: Tensor, noise: Tensor, turn: float, shift_m: float, margin_m: float, few: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """A round's poses around the `best` (B,) of those before, which stay among them, and their
+        scores: (N, 3, 3), (N, 3) and (N,), N being that of the noise (N, 6)."""
+        points, still = self.points, len(best)
+        kernels = usable("self6d.tracking.quick.near_kernels", view.depth_m, R, t, noise)
+        if kernels is not None:
+            return kernels.proposed(
+                points, view, R, t, best, noise, home, still=still, turn=turn, shift_m=shift_m,
+                margin_m=margin_m, few=few, pull=s.pull, diameter=s.diameter,
+            )  # fmt: skip
+        place = torch.arange(len(noise), device=R.device)
+        parent = best[place % still]
+        own = noise * (place >= still)[:, None]
+        R, t = R[parent], t[parent]
+        centre = R @ points.centre + t
+        R = axis_angle_to_matrix(own[:, :3] * turn) @ R
+        t = centre + own[:, 3:] * shift_m - R @ points.centre
+        score = points.score(view, R, t, margin_m, few)
+        if s.pull:
+            score = score - s.pull * points.away(R, t, home, s.diameter)
+        return R, t, score
