@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +53,19 @@ class Target:
                 elif part is not None:
                     found.append(part)
         return found
+
+    def of(self, tensors: Sequence[Tensor]) -> Target:
+        """A target with the same parts as this one: those given, in the order of `tensors`."""
+        parts = iter(tensors)
+
+        def taken(value: Any) -> Any:
+            if isinstance(value, list):
+                return [taken(part) for part in value]
+            if isinstance(value, ScaleStatistics):
+                return ScaleStatistics(next(parts), next(parts), next(parts))
+            return None if value is None else next(parts)
+
+        return Target(*(taken(getattr(self, field.name)) for field in fields(self)))
 
     def __getitem__(self, index: Tensor) -> Target:
         """Regions `index` (M,) int64, repeated or reordered, as when one image has many starts."""

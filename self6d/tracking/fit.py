@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from self6d.cuda_graph import Recorded
 from self6d.geometry import axis_angle_to_matrix
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.target import Target
@@ -84,6 +85,8 @@ class ObjectFitter:
         self.masks = PoseMasks(self.reach_m, self.margin_m, device)
         self.once = device.type == "cuda"  # masks, as long as all else there; poses hardly move
         self.optimisers = KeptOptimisers()
+        self._observed = Recorded(self._observe)
+        self._parts: Target | None = None  # which a target has
         self.regions = ModelRegions(
             self.packed, self.diameter, config.region, config.padding, self.margin_m
         )
@@ -216,7 +219,7 @@ class ObjectFitter:
         R, t, region, drawn = self.regions.begun(sensor, R, t)
         mask = self.masks.begin(*drawn)()
         index = torch.zeros(len(R), dtype=torch.long, device=self.device)
-        asked = self._target(region, mask, index), self.packed, index, R, t
+        asked = self._target(region, mask), self.packed, index, R, t
         problem = PoseProblem(*asked, self.objective, self.optimize, group=index)
         way = self.optimisers.run(problem)
         R, t = self.regions.aligned(region, way.R[-1], way.t[-1])
@@ -314,9 +317,11 @@ class ObjectFitter:
         """
         poses = (torch.from_numpy(x[None].astype(np.float32)) for x in (R, t))
         R_m2c, t_m2c = (x.to(self.device) for x in poses)
-        arrays = to_host(*self.regions.looked(sensor, R_m2c, t_m2c))()
-        rgb, drawn, agree = (torch.from_numpy(x[0]) for x in arrays)
-        return learn_look(rgb, drawn, agree)
+        seen, *others = self.regions.looked(sensor, R_m2c, t_m2c)
+        rgb, drawn, agree = (torch.from_numpy(x[0]) for x in to_host(seen, *others)())
+        return learn_look(
+            rgb, drawn, agree, lambda look: self.regions.alike(look.of(seen), *others)
+        )
 
     def _region(self, sensor: PaintedFrame, R: Tensor, t: Tensor) -> RegionCrops:
         return self.regions.about(sensor, R, t)
@@ -325,11 +330,23 @@ class ObjectFitter:
         index = torch.zeros(len(box), dtype=torch.long, device=self.device)
         return RegionCrops.cut(sensor.images, sensor.depth_m, sensor.K, box, index, size)
 
-    def _target(self, region: RegionCrops, mask: Tensor, index: Tensor) -> Target:
-        return self.objective.observe(
-            region.rgb, region.depth_m, mask.to(region.rgb.dtype), region.K,
-            observed=region.observed, diameter=self.boxes.diameter[index],
-        )  # fmt: skip
+    def _target(self, region: RegionCrops, mask: Tensor) -> Target:
+        assert region.depth_m is not None
+        work = self._observed if len(mask) == 1 else self._observe
+        tensors = work(region.rgb, region.depth_m, region.observed, region.K, mask)
+        assert self._parts is not None
+        return self._parts.of(tensors)
+
+    def _observe(
+        self, rgb: Tensor, depth_m: Tensor, observed: Tensor, K: Tensor, mask: Tensor
+    ) -> tuple[Tensor, ...]:
+        diameter = self.boxes.diameter.expand(len(mask))
+        target = self.objective.observe(
+            rgb, depth_m, mask.to(rgb.dtype), K, observed=observed, diameter=diameter
+        )
+        if self._parts is None:
+            self._parts = target
+        return tuple(target.tensors())
 
 
 def _every_turn() -> np.ndarray:

@@ -7,6 +7,7 @@ back, with textures and vertex colours alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -59,13 +60,16 @@ class Look:
 
 
 @torch.no_grad()
-def learn_look(rgb: Tensor, rendered: Tensor, where: Tensor) -> Look | None:
+def learn_look(
+    rgb: Tensor, rendered: Tensor, where: Tensor, alike: Callable[[Look], Tensor] | None = None
+) -> Look | None:
     """The map between two images of the object; None where too few pixels show it.
 
     Least squares, held to the identity.
 
     Args:
         rgb, rendered: (3, h, w) in [0, 1], sensor and CAD. where: (h, w) bool.
+        alike: how alike colours are by a look, (1,), as it is taken from these images otherwise.
     """
     x, y = rgb[:, where].T.double().cpu(), rendered[:, where].T.double().cpu()
     if len(x) < FEWEST:
@@ -75,7 +79,10 @@ def learn_look(rgb: Tensor, rendered: Tensor, where: Tensor) -> Look | None:
     ridge = RIDGE * torch.eye(3, dtype=torch.float64)
     matrix = torch.linalg.solve(x.T @ x / len(x) + ridge, x.T @ y / len(x) + ridge)
     look = Look(matrix, mean_y - mean_x @ matrix, UNKNOWN)
-    own = colors_alike(look.of(rgb[None]), rendered[None], where[None])
+    if alike is None:
+        own = colors_alike(look.of(rgb[None]), rendered[None], where[None])
+    else:
+        own = alike(look)
     return Look(look.matrix, look.shift, float(own[0]))
 
 

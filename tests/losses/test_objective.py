@@ -250,3 +250,16 @@ def test_the_largest_around_a_pixel(size):
     reach = math.ceil(SOFT_BAND * max(size) / 2)
     wanted = max_pool2d(value[:, None], 2 * reach + 1, 1, reach)[:, 0]
     torch.testing.assert_close(_around(value), wanted, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("config", [PAPER, replace(PLUS, ms_ssim=0.0, perceptual=0.0)])
+def test_a_target_is_put_together_from_its_tensors(config):
+    view = render(R0, T0, K, MODELS, SIZE)
+    target = SelfSupervision(config).observe(view.rgb, view.depth_m, view.soft_mask, K)
+    tensors = [x + 1 if x.is_floating_point() else ~x for x in target.tensors()]
+    other = target.of(tensors)
+    assert all(a is b for a, b in zip(other.tensors(), tensors, strict=True))
+    assert (other.scales is None, other.features is None) == (
+        target.scales is None, target.features is None,
+    )  # fmt: skip
+    torch.testing.assert_close(other.mask, target.mask + 1)

@@ -11,7 +11,7 @@ from self6d.cuda_graph import Recorded
 from self6d.geometry import axis_angle_to_matrix
 from self6d.rendering import Rendering, pack_models, render
 from self6d.scene.batch import FrameBatch
-from self6d.tracking.evidence import measured
+from self6d.tracking.evidence import colors_alike, measured
 from self6d.tracking.quick.host import split, to_host
 from self6d.tracking.quick.regions import ModelRegions
 
@@ -74,6 +74,7 @@ def test_regions_are_the_same_recorded_or_not() -> None:
     for name, work in (
         ("_seen", recorded._see), ("_pulled", recorded._pull), ("_begun", recorded._begin),
         ("_drawn", recorded._draw), ("_measured", recorded._measure), ("_looked", recorded._look),
+        ("_compared", lambda *images: (colors_alike(*images),)),
     ):  # fmt: skip
         setattr(recorded, name, Recorded(work, replayed))
     for shift in (0.003, -0.002, 0.001):  # the second is recorded, the third replayed
@@ -85,6 +86,7 @@ def test_regions_are_the_same_recorded_or_not() -> None:
                 own_R, own_t, region.rgb, region.K, *drawn,
                 *regions.measured(region, mask, own_R, own_t), *regions.drawn(region, R, t),
                 *regions.looked(sensor, own_R, own_t), *regions.aligned(region, R, t + shift),
+                regions.alike(*regions.looked(sensor, own_R, own_t)),
             ]  # fmt: skip
             found.append(seen)
         for a, b in zip(*found, strict=True):

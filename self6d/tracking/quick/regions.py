@@ -11,7 +11,7 @@ from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, sq
 from self6d.rendering import PackedModels, render
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.align import align_to_depth
-from self6d.tracking.evidence import measured
+from self6d.tracking.evidence import colors_alike, measured
 
 
 class ModelRegions:
@@ -32,6 +32,7 @@ class ModelRegions:
         self._begun = Recorded(self._begin)
         self._drawn = Recorded(self._draw)
         self._measured, self._looked = Recorded(self._measure), Recorded(self._look)
+        self._compared = Recorded(lambda *images: (colors_alike(*images),))
 
     def box(
         self, R: Tensor | np.ndarray, t: Tensor | np.ndarray, K: Tensor, grow_m: float = 0.0
@@ -95,6 +96,11 @@ class ModelRegions:
         """Region and rendering (1, 3, h, w), and where their depth agrees (1, h, w), of a pose."""
         assert sensor.depth_m is not None
         return self._looked(sensor.images, sensor.depth_m, sensor.K, R, t)
+
+    def alike(self, rgb: Tensor, drawn: Tensor, where: Tensor) -> Tensor:
+        """How alike colours are, (1,), of what `looked` gives."""
+        (alike,) = self._compared(rgb, drawn, where)
+        return alike
 
     def _see(
         self, images: Tensor, depth_m: Tensor, K: Tensor, R: Tensor, t: Tensor
