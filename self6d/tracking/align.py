@@ -53,18 +53,17 @@ def align_to_depth(
         (N, 3, 3) and (N, 3), dtypes as given.
     """
     given = R
-    size = (sensor.shape[-2], sensor.shape[-1])
-    ray = backproject(torch.ones_like(sensor), K)
-    middle = (R @ centre + t).double()
-    R = R.double()
-    held = _held(R.device)
-    kernels = usable("self6d.tracking.quick.align_kernels", sensor, K, given, t, centre)
+    size, held = (sensor.shape[-2], sensor.shape[-1]), _held(R.device)
+    kernels = usable("self6d.tracking.quick.align_kernels", sensor, K, R, t, centre)
     if kernels is not None:
-        poses = kernels.Aligned.of(given, t, centre)
+        poses = kernels.Aligned.of(R, t, centre)
         for k in range(ROUNDS):
             view = render(poses.R, poses.t, K, models, size, soft_mask=False)
             kernels.step(poses, view.depth_m, sensor, observed, K, _gate(k, diameter), held)
         return poses.R, poses.t
+    ray = backproject(torch.ones_like(sensor), K)
+    middle = (R @ centre + t).double()
+    R = R.double()
     turned, moved = R.new_zeros(len(R), 3), torch.zeros_like(middle)
     for k in range(ROUNDS):
         t64 = middle - R @ centre.double()

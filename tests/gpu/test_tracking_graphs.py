@@ -13,6 +13,7 @@ from torch import Tensor
 
 from self6d.cuda_graph import Recorded
 from self6d.geometry import axis_angle_to_matrix
+from self6d.layers import usable as layers
 from self6d.layers.usable import kernels
 from self6d.losses.objective import SelfSupervision
 from self6d.rendering import pack_models, render
@@ -109,6 +110,26 @@ def test_a_round_of_the_search_is_the_same_in_kernels(monkeypatch: pytest.Monkey
         apart = (found[2] - right[2]).abs()
         assert apart.median() < 1e-5
         assert apart.max() < 0.05
+
+
+def test_all_of_a_search_and_of_an_alignment_is_in_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("triton")
+    own, (sensor, R, t) = fitter(), seen(0.7)
+    asked = []
+
+    def usable(*inputs: object) -> object:
+        asked.append(layers.usable(*inputs))
+        return asked[-1]
+
+    for module in (near, align):
+        monkeypatch.setattr(module, "usable", usable)
+    there = own.painted(sensor, None, None)
+    found = own.near(there, R.cpu().numpy(), t.cpu().numpy(), np.random.default_rng(0))
+    own.fit(there, found.best(1))
+    assert len(asked) >= 12
+    assert None not in asked
 
 
 def test_alignment_is_the_same_in_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

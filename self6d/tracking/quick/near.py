@@ -169,7 +169,8 @@ class NearSearch:
         poses: Tensor, noise: Tensor,
     ) -> tuple[Tensor]:  # fmt: skip
         """(1, N, 13): R by rows, t and score of the poses found around (1, N, 12)."""
-        s, home = settings, (poses[0, :, :9].unflatten(-1, (3, 3)), poses[0, :, 9:])
+        s, (R, t) = settings, poses[0].split((9, 3), 1)
+        home = R.contiguous().reshape(-1, 3, 3), t.contiguous()
         cut = self._around(images, depth_m, K, *home, 2 * s.shift_m, self._size)
         assert cut.depth_m is not None
         view = TensorView(
