@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -39,9 +41,21 @@ def capture(
     for generator in generators:
         graph.register_generator_state(generator)
     # other threads, such as one that reads ahead, go on allocating meanwhile
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+    with _nothing_freed(), torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         result = work()
     return graph.replay, result
+
+
+@contextmanager
+def _nothing_freed() -> Iterator[None]:
+    """No garbage is collected: an older graph freed while one is recorded ends the recording."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 PLACES = (1, 2, 4, 8, 16, 32, 64)  # rows that a graph holds; fewer leave places unused

