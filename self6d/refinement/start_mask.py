@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 SURFACE_POINTS = 4000
-GRAIN = 2  # pixels
+LEARNED_FROM = 48**2  # pixels, about
 RIM = 2  # pixels of what is surely not the object about what may be
 
 
@@ -80,12 +80,12 @@ def mask_from_pose(
 def _by_color(rgb: np.ndarray, labels: np.ndarray) -> None:
     """GrabCut: labels (h, w) uint8 changed in place.
 
-    Colours are learned once, from every `GRAIN`-th pixel each way, and the cut is made among the
-    pixels that may be the object's. Learned again after each cut they drift: on generated images
+    Colours are learned once, from some `LEARNED_FROM` pixels, and the cut is made among those that
+    may be the object's. Learned again after each cut they drift: on generated images
     masks then were worse than these, and took three times as long.
     """
-    sparse = np.ascontiguousarray(labels[::GRAIN, ::GRAIN])
-    colors = np.ascontiguousarray(rgb[::GRAIN, ::GRAIN])
+    each = max(int(np.sqrt(labels.size / LEARNED_FROM)), 1)
+    sparse, colors = (np.ascontiguousarray(x[::each, ::each]) for x in (labels, rgb))
     if _of_object(sparse).all() or not _of_object(sparse).any():
         sparse, colors = labels.copy(), rgb
     back, front = np.zeros((1, 65)), np.zeros((1, 65))  # mixtures of five Gaussians
@@ -95,8 +95,7 @@ def _by_color(rgb: np.ndarray, labels: np.ndarray) -> None:
     x, y, width, height = cv2.boundingRect((labels != cv2.GC_BGD).astype(np.uint8))
     rows = slice(max(y - RIM, 0), y + height + RIM)
     columns = slice(max(x - RIM, 0), x + width + RIM)
-    near = np.ascontiguousarray(labels[rows, columns])
-    colors = np.ascontiguousarray(rgb[rows, columns])
+    near, colors = (np.ascontiguousarray(x[rows, columns]) for x in (labels, rgb))
     cv2.grabCut(colors, near, whole, back, front, 1, cv2.GC_EVAL_FREEZE_MODEL)
     labels[rows, columns] = near
 
