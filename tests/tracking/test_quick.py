@@ -34,6 +34,17 @@ def test_each_is_made_once_the_last_few_are_kept_and_expected_ones_in_a_thread()
     assert made[0] == 2  # it had to go
 
 
+def test_what_is_expected_again_outstays_what_was_asked_for() -> None:
+    made = Counter[int]()
+    ahead = Ahead(lambda number: made.update([number]) or number, 3)
+    ahead.expect(5)
+    for number in (1, 2, 3, 4):
+        ahead[number]
+        ahead.expect(5)
+    assert ahead[5] == 5
+    assert made[5] == 1
+
+
 def test_an_error_comes_when_it_is_asked_for_and_another_try_may_do_better() -> None:
     tries = iter([OSError("gone"), OSError("still gone"), None])
 

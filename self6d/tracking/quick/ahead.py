@@ -20,14 +20,15 @@ class Ahead(Generic[Key, Value]):
 
     def __init__(self, make: Callable[[Key], Value], kept: int) -> None:
         self._make, self._most = make, kept
-        self._kept: dict[Key, Future[Value]] = {}  # the last asked for come last
+        self._kept: dict[Key, Future[Value]] = {}  # the last asked for or expected come last
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
 
     def expect(self, key: Key) -> None:
         """Begin to make one that will be asked for; an error of it is raised then."""
         with self._lock:
-            if key in self._kept:
+            if key in self._kept:  # still to come: what was asked for before it goes first
+                self._kept[key] = self._kept.pop(key)
                 return
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(2, thread_name_prefix="ahead")
