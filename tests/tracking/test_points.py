@@ -1,6 +1,7 @@
 """Points that know from where they are seen, and the coarse searches over them."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -22,7 +23,11 @@ K = torch.tensor([[200.0, 0, 64], [0, 200.0, 64], [0, 0, 1]])
 R0 = axis_angle_to_matrix(torch.tensor([0.5, 0.4, -0.3]))
 T0 = torch.tensor([0.03, -0.02, 0.5])
 MODEL = block()
-POINTS = ModelPoints.of(MODEL, 200)
+
+
+@cache  # not on import: every worker would compile the renderer's loops, all at once
+def of_block() -> ModelPoints:
+    return ModelPoints.of(MODEL, 200)
 
 
 def pictures() -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,20 +49,20 @@ def errors(R, t):
 
 
 def score(R, t, **settings):
-    return score_poses(POINTS, view(), R, t, margin_m=0.006, **settings)
+    return score_poses(of_block(), view(), R, t, margin_m=0.006, **settings)
 
 
 def test_points_are_seen_from_their_own_side_only():
     half = 0.05 * np.array([0.5, 0.75, 1.0])
     for axis, direction in enumerate(np.eye(3)):
-        side = (POINTS.directions @ direction).argmax()  # at most a few degrees beside it
-        seen, beyond = POINTS.seen[side], POINTS.points @ direction
+        side = (of_block().directions @ direction).argmax()  # at most a few degrees beside it
+        seen, beyond = of_block().seen[side], of_block().points @ direction
         assert seen[beyond > 0.999 * half[axis]].mean() > 0.9
         assert not seen[beyond < -0.95 * half[axis]].any()
-    sides = [(POINTS.directions @ d).argmax() for d in np.eye(3)]
-    towards = np.einsum("vi,vi->v", POINTS.anchor[sides], np.eye(3))
+    sides = [(of_block().directions @ d).argmax() for d in np.eye(3)]
+    towards = np.einsum("vi,vi->v", of_block().anchor[sides], np.eye(3))
     assert towards == pytest.approx(half, abs=0.006)
-    aside = POINTS.anchor[sides] - towards[:, None] * np.eye(3)
+    aside = of_block().anchor[sides] - towards[:, None] * np.eye(3)
     assert np.linalg.norm(aside, axis=1).max() < 0.02
 
 
@@ -77,7 +82,7 @@ def test_the_true_pose_scores_best_and_flips_score_less_by_colour():
 def test_the_score_is_of_points_seen_unmeasured_ones_neutral_seen_through_ones_against():
     R, t = R0.numpy()[None], T0.numpy()[None]
     blind = View(np.zeros((SIZE, SIZE), np.float32), view().ab, view().K)
-    assert score_poses(POINTS, blind, R, t, margin_m=0.006)[0] == 0
+    assert score_poses(of_block(), blind, R, t, margin_m=0.006)[0] == 0
     assert score(R, t - [[0, 0, 0.2]])[0] < -0.5  # floats before the wall and the block
     assert score(R, t * [[1, 1, -1]])[0] == -1  # behind the camera
     assert score(R, t + np.array([5.0, 0, 0]))[0] == 0  # out of the image
@@ -87,7 +92,7 @@ def test_a_search_near_a_rough_pose_comes_close():
     turn = axis_angle_to_matrix(torch.tensor([0.1, -0.1, 0.1])).numpy()
     R, t = (turn @ R0.numpy())[None], T0.numpy()[None] + np.float32(0.008)
     found = search_near(
-        POINTS, view(), R, t, np.random.default_rng(0), candidates=400, turn=0.15,
+        of_block(), view(), R, t, np.random.default_rng(0), candidates=400, turn=0.15,
         shift_m=0.01, margin_m=0.006,
     )  # fmt: skip
     angle, apart = errors(found.R, found.t)
@@ -98,12 +103,12 @@ def test_a_search_near_a_rough_pose_comes_close():
 
 def test_a_search_everywhere_finds_the_pose_among_its_best():
     found = search_everywhere(
-        POINTS, view(), np.random.default_rng(0), views=100, margin_m=0.006,
+        of_block(), view(), np.random.default_rng(0), views=100, margin_m=0.006,
         diameter=MODEL.diameter, keep=8,
     )  # fmt: skip
     angle, apart = errors(found.R, found.t)
     assert ((angle < 15) & (apart < 10)).any()
-    assert len(distinct(POINTS, found, 0.35, 0.1 * MODEL.diameter)) == len(found)
+    assert len(distinct(of_block(), found, 0.35, 0.1 * MODEL.diameter)) == len(found)
 
 
 def test_turns_about_an_axis_of_symmetry_are_none_and_upside_down_is_one():
@@ -119,13 +124,13 @@ def test_turns_about_an_axis_of_symmetry_are_none_and_upside_down_is_one():
     same_place = np.repeat(T0.numpy()[None], 4, 0)
     turned = Candidates(np.stack([R, *(R @ about)]), same_place, np.float32([4, 3, 2, 1]))
     assert distinct(points, turned, 0.2, 0.01).score.tolist() == [4, 2, 1]
-    assert distinct(POINTS, turned, 0.2, 0.01).score.tolist() == [4, 3, 2, 1]
+    assert distinct(of_block(), turned, 0.2, 0.01).score.tolist() == [4, 3, 2, 1]
 
 
 def test_an_image_without_depth_has_no_place_to_search():
     blind = View(np.zeros((SIZE, SIZE), np.float32), view().ab, view().K)
     found = search_everywhere(
-        POINTS, blind, np.random.default_rng(0), views=12, margin_m=0.006, diameter=0.1, keep=5
+        of_block(), blind, np.random.default_rng(0), views=12, margin_m=0.006, diameter=0.1, keep=5
     )
     assert len(found) == 0
 
@@ -145,13 +150,13 @@ def test_the_search_on_tensors_is_the_same_and_asks_nothing_of_the_host():
     R, t = (turn @ R0.numpy())[None], T0.numpy()[None] + np.float32(0.008)
     how = NearSettings(400, 0.15, 0.01, 0.006, MODEL.diameter, 0.3, 2.0, 0.045)
     there, rng = view(), np.random.default_rng(0)
-    home = Home(POINTS, R, t, MODEL.diameter, how.pull)
+    home = Home(of_block(), R, t, MODEL.diameter, how.pull)
     swept = search_near(
-        POINTS, there, R, t, rng, candidates=400, turn=0.045, shift_m=0.02, margin_m=0.012,
+        of_block(), there, R, t, rng, candidates=400, turn=0.045, shift_m=0.02, margin_m=0.012,
         rounds=2, home=home,
     ).best(6)  # fmt: skip
     expected = search_near(
-        POINTS, there, np.concatenate((R, swept.R)), np.concatenate((t, swept.t)), rng,
+        of_block(), there, np.concatenate((R, swept.R)), np.concatenate((t, swept.t)), rng,
         candidates=400, turn=0.15, shift_m=0.01, margin_m=0.006, home=home,
     )  # fmt: skip
     box = torch.tensor([[0.0, 0, SIZE, SIZE]])
@@ -162,13 +167,13 @@ def test_the_search_on_tensors_is_the_same_and_asks_nothing_of_the_host():
 
     rgb, depth = pictures()
     frame = FrameBatch(rgb[None], depth[None], K[None])
-    search = NearSearch(POINTS, "cpu", whole, SIZE)
+    search = NearSearch(of_block(), "cpu", whole, SIZE)
     found = search(frame, True, R, t, np.random.default_rng(0), how)
     np.testing.assert_allclose(found.score, expected.score, atol=1e-5)
     np.testing.assert_allclose(found.t[0], expected.t[0], atol=1e-5)
     np.testing.assert_allclose(found.R[0], expected.R[0], atol=1e-5)
 
-    nowhere = NearSearch(POINTS, "meta", whole, SIZE)
+    nowhere = NearSearch(of_block(), "meta", whole, SIZE)
     shapes = [(1, 3, SIZE, SIZE), (1, SIZE, SIZE), (1, 3, 3), (1, 1, 12), (1, 4800, 6)]
     inputs = [torch.empty(shape, device="meta") for shape in shapes]
     nowhere._searched(how, True, *inputs)  # constants are made once
