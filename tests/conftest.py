@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -74,6 +75,16 @@ def pytest_configure(config: pytest.Config) -> None:
         display = told.readline().strip()  # empty: it did not start
     if display:
         os.environ["DISPLAY"] = f":{display}"
+
+
+def pytest_sessionstart() -> None:
+    gc.disable()  # nothing that is imported is garbage
+
+
+def pytest_collection_finish() -> None:
+    """The million objects of the libraries are not walked again and again by every test."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

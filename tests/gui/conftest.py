@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
-import os
 import sys
 import threading
 import time
@@ -171,11 +170,11 @@ def nothing_left(wait: Callable, warm: Warm | None) -> None:
 
 def end_children(name: str) -> None:
     """End jobs of this test that outlive their window by design."""
-    for process in psutil.process_iter(["cmdline", "ppid"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if name in line and process.info["ppid"] == os.getpid():
-            process.kill()
-            process.wait(5)
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if name in " ".join(process.cmdline()):
+                process.kill()
+                process.wait(5)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ def test_no_loop_lets_the_compiler_order_its_sums(module):
 
 def test_the_collector_walks_everything_again_after_the_first_call(monkeypatch):
     monkeypatch.setattr(numba_tools, "_begun", [])
+    gc.unfreeze()  # what was there when the tests were collected
     counted = []
 
     def fails():
