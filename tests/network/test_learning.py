@@ -19,7 +19,7 @@ def test_eight_images_are_learnt(boxes) -> None:
     )
     torch.manual_seed(0)
     network = PoseNetwork(config, models).to(memory_format=torch.channels_last)
-    steps = 220
+    steps = 150
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.2)
     for _ in range(steps):
