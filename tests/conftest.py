@@ -24,6 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ONE_THREAD = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 for _name in ONE_THREAD:
     os.environ.setdefault(_name, "1")
+# As the command line has it: where a test asks for two, one that waits would spin on the cores of
+# the other workers.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Long files first, so that all workers end together. The very first compiles the renderer's loops,
 # which numba keeps; those after it need none, so that no worker compiles them again meanwhile.
