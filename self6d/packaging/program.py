@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from self6d.errors import MissingDependencyError
+from self6d.loading import collector_rests
 from self6d.network import PoseNetwork
 from self6d.refinement.rgb.network import RefinerNetwork
 
@@ -57,7 +58,7 @@ def export_program(network: PoseNetwork, size: tuple[int, int]) -> torch.export.
     module = FixedNetwork(copy.deepcopy(network)).eval().requires_grad_(False)
     device = next(network.parameters()).device
     inputs = (torch.rand(1, 3, *size, device=device), _plausible_K(size).to(device))
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), collector_rests():
         warnings.simplefilter("ignore")
         return torch.export.export(module, inputs)
 
@@ -108,7 +109,7 @@ def _save(
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), collector_rests():
             warnings.simplefilter("ignore")
             translated = torch.onnx.export(
                 program,
