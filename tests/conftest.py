@@ -33,6 +33,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 FIRST = (
     "test_same_twice.py",
     "network/",
+    "test_imports.py",
     "datasets/test_any_way_of_writing.py",
     "gui/",
     "evaluation/test_bop_letter.py",
