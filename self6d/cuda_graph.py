@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+from self6d.loading import collector_rests
 
 Result = TypeVar("Result")
 
@@ -40,22 +40,11 @@ def capture(
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
         graph.register_generator_state(generator)
-    # other threads, such as one that reads ahead, go on allocating meanwhile
-    with _nothing_freed(), torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+    # Other threads, such as one that reads ahead, go on allocating meanwhile. An older graph that
+    # is freed would end the recording.
+    with collector_rests(), torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         result = work()
     return graph.replay, result
-
-
-@contextmanager
-def _nothing_freed() -> Iterator[None]:
-    """No garbage is collected: an older graph freed while one is recorded ends the recording."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 PLACES = (1, 2, 4, 8, 16, 32, 64)  # rows that a graph holds; fewer leave places unused

@@ -1,4 +1,4 @@
-"""How large libraries are loaded sooner, and large graphs made."""
+"""The garbage collector, kept from where it costs more than it frees."""
 
 from __future__ import annotations
 
