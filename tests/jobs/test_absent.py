@@ -101,7 +101,8 @@ def test_results_without_any_use_of_it_carry_no_remark():
 
 def test_adapt_says_it_everywhere(sample, tmp_path):
     shipped, out, events = resource("sample/stage1"), tmp_path / "adapted", []
-    settings = {"steps": 1, "overrides": SMALL, "device": "cpu"}
+    small = SMALL | {"adapt.pseudo_steps": 2}
+    settings = {"steps": 1, "overrides": small, "device": "cpu"}
     jobs.adapt(sample, None, shipped, out, listener=events.append, **settings)
     run = RunFolder.open(out)
     assert run.status == "done"
