@@ -1,8 +1,10 @@
-"""A window used for long: prints the memory of its processes before and after, as JSON.
+"""A window used for long: prints the memory of its processes before and after each use, as JSON.
 
 Every tenth of the way goes to standard error.
 
-python tests/helpers/long_use.py SETTINGS.ini RECORDING cycles|frames COUNT
+python tests/helpers/long_use.py SETTINGS.ini RECORDING USE=COUNT...
+
+A USE is "frames" or "cycles"; what changes frames comes first, as cycles close the recording.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def wait(condition: Callable[[], object], seconds: float = 120) -> None:
     assert held, "the window did not get there"
 
 
-def main(ini: str, recording: str, what: str, count: int) -> None:
+def main(ini: str, recording: str, uses: dict[str, int]) -> None:
     app = make_application()
     window = open_window(Settings(Path(ini)), Path(recording), restore=False)
     project = window.project
@@ -59,7 +61,16 @@ def main(ini: str, recording: str, what: str, count: int) -> None:
         project.select_frame(number % len(project.recording))
         app.processEvents()
 
-    work = {"cycles": cycle, "frames": change}[what]
+    works = {"cycles": cycle, "frames": change}
+    for what, count in uses.items():
+        measure(window, what, count, works[what], settled)
+    window.close()
+
+
+def measure(
+    window, what: str, count: int, work: Callable[[int], None], settled: Callable[[], None]
+) -> None:
+    """Use it so often, and print what it then holds."""
     for number in range(max(int(WARM_UP * count), 10)):
         work(number)
         settled()  # what is loaded or compiled on first use is there before anything is counted
@@ -74,7 +85,6 @@ def main(ini: str, recording: str, what: str, count: int) -> None:
         "what": what, "count": count, "seconds": round(time.monotonic() - began, 1),
         "before_mb": before, "after_mb": resident(window),
     }))  # fmt: skip
-    window.close()
 
 
 def resident(window) -> dict[str, float]:
@@ -86,4 +96,5 @@ def resident(window) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    pairs = (word.split("=") for word in sys.argv[3:])
+    main(sys.argv[1], sys.argv[2], {what: int(count) for what, count in pairs})
