@@ -81,9 +81,10 @@ def test_from_the_sample_to_an_export_and_back(sample, tmp_path):
         assert studio.see("window().header.state('selfsup')") == "ok"
 
 
-def test_from_a_plain_folder_and_one_cad_file_to_an_export(sample, tmp_path):
+def test_from_a_plain_folder_and_one_cad_file_to_an_export(sample, warm, tmp_path):
+    """Its helpers and jobs are forks: that the studio starts them itself is the story above."""
     recording, cad = stories.make_plain(tmp_path, sample)
-    with Studio(tmp_path / "home", str(recording)) as studio:
+    with Studio(tmp_path / "home", str(recording), warm=warm) as studio:
         stories.open_plain(studio, cad)
         stories.train_and_adapt_plain(studio)
         assert studio.see(f"{JOB}.state.name") == "DONE", studio.see(BAR)

@@ -2,6 +2,7 @@
 
     EYES=<number of an open socket> python eyes.py launch [DATA]
 
+With WARM=<number of the socket of `Warm`> its helpers and jobs are forks, see `warm_processes`.
 A request is a line with a Python expression, evaluated between two events of the window with the
 names below; its answer is a line of JSON: {"seen": value} or {"wrong": text}.
 """
@@ -136,6 +137,15 @@ def main() -> None:
         asked.sendall(json.dumps(answer, default=str).encode() + b"\n")
 
     notifier.activated.connect(look)
+    if "WARM" in os.environ:
+        from warm_processes import Joined
+
+        import studio.engine.client
+        import studio.jobs.process_runner
+
+        warm = Joined(socket.socket(fileno=int(os.environ.pop("WARM"))))
+        studio.engine.client.launch = warm.helper
+        studio.jobs.process_runner.launch = warm.job
     from self6d.cli import main as run
 
     run(sys.argv[1:])

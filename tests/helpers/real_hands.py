@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageGrab
+from warm_processes import Warm
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("Xvfb", "openbox", "xdotool")
@@ -49,13 +50,14 @@ class Studio:
         arguments: of `launch`.
         look: "light" or "dark", as the user's settings would have it.
         shots: called with the name of each step as it is done, and a picture of the screen.
+        warm: what forks its helpers and jobs; None: it starts them itself.
     """
 
     def __init__(
         self, home: Path, *arguments: str, look: str = "light",
-        shots: Callable[[str, Image.Image], object] | None = None,
+        shots: Callable[[str, Image.Image], object] | None = None, warm: Warm | None = None,
     ) -> None:  # fmt: skip
-        self.home, self.shots, self.clicks = home, shots, 0
+        self.home, self.shots, self.warm, self.clicks = home, shots, warm, 0
         self._ends = contextlib.ExitStack()
         try:
             self._start(arguments, look)
@@ -174,11 +176,14 @@ class Studio:
         self._ends.callback(self._socket.close)
         self._lines = self._socket.makefile("rb")
         self.log = self.home / "studio.log"
+        given = {"EYES": there.fileno()}
+        if self.warm is not None:
+            given["WARM"] = self.warm.fileno()
         with self.log.open("wb") as log:
             self.process = self._run(
                 [sys.executable, str(ROOT / "tests" / "helpers" / "eyes.py"), "launch", *arguments],
-                {**self._environment, "EYES": str(there.fileno())}, pass_fds=[there.fileno()],
-                stdout=log, stderr=log,
+                {**self._environment, **{name: str(number) for name, number in given.items()}},
+                pass_fds=list(given.values()), stdout=log, stderr=log,
             )  # fmt: skip
         there.close()
         self.wait("window() is not None and window().built")

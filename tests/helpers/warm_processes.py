@@ -2,7 +2,7 @@
 
 What runs in a fork is what a process started afresh runs: `studio.engine.server.main` for a helper,
 `self6d.cli.run` for a job. Windows in processes of their own, which tests/gui has too, start theirs
-afresh.
+afresh, but for one that takes them from here (`Joined`).
 """
 
 from __future__ import annotations
@@ -64,24 +64,15 @@ class Fork:
         self.send_signal(signal.SIGKILL)
 
 
-class Warm:
-    """Starts forks that run one of `KINDS`; `close` at the end of the session.
+class Joined:
+    """Starts forks that run one of `KINDS`, of a process that is there already.
 
     Args:
-        recording: what most windows open.
+        to: on which it listens; one at a time may ask.
     """
 
-    def __init__(self, recording: Path) -> None:
-        self._socket, there = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        code = (
-            f"import warm_processes; warm_processes.fork_for({there.fileno()}, {str(recording)!r})"
-        )
-        paths = [str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code], pass_fds=[there.fileno()], stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        )  # fmt: skip
-        there.close()
+    def __init__(self, to: socket.socket) -> None:
+        self._socket = to
         self.helpers: list[Fork] = []
         self.jobs: list[Fork] = []
 
@@ -126,6 +117,31 @@ class Warm:
             fork.kill()
             fork.wait(5)
         self.jobs.clear()
+
+
+class Warm(Joined):
+    """Starts that process too; `close` at the end of the session.
+
+    Args:
+        recording: what most windows open.
+    """
+
+    def __init__(self, recording: Path) -> None:
+        here, there = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        super().__init__(here)
+        code = (
+            f"import warm_processes; warm_processes.fork_for({there.fileno()}, {str(recording)!r})"
+        )
+        paths = [str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code], pass_fds=[there.fileno()], stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )  # fmt: skip
+        there.close()
+
+    def fileno(self) -> int:
+        """Of the socket that `Joined` asks on in a process that is given it."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         self._socket.close()
