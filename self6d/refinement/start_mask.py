@@ -7,8 +7,6 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 SURFACE_POINTS = 4000
-LEARNED_FROM = 48**2  # pixels, about
-RIM = 2  # pixels of what is surely not the object about what may be
 
 
 def surface_distance(
@@ -71,37 +69,13 @@ def mask_from_pose(
     labels[likely] = cv2.GC_PR_FGD
     labels[possible & core & (near | (sensor is None))] = cv2.GC_FGD
     if likely.any() and (labels == cv2.GC_BGD).any():
-        _by_color(rgb, labels)
-    mask = _of_object(labels)
+        back, front = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.setRNGSeed(0)
+        whole = (0, 0, 0, 0)  # not read: the labels are given
+        cv2.grabCut(rgb, labels, whole, back, front, 3, cv2.GC_INIT_WITH_MASK)
+    mask = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(1)) > 0
     return _main_parts(mask)
-
-
-def _by_color(rgb: np.ndarray, labels: np.ndarray) -> None:
-    """GrabCut: labels (h, w) uint8 changed in place.
-
-    Colours are learned once, from some `LEARNED_FROM` pixels, and the cut is made among those that
-    may be the object's. Learned again after each cut they drift: on generated images
-    masks then were worse than these, and took three times as long.
-    """
-    each = max(int(np.sqrt(labels.size / LEARNED_FROM)), 1)
-    sparse, colors = (np.ascontiguousarray(x[::each, ::each]) for x in (labels, rgb))
-    if _of_object(sparse).all() or not _of_object(sparse).any():
-        sparse, colors = labels.copy(), rgb
-    back, front = np.zeros((1, 65)), np.zeros((1, 65))  # mixtures of five Gaussians
-    cv2.setRNGSeed(0)
-    whole = (0, 0, 0, 0)  # not read: the labels are given
-    cv2.grabCut(colors, sparse, whole, back, front, 1, cv2.GC_INIT_WITH_MASK)
-    x, y, width, height = cv2.boundingRect((labels != cv2.GC_BGD).astype(np.uint8))
-    rows = slice(max(y - RIM, 0), y + height + RIM)
-    columns = slice(max(x - RIM, 0), x + width + RIM)
-    near, colors = (np.ascontiguousarray(x[rows, columns]) for x in (labels, rgb))
-    cv2.grabCut(colors, near, whole, back, front, 1, cv2.GC_EVAL_FREEZE_MODEL)
-    labels[rows, columns] = near
-
-
-def _of_object(labels: np.ndarray) -> np.ndarray:
-    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
 
 
 def _disc(radius: int) -> np.ndarray:
