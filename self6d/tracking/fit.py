@@ -16,7 +16,7 @@ from self6d.losses.target import Target
 from self6d.refinement.captured import KeptOptimisers
 from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.problem import PoseProblem
-from self6d.refinement.regions import ModelBoxes, RegionCrops
+from self6d.refinement.regions import RegionCrops
 from self6d.refinement.rgb.refine import RgbRefined, RgbRefiner
 from self6d.refinement.rgb.weights import shipped_network
 from self6d.refinement.starts import half_turns
@@ -78,7 +78,6 @@ class ObjectFitter:
         self.points = ModelPoints.of(model, config.points)
         self.packed = pack_models([model], device=device)
         self.refiner = RgbRefiner(shipped_network(str(device)), [model], device)
-        self.boxes = ModelBoxes.of(self.packed)
         self.diameter = float(model.diameter)
         self.margin_m = min(max(0.04 * self.diameter, 0.004), 0.008)
         self.reach_m = min(0.1 * self.diameter, 0.015)
@@ -340,7 +339,7 @@ class ObjectFitter:
     def _observe(
         self, rgb: Tensor, depth_m: Tensor, observed: Tensor, K: Tensor, mask: Tensor
     ) -> tuple[Tensor, ...]:
-        diameter = self.boxes.diameter.expand(len(mask))
+        diameter = self.regions.boxes.diameter.expand(len(mask))
         target = self.objective.observe(
             rgb, depth_m, mask.to(rgb.dtype), K, observed=observed, diameter=diameter
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from block_shapes import block
-from host_free import OnDeviceOnly
+from host_free import OnDeviceOnly, replayed
 
 from self6d.cuda_graph import Recorded
 from self6d.geometry import axis_angle_to_matrix
@@ -49,17 +49,6 @@ def test_evidence_is_measured_without_asking_for_a_number() -> None:
     with OnDeviceOnly():
         shares, *_ = measured(*inputs)
     assert shares.shape == (1, 6)
-
-
-def replayed(work, **_):
-    """As a graph: the same memory for what goes in and what comes out."""
-    results = work()
-
-    def replay() -> None:
-        for place, value in zip(results, work(), strict=True):
-            place.copy_(value)
-
-    return replay, results
 
 
 def test_regions_are_the_same_recorded_or_not() -> None:

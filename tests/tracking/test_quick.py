@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 import torch
+from host_free import replayed
 from torch import Tensor
 
 from self6d.cuda_graph import MOST_FORMS, Recorded
@@ -68,15 +69,6 @@ def test_a_form_is_recorded_when_it_comes_again_and_holds_fewer_rows() -> None:
     def work(a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
         worked.append(len(a))
         return a + b, a * b
-
-    def replayed(work, **_):
-        results = work()
-
-        def replay() -> None:
-            for place, value in zip(results, work(), strict=True):
-                place.copy_(value)
-
-        return replay, results
 
     run = Recorded(work, replayed)
     first = run(torch.ones(3, 2), torch.full((3, 2), 2.0))[0]
