@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from dataclasses import is_dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 Made = TypeVar("Made")
+
+
+def tensors_in(made: Any) -> Iterator[Tensor]:
+    """Tensors in dataclasses, tuples and lists, nested or not."""
+    if isinstance(made, Tensor):
+        yield made
+    elif isinstance(made, list | tuple):
+        for part in made:
+            yield from tensors_in(part)
+    elif is_dataclass(made):
+        for part in vars(made).values():
+            yield from tensors_in(part)
 
 
 class Ahead(Generic[Made]):
@@ -20,8 +33,8 @@ class Ahead(Generic[Made]):
     Autograd, kernels and launches leave the interpreter free, so that both threads get on.
 
     Args:
-        make: (step, size) -> what that step learns from, a function of both alone; on a GPU an
-            object with tensors as its attributes. What it reads must bear another thread.
+        make: (step, size) -> what that step learns from, a function of both alone; on a GPU
+            `tensors_in` it must find all tensors. What it reads must bear another thread.
         steps: how many there will be.
         device: where it is made.
         beside: False: always made when it is taken.
@@ -56,9 +69,8 @@ class Ahead(Generic[Made]):
         if self._cuda:
             current = torch.cuda.current_stream(self._device)
             current.wait_stream(self._side)
-            for value in vars(made).values():
-                if isinstance(value, Tensor):
-                    value.record_stream(current)
+            for tensor in tensors_in(made):
+                tensor.record_stream(current)
         return made
 
     def _beside(self, step: int, size: int) -> Made:

@@ -20,8 +20,9 @@ class BatchNormAct(nn.BatchNorm2d):
 
     In training torch reads or writes a map five times in these two, and eight times backward. On
     maps of bfloat16, channels last, own kernels do with three and five: the activation is part of
-    the pass that normalises, and its gradient follows from the map that came in. Statistics and
-    arithmetic are float32. Without gradients maps of float32 are taken as well.
+    the pass that normalises, and its gradient follows from the map that came in. So do they where
+    the running statistics stay as they are. Statistics and arithmetic are float32. Without
+    gradients maps of float32 are taken as well.
 
     Args:
         features: channels. act: one of `LIMITS`, or any other, which then runs by itself.
@@ -50,23 +51,22 @@ class BatchNormAct(nn.BatchNorm2d):
         assert self.running_mean is not None
         assert self.running_var is not None
         running = (self.running_mean, self.running_var)
-        if not self.training:
+        if not (self.training or torch.is_grad_enabled()):
             return kernels.values(input, self.weight, self.bias, *running, self.eps, *limits)
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
+        momentum = None
+        if self.training:
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked.add_(1)
+            momentum = self.momentum
         return _Fused.apply(
-            input, self.weight, self.bias, running, self.momentum, self.eps, limits, kernels
+            input, self.weight, self.bias, running, momentum, self.eps, limits, kernels
         )
 
     def _usable(self, input: Tensor) -> ModuleType | None:
         if type(self.act) not in LIMITS or self.momentum is None or self.num_features % 8:
             return None
-        if self.training:
-            dtype = torch.bfloat16
-        elif torch.is_grad_enabled():
-            return None
-        else:
-            dtype = torch.promote_types(input.dtype, torch.bfloat16)
+        learns = self.training or torch.is_grad_enabled()
+        dtype = torch.bfloat16 if learns else torch.promote_types(input.dtype, torch.bfloat16)
         return usable(KERNELS, input, dtype=dtype, channels_last=True)
 
 
@@ -74,9 +74,10 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, running: tuple[Tensor, Tensor],
-        momentum: float, eps: float, limits: tuple[float, float], kernels: ModuleType,
+        momentum: float | None, eps: float, limits: tuple[float, float], kernels: ModuleType,
     ) -> Tensor:  # fmt: skip
-        mean, variance = kernels.moments(x, *running, momentum)
+        ctx.fixed = momentum is None
+        mean, variance = running if ctx.fixed else kernels.moments(x, *running, momentum)
         ctx.save_for_backward(x, weight, bias, mean, variance)
         ctx.numbers, ctx.kernels = (eps, *limits), kernels
         return kernels.values(x, weight, bias, mean, variance, *ctx.numbers)
@@ -86,5 +87,5 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, *others = ctx.saved_tensors
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        found = ctx.kernels.backward(gradient, x, *others, *ctx.numbers)
+        found = ctx.kernels.backward(gradient, x, *others, *ctx.numbers, ctx.fixed)
         return *found, None, None, None, None, None

@@ -23,7 +23,8 @@ def works(device: torch.device) -> bool:
     one = torch.ones(16, device=device)
     mean, variance = moments(x, one.clone(), one.clone(), 0.1)
     y = values(x, one, one, mean, variance, 1e-5, 0.0, 6.0)
-    backward(y, x, one, one, mean, variance, 1e-5, 0.0, 6.0)
+    for fixed in (False, True):
+        backward(y, x, one, one, mean, variance, 1e-5, 0.0, 6.0, fixed)
     return bool((y == 1).all())
 
 
@@ -61,9 +62,13 @@ def values(
 
 def backward(
     gradient: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor,
-    eps: float, lowest: float, highest: float,
+    eps: float, lowest: float, highest: float, fixed: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of x, weight (C,) and bias (C,), mean and variance being x's; `gradient` as x."""
+    """Gradients of x, weight (C,) and bias (C,), mean and variance being x's; `gradient` as x.
+
+    Args:
+        fixed: mean and variance do not depend on x.
+    """
     channels, pixels, grid, share, tile = _split(x)
     sums = torch.empty(grid[0], 2, channels, device=x.device)
     found = torch.empty(2, channels, device=x.device)
@@ -77,7 +82,7 @@ def backward(
         _, _, grid, share, _ = _split(x, whole=False)
         _gradients[grid](
             gradient, x, weight, bias, mean, variance, found, out, *last, share, channels // 8,
-            *tile,
+            *tile, fixed,
         )  # fmt: skip
     of_bias, of_weight = found
     return out, of_weight, of_bias
@@ -243,7 +248,7 @@ def _products(
 @triton.jit(do_not_specialize=("pixels", "share", "eighths"))
 def _gradients(
     gradient, x, weight, bias, mean, variance, found, out, eps, lowest, highest, pixels, share,
-    eighths, R: tl.constexpr, W: tl.constexpr,
+    eighths, R: tl.constexpr, W: tl.constexpr, FIXED: tl.constexpr,
 ):  # fmt: skip
     column, there, channels = _columns(eighths, W)
     m, scale, w, b = _scales(weight, bias, mean, variance, eps, column, there)
@@ -253,5 +258,7 @@ def _gradients(
     for start in range(0, share, R):
         at, inside = _tile(start, pixels, share, column, there, channels, R)
         normal, g = _normal_and_gradient(gradient, x, at, inside, m, scale, w, b, lowest, highest)
-        g = (g - shift - normal * slope) * scale * w
+        if not FIXED:
+            g = g - shift - normal * slope
+        g = g * scale * w
         tl.store(out + at, g.to(out.dtype.element_ty), mask=inside)

@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from self6d.geometry.turn_kernels import turn_matrix
+
 STARTS = 32  # of a program
 
 
@@ -106,19 +108,8 @@ def _update(
     right = _step(qx, 3, scale, momentum, square, rate, done, n, there)
     down = _step(qy, 4, scale, momentum, square, rate, done, n, there)
     further = _step(further, 5, scale, momentum, square, rate, done, n, there)
-    # see `axis_angle_to_matrix`
-    length = x * x + y * y + z * z
-    small = length < 1e-8
-    safe = tl.where(small, 1.0, length)
-    angle = tl.sqrt(safe)
-    u = tl.where(small, 1 - length / 6, tl.sin(angle) / angle)
-    v = tl.where(small, 0.5 - length / 24, (1 - tl.cos(angle)) / safe)
-    a, b, c, d, e, f, g, h, i = _times(
-        1 + v * (x * x - length), v * x * y - u * z, v * x * z + u * y,
-        v * x * y + u * z, 1 + v * (y * y - length), v * y * z - u * x,
-        v * x * z - u * y, v * y * z + u * x, 1 + v * (z * z - length),
-        a, b, c, d, e, f, g, h, i,
-    )  # fmt: skip
+    A, B_, C, D, E, F, G, H, I = turn_matrix(x, y, z)
+    a, b, c, d, e, f, g, h, i = _times(A, B_, C, D, E, F, G, H, I, a, b, c, d, e, f, g, h, i)
     # one Newton step keeps it a rotation, as in `PoseParameters.move`
     A, B_, C, D, E, F, G, H, I = _times(a, d, g, b, e, h, c, f, i, a, b, c, d, e, f, g, h, i)
     a, b, c, d, e, f, g, h, i = _times(

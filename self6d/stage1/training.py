@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -17,6 +17,7 @@ from self6d.engine import distributed
 from self6d.engine.averaging import MovingAverage
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, BatchStatistics, finite_update
+from self6d.engine.learning import Learning, arithmetic
 from self6d.engine.optimizer import AdamW
 from self6d.engine.schedule import TrainConfig, learning_rate
 from self6d.errors import InputError
@@ -29,7 +30,6 @@ from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
 from self6d.scene.batch import LabelledBatch
 from self6d.stage1.batches import Batches
-from self6d.stage1.learning import Learning
 from self6d.synthesis import SceneMaker, SynthesisConfig, scaled_camera
 from self6d.synthesis.pbr import PbrScenes
 
@@ -151,10 +151,7 @@ class SyntheticTraining(ABC, Generic[N]):
 
     def autocast(self) -> AbstractContextManager:
         """bfloat16 where the configuration says so."""
-        amp = self.config.amp
-        if amp == "off" or (amp == "auto" and not self.cuda):
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return arithmetic(self.config.amp, self.device)
 
     def step(self, step: int) -> dict[str, float | Tensor]:
         """One optimiser step on a fresh batch."""
@@ -165,10 +162,7 @@ class SyntheticTraining(ABC, Generic[N]):
             self.on_preparing("first steps, which compile the network", done, COMPILING_STEPS)
         batch = self.batches.take(step, self.batch_size)
         seed = mixed_seed(self.seed, step, self.world.rank, LOSS_STREAM)
-        ahead = partial(self._make_ahead, step + 1)
-        if not self.cuda:  # nothing of the step waits for the interpreter there
-            ahead()
-        terms = self._learning(batch, seed, ahead if self.cuda else lambda: None)
+        terms = self._learning(batch, seed, partial(self._make_ahead, step + 1))
         rate = learning_rate(step, self.config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate

@@ -48,6 +48,9 @@ class AdaptConfig(Checked, section="adapt"):
     """Of weights; biases and norms have none."""
     clip: Annotated[float, Limits(0)] = 1.0
     """Largest gradient norm; 0: not clipped."""
+    amp: Literal["auto", "bf16", "off"] = "auto"
+    """Arithmetic of what the network learns from: bfloat16 where allowed ("auto": on CUDA), or
+    float32. Poses are decoded, rendered and compared in float32."""
     ema: Annotated[float, Limits(0, 0.999_999)] = 0.99
     """Decay of the teacher's weights, moved after every step; the teacher is what is exported."""
     box_jitter: Annotated[float, Limits(0, 0.5)] = 0.05

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from self6d.cuda_graph import capture
 from self6d.datasets import UnlabelledFrames
 from self6d.engine.ahead import Ahead
 from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.clock import Clock
-from self6d.engine.finite import SKIPPED, finite_step
+from self6d.engine.finite import SKIPPED, finite_update
+from self6d.engine.learning import Learning, add_gradients, arithmetic
 from self6d.engine.optimizer import AdamW
 from self6d.engine.schedule import learning_rate
 from self6d.engine.task import noted_by_nobody
@@ -38,6 +41,7 @@ from self6d.stage2.pseudo_labels import detect
 from self6d.stage2.refiner_learning import RefinerLearning
 from self6d.synthesis import SceneMaker, SynthesisConfig, augment
 
+LOSS_STREAM, REFINER_STREAM = 2, 3  # random numbers of the losses, and of the refiner's
 TURNED = 0.7
 """Share of the frames of a step whose objects are turned (`adapt.turn_deg`)."""
 
@@ -171,12 +175,11 @@ def views_of(poses: Mapping[int, Sequence[PosedObject]], objects: int) -> list[l
 
 @dataclass(frozen=True)
 class _Drawn:
-    """What a step learns from, and what draws the rest of its random numbers."""
+    """What a step learns from."""
 
     frames: LabelledBatch
     known: Tensor | None
     scenes: LabelledBatch | None
-    noise: torch.Generator
 
 
 class PosedFramesTask:
@@ -236,10 +239,13 @@ class PosedFramesTask:
         )
         self.refiner: RefinerLearning | None = None
         self.ended, self.on_note = False, noted_by_nobody
+        record = capture if self.device.type == "cuda" else None
+        self._of_frames, self._of_scenes = (
+            Learning(self._losses, self.parameters, self.device, record) for _ in range(2)
+        )
         self._ahead = Ahead(
             self._drawn, adapt.steps, self.device,
-            # readers need not bear another thread, and on a GPU it was not measured
-            beside=self.device.type == "cpu" and self.store.in_memory,
+            beside=self.store.in_memory,  # readers need not bear another thread
         )  # fmt: skip
         self.maker: SceneMaker | None = None
         if synthesis is not None and adapt.synthetic > 0:
@@ -251,25 +257,39 @@ class PosedFramesTask:
     def step(self, step: int) -> dict[str, Any]:
         """One optimiser step on labelled frames drawn at random."""
         drawn = self._ahead.take(step, self.batch_size)
-        self._ahead.start(step + 1, self.batch_size)
         rate = learning_rate(step, self.config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        terms = self.network.losses(drawn.frames, drawn.noise, drawn.known)
-        total = terms["total"]
-        if drawn.scenes is not None and self.config.synthetic > 0:
-            terms["synthetic"] = self.network.losses(drawn.scenes, drawn.noise)["total"]
-            total = total + self.config.synthetic * terms["synthetic"]
-            terms["total"] = total
-        ok = finite_step(self.optimizer, self.parameters, total, self.config.clip)
+        terms = self._learn(drawn, step)
+        ok = finite_update(self.optimizer, self.parameters, terms["total"], self.config.clip)
         self.average.update(step + SETTLED)
         self.ended = step + 1 >= self.total_steps or self.clock.share >= 1
         if self.refiner is not None and step % self.config.refiner_every == 0:
             # of synthetic images too it learned no better, and slower (docs/results.md, `quick`)
-            learned, fine = self.refiner.step([drawn.frames], rate, drawn.noise)
+            seed = mixed_seed(self.seed, step, REFINER_STREAM)
+            learned, fine = self.refiner.step([drawn.frames], rate, seed)
             terms, ok = terms | learned, ok & fine
         values = {f"loss/{name}": value.detach() for name, value in terms.items()}
         return values | {"lr": rate, SKIPPED: ~ok}
+
+    def _learn(self, drawn: _Drawn, step: int) -> dict[str, Tensor]:
+        """The losses, detached; their gradients, added, are in the parameters."""
+        ahead = partial(self._ahead.start, step + 1, self.batch_size)
+        seed, weight = mixed_seed(self.seed, step, LOSS_STREAM), self.config.synthetic
+        known = () if drawn.known is None else (drawn.known,)
+        terms = self._of_frames(drawn.frames, seed, ahead, *known)
+        if drawn.scenes is not None and weight > 0:
+            own = [parameter.grad for parameter in self.parameters]
+            terms["synthetic"] = self._of_scenes(drawn.scenes, seed)["total"]
+            add_gradients(self.parameters, own, weight)
+            terms["total"] = terms["total"] + weight * terms["synthetic"]
+        return terms
+
+    def _losses(
+        self, batch: LabelledBatch, generator: torch.Generator, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        with arithmetic(self.config.amp, self.device):
+            return self.network.losses(batch, generator, known)
 
     def _drawn(self, step: int, size: int) -> _Drawn:
         generator = step_generator(self.seed, step)
@@ -280,7 +300,7 @@ class PosedFramesTask:
         scenes = None
         if self.maker is not None and self.config.synthetic > 0:
             scenes = self.maker.make(self.config.synthetic_batch, mixed_seed(self.seed, 0), step)
-        return _Drawn(frames, known, scenes, noise)
+        return _Drawn(frames, known, scenes)
 
     def previews(self, step: int) -> list[Preview]:
         """The averaged network's poses on the first, the middle and the last of the frames."""
@@ -330,4 +350,6 @@ class PosedFramesTask:
         if self.batch_size < 2:
             return False
         self.batch_size //= 2
+        self._of_frames.forget()
+        self._of_scenes.forget()
         return True

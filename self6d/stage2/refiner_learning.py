@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from self6d.cuda_graph import capture
 from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.distributed import World
 from self6d.engine.finite import finite_update
+from self6d.engine.learning import Learning, add_gradients, arithmetic
 from self6d.engine.optimizer import AdamW
 from self6d.network.objects import ObjectTable
 from self6d.refinement.regions import ModelBoxes
@@ -51,38 +53,45 @@ class RefinerLearning:
         self.objects = RefinedObjects(looker.packed, looker.diameter, table, looker.outputs)
         self.parameters = list(self.network.parameters())
         self.optimizer = AdamW(self.parameters, weight_decay=0.0, fused=True)
+        device = looker.device
+        self._learning = Learning(
+            self._losses, self.parameters, device, capture if device.type == "cuda" else None
+        )
 
     def step(
-        self, batches: Sequence[LabelledBatch], rate: float, noise: torch.Generator
+        self, batches: Sequence[LabelledBatch], rate: float, seed: int
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Learn from labelled images once.
 
         Args:
             batches: their losses are added; with none, under torchrun, only other ranks learn.
-            rate: the pose network's learning rate in this step. noise: on the device.
+            rate: the pose network's learning rate in this step. seed: of what is drawn.
 
         Returns:
             the loss as "refiner", 0-dim; and whether the step was made, 0-dim bool.
         """
-        device = self.looker.device
+        total = torch.zeros((), device=self.looker.device)
         # without a batch each gradient is zero, as the other ranks' average needs it
-        total = torch.zeros((), device=device)
-        if not batches:
-            total = 0.0 * torch.stack([p.sum() for p in self.parameters]).sum()
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            for batch in batches:
-                losses = refiner_losses(self.network, batch, self.objects, self.config, noise)
-                total = total + losses["total"]
+        sums = [None if batches else torch.zeros_like(p) for p in self.parameters]
+        for i, batch in enumerate(batches):
+            total = total + self._learning(batch, seed + i)["total"]
+            add_gradients(self.parameters, sums)
+            sums = [p.grad for p in self.parameters]
+            if i + 1 < len(batches):  # a graph writes over its own
+                sums = [None if g is None else g.clone() for g in sums]
+        for parameter, gradient in zip(self.parameters, sums, strict=True):
+            parameter.grad = gradient
         share = rate / self.adapt.lr if self.adapt.lr > 0 else 0.0
         for group in self.optimizer.param_groups:
             group["lr"] = self.adapt.refiner_lr * share
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        loss = total.detach()
-        self.world.average([loss, *(p.grad for p in self.parameters if p.grad is not None)])
-        ok = finite_update(self.optimizer, self.parameters, loss, self.clip)
+        self.world.average([total, *(p.grad for p in self.parameters if p.grad is not None)])
+        ok = finite_update(self.optimizer, self.parameters, total, self.clip)
         self.average.update(SETTLED)
-        return {"refiner": loss}, ok
+        return {"refiner": total}, ok
+
+    def _losses(self, batch: LabelledBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        with arithmetic(self.adapt.amp, self.looker.device):
+            return refiner_losses(self.network, batch, self.objects, self.config, generator)
 
     def moved(
         self, sensor: FrameBatch, image: Tensor, index: Tensor, pose: tuple[Tensor, Tensor]

@@ -18,6 +18,7 @@ from self6d.engine.ahead import Ahead
 from self6d.engine.clock import Clock
 from self6d.engine.finite import SKIPPED, finite_step
 from self6d.engine.halves import Half, Halves
+from self6d.engine.learning import arithmetic
 from self6d.engine.optimizer import AdamW
 from self6d.engine.schedule import learning_rate
 from self6d.engine.task import noted_by_nobody
@@ -31,7 +32,7 @@ from self6d.refinement.health import HealthMonitor
 from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.rendering import pack_models
 from self6d.rendering.warm_up import warm_up
-from self6d.rng import mixed_seed, step_generator
+from self6d.rng import mixed_seed
 from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
 from self6d.scene.batch import LabelledBatch
@@ -45,6 +46,8 @@ from self6d.synthesis import SceneMaker, SynthesisConfig
 from self6d.tracking.still.arrangement import Thing
 
 __all__ = ["AdaptConfig", "SelfSupTask"]
+
+REFINER_STREAM = 2  # random numbers of its losses
 
 log = logging.getLogger("self6d")
 
@@ -177,10 +180,8 @@ class SelfSupTask:
                 self.optimizer, self.parameters, total, config.clip, whole=True, other=other
             )
             if self.refiner is not None:
-                noise = step_generator(
-                    self.seed, step, self.world.rank, stream=2, device=self.device
-                )
-                learned, fine = self.refiner.step(labelled, rate, noise)
+                seed = mixed_seed(self.seed, step, self.world.rank, REFINER_STREAM)
+                learned, fine = self.refiner.step(labelled, rate, seed)
                 terms, ok = terms | learned, ok & fine
             self.teacher.follow(step)
         total = total.detach()
@@ -210,10 +211,11 @@ class SelfSupTask:
             whole: False: those that `_other_half` makes are left out.
         """
         labelled, weights = self._labelled(drawn, step)
-        student, extra, total = self.student(
-            drawn.images, drawn.sensor.K, self.of_poses.asked(drawn) if whole else None, labelled,
-            drawn.noise, found=whole,
-        )  # fmt: skip
+        with arithmetic(self.config.amp, self.device):
+            student, extra, total = self.student(
+                drawn.images, drawn.sensor.K, self.of_poses.asked(drawn) if whole else None,
+                labelled, drawn.noise, found=whole,
+            )  # fmt: skip
         scalars: dict[str, Tensor] = {}
         if whole:
             scalars, of_poses = self.of_poses.of(drawn, student)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 import pytest
 import torch
 
-from self6d.engine.ahead import Ahead
+from self6d.engine.ahead import Ahead, tensors_in
 from self6d.errors import InputError
 
 CPU = torch.device("cpu")
@@ -70,3 +71,19 @@ def test_one_thread_makes_it_when_asked() -> None:
         assert ahead.take(1, 4) is threading.main_thread()
     finally:
         torch.set_num_threads(before)
+
+
+@dataclass
+class Nested:
+    first: torch.Tensor
+    others: list[torch.Tensor | None]
+    more: tuple["Nested", ...] = ()
+    name: str = ""
+
+
+def test_all_tensors_are_found_wherever_they_are() -> None:
+    """Memory of one that is not would be written to by the next while it is still read."""
+    a, b, c, d = (torch.full((), float(i)) for i in range(4))
+    made = Nested(a, [b, None], (Nested(c, [d]),))
+    assert [float(x) for x in tensors_in(made)] == [0, 1, 2, 3]
+    assert list(tensors_in("none")) == []

@@ -241,7 +241,24 @@ def test_batch_norm_and_its_activation_are_torchs(
             y, wanted = ours(inside), act(theirs(inside.double()))
             assert y.dtype == inside.dtype
             assert float((y - wanted).abs().max()) < least * float(wanted.abs().max())
-    assert ours(x.requires_grad_()).grad_fn is not None  # frozen statistics: torch's, by autograd
+    a, b = x.clone().requires_grad_(), x.double().requires_grad_()  # statistics stay as they are
+    running = ours.running_var.clone()
+    for module in (ours, theirs):
+        module.zero_grad()
+    y, wanted = ours(a), act(theirs(b))
+    y.backward(weight)
+    wanted.backward(weight.double())
+    assert type(y.grad_fn).__name__ == "_FusedBackward"
+    for mine, other, least in (
+        (y, wanted, 8e-3),
+        (a.grad, b.grad, 8e-3),
+        (ours.weight.grad, theirs.weight.grad, 1e-3),
+        (ours.bias.grad, theirs.bias.grad, 1e-3),
+    ):
+        wrong = (mine.double() - other).abs() > least * other.abs().max()
+        assert float(wrong.float().mean()) < 1e-4
+    assert torch.equal(ours.running_var, running)
+    assert int(ours.num_batches_tracked) == 1
 
 
 @pytest.mark.parametrize("same", [False, True])

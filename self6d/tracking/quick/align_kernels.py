@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from self6d.geometry.turn_kernels import turn_matrix
 from self6d.tracking.align import ALIKE, CREASE_M, FEWEST, FRONTAL, NOISE_M
 
 PIXELS = 512  # of a program
@@ -220,16 +221,7 @@ def _moved(
     move = tl.where(i < 6, tl.where(pixels >= FEWEST, move, 0.0), 0.0)
     tl.store(moves + n * 6 + i, before + move, mask=i < 6)
     x, y, z = _at(move, i, 0), _at(move, i, 1), _at(move, i, 2)
-    # see `axis_angle_to_matrix`
-    length = x * x + y * y + z * z
-    small = length < 1e-8
-    safe = tl.where(small, 1.0, length)
-    angle = tl.sqrt(safe)
-    p = tl.where(small, 1 - length / 6, tl.sin(angle) / angle)
-    q = tl.where(small, 0.5 - length / 24, (1 - tl.cos(angle)) / safe)
-    A, B, C = 1 + q * (x * x - length), q * x * y - p * z, q * x * z + p * y
-    D, E, F = q * x * y + p * z, 1 + q * (y * y - length), q * y * z - p * x
-    G, H, I = q * x * z - p * y, q * y * z + p * x, 1 + q * (z * z - length)
+    A, B, C, D, E, F, G, H, I = turn_matrix(x, y, z)
     cx = tl.load(centre).to(tl.float64)
     cy = tl.load(centre + 1).to(tl.float64)
     cz = tl.load(centre + 2).to(tl.float64)

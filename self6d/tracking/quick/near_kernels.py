@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from self6d.geometry.turn_kernels import turn_matrix
 from self6d.tracking.coarse import TWIST
 from self6d.tracking.kernels import GOES_ON, SHAPE
 from self6d.tracking.points import COLOR_SCALE
@@ -129,16 +130,7 @@ def _proposed(
     mx += shift * moves * tl.load(own + 3)
     my += shift * moves * tl.load(own + 4)
     mz += shift * moves * tl.load(own + 5)
-    # see `axis_angle_to_matrix`
-    length = x * x + y * y + z * z
-    small = length < 1e-8
-    safe = tl.where(small, 1.0, length)
-    angle = tl.sqrt(safe)
-    p = tl.where(small, 1 - length / 6, tl.sin(angle) / angle)
-    q = tl.where(small, 0.5 - length / 24, (1 - tl.cos(angle)) / safe)
-    A, B, C = 1 + q * (x * x - length), q * x * y - p * z, q * x * z + p * y
-    D, E, F = q * x * y + p * z, 1 + q * (y * y - length), q * y * z - p * x
-    G, H, I = q * x * z - p * y, q * y * z + p * x, 1 + q * (z * z - length)
+    A, B, C, D, E, F, G, H, I = turn_matrix(x, y, z)
     a, d, g = A * a + B * d + C * g, D * a + E * d + F * g, G * a + H * d + I * g
     b, e, h = A * b + B * e + C * h, D * b + E * e + F * h, G * b + H * e + I * h
     c, f, i = A * c + B * f + C * i, D * c + E * f + F * i, G * c + H * f + I * i
