@@ -77,7 +77,7 @@ def test_one_thread_makes_it_when_asked() -> None:
 class Nested:
     first: torch.Tensor
     others: list[torch.Tensor | None]
-    more: tuple["Nested", ...] = ()
+    more: tuple[Nested, ...] = ()
     name: str = ""
 
 

@@ -10,9 +10,9 @@ import torch
 from block_shapes import block
 from torch import Tensor
 
+from self6d.engine.learning import Learning, filled_up
 from self6d.engine.schedule import TrainConfig
 from self6d.network import NetworkConfig
-from self6d.engine.learning import Learning, filled_up
 from self6d.stage1.task import SyntheticTask
 from self6d.synthesis import SynthesisConfig
 
