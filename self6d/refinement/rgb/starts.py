@@ -31,7 +31,9 @@ def disturbed(
     """
     n, device = len(R), R.device
     draw = torch.randint(len(LEVELS), (n, 3), generator=generator, device=device)
-    level = torch.tensor(LEVELS, device=device)[draw]
+    # made on the device: a CUDA graph cannot hold a copy from the CPU
+    levels = torch.stack([torch.full((), level, device=device) for level in LEVELS])
+    level = levels[draw]
     noise = torch.randn(n, 6, generator=generator, device=device)
     turn = math.radians(config.rotation_deg) * level[:, :1] * noise[:, :3]
     position = position_of(R, t, centre)
