@@ -246,6 +246,7 @@ class PosedFramesTask:
         self._ahead = Ahead(
             self._drawn, adapt.steps, self.device,
             beside=self.store.in_memory,  # readers need not bear another thread
+            most=2,
         )  # fmt: skip
         self.maker: SceneMaker | None = None
         if synthesis is not None and adapt.synthetic > 0:

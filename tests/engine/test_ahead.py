@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 import torch
 
-from self6d.engine.ahead import Ahead, tensors_in
+from self6d.engine.ahead import Ahead, _Lane, tensors_in
 from self6d.errors import InputError
 
 CPU = torch.device("cpu")
@@ -87,3 +88,28 @@ def test_all_tensors_are_found_wherever_they_are() -> None:
     made = Nested(a, [b, None], (Nested(c, [d]),))
     assert [float(x) for x in tensors_in(made)] == [0, 1, 2, 3]
     assert list(tensors_in("none")) == []
+
+
+def test_several_are_made_at_once_each_in_a_thread(two_threads) -> None:
+    """As on a GPU, where the threads have streams besides."""
+    begun = [threading.Event() for _ in range(4)]
+    made_in = {}
+
+    def make(step: int, size: int) -> tuple[int, int]:
+        made_in[step] = threading.current_thread()
+        begun[step].set()
+        if step in (1, 2):
+            assert begun[3 - step].wait(10)  # the other is being made meanwhile
+        return step, size
+
+    ahead = Ahead(make, 4, CPU)
+    ahead._lanes.append(_Lane(ThreadPoolExecutor(1)))
+    assert ahead.take(0, 4) == (0, 4)
+    ahead.start(1, 4)
+    assert ahead.take(1, 4) == (1, 4)
+    ahead.start(2, 4)
+    assert begun[3].wait(10)
+    assert ahead.take(2, 4) == (2, 4)
+    assert ahead.take(3, 2) == (3, 2)  # halved: made anew, and what was begun forgotten
+    assert not ahead._coming
+    assert made_in[1] is not made_in[2]
