@@ -76,7 +76,7 @@ def rgb_refiner(trained: TrainedNetwork, source: str | Path, device: torch.devic
 
     def refine(frames: Sequence[Frame], detections: Detections) -> tuple[Detections, torch.Tensor]:
         batch = FrameBatch.of(frames, device)
-        refined = refiner.refine(
+        refined = refiner.refine_predicted(
             batch.images, batch.K, detections.image_index, detections.object_index,
             detections.R, detections.t,
         )  # fmt: skip

@@ -153,7 +153,7 @@ class PosePredictor:
         detections = self._forward.predict(images, intrinsics, score_threshold=score_threshold)
         sure: list[float | None] = [None] * len(detections)
         if self.refiner is not None and looks != 0:
-            refined = self.refiner.refine(
+            refined = self.refiner.refine_predicted(
                 images, intrinsics, detections.image_index, detections.object_index, detections.R,
                 detections.t, looks,
             )  # fmt: skip
@@ -261,6 +261,7 @@ def _write(
         info["refiner"] = {
             "sha256": hashlib.sha256((out / REFINER).read_bytes()).hexdigest(),
             "looks": refiner.network.config.looks,
+            "share": refiner.network.config.share,
             "objects": refiner.object_ids,
         }
         if onnx:

@@ -17,6 +17,7 @@ from self6d.engine.finite import finite_update
 from self6d.engine.learning import Learning, add_gradients, arithmetic
 from self6d.engine.optimizer import AdamW
 from self6d.network.objects import ObjectTable
+from self6d.network.outputs import Detections
 from self6d.refinement.regions import ModelBoxes
 from self6d.refinement.rgb.learning import RefinedObjects, refiner_losses
 from self6d.refinement.rgb.look import position_of
@@ -25,6 +26,9 @@ from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.runs import checkpoint
 from self6d.scene.batch import FrameBatch, LabelledBatch
 from self6d.stage2.config import AdaptConfig
+
+WRONG = 0.05  # log-distance
+FEWEST = 20
 
 
 class RefinerLearning:
@@ -93,6 +97,36 @@ class RefinerLearning:
         with arithmetic(self.adapt.amp, self.looker.device):
             return refiner_losses(self.network, batch, self.objects, self.config, generator)
 
+    @property
+    def share(self) -> float:
+        """See `RefinerConfig.share`; 1 until it is set."""
+        return self.average.network.config.share
+
+    @share.setter
+    def share(self, share: float) -> None:
+        self.average.network.config = replace(self.average.network.config, share=share)
+
+    @torch.no_grad()
+    def distances(
+        self, sensor: FrameBatch, found: Detections, pose: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """How far detections and what the averaged refiner makes of them are too far, in logarithms
+        of the distance: (N,) and (N,).
+
+        Args:
+            pose: R (N, 3, 3) and t (N, 3), metres, where the N detections really are.
+        """
+        index = found.object_index
+        after = self.looker.refine(
+            sensor.images, sensor.K, found.image_index, index, found.R, found.t
+        )
+        centre = ModelBoxes.of(self.looker.packed).centre[index]
+        z, of_network, of_looks = (
+            position_of(R, t, centre)[:, 2].clamp_min(1e-3).log()
+            for R, t in (pose, (found.R, found.t), (after.R, after.t))
+        )
+        return of_network - z, of_looks - z
+
     def moved(
         self, sensor: FrameBatch, image: Tensor, index: Tensor, pose: tuple[Tensor, Tensor]
     ) -> Tensor:
@@ -110,7 +144,7 @@ class RefinerLearning:
     def state(self) -> dict[str, Any]:
         """For `checkpoint.pack`: the averaged weights under "network", see `load_refiner`."""
         return {
-            "config": asdict(self.network.config),
+            "config": asdict(self.average.network.config),
             "object_ids": self.looker.object_ids,
             "network": self.average.network.state_dict(),
             "trained": self.network.state_dict(),
@@ -119,6 +153,25 @@ class RefinerLearning:
 
     def load(self, tree: dict[str, Any]) -> None:
         """Go on from the unpacked `state`."""
+        self.share = tree["config"].get("share", 1.0)
         self.average.network.load_state_dict(tree["network"])
         self.network.load_state_dict(tree["trained"])
         checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
+
+
+def least_squares_share(of_network: Tensor, of_looks: Tensor) -> float:
+    """The share s that makes s of_looks + (1 - s) of_network least in the mean square.
+
+    Args:
+        of_network, of_looks: (N,), errors of log-distances. Those of poses that are wrong
+            altogether, more than `WRONG` off, say nothing of it.
+
+    Returns:
+        in [0, 1]; 1 where fewer than `FEWEST` are left or both are the same.
+    """
+    right = (of_network.abs() < WRONG) & (of_looks.abs() < WRONG)
+    a, b = of_network[right].double(), of_looks[right].double()
+    apart = (a - b).square().sum()
+    if len(a) < FEWEST or apart == 0:
+        return 1.0
+    return float((a * (a - b)).sum().div(apart).clamp(0, 1))

@@ -18,7 +18,7 @@ from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.scene import ObjectModel
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.posed_frames import PosedFramesTask, PosedObject
-from self6d.stage2.refiner_learning import RefinerLearning
+from self6d.stage2.refiner_learning import RefinerLearning, least_squares_share
 from self6d.synthesis import SynthesisConfig
 
 REFINER_OFF = 0.05
@@ -96,6 +96,7 @@ class TrackTask(PosedFramesTask):
         tell: Told = told_to_nobody,
     ) -> None:
         poses = sure_poses(track, frames, network.object_ids, adapt.track_confidence)
+        self._weighed = False
         self.left_out = len(track) - sum(len(found) for found in poses.values())
         super().__init__(
             network, models, frames, poses, adapt, synthesis,
@@ -108,19 +109,48 @@ class TrackTask(PosedFramesTask):
                 instances=max(len(found) for found in poses.values()),
             )  # fmt: skip
 
+    def state_dict(self) -> dict[str, Any]:
+        """As of all tasks; the last one holds the refiner's share of the distance."""
+        self.ended = self.ended or self.clock.share >= 1
+        if self.refiner is not None and self.ended and not self._weighed:
+            self.refiner.share = self._share(self.refiner)
+            self._weighed = True
+        return super().state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._weighed = self.ended
+
     def result(self) -> dict[str, Any]:
         """How much there was to learn from, how much of the track was not, and, at the end, as
         "refiner_off" how far a refiner moves the track's poses, which it should leave: the median
-        in diameters."""
+        in diameters; as "refiner_share" how far its distances count beside the network's."""
         result: dict[str, Any] = super().result() | {"left_out": self.left_out}
         if self.refiner is not None and self.ended:
+            result["refiner_share"] = self.refiner.share
             result["refiner_off"] = self._refiner_off(self.refiner)
             if result["refiner_off"] > REFINER_OFF:
                 self.on_note("warning", f"{off_in_words(result['refiner_off'])}: {WITHOUT}")
         return result
 
-    def _refiner_off(self, refiner: RefinerLearning) -> float:
+    def _judged(self) -> list[int]:
         frames = sorted(self.posed.poses)
-        some = spread_evenly(len(frames), min(len(frames), JUDGED))
-        moved = [refiner.moved(*self.posed.given([frames[i]])) for i in some]
+        return [frames[i] for i in spread_evenly(len(frames), min(len(frames), JUDGED))]
+
+    def _refiner_off(self, refiner: RefinerLearning) -> float:
+        moved = [refiner.moved(*self.posed.given([frame])) for frame in self._judged()]
         return float(torch.cat(moved).median())
+
+    def _share(self, refiner: RefinerLearning) -> float:
+        """By the track's poses, of those that network and refiner both find."""
+        off = []
+        for frame in self._judged():
+            sensor, _, objects, (R, t) = self.posed.given([frame])
+            found = self.average.network.predict(
+                sensor.images, sensor.K, score_threshold=self.config.detection_score, instances=1
+            )
+            same = found.object_index[:, None] == objects
+            # of several instances nothing tells which one was found
+            row, place = (same & (same.sum(1, keepdim=True) == 1)).nonzero(as_tuple=True)
+            off.append(refiner.distances(sensor, found[row], (R[place], t[place])))
+        return least_squares_share(*(torch.cat(part) for part in zip(*off, strict=True)))

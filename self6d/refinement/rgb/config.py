@@ -27,6 +27,9 @@ class RefinerConfig(Checked, section="refiner"):
     refined."""
     looks: Annotated[int, Limits(1, 16)] = 3
     """How often a pose is rendered, compared and moved when refining."""
+    share: Annotated[float, Limits(0, 1)] = 1.0
+    """How far the looks' distance counts where they start at a network's prediction: in logarithms,
+    the rest is that network's. What learns from a track measures it at the end."""
 
     train_looks: Annotated[int, Limits(1, 16)] = 2
     """Looks a training step takes, each from where the one before it ended."""

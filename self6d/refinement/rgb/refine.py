@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from self6d.errors import InputError
+from self6d.refinement.regions import ModelBoxes
 from self6d.refinement.rgb.captured import PLACES, CapturedLooks
-from self6d.refinement.rgb.look import RefinerScene, diameters, position_of, take_look
+from self6d.refinement.rgb.look import RefinerScene, diameters, origin_of, position_of, take_look
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.refinement.rgb.weights import load_refiner
 from self6d.rendering import pack_models
@@ -125,6 +126,33 @@ class RgbRefiner:
         ]
         fields = zip(*parts, strict=True)
         return RgbRefined(*(torch.cat(values) for values in fields))
+
+    def refine_predicted(
+        self,
+        images: Tensor,
+        K: Tensor,
+        image_index: Tensor,
+        object_index: Tensor,
+        R: Tensor,
+        t: Tensor,
+        looks: int | None = None,
+    ) -> RgbRefined:
+        """As `refine`, of poses that the network it learned beside predicts in these images.
+
+        Network and looks judge distances by different means and err apart: the pose moves along its
+        ray to a distance between both, log z = s log z_looks + (1 - s) log z_network, where s is
+        `RefinerConfig.share`.
+        """
+        refined = self.refine(images, K, image_index, object_index, R, t, looks)
+        share = self.network.config.share
+        if share == 1 or len(R) == 0:
+            return refined
+        centre = ModelBoxes.of(self.packed).centre[object_index]
+        before = position_of(R, t, centre)[:, 2]
+        after = position_of(refined.R, refined.t, centre)
+        ahead = (before > NEAR_M) & (after[:, 2] > NEAR_M)
+        ratio = torch.where(ahead, before / after[:, 2], 1.0) ** (1 - share)
+        return replace(refined, t=origin_of(refined.R, after * ratio[:, None], centre))
 
     def _in_graph(self, *inputs: Any) -> tuple[Tensor, ...]:
         """`_refine`, captured; stage 2 exchanges the network."""
