@@ -33,8 +33,7 @@ class Batches(Ahead[LabelledBatch]):
         seed: int,
         own_seed: int,
     ) -> None:
-        # files are read ahead in order
-        super().__init__(self.make, steps, maker.device, most=2 if pbr is None else 1)
+        super().__init__(self.make, steps, maker.device)
         self.maker, self.pbr, self.pbr_share, self.steps = maker, pbr, pbr_share, steps
         self.seed, self.own_seed = seed, own_seed
 

@@ -20,6 +20,7 @@ from self6d.refinement.rgb.config import RefinerConfig
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.refinement.rgb.weights import load_refiner, save_refiner
 from self6d.rendering import pack_models
+from self6d.stage2 import refiner_learning
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.track_task import TrackTask
 from self6d.synthesis import SynthesisConfig
@@ -170,6 +171,56 @@ def test_at_the_end_it_says_how_far_the_refiner_moves_right_poses(tmp_path):
     assert again.result() == one.result()  # stopped between the last step and its result
     assert said[-1][0] == "warning"
     assert "export with --refiner none" in said[-1][1]
+
+
+def test_at_the_end_the_refiners_distances_count_as_far_as_the_track_bears_them_out(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(refiner_learning, "FEWEST", 4)
+    small = RefinerConfig(backbone="resnet10-w8", size=32, head_channels=4, looks=1)
+    farther = RefinerNetwork(small, 1)
+    torch.nn.init.zeros_(farther.out.weight)
+    with torch.no_grad():
+        farther.out.bias[:, 8] = 0.01  # of log-distance
+    save_refiner(tmp_path / "any.safetensors", farther, [])
+    config = replace(CONFIG, refiner=str(tmp_path / "any.safetensors"), refiner_lr=1e-12, lr=1e-12)
+    knows = stage2.network()
+    frames = UnlabelledFrames(stage2.Recording())
+    one = TrackTask(knows, [stage2.MODEL], frames, track(), config, SMALL)
+    for step in range(3):
+        one.step(step)
+        one.state_dict()
+        assert one.refiner is not None
+        assert one.refiner.share == 1.0
+    one.step(3)
+    state = one.state_dict()
+    seen = stage2.sensor(real=True)
+    images = (seen.images * 255).round() / 255
+    found = knows.predict(images, seen.K)
+    R, t = (part[found.image_index] for part in stage2.poses())
+    centre = ModelBoxes.of(pack_models([stage2.MODEL])).centre[0]
+    off = ((found.R @ centre + found.t)[:, 2] / (R @ centre + t)[:, 2]).log()
+    off = off[(off.abs() < 0.05) & ((off + 0.01).abs() < 0.05)]
+    assert len(off) > 4
+    expected = float((-off.mean() / 0.01).clamp(0, 1))
+    assert one.result()["refiner_share"] == pytest.approx(expected, abs=0.02)
+    again = task(config=config)
+    again.load_state_dict(state)
+    assert again.result()["refiner_share"] == one.result()["refiner_share"]
+
+
+def test_the_share_is_the_best_in_the_mean_square():
+    g = torch.Generator().manual_seed(0)
+    common, a, b = torch.randn(3, 4000, generator=g) * torch.tensor([[0.004], [0.01], [0.005]])
+    network, looks = common + a, common + b
+    share = refiner_learning.least_squares_share(network, looks)
+    assert share == pytest.approx(0.01**2 / (0.01**2 + 0.005**2), abs=0.03)
+    worse = torch.full((40,), 0.3)  # of another thing altogether
+    with_wrong = torch.cat((network, worse)), torch.cat((looks, -worse))
+    assert refiner_learning.least_squares_share(*with_wrong) == share
+    assert refiner_learning.least_squares_share(network[:10], looks[:10]) == 1.0
+    assert refiner_learning.least_squares_share(network, network) == 1.0
+    assert refiner_learning.least_squares_share(0 * network, looks) == 0.0
 
 
 def test_labels_cannot_be_reached():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 
 from self6d.errors import InputError
 from self6d.geometry import random_rotations
+from self6d.refinement.regions import ModelBoxes
 from self6d.refinement.rgb.config import RefinerConfig
+from self6d.refinement.rgb.look import position_of
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.refinement.rgb.weights import load_refiner, save_refiner
@@ -103,3 +106,36 @@ def test_what_is_no_refiner_is_said_in_one_line(tmp_path: Path) -> None:
         load_refiner(path)
     with pytest.raises(InputError, match="is not a refiner"):
         load_refiner(tmp_path / "absent.safetensors")
+
+
+def test_distances_lie_between_the_networks_and_the_looks(models: list) -> None:
+    *seen, R, t = poses(4)
+    t[1, 2] = -0.5  # behind the camera: stays
+    plain = RgbRefiner(network(), models)
+    looked = plain.refine(*seen, R, t)
+    assert torch.equal(plain.refine_predicted(*seen, R, t).t, looked.t)  # a share of 1
+    shared = network()
+    shared.config = replace(CONFIG, share=0.25)
+    refiner = RgbRefiner(shared, models)
+    found = refiner.refine_predicted(*seen, R, t)
+    assert torch.equal(found.R, looked.R)
+    assert torch.equal(found.confidence, looked.confidence)
+    centre = ModelBoxes.of(refiner.packed).centre[seen[3]]
+    start, end, there = (
+        position_of(*pose, centre) for pose in ((R, t), (looked.R, looked.t), (found.R, found.t))
+    )
+    front = [0, 2, 3]
+    between = 0.25 * end[front, 2].log() + 0.75 * start[front, 2].log()
+    torch.testing.assert_close(there[front, 2].log(), between)
+    assert (start[front, 2] - end[front, 2]).abs().min() > 1e-3
+    torch.testing.assert_close(there / there[:, 2:], end / end[:, 2:])  # the same ray
+    torch.testing.assert_close(found.t[1], looked.t[1])
+    assert len(refiner.refine_predicted(*seen[:2], *(x[:0] for x in (*seen[2:], R, t))).t) == 0
+    torch.testing.assert_close(refiner.refine(*seen, R, t).t, looked.t)
+
+
+def test_a_share_is_kept_in_a_file(tmp_path: Path) -> None:
+    made = network()
+    made.config = replace(CONFIG, share=0.6)
+    save_refiner(tmp_path / "a.safetensors", made, [])
+    assert load_refiner(tmp_path / "a.safetensors")[0].config.share == 0.6
