@@ -43,7 +43,9 @@ def test_what_a_program_froze_stays_frozen(monkeypatch):
         frozen = gc.get_freeze_count()
         with numba_tools.first_call():
             pass
-        assert gc.get_freeze_count() == frozen > numba_tools.FROZEN_BY_PYTHON
+        assert frozen > 100_000 > numba_tools.FROZEN_BY_PYTHON
+        # a few of the million may die meanwhile, such as what another thread lets go
+        assert gc.get_freeze_count() > 0.99 * frozen
         with monkeypatch.context() as later:  # a million objects are counted once, not every call
             later.delattr(gc, "get_freeze_count")
             with numba_tools.first_call():
