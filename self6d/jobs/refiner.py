@@ -57,7 +57,9 @@ def pose_refiner(
     if kind == "depth":
         return depth_refiner(trained, run, device, listener)
     if kind == "rgb":
-        return rgb_refiner(trained, refiner or own_refiner(run, listener), device), ""
+        own = refiner is None or Path(refiner) == Path(run)
+        source = refiner or own_refiner(run, listener)
+        return rgb_refiner(trained, source, device, beside=own), ""
     raise InputError(f"there is no refinement {kind!r}", remedy="Use none, depth or rgb.")
 
 
@@ -70,9 +72,15 @@ def own_refiner(run: str | Path, listener: Listener | None = None) -> str | Path
     return run if own else SHIPPED
 
 
-def rgb_refiner(trained: TrainedNetwork, source: str | Path, device: torch.device) -> Refiner:
-    """Moves detections look by look until image and rendering agree, and says how sure it is."""
-    refiner = RgbRefiner.load(source, trained.models, device)
+def rgb_refiner(
+    trained: TrainedNetwork, source: str | Path, device: torch.device, *, beside: bool
+) -> Refiner:
+    """Moves detections look by look until image and rendering agree, and says how sure it is.
+
+    Args:
+        beside: see `RgbRefiner.load`.
+    """
+    refiner = RgbRefiner.load(source, trained.models, device, beside=beside)
 
     def refine(frames: Sequence[Frame], detections: Detections) -> tuple[Detections, torch.Tensor]:
         batch = FrameBatch.of(frames, device)

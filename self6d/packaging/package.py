@@ -218,7 +218,11 @@ def export_run(
     size = size or (trained.camera.size if trained.camera else DEFAULT_SIZE)
     if refiner is None and holds_refiner(run.path):
         refiner = run.path
-    looker = None if refiner in (None, NO_REFINER) else RgbRefiner.load(refiner, trained.models)
+    looker = (
+        None
+        if refiner in (None, NO_REFINER)
+        else RgbRefiner.load(refiner, trained.models, beside=Path(refiner) == run.path)
+    )
     try:
         with whole_folder(to) as part:
             _write(part, run, trained, onnx or int8, int8, program, size, looker)
@@ -333,7 +337,7 @@ def load_package(
     refiner = None
     if "refiner" in info:
         _checked(folder / REFINER, info["refiner"].get("sha256"))
-        refiner = RgbRefiner.load(folder / REFINER, models, device)
+        refiner = RgbRefiner.load(folder / REFINER, models, device, beside=True)
     return PosePredictor(network, models, torch.device(device), refiner, bfloat16)
 
 

@@ -10,8 +10,6 @@ import stage2_scene as stage2
 import torch
 
 from self6d.datasets import UnlabelledFrames
-from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
-from self6d.geometry import Pose
 from self6d.losses.objective import LossConfig
 from self6d.network import PoseNetwork
 from self6d.refinement.config import OptimizeConfig
@@ -36,22 +34,12 @@ def tracked(folder: Path, **changes) -> TrackTask:
     small = RefinerConfig(backbone="resnet10-w8", size=32, head_channels=4, instances=3)
     torch.manual_seed(0)
     save_refiner(folder / "any.safetensors", RefinerNetwork(small, 1), [])
-    R, t = stage2.poses()
     frames = UnlabelledFrames(stage2.Recording())
-    track = PoseTrack(
-        tuple(
-            TrackedPose(
-                key, stage2.MODEL.object_id, 0, TrackState.TRACKED,
-                Pose(R[i].double().numpy(), t[i].double().numpy()), 0.9,
-            )
-            for i, key in enumerate(frames.keys)
-        )
-    )  # fmt: skip
     torch.manual_seed(0)
     network = PoseNetwork(stage2.config(), [stage2.MODEL]).eval()
     network.to(memory_format=torch.channels_last)
     config = replace(CONFIG, refiner=str(folder / "any.safetensors"), **changes)
-    return TrackTask(network, [stage2.MODEL], frames, track, config, SMALL, device="cuda")
+    return TrackTask(network, [stage2.MODEL], frames, stage2.track(), config, SMALL, device="cuda")
 
 
 def test_recorded_steps_learn_what_steps_without_do(tmp_path: Path) -> None:

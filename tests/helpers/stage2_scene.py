@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from block_shapes import block
 
+from self6d.datasets import UnlabelledFrames
 from self6d.datasets.base import FrameKey
+from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
 from self6d.engine.finite import finite_step
-from self6d.geometry import Camera, axis_angle_to_matrix, random_rotations
+from self6d.geometry import Camera, Pose, axis_angle_to_matrix, random_rotations
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.rendering import pack_models, render
 from self6d.scene import Frame
@@ -84,6 +86,21 @@ class Recording:
 
     def subset(self, indices):
         raise NotImplementedError
+
+
+def track(sure=lambda number: 0.9) -> PoseTrack:
+    """The true poses, as a tracker gives them, each with its confidence."""
+    R, t = poses()
+    keys = UnlabelledFrames(Recording()).keys
+    return PoseTrack(
+        tuple(
+            TrackedPose(
+                key, MODEL.object_id, 0, TrackState.TRACKED,
+                Pose(R[i].double().numpy(), t[i].double().numpy()), sure(i),
+            )
+            for i, key in enumerate(keys)
+        )
+    )  # fmt: skip
 
 
 def config():

@@ -38,6 +38,7 @@ def test_the_collector_walks_everything_again_after_the_first_call(monkeypatch):
 
 def test_what_a_program_froze_stays_frozen(monkeypatch):
     monkeypatch.setattr(numba_tools, "_begun", [])
+    mine: list = []
     gc.freeze()
     try:
         frozen = gc.get_freeze_count()
@@ -46,6 +47,7 @@ def test_what_a_program_froze_stays_frozen(monkeypatch):
         assert frozen > 100_000 > numba_tools.FROZEN_BY_PYTHON
         # a few of the million may die meanwhile, such as what another thread lets go
         assert gc.get_freeze_count() > 0.99 * frozen
+        assert not any(x is mine for x in gc.get_objects())  # which tells what is not frozen
         with monkeypatch.context() as later:  # a million objects are counted once, not every call
             later.delattr(gc, "get_freeze_count")
             with numba_tools.first_call():

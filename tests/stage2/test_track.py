@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import stage2_scene as stage2
 import torch
+from stage2_scene import track
 
 from self6d.datasets import UnlabelledFrames
 from self6d.datasets.base import FrameKey
-from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
+from self6d.datasets.pose_track import PoseTrack
 from self6d.errors import InputError
 from self6d.geometry import Pose, transform
 from self6d.network import PoseNetwork
@@ -35,20 +36,6 @@ def network() -> PoseNetwork:
     """Always the same, untrained."""
     torch.manual_seed(0)
     return PoseNetwork(stage2.config(), [stage2.MODEL]).eval()
-
-
-def track(sure=lambda number: 0.9) -> PoseTrack:
-    R, t = stage2.poses()
-    keys = UnlabelledFrames(stage2.Recording()).keys
-    return PoseTrack(
-        tuple(
-            TrackedPose(
-                key, stage2.MODEL.object_id, 0, TrackState.TRACKED,
-                Pose(R[i].double().numpy(), t[i].double().numpy()), sure(i),
-            )
-            for i, key in enumerate(keys)
-        )
-    )  # fmt: skip
 
 
 def task(poses=None, config=CONFIG, seed=0) -> TrackTask:

@@ -77,14 +77,21 @@ class RgbRefiner:
 
     @classmethod
     def load(
-        cls, source: str | Path, models: Sequence[ObjectModel], device: torch.device | str = "cpu"
-    ) -> RgbRefiner:
+        cls, source: str | Path, models: Sequence[ObjectModel], device: torch.device | str = "cpu",
+        *, beside: bool = False,
+    ) -> RgbRefiner:  # fmt: skip
         """The refiner of a run folder or file, for these models.
+
+        Args:
+            beside: it serves the network it learned beside; else its looks alone count, whatever
+                `RefinerConfig.share` was measured with that one.
 
         Raises:
             InputError: it was trained on given objects, and one of `models` is not among them.
         """
         network, ids = load_refiner(source)
+        if not beside:
+            network.config = replace(network.config, share=1.0)
         missing = [model.object_id for model in models if ids and model.object_id not in ids]
         if missing:
             raise InputError(

@@ -134,8 +134,13 @@ def test_distances_lie_between_the_networks_and_the_looks(models: list) -> None:
     torch.testing.assert_close(refiner.refine(*seen, R, t).t, looked.t)
 
 
-def test_a_share_is_kept_in_a_file(tmp_path: Path) -> None:
+def test_a_share_is_kept_in_a_file_and_counts_beside_its_own_network(
+    tmp_path: Path, models: list
+) -> None:
     made = network()
     made.config = replace(CONFIG, share=0.6)
     save_refiner(tmp_path / "a.safetensors", made, [])
     assert load_refiner(tmp_path / "a.safetensors")[0].config.share == 0.6
+    alone = RgbRefiner.load(tmp_path / "a.safetensors", models)
+    beside = RgbRefiner.load(tmp_path / "a.safetensors", models, beside=True)
+    assert (alone.network.config.share, beside.network.config.share) == (1.0, 0.6)
