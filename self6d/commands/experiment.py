@@ -163,16 +163,22 @@ def confidence(
         list[int] | None,
         typer.Option("--test", help="Seed of a recording to test on; repeatable."),
     ] = None,
+    rgb: Annotated[
+        bool, typer.Option("--rgb", help="That of tracking without depth, by colours alone.")
+    ] = False,
     seed: opt.Seed = 0,
     quiet: opt.Quiet = False,
 ) -> None:
     """What the confidence of track is worth: fitted and tested on generated recordings."""
     from self6d.console import JobConsole, steering
-    from self6d.experiments.confidence import FIT, TEST, run_confidence
+    from self6d.experiments import colour_confidence as by_colours
+    from self6d.experiments import confidence as on_depth
 
     with JobConsole("confidence", quiet=quiet) as console, steering(console) as control:
-        text = run_confidence(
-            out, fit_seeds=fit_seeds or FIT, test_seeds=test_seeds or TEST, seed=seed,
+        run = by_colours.run_colour_confidence if rgb else on_depth.run_confidence
+        fit, test = (by_colours if rgb else on_depth).FIT, (by_colours if rgb else on_depth).TEST
+        text = run(
+            out, fit_seeds=fit_seeds or fit, test_seeds=test_seeds or test, seed=seed,
             listener=console, control=control,
         )  # fmt: skip
     typer.echo(text)

@@ -40,8 +40,8 @@ def track(
         bool,
         typer.Option(
             "--search",
-            help="Look for the objects without any start: 8 to 15 s of one core for each frame "
-            "looked at.",
+            help="Look for the objects without any start, which takes depth: 8 to 15 s of one core "
+            "for each frame looked at.",
         ),
     ] = False,
     frame: Annotated[

@@ -33,7 +33,7 @@ from self6d.scene import GroundTruth, ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.storage import atomic_write
 from self6d.tracking.coarse import Candidates
-from self6d.tracking.evidence import DEFAULT, Calibration, Evidence
+from self6d.tracking.evidence import DEFAULT, Calibration, Evidence, Measures
 from self6d.tracking.fit import ObjectFitter
 from self6d.tracking.look import PaintedFrame
 
@@ -115,16 +115,27 @@ def run_confidence(
         known.extend(parts[number])
     for number in test_seeds:
         unseen.extend(parts[number])
-    fitted = fit_calibration(known)
+    fitted = fit_calibration(known.evidence, known.right)
     threshold = build_config("track", stage="track").track.weak
+    test = unseen.evidence, unseen.right
     table: dict[str, Any] = {
         "fit_seeds": list(fit_seeds), "test_seeds": list(test_seeds),
         "poses": [len(known.error), len(unseen.error)], "threshold": threshold,
         "bias": fitted.bias, "weights": fitted.weights, "means": fitted.means,
-        "fitted": worth(fitted, unseen, threshold), "default": worth(DEFAULT, unseen, threshold),
+        "fitted": worth(fitted, *test, threshold), "default": worth(DEFAULT, *test, threshold),
     }  # fmt: skip
     atomic_write(out / "table.json", json.dumps(table, indent=1).encode())
-    atomic_write(out / "track-confidence.json", json.dumps(_results(table), indent=1).encode())
+    seeds_told = [", ".join(map(str, given)) for given in (fit_seeds, test_seeds)]
+    results = results_of(
+        table["fitted"],
+        threshold,
+        "What the confidence is worth where poses start anywhere and things cover the objects, on "
+        "generated recordings it was not fitted to",
+        "`self6d-studio experiment confidence --out OUT`: "
+        f"{table['poses'][0]} poses of the seeds {seeds_told[0]} fitted, {table['poses'][1]} of "
+        f"{seeds_told[1]} tested; `track` counts poses near the last one as likelier beforehand",
+    )
+    atomic_write(out / "track-confidence.json", json.dumps(results, indent=1).encode())
     atomic_write(out / "track-confidence.png", _diagram(table["fitted"]["reliability"]))
     return _text(table, threshold)
 
@@ -140,7 +151,7 @@ def gather(recording: Recording, seed: int, control: Control) -> Cases:
         for i in range(1, len(recording), EVERY):
             if control.stopping:
                 return found
-            truth, before = _truth(recording, i, model), _truth(recording, i - 1, model)
+            truth, before = true_pose(recording, i, model), true_pose(recording, i - 1, model)
             if truth is None:
                 continue
             sensor = FrameBatch.of([recording.frame(i)], place)
@@ -150,7 +161,7 @@ def gather(recording: Recording, seed: int, control: Control) -> Cases:
             if before is not None and (i // EVERY) % 4:
                 last = PaintedFrame.seen(FrameBatch.of([recording.frame(i - 1)], place), None)
                 look = fitter.look(last, before.pose.R_m2c, before.pose.t_m2c)
-            _cover(sensor, truth.pose, fitter.points.centre, model.diameter, rng)
+            cover(sensor, truth.pose, fitter.points.centre, model.diameter, rng)
             seen = PaintedFrame.seen(sensor, look, None)
             starts = _starts(fitter, seen, truth.pose, rng, search=(i // EVERY) % 2 == 0)
             for estimate in fitter.fit(seen, starts):
@@ -164,7 +175,8 @@ def gather(recording: Recording, seed: int, control: Control) -> Cases:
     return found
 
 
-def _truth(recording: Recording, index: int, model: ObjectModel) -> GroundTruth | None:
+def true_pose(recording: Recording, index: int, model: ObjectModel) -> GroundTruth | None:
+    """Of an object that is visible to a tenth at least; of frames to adapt to likewise."""
     for truth in recording.truth(index) or upper_bound_truth(recording)(index):
         if truth.object_id == model.object_id:
             far = truth.visible_fraction is not None and truth.visible_fraction < 0.1
@@ -172,7 +184,7 @@ def _truth(recording: Recording, index: int, model: ObjectModel) -> GroundTruth 
     return None
 
 
-def _cover(
+def cover(
     sensor: FrameBatch, true: Pose, centre: np.ndarray, diameter: float, rng: np.random.Generator
 ) -> None:
     """Put things before and beside the object and holes into its depth, as hands and sensors do.
@@ -223,43 +235,50 @@ def _starts(
     return Candidates.joined(pulled)
 
 
-def fit_calibration(cases: Cases) -> Calibration:
+def fit_calibration(
+    evidence: Sequence[Measures], right: np.ndarray, names: Sequence[str] = NAMES
+) -> Calibration:
     """Logistic regression by Newton's method, weights held by a ridge in units of spread.
 
     Of a measure that is no number in some cases, what it then counts as is fitted too: where the
     paint is not known, right poses are rarer than their colours' mean would make them.
+
+    Args:
+        evidence: of N poses. right: (N,) bool. names: of the measures that count.
     """
-    values = np.array([[e.values()[n] for n in NAMES] for e in cases.evidence])
+    values = np.array([[e.values()[n] for n in names] for e in evidence])
     values = np.minimum(values, 1.0)
-    means = np.nanmean(values[cases.right], axis=0)
+    means = np.nanmean(values[right], axis=0)
     unknown = np.isnan(values)
     some = np.flatnonzero(unknown.any(0))
     x = np.where(unknown, means, values)
     spread = x.std(0).clip(1e-6)
     x = np.concatenate((np.ones((len(x), 1)), x / spread, unknown[:, some]), axis=1)
-    y, w = cases.right.astype(float), np.zeros(x.shape[1])
-    each = RIDGE * len(x) / len(NAMES)
-    held = np.diag([0.0, *[each] * len(NAMES), *[FREE * each] * len(some)])
+    y, w = right.astype(float), np.zeros(x.shape[1])
+    each = RIDGE * len(x) / len(names)
+    held = np.diag([0.0, *[each] * len(names), *[FREE * each] * len(some)])
     for _ in range(50):
         p = 1 / (1 + np.exp(-(x @ w).clip(-50, 50)))
         gradient = x.T @ (y - p) - held @ w
         hessian = (x * (p * (1 - p))[:, None]).T @ x + held
         w = w + np.linalg.solve(hessian + 1e-9 * np.eye(len(w)), gradient)
-    weights = w[1 : 1 + len(NAMES)] / spread
+    weights = w[1 : 1 + len(names)] / spread
     # a weight near 0 must not move its measure far beyond what such measures are
     firm = np.sign(weights[some]) * np.abs(weights[some]).clip(0.1)
-    means[some] = np.clip(means[some] + w[1 + len(NAMES) :] / firm, 0.0, 1.0)
+    means[some] = np.clip(means[some] + w[1 + len(names) :] / firm, 0.0, 1.0)
     return Calibration(
         round(float(w[0]), 3),
-        dict(zip(NAMES, weights.round(3).tolist(), strict=True)),
-        dict(zip(NAMES, means.round(3).tolist(), strict=True)),
+        dict(zip(names, weights.round(3).tolist(), strict=True)),
+        dict(zip(names, means.round(3).tolist(), strict=True)),
     )
 
 
-def worth(calibration: Calibration, cases: Cases, threshold: float) -> dict[str, Any]:
+def worth(
+    calibration: Calibration, evidence: Sequence[Measures], right: np.ndarray, threshold: float
+) -> dict[str, Any]:
     """How often poses above the threshold are right, how many right ones are, and by bin."""
-    confidence = np.array([calibration.confidence(e) for e in cases.evidence])
-    sure, right = confidence >= threshold, cases.right
+    confidence = np.array([calibration.confidence(e) for e in evidence])
+    sure = confidence >= threshold
     return {
         "sure": int(sure.sum()),
         "sure_right": 100 * float(right[sure].mean()) if sure.any() else None,
@@ -268,18 +287,12 @@ def worth(calibration: Calibration, cases: Cases, threshold: float) -> dict[str,
     }
 
 
-def _results(table: dict[str, Any]) -> dict[str, Any]:
-    """The table as `evaluation.readme` writes it."""
-    fitted, share = table["fitted"], lambda v: "-" if v is None else f"{v:.0f} %"
-    seeds = [", ".join(map(str, table[k])) for k in ("fit_seeds", "test_seeds")]
+def results_of(fitted: dict[str, Any], threshold: float, title: str, made: str) -> dict[str, Any]:
+    """What `worth` gave, as `evaluation.readme` writes it."""
+    share = lambda v: "-" if v is None else f"{v:.0f} %"  # noqa: E731
     return {
-        "title": "What the confidence is worth where poses start anywhere and things cover the "
-        "objects, on generated recordings it was not fitted to",
-        "made": [
-            "`self6d-studio experiment confidence --out OUT`: "
-            f"{table['poses'][0]} poses of the seeds {seeds[0]} fitted, {table['poses'][1]} of "
-            f"{seeds[1]} tested; `track` counts poses near the last one as likelier beforehand"
-        ],
+        "title": title,
+        "made": [made],
         "rows": [
             {
                 "confidence": f"{row['from']:.2f} to {row['to']:.2f}",
@@ -290,7 +303,7 @@ def _results(table: dict[str, Any]) -> dict[str, Any]:
             for row in fitted["reliability"]
         ],
         "notes": [
-            f"Above {table['threshold']} lie {fitted['sure']} poses, of which "
+            f"Above {threshold} lie {fitted['sure']} poses, of which "
             f"{share(fitted['sure_right'])} are within a tenth of the diameter (goal 97), and "
             f"{share(fitted['right_sure'])} of the right ones."
         ],

@@ -32,7 +32,8 @@ from self6d.jobs.prepare import (
     resolve_device,
 )
 from self6d.losses.objective import SelfSupervision
-from self6d.paths import POSES
+from self6d.paths import POSES, SHIPPED
+from self6d.refinement.rgb.weights import holds_refiner
 from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
@@ -41,7 +42,10 @@ from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import ObjectModel
 from self6d.tracking.colours.larger import looks_larger
 from self6d.tracking.colours.place import described, onto_colours, row_of
+from self6d.tracking.config import TrackConfig
 from self6d.tracking.quick.detections import NetworkDetections
+from self6d.tracking.rgb.smooth import smoothed
+from self6d.tracking.rgb.told import check_search
 from self6d.tracking.starts import read_starts
 from self6d.tracking.task import TrackTask
 from self6d.tracking.work import Start
@@ -79,10 +83,12 @@ def track(
     """Follow objects through a recording: a pose in every frame, or the word that it is lost.
 
     Args:
-        data: the recording, with depth. Its labels cannot be reached from here on.
+        data: the recording; without depth, or with `track.use_depth` off, objects are followed by
+            colours alone (a note says what that loses). Its labels cannot be reached from here on.
         models: CAD files; None: the recording's own, else the run's.
         init: rough poses to start from, see `read_starts`. from_run: run whose network finds the
-            objects instead. search: look for them in the whole image, without any start.
+            objects instead; without depth its refiner, if it adapted one, moves their poses.
+        search: look for the objects in the whole image, without any start; it takes depth.
         object_id: follow this object alone.
         frame: image number that a single start pose belongs to; None: the first. scene: its scene.
         split: named split; None: all frames.
@@ -99,8 +105,8 @@ def track(
         how many frames are tracked, weak, lost and found again.
 
     Raises:
-        InputError: not exactly one kind of start; a recording without depth; for the models; a
-            run that goes on was begun otherwise.
+        InputError: not exactly one kind of start; a search without depth; for the models; a run
+            that goes on was begun otherwise.
         Self6DError: see `run_task`.
 
     >>> start = Pose([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [0, 0, 0.5])
@@ -136,6 +142,7 @@ def track(
         if split is not None:
             recording = recording.split(split)
         given = _models(models, recording, from_run, config.models.unit)
+        check_search(search=search, has_depth=has_depth(recording, config.track))
         chosen, starts = what_to_follow(
             recording, given, init, object_id=object_id, frame=frame, scene=scene, cuts=cuts
         )
@@ -178,6 +185,7 @@ def track(
         SelfSupervision(config.loss, place),
         config.track,
         detect=None if from_run is None else _network_detector(from_run, chosen, place),
+        refiner=_refiner_of(from_run, frames, config.track),
         kept=stands,
         cuts={recording.index(cut, scene) for cut in cuts},
         seed=run.seed,
@@ -191,8 +199,12 @@ def track(
     if run.status != "done":
         return run
     texts = task.leaps()
-    if config.track.colours:
+    if config.track.colours and task.has_depth:
         texts += _onto_colours(run, frames, task, stands, config.track.weak, listener, control)
+    if config.track.smooth and not (task.has_depth or config.track.still):
+        pieces = [[frames.keys[i] for i in piece] for piece in task.scenes]
+        leave = {row_of(p) for p in stands or ()}
+        write_pose_track(run.path / POSES, smoothed(task.poses(), chosen, pieces, leave))
     if listener is not None:
         for text in texts:
             listener(Note("warning", text))
@@ -245,9 +257,8 @@ def what_to_follow(
         recording: the frames to follow through. models: all that were given.
 
     Raises:
-        InputError: no depth, no such object, frame or cut, or a start file that is none.
+        InputError: no such object, frame or cut, or a start file that is none.
     """
-    _check_depth(recording)
     chosen = [model for model in models if object_id in (None, model.object_id)]
     if not chosen:
         ids = [model.object_id for model in models]
@@ -294,13 +305,9 @@ def check_same_track(
         refuse(run.path, "--init", "its own copy")
 
 
-def _check_depth(recording: Recording) -> None:
-    if recording.frame(0).depth_m is None:
-        raise InputError(
-            "the recording has no depth, and tracking follows depth",
-            path=recording.root,
-            remedy="Use predict with an adapted network, which needs colour alone.",
-        )
+def has_depth(recording: Recording, config: TrackConfig) -> bool:
+    """Whether objects are followed on depth; False: by colours alone."""
+    return config.use_depth and recording.frame(0).depth_m is not None
 
 
 def _models(
@@ -334,6 +341,15 @@ def _network_detector(
 
     places = [ids.index(model.object_id) for model in models]
     return NetworkDetections(trained.network, places)
+
+
+def _refiner_of(
+    from_run: str | Path | None, frames: UnlabelledFrames, config: TrackConfig
+) -> str | Path:
+    """The refiner a run adapted, which knows the camera's distances; else the one that ships."""
+    if from_run is None or (config.use_depth and frames.read(0).depth_m is not None):
+        return SHIPPED
+    return from_run if holds_refiner(from_run) else SHIPPED
 
 
 def _keep_starts(

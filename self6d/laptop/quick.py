@@ -23,7 +23,7 @@ from self6d.events import Event, Listener, Note, Progress, in_words
 from self6d.files import noted_once
 from self6d.geometry import Pose
 from self6d.jobs.prepare import Changes, check_recording, resolve_device, telling
-from self6d.jobs.track import check_same_track, what_to_follow
+from self6d.jobs.track import check_same_track, has_depth, what_to_follow
 from self6d.laptop.colours import take_colours
 from self6d.laptop.order import (
     AFTER,
@@ -47,6 +47,7 @@ from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, load_given_models
 from self6d.runs.provenance import absolute
+from self6d.tracking.rgb.told import check_search
 
 ANY_POSE = {"adapt.track_confidence": 0.0}
 FEWEST = 50  # steps of a training, however little time there is
@@ -221,6 +222,8 @@ class _Quick:
             frames = recording if self.split is None else recording.split(self.split)
             named = {k: v for k, v in follow.items() if k not in ("search", "from_run")}
             what_to_follow(frames, models, **named)
+            track = build_config("track", self.given, stage="track").track
+            check_search(search=bool(follow.get("search")), has_depth=has_depth(recording, track))
         if check:
             check_recording(self.data, models, telling(self.listener))
 

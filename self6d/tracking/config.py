@@ -55,6 +55,25 @@ class TrackConfig(Checked, section="track"):
     disagree with it, and lost ones, are looked for again where it puts them."""
     close_gaps: bool = True
     """Follow objects into lost stretches from their far ends as well."""
+    use_depth: bool = True
+    """Hold poses against the depth; off, or where a recording has none, colours alone are followed,
+    by the RGB refiner that ships."""
+    looks: Annotated[int, Limits(2, 16)] = 3
+    """Without depth: looks of the refiner from each start, the one that judges included."""
+    starts: Annotated[int, Limits(1, 64)] = 3
+    """Without depth: poses near the expected one that it looks from; how far apart they end says
+    how sure the pose is, their mean is nearer than each."""
+    distance: Annotated[float, Limits(0, 1)] = 0.05
+    """Without depth: how far apart their distances are, as a share."""
+    focal_error: Annotated[float, Limits(0, 0.5)] = 0.02
+    """Without depth: how far focal lengths, or the CAD's size, may be off, as a share (standard
+    deviation). Nothing in the images says so: the confidence falls with it, and with the distance
+    in diameters."""
+    glances: Annotated[int, Limits(1, 1000)] = 24
+    """Without depth: places of a whole image that it glances at for a lost object."""
+    smooth: bool = True
+    """Without depth: make distances as smooth as the object's way through the image is, once all
+    frames are done; confidences stay."""
     colours: bool = True
     """Where colours and depth lie beside each other, put the poses in the image where the colours
     have them, once all frames are done; the distance stays the depth's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import ClassVar, Protocol
 
 import cv2
 import numpy as np
@@ -49,6 +50,8 @@ class Evidence:
     edge: float
     refiner: float
     inside: float = 1.0
+
+    SHOWN: ClassVar = ("explained", "mask")  # told at each step
 
     def values(self) -> dict[str, float]:
         """By name."""
@@ -167,9 +170,16 @@ def _disc(radius: int) -> np.ndarray:
     return (y * y + x * x <= radius * radius).astype(np.uint8)
 
 
+class Measures(Protocol):
+    """Label-free measures of one pose."""
+
+    def values(self) -> dict[str, float]:
+        """By name."""
+
+
 @dataclass(frozen=True)
 class Calibration:
-    """A logistic model of "this pose is within a tenth of the diameter" over `Evidence`.
+    """A logistic model of "this pose is within a tenth of the diameter" over label-free measures.
 
     Attributes:
         bias: with the weights of measures by name; a measure that is NaN counts as its mean.
@@ -179,7 +189,7 @@ class Calibration:
     weights: dict[str, float]
     means: dict[str, float]
 
-    def confidence(self, evidence: Evidence) -> float:
+    def confidence(self, evidence: Measures) -> float:
         """Probability in [0, 1]."""
         values = evidence.values()
         total = self.bias

@@ -56,6 +56,11 @@ class Estimate:
     evidence: Evidence
     confidence: float
 
+    @property
+    def agreement(self) -> float:
+        """What decides whether the pose is followed."""
+        return self.confidence
+
 
 class ObjectFitter:
     """Finds one object's pose on frames with depth.

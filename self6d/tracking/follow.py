@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
-import torch
 
-from self6d.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
 from self6d.tracking.config import TrackConfig
-from self6d.tracking.evidence import likelier
+from self6d.tracking.evidence import NOTHING, likelier
 from self6d.tracking.fit import LIKE, PULL, Estimate, ObjectFitter
 from self6d.tracking.look import PaintedFrame
 from self6d.tracking.quick.detections import at_the_depth, challenged, with_around
 from self6d.tracking.still.arrangement import Thing
-from self6d.tracking.still.odometry import Motion
+from self6d.tracking.work import Memory
 
 SAME_PAINT = 0.6  # of how alike colours are expected to be: less is another thing, or light
 LEAP = (1.2, 0.6)  # from one frame to the next, radians and diameters: farther is another thing
@@ -27,101 +25,10 @@ START_PULL = 1.0  # as `fit.PULL`, there
 STEADY = 0.8  # of the last pose's confidence: then nothing changed that asks for another look
 AROUND = 6  # frames for which a lost object is first looked for where it was
 SETTLED = 0.1  # diameters from where an arrangement puts an object
-SAME_TURN = float(np.cos(0.01))  # a camera that moved less stood still
-SAME_PLACE_M = 0.002
 TURNED = 0.1  # of how alike colours are: what a half turn takes off
 INSIDE = 0.75  # of a pose, the part that lies within the image
 DOUBTED = 0.9  # of the confidence that a lost object needs
 ALIKE = 0.9  # confidences that differ by less, as a share, do not decide
-
-
-Between = Callable[[int, int], Motion | None]
-"""How the camera moved from one frame to another, by their indices; None: not known."""
-
-
-@dataclass
-class Memory:
-    """What is known of an object when the next frame comes; plain numbers, for checkpoints.
-
-    Attributes:
-        poses: the last two poses and when they were: (time, R as 9 numbers by rows, t in metres).
-        missed: frames since the last one with a pose. confidence: of the last pose.
-        look: what is known of the object's paint, see `ObjectFitter.learned`; None: nothing yet.
-        standing: where it is if it stands still in the scene: (index of a frame, R, t).
-        carried: whether that is known of the frame at hand.
-    """
-
-    poses: list[tuple[float, list[float], list[float]]] = field(default_factory=list)
-    missed: int = 0
-    look: list[float] | None = None
-    confidence: float = 1.0
-    standing: tuple[int, list[float], list[float]] | None = None
-    carried: bool = False
-
-    def stood(self, index: int, R: np.ndarray, t: np.ndarray) -> None:
-        """Where it is at a frame, for when the camera moves on."""
-        self.standing = (int(index), [float(v) for v in R.ravel()], [float(v) for v in t])
-
-    def carry(self, index: int, between: Between) -> None:
-        """To the frame at hand, by how the camera moved."""
-        if self.standing is None:
-            return
-        at, R, t = self.standing
-        motion = between(at, index)
-        self.carried = motion is not None
-        if motion is not None:
-            self.stood(index, *motion.of(np.reshape(R, (3, 3)), np.array(t)))
-
-    def saw(self, time: float, R: np.ndarray, t: np.ndarray, confidence: float = 1.0) -> None:
-        """The object was seen."""
-        self.confidence = confidence
-        row = (float(time), [float(v) for v in R.ravel()], [float(v) for v in t])
-        self.poses = [*self.poses[-1:], row]
-        self.missed = 0
-
-    def guesses(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Where it may be now: the last pose, that of constant velocity, that of standing still.
-
-        The second if there is one, the last if the camera moved.
-
-        Returns:
-            (N, 3, 3) and (N, 3) float32, N being 0 to 3.
-        """
-        poses = [(np.reshape(R, (3, 3)), np.asarray(t)) for _, R, t in self.poses]
-        if len(poses) == 2 and not self.missed:
-            (R0, t0), (R1, t1) = poses
-            before, last = self.poses[0][0], self.poses[1][0]
-            ahead = min(max((time - last) / (last - before), -3.0), 3.0) if last != before else 0.0
-            turn = matrix_to_axis_angle(torch.from_numpy(R1 @ R0.T)) * ahead
-            R2 = axis_angle_to_matrix(turn).numpy() @ R1
-            poses.append((R2, t1 + ahead * (t1 - t0)))
-        poses = poses[-2:] if len(poses) == 3 else poses[-1:]
-        if self.standing is not None and poses:
-            stood_R, stood_t = np.reshape(self.standing[1], (3, 3)), np.array(self.standing[2])
-            apart = (np.trace(stood_R.T @ poses[0][0]) - 1) / 2
-            if apart < SAME_TURN or np.linalg.norm(stood_t - poses[0][1]) > SAME_PLACE_M:
-                poses.append((stood_R, stood_t))
-        R = np.array([p[0] for p in poses], np.float32).reshape(-1, 3, 3)
-        return R, np.array([p[1] for p in poses], np.float32).reshape(-1, 3)
-
-    def state(self) -> dict[str, Any]:
-        """What JSON can hold."""
-        poses = [list(p) for p in self.poses]
-        return {
-            "poses": poses, "missed": self.missed, "look": self.look,
-            "confidence": self.confidence,
-            "standing": None if self.standing is None else list(self.standing),
-        }  # fmt: skip
-
-    @classmethod
-    def of(cls, state: dict[str, Any]) -> Memory:
-        """Inverse of `state`."""
-        poses = [(float(a), list(b), list(c)) for a, b, c in state["poses"]]
-        memory = cls(poses, int(state["missed"]), state["look"], float(state["confidence"]))
-        if state.get("standing") is not None:
-            index, R, t = state["standing"]
-            memory.standing = (int(index), list(R), list(t))
-        return memory
 
 
 Anywhere = Callable[[], Candidates]
@@ -393,3 +300,17 @@ def seek(
     """
     nowhere = np.zeros((0, 3, 3), np.float32), np.zeros((0, 3), np.float32)
     return find(fitter, PaintedFrame.seen(sensor, None), Memory(), *nowhere, rng, anywhere)
+
+
+class DepthFollower:
+    """Follows one object through frames with depth; see the functions of the same names."""
+
+    def __init__(self, fitter: ObjectFitter) -> None:
+        self.fitter, self.packed = fitter, fitter.packed
+        self.follow, self.seek = partial(follow, fitter), partial(seek, fitter)
+        self.settle = partial(settle, fitter)
+
+    def leaps(self, pose: tuple[np.ndarray, np.ndarray], R: np.ndarray, t: np.ndarray) -> bool:
+        """Whether a pose (3, 3) and (3,), metres, is far from another; see `LEAP`."""
+        there = Estimate(*pose, NOTHING, 1.0)
+        return leaps(self.fitter, there, R[None].astype(np.float32), t[None].astype(np.float32))

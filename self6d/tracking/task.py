@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,27 +14,38 @@ from torch import Tensor
 from self6d.datasets import UnlabelledFrames
 from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
 from self6d.engine.clock import Clock
+from self6d.engine.task import Noted
 from self6d.events import Preview
 from self6d.losses.objective import SelfSupervision
+from self6d.paths import SHIPPED
 from self6d.rendering import render
 from self6d.rng import mixed_seed
 from self6d.scene import Frame, ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
 from self6d.tracking.config import TrackConfig
-from self6d.tracking.evidence import DEFAULT, NOTHING, Calibration
+from self6d.tracking.evidence import DEFAULT, Calibration
 from self6d.tracking.fit import Estimate, ObjectFitter
-from self6d.tracking.follow import Memory, follow, leaps, seek, settle
+from self6d.tracking.follow import DepthFollower
 from self6d.tracking.quick.frames import COMING, ComingFrames
+from self6d.tracking.rgb.fit import ColourEstimate, ColourFitter
+from self6d.tracking.rgb.follow import ColourFollower
+from self6d.tracking.rgb.still import solve_colours
+from self6d.tracking.rgb.told import told_without_depth, without_start
 from self6d.tracking.still.arrangement import AGREE, Seen, Thing, solve
 from self6d.tracking.work import (
     Found,
+    Memory,
     Row,
     Start,
     Target,
     Walk,
     first_walks,
     gaps,
+    known_rows,
+    listed_rows,
+    rows_of,
+    scenes_of,
     seams,
     tracked_poses,
     upcoming,
@@ -46,16 +59,20 @@ class TrackTask:
     """Follows objects through all frames of a recording, run by `engine.loop.run_task`.
 
     Args:
-        frames: of the recording, depth included. models: whose poses.
-        starts: poses to follow from; in scenes without one of an object, it is searched for.
+        frames: of the recording; without depth, or with `track.use_depth` off, they are followed
+            by colours alone. models: whose poses.
+        starts: poses to follow from; in scenes without one of an object, it is searched for, by
+            colours alone only where `detect` is given.
         detect: asked for rough poses wherever an object is lost or unsure, instead of searching
             the whole image.
+        refiner: run or file that holds the RGB refiner for frames without depth.
         kept: what is known already: its frames are not looked at, lost ones included.
         cuts: indices of frames before which the recording was interrupted: nothing is followed
             across.
     """
 
     name = "track"
+    on_note: Noted | None = None
 
     def __init__(
         self,
@@ -66,6 +83,7 @@ class TrackTask:
         config: TrackConfig,
         *,
         detect: Detect | None = None,
+        refiner: str | Path = SHIPPED,
         kept: PoseTrack | None = None,
         cuts: Collection[int] = (),
         calibration: Calibration = DEFAULT,
@@ -74,17 +92,28 @@ class TrackTask:
     ) -> None:
         self.frames, self.models, self.config = frames, list(models), config
         self.objective, self.detect, self.seed = objective, detect, seed
+        self.refiner = refiner
         self.device = torch.device(device)
-        self._read = ComingFrames(frames.__getitem__)
+        self.has_depth = config.use_depth and frames.read(0).depth_m is not None
+        self._read = ComingFrames(partial(frames.read, depth=self.has_depth))
         self.calibration = calibration
         self.clock = Clock()
-        self.scenes = _scenes(frames, cuts)
+        self.scenes = scenes_of(frames, cuts)
         self.camera = self._read.camera
         self._piece = {i: n for n, own in enumerate(self.scenes) for i in own}
-        known = _known(kept, frames, models)
+        known = known_rows(kept, frames, models)
         extra = {s.target for s in starts} | {target for _, target in known}
         self.targets = sorted({Target(i) for i in range(len(models))} | extra)
         self.walks = first_walks(frames.keys, self.scenes, self.targets, starts, set(known))
+        self._to_tell: list[tuple[Literal["info", "warning"], str]] = []
+        if not self.has_depth:
+            has_depth = frames.read(0).depth_m is not None
+            told = told_without_depth(has_depth=has_depth, shipped=refiner == SHIPPED)
+            self._to_tell = [("info", told)]
+        if not self.has_depth and detect is None:
+            self.walks = [walk for walk in self.walks if walk.kind != "seek"]
+            lost = without_start(frames.keys, self.scenes, self.models, starts)
+            self._to_tell += [("warning", text) for text in lost]
         self._kept = set(known)
         self._seams = seams(self.scenes, starts)
         self._place = {key: i for i, key in enumerate(frames.keys)}
@@ -95,13 +124,14 @@ class TrackTask:
         self.closing = not config.close_gaps
         self.settled: Found | None = None  # where the arrangement puts what is looked for again
         self.unplaced: set[Target] = set()
-        self._fitters: dict[int, ObjectFitter] = {}
+        self._followers: dict[int, DepthFollower | ColourFollower] = {}
         self._last: tuple[int, Target] | None = None
         self.total_steps = 0
         self._end_walks()
 
     def step(self, step: int) -> dict[str, float | Tensor]:
         """One object on one frame."""
+        self._tell()
         walk = self.walks[0]
         index = walk.frames[0]
         frame = self._read[index]  # one that cannot be read stays: a run that goes on begins there
@@ -114,7 +144,7 @@ class TrackTask:
         if walk.kind == "close" and estimate is None:
             walk.frames.clear()
         if walk.kind == "seek" and estimate is not None:
-            if estimate.confidence >= self.config.found:
+            if estimate.agreement >= self.config.found:
                 self._found_by_seeking(walk, index)
             else:
                 self.unsure.add((index, walk.target))
@@ -125,10 +155,8 @@ class TrackTask:
             f"confidence/{name}": 0.0 if estimate is None else estimate.confidence
         }
         if estimate is not None:
-            values |= {
-                "evidence/explained": estimate.evidence.explained,
-                "evidence/mask": estimate.evidence.mask,
-            }
+            measures = estimate.evidence.values()
+            values |= {f"evidence/{name}": measures[name] for name in estimate.evidence.SHOWN}
         return values
 
     def poses(self) -> list[TrackedPose]:
@@ -146,9 +174,9 @@ class TrackTask:
             a, b = self.found.get((before, target)), self.found.get((after, target))
             if a is None or b is None:
                 continue
-            R, t = (np.array([x], np.float32) for x in (np.reshape(a.R, (3, 3)), a.t))
-            there = Estimate(np.reshape(b.R, (3, 3)), np.array(b.t), NOTHING, b.confidence)
-            if leaps(self._fitter(target.model), there, R, t):
+            there = np.reshape(b.R, (3, 3)), np.array(b.t)
+            here = np.reshape(a.R, (3, 3)), np.array(a.t)
+            if self._follower(target.model).leaps(there, *here):
                 images = [self.frames.keys[i].image_id for i in (before, after)]
                 said.append(
                     f"{self.models[target.model].name} leaps between the images {images[0]} and "
@@ -166,7 +194,7 @@ class TrackTask:
         R = torch.tensor(row.R, dtype=torch.float32, device=self.device).reshape(1, 3, 3)
         t = torch.tensor(row.t, dtype=torch.float32, device=self.device)[None]
         K = torch.tensor(frame.camera.K, dtype=torch.float32, device=self.device)[None]
-        packed = self._fitter(target.model).packed
+        packed = self._follower(target.model).packed
         view = render(R, t, K, packed, frame.camera.size, soft_mask=False)
         drawn = (view.rgb[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8)
         arrays = {
@@ -184,13 +212,13 @@ class TrackTask:
         return [Preview(step, "probe/0", arrays, [pose], (key.scene_id, key.image_id))]
 
     def state_dict(self) -> dict[str, Any]:
-        found = _rows(self.found)
+        found = listed_rows(self.found)
         walks = [walk.state() for walk in self.walks]
         looks = [[t.model, t.instance, look] for t, look in self.looks.items()]
         meta = {
             "walks": walks, "found": found, "looks": looks, "done": self.done,
             "closing": self.closing,
-            "settled": None if self.settled is None else _rows(self.settled),
+            "settled": None if self.settled is None else listed_rows(self.settled),
             "unplaced": [[t.model, t.instance] for t in sorted(self.unplaced)],
             "unsure": [[i, t.model, t.instance] for i, t in sorted(self.unsure)],
         }  # fmt: skip
@@ -199,9 +227,9 @@ class TrackTask:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         meta = state["meta"]
         self.walks = [Walk.of(walk) for walk in meta["walks"]]
-        self.found = _found(meta["found"])
+        self.found = rows_of(meta["found"])
         settled = meta.get("settled")
-        self.settled = None if settled is None else _found(settled)
+        self.settled = None if settled is None else rows_of(settled)
         self.unplaced = {Target(int(m), int(n)) for m, n in meta.get("unplaced", ())}
         self.unsure = {(int(i), Target(int(m), int(n))) for i, m, n in meta.get("unsure", ())}
         self.looks = {Target(int(m), int(n)): list(look) for m, n, look in meta["looks"]}
@@ -237,12 +265,12 @@ class TrackTask:
     def halve_batch(self) -> bool:
         return False
 
-    def _look(self, walk: Walk, index: int, frame: Frame) -> Estimate | None:
-        if frame.depth_m is None:  # nothing to hold a pose against
+    def _look(self, walk: Walk, index: int, frame: Frame) -> Estimate | ColourEstimate | None:
+        if self.has_depth and frame.depth_m is None:  # nothing to hold a pose against
             walk.memory.missed += 1
             return None
         sensor = FrameBatch.of([frame], self.device)
-        fitter = self._fitter(walk.target.model)
+        follower = self._follower(walk.target.model)
         start = walk.begin == index and (index, walk.target) not in self.found
         self._take_up(walk, index)
         model, instance = walk.target.model, walk.target.instance
@@ -255,10 +283,10 @@ class TrackTask:
             assert self.settled is not None
             row = self.settled[index, walk.target]
             look = self.looks.get(walk.target)
-            return settle(fitter, sensor, look, np.reshape(row.R, (3, 3)), np.array(row.t), rng)
+            return follower.settle(sensor, look, np.reshape(row.R, (3, 3)), np.array(row.t), rng)
         if walk.kind == "seek":
-            estimate = seek(fitter, sensor, rng, anywhere)
-            if estimate is not None and estimate.confidence >= self.config.found:
+            estimate = follower.seek(sensor, rng, anywhere)
+            if estimate is not None and estimate.agreement >= self.config.found:
                 walk.memory.saw(
                     self.frames.keys[index].image_id, estimate.R, estimate.t, estimate.confidence
                 )
@@ -269,12 +297,19 @@ class TrackTask:
         # a start may be under another light: what is known of the paint begins anew there
         walk.memory.look = None if start else self.looks.get(walk.target)
         walk.memory.carry(index, self.camera.between)
-        found = follow(fitter, sensor, walk.memory, time, rng, anywhere, search=search, start=start)
+        found = follower.follow(
+            sensor, walk.memory, time, rng, anywhere, search=search, start=start
+        )
         if found is not None:
             walk.memory.stood(index, found.R, found.t)
         if walk.memory.look is not None:
             self.looks[walk.target] = walk.memory.look
         return found
+
+    def _tell(self) -> None:
+        """Once, in the run's log: what following without depth loses."""
+        while self._to_tell and self.on_note is not None:
+            self.on_note(*self._to_tell.pop(0))
 
     def _take_up(self, walk: Walk, index: int) -> None:
         """A walk that begins where another was goes on from what that one saw, speed included."""
@@ -292,7 +327,7 @@ class TrackTask:
                 walk.memory.saw(time, np.array(seen.R), np.array(seen.t), seen.confidence)
         walk.memory.stood(begin, np.array(row.R), np.array(row.t))
 
-    def _saw(self, index: int, target: Target, estimate: Estimate) -> None:
+    def _saw(self, index: int, target: Target, estimate: Estimate | ColourEstimate) -> None:
         """Of two looks at a frame the surer one stays; what is followed, before a suggestion."""
         at = (index, target)
         before = None if at in self.unsure else self.found.get(at)
@@ -328,7 +363,10 @@ class TrackTask:
                 if (row := self.found.get((index, target))) is not None
             ]
             way = lambda a, b, own=frames: self.camera.between(own[a], own[b])  # noqa: E731
-            solved = solve(len(frames), things, seen, way, self.config.weak)
+            if self.has_depth:
+                solved, agree = solve(len(frames), things, seen, way, self.config.weak), AGREE
+            else:  # all together know distances better than each image
+                solved, agree = solve_colours(things, seen), 0.0
             self.unplaced |= {self.targets[i] for i in solved.unplaced}
             measured = {(s.frame, s.item): (s.R, s.t) for s in seen}
             for (f, i), pose in solved.poses.items():
@@ -336,7 +374,7 @@ class TrackTask:
                 if at in self._kept:
                     continue
                 own = measured.get((f, i))
-                if own is None or things[i].apart(own, pose) > AGREE:
+                if own is None or things[i].apart(own, pose) > agree:
                     self.found.pop(at, None)
                     self.settled[at] = Row(pose[0].ravel().tolist(), pose[1].tolist(), 0.0)
         for target in self.targets:
@@ -344,55 +382,14 @@ class TrackTask:
             self.walks.append(Walk("settle", target, again))
         self.walks = [walk for walk in self.walks if walk.frames]
 
-    def _fitter(self, model: int) -> ObjectFitter:
-        if model not in self._fitters:
-            self._fitters[model] = ObjectFitter(
-                self.models[model], self.objective, self.config, self.calibration, self.device
+    def _follower(self, model: int) -> DepthFollower | ColourFollower:
+        if model not in self._followers:
+            one, config = self.models[model], self.config
+            self._followers[model] = (
+                DepthFollower(
+                    ObjectFitter(one, self.objective, config, self.calibration, self.device)
+                )
+                if self.has_depth
+                else ColourFollower(ColourFitter(one, config, self.device, refiner=self.refiner))
             )
-        return self._fitters[model]
-
-
-def _known(
-    kept: PoseTrack | None, frames: UnlabelledFrames, models: Sequence[ObjectModel]
-) -> dict[tuple[int, Target], Row | None]:
-    """A track's rows by frame and target; None where it is lost."""
-    place = {key: i for i, key in enumerate(frames.keys)}
-    ids = [model.object_id for model in models]
-    return {
-        (place[p.key], Target(ids.index(p.object_id), p.instance)): None
-        if p.pose is None
-        else Row(p.pose.R_m2c.ravel().tolist(), p.pose.t_m2c.tolist(), p.confidence)
-        for p in kept or ()
-        if p.key in place and p.object_id in ids
-    }
-
-
-def _rows(found: Found) -> list[list[Any]]:
-    """What JSON can hold."""
-    return [
-        [i, target.model, target.instance, row.R, row.t, row.confidence]
-        for (i, target), row in found.items()
-    ]
-
-
-def _found(rows: Sequence[Sequence[Any]]) -> Found:
-    """Inverse of `_rows`."""
-    return {
-        (int(i), Target(int(m), int(n))): Row(list(R), list(t), float(c))
-        for i, m, n, R, t, c in rows
-    }
-
-
-def _scenes(frames: UnlabelledFrames, cuts: Collection[int]) -> list[list[int]]:
-    """Frame indices of each scene, or piece of one, by image number."""
-    scenes: dict[int, list[int]] = {}
-    for i, key in enumerate(frames.keys):
-        scenes.setdefault(key.scene_id, []).append(i)
-    pieces: list[list[int]] = []
-    for own in scenes.values():
-        own.sort(key=lambda i: frames.keys[i])
-        for i in own:
-            if i == own[0] or i in cuts:
-                pieces.append([])
-            pieces[-1].append(i)
-    return pieces
+        return self._followers[model]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
-from self6d.datasets import FrameKey
-from self6d.datasets.pose_track import TrackedPose, TrackState
-from self6d.geometry import Pose
-from self6d.tracking.follow import Memory
+from self6d.datasets import FrameKey, UnlabelledFrames
+from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
+from self6d.geometry import Pose, axis_angle_to_matrix, matrix_to_axis_angle
+from self6d.scene import ObjectModel
+from self6d.tracking.still.odometry import Motion
+
+SAME_TURN = float(np.cos(0.01))  # a camera that moved less stood still
+SAME_PLACE_M = 0.002
 
 Kind = Literal["seek", "follow", "close", "settle"]
 
@@ -41,6 +46,95 @@ class Start:
     def rounded(self) -> tuple[Any, ...]:
         """To compare with another: to the micrometre."""
         return self.frame, self.target, *self.R.round(6).flat, *self.t.round(6)
+
+
+Between = Callable[[int, int], Motion | None]
+"""How the camera moved from one frame to another, by their indices; None: not known."""
+
+
+@dataclass
+class Memory:
+    """What is known of an object when the next frame comes; plain numbers, for checkpoints.
+
+    Attributes:
+        poses: the last two poses and when they were: (time, R as 9 numbers by rows, t in metres).
+        missed: frames since the last one with a pose. confidence: of the last pose.
+        look: what is known of the object's paint, see `ObjectFitter.learned`; None: nothing yet.
+        standing: where it is if it stands still in the scene: (index of a frame, R, t).
+        carried: whether that is known of the frame at hand.
+    """
+
+    poses: list[tuple[float, list[float], list[float]]] = field(default_factory=list)
+    missed: int = 0
+    look: list[float] | None = None
+    confidence: float = 1.0
+    standing: tuple[int, list[float], list[float]] | None = None
+    carried: bool = False
+
+    def stood(self, index: int, R: np.ndarray, t: np.ndarray) -> None:
+        """Where it is at a frame, for when the camera moves on."""
+        self.standing = (int(index), [float(v) for v in R.ravel()], [float(v) for v in t])
+
+    def carry(self, index: int, between: Between) -> None:
+        """To the frame at hand, by how the camera moved."""
+        if self.standing is None:
+            return
+        at, R, t = self.standing
+        motion = between(at, index)
+        self.carried = motion is not None
+        if motion is not None:
+            self.stood(index, *motion.of(np.reshape(R, (3, 3)), np.array(t)))
+
+    def saw(self, time: float, R: np.ndarray, t: np.ndarray, confidence: float = 1.0) -> None:
+        """The object was seen."""
+        self.confidence = confidence
+        row = (float(time), [float(v) for v in R.ravel()], [float(v) for v in t])
+        self.poses = [*self.poses[-1:], row]
+        self.missed = 0
+
+    def guesses(self, time: float) -> tuple[np.ndarray, np.ndarray]:
+        """Where it may be now: the last pose, that of constant velocity, that of standing still.
+
+        The second if there is one, the last if the camera moved.
+
+        Returns:
+            (N, 3, 3) and (N, 3) float32, N being 0 to 3.
+        """
+        poses = [(np.reshape(R, (3, 3)), np.asarray(t)) for _, R, t in self.poses]
+        if len(poses) == 2 and not self.missed:
+            (R0, t0), (R1, t1) = poses
+            before, last = self.poses[0][0], self.poses[1][0]
+            ahead = min(max((time - last) / (last - before), -3.0), 3.0) if last != before else 0.0
+            turn = matrix_to_axis_angle(torch.from_numpy(R1 @ R0.T)) * ahead
+            R2 = axis_angle_to_matrix(turn).numpy() @ R1
+            poses.append((R2, t1 + ahead * (t1 - t0)))
+        poses = poses[-2:] if len(poses) == 3 else poses[-1:]
+        if self.standing is not None and poses:
+            stood_R, stood_t = np.reshape(self.standing[1], (3, 3)), np.array(self.standing[2])
+            apart = (np.trace(stood_R.T @ poses[0][0]) - 1) / 2
+            if apart < SAME_TURN or np.linalg.norm(stood_t - poses[0][1]) > SAME_PLACE_M:
+                poses.append((stood_R, stood_t))
+        R = np.array([p[0] for p in poses], np.float32).reshape(-1, 3, 3)
+        return R, np.array([p[1] for p in poses], np.float32).reshape(-1, 3)
+
+    def state(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        poses = [list(p) for p in self.poses]
+        return {
+            "poses": poses, "missed": self.missed, "look": self.look,
+            "confidence": self.confidence,
+            "standing": None if self.standing is None else list(self.standing),
+        }  # fmt: skip
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Memory:
+        """Inverse of `state`."""
+        poses = [(float(a), list(b), list(c)) for a, b, c in state["poses"]]
+        memory = cls(poses, int(state["missed"]), state["look"], float(state["confidence"]))
+        if state.get("standing") is not None:
+            index, R, t = state["standing"]
+            memory.standing = (int(index), list(R), list(t))
+        return memory
 
 
 @dataclass
@@ -227,3 +321,49 @@ def tracked_poses(
                     )
                 )
     return rows
+
+
+def known_rows(
+    kept: PoseTrack | None, frames: UnlabelledFrames, models: Sequence[ObjectModel]
+) -> dict[tuple[int, Target], Row | None]:
+    """A track's rows by frame and target; None where it is lost."""
+    place = {key: i for i, key in enumerate(frames.keys)}
+    ids = [model.object_id for model in models]
+    return {
+        (place[p.key], Target(ids.index(p.object_id), p.instance)): None
+        if p.pose is None
+        else Row(p.pose.R_m2c.ravel().tolist(), p.pose.t_m2c.tolist(), p.confidence)
+        for p in kept or ()
+        if p.key in place and p.object_id in ids
+    }
+
+
+def listed_rows(found: Found) -> list[list[Any]]:
+    """What JSON can hold."""
+    return [
+        [i, target.model, target.instance, row.R, row.t, row.confidence]
+        for (i, target), row in found.items()
+    ]
+
+
+def rows_of(rows: Sequence[Sequence[Any]]) -> Found:
+    """Inverse of `listed_rows`."""
+    return {
+        (int(i), Target(int(m), int(n))): Row(list(R), list(t), float(c))
+        for i, m, n, R, t, c in rows
+    }
+
+
+def scenes_of(frames: UnlabelledFrames, cuts: Collection[int]) -> list[list[int]]:
+    """Frame indices of each scene, or piece of one, by image number."""
+    scenes: dict[int, list[int]] = {}
+    for i, key in enumerate(frames.keys):
+        scenes.setdefault(key.scene_id, []).append(i)
+    pieces: list[list[int]] = []
+    for own in scenes.values():
+        own.sort(key=lambda i: frames.keys[i])
+        for i in own:
+            if i == own[0] or i in cuts:
+                pieces.append([])
+            pieces[-1].append(i)
+    return pieces

@@ -147,11 +147,13 @@ class PosePanel(QWidget):
         model, pose = project.model(project.object_id), project.pose()
         ready = model is not None and self.frame is not None
         self.title.setText(model.name if model else "No object selected")
+        depth = self.frame is not None and self.frame.depth_m is not None
         if not ready:
             self.origin.setText("Open a recording and CAD models, then choose an object.")
         elif pose is None:
+            search = "search for it, " if depth else ""
             self.origin.setText(
-                "No pose on this frame yet: place it by a click, search for it, or predict it."
+                f"No pose on this frame yet: place it by a click, {search}or predict it."
             )
         else:
             told = project.told_by(project.frame_index, project.object_id)
@@ -167,7 +169,6 @@ class PosePanel(QWidget):
         self.perturb.setEnabled(ready and pose is not None)
         if self.frame is None or model is None:
             self.edit.setChecked(False)
-        depth = self.frame is not None and self.frame.depth_m is not None
         self.search.setEnabled(ready and depth and not self._sought)
         self._fill_runs()
         self.optimise.setEnabled(self.spec_ready())

@@ -56,6 +56,7 @@ class TrackPanel(QWidget):
         self.go = button("Track", self._on_track, "primary")
         self.copy = IconButton("terminal", "Copy as command", self._on_copy)
         self.problem = label("", "small", wrap=True)
+        self.without_depth = label("", "small", wrap=True)
         self.result = label("", wrap=True)
         self.back = IconButton("chevron-left", "The doubtful frame before", lambda: self.step(-1))
         self.on = IconButton("chevron-right", "The next doubtful frame", lambda: self.step(1))
@@ -81,7 +82,7 @@ class TrackPanel(QWidget):
         begin.setStretch(1, 1)
         content.setLayout(column(
             label(INTRO, "muted", wrap=True), self.state, self.place,
-            begin, self.more, self.drop_more, starting, self.problem,
+            begin, self.more, self.drop_more, starting, self.problem, self.without_depth,
             label("WHAT IT FOUND", "section"), self.result, row(self.back, self.on, self.doubt, 1),
             label(CORRECT, "small", wrap=True), flow(self.again, self.forget),
             label("LEARN", "section"), self.learn_note, self.with_colours,
@@ -107,6 +108,8 @@ class TrackPanel(QWidget):
         self.drop_more.setVisible(bool(plan.more))
         self.problem.setText(problem)
         self.problem.setVisible(bool(problem))
+        self.without_depth.setText(plan.without_depth())
+        self.without_depth.setVisible(bool(plan.without_depth()))
         for widget in (self.go, self.copy):
             widget.setEnabled(not problem)
         self.place.setEnabled(project.recording is not None and project.object_id is not None)

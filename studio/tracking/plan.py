@@ -8,6 +8,7 @@ from typing import Any
 from self6d.laptop.order import AFTER, COLOURS, STAGE_1, TITLES, phases_of_learning, stage_2_of
 from self6d.paths import POSES
 from self6d.runs.provenance import Provenance
+from self6d.tracking.rgb.told import NO_SEARCH, told_without_depth
 from studio.engine.types import ModelCard
 from studio.jobs import JobSpec
 from studio.jobs.run_info import RunInfo, free_name, read_run
@@ -59,7 +60,8 @@ class TrackPlan:
         text = f"Key frames: {'; '.join(names)}."
         without = [m.name for m in self._followed() if m.object_id not in self._placed()]
         if without and self.start == KEYS:
-            text += f" Not placed, so searched for: {', '.join(without)}."
+            how = "lost until they are" if self.without_depth() else "so searched for"
+            text += f" Not placed, {how}: {', '.join(without)}."
         return text
 
     def more_told(self) -> str:
@@ -73,8 +75,6 @@ class TrackPlan:
         project = self.project
         if project.recording is None:
             return "Open a recording first (step 1)."
-        if not project.recording.has_depth:
-            return "This recording has no depth, and tracking follows depth."
         if not project.model_paths:
             return "Open the CAD models of your objects first (step 1)."
         return ""
@@ -82,8 +82,20 @@ class TrackPlan:
     def problem(self) -> str:
         """Why nothing can be followed from the chosen start; "" where it can."""
         if self.start == KEYS and not self.project.keys and not self.unable():
-            return "Place the object on a frame first, or start by searching."
+            other = "from a network" if self.without_depth() else "by searching"
+            return f"Place the object on a frame first, or start {other}."
+        if self.start == SEARCH and self.without_depth() and not self.unable():
+            return (f"{NO_SEARCH[0].upper()}{NO_SEARCH[1:]}: place the object on a frame, or "
+                    "start from the predictions of a network.")  # fmt: skip
         return self.unable() or (self.behind_told() if self.start == KEYS else "")
+
+    def without_depth(self) -> str:
+        """What is lost, where objects are followed by colours alone; "" where there is depth."""
+        recording = self.project.recording
+        if recording is None or recording.has_depth:
+            return ""
+        told = told_without_depth(has_depth=False)
+        return f"{told[0].upper()}{told[1:]}."
 
     def behind(self) -> PoseKey | None:
         """The first key frame whose object lies behind the camera: nothing can be followed from."""

@@ -6,13 +6,15 @@ import json
 
 import numpy as np
 import pytest
+from block_shapes import block
 from hands import click, fill
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from tracked_block import pose_at
+from tracked_block import pose_at, write_recording
 
 from self6d.datasets.pose_track import read_pose_track
 from self6d.runs.folder import RunFolder
+from self6d.scene.models_copy import save_models
 from studio.jobs import JobState
 from studio.jobs.run_info import read_run
 from studio.jobs.spec import spec_from
@@ -263,3 +265,42 @@ def test_with_a_network_that_one_learns(window, settings, tmp_path, monkeypatch,
     assert "--search" in spec.arguments()
     assert not spec.lacks()
     json.dumps(project.to_dict())
+
+
+def test_without_depth_an_object_is_placed_and_tracked_by_colours(
+    open_studio, tmp_path, settings, wait, monkeypatch
+):
+    data = write_recording(tmp_path / "block", [pose_at(i) for i in range(3)])
+    save_models([block()], data / "models")
+    for file in (data / "test" / "000001" / "depth").iterdir():
+        file.unlink()
+    settings.runner = "thread"
+    monkeypatch.setattr("studio.shell.wiring.next_step.has_gpu", lambda: False)
+    window = open_studio(data)
+    project, panel = window.project, window.workspace.track_panel
+    wait(lambda: project.models and window.director.frame is not None)
+    wait(lambda: panel.problem.text().startswith("Place the object on a frame first"))
+    assert "or start from a network" in panel.problem.text()
+    assert "The recording has no depth" in panel.without_depth.text()
+    assert "Distances are less certain" in panel.without_depth.text()
+    panel._on_start("search")
+    assert "searching whole images looks at depth: place the object" in panel.problem.text()
+    assert not panel.go.isEnabled()
+    panel._on_start("keys")
+    bar = window.job_bar
+    wait(lambda: bar.go.text() == "Place the object")
+    click(bar.go)
+    canvas = window.workspace.stage.frame_view.canvas
+    QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=canvas.rect().center())
+    wait(lambda: project.pose() is not None)
+    assert not window.workspace.pose_panel.search.isEnabled()
+    type_pose(window, pose_at(0))
+    wait(lambda: bar.go.text() == "Track")
+    click(bar.go)
+    job = window.runs.job
+    wait(lambda: job.state.over)
+    assert job.state is JobState.DONE, (job.ending, job.details)
+    assert "objects are followed by colours alone" in (job.run / "events.jsonl").read_text()
+    wait(lambda: project.track is not None and project.track.rows)
+    for i in range(3):
+        assert np.linalg.norm(project.poses[i, 1].t - pose_at(i).t_m2c) < 0.015

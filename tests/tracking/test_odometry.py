@@ -6,8 +6,8 @@ import pytest
 
 from self6d.geometry import Camera
 from self6d.scene import Frame
-from self6d.tracking.follow import Memory
 from self6d.tracking.still.odometry import CameraPath, Features, camera_motion
+from self6d.tracking.work import Memory
 
 WIDTH, HEIGHT = 320, 240
 K = np.array([[300.0, 0, 160], [0, 300.0, 120], [0, 0, 1]])

@@ -53,13 +53,13 @@ def test_the_calibration_learns_which_measures_tell_right_from_wrong():
         color = float("nan") if i % 5 == 0 else rng.uniform(0.5, 1)
         cases.evidence.append(Evidence(0.9, rng.uniform(0.3, 1), 0.9, color, close, 0.9, 0.5))
         cases.error.append(0.02 if right else 0.5)
-    fitted = fit_calibration(cases)
-    table = worth(fitted, cases, 0.8)
+    fitted = fit_calibration(cases.evidence, cases.right)
+    table = worth(fitted, cases.evidence, cases.right, 0.8)
     assert table["sure_right"] > 97
     assert table["right_sure"] > 80
     assert fitted.weights["close"] > 10 * abs(fitted.weights["visible"])
     assert fitted.confidence(Evidence(0.9, 0.6, 0.9, float("nan"), 0.86, 0.9, 0.5)) > 0.8
-    assert worth(fitted, Cases([NOTHING], [1.0]), 0.8)["sure_right"] is None
+    assert worth(fitted, [NOTHING], np.array([False]), 0.8)["sure_right"] is None
 
 
 def test_a_measure_that_is_unknown_where_most_are_wrong_counts_for_less():
@@ -71,6 +71,6 @@ def test_a_measure_that_is_unknown_where_most_are_wrong_counts_for_less():
         color = float("nan") if unknown else rng.normal(0.9 if right else 0.6, 0.1)
         cases.evidence.append(Evidence(0.9, 0.6, 0.9, color, rng.uniform(0.5, 1), 0.9, 0.5))
         cases.error.append(0.02 if right else 0.5)
-    fitted = fit_calibration(cases)
+    fitted = fit_calibration(cases.evidence, cases.right)
     unknown = [fitted.confidence(e) for e in cases.evidence if e.color != e.color]
     assert np.mean(unknown) == pytest.approx(0.2, abs=0.06)
