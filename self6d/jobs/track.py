@@ -45,7 +45,7 @@ from self6d.tracking.colours.place import described, onto_colours, row_of
 from self6d.tracking.config import TrackConfig
 from self6d.tracking.quick.detections import NetworkDetections
 from self6d.tracking.rgb.smooth import smoothed
-from self6d.tracking.rgb.told import check_search
+from self6d.tracking.rgb.told import check_search, none_sure
 from self6d.tracking.starts import read_starts
 from self6d.tracking.task import TrackTask
 from self6d.tracking.work import Start
@@ -142,7 +142,13 @@ def track(
         if split is not None:
             recording = recording.split(split)
         given = _models(models, recording, from_run, config.models.unit)
-        check_search(search=search, has_depth=has_depth(recording, config.track))
+        on_depth = has_depth(recording, config.track)
+        check_search(search=search, has_depth=on_depth)
+        if steps is not None and not on_depth:
+            raise InputError(
+                "--steps are the optimiser's, which looks at depth, and there is none",
+                remedy="Leave them out, or set how often the refiner looks: --set track.looks=4.",
+            )
         chosen, starts = what_to_follow(
             recording, given, init, object_id=object_id, frame=frame, scene=scene, cuts=cuts
         )
@@ -201,10 +207,8 @@ def track(
     texts = task.leaps()
     if config.track.colours and task.has_depth:
         texts += _onto_colours(run, frames, task, stands, config.track.weak, listener, control)
-    if config.track.smooth and not (task.has_depth or config.track.still):
-        pieces = [[frames.keys[i] for i in piece] for piece in task.scenes]
-        leave = {row_of(p) for p in stands or ()}
-        write_pose_track(run.path / POSES, smoothed(task.poses(), chosen, pieces, leave))
+    if not task.has_depth:
+        texts += _told_of_colours(run, frames, task, stands)
     if listener is not None:
         for text in texts:
             listener(Note("warning", text))
@@ -239,6 +243,19 @@ def _onto_colours(
         write_pose_track(run.path / POSES, poses)
     larger = looks_larger(frames, poses, task.models, sure=sure, device=task.device)
     return described(placed, task.models) + larger
+
+
+def _told_of_colours(
+    run: RunFolder, frames: UnlabelledFrames, task: TrackTask, stands: PoseTrack | None
+) -> list[str]:
+    """Write the track's poses at smoother distances; in words, if none of them is sure."""
+    poses, config = task.poses(), task.config
+    if config.smooth and not config.still:
+        pieces = [[frames.keys[i] for i in piece] for piece in task.scenes]
+        poses = smoothed(poses, task.models, pieces, {row_of(p) for p in stands or ()})
+        write_pose_track(run.path / POSES, poses)
+    sure = [p.confidence for p in poses if p.pose is not None]
+    return none_sure(sure, weak=config.weak, focal_error=config.focal_error)
 
 
 def what_to_follow(

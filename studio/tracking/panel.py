@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QCheckBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QDoubleSpinBox, QWidget
 
+from self6d.tracking.config import TrackConfig
 from studio.model.project import Project
 from studio.model.track import LOST, NOT_REACHED
 from studio.toolkit.flow import flow
@@ -57,6 +58,17 @@ class TrackPanel(QWidget):
         self.copy = IconButton("terminal", "Copy as command", self._on_copy)
         self.problem = label("", "small", wrap=True)
         self.without_depth = label("", "small", wrap=True)
+        self.focal_error = QDoubleSpinBox()
+        self.focal_error.setRange(0.0, 50.0)
+        self.focal_error.setSuffix(" %")
+        self.focal_error.setValue(100 * TrackConfig().focal_error)
+        self.focal_error.setSingleStep(0.5)
+        self.focal_error.setToolTip(
+            "How far its focal lengths, or the size of the CAD, may be off: poses are sure of "
+            "their distance only as far as that is known"
+        )
+        self.focal_error.valueChanged.connect(self._on_focal_error)
+        self.camera_known = label("Camera known to", "muted")
         self.result = label("", wrap=True)
         self.back = IconButton("chevron-left", "The doubtful frame before", lambda: self.step(-1))
         self.on = IconButton("chevron-right", "The next doubtful frame", lambda: self.step(1))
@@ -83,6 +95,7 @@ class TrackPanel(QWidget):
         content.setLayout(column(
             label(INTRO, "muted", wrap=True), self.state, self.place,
             begin, self.more, self.drop_more, starting, self.problem, self.without_depth,
+            row(self.camera_known, self.focal_error, 1),
             label("WHAT IT FOUND", "section"), self.result, row(self.back, self.on, self.doubt, 1),
             label(CORRECT, "small", wrap=True), flow(self.again, self.forget),
             label("LEARN", "section"), self.learn_note, self.with_colours,
@@ -109,7 +122,8 @@ class TrackPanel(QWidget):
         self.problem.setText(problem)
         self.problem.setVisible(bool(problem))
         self.without_depth.setText(plan.without_depth())
-        self.without_depth.setVisible(bool(plan.without_depth()))
+        for part in (self.without_depth, self.camera_known, self.focal_error):
+            part.setVisible(bool(plan.without_depth()))
         for widget in (self.go, self.copy):
             widget.setEnabled(not problem)
         self.place.setEnabled(project.recording is not None and project.object_id is not None)
@@ -184,6 +198,9 @@ class TrackPanel(QWidget):
     def _on_start(self, start: str) -> None:
         self.plan.chosen = start
         self.refresh()
+
+    def _on_focal_error(self, percent: float) -> None:
+        self.plan.focal_error = percent / 100
 
     def _on_with_colours(self, on: bool) -> None:
         self.plan.with_colours = on

@@ -33,6 +33,8 @@ class TrackPlan:
         own: settings of stage 1 and of stage 2 as `quick` has them, and by phase how long each
             takes in words; None until they are known.
         with_colours: networks learn from models with the recording's colours.
+        focal_error: how well the camera is known where there is no depth, as a share; None: as
+            configured.
     """
 
     def __init__(self, project: Project, settings: Settings) -> None:
@@ -41,6 +43,7 @@ class TrackPlan:
         self.more: dict[str, Any] = {}
         self.own: tuple[dict[str, Any], dict[str, Any], dict[str, str]] | None = None
         self.with_colours = True
+        self.focal_error: float | None = None
 
     @property
     def start(self) -> str:
@@ -144,6 +147,9 @@ class TrackPlan:
         followed = self._followed()
         if len(followed) == 1 and len(project.models) > 1:
             options["object"] = followed[0].object_id
+        if self.without_depth() and self.focal_error is not None:
+            known = {"track.focal_error": self.focal_error}
+            more["overrides"] = {**more.get("overrides", {}), **known}
         run = None if again or self.start in (KEYS, SEARCH) else Path(self.start)
         return JobSpec(
             "track", out, data=Path(recording.root), models=tuple(project.model_paths),

@@ -287,6 +287,8 @@ def test_without_depth_an_object_is_placed_and_tracked_by_colours(
     assert "searching whole images looks at depth: place the object" in panel.problem.text()
     assert not panel.go.isEnabled()
     panel._on_start("keys")
+    assert panel.focal_error.value() == 2
+    fill(panel.focal_error, "0.5")
     bar = window.job_bar
     wait(lambda: bar.go.text() == "Place the object")
     click(bar.go)
@@ -300,6 +302,7 @@ def test_without_depth_an_object_is_placed_and_tracked_by_colours(
     job = window.runs.job
     wait(lambda: job.state.over)
     assert job.state is JobState.DONE, (job.ending, job.details)
+    assert RunFolder.open(job.run).config["track"]["focal_error"] == 0.005
     assert "objects are followed by colours alone" in (job.run / "events.jsonl").read_text()
     wait(lambda: project.track is not None and project.track.rows)
     for i in range(3):

@@ -43,7 +43,7 @@ class ColourEvidence:
         return asdict(self)
 
 
-LEFT = 0.07  # of the tenth of the diameter, what other errors leave to the camera's
+LEFT = 0.08  # of the tenth of the diameter, what other errors leave to the camera's
 
 
 def camera_allows(far: float, focal_error: float) -> float:
@@ -60,8 +60,48 @@ def camera_allows(far: float, focal_error: float) -> float:
 
 # Both made by `self6d-studio experiment confidence --rgb --out OUT`, see there.
 CONFIDENCE = Calibration(
-    bias=-6.0,
-    weights={"refiner": 4.0, "steady": 1.5, "together": 1.5, "mask": 2.0},
-    means={"refiner": 0.8, "steady": 0.8, "together": 0.8, "mask": 0.9},
+    bias=-12.639,
+    weights={
+        "refiner": 4.667,
+        "steady": 0.706,
+        "together": 0.354,
+        "mask": 1.905,
+        "visible": 1.451,
+        "color": 2.885,
+        "inside": 6.332,
+        "far": -5.102,
+    },
+    means={
+        "refiner": 0.703,
+        "steady": 0.685,
+        "together": 0.356,
+        "mask": 0.963,
+        "visible": 0.732,
+        "color": 0.987,
+        "inside": 0.999,
+        "far": 0.354,
+    },
 )
-AGREEMENT = CONFIDENCE
+AGREEMENT = Calibration(
+    bias=-18.533,
+    weights={
+        "refiner": 6.74,
+        "steady": -0.804,
+        "together": 0.872,
+        "mask": 5.729,
+        "visible": 1.068,
+        "color": 4.726,
+        "inside": 7.147,
+        "far": -0.127,
+    },
+    means={
+        "refiner": 0.629,
+        "steady": 0.641,
+        "together": 0.319,
+        "mask": 0.961,
+        "visible": 0.685,
+        "color": 0.824,
+        "inside": 0.999,
+        "far": 0.372,
+    },
+)

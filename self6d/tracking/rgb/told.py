@@ -67,3 +67,18 @@ def without_start(
                 "to be followed in one frame there, or use --from RUN"
             )
     return texts
+
+
+def none_sure(confidences: Sequence[float], *, weak: float, focal_error: float) -> list[str]:
+    """In words, what to do where a track has poses and is sure of none of them; else nothing.
+
+    Args:
+        confidences: of all poses. weak, focal_error: of the configuration.
+    """
+    if not confidences or max(confidences) >= weak:
+        return []
+    return [
+        f"no pose is surer than {max(confidences):.2f}, and {weak:g} counts as sure: without depth "
+        f"a camera that is known to {100 * focal_error:g} % (track.focal_error) leaves the "
+        "distance open. If it is calibrated better, say so; or come nearer"
+    ]
