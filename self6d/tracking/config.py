@@ -72,8 +72,8 @@ class TrackConfig(Checked, section="track"):
     glances: Annotated[int, Limits(1, 1000)] = 24
     """Without depth: places of a whole image that it glances at for a lost object."""
     smooth: bool = True
-    """Without depth: make distances as smooth as the object's way through the image is, once all
-    frames are done; confidences stay."""
+    """Without depth: take out of the distances what jumps to and fro from frame to frame, once all
+    of them are done; confidences stay."""
     colours: bool = True
     """Where colours and depth lie beside each other, put the poses in the image where the colours
     have them, once all frames are done; the distance stays the depth's."""

@@ -1,8 +1,8 @@
-"""Distances of a track without depth, made as smooth as the object's way through the image is.
+"""Distances of a track without depth, less what jumps to and fro in them.
 
-Colours tell sideways places well and distances badly, from frame to frame by chance. How evenly a
-thing moves is seen sideways; along its ray it is taken to move no less evenly. What jumps more than
-that is noise, and is measured. Confidences stay as they are: they are of single frames.
+Colours tell sideways places well and distances badly, from frame to frame by chance. What of a
+distance jumps to and fro at each step, and by more than the thing jumps sideways, is that chance,
+and is measured; what is left is motion. Confidences stay as they are: they are of single frames.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from self6d.geometry import Pose
 from self6d.scene import ObjectModel
 
 Row = tuple[FrameKey, int, int]
-FEWEST = 6  # poses in a row that say how a thing moves
+FEWEST = 10  # poses in a row that say how a thing moves
 GAP = 3  # times the usual step of image numbers, at which a row ends
 LARGEST = 0.03  # of the distance, standard deviation: more is no noise
 NORMAL = 1.4826  # standard deviations of a normal variable in its median from 0
@@ -76,14 +76,18 @@ def smooth_distances(time: np.ndarray, middle: np.ndarray, sure: np.ndarray) -> 
     ray = middle / np.linalg.norm(middle, axis=1)[:, None]
     usual = ray.mean(0) / np.linalg.norm(ray.mean(0))
     across = np.linalg.svd(usual[None])[2][1:]  # two directions sideways; shares of the distance
-    moves = NORMAL * np.median(np.abs(D @ (ray @ across.T)))
-    jumps = NORMAL * np.median(np.abs(D @ far))
-    noise = (jumps**2 - moves**2) / np.median((D**2).sum(1))
+    moves = (NORMAL * np.median(np.abs(D @ (ray @ across.T)))) ** 2
+    bends, shared = D @ far, D @ D.T
+    jumps = float(np.mean(bends**2))
+    # a value off by chance bends the way there, back and there again: no motion does, at each step
+    by_turns = -float(np.mean(bends[1:] * bends[:-1])) / -np.diagonal(shared, 1).mean()
+    share = float(np.diagonal(shared).mean())
+    noise = min((jumps - moves) / share, by_turns, LARGEST**2)
     if noise <= 0:
         return still
-    noise = min(noise, LARGEST**2)
+    moves = max(moves, jumps - share * noise, 1e-10)
     weight = np.clip(sure, 0.05, 1.0)
-    A = np.diag(weight / noise) + D.T @ D / max(moves, 1e-5) ** 2
+    A = np.diag(weight / noise) + D.T @ D / moves
     change = np.linalg.solve(A, weight / noise * far) - far
     most = 2 * np.sqrt(noise)
     return np.clip(change, -most, most)
