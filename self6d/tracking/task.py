@@ -107,8 +107,7 @@ class TrackTask:
         self.walks = first_walks(frames.keys, self.scenes, self.targets, starts, set(known))
         self._to_tell: list[tuple[Literal["info", "warning"], str]] = []
         if not self.has_depth:
-            has_depth = frames.read(0).depth_m is not None
-            told = told_without_depth(has_depth=has_depth, shipped=refiner == SHIPPED)
+            told = told_without_depth(left_out=not config.use_depth, shipped=refiner == SHIPPED)
             self._to_tell = [("info", told)]
         if not self.has_depth and detect is None:
             self.walks = [walk for walk in self.walks if walk.kind != "seek"]

@@ -97,7 +97,7 @@ class TrackPlan:
         recording = self.project.recording
         if recording is None or recording.has_depth:
             return ""
-        told = told_without_depth(has_depth=False)
+        told = told_without_depth(left_out=False)
         return f"{told[0].upper()}{told[1:]}."
 
     def behind(self) -> PoseKey | None:

@@ -118,6 +118,8 @@ def test_depth_can_be_left_out_and_backward_is_the_same_way(models, tmp_path):
         "overrides": {"track.use_depth": False},
         "listener": lambda e: said.append(e.text) if isinstance(e, Note) else None,
     }  # fmt: skip
+    for file in data.rglob("depth/*.png"):
+        file.write_bytes(b"no picture")  # nobody looks
     first = track(data, models, tmp_path / "first", **how)
     assert any(text.startswith("depth is left out (track.use_depth)") for text in said)
     second = track(without_depth(data), models, tmp_path / "second", **how)

@@ -21,14 +21,14 @@ LOSES = (
 NO_SEARCH = "there is no depth, and searching whole images looks at depth"
 
 
-def told_without_depth(*, has_depth: bool, shipped: bool = True) -> str:
+def told_without_depth(*, left_out: bool, shipped: bool = True) -> str:
     """One line for the start: that colours alone are followed, and what that loses.
 
     Args:
-        has_depth: of the recording, which `track.use_depth` leaves out.
+        left_out: by `track.use_depth`; False: there is none.
         shipped: by the refiner that ships; False: by that of the run that was named.
     """
-    why = "depth is left out (track.use_depth)" if has_depth else "the recording has no depth"
+    why = "depth is left out (track.use_depth)" if left_out else "the recording has no depth"
     whose = "the RGB refiner that ships" if shipped else "the RGB refiner that the run adapted"
     return f"{why}: objects are followed by colours alone, with {whose}. {LOSES}"
 
