@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
+import made_once
 import psutil
 import pytest
 
@@ -133,6 +134,13 @@ def _has_display() -> bool:
     return sys.platform in ("win32", "darwin") or bool(
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _made_once_here(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The workers' own folders lie in one of the session."""
+    base = tmp_path_factory.getbasetemp()
+    made_once.folder = base.parent if WORKER else base
 
 
 @pytest.fixture(scope="session", autouse=True)
