@@ -157,7 +157,9 @@ def _no_stray_randomness() -> None:
     import numpy as np
     import torch
 
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
+    if _has_gpu():  # else torch.manual_seed notes where it was called from, for when there is one
+        torch.cuda.manual_seed_all(0)
     np.random.seed(0)  # noqa: NPY002
 
 
