@@ -39,7 +39,7 @@ from self6d.scene.batch import LabelledBatch
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.preview import frame_previews
-from self6d.stage2.refiner_learning import RefinerLearning
+from self6d.stage2.refiner_learning import JUDGED, RefinerLearning
 from self6d.stage2.student import Drawn, PoseLosses, Student
 from self6d.stage2.teacher import Teacher
 from self6d.synthesis import SceneMaker, SynthesisConfig
@@ -144,7 +144,12 @@ class SelfSupTask:
         self.monitor = HealthMonitor(config.collapse, config.patience)
         self.stop_reason: str | None = None
         self.on_preparing, self.on_note = told_to_nobody, noted_by_nobody
-        self._step = 0
+        self._step, self._weighed = 0, -1
+
+    def _over(self) -> bool:
+        """Whether the last step is made."""
+        over = self._step >= self.total_steps or self.clock.share >= 1
+        return over or self.stop_reason is not None
 
     def _refiner_learning(self) -> RefinerLearning | None:
         """Without depth, or frames solved together, it could only learn from its own poses."""
@@ -297,7 +302,12 @@ class SelfSupTask:
         return frame_previews(step, self.store, chosen, detections, self.models)
 
     def state_dict(self) -> dict[str, Any]:
-        """The teacher's weights under "network", to be used; the rest is for going on."""
+        """The teacher's weights under "network", to be used; the rest is for going on. The last one
+        holds the refiner's share of the distance."""
+        if self.refiner is not None and self._over() and self._weighed != self._step:
+            known = self.teacher.known_poses(JUDGED)
+            self.refiner.weigh(self.teacher.network, known, self.config.detection_score)
+            self._weighed = self._step
         camera = {"K": self.store.camera.K.tolist(), "size": list(self.store.camera.size)}
         return checkpoint.pack(
             {
@@ -332,13 +342,17 @@ class SelfSupTask:
         # halved with the batch; checkpoints of earlier versions do not say
         self.config.max_objects = tree.get("max_objects", self.config.max_objects)
         self.config.pseudo_chunk = tree.get("pseudo_chunk", self.config.pseudo_chunk)
+        self._weighed = self._step if self._over() else -1
 
     def result(self) -> dict[str, Any]:
-        """Label-free health at the end, and what `adapt.still` placed."""
+        """Label-free health at the end, what `adapt.still` placed, and as "refiner_share" how far
+        the distances of a refiner count beside the network's."""
         health = self.teacher.health(self._step)
         self.on_note(*self.monitor.told(health, self._step))
         placed = {"still": self.teacher.placed} if self.teacher.placed else {}
-        return {"frames": len(self.store), **health, **placed}
+        weighed = self.refiner if self._weighed == self._step else None
+        share = {} if weighed is None else {"refiner_share": weighed.share}
+        return {"frames": len(self.store), **health, **placed, **share}
 
     def set_live(self, values: dict[str, float]) -> None:
         """Change "adapt.lr", "adapt.clip", a weight of [adapt] or a term's weight "loss.mask"."""

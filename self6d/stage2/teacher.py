@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -258,6 +258,26 @@ class Teacher:
             )
             self._on_host = (self.pseudo_labels, detections, selected)
         return self._on_host[1:]
+
+    def known_poses(self, most: int) -> Iterator[tuple[FrameBatch, Tensor, Tensor, Tensor]]:
+        """Poses that more than looks speaks for, of up to `most` frames spread evenly: the selected
+        ones that were refined on depth, or solved together.
+
+        Yields:
+            of each frame: sensor; object_index (N,) int64; R (N, 3, 3); t (N, 3), metres.
+        """
+        labels = self.pseudo_labels
+        if labels is None:
+            return
+        known = labels.selected
+        if not self.store.has_depth:
+            known = known & (False if self.settled is None else self.settled)
+        frames = labels.detections.image_index
+        numbers = frames[known].unique().tolist()
+        for place in spread_evenly(len(numbers), min(len(numbers), most)):
+            here = labels[(known & (frames == numbers[place])).nonzero()[:, 0]]
+            sensor = self.store.batch([numbers[place]])
+            yield sensor, here.detections.object_index, here.R, here.t
 
     def complete(self, labels: PseudoLabels) -> Tensor:
         """(N,) bool: all instances of its object found in its frame are among the N labels."""
