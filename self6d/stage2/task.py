@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -49,7 +48,14 @@ __all__ = ["AdaptConfig", "SelfSupTask"]
 
 REFINER_STREAM = 2  # random numbers of its losses
 
-log = logging.getLogger("self6d")
+BY_MASKS = (
+    "without depth, distances follow the predicted masks alone, and those of partly hidden objects "
+    "can get worse: take the preset self6d-plus-refined, with --still if only the camera moves"
+)
+NOT_LEARNING = (
+    "without depth the RGB refiner does not learn: with --still, where for stretches of frames "
+    "nothing but the camera moves, it does"
+)
 
 
 class SelfSupTask:
@@ -99,11 +105,6 @@ class SelfSupTask:
             frames, self.device, use_depth=config.use_depth, height=config.image_height,
             budget_mb=config.cache_mb, tell=tell,
         )  # fmt: skip
-        if not self.store.has_depth and not (config.refiner and config.pseudo):
-            log.warning(
-                "without depth, distances follow the predicted masks alone, and those of partly "
-                "hidden objects can get worse: compare with stage 1 on some labelled frames"
-            )
         self.network = network.to(self.device)
         self.parameters = self.network.stage2_parameters(config.scope)
         self.network.eval()  # batch norms keep the statistics of stage 1
@@ -169,6 +170,9 @@ class SelfSupTask:
         """One optimiser step on frames drawn at random."""
         self.world.announce(step, self.clock.share)
         config = self.config
+        if self.teacher.pseudo_labels is None and not self.store.has_depth and not config.still:
+            refined = config.refiner and config.pseudo
+            self.on_note(*(("info", NOT_LEARNING) if refined else ("warning", BY_MASKS)))
         if self.teacher.pseudo_labels is None or self._renewed(step):
             self.teacher.refresh(step, self.on_preparing, self.on_note)
         values = self._health(step)

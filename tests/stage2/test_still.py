@@ -133,7 +133,12 @@ def test_at_the_end_the_refiners_distances_count_as_far_as_solved_poses_bear_the
 
 def test_without_depth_single_frames_poses_bear_out_no_distance(recording) -> None:
     one = task(recording, replace(ADAPT, still=False))
+    notes: list[tuple[str, str]] = []
+    one.on_note = lambda level, text: notes.append((level, text))
     one.step(0)
+    one.step(1)
+    [(level, text)] = (note for note in notes if note[1].startswith("without depth"))
+    assert (level, text.endswith("with --still if only the camera moves")) == ("warning", True)
     assert one.teacher.pseudo_labels is not None
     assert list(one.teacher.known_poses(9)) == []
 
