@@ -287,7 +287,8 @@ class Teacher:
 
     @torch.no_grad()
     def health(self, step: int) -> dict[str, float]:
-        """Label-free measures of its poses on the probe frames: means over the detections.
+        """Label-free measures of its poses on the probe frames: means over the detections; those of
+        depth only where there is some.
 
         "trust" also counts what is no longer found: it is the sum of all trusts over the number of
         detections at the start of the run (or now, if there are more).
@@ -295,12 +296,9 @@ class Teacher:
         if self._judged is not None and self._judged[0] == step:
             return self._judged[1]
         detections, self.compared = self.detect(self.probes), {}
-        values = {
-            "mask_iou": 0.0,
-            "depth_inliers": 0.0,
-            "trust": 0.0,
-            "found": float(len(detections)),
-        }
+        values = {"mask_iou": 0.0, "trust": 0.0, "found": float(len(detections))}
+        if self.store.has_depth:
+            values["depth_inliers"] = 0.0
         if len(detections):
             sensor, part = self.sensor_of(detections)
             size = self.config.region
@@ -317,7 +315,8 @@ class Teacher:
             diameter = self.objects.diameter[part.object_index]
             health = judge_poses(self.objective, target, view, diameter)
             values["mask_iou"] = float(health.mask_iou.mean())
-            values["depth_inliers"] = float(health.depth_inliers.nanmean().nan_to_num(0.0))
+            if self.store.has_depth:
+                values["depth_inliers"] = float(health.depth_inliers.nanmean().nan_to_num(0.0))
             values["trust"] = float(health.trust.sum())
             gap = float(depth_gaps(target, view).nanmedian())
             values |= {"depth_gap_m": gap} if math.isfinite(gap) else {}
