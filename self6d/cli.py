@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
+from typing import Any
 
 import typer
 
@@ -43,6 +45,12 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(run(arguments))
 
 
+@cache
+def _command() -> Any:
+    """What `app` is made into, once: it reads the signatures of all commands each time."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -50,7 +58,9 @@ def run(arguments: list[str] | None = None) -> int:
 
     file = start_logging(arguments)
     try:
-        code = app(args=arguments, standalone_mode=False, prog_name="self6d-studio", obj=arguments)
+        code = _command()(
+            args=arguments, standalone_mode=False, prog_name="self6d-studio", obj=arguments
+        )
         return code if isinstance(code, int) else 0
     except BaseException as error:
         if os.environ.get("SELF6D_DEBUG") == "1":

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
+import made_once
 import psutil
 import pytest
 
@@ -136,6 +137,13 @@ def _has_display() -> bool:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _made_once_here(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The workers' own folders lie in one of the session."""
+    base = tmp_path_factory.getbasetemp()
+    made_once.folder = base.parent if WORKER else base
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Sums are made in the same order on every machine; and see `ONE_THREAD`."""
     import torch
@@ -149,7 +157,9 @@ def _no_stray_randomness() -> None:
     import numpy as np
     import torch
 
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
+    if _has_gpu():  # else torch.manual_seed notes where it was called from, for when there is one
+        torch.cuda.manual_seed_all(0)
     np.random.seed(0)  # noqa: NPY002
 
 

@@ -84,11 +84,7 @@ def rgb_refiner(
 
     def refine(frames: Sequence[Frame], detections: Detections) -> tuple[Detections, torch.Tensor]:
         batch = FrameBatch.of(frames, device)
-        refined = refiner.refine_predicted(
-            batch.images, batch.K, detections.image_index, detections.object_index,
-            detections.R, detections.t,
-        )  # fmt: skip
-        return replace(detections, R=refined.R, t=refined.t), refined.confidence
+        return refiner.refine_predicted(batch.images, batch.K, detections)
 
     return refine
 

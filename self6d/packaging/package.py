@@ -153,13 +153,10 @@ class PosePredictor:
         detections = self._forward.predict(images, intrinsics, score_threshold=score_threshold)
         sure: list[float | None] = [None] * len(detections)
         if self.refiner is not None and looks != 0:
-            refined = self.refiner.refine_predicted(
-                images, intrinsics, detections.image_index, detections.object_index, detections.R,
-                detections.t, looks,
-            )  # fmt: skip
-            detections = replace(detections, R=refined.R, t=refined.t)
+            refine = self.refiner.refine_predicted
+            detections, confidence = refine(images, intrinsics, detections, looks)
             keep = ~self.network.moved_together(detections)
-            detections, sure = detections[keep], refined.confidence[keep].tolist()
+            detections, sure = detections[keep], confidence[keep].tolist()
         score, R, t, box = (
             part.double().cpu().numpy()
             for part in (detections.score, detections.R, detections.t, detections.box)

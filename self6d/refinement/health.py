@@ -17,7 +17,7 @@ from self6d.rendering.result import Rendering
 
 DRIFT = 1.5  # a gap to the depth so many times the smallest, ...
 DRIFT_M = 0.005  # ... and so much wider, is more than sensor noise on a few probe frames
-LESS = 0.995  # mask agreement below this share of the start's has got worse
+LESS = 0.995  # what is below this share of the start's has got worse
 
 MEASURES = (  # of `HealthMonitor.start`: key, name, scale and unit
     ("mask_iou", "mask agreement", 100, "%"),
@@ -218,11 +218,11 @@ class HealthMonitor:
         """What changed since the start, in words; a warning where all measures got worse.
 
         Args:
-            now: as `start`: "trust", "mask_iou", "depth_inliers" and, with depth, "depth_gap_m".
+            now: as `start`: "trust", "mask_iou" and, with depth, "depth_inliers" and "depth_gap_m".
         """
         both = {key: (self.start[key], now[key]) for key in self.start.keys() & now.keys()}
-        worse = [after < before for key, (before, after) in both.items() if key in RISE]
-        worse += [after > before for key, (before, after) in both.items() if key in FALL]
+        worse = [after < LESS * before for key, (before, after) in both.items() if key in RISE]
+        worse += [LESS * after > before for key, (before, after) in both.items() if key in FALL]
         words = [
             f"{name} {both[key][0] * scale:.0f} -> {both[key][1] * scale:.0f} {unit}"
             for key, name, scale, unit in MEASURES

@@ -5,6 +5,7 @@ World frame: metres, z up, the table top is z = 0. Every draw comes from the gen
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,15 +55,22 @@ def _corner_normals(vertices, faces, limit):
     count = np.zeros(len(vertices) + 1, np.int64)
     plane = np.zeros((len(faces), 3))
     unit = np.zeros((len(faces), 3))
-    for f in range(len(faces)):
-        a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
-        normal = np.cross(b - a, c - a)
-        length = np.sqrt((normal**2).sum()) + 1e-18
-        for k in range(3):  # rows that are assigned take seconds to compile
-            plane[f, k], unit[f, k] = normal[k], normal[k] / length
+    for f in range(len(faces)):  # numbers alone: np.cross, a sum, a row take seconds to compile
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, vx = vertices[j, 0] - vertices[i, 0], vertices[k, 0] - vertices[i, 0]
+        uy, vy = vertices[j, 1] - vertices[i, 1], vertices[k, 1] - vertices[i, 1]
+        uz, vz = vertices[j, 2] - vertices[i, 2], vertices[k, 2] - vertices[i, 2]
+        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        length = math.sqrt(x * x + y * y + z * z) + 1e-18
+        plane[f, 0], plane[f, 1], plane[f, 2] = x, y, z
+        unit[f, 0], unit[f, 1], unit[f, 2] = x / length, y / length, z / length
+        for k in range(3):
             count[faces[f, k] + 1] += 1
-    start = np.cumsum(count)
-    fill = start.copy()
+    start = np.zeros(len(vertices) + 1, np.int64)
+    fill = np.zeros(len(vertices) + 1, np.int64)
+    for v in range(1, len(vertices) + 1):
+        start[v] = start[v - 1] + count[v]
+        fill[v] = start[v]
     around = np.zeros(3 * len(faces), np.int64)
     for f in range(len(faces)):
         for k in range(3):
@@ -74,10 +82,13 @@ def _corner_normals(vertices, faces, limit):
             v = faces[f, k]
             for i in range(start[v], start[v + 1]):
                 g = around[i]
-                if (unit[f] * unit[g]).sum() > limit:
+                if (
+                    unit[f, 0] * unit[g, 0] + unit[f, 1] * unit[g, 1] + unit[f, 2] * unit[g, 2]
+                ) > limit:
                     for n in range(3):
                         out[f, k, n] += plane[g, n]
-            length = np.sqrt((out[f, k] ** 2).sum()) + 1e-18
+            x, y, z = out[f, k, 0], out[f, k, 1], out[f, k, 2]
+            length = math.sqrt(x * x + y * y + z * z) + 1e-18
             for n in range(3):
                 out[f, k, n] /= length
     return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
 from typing import Any
@@ -16,6 +16,7 @@ from self6d.engine.distributed import World
 from self6d.engine.finite import finite_update
 from self6d.engine.learning import Learning, add_gradients, arithmetic
 from self6d.engine.optimizer import AdamW
+from self6d.network import PoseNetwork
 from self6d.network.objects import ObjectTable
 from self6d.network.outputs import Detections
 from self6d.refinement.regions import ModelBoxes
@@ -29,6 +30,8 @@ from self6d.stage2.config import AdaptConfig
 
 WRONG = 0.05  # log-distance
 FEWEST = 20
+JUDGED = 32
+"""Frames it is judged on, spread evenly."""
 
 
 class RefinerLearning:
@@ -126,6 +129,27 @@ class RefinerLearning:
             for R, t in (pose, (found.R, found.t), (after.R, after.t))
         )
         return of_network - z, of_looks - z
+
+    @torch.no_grad()
+    def weigh(
+        self, network: PoseNetwork, known: Iterable[tuple[FrameBatch, Tensor, Tensor, Tensor]],
+        score: float,
+    ) -> None:  # fmt: skip
+        """Set `share` by poses known of some objects, of those that network and refiner both find.
+
+        Args:
+            network: the one it learned beside. score: least of a detection that counts.
+            known: of single frames: sensor; object_index (N,) int64; R (N, 3, 3); t (N, 3), metres.
+        """
+        off = []
+        for sensor, objects, R, t in known:
+            found = network.predict(sensor.images, sensor.K, score_threshold=score, instances=1)
+            same = found.object_index[:, None] == objects
+            # of several instances nothing tells which one was found
+            row, place = (same & (same.sum(1, keepdim=True) == 1)).nonzero(as_tuple=True)
+            off.append(self.distances(sensor, found[row], (R[place], t[place])))
+        if off:
+            self.share = least_squares_share(*(torch.cat(part) for part in zip(*off, strict=True)))
 
     def moved(
         self, sensor: FrameBatch, image: Tensor, index: Tensor, pose: tuple[Tensor, Tensor]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -39,7 +38,7 @@ from self6d.scene.batch import LabelledBatch
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.preview import frame_previews
-from self6d.stage2.refiner_learning import RefinerLearning
+from self6d.stage2.refiner_learning import JUDGED, RefinerLearning
 from self6d.stage2.student import Drawn, PoseLosses, Student
 from self6d.stage2.teacher import Teacher
 from self6d.synthesis import SceneMaker, SynthesisConfig
@@ -49,7 +48,14 @@ __all__ = ["AdaptConfig", "SelfSupTask"]
 
 REFINER_STREAM = 2  # random numbers of its losses
 
-log = logging.getLogger("self6d")
+BY_MASKS = (
+    "without depth, distances follow the predicted masks alone, and those of partly hidden objects "
+    "can get worse: take the preset self6d-plus-refined, with --still if only the camera moves"
+)
+NOT_LEARNING = (
+    "without depth the RGB refiner does not learn: with --still, where for stretches of frames "
+    "nothing but the camera moves, it does"
+)
 
 
 class SelfSupTask:
@@ -99,11 +105,6 @@ class SelfSupTask:
             frames, self.device, use_depth=config.use_depth, height=config.image_height,
             budget_mb=config.cache_mb, tell=tell,
         )  # fmt: skip
-        if not self.store.has_depth and not (config.refiner and config.pseudo):
-            log.warning(
-                "without depth, distances follow the predicted masks alone, and those of partly "
-                "hidden objects can get worse: compare with stage 1 on some labelled frames"
-            )
         self.network = network.to(self.device)
         self.parameters = self.network.stage2_parameters(config.scope)
         self.network.eval()  # batch norms keep the statistics of stage 1
@@ -144,7 +145,12 @@ class SelfSupTask:
         self.monitor = HealthMonitor(config.collapse, config.patience)
         self.stop_reason: str | None = None
         self.on_preparing, self.on_note = told_to_nobody, noted_by_nobody
-        self._step = 0
+        self._step, self._weighed = 0, -1
+
+    def _over(self) -> bool:
+        """Whether the last step is made."""
+        over = self._step >= self.total_steps or self.clock.share >= 1
+        return over or self.stop_reason is not None
 
     def _refiner_learning(self) -> RefinerLearning | None:
         """Without depth, or frames solved together, it could only learn from its own poses."""
@@ -164,6 +170,9 @@ class SelfSupTask:
         """One optimiser step on frames drawn at random."""
         self.world.announce(step, self.clock.share)
         config = self.config
+        if self.teacher.pseudo_labels is None and not self.store.has_depth and not config.still:
+            refined = config.refiner and config.pseudo
+            self.on_note(*(("info", NOT_LEARNING) if refined else ("warning", BY_MASKS)))
         if self.teacher.pseudo_labels is None or self._renewed(step):
             self.teacher.refresh(step, self.on_preparing, self.on_note)
         values = self._health(step)
@@ -297,7 +306,12 @@ class SelfSupTask:
         return frame_previews(step, self.store, chosen, detections, self.models)
 
     def state_dict(self) -> dict[str, Any]:
-        """The teacher's weights under "network", to be used; the rest is for going on."""
+        """The teacher's weights under "network", to be used; the rest is for going on. The last one
+        holds the refiner's share of the distance."""
+        if self.refiner is not None and self._over() and self._weighed != self._step:
+            known = self.teacher.known_poses(JUDGED)
+            self.refiner.weigh(self.teacher.network, known, self.config.detection_score)
+            self._weighed = self._step
         camera = {"K": self.store.camera.K.tolist(), "size": list(self.store.camera.size)}
         return checkpoint.pack(
             {
@@ -332,13 +346,17 @@ class SelfSupTask:
         # halved with the batch; checkpoints of earlier versions do not say
         self.config.max_objects = tree.get("max_objects", self.config.max_objects)
         self.config.pseudo_chunk = tree.get("pseudo_chunk", self.config.pseudo_chunk)
+        self._weighed = self._step if self._over() else -1
 
     def result(self) -> dict[str, Any]:
-        """Label-free health at the end, and what `adapt.still` placed."""
+        """Label-free health at the end, what `adapt.still` placed, and as "refiner_share" how far
+        the distances of a refiner count beside the network's."""
         health = self.teacher.health(self._step)
         self.on_note(*self.monitor.told(health, self._step))
         placed = {"still": self.teacher.placed} if self.teacher.placed else {}
-        return {"frames": len(self.store), **health, **placed}
+        weighed = self.refiner if self._weighed == self._step else None
+        share = {} if weighed is None else {"refiner_share": weighed.share}
+        return {"frames": len(self.store), **health, **placed, **share}
 
     def set_live(self, values: dict[str, float]) -> None:
         """Change "adapt.lr", "adapt.clip", a weight of [adapt] or a term's weight "loss.mask"."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -259,6 +259,26 @@ class Teacher:
             self._on_host = (self.pseudo_labels, detections, selected)
         return self._on_host[1:]
 
+    def known_poses(self, most: int) -> Iterator[tuple[FrameBatch, Tensor, Tensor, Tensor]]:
+        """Poses that more than looks speaks for, of up to `most` frames spread evenly: the selected
+        ones that were refined on depth, or solved together.
+
+        Yields:
+            of each frame: sensor; object_index (N,) int64; R (N, 3, 3); t (N, 3), metres.
+        """
+        labels = self.pseudo_labels
+        if labels is None:
+            return
+        known = labels.selected
+        if not self.store.has_depth:
+            known = known & (False if self.settled is None else self.settled)
+        frames = labels.detections.image_index
+        numbers = frames[known].unique().tolist()
+        for place in spread_evenly(len(numbers), min(len(numbers), most)):
+            here = labels[(known & (frames == numbers[place])).nonzero()[:, 0]]
+            sensor = self.store.batch([numbers[place]])
+            yield sensor, here.detections.object_index, here.R, here.t
+
     def complete(self, labels: PseudoLabels) -> Tensor:
         """(N,) bool: all instances of its object found in its frame are among the N labels."""
         assert self.pseudo_labels is not None
@@ -267,7 +287,8 @@ class Teacher:
 
     @torch.no_grad()
     def health(self, step: int) -> dict[str, float]:
-        """Label-free measures of its poses on the probe frames: means over the detections.
+        """Label-free measures of its poses on the probe frames: means over the detections; those of
+        depth only where there is some.
 
         "trust" also counts what is no longer found: it is the sum of all trusts over the number of
         detections at the start of the run (or now, if there are more).
@@ -275,12 +296,9 @@ class Teacher:
         if self._judged is not None and self._judged[0] == step:
             return self._judged[1]
         detections, self.compared = self.detect(self.probes), {}
-        values = {
-            "mask_iou": 0.0,
-            "depth_inliers": 0.0,
-            "trust": 0.0,
-            "found": float(len(detections)),
-        }
+        values = {"mask_iou": 0.0, "trust": 0.0, "found": float(len(detections))}
+        if self.store.has_depth:
+            values["depth_inliers"] = 0.0
         if len(detections):
             sensor, part = self.sensor_of(detections)
             size = self.config.region
@@ -297,7 +315,8 @@ class Teacher:
             diameter = self.objects.diameter[part.object_index]
             health = judge_poses(self.objective, target, view, diameter)
             values["mask_iou"] = float(health.mask_iou.mean())
-            values["depth_inliers"] = float(health.depth_inliers.nanmean().nan_to_num(0.0))
+            if self.store.has_depth:
+                values["depth_inliers"] = float(health.depth_inliers.nanmean().nan_to_num(0.0))
             values["trust"] = float(health.trust.sum())
             gap = float(depth_gaps(target, view).nanmedian())
             values |= {"depth_gap_m": gap} if math.isfinite(gap) else {}

@@ -18,13 +18,12 @@ from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.scene import ObjectModel
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.posed_frames import PosedFramesTask, PosedObject
-from self6d.stage2.refiner_learning import RefinerLearning, least_squares_share
+from self6d.stage2.refiner_learning import JUDGED, RefinerLearning
 from self6d.synthesis import SynthesisConfig
 
 REFINER_OFF = 0.05
 """A refiner that moves the track's poses by more than this, diameters, errs by as much: half of
 what ADD allows."""
-JUDGED = 32  # frames it is judged on, spread evenly
 WITHOUT = "predict without it, and export with --refiner none"
 
 
@@ -113,7 +112,11 @@ class TrackTask(PosedFramesTask):
         """As of all tasks; the last one holds the refiner's share of the distance."""
         self.ended = self.ended or self.clock.share >= 1
         if self.refiner is not None and self.ended and not self._weighed:
-            self.refiner.share = self._share(self.refiner)
+            known = (self.posed.given([frame]) for frame in self._judged())
+            self.refiner.weigh(
+                self.average.network, ((sensor, index, *pose) for sensor, _, index, pose in known),
+                self.config.detection_score,
+            )  # fmt: skip
             self._weighed = True
         return super().state_dict()
 
@@ -140,17 +143,3 @@ class TrackTask(PosedFramesTask):
     def _refiner_off(self, refiner: RefinerLearning) -> float:
         moved = [refiner.moved(*self.posed.given([frame])) for frame in self._judged()]
         return float(torch.cat(moved).median())
-
-    def _share(self, refiner: RefinerLearning) -> float:
-        """By the track's poses, of those that network and refiner both find."""
-        off = []
-        for frame in self._judged():
-            sensor, _, objects, (R, t) = self.posed.given([frame])
-            found = self.average.network.predict(
-                sensor.images, sensor.K, score_threshold=self.config.detection_score, instances=1
-            )
-            same = found.object_index[:, None] == objects
-            # of several instances nothing tells which one was found
-            row, place = (same & (same.sum(1, keepdim=True) == 1)).nonzero(as_tuple=True)
-            off.append(refiner.distances(sensor, found[row], (R[place], t[place])))
-        return least_squares_share(*(torch.cat(part) for part in zip(*off, strict=True)))

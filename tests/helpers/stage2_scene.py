@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from block_shapes import block
+from made_once import made_once
 
 from self6d.datasets import UnlabelledFrames
 from self6d.datasets.base import FrameKey
@@ -112,6 +113,13 @@ def config():
 
 @cache
 def _trained(steps, seed):
+    path = made_once(
+        f"stage2_{steps}_{seed}.pt", lambda path: torch.save(_train(steps, seed), path)
+    )
+    return torch.load(path)
+
+
+def _train(steps, seed):
     torch.manual_seed(seed)
     network = PoseNetwork(config(), [MODEL])
     R, t = poses()

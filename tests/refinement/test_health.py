@@ -145,8 +145,10 @@ class TestHealthMonitor:
         )
         worse = start | {"trust": 0.1, "mask_iou": 0.36, "depth_gap_m": 0.06}
         assert monitor.told(worse, 9)[0] == "warning"
-        without_depth = {"trust": 0.2, "mask_iou": 0.2, "depth_inliers": 0.0}
+        without_depth = {"trust": 0.2, "mask_iou": 0.2}
         assert monitor.told(without_depth, 9)[0] == "warning"
+        hardly = {"trust": 0.2995, "mask_iou": 0.639}  # both sides read "64 %": nothing got worse
+        assert monitor.told(hardly, 9)[0] == "info"
 
     def test_worse_than_the_start_needs_mask_and_depth(self):
         start = {"trust": 0.3, "mask_iou": 0.64, "depth_gap_m": 0.046}

@@ -1,6 +1,7 @@
 """Stage 2 on a small recording: poses improve, no label is seen, resuming is exact."""
 
 import math
+from copy import deepcopy
 from dataclasses import fields, replace
 
 import pytest
@@ -105,11 +106,9 @@ def test_resumes_exactly():
     config = replace(PLUS, augment=0.3, pseudo_steps=5, refresh_every=3, health_every=2)
     whole = task(config, ROBUST, steps=4)
     for step in range(4):
+        if step == 2:
+            state = deepcopy(whole.state_dict())
         last = whole.step(step)
-    first = task(config, ROBUST, steps=4)
-    for step in range(2):
-        first.step(step)
-    state = first.state_dict()
     again = task(config, ROBUST, steps=4)
     again.load_state_dict(state)
     for step in range(2, 4):
@@ -177,12 +176,17 @@ def test_a_network_worse_than_at_the_start_is_not_taken():
     assert job.score() is not None
 
 
-def test_rgb_only_never_looks_at_depth(caplog):
+def test_rgb_only_never_looks_at_depth():
     job = task(replace(PAPER, use_depth=False), steps=1)
-    assert "without depth" in caplog.text  # said before an hour of training, not after
+    notes = []
+    job.on_note = lambda level, text: notes.append((level, text))
     values = job.step(0)
+    [(level, text)] = notes  # said at the first step
+    assert level == "warning"
+    assert text.startswith("without depth, distances follow the predicted masks alone")
     assert "loss/geometry" not in values
-    assert values["health/depth_inliers"] == 0
+    assert "health/depth_inliers" not in values  # what is not there is not 0
+    assert "depth" not in job.monitor.told(job.teacher.health(1), 1)[1]
     assert torch.isfinite(values["loss/total"])
     without = task(recording=stage2.Recording(with_depth=False), steps=1)
     assert "loss/geometry" not in without.step(0)

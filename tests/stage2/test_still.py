@@ -1,5 +1,6 @@
 """adapt --still on a generated recording: the teacher solves all frames, and going on is exact."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -13,9 +14,13 @@ from self6d.jobs import adapt
 from self6d.losses.objective import LossConfig
 from self6d.paths import resource
 from self6d.refinement.config import OptimizeConfig
+from self6d.refinement.rgb.config import RefinerConfig
+from self6d.refinement.rgb.network import RefinerNetwork
+from self6d.refinement.rgb.weights import save_refiner
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_network
 from self6d.sample.sample import make_sample
+from self6d.stage2 import refiner_learning
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.task import SelfSupTask
 
@@ -42,7 +47,9 @@ def task(recording, config: AdaptConfig) -> SelfSupTask:
 
 def test_its_poses_are_learned_from_and_going_on_is_exact(recording) -> None:
     whole = task(recording, ADAPT)
-    values = [whole.step(step) for step in range(3)]
+    values = [whole.step(0)]
+    kept, settled = deepcopy(whole.state_dict()), whole.teacher.settled.clone()
+    values += [whole.step(step) for step in (1, 2)]
     teacher = whole.teacher
     labels, single = teacher.pseudo_labels, teacher._single
     assert teacher.settled is not None
@@ -51,11 +58,9 @@ def test_its_poses_are_learned_from_and_going_on_is_exact(recording) -> None:
     assert not labels.t[teacher.settled].equal(single.t[teacher.settled])
     assert labels.R[~teacher.settled].equal(single.R[~teacher.settled])
     assert values[0]["health/settled"] > 0
-    first = task(recording, ADAPT)
-    first.step(0)
     again = task(recording, ADAPT)
-    again.load_state_dict(first.state_dict())
-    assert again.teacher.settled.equal(first.teacher.settled)
+    again.load_state_dict(kept)
+    assert again.teacher.settled.equal(settled)
     for step in (1, 2):  # the second looks at some frames again
         resumed = again.step(step)
     assert float(resumed["loss/total"]) == float(values[2]["loss/total"])
@@ -64,27 +69,80 @@ def test_its_poses_are_learned_from_and_going_on_is_exact(recording) -> None:
 
 def test_with_depth_poses_are_carried_and_going_on_is_exact(recording) -> None:
     config = replace(ADAPT, use_depth=True, pseudo_steps=8)
-    whole, first, again = (task(recording, config) for _ in range(3))
+    whole, again = (task(recording, config) for _ in range(2))
     notes: list[tuple[str, str]] = []
-    first.on_note = lambda level, text: notes.append((level, text))
-    first.step(0)
-    labels, moved = first.teacher.pseudo_labels, first.teacher.settled
+    whole.on_note = lambda level, text: notes.append((level, text))
+    whole.step(0)
+    kept = deepcopy(whole.state_dict())
+    labels, moved = whole.teacher.pseudo_labels, whole.teacher.settled.clone()
     assert moved.any()
     assert (labels.selected & moved).any()
     [(level, text)] = notes
     assert level == "info"
     assert f"{int(moved.sum())} of {len(labels)} poses are carried" in text
     assert text.endswith(f", {int(labels.sound.sum())} now")
-    again.load_state_dict(first.state_dict())
+    again.load_state_dict(kept)
     assert again.teacher.settled.equal(moved)
     assert again.result()["still"] in text
-    for step in range(3):
+    for step in (1, 2):
         values = whole.step(step)
     for step in (1, 2):  # the second looks at some frames again
         resumed = again.step(step)
     assert float(resumed["loss/total"]) == float(values["loss/total"])
     assert again.teacher.pseudo_labels.t.equal(whole.teacher.pseudo_labels.t)
     assert again.teacher.settled.equal(whole.teacher.settled)
+
+
+def test_at_the_end_the_refiners_distances_count_as_far_as_solved_poses_bear_them_out(
+    recording, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(refiner_learning, "FEWEST", 4)
+    farther = RefinerNetwork(
+        RefinerConfig(backbone="resnet10-w8", size=32, head_channels=4, looks=1), 1
+    )
+    torch.nn.init.zeros_(farther.out.weight)
+    with torch.no_grad():
+        farther.out.bias[:, 8] = 0.01  # of log-distance
+    save_refiner(tmp_path / "any.safetensors", farther, [])
+    config = replace(
+        ADAPT, steps=2, refiner=str(tmp_path / "any.safetensors"), refiner_lr=1e-12, lr=1e-12,
+        keep_confidence=0.0, refresh_every=0,
+    )  # fmt: skip
+    one = task(recording, config)
+    for step in range(2):
+        one.step(step)
+        state = one.state_dict()
+        assert one.refiner is not None
+        assert (one.refiner.share < 1) == (step == 1)
+    middles = [m.extents.mean(0) for m in load_network(resource("sample/stage1")).models]
+    off = []
+    for sensor, index, R, t in one.teacher.known_poses(100):
+        found = one.network.predict(sensor.images, sensor.K, instances=1)
+        for k, i in enumerate(index.tolist()):
+            row = (found.object_index == i).nonzero()[:, 0]
+            if len(row) == 1 and int((index == i).sum()) == 1:
+                middle = torch.from_numpy(middles[i])
+                z = (found.R[row[0]] @ middle + found.t[row[0]])[2]
+                off.append(float((z / (R[k] @ middle + t[k])[2]).log()))
+    off = [x for x in off if abs(x) < 0.05 and abs(x + 0.01) < 0.05]
+    assert len(off) > 4
+    expected = min(max(-sum(off) / len(off) / 0.01, 0.0), 1.0)
+    assert one.result()["refiner_share"] == pytest.approx(expected, abs=0.03)
+    again = task(recording, config)
+    again.load_state_dict(state)
+    assert again.result()["refiner_share"] == one.result()["refiner_share"]
+
+
+def test_without_depth_single_frames_poses_bear_out_no_distance(recording) -> None:
+    one = task(recording, replace(ADAPT, still=False))
+    notes: list[tuple[str, str]] = []
+    one.on_note = lambda level, text: notes.append((level, text))
+    one.step(0)
+    one.step(1)
+    [(level, text)] = (note for note in notes if note[1].startswith("without depth"))
+    assert (level, text.endswith("with --still if only the camera moves")) == ("warning", True)
+    assert one.teacher.pseudo_labels is not None
+    assert list(one.teacher.known_poses(9)) == []
 
 
 def test_it_needs_pseudo_poses_of_the_networks_own(recording, tmp_path) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from self6d.errors import InputError
+from self6d.network.outputs import Detections
 from self6d.refinement.regions import ModelBoxes
 from self6d.refinement.rgb.captured import PLACES, CapturedLooks
 from self6d.refinement.rgb.look import RefinerScene, diameters, origin_of, position_of, take_look
@@ -135,31 +136,31 @@ class RgbRefiner:
         return RgbRefined(*(torch.cat(values) for values in fields))
 
     def refine_predicted(
-        self,
-        images: Tensor,
-        K: Tensor,
-        image_index: Tensor,
-        object_index: Tensor,
-        R: Tensor,
-        t: Tensor,
-        looks: int | None = None,
-    ) -> RgbRefined:
-        """As `refine`, of poses that the network it learned beside predicts in these images.
+        self, images: Tensor, K: Tensor, found: Detections, looks: int | None = None
+    ) -> tuple[Detections, Tensor]:
+        """Refine the poses that the network it learned beside predicts in these images.
 
         Network and looks judge distances by different means and err apart: the pose moves along its
         ray to a distance between both, log z = s log z_looks + (1 - s) log z_network, where s is
         `RefinerConfig.share`.
+
+        Args:
+            images, K, looks: as `refine`. found: N detections in these images.
+
+        Returns:
+            the detections with R and t refined, and `RgbRefined.confidence`, (N,).
         """
-        refined = self.refine(images, K, image_index, object_index, R, t, looks)
-        share = self.network.config.share
-        if share == 1 or len(R) == 0:
-            return refined
-        centre = ModelBoxes.of(self.packed).centre[object_index]
-        before = position_of(R, t, centre)[:, 2]
-        after = position_of(refined.R, refined.t, centre)
-        ahead = (before > NEAR_M) & (after[:, 2] > NEAR_M)
-        ratio = torch.where(ahead, before / after[:, 2], 1.0) ** (1 - share)
-        return replace(refined, t=origin_of(refined.R, after * ratio[:, None], centre))
+        index, R, t = found.object_index, found.R, found.t
+        refined = self.refine(images, K, found.image_index, index, R, t, looks)
+        moved, share = refined.t, self.network.config.share
+        if share < 1 and len(R):
+            centre = ModelBoxes.of(self.packed).centre[index]
+            before = position_of(R, t, centre)[:, 2]
+            after = position_of(refined.R, refined.t, centre)
+            ahead = (before > NEAR_M) & (after[:, 2] > NEAR_M)
+            ratio = torch.where(ahead, before / after[:, 2], 1.0) ** (1 - share)
+            moved = origin_of(refined.R, after * ratio[:, None], centre)
+        return replace(found, R=refined.R, t=moved), refined.confidence
 
     def _in_graph(self, *inputs: Any) -> tuple[Tensor, ...]:
         """`_refine`, captured; stage 2 exchanges the network."""

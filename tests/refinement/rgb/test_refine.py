@@ -10,6 +10,7 @@ import torch
 
 from self6d.errors import InputError
 from self6d.geometry import random_rotations
+from self6d.network.outputs import Detections
 from self6d.refinement.regions import ModelBoxes
 from self6d.refinement.rgb.config import RefinerConfig
 from self6d.refinement.rgb.look import position_of
@@ -113,14 +114,17 @@ def test_distances_lie_between_the_networks_and_the_looks(models: list) -> None:
     t[1, 2] = -0.5  # behind the camera: stays
     plain = RgbRefiner(network(), models)
     looked = plain.refine(*seen, R, t)
-    assert torch.equal(plain.refine_predicted(*seen, R, t).t, looked.t)  # a share of 1
+    images, K, image_index, index = seen
+    blank = torch.zeros(4)
+    detected = Detections(image_index, index, blank, blank, R, t, blank, blank)
+    assert torch.equal(plain.refine_predicted(images, K, detected)[0].t, looked.t)  # a share of 1
     shared = network()
     shared.config = replace(CONFIG, share=0.25)
     refiner = RgbRefiner(shared, models)
-    found = refiner.refine_predicted(*seen, R, t)
+    found, confidence = refiner.refine_predicted(images, K, detected)
     assert torch.equal(found.R, looked.R)
-    assert torch.equal(found.confidence, looked.confidence)
-    centre = ModelBoxes.of(refiner.packed).centre[seen[3]]
+    assert torch.equal(confidence, looked.confidence)
+    centre = ModelBoxes.of(refiner.packed).centre[index]
     start, end, there = (
         position_of(*pose, centre) for pose in ((R, t), (looked.R, looked.t), (found.R, found.t))
     )
@@ -130,7 +134,7 @@ def test_distances_lie_between_the_networks_and_the_looks(models: list) -> None:
     assert (start[front, 2] - end[front, 2]).abs().min() > 1e-3
     torch.testing.assert_close(there / there[:, 2:], end / end[:, 2:])  # the same ray
     torch.testing.assert_close(found.t[1], looked.t[1])
-    assert len(refiner.refine_predicted(*seen[:2], *(x[:0] for x in (*seen[2:], R, t))).t) == 0
+    assert len(refiner.refine_predicted(images, K, detected[:0])[0]) == 0
     torch.testing.assert_close(refiner.refine(*seen, R, t).t, looked.t)
 
 
