@@ -65,7 +65,7 @@ class TrackConfig(Checked, section="track"):
     how sure the pose is, their mean is nearer than each."""
     distance: Annotated[float, Limits(0, 1)] = 0.05
     """Without depth: how far apart their distances are, as a share."""
-    focal_error: Annotated[float, Limits(0, 0.5)] = 0.02
+    focal_error: Annotated[float, Limits(0, 0.5)] = 0.025
     """Without depth: how far focal lengths, or the CAD's size, may be off, as a share (standard
     deviation). Nothing in the images says so: the confidence falls with it, and with the distance
     in diameters."""

@@ -288,7 +288,7 @@ def test_without_depth_an_object_is_placed_and_tracked_by_colours(
     assert not panel.go.isEnabled()
     panel._on_start("keys")
     window.workspace.show_track()
-    assert panel.focal_error.value() == 2
+    assert panel.focal_error.value() == 2.5
     fill(panel.focal_error, "0.5")
     bar = window.job_bar
     wait(lambda: bar.go.text() == "Place the object")
