@@ -81,7 +81,8 @@ def examine_files(
                 "no-depth",
                 "warning",
                 "no frame has depth, so the geometric term cannot be used",
-                remedy="Record depth, or adapt with the visual terms alone.",
+                remedy="Record depth, or go on without: track follows objects by colours alone, "
+                "and adapt takes the visual terms.",
             )
         )
 

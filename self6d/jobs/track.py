@@ -134,16 +134,17 @@ def track(
             lambda run: check_same_track(run, recording, start, init, keep, search=search),
         )  # fmt: skip
     if found is None:
-        if sum((init is not None, from_run is not None, search)) != 1:
-            raise InputError(
-                "one start is needed", remedy="Give one of --init FILE, --from RUN and --search."
-            )
         config = build_config(preset, merge(SHOWN, changes), stage="track")
         if split is not None:
             recording = recording.split(split)
-        given = _models(models, recording, from_run, config.models.unit)
         on_depth = has_depth(recording, config.track)
-        check_search(search=search, has_depth=on_depth)
+        if sum((init is not None, from_run is not None, search)) != 1:
+            kinds = (
+                "--init FILE, --from RUN and --search" if on_depth else "--init FILE and --from RUN"
+            )
+            raise InputError("one start is needed", remedy=f"Give one of {kinds}.")
+        given = _models(models, recording, from_run, config.models.unit)
+        check_search(recording, search=search, use_depth=config.track.use_depth)
         if steps is not None and not on_depth:
             raise InputError(
                 "--steps are the optimiser's, which looks at depth, and there is none",

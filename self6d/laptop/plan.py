@@ -114,11 +114,12 @@ def fitted(parts: list[Part], limit_s: float, fewest: int) -> list[Part]:
     return [replace(p, steps=max(int(p.steps * share), fewest)) if p in gives else p for p in parts]
 
 
-def learnable(track: PoseTrack, least: float, path: Path) -> list[Note]:
+def learnable(track: PoseTrack, least: float, path: Path, *, on_depth: bool = True) -> list[Note]:
     """What must be known of a track before a network learns from it.
 
     Args:
         least: confidence from which poses are learned from. path: of the track, to be named.
+        on_depth: objects were followed on depth; False: by colours alone.
 
     Raises:
         InputError: no pose is sure enough.
@@ -128,7 +129,11 @@ def learnable(track: PoseTrack, least: float, path: Path) -> list[Note]:
         raise InputError(
             f"none of the {len(track)} poses is sure enough to learn from",
             path=path,
-            remedy="Look at them, give a better start pose (--init), and a new folder.",
+            remedy="Look at them, give a better start pose (--init), and a new folder."
+            if on_depth
+            else "Without depth few poses are sure: if the camera is calibrated, say how well "
+            "(--set track.focal_error=0.01), or give a better start pose (--init); and a new "
+            "folder.",
         )
     notes = [
         Note(

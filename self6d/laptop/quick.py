@@ -223,7 +223,7 @@ class _Quick:
             named = {k: v for k, v in follow.items() if k not in ("search", "from_run")}
             what_to_follow(frames, models, **named)
             track = build_config("track", self.given, stage="track").track
-            check_search(search=bool(follow.get("search")), has_depth=has_depth(recording, track))
+            check_search(recording, search=bool(follow.get("search")), use_depth=track.use_depth)
         if check:
             check_recording(self.data, models, telling(self.listener))
 
@@ -359,7 +359,9 @@ class _Quick:
         """What there is to learn from; InputError where it is nothing."""
         path = self.out / TRACK / POSES
         least = build_config(self.stage_2, self.settings, stage=2).adapt.track_confidence
-        for note in learnable(read_pose_track(path), least, path):
+        track = build_config("track", self.given, stage="track").track
+        on_depth = has_depth(open_dataset(self.data), track)
+        for note in learnable(read_pose_track(path), least, path, on_depth=on_depth):
             self.listener(note)
 
     def export(self, onnx: bool | None) -> None:

@@ -53,12 +53,15 @@ def sure_poses(
             posed = PosedObject(place[tracked.object_id], tracked.pose)
             poses.setdefault(number[tracked.key], []).append(posed)
     if not poses:
-        best = max((t.confidence for t in track if t.key in number), default=0.0)
+        here = [t for t in track if t.key in number and t.object_id in place]
+        best = max((t.confidence for t in here), default=0.0)
+        calibrated = ", or track again with a smaller track.focal_error if the camera is calibrated"
         raise InputError(
             f"the track has no pose to learn from with a confidence of {confidence:g} in these "
             "frames",
-            remedy=f"Its surest here has {best:.2f}: lower adapt.track_confidence, or check "
-            "that track, recording and objects belong together.",
+            remedy=f"Its surest here has {best:.2f}: lower adapt.track_confidence"
+            f"{calibrated * (frames[0].depth_m is None)}, or check that track, recording "
+            "and objects belong together.",
         )
     return poses
 

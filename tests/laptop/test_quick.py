@@ -212,6 +212,9 @@ def test_what_may_be_wrong_with_a_track_is_said_before_it_is_learned_from(tmp_pa
     assert "found again 1 time:" in again.text
     with pytest.raises(InputError, match="none of the 12 poses is sure enough"):
         learnable(PoseTrack(tuple(rows)), 0.95, tmp_path)
+    with pytest.raises(InputError, match="none of the 12") as told:
+        learnable(PoseTrack(tuple(rows)), 0.95, tmp_path, on_depth=False)
+    assert "track.focal_error" in told.value.remedy
 
 
 def test_steps_are_fitted_to_a_time():

@@ -61,6 +61,9 @@ def test_only_sure_poses_of_these_frames_are_learned_from():
         task(far)
     with pytest.raises(InputError, match=r"Its surest here has 0\.50"):
         task(track(lambda i: 0.5))
+    others = PoseTrack(tuple(replace(p, object_id=99) for p in track()))
+    with pytest.raises(InputError, match=r"Its surest here has 0\.00"):
+        task(others)
 
 
 def test_it_learns_from_the_track_and_not_from_the_truth():

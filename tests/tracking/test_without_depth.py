@@ -134,9 +134,21 @@ def test_a_search_is_refused_with_what_to_do_instead(leaving, models, tmp_path):
         track(leaving, models, tmp_path / "run", search=True, device="cpu")
     assert "--init" in told.value.remedy
     assert "--from" in told.value.remedy
+    assert told.value.path == leaving
+    with pytest.raises(InputError, match="one start is needed") as told:
+        track(leaving, models, tmp_path / "run", device="cpu")
+    assert "--search" not in told.value.remedy
     with pytest.raises(InputError, match="--steps are the optimiser's"):
         track(leaving, models, tmp_path / "run", init=pose_at(0), steps=9, device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_where_depth_is_left_out_a_search_is_offered_with_it(models, tmp_path):
+    data = write_recording(tmp_path / "block", [pose_at(0)])
+    changes = {"track.use_depth": False}
+    with pytest.raises(InputError, match=r"left out \(track\.use_depth\)") as told:
+        track(data, models, tmp_path / "run", search=True, overrides=changes, device="cpu")
+    assert told.value.remedy.startswith("Search with track.use_depth=true")
 
 
 def test_what_nothing_looks_for_is_said():

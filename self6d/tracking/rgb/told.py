@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from self6d.errors import InputError
 
 if TYPE_CHECKING:  # the studio's window reads these words, and waits for no torch
-    from self6d.datasets import FrameKey
+    from self6d.datasets import FrameKey, Recording
     from self6d.scene import ObjectModel
     from self6d.tracking.work import Start
 
@@ -19,6 +19,10 @@ LOSES = (
 )
 
 NO_SEARCH = "there is no depth, and searching whole images looks at depth"
+OTHER_STARTS = (
+    "place the object in one frame and start from that pose (--init POSE.json), or let a trained "
+    "network find it (--from RUN)."
+)
 
 
 def told_without_depth(*, left_out: bool, shipped: bool = True) -> str:
@@ -33,13 +37,24 @@ def told_without_depth(*, left_out: bool, shipped: bool = True) -> str:
     return f"{why}: objects are followed by colours alone, with {whose}. {LOSES}"
 
 
-def check_search(*, search: bool, has_depth: bool) -> None:
-    """A search of whole images looks at depth; InputError where there is none to look at."""
-    if search and not has_depth:
+def check_search(recording: Recording, *, search: bool, use_depth: bool) -> None:
+    """A search of whole images looks at depth; InputError where there is none to look at.
+
+    Args:
+        use_depth: `track.use_depth`; False: depth that is there is left out.
+    """
+    there = not search or recording.frame(0).depth_m is not None
+    if there and not use_depth and search:
+        raise InputError(
+            "depth is left out (track.use_depth), and searching whole images looks at depth",
+            path=recording.root,
+            remedy=f"Search with track.use_depth=true, or without a search: {OTHER_STARTS}",
+        )
+    if not there:
         raise InputError(
             NO_SEARCH,
-            remedy="Place the object in one frame and start from that pose (--init POSE.json), or "
-            "let a trained network find it (--from RUN).",
+            path=recording.root,
+            remedy=f"{OTHER_STARTS[0].upper()}{OTHER_STARTS[1:]}",
         )
 
 
