@@ -218,6 +218,7 @@ class Stage(QWidget):
     def _on_recording(self) -> None:
         info = self.project.recording
         self.scrubber.set_recording(info)
+        self.frame_view.offer_depth(info is None or info.has_depth)
         self._say_cloud()
 
     def _say_cloud(self) -> None:

@@ -21,7 +21,7 @@ from studio.model.settings import Settings
 from studio.model.start_files import pose_start, read_pose_start
 from studio.posing import nudge
 from studio.posing.numbers import PoseNumbers
-from studio.posing.tool import HELP
+from studio.posing.tool import help_text, search_text
 from studio.toolkit.widgets import (
     Choice,
     IconButton,
@@ -65,7 +65,7 @@ class PosePanel(QWidget):
         self.edit = button("Place with mouse and keys")
         self.edit.setCheckable(True)
         self.edit.toggled.connect(self.editToggled)
-        self.keys = label(HELP, "small", wrap=True)
+        self.keys = label("", "small", wrap=True)
         self.keys.hide()
         self.edit.toggled.connect(self.keys.setVisible)
         self.snap = QCheckBox("Snap to the depth when let go")
@@ -77,11 +77,7 @@ class PosePanel(QWidget):
             "Place in the middle", self.placeRequested.emit, "",
             "Start from a pose in front of the camera",
         )  # fmt: skip
-        self.search = button(
-            "Search", self.searchRequested.emit, "",
-            "Look for the object in the whole frame, by depth and colour; takes some seconds and "
-            "may miss small or half-hidden things",
-        )  # fmt: skip
+        self.search = button("Search", self.searchRequested.emit)
         self.degrees = spin(0, 180, 10, "°")
         self.shift = spin(0, 500, 20, " mm")
         self.perturb = button("Perturb", self._on_perturb, "", "Turn and shift at random")
@@ -170,6 +166,10 @@ class PosePanel(QWidget):
         if self.frame is None or model is None:
             self.edit.setChecked(False)
         self.search.setEnabled(ready and depth and not self._sought)
+        seen = depth or self.frame is None
+        self.search.setToolTip(search_text(depth=seen))
+        self.keys.setText(help_text(depth=seen))
+        self.snap.setVisible(seen)
         self._fill_runs()
         self.optimise.setEnabled(self.spec_ready())
         self.copy_button.setEnabled(self.spec_ready())

@@ -20,12 +20,26 @@ RING = 1.15  # of the object's reach in the image
 KNOB_PX, GRIP_PX = 6.0, 12.0
 NOTCH = 120.0  # of the wheel
 ROLL_DEG, PUSH_MM = 5.0, 5.0  # a notch
-HELP = (
-    "Click puts the object there, on the measured depth. Drag moves it; with the right button, or "
-    "Shift, it turns. The ring's knob, or Shift-wheel, rolls it; Ctrl-drag or Ctrl-wheel changes "
-    "its distance. Arrows move by 1 mm, Shift-arrows turn by 1°, Page keys change the distance; "
-    "with Ctrl ten times as much."
+SEARCH = (
+    "Look for the object in the whole frame, by depth and colour; takes some seconds and may miss "
+    "small or half-hidden things"
 )
+HELP = (
+    "Drag moves it; with the right button, or Shift, it turns. The ring's knob, or Shift-wheel, "
+    "rolls it; Ctrl-drag or Ctrl-wheel changes its distance. Arrows move by 1 mm, Shift-arrows "
+    "turn by 1°, Page keys change the distance; with Ctrl ten times as much."
+)
+
+
+def help_text(*, depth: bool) -> str:
+    """How an object is placed, on a frame with depth or without."""
+    where = ", on the measured depth" if depth else "; its distance is guessed from its size"
+    return f"Click puts the object there{where}. {HELP}"
+
+
+def search_text(*, depth: bool) -> str:
+    """What a search does, on a frame with depth or without."""
+    return SEARCH if depth else "A search looks at depth, and this frame has none"
 
 
 class PoseTool(QObject, DragTool):

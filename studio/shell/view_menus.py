@@ -46,13 +46,15 @@ def register_view_actions(w: StudioWindow, space: Workspace) -> None:
         ("wipe", "Wipe"),
         ("depth", "Depth difference"),
     ):
-        a.add(
+        action = a.add(
             f"view.mode.{mode}",
             f"Frame: {title}",
             lambda mode=mode: frame_view.modes.choose(mode),
             menu="View",
             group=3,
         )
+        if mode == "depth":
+            frame_view.depthOffered.connect(action.setEnabled)
     for key, title, box in (
         ("contour", "Contour", frame_view.show_contour),
         ("box", "3D box", frame_view.show_box),

@@ -189,6 +189,10 @@ class Segments(QWidget):
     def chosen(self) -> str:
         return next((key for key, b in self._buttons.items() if b.isChecked()), "")
 
+    @property
+    def offered(self) -> tuple[str, ...]:
+        return tuple(key for key, b in self._buttons.items() if not b.isHidden())
+
     def choose(self, key: str) -> None:
         self._buttons[key].setChecked(True)
 

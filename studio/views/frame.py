@@ -39,11 +39,13 @@ class FrameView(QWidget):
 
     Signals:
         lookChanged: mode, wipe line or turn; the 3D view follows.
+        depthOffered: whether the depth difference is among the modes.
     """
 
     hovered = Signal(object)
     modeChanged = Signal(str)
     lookChanged = Signal(object)
+    depthOffered = Signal(bool)
 
     def __init__(self, layers: Layers, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -93,6 +95,14 @@ class FrameView(QWidget):
         layers.changed.connect(self._on_layers)
         self._on_layers()
         self.modes.choose("overlay")
+
+    def offer_depth(self, has_depth: bool) -> None:
+        """The depth difference is a mode only where a recording has depth."""
+        keys = [key for key, _, _ in MODES if has_depth or key != "depth"]
+        if self.mode not in keys:
+            self.modes.choose("overlay")
+        self.modes.offer(tuple(keys))
+        self.depthOffered.emit(has_depth)
 
     @property
     def mode(self) -> str:

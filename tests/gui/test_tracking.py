@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from block_shapes import block
 from hands import click, fill
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from tracked_block import pose_at, write_recording
 
@@ -296,7 +296,22 @@ def test_without_depth_an_object_is_placed_and_tracked_by_colours(
     canvas = window.workspace.stage.frame_view.canvas
     QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=canvas.rect().center())
     wait(lambda: project.pose() is not None)
-    assert not window.workspace.pose_panel.search.isEnabled()
+    pose_panel, modes = window.workspace.pose_panel, window.workspace.stage.frame_view.modes
+    assert not pose_panel.search.isEnabled()
+    assert "this frame has none" in pose_panel.search.toolTip()
+    assert "measured depth" not in pose_panel.keys.text()
+    assert pose_panel.snap.isHidden()
+    assert modes.offered == ("photo", "overlay", "wipe", "flicker")
+    assert not window.actions_registry.entries["view.mode.depth"].action.isEnabled()
+    landed, before = [], project.pose()
+    monkeypatch.setattr(window.workspace.pose_editing, "land", lambda *_: landed.append(1))
+    middle = canvas.rect().center()
+    QTest.mousePress(canvas, Qt.MouseButton.LeftButton, pos=middle)
+    for part in (10, 20):
+        QTest.mouseMove(canvas, middle + QPoint(part, 0))
+    QTest.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=middle + QPoint(20, 0))
+    assert project.pose().t[0] > before.t[0]
+    assert not landed  # there is no depth to land on, and nothing is said of it
     type_pose(window, pose_at(0))
     wait(lambda: bar.go.text() == "Track")
     click(bar.go)

@@ -148,7 +148,8 @@ class PoseEditing(QObject):
         self.stage.frame_view.canvas.update()
 
     def _on_released(self, at: QPointF) -> None:
-        if self.pose_panel.snap.isChecked():
+        frame = self.director.frame
+        if self.pose_panel.snap.isChecked() and frame is not None and frame.depth_m is not None:
             self.land(at, "Move pose")
 
     def _on_key(self, event: QKeyEvent) -> None:
