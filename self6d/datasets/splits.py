@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from self6d.datasets.base import Dataset
 from self6d.datasets.recording import Recording
 from self6d.errors import InputError
+from self6d.scene import Frame
+
+PROBES = 16
 
 
 def default_split(dataset: Dataset, asked: str | None, usual: str) -> str | None:
@@ -26,3 +31,13 @@ def some_frames(dataset: Recording, split: str | None, share: float = 1.0) -> Re
         raise InputError(f"share {share:g} is not between 0 and 1", remedy="0.15 is the paper's.")
     count = max(1, round(share * len(frames)))
     return frames.subset(spread_evenly(len(frames), count))
+
+
+def any_depth(read: Callable[[int], Frame], count: int) -> bool:
+    """Whether a recording has depth: some single frames of it, the first too, may have none.
+
+    Args:
+        read: a frame by its index. count: how many there are; at most `PROBES` of them are read,
+            from the first to the last, until one has depth.
+    """
+    return any(read(i).depth_m is not None for i in spread_evenly(count, min(count, PROBES)))

@@ -18,6 +18,7 @@ from self6d.datasets.pose_track import (
     read_pose_track,
     write_pose_track,
 )
+from self6d.datasets.splits import any_depth
 from self6d.engine.loop import run_task
 from self6d.errors import InputError, from_os_error
 from self6d.events import Listener, Note, Preparing
@@ -325,7 +326,7 @@ def check_same_track(
 
 def has_depth(recording: Recording, config: TrackConfig) -> bool:
     """Whether objects are followed on depth; False: by colours alone."""
-    return config.use_depth and recording.frame(0).depth_m is not None
+    return config.use_depth and any_depth(recording.frame, len(recording))
 
 
 def _models(
@@ -365,7 +366,7 @@ def _refiner_of(
     from_run: str | Path | None, frames: UnlabelledFrames, config: TrackConfig
 ) -> str | Path:
     """The refiner a run adapted, which knows the camera's distances; else the one that ships."""
-    if from_run is None or (config.use_depth and frames.read(0).depth_m is not None):
+    if from_run is None or (config.use_depth and any_depth(frames.read, len(frames))):
         return SHIPPED
     return from_run if holds_refiner(from_run) else SHIPPED
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from self6d.datasets.base import UnlabelledFrames
+from self6d.datasets.splits import any_depth
 from self6d.errors import InputError
 from self6d.events import Told, told_to_nobody
 from self6d.geometry import Camera
@@ -73,7 +74,7 @@ class FrameStore:
         first = resize_frame(frames.read(0, depth=use_depth), height)
         self.size = first.camera.size
         self.keys = frames.keys
-        self.has_depth = use_depth and first.depth_m is not None
+        self.has_depth = use_depth and any_depth(frames.read, len(frames))
         self.camera: Camera = first.camera
         size = self.size[0] * self.size[1] * (7 if self.has_depth else 3) * len(frames)
         self._kept: Packed | None = None

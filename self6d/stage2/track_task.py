@@ -9,7 +9,7 @@ import torch
 
 from self6d.datasets import UnlabelledFrames
 from self6d.datasets.pose_track import PoseTrack
-from self6d.datasets.splits import spread_evenly
+from self6d.datasets.splits import any_depth, spread_evenly
 from self6d.engine import distributed
 from self6d.errors import InputError
 from self6d.events import Told, told_to_nobody
@@ -55,13 +55,14 @@ def sure_poses(
     if not poses:
         here = [t for t in track if t.key in number and t.object_id in place]
         best = max((t.confidence for t in here), default=0.0)
-        calibrated = ", or track again with a smaller track.focal_error if the camera is calibrated"
+        again = ""
+        if not any_depth(frames.read, len(frames)):
+            again = ", track again with a smaller track.focal_error if the camera is calibrated"
         raise InputError(
             f"the track has no pose to learn from with a confidence of {confidence:g} in these "
             "frames",
             remedy=f"Its surest here has {best:.2f}: lower adapt.track_confidence"
-            f"{calibrated * (frames[0].depth_m is None)}, or check that track, recording "
-            "and objects belong together.",
+            f"{again}, or check that track, recording and objects belong together.",
         )
     return poses
 

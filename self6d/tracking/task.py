@@ -13,6 +13,7 @@ from torch import Tensor
 
 from self6d.datasets import UnlabelledFrames
 from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
+from self6d.datasets.splits import any_depth
 from self6d.engine.clock import Clock
 from self6d.engine.task import Noted
 from self6d.events import Preview
@@ -94,7 +95,7 @@ class TrackTask:
         self.objective, self.detect, self.seed = objective, detect, seed
         self.refiner = refiner
         self.device = torch.device(device)
-        self.has_depth = config.use_depth and frames.read(0).depth_m is not None
+        self.has_depth = config.use_depth and any_depth(frames.read, len(frames))
         self._read = ComingFrames(partial(frames.read, depth=self.has_depth))
         self.calibration = calibration
         self.clock = Clock()

@@ -180,7 +180,7 @@ class RecordingInfo:
         reason: why it was read as `kind`.
         splits: frame indices of each named split.
         models: folder of CAD models that came with it.
-        has_depth, has_truth, size: of the first frame; size is (height, width).
+        has_depth, has_truth: of some of the frames. size: of the first; size is (height, width).
         topics: of a bag, what is read.
     """
 

@@ -43,7 +43,9 @@ def check_search(recording: Recording, *, search: bool, use_depth: bool) -> None
     Args:
         use_depth: `track.use_depth`; False: depth that is there is left out.
     """
-    there = not search or recording.frame(0).depth_m is not None
+    from self6d.datasets.splits import any_depth  # here alone, see above
+
+    there = not search or any_depth(recording.frame, len(recording))
     if there and not use_depth and search:
         raise InputError(
             "depth is left out (track.use_depth), and searching whole images looks at depth",

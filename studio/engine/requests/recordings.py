@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from self6d.datasets.recording import Recording
+from self6d.datasets.splits import any_depth
 from studio.engine.types import RecordingInfo
 
 
@@ -27,7 +28,7 @@ def info_of(path: str, dataset: Recording) -> RecordingInfo:
         reason=getattr(dataset, "reason", ""),
         splits=splits,
         models=str(models) if models else None,
-        has_depth=first.depth_m is not None,
+        has_depth=any_depth(dataset.frame, len(dataset)),
         has_truth=any(dataset.truth(i) for i in probes),
         size=first.rgb.shape[:2],
         topics=_topics_read(dataset),
