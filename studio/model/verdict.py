@@ -98,10 +98,11 @@ def compare(before: Mapping[int, JudgedFrame], after: Mapping[int, JudgedFrame])
         return Measure(name, float(first(once)[0]), float(second(once)[0]), low, high, rises, unit,
                        digits, tip)  # fmt: skip
 
+    blind = not any(len(_values(side, "depth_inliers")[0]) for side in zip(*pairs, strict=True))
+    agrees = "Mask agreement" if blind else "Mask agreement times share of depth explained"
     agreement = measure(
         "Agreement", lambda side: _ratio([f.trust for f in side], [per_frame] * len(side)), True,
-        "", 2, "Mask agreement times share of depth explained, over the poses there are to find",
-        pairs,
+        "", 2, f"{agrees}, over the poses there are to find", pairs,
     )  # fmt: skip
     measures = [
         measure("Depth gap", lambda side: _median(side, "depth_gap_m", 1000), False, " mm", 1,

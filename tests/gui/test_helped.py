@@ -63,6 +63,18 @@ def test_the_verdict_needs_an_interval_on_one_side():
     assert alone.agreement.verdict == SAME  # one frame proves nothing
 
 
+def test_without_depth_no_measure_speaks_of_it():
+    seen = {i: frame(i, 0.5) for i in range(3)}
+    blind = {
+        i: replace(f, poses=tuple(replace(p, depth_inliers=np.nan, depth_gap_m=np.nan)
+                                  for p in f.poses))
+        for i, f in seen.items()
+    }  # fmt: skip
+    said = compare(blind, blind)
+    assert not any("depth" in (m.name + m.tip).lower() for m in (said.agreement, *said.measures))
+    assert "depth" in compare(seen, seen).agreement.tip
+
+
 def test_networks_that_find_nothing_are_said_to(qtbot, tmp_path):
     """The card said "No clear difference", and "+0.00 to +0.00" of each number."""
     empty = {i: frame(i, labelled=1) for i in range(8)}
