@@ -15,7 +15,7 @@ from self6d.config import merge
 from self6d.datasets import load_models, open_dataset
 from self6d.engine.loop import run_task
 from self6d.errors import InputError
-from self6d.events import Listener
+from self6d.events import Listener, Note
 from self6d.files import read_json
 from self6d.geometry import Pose
 from self6d.jobs.absent import leave_out_of_preset
@@ -92,6 +92,9 @@ def optimize(
     recording = open_dataset(data)
     index = recording.index(frame, scene)
     pixels = recording.frame(index)
+    if pixels.depth_m is None and config.loss.geometry > 0 and listener is not None:
+        text = f"image {frame} has no depth: the geometric term is left out, and the distance "
+        listener(Note("warning", f"{text}follows the object's size in the image"))
     known = [t for t in recording.truth(index) if t.object_id == object_id]
     objective = SelfSupervision(config.loss, device)
     seen = (pixels, objective, config.optimize, device)

@@ -110,7 +110,7 @@ def depth_refiner(
         for frame in frames:
             if frame.depth_m is None:  # masks and colours alone would move the poses anywhere
                 raise InputError(
-                    f"image {frame.image_id} has no depth to refine its poses on",
+                    f"image {frame.name or frame.image_id} has no depth to refine its poses on",
                     remedy="Use --refine rgb, or none.",
                 )
         refined = refine_detections(
