@@ -234,6 +234,8 @@ WRONG_PATHS = {
     "recolour poses": ["recolour", "DATA", "--poses", "gone.json", "--out", "NEW"],
     "rrd": ["rrd", "gone", "--out", "new.rrd"],
     "label track": ["label", "DATA", "gone.json", "--out", "NEW"],
+    "live network": ["live", "gone", "--source", "0"],
+    "live source": ["live", "RUN", "--source", "gone.mp4"],
 }
 
 
@@ -243,6 +245,7 @@ def test_an_error_that_needs_no_network_loads_none(case, tmp_path, capsys, monke
     monkeypatch.setitem(sys.modules, "self6d.jobs", None)  # importing it would fail
     monkeypatch.setitem(sys.modules, "self6d.doctor", None)
     monkeypatch.setitem(sys.modules, "self6d.experiments", None)
+    monkeypatch.setitem(sys.modules, "self6d.live", None)
     run = tmp_path / "run"
     run.mkdir()
     (run / "run.json").write_text("{}")

@@ -16,6 +16,7 @@ from self6d.paths import refiner_file, track_file
 def check(
     *,
     data: Path | None = None,
+    source: Path | None = None,
     models: Sequence[Path] | None = None,
     runs: Sequence[Path | None] = (),
     camera: Path | None = None,
@@ -31,9 +32,9 @@ def check(
     """Check what the files and texts named in a command say by themselves.
 
     Args:
-        data, camera, refiner: must be there. models: each must be there. runs: each must hold one.
-        files: each must be there. init: must be there and hold JSON, or be a track. out: must be
-            new or empty, unless it is gone on with (`resume`; None: the command has no --resume).
+        data, source, camera, refiner: must be there. models, files: each must be there. runs: each
+            must hold one. init: must be there and hold JSON, or be a track. out: must be new or
+            empty, unless it is gone on with (`resume`; None: the command has no --resume).
         preset: must exist, and be for `stage`. assignments: must be KEY=VALUE.
 
     Raises:
@@ -41,6 +42,7 @@ def check(
     """
     for path, what in (
         (data, "there is no such folder"),
+        (source, "there is no such video, folder or bag"),
         (camera, "camera file is missing"),
         (None if refiner is None else refiner_file(refiner), "there is no such refiner"),
     ):

@@ -48,6 +48,8 @@ def live(
 ) -> None:
     """Poses from a camera as it runs, as lines of JSON."""
     early.check(data=network, camera=camera)
+    if not source.isdecimal() and source != "realsense":
+        early.check(source=Path(source))
     from self6d.console import JobConsole, steering
 
     with JobConsole("live", quiet=quiet) as console, steering(console) as control:

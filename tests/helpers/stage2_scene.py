@@ -1,6 +1,7 @@
 """A small recording with a known truth, and a network that knows its object a little."""
 
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -87,6 +88,20 @@ class Recording:
 
     def subset(self, indices):
         raise NotImplementedError
+
+
+class Written(Recording):
+    """The recording with some values over the first pixels' depth, or over the whole of it."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = values
+
+    def frame(self, index):
+        frame = super().frame(index)
+        depth = frame.depth_m.copy()
+        depth.ravel()[: len(self.values)] = self.values
+        return replace(frame, depth_m=depth)
 
 
 def track(sure=lambda number: 0.9) -> PoseTrack:

@@ -17,8 +17,7 @@ from self6d.refinement.config import OptimizeConfig
 from self6d.scene import Frame
 from self6d.stage2 import teacher
 from self6d.stage2.config import AdaptConfig
-from self6d.stage2.frame_store import FrameStore, resize_frame
-from self6d.stage2.labelled import labelled_batch, mask_boxes
+from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.task import SelfSupTask
 
 LOSS = LossConfig(perceptual=0.0, points=256)
@@ -273,88 +272,17 @@ def test_learning_rate_shape():
     assert rates[100] == pytest.approx(0.0, abs=1e-9)
 
 
-class Written(stage2.Recording):
-    """The recording with some values over the first pixels' depth, or over the whole of it."""
-
-    def __init__(self, values):
-        super().__init__()
-        self.values = values
-
-    def frame(self, index):
-        frame = super().frame(index)
-        depth = frame.depth_m.copy()
-        depth.ravel()[: len(self.values)] = self.values
-        return replace(frame, depth_m=depth)
-
-
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_depth_that_is_no_number_trains_as_unknown_depth(value):
     ends = []
     for hole in (value, 0.0):
         h, w = stage2.Recording().frame(0).camera.size
         holes = torch.full((h * w // 2,), hole)
-        job = task(recording=Written(holes), steps=2)
+        job = task(recording=stage2.Written(holes), steps=2)
         losses = [job.step(step) for step in range(2)]
         ends.append((losses, [p.detach().clone() for p in job.network.parameters()]))
     assert all(torch.isfinite(p).all() for p in ends[0][1])
     assert all(torch.equal(a, b) for a, b in zip(ends[0][1], ends[1][1], strict=True))
-
-
-class TestFrameStore:
-    def test_batches_are_the_frames(self):
-        store = FrameStore(UnlabelledFrames(stage2.Recording()), "cpu")
-        batch, seen = store.batch([2, 5]), stage2.sensor(real=True)
-        assert torch.allclose(batch.images, seen.images[[2, 5]], atol=0.51 / 255)
-        assert torch.equal(batch.depth_m, seen.depth_m[[2, 5]])
-
-    @pytest.mark.parametrize("budget_mb", [4096, 0])
-    def test_depth_stays_or_is_unknown(self, budget_mb):
-        """Far depth is kept as it is; what is no distance becomes 0, unknown."""
-        given = torch.tensor([6.6, 9.87654, 25.0, math.nan, math.inf, -math.inf, -1.0])
-        frames = UnlabelledFrames(Written(given))
-        store = FrameStore(frames, "cpu", budget_mb=budget_mb)
-        expected = torch.tensor([6.6, 9.87654, 25.0, 0, 0, 0, 0])
-        assert torch.equal(store.batch([1]).depth_m[0, 0, :7], expected)
-        assert store.frame(1).depth_m[0, :7].tolist() == expected.tolist()
-
-    def test_frames_that_do_not_fit_are_read_again(self):
-        frames = UnlabelledFrames(stage2.Recording())
-        kept, read = FrameStore(frames, "cpu"), FrameStore(frames, "cpu", budget_mb=0)
-        assert torch.equal(kept.batch([1]).images, read.batch([1]).images)
-
-    def test_resampled_frames_keep_their_rays(self):
-        frame = stage2.Recording().frame(0)
-        small = resize_frame(frame, 48)
-        assert small.rgb.shape == (48, 64, 3)
-        assert small.depth_m.shape == (48, 64)
-        assert small.camera.K[0, 0] == pytest.approx(frame.camera.K[0, 0] / 2)
-        assert set(small.depth_m.ravel()) <= set(frame.depth_m.ravel())
-
-
-def test_labelled_batch_knows_what_hides_what():
-    R, t = stage2.poses()
-    models = stage2.pack_models([stage2.MODEL])
-    seen = stage2.sensor(real=False)
-    one = type(seen)(seen.images[:1], seen.depth_m[:1].clone(), seen.K[:1])
-    one.depth_m[:, :, 64:] = 0.1  # something near hides the right half
-    behind = t[:1] + torch.tensor([[0.0, 0.0, 0.2]])
-    batch = labelled_batch(
-        one, models, torch.cat((R[:1], R[:1])), torch.cat((t[:1], behind)),
-        torch.tensor([0, 0]), torch.tensor([0, 0]),
-    )  # fmt: skip
-    first = batch.instance_map[0] == 0
-    assert first.any()
-    assert not first[:, 64:].any()
-    assert batch.mask_amodal[0, :, 64:].any()
-    assert batch.visible_fraction[0] < 0.9
-    assert batch.visible_fraction[1] < batch.visible_fraction[0]
-    assert batch.box_visible[0, 2] <= 64 < batch.box_amodal[0, 2]
-
-
-def test_mask_boxes():
-    mask = torch.zeros(2, 6, 8, dtype=torch.bool)
-    mask[0, 2:4, 3:7] = True
-    assert mask_boxes(mask).tolist() == [[3, 2, 7, 4], [0, 0, 0, 0]]
 
 
 def test_the_detector_is_taught_kept_objects_alone(monkeypatch):
