@@ -11,7 +11,7 @@ from self6d.datasets.recording import Recording
 from self6d.errors import InputError
 from self6d.scene import Frame
 
-PROBES = 16
+PROBES = 8
 
 
 def default_split(dataset: Dataset, asked: str | None, usual: str) -> str | None:
