@@ -186,7 +186,7 @@ def test_each_is_refined_on_its_own_region(learnt):
     refined, _ = improve([frame], detections)
     # how near depends on the masks that were learnt; on the other's region none comes nearer
     assert (apart(list(refined.t.numpy()), learnt.t) < 0.6 * pushed).all()
-    with pytest.raises(InputError, match=r"image 0 has no depth .*--refine rgb"):
+    with pytest.raises(InputError, match=r"image 000001/000000 has no depth .*--refine rgb"):
         improve([replace(frame, depth_m=None)], detections)
 
 
