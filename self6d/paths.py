@@ -10,6 +10,7 @@ from self6d.errors import InputError
 
 _PACKAGE = Path(__file__).resolve().parent
 
+REALSENSE = "realsense"
 SHIPPED = "shipped"
 """Names the refiner that comes with the installation: trained on generated shapes, for any CAD
 model (`self6d-studio train-refiner --preset refiner-shipped`)."""
@@ -51,6 +52,11 @@ def find_resource(name: str | Path) -> Path | None:
 def refiner_name(source: str | Path) -> str:
     """A refiner as a run keeps its name: `SHIPPED`, or an absolute path."""
     return SHIPPED if str(source) == SHIPPED else str(Path(source).absolute())
+
+
+def live_file(source: str) -> Path | None:
+    """The video, folder or bag that a source of `live` names; None: it is a camera."""
+    return None if source == REALSENSE or source.isdecimal() else Path(source)
 
 
 def refiner_file(source: str | Path) -> Path:

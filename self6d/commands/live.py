@@ -11,6 +11,7 @@ import typer
 
 from self6d.commands import early
 from self6d.commands import options as opt
+from self6d.paths import live_file
 
 
 def register(app: typer.Typer) -> None:
@@ -47,9 +48,7 @@ def live(
     quiet: opt.Quiet = False,
 ) -> None:
     """Poses from a camera as it runs, as lines of JSON."""
-    early.check(data=network, camera=camera)
-    if not source.isdecimal() and source != "realsense":
-        early.check(source=Path(source))
+    early.check(data=network, camera=camera, source=live_file(source))
     from self6d.console import JobConsole, steering
 
     with JobConsole("live", quiet=quiet) as console, steering(console) as control:

@@ -21,9 +21,9 @@ from self6d.datasets.recording import pinhole_images
 from self6d.errors import InputError, MissingDependencyError
 from self6d.events import Listener, Note
 from self6d.geometry import Camera
+from self6d.paths import REALSENSE
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
-REALSENSE = "realsense"
 AHEAD = 4  # images of a file that are read before they are asked for
 
 

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from self6d.paths import live_file
 from studio.jobs.run_info import free_name
 from studio.live.feed import Message, Unpacker
 from studio.model.project import Project
@@ -163,6 +164,10 @@ class LivePage(QWidget):
             "source": self.source.text().strip() or "0",
             "camera": self.camera.text().strip() or None,
         }
+        file = live_file(asked["source"])
+        if file is not None and not file.exists():
+            self._say(f"{file}: there is no such video, folder or bag. Check the path.", "error")
+            return
         self._into = None
         if self.keep.isChecked():
             self._into = free_name(self.settings.runs_folder, "live")

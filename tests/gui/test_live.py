@@ -69,8 +69,9 @@ def test_what_is_wrong_is_one_line_on_the_page(opened, trained, wait, tmp_path) 
     page = _page(opened, trained, wait)
     page.source.setText(str(tmp_path / "no.mp4"))
     _press(page)
-    wait(lambda: not page.running)
-    assert page.told.text() == f"{tmp_path / 'no.mp4'}: there is no such video. Check the path."
+    assert not page.running  # said at once: nothing was loaded for it
+    gone = f"{tmp_path / 'no.mp4'}: there is no such video, folder or bag. Check the path."
+    assert page.told.text() == gone
     page.source.setText("987")  # no such camera
     _press(page)
     wait(lambda: not page.running)
