@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from self6d.errors import InputError, StorageError, from_os_error
+from self6d.paths import REALSENSE
 from self6d.storage import atomic_write
 
 log = logging.getLogger("self6d")
@@ -131,6 +132,22 @@ def check_free(folder: Path, remedy: str = NEW) -> None:
     """Nothing of the user's is overwritten: `InputError` where the folder holds something."""
     if not is_free(folder):
         raise InputError("exists already and is not empty", path=folder, remedy=remedy)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that no file can have is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def check_live_source(source: str) -> None:
+    """A source of `live` that is no camera must be there; else InputError."""
+    if source != REALSENSE and not source.isdecimal() and not is_there(Path(source)):
+        raise InputError(
+            "there is no such video, folder or bag", path=Path(source), remedy="Check the path."
+        )
 
 
 def read_json(path: str | Path, what: str = "file", kind: type | tuple = dict) -> Any:

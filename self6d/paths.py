@@ -54,11 +54,6 @@ def refiner_name(source: str | Path) -> str:
     return SHIPPED if str(source) == SHIPPED else str(Path(source).absolute())
 
 
-def live_file(source: str) -> Path | None:
-    """The video, folder or bag that a source of `live` names; None: it is a camera."""
-    return None if source == REALSENSE or source.isdecimal() else Path(source)
-
-
 def refiner_file(source: str | Path) -> Path:
     """Where a refiner lies that is named by its path, or `SHIPPED`."""
     name = refiner_name(source)

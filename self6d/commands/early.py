@@ -10,13 +10,13 @@ from pathlib import Path
 
 from self6d.config import Stage
 from self6d.errors import CheckpointError, InputError
+from self6d.files import NEW, OR_RESUME, check_free, is_there, read_json
 from self6d.paths import refiner_file, track_file
 
 
 def check(
     *,
     data: Path | None = None,
-    source: Path | None = None,
     models: Sequence[Path] | None = None,
     runs: Sequence[Path | None] = (),
     camera: Path | None = None,
@@ -32,9 +32,9 @@ def check(
     """Check what the files and texts named in a command say by themselves.
 
     Args:
-        data, source, camera, refiner: must be there. models, files: each must be there. runs: each
-            must hold one. init: must be there and hold JSON, or be a track. out: must be new or
-            empty, unless it is gone on with (`resume`; None: the command has no --resume).
+        data, camera, refiner: must be there. models, files: each must be there. runs: each must
+            hold one. init: must be there and hold JSON, or be a track. out: must be new or empty,
+            unless it is gone on with (`resume`; None: the command has no --resume).
         preset: must exist, and be for `stage`. assignments: must be KEY=VALUE.
 
     Raises:
@@ -42,23 +42,22 @@ def check(
     """
     for path, what in (
         (data, "there is no such folder"),
-        (source, "there is no such video, folder or bag"),
         (camera, "camera file is missing"),
         (None if refiner is None else refiner_file(refiner), "there is no such refiner"),
     ):
-        if path is not None and not _is_there(path):
+        if path is not None and not is_there(path):
             raise InputError(what, path=path, remedy="Check the path.")
     for path in models or ():
-        if not _is_there(path):
+        if not is_there(path):
             raise InputError(
                 "there is no such CAD file or folder", path=path, remedy="Check the path."
             )
     for path in files:
-        if not _is_there(path):
+        if not is_there(path):
             raise InputError("there is no such file", path=path, remedy="Check the path.")
     for run in runs:
         if run is not None and not all(
-            _is_there(run / name) for name in ("run.json", "config.toml")
+            is_there(run / name) for name in ("run.json", "config.toml")
         ):
             raise CheckpointError(
                 "not a run folder (no run.json and config.toml)",
@@ -66,12 +65,8 @@ def check(
                 remedy="Name a folder that train, adapt or optimize wrote with --out.",
             )
     if init is not None:
-        from self6d.files import read_json
-
         read_json(track_file(init), "pose file", (dict, list))
     if out is not None and not resume:
-        from self6d.files import NEW, OR_RESUME, check_free
-
         check_free(out, NEW if resume is None else OR_RESUME)
     if preset is not None:
         from self6d.config import load_preset
@@ -130,10 +125,3 @@ def recording_or_camera(path: Path, *, read: bool = True) -> None:
         recording(path, read=read)
     else:
         read_intrinsics(path)
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False

@@ -11,7 +11,7 @@ import typer
 
 from self6d.commands import early
 from self6d.commands import options as opt
-from self6d.paths import live_file
+from self6d.files import check_live_source
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +48,8 @@ def live(
     quiet: opt.Quiet = False,
 ) -> None:
     """Poses from a camera as it runs, as lines of JSON."""
-    early.check(data=network, camera=camera, source=live_file(source))
+    early.check(data=network, camera=camera)
+    check_live_source(source)
     from self6d.console import JobConsole, steering
 
     with JobConsole("live", quiet=quiet) as console, steering(console) as control:

@@ -11,37 +11,37 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 
-from self6d.datasets import Recording, load_models, open_dataset
+from self6d.datasets import Recording, load_models
 from self6d.evaluation.metrics import add_or_add_s
-from self6d.events import Listener, Progress
+from self6d.events import Listener
 from self6d.experiments.confidence import (
     EVERY,
-    FRAMES,
     RIGHT,
+    collected,
     cover,
     fit_calibration,
     results_of,
+    stopped,
     true_pose,
     worth,
 )
 from self6d.experiments.track import disturbed
-from self6d.files import read_json
 from self6d.geometry import Pose
 from self6d.refinement.starts import half_turns
 from self6d.run_config import build_config
 from self6d.runs.control import Control
-from self6d.sample.sample import make_sample
 from self6d.scene import ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.storage import atomic_write
+from self6d.tracking.coarse import Candidates
 from self6d.tracking.look import Look
 from self6d.tracking.rgb.evidence import AGREEMENT, CONFIDENCE, ColourEvidence
-from self6d.tracking.rgb.fit import ColourEstimate, ColourFitter, candidates
+from self6d.tracking.rgb.fit import ColourEstimate, ColourFitter
 from self6d.tracking.rgb.follow import once_more, surest
 
 NAMES = ("refiner", "steady", "together", "mask", "visible", "color", "inside", "far")
@@ -62,12 +62,12 @@ class ColourCases:
     aside: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(cls, state: dict[str, Any]) -> ColourCases:
+    def of(cls, state: dict[str, Any]) -> Self:
         """Inverse of `asdict`."""
         rows = [ColourEvidence(**row) for row in state["evidence"]]
         return cls(rows, list(state["error"]), list(state["aside"]))
 
-    def extend(self, other: ColourCases) -> None:
+    def extend(self, other: Self) -> None:
         """Take in others."""
         self.evidence += other.evidence
         self.error += other.error
@@ -99,27 +99,14 @@ def run_colour_confidence(
     Returns:
         the table as text.
     """
-    out, control = Path(out), control or Control()
-    seeds = [*fit_seeds, *test_seeds]
-    parts: dict[int, ColourCases] = {}
-    for done, number in enumerate(seeds):
-        folder, kept = out / f"sample-{number}", out / f"colour-cases-{number}-{seed}.json"
-        if kept.is_file():
-            parts[number] = ColourCases.of(read_json(kept, "cases", dict))
-        else:
-            if not folder.exists():
-                make_sample(folder, seed=number, frames=FRAMES // 2, eval_frames=FRAMES // 2)
-            parts[number] = gather(open_dataset(folder), seed, control)
-            if control.stopping:
-                return f"stopped; the same command goes on: {out}"
-            atomic_write(kept, json.dumps(asdict(parts[number])).encode())
-        if listener is not None:
-            listener(Progress(done + 1, len(seeds), None, "confidence"))
-    known, unseen = ColourCases(), ColourCases()
-    for number in fit_seeds:
-        known.extend(parts[number])
-    for number in test_seeds:
-        unseen.extend(parts[number])
+    out = Path(out)
+    cases = collected(
+        out, "colour-cases", ColourCases, gather, (fit_seeds, test_seeds), seed, listener,
+        control or Control(),
+    )  # fmt: skip
+    if cases is None:
+        return stopped(out)
+    known, unseen = cases
     threshold = build_config("track", stage="track").track.weak
     table: dict[str, Any] = {
         "fit_seeds": list(fit_seeds), "test_seeds": list(test_seeds),
@@ -176,7 +163,7 @@ def gather(recording: Recording, seed: int, control: Control) -> ColourCases:
             paint = None
             if before is not None and (i // EVERY) % 4:
                 last = FrameBatch.of([recording.frame(i - 1)], place)
-                own = candidates(before.pose.R_m2c[None], before.pose.t_m2c[None])
+                own = Candidates.unscored(before.pose.R_m2c[None], before.pose.t_m2c[None])
                 paint = fitter.learned(fitter.as_they_are(last, own, None)[0], None)
             cover(sensor, truth.pose, fitter.thing.centre, model.diameter, rng)
             for estimate in _ends(fitter, sensor, truth.pose, paint, rng):

@@ -8,10 +8,10 @@ learns from their label-free measures which ended within a tenth of the diameter
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -63,11 +63,11 @@ class Cases:
         return np.array(self.error) < RIGHT
 
     @classmethod
-    def of(cls, state: dict[str, Any]) -> Cases:
+    def of(cls, state: dict[str, Any]) -> Self:
         """Inverse of `asdict`."""
         return cls([Evidence(**row) for row in state["evidence"]], list(state["error"]))
 
-    def extend(self, other: Cases) -> None:
+    def extend(self, other: Self) -> None:
         """Take in others."""
         self.evidence += other.evidence
         self.error += other.error
@@ -94,27 +94,13 @@ def run_confidence(
     Returns:
         the table as text.
     """
-    out, control = Path(out), control or Control()
-    seeds = [*fit_seeds, *test_seeds]
-    parts: dict[int, Cases] = {}
-    for done, number in enumerate(seeds):
-        folder, kept = out / f"sample-{number}", out / f"cases-{number}-{seed}.json"
-        if kept.is_file():
-            parts[number] = Cases.of(read_json(kept, "cases", dict))
-        else:
-            if not folder.exists():
-                make_sample(folder, seed=number, frames=FRAMES // 2, eval_frames=FRAMES // 2)
-            parts[number] = gather(open_dataset(folder), seed, control)
-            if control.stopping:
-                return f"stopped; the same command goes on: {out}"
-            atomic_write(kept, json.dumps(asdict(parts[number])).encode())
-        if listener is not None:
-            listener(Progress(done + 1, len(seeds), None, "confidence"))
-    known, unseen = Cases(), Cases()
-    for number in fit_seeds:
-        known.extend(parts[number])
-    for number in test_seeds:
-        unseen.extend(parts[number])
+    out = Path(out)
+    cases = collected(
+        out, "cases", Cases, gather, (fit_seeds, test_seeds), seed, listener, control or Control()
+    )
+    if cases is None:
+        return stopped(out)
+    known, unseen = cases
     fitted = fit_calibration(known.evidence, known.right)
     threshold = build_config("track", stage="track").track.weak
     test = unseen.evidence, unseen.right
@@ -138,6 +124,67 @@ def run_confidence(
     atomic_write(out / "track-confidence.json", json.dumps(results, indent=1).encode())
     atomic_write(out / "track-confidence.png", _diagram(table["fitted"]["reliability"]))
     return _text(table, threshold)
+
+
+class Kept(Protocol):
+    """Cases that a file can keep."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __init__(self) -> None: ...
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Self: ...
+
+    def extend(self, other: Self) -> None: ...
+
+
+AnyCases = TypeVar("AnyCases", bound=Kept)
+
+
+def collected(
+    out: Path,
+    name: str,
+    kind: type[AnyCases],
+    gather: Callable[[Recording, int, Control], AnyCases],
+    seeds: Sequence[Sequence[int]],
+    seed: int,
+    listener: Listener | None,
+    control: Control,
+) -> list[AnyCases] | None:
+    """Cases of generated recordings by groups of their seeds; None: stopped.
+
+    What a recording gave is kept in `out`, as is the recording.
+
+    Args:
+        name: of the files that keep cases of a `kind`. gather: makes them of a recording.
+    """
+    parts: dict[int, AnyCases] = {}
+    every = [number for group in seeds for number in group]
+    for done, number in enumerate(every):
+        folder, kept = out / f"sample-{number}", out / f"{name}-{number}-{seed}.json"
+        if kept.is_file():
+            parts[number] = kind.of(read_json(kept, "cases", dict))
+        else:
+            if not folder.exists():
+                make_sample(folder, seed=number, frames=FRAMES // 2, eval_frames=FRAMES // 2)
+            parts[number] = gather(open_dataset(folder), seed, control)
+            if control.stopping:
+                return None
+            atomic_write(kept, json.dumps(asdict(parts[number])).encode())
+        if listener is not None:
+            listener(Progress(done + 1, len(every), None, "confidence"))
+    groups = []
+    for group in seeds:
+        groups.append(kind())
+        for number in group:
+            groups[-1].extend(parts[number])
+    return groups
+
+
+def stopped(out: Path) -> str:
+    """What a run that was stopped says."""
+    return f"stopped; the same command goes on: {out}"
 
 
 def gather(recording: Recording, seed: int, control: Control) -> Cases:

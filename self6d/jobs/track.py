@@ -193,7 +193,7 @@ def track(
         SelfSupervision(config.loss, place),
         config.track,
         detect=None if from_run is None else _network_detector(from_run, chosen, place),
-        refiner=_refiner_of(from_run, frames, config.track),
+        refiner=_refiner_of(from_run, on_depth=has_depth(recording, config.track)),
         kept=stands,
         cuts={recording.index(cut, scene) for cut in cuts},
         seed=run.seed,
@@ -362,11 +362,9 @@ def _network_detector(
     return NetworkDetections(trained.network, places)
 
 
-def _refiner_of(
-    from_run: str | Path | None, frames: UnlabelledFrames, config: TrackConfig
-) -> str | Path:
+def _refiner_of(from_run: str | Path | None, *, on_depth: bool) -> str | Path:
     """The refiner a run adapted, which knows the camera's distances; else the one that ships."""
-    if from_run is None or (config.use_depth and any_depth(frames.read, len(frames))):
+    if from_run is None or on_depth:
         return SHIPPED
     return from_run if holds_refiner(from_run) else SHIPPED
 

@@ -74,7 +74,8 @@ class FrameStore:
         first = resize_frame(frames.read(0, depth=use_depth), height)
         self.size = first.camera.size
         self.keys = frames.keys
-        self.has_depth = use_depth and any_depth(frames.read, len(frames))
+        known = first.depth_m is not None
+        self.has_depth = use_depth and (known or any_depth(frames.read, len(frames)))
         self.camera: Camera = first.camera
         size = self.size[0] * self.size[1] * (7 if self.has_depth else 3) * len(frames)
         self._kept: Packed | None = None

@@ -54,6 +54,12 @@ class Candidates:
         return Candidates(self.R[index], self.t[index], self.score[index])
 
     @classmethod
+    def unscored(cls, R: np.ndarray, t: np.ndarray) -> Candidates:
+        """Poses (N, 3, 3) and (N, 3), metres, in the order given."""
+        R, t = np.asarray(R, np.float32), np.asarray(t, np.float32)
+        return cls(R.reshape(-1, 3, 3), t.reshape(-1, 3), np.zeros(len(t), np.float32))
+
+    @classmethod
     def joined(cls, parts: Sequence[Candidates]) -> Candidates:
         """All of them, in the order given."""
         return cls(

@@ -205,7 +205,7 @@ class ObjectFitter:
     def turned(self, found: Estimate) -> Candidates:
         """The half turns of a pose about the model's axes, itself left out."""
         R, t = self._turned(found.R[None], found.t[None], half_turns().numpy())
-        return Candidates(R[1:], t[1:], np.zeros(3, np.float32))
+        return Candidates.unscored(R[1:], t[1:])
 
     def _turned(
         self, R: np.ndarray, t: np.ndarray, turns: np.ndarray

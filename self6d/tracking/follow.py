@@ -126,14 +126,14 @@ def refit(
         fitter.distinct(wide, config.hypotheses),
     ]
     if start:  # what no search proposes
-        others.append(Candidates(R, t, np.zeros(len(R), np.float32)))
+        others.append(Candidates.unscored(R, t))
     elif anywhere is not None:
         others.append(at_the_depth(anywhere(), fitter.points, sensor))
     more = fitter.fit(sensor, Candidates.joined(others))
     found = [best, *expected(fitter, more, R, t, start=start)]
     going_on = [e for e in found if not leaps(fitter, e, R, t, start=start)]
     if start and not going_on:
-        going_on = fitter.as_they_are(sensor, Candidates(R, t, np.zeros(len(R), np.float32)))
+        going_on = fitter.as_they_are(sensor, Candidates.unscored(R, t))
     near_by = surest(going_on, fitter, R) if going_on else None
     if start or (near_by is not None and near_by.confidence >= config.weak):
         return near_by

@@ -19,7 +19,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from self6d.paths import live_file
+from self6d.errors import InputError
+from self6d.files import check_live_source
 from studio.jobs.run_info import free_name
 from studio.live.feed import Message, Unpacker
 from studio.model.project import Project
@@ -164,9 +165,10 @@ class LivePage(QWidget):
             "source": self.source.text().strip() or "0",
             "camera": self.camera.text().strip() or None,
         }
-        file = live_file(asked["source"])
-        if file is not None and not file.exists():
-            self._say(f"{file}: there is no such video, folder or bag. Check the path.", "error")
+        try:
+            check_live_source(asked["source"])
+        except InputError as error:
+            self._say(str(error), "error")
             return
         self._into = None
         if self.keep.isChecked():

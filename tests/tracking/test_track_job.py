@@ -16,7 +16,6 @@ from self6d.geometry import Pose
 from self6d.jobs import track
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
-from self6d.scene.models_copy import save_models
 from self6d.tracking.starts import read_starts
 from self6d.tracking.work import Row, Start, Target, first_walks, tracked_poses
 
@@ -39,13 +38,6 @@ def apart(a: Pose, b: Pose) -> float:
     """Mean distance of the model's vertices, metres (ADD)."""
     points = block().vertices
     return float(np.linalg.norm(a.transform(points) - b.transform(points), axis=1).mean())
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("cad")
-    save_models([block()], folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

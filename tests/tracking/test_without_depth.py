@@ -21,10 +21,9 @@ from self6d.losses.objective import SelfSupervision
 from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.scene.batch import FrameBatch
-from self6d.scene.models_copy import save_models
 from self6d.tracking.coarse import Candidates
 from self6d.tracking.rgb.evidence import AGREEMENT, CONFIDENCE, ColourEvidence, camera_allows
-from self6d.tracking.rgb.fit import ColourFitter, candidates
+from self6d.tracking.rgb.fit import ColourFitter
 from self6d.tracking.rgb.follow import ColourFollower
 from self6d.tracking.rgb.search import places
 from self6d.tracking.rgb.still import solve_colours
@@ -54,13 +53,6 @@ def apart(a: Pose, b: Pose) -> float:
 def without_depth(folder: Path) -> Path:
     for file in (folder / "test" / "000001" / "depth").iterdir():
         file.unlink()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("cad")
-    save_models([block()], folder)
     return folder
 
 
@@ -174,7 +166,7 @@ def test_where_a_network_sees_an_object_it_is_found(leaving):
     seen = turned(true, 0.35)
 
     def detect(sensor: FrameBatch, index: int, model: int) -> Candidates:
-        return candidates(seen.R_m2c[None], 1.12 * seen.t_m2c[None])
+        return Candidates.unscored(seen.R_m2c[None], 1.12 * seen.t_m2c[None])
 
     config = build_config("track", {"track.focal_error": 0.0}, stage="track")
     frames = UnlabelledFrames(open_dataset(leaving))
@@ -203,7 +195,7 @@ def test_starts_that_end_together_are_one_pose_at_their_mean_distance(fitter):
 def test_evidence_tells_a_right_pose_from_its_back_and_from_nothing(fitter, frame):
     true = pose_at(0)
     poses = [true, turned(true, np.pi), Pose(true.R_m2c, true.t_m2c + np.array([0.12, 0, 0]))]
-    starts = candidates(*(np.stack(x) for x in zip(*((p.R_m2c, p.t_m2c) for p in poses))))
+    starts = Candidates.unscored(*(np.stack(x) for x in zip(*((p.R_m2c, p.t_m2c) for p in poses))))
     found = fitter.as_they_are(frame, starts, None)
     right = found[0]
     np.testing.assert_allclose(right.t, true.t_m2c, atol=1e-6)  # judged where it stands
@@ -233,7 +225,7 @@ def test_what_a_camera_may_be_off_takes_confidence_with_distance_and_leaves_agre
             for error in (0.0, 0.05)
         ),
     )
-    start = candidates(true.R_m2c[None], true.t_m2c[None])
+    start = Candidates.unscored(true.R_m2c[None], true.t_m2c[None])
     (sure,), (unsure,) = (f.as_they_are(frame, start, None) for f in (exact, unknown))
     assert sure.agreement == unsure.agreement > CONFIG.found
     allowed = camera_allows(10 * sure.evidence.far, 0.05)
@@ -245,7 +237,9 @@ def test_what_a_camera_may_be_off_takes_confidence_with_distance_and_leaves_agre
 def test_a_lost_object_is_looked_for_by_its_paint(fitter, frame):
     """Last seen 15 cm away and turned a quarter in the image plane."""
     true = pose_at(0)
-    (found,) = fitter.as_they_are(frame, candidates(true.R_m2c[None], true.t_m2c[None]), None)
+    (found,) = fitter.as_they_are(
+        frame, Candidates.unscored(true.R_m2c[None], true.t_m2c[None]), None
+    )
     paint = fitter.learned(found, None)
     c, s = np.cos(np.pi / 2), np.sin(np.pi / 2)
     last = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ true.R_m2c

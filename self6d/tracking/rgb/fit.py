@@ -101,7 +101,7 @@ class ColourFitter:
         """
         more = max(count - len(R), 0)
         if not more:
-            return candidates(R, t)
+            return Candidates.unscored(R, t)
         config, source = self.config, np.arange(more) % len(R)
         turn = wide * 0.5 * config.turn * rng.normal(size=(more, 3))
         middle = R[source] @ self.thing.centre + t[source]
@@ -112,14 +112,14 @@ class ColourFitter:
         middle = (middle + np.pad(aside, ((0, 0), (0, 1)))) * ahead[:, None]
         turned = Rotation.from_rotvec(turn).as_matrix() @ R[source]
         shifted = middle - turned @ self.thing.centre
-        return candidates(np.concatenate((R, turned)), np.concatenate((t, shifted)))
+        return Candidates.unscored(np.concatenate((R, turned)), np.concatenate((t, shifted)))
 
     def turned(self, found: ColourEstimate) -> Candidates:
         """The half turns of a pose about the model's axes, itself left out."""
         turns = half_turns().numpy()[1:].astype(float)
         middle = found.R @ self.thing.centre + found.t
         R = found.R @ turns
-        return candidates(R, middle - R @ self.thing.centre)
+        return Candidates.unscored(R, middle - R @ self.thing.centre)
 
     def glanced(self, sensor: FrameBatch, found: Candidates) -> Candidates:
         """Poses moved by one look, scored by what the refiner says of where they then are."""
@@ -271,13 +271,7 @@ class ColourFitter:
             d = [thing.apart(poses[-1], (R[k], t[k])) for k in own]
             alone = math.nan if len(R) == 1 else SAME  # others ended elsewhere
             apart.append(float(np.sqrt(np.mean(np.square(d)))) if len(own) > 1 else alone)
-        return candidates(*(np.array(x) for x in zip(*poses, strict=True))), apart
-
-
-def candidates(R: np.ndarray, t: np.ndarray) -> Candidates:
-    """Of poses (N, 3, 3) and (N, 3), metres; none scored."""
-    R, t = np.asarray(R, np.float32), np.asarray(t, np.float32)
-    return Candidates(R.reshape(-1, 3, 3), t.reshape(-1, 3), np.zeros(len(t), np.float32))
+        return Candidates.unscored(*(np.array(x) for x in zip(*poses, strict=True))), apart
 
 
 def _rigid(R: Tensor, t: Tensor) -> list[tuple[np.ndarray, np.ndarray]]:

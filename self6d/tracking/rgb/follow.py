@@ -11,7 +11,7 @@ from self6d.tracking.coarse import Candidates
 from self6d.tracking.follow import ALIKE, AROUND, LEAP, START_LEAP, Anywhere
 from self6d.tracking.look import Look
 from self6d.tracking.quick.detections import elsewhere
-from self6d.tracking.rgb.fit import ColourEstimate, ColourFitter, candidates
+from self6d.tracking.rgb.fit import ColourEstimate, ColourFitter
 from self6d.tracking.rgb.search import places
 from self6d.tracking.work import Memory
 
@@ -92,7 +92,7 @@ class ColourFollower:
         It stays there: the arrangement knows the distance better than a single image does.
         """
         paint = None if look is None else Look.from_state(look)
-        (found,) = self.fitter.as_they_are(sensor, candidates(R[None], t[None]), paint)
+        (found,) = self.fitter.as_they_are(sensor, Candidates.unscored(R[None], t[None]), paint)
         return found
 
     def leaps(self, pose: tuple[np.ndarray, np.ndarray], R: np.ndarray, t: np.ndarray) -> bool:
@@ -123,7 +123,9 @@ class ColourFollower:
             going_on += [e for e in found if near(e)]
         if not going_on:
             return (
-                fitter.as_they_are(sensor, candidates(R[-1:], t[-1:]), paint)[0] if start else None
+                fitter.as_they_are(sensor, Candidates.unscored(R[-1:], t[-1:]), paint)[0]
+                if start
+                else None
             )
         best = surest(going_on)
         least = config.lost if not missed else config.found

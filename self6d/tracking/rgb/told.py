@@ -45,18 +45,19 @@ def check_search(recording: Recording, *, search: bool, use_depth: bool) -> None
     """
     from self6d.datasets.splits import any_depth  # here alone, see above
 
-    there = not search or any_depth(recording.frame, len(recording))
-    if there and not use_depth and search:
-        raise InputError(
-            "depth is left out (track.use_depth), and searching whole images looks at depth",
-            path=recording.root,
-            remedy=f"Search with track.use_depth=true, or without a search: {OTHER_STARTS}",
-        )
-    if not there:
+    if not search:
+        return
+    if not any_depth(recording.frame, len(recording)):
         raise InputError(
             NO_SEARCH,
             path=recording.root,
             remedy=f"{OTHER_STARTS[0].upper()}{OTHER_STARTS[1:]}",
+        )
+    if not use_depth:
+        raise InputError(
+            "depth is left out (track.use_depth), and searching whole images looks at depth",
+            path=recording.root,
+            remedy=f"Search with track.use_depth=true, or without a search: {OTHER_STARTS}",
         )
 
 

@@ -28,7 +28,7 @@ def info_of(path: str, dataset: Recording) -> RecordingInfo:
         reason=getattr(dataset, "reason", ""),
         splits=splits,
         models=str(models) if models else None,
-        has_depth=any_depth(dataset.frame, len(dataset)),
+        has_depth=first.depth_m is not None or any_depth(dataset.frame, len(dataset)),
         has_truth=any(dataset.truth(i) for i in probes),
         size=first.rgb.shape[:2],
         topics=_topics_read(dataset),
