@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,14 @@ class TrackedPose:
 
 @dataclass(frozen=True)
 class PoseTrack:
-    """All objects of all frames, in the order of the file."""
+    """All objects of all frames, in the order of the file.
+
+    Attributes:
+        path: the file they were read from, for those who have to name it.
+    """
 
     poses: tuple[TrackedPose, ...]
+    path: Path | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -85,9 +90,8 @@ class PoseTrack:
 
     def above(self, confidence: float) -> PoseTrack:
         """Only poses with at least this confidence."""
-        return PoseTrack(
-            tuple(p for p in self.poses if p.pose is not None and p.confidence >= confidence)
-        )
+        sure = (p for p in self.poses if p.pose is not None and p.confidence >= confidence)
+        return PoseTrack(tuple(sure), self.path)
 
 
 def write_pose_track(path: str | Path, poses: Sequence[TrackedPose]) -> None:
@@ -113,7 +117,7 @@ def read_pose_track(path: str | Path) -> PoseTrack:
         raise InputError(
             "is no pose track", path=path, remedy="Give the poses.json of a run of track."
         )
-    return PoseTrack(tuple(_entry(row, path, i) for i, row in enumerate(table["poses"])))
+    return PoseTrack(tuple(_entry(row, path, i) for i, row in enumerate(table["poses"])), path)
 
 
 def check_belongs(

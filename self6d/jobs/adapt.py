@@ -97,7 +97,7 @@ def adapt(
     ('done', True)
     """
     from self6d.stage2.task import SelfSupTask
-    from self6d.stage2.track_task import TrackTask
+    from self6d.stage2.track_task import TrackTask, sure_poses
 
     if refiner is not None:
         overrides = changes_of(overrides, {"adapt.refiner": refiner_name(refiner)})
@@ -141,9 +141,13 @@ def adapt(
             start = load_network(before, models=models, unit=settings.models.unit)
             if check:
                 check_recording(data, start.models, tell)
+            seen = frames_to_learn(dataset, split, share)
+            if track is not None:  # a mistake is told before the folder is made
+                known = [model.object_id for model in start.models]
+                sure_poses(track, seen, known, settings.adapt.track_confidence)
             provenance = Provenance(
                 **asked,
-                frames=len(frames_to_learn(dataset, split, share)),
+                frames=len(seen),
                 from_run=absolute(from_run),
                 from_step=start.step,
                 no_check=not check,

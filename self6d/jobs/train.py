@@ -100,6 +100,7 @@ def train(
     'done'
     """
     from self6d.stage1.task import SyntheticTask
+    from self6d.stage2.track_task import sure_poses
     from self6d.stage2.track_training import TrackTraining
 
     asked = asked_for(preset, overrides, models, steps, device, minutes)
@@ -145,6 +146,10 @@ def train(
                     listener(Note("info", text))
             if check and isinstance(camera, str | Path) and is_recording(camera):
                 check_recording(camera, objects, tell)
+            if track is not None and isinstance(camera, str | Path):
+                known = [model.object_id for model in objects]
+                frames = frames_to_learn(open_dataset(camera), None)
+                sure_poses(track, frames, known, settings.adapt.track_confidence)
             seen = images_seen(settings, camera, view, objects, listener, tell)
             kept = None if track is None else POSES
             provenance = Provenance(

@@ -61,6 +61,7 @@ def sure_poses(
         raise InputError(
             f"the track has no pose to learn from with a confidence of {confidence:g} in these "
             "frames",
+            path=track.path,
             remedy=f"Its surest here has {best:.2f}: lower adapt.track_confidence"
             f"{again}, or check that track, recording and objects belong together.",
         )

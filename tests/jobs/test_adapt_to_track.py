@@ -107,11 +107,20 @@ def test_it_says_what_it_learns_from(world, tmp_path):
 
 def test_a_track_of_other_frames_is_refused(world, tmp_path):
     data, track, stage1 = world
-    with pytest.raises(InputError, match="no pose to learn from"):
+    with pytest.raises(InputError, match="no pose to learn from") as caught:
         self6d.adapt(
             data, None, stage1, tmp_path / "run", preset="laptop", poses=track, split="moved",
             steps=1, overrides=SETTINGS,
         )  # fmt: skip
+    assert caught.value.path == track
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="no pose to learn from") as caught:
+        self6d.train(
+            data / "models", tmp_path / "run", preset="tiny", steps=1, camera=data, poses=track,
+            overrides=SMALL | {"adapt.track_confidence": 0.95},
+        )  # fmt: skip
+    assert caught.value.path == track
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_window_runs_it_again_with_its_track(world, tmp_path):
