@@ -174,8 +174,23 @@ def test_at_the_end_the_refiners_distances_count_as_far_as_the_track_bears_them_
     save_refiner(tmp_path / "any.safetensors", farther, [])
     config = replace(CONFIG, refiner=str(tmp_path / "any.safetensors"), refiner_lr=1e-12, lr=1e-12)
     knows = stage2.network()
+    seen = stage2.sensor(real=True)
+    found = knows.predict((seen.images * 255).round() / 255, seen.K)
+    assert len(found.image_index) > 4
+    # the track's poses are what the network sees, only farther: by 0.4 and 0.8 % in turns
+    off = torch.where(found.image_index % 2 == 0, 0.004, 0.008)
+    middle = found.R @ ModelBoxes.of(pack_models([stage2.MODEL])).centre[0] + found.t
+    R, t = (part.clone() for part in stage2.poses())
+    R[found.image_index] = found.R
+    t[found.image_index] = found.t + (off.exp() - 1)[:, None] * middle
+    farther_track = PoseTrack(
+        tuple(
+            replace(p, pose=Pose(R[i].double().numpy(), t[i].double().numpy()))
+            for i, p in enumerate(track())
+        )
+    )
     frames = UnlabelledFrames(stage2.Recording())
-    one = TrackTask(knows, [stage2.MODEL], frames, track(), config, SMALL)
+    one = TrackTask(knows, [stage2.MODEL], frames, farther_track, config, SMALL)
     for step in range(3):
         one.step(step)
         one.state_dict()
@@ -183,15 +198,7 @@ def test_at_the_end_the_refiners_distances_count_as_far_as_the_track_bears_them_
         assert one.refiner.share == 1.0
     one.step(3)
     state = one.state_dict()
-    seen = stage2.sensor(real=True)
-    images = (seen.images * 255).round() / 255
-    found = knows.predict(images, seen.K)
-    R, t = (part[found.image_index] for part in stage2.poses())
-    centre = ModelBoxes.of(pack_models([stage2.MODEL])).centre[0]
-    off = ((found.R @ centre + found.t)[:, 2] / (R @ centre + t)[:, 2]).log()
-    off = off[(off.abs() < 0.05) & ((off + 0.01).abs() < 0.05)]
-    assert len(off) > 4
-    expected = float((-off.mean() / 0.01).clamp(0, 1))
+    expected = float(off.mean() / 0.01)
     assert one.result()["refiner_share"] == pytest.approx(expected, abs=0.02)
     again = task(config=config)
     again.load_state_dict(state)
