@@ -154,15 +154,17 @@ class RefinerLearning:
     def moved(
         self, sensor: FrameBatch, image: Tensor, index: Tensor, pose: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """How far the averaged refiner moves poses that it should leave: (N,), diameters.
+        """How far the averaged refiner moves poses that it should leave, by as much of the distance
+        as counts at prediction: (N,), diameters.
 
         Args:
             image, index: (N,) int64, of the frame and of the object. pose: R (N, 3, 3) and t
                 (N, 3), metres.
         """
         after = self.looker.refine(sensor.images, sensor.K, image, index, *pose)
+        t = self.looker.at_shared_distance(index, pose, (after.R, after.t))
         centre = ModelBoxes.of(self.looker.packed).centre[index]
-        way = position_of(after.R, after.t, centre) - position_of(*pose, centre)
+        way = position_of(after.R, t, centre) - position_of(*pose, centre)
         return way.norm(dim=1) / self.looker.diameter[index]
 
     def state(self) -> dict[str, Any]:

@@ -200,6 +200,11 @@ def test_at_the_end_the_refiners_distances_count_as_far_as_the_track_bears_them_
     state = one.state_dict()
     expected = float(off.mean() / 0.01)
     assert one.result()["refiner_share"] == pytest.approx(expected, abs=0.02)
+    # and what it moves the track's poses is judged by as much
+    middle = transform(ModelBoxes.of(pack_models([stage2.MODEL])).centre.expand(len(R), 1, 3), R, t)
+    way = (np.exp(0.01 * one.refiner.share) - 1) * middle[:, 0].norm(dim=1)
+    moved = float(way.median()) / stage2.MODEL.diameter
+    assert one.result()["refiner_off"] == pytest.approx(moved, rel=1e-2)
     again = task(config=config)
     again.load_state_dict(state)
     assert again.result()["refiner_share"] == one.result()["refiner_share"]

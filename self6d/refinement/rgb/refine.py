@@ -150,17 +150,28 @@ class RgbRefiner:
         Returns:
             the detections with R and t refined, and `RgbRefined.confidence`, (N,).
         """
-        index, R, t = found.object_index, found.R, found.t
-        refined = self.refine(images, K, found.image_index, index, R, t, looks)
-        moved, share = refined.t, self.network.config.share
-        if share < 1 and len(R):
-            centre = ModelBoxes.of(self.packed).centre[index]
-            before = position_of(R, t, centre)[:, 2]
-            after = position_of(refined.R, refined.t, centre)
-            ahead = (before > NEAR_M) & (after[:, 2] > NEAR_M)
-            ratio = torch.where(ahead, before / after[:, 2], 1.0) ** (1 - share)
-            moved = origin_of(refined.R, after * ratio[:, None], centre)
-        return replace(found, R=refined.R, t=moved), refined.confidence
+        index, own = found.object_index, (found.R, found.t)
+        refined = self.refine(images, K, found.image_index, index, *own, looks)
+        t = self.at_shared_distance(index, own, (refined.R, refined.t))
+        return replace(found, R=refined.R, t=t), refined.confidence
+
+    def at_shared_distance(
+        self, index: Tensor, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Translations of refined poses at the distance of `refine_predicted`: (N, 3), metres.
+
+        Args:
+            index: (N,) int64, of objects. before, after: R (N, 3, 3) and t (N, 3), metres, of the
+                network and of the looks.
+        """
+        (R, t), share = after, self.network.config.share
+        if share == 1 or len(R) == 0:
+            return t
+        centre = ModelBoxes.of(self.packed).centre[index]
+        z, there = position_of(*before, centre)[:, 2], position_of(R, t, centre)
+        ahead = (z > NEAR_M) & (there[:, 2] > NEAR_M)
+        ratio = torch.where(ahead, z / there[:, 2], 1.0) ** (1 - share)
+        return origin_of(R, there * ratio[:, None], centre)
 
     def _in_graph(self, *inputs: Any) -> tuple[Tensor, ...]:
         """`_refine`, captured; stage 2 exchanges the network."""
