@@ -9,9 +9,6 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
 u64 = np.uint64
 LANES = 8  # numbers of four bytes that loops take at once
@@ -81,26 +78,3 @@ def exp_near_zero(x: Any) -> Any:
     p = p * x + np.float32(0.5)
     p = p * x + np.float32(1)
     return p * x + np.float32(1)
-
-
-def _copy_lanes(_context: Any, to: Any, i: Any, source: Any, j: Any) -> Any:
-    """to[i : i + LANES] = source[j : j + LANES] in one instruction: contiguous, four-byte numbers.
-
-    As a loop it is either unrolled into single numbers, or checked for overlap each time.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        places = []
-        for at in (0, 2):
-            kind = signature.args[at]
-            data = context.make_array(kind)(context, builder, arguments[at]).data
-            lanes = ir.VectorType(context.get_data_type(kind.dtype), LANES)
-            place = builder.gep(data, [arguments[at + 1]])
-            places.append(builder.bitcast(place, lanes.as_pointer()))
-        builder.store(builder.load(places[1], align=4), places[0], align=4)
-        return context.get_dummy_value()
-
-    return types.void(to, i, source, j), generate
-
-
-copy_lanes: Any = intrinsic(_copy_lanes)

@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from self6d.numba_tools import LANES, inner, jit, u64
+from self6d.rendering.cpu.lanes import PIXELS, keep_nearest
 
 BAND = 32  # rows
 # rows of per-pixel buffers are padded by LANES, so that vector loops need no remainder
@@ -216,6 +217,7 @@ def rasterise(cam, pix, faces, boxes, entries, K, near, row0, row1, seen, neares
     """
     seen[:] = -1
     nearest[:] = 0.0
+    deep, face, width = nearest.ravel(), seen.ravel(), seen.shape[1]
     for n in range(len(entries)):
         f = u64(entries[u64(n)])
         left, right = int(boxes[f, 0]), int(boxes[f, 1])
@@ -244,15 +246,11 @@ def rasterise(cam, pix, faces, boxes, entries, K, near, row0, row1, seen, neares
                 low, high = narrow(a0, r0, low, high)
                 low, high = narrow(a1, r1, low, high)
                 low, high = narrow(a2, r2, low, high)
-            x, r, first = low + 0.5, u64(row - row0), u64(low)
+            x, first = low + 0.5, (row - row0) * width + low
             # whole groups of lanes: edge tests fail beyond the face, and rows are padded
-            for lane in range((high - low + 4) & -4):
-                xn, at = x + lane, first + u64(lane)
-                w0, w1, w2 = a0 * xn + r0, a1 * xn + r1, a2 * xn + r2
-                inverse_z = za * xn + zr
-                hit = (w0 >= 0) & (w1 >= 0) & (w2 >= 0) & (inverse_z > nearest[r, at])
-                nearest[r, at] = inverse_z if hit else nearest[r, at]
-                seen[r, at] = place if hit else seen[r, at]
+            for lane in range(0, high - low + 1, PIXELS):
+                at, planes = u64(first + lane), (a0, r0, a1, r1, a2, r2, za, zr)
+                keep_nearest(deep, face, at, x + lane, planes, place)
 
 
 @inner

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from self6d.numba_tools import LANES, copy_lanes, exp_near_zero, inner, jit, u64, vector
+from self6d.numba_tools import LANES, exp_near_zero, inner, jit, u64, vector
+from self6d.rendering.cpu.lanes import copy_lanes
 
 f32 = np.float32
 
