@@ -96,26 +96,24 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Che
     Raises:
         CheckpointError: missing, damaged, or of an unknown format.
     """
-    path = Path(path).with_suffix(".safetensors")
-    record = _read_record(path.with_suffix(".json"))
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"checkpoint cannot be read ({error.strerror})", path=path, remedy=_REMEDY
-        ) from error
-    if _digest(record, [data]) != record["sha256"]:
-        raise CheckpointError("checkpoint is damaged (checksum differs)", path=path, remedy=_REMEDY)
-    try:
-        tensors = safetensors.torch.load(data)
-    except safetensors.SafetensorError as error:
-        raise CheckpointError("not a safetensors file", path=path, remedy=_REMEDY) from error
-    return Checkpoint(
-        step=record["step"],
-        tensors={name: tensor.to(device) for name, tensor in tensors.items()},
-        meta=record["meta"],
-        info=record["info"],
-    )
+    return _checkpoint(*_read(Path(path)), device)
+
+
+def load_first_intact(
+    paths: Iterable[Path], device: torch.device | str = "cpu"
+) -> Checkpoint | None:
+    """The first whose checksum holds, each file being read once; None where none does.
+
+    Raises:
+        CheckpointError: it is of no format that can be read all the same.
+    """
+    for path in paths:
+        try:
+            found = _read(path)
+        except CheckpointError:
+            continue
+        return _checkpoint(*found, device)
+    return None
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -262,6 +260,40 @@ def _own_storage(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         seen.add(address)
         out[name] = value
     return out
+
+
+def _read(path: Path) -> tuple[Path, dict[str, Any], bytes]:
+    """A checkpoint's file, what its JSON says, and the bytes that are as they were written.
+
+    Raises:
+        CheckpointError: missing or damaged, or a JSON of an unknown format.
+    """
+    path = path.with_suffix(".safetensors")
+    record = _read_record(path.with_suffix(".json"))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint cannot be read ({error.strerror})", path=path, remedy=_REMEDY
+        ) from error
+    if _digest(record, [data]) != record["sha256"]:
+        raise CheckpointError("checkpoint is damaged (checksum differs)", path=path, remedy=_REMEDY)
+    return path, record, data
+
+
+def _checkpoint(
+    path: Path, record: dict[str, Any], data: bytes, device: torch.device | str
+) -> Checkpoint:
+    try:
+        tensors = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError("not a safetensors file", path=path, remedy=_REMEDY) from error
+    return Checkpoint(
+        step=record["step"],
+        tensors={name: tensor.to(device) for name, tensor in tensors.items()},
+        meta=record["meta"],
+        info=record["info"],
+    )
 
 
 _REMEDY = "Resume from an earlier checkpoint of the run, or copy the file again."

@@ -259,10 +259,11 @@ class RunFolder:
 
     def best_checkpoint(self) -> Path | None:
         """The checkpoint named best if it is intact, else the newest."""
+        return next((path for path in self._best_first() if ckpt.is_intact(path)), None)
+
+    def _best_first(self) -> list[Path]:
         best = self._best(self._record())
-        if best is not None and ckpt.is_intact(best[0]):
-            return best[0]
-        return self.latest_checkpoint()
+        return ([] if best is None else [best[0]]) + ckpt.checkpoints(self.checkpoints_path)[::-1]
 
     def best_score(self) -> float | None:
         best = self._best(self._record())
@@ -276,8 +277,10 @@ class RunFolder:
         Raises:
             CheckpointError: none is intact.
         """
-        path = path or self.best_checkpoint()
-        if path is None:
+        if path is not None:
+            return ckpt.load_checkpoint(path, device)
+        found = ckpt.load_first_intact(self._best_first(), device)
+        if found is None:
             ended = "Choose another run: this one has ended, and nothing of it can be read."
             go_on = "Run it on with --resume, or choose another run."
             raise CheckpointError(
@@ -285,7 +288,7 @@ class RunFolder:
                 path=self.path,
                 remedy=ended if self.status == "done" else go_on,
             )
-        return ckpt.load_checkpoint(path, device)
+        return found
 
     def save_preview(self, preview: Preview) -> None:
         event_log.save_preview(self.path, preview)

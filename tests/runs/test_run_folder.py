@@ -11,10 +11,12 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from self6d.errors import CheckpointError, InputError, LockedError
 from self6d.events import CheckpointSaved, Finished, Note, Preview, Progress, Scalars
 from self6d.locks import FolderLock, is_held
+from self6d.runs.checkpoint import pack
 from self6d.runs.event_log import EventWriter, load_preview, preview_path, read_events
 from self6d.runs.folder import RunFolder
 
@@ -151,6 +153,21 @@ def test_best_that_points_outside_is_ignored(run_path, tmp_path):
     record = {"file": "../../step_00000001.safetensors", "score": 1}
     (run.checkpoints_path / "best.json").write_text(json.dumps(record))
     assert run.best_checkpoint() is None
+
+
+def test_of_damaged_checkpoints_the_next_is_loaded(run_path):
+    """The best, then the newest."""
+    run = RunFolder.create(run_path, "synthetic", {})
+    paths = [run.save_checkpoint(i, pack({"x": torch.tensor(float(i))})) for i in range(4)]
+    run.mark_best(paths[1], 1.0)
+    for step in (1, 3, 2, 0):
+        assert run.best_checkpoint() == paths[step]
+        found = run.load_checkpoint()
+        assert (found.step, found.tensors["x"].item()) == (step, step)
+        data = paths[step].read_bytes()
+        paths[step].write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match="no intact checkpoint"):
+        run.load_checkpoint()
 
 
 def test_what_lost_its_checkpoints_is_told_what_can_be_done(run_path):
