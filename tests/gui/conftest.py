@@ -27,6 +27,10 @@ from self6d.scene.models_copy import save_models
 
 # What makes a run take seconds; the code is the same.
 QUICK = {
+    "network.backbone": "resnet10-w8",
+    "network.crop_backbone": "resnet10-w8",
+    "network.crop_size": 32,
+    "network.head_channels": 32,
     "train.batch": 2,
     "train.validate_every": 0,
     "synthesis.height": 96,

@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 LONG_USE = str(ROOT / "tests" / "helpers" / "long_use.py")
 
 WINDOW = """
+import json
 import sys
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from studio.shell.app import make_application, open_window
 from studio.jobs import JobSpec
 from studio.model.settings import Settings
 
-ini, sample, out, *overrides = sys.argv[1:]
+ini, sample, out, overrides = sys.argv[1:]
 app = make_application()
 window = open_window(Settings(Path(ini)), Path(sample), restore=False)
 started = []
@@ -46,7 +47,7 @@ started = []
 def look():
     if not started and window.built and window.project.models:
         window.project.select_frame(3)
-        pairs = {key: int(value) for key, value in (text.split("=") for text in overrides)}
+        pairs = json.loads(overrides)
         started.append(window.runs.submit(JobSpec(
             "train", Path(out), models=(Path(sample) / "models",), preset="tiny", steps=100000,
             options={"camera": Path(sample)}, overrides=pairs)))
@@ -93,11 +94,10 @@ def test_killed_window_comes_back_to_its_running_job(
     open_studio, settings, sample, quick, wait, tmp_path
 ):
     out = settings.runs_folder / "left"
-    pairs = [f"{key}={value}" for key, value in quick.items()]
     settings.sync()
     process = subprocess.Popen(
-        [sys.executable, "-c", WINDOW, str(settings.file), str(sample), str(out), *pairs],
-        stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", WINDOW, str(settings.file), str(sample), str(out),
+         json.dumps(quick)], stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
     worker = psutil.Process(int(process.stdout.readline()))
