@@ -153,20 +153,19 @@ class Warm(Joined):
 
 
 def _load(recording: Path) -> None:
-    """All that helpers and jobs need of libraries, and the symmetries of most windows' models."""
+    """What helpers and jobs need of libraries, and what the doctor keeps of most windows' data."""
     import cv2
     from numba.core.registry import cpu_target
 
     from self6d import cli, config, jobs
+    from self6d.doctor.doctor import examine
     from self6d.run_config import build_config
-    from self6d.scene.mesh_io import load_models
-    from self6d.scene.symmetry import find_symmetry
     from studio.engine import desk, server
 
     assert all((cli.run, jobs.train, server.main))  # are loaded then
     for needed in ("PIL.PngImagePlugin", "rich.progress",
                    "self6d.commands.output", "self6d.console",
-                   "self6d.doctor.doctor", "self6d.laptop.settings",
+                   "self6d.laptop.settings",
                    "self6d.stage1.task", "self6d.stage2.looks", "self6d.stage2.task",
                    "studio.engine.requests.colours", "studio.engine.requests.film",
                    "studio.engine.requests.placing",
@@ -176,8 +175,8 @@ def _load(recording: Path) -> None:
         importlib.import_module("pydantic.type_adapter")  # for typer's words, in some versions
     desk.Desk(print).load_torch()
     cv2.setNumThreads(1)  # a fork would wait for threads that it does not have
-    for model in load_models(recording / "models"):
-        find_symmetry(model)  # which the doctor of nearly every test asks for
+    # symmetries, and whether depth lies beside the colours: the doctor of nearly every test asks
+    examine(recording, recording / "models")
     config.describe(build_config(None))  # reads the docstrings of settings
     cpu_target.typing_context.refresh()  # numba's tables
     cpu_target.target_context.refresh()
