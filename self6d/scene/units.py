@@ -29,7 +29,7 @@ def diameter(points: np.ndarray) -> float:
 
     The two farthest points lie on the convex hull, so only its corners are compared.
     """
-    corners = _hull(np.unique(np.asarray(points, dtype=np.float64), axis=0))
+    corners = _hull(np.unique(_far_out(np.asarray(points, dtype=np.float64)), axis=0))
     if len(corners) < 2:
         return 0.0
     if len(corners) <= 4000:
@@ -41,6 +41,16 @@ def diameter(points: np.ndarray) -> float:
         d2 = (block**2).sum(1)[:, None] + squares - 2 * block @ corners.T
         largest = max(largest, float(d2.max()))
     return float(np.sqrt(largest))
+
+
+def _far_out(points: np.ndarray) -> np.ndarray:
+    """Those of points (N, 3) that the largest distance can end at, by the triangle inequality."""
+    if len(points) < 8:
+        return points
+    out = np.linalg.norm(points - points.mean(0), axis=1)
+    end = points[np.linalg.norm(points - points[out.argmax()], axis=1).argmax()]
+    least = np.linalg.norm(points - end, axis=1).max()  # there are two so far apart
+    return points[~(out + out.max() < least * (1 - 1e-9))]
 
 
 def _hull(points: np.ndarray) -> np.ndarray:
