@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from made_once import one_at_a_time
 from spellings import SPELLINGS
 from variations import Shots, Way, read, sample_shots, write
 
@@ -33,7 +34,8 @@ UNITS_MM = {"mm": 1.0, "0.1 mm": 0.1, "0.25 mm": 0.25, "1/5000 m": 0.2}
 
 @pytest.fixture(scope="module")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Shots:
-    return sample_shots(tmp_path_factory.mktemp("shots"), 3, (72, 96))
+    with one_at_a_time("sample"):
+        return sample_shots(tmp_path_factory.mktemp("shots"), 3, (72, 96))
 
 
 def drawn(rng: np.random.Generator, shots: Shots) -> tuple[Way, str, float]:

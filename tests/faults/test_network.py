@@ -29,11 +29,13 @@ class _Ear:
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple) -> None:
+        if not self.on:  # it is asked about all that Python does to the end of the process
+            return
         talk = event.startswith(("socket.", "urllib.", "http.", "ftplib."))
         own = event == "socket.gethostname" or (
             event == "socket.__new__" and arguments[1] not in (socket.AF_INET, socket.AF_INET6)
         )
-        if self.on and talk and not own:
+        if talk and not own:
             self.heard.append(f"{event} {arguments[1:]}")
 
     @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from block_shapes import block
+from made_once import made_once
 from PySide6.QtCore import QCoreApplication, QEvent, QTimer
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
@@ -48,10 +49,10 @@ def quick() -> dict:
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight unlabelled and four labelled frames of 128 x 96."""
-    return make_sample(
-        tmp_path_factory.mktemp("data") / "sample", frames=8, eval_frames=4, size=(96, 128)
+def sample() -> Path:
+    """Eight unlabelled and four labelled frames of 128 x 96, which nobody changes."""
+    return made_once(
+        "sample", lambda path: make_sample(path, frames=8, eval_frames=4, size=(96, 128))
     )
 
 
