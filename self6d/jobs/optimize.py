@@ -12,15 +12,17 @@ import torch
 from torch import Tensor
 
 from self6d.config import merge
-from self6d.datasets import load_models, open_dataset
+from self6d.datasets import FrameKey, load_models, open_dataset
+from self6d.datasets.pose_track import read_pose_track
 from self6d.engine.loop import run_task
 from self6d.errors import InputError
 from self6d.events import Listener, Note
-from self6d.files import read_json
+from self6d.files import note, read_json
 from self6d.geometry import Pose
 from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.prepare import Changes, asked_for, changes_of, open_run, resolve_device
 from self6d.losses.objective import SelfSupervision
+from self6d.paths import track_file
 from self6d.refinement.config import OptimizeConfig
 from self6d.refinement.problem import PoseProblem
 from self6d.refinement.refine import problem_of_detections
@@ -33,7 +35,15 @@ from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import Frame, GroundTruth, ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.storage import atomic_write
-from self6d.tracking.starts import SHAPE, pose_of_row
+from self6d.tracking.starts import (
+    SHAPE,
+    by_image,
+    in_view,
+    is_track,
+    outside,
+    pose_of_row,
+    refuse_behind,
+)
 
 INIT = "init.json"  # the start pose, in the run's own folder
 SHOWN = {"loop": {"preview_every": 5}}  # presets are for training, whose steps move less
@@ -74,7 +84,8 @@ def optimize(
         where truth exists, errors before every step and at the end).
 
     Raises:
-        InputError: neither start is given, or the network does not find the object.
+        InputError: neither start is given, the network does not find the object, or a start pose
+            that the image does not show.
 
     >>> found = optimize(
     ...     recording, None, 0, 1, init=Pose(np.eye(3), [0, 0, 0.5]), steps=2, overrides=small_2
@@ -104,9 +115,14 @@ def optimize(
         given = problem.R, problem.t
     else:
         assert init is not None
-        pose = init if isinstance(init, Pose) else read_pose(init, object_id)
-        source = models if models is not None else recording.models_path
-        model, problem, given = _from_pose(pose, source, unit, object_id, seed, *seen)
+        key = recording.keys[index]
+        pose = init if isinstance(init, Pose) else read_pose(init, object_id, key)
+        model = _model_of(object_id, models or recording.models_path, unit, listener)
+        path = None if isinstance(init, Pose) else track_file(init)
+        refuse_behind(pose, model, path)
+        if not in_view(pose, model, pixels.camera):
+            raise outside(model, frame, path)
+        problem, given = _from_pose(pose, model, seed, *seen)
     truth = _nearest(known, problem.t)
     task = ImageTask(problem, model, pixels, given=given, truth=truth, seed=seed)
     provenance = Provenance(
@@ -133,20 +149,22 @@ def _pose_dict(pose: Pose) -> dict[str, Any]:
     return {"R_m2c": pose.R_m2c.tolist(), "t_m2c_m": pose.t_m2c.tolist()}
 
 
-def read_pose(path: str | Path, object_id: int | None = None) -> Pose:
+def read_pose(path: str | Path, object_id: int | None = None, key: FrameKey | None = None) -> Pose:
     """A pose from JSON: {"R_m2c": 3x3, "t_m2c": metres} or BOP's {"cam_R_m2c", "cam_t_m2c" (mm)}.
 
-    "t_m2c_m" and "t_m2c_mm" name the unit. A list, or a BOP scene_gt.json of one image, is searched
-    for the object's number.
+    "t_m2c_m" and "t_m2c_mm" name the unit. A list is searched for the object's number, a BOP
+    scene_gt.json and an earlier track, its folder or `poses.json`, for that of the frame too; of a
+    scene_gt.json with one image its poses are taken, and it is said if it is another.
 
     Raises:
-        InputError: another shape, or no entry of that object.
+        InputError: another shape, or no entry of that object and frame.
     """
-    path = Path(path)
+    path = track_file(path)
     table = read_json(path, "pose file", (dict, list))
-    if isinstance(table, dict) and len(table) == 1:
-        (only,) = table.values()
-        table = only if isinstance(only, list) else table
+    if is_track(table):
+        return _tracked_pose(path, object_id, key)
+    if by_image(table):
+        table = _of_image(table, path, key)
     if isinstance(table, list):
         rows = [row for row in table if isinstance(row, dict)]
         same = [r for r in rows if object_id in (None, r.get("obj_id"), r.get("object_id"))]
@@ -154,6 +172,40 @@ def read_pose(path: str | Path, object_id: int | None = None) -> Pose:
             raise InputError(f"holds no pose of object {object_id}", path=path, remedy=SHAPE)
         table = same[0]
     return pose_of_row(table, path)
+
+
+def _of_image(table: dict[str, Any], path: Path, key: FrameKey | None) -> Any:
+    """What stands under a frame's number in a scene_gt.json."""
+    numbers = {int(number): rows for number, rows in table.items()}
+    if key is not None and key.image_id in numbers:
+        return numbers[key.image_id]
+    if len(numbers) > 1:
+        asked = "" if key is None else f" {key.image_id}"
+        raise InputError(
+            f"holds poses of {len(numbers)} images, none of them image{asked}",
+            path=path,
+            remedy="Name one of its images with --frame, or give a file with one pose.",
+        )
+    ((number, rows),) = numbers.items()
+    if key is not None:
+        note(path, f"its pose is of image {number}: taken as the start for image {key.image_id}")
+    return rows
+
+
+def _tracked_pose(path: Path, object_id: int | None, key: FrameKey | None) -> Pose:
+    found = [
+        row.pose
+        for row in read_pose_track(path)
+        if row.pose is not None and object_id in (None, row.object_id) and key in (None, row.key)
+    ]
+    if not found or found[0] is None:
+        image = "" if key is None else f" in image {key.image_id} of scene {key.scene_id}"
+        raise InputError(
+            f"holds no pose of object {object_id}{image}",
+            path=path,
+            remedy="Name a frame in which the track has it, or a file with its pose.",
+        )
+    return found[0]
 
 
 def _from_network(
@@ -187,30 +239,36 @@ def _from_network(
     return trained.models[position], problem
 
 
+def _model_of(
+    object_id: int, models: Paths | None, unit: str, listener: Listener | None
+) -> ObjectModel:
+    if models is None:
+        raise InputError("the recording brings no CAD models", remedy="Name them with --models.")
+    given = load_models(listed(models), unit)
+    for model in given:
+        if model.object_id == object_id:
+            return model
+    if len(given) > 1:
+        ids = [model.object_id for model in given]
+        raise InputError(f"no CAD model of object {object_id}", remedy=f"There are {ids}.")
+    if listener is not None:  # one CAD file is meant, whatever its number
+        text = f"the only CAD model, {given[0].name}, has number {given[0].object_id}"
+        listener(Note("warning", f"{text}: it is taken for object {object_id}"))
+    return given[0]
+
+
 def _from_pose(
     pose: Pose,
-    models: Paths | None,
-    unit: str,
-    object_id: int,
+    model: ObjectModel,
     seed: int,
     frame: Frame,
     objective: SelfSupervision,
     config: OptimizeConfig,
     device: torch.device,
-) -> tuple[ObjectModel, PoseProblem, tuple[Tensor, Tensor]]:
-    if models is None:
-        raise InputError("the recording brings no CAD models", remedy="Name them with --models.")
-    given = load_models(listed(models), unit)
-    chosen = [model for model in given if model.object_id == object_id]
-    if not chosen and len(given) == 1:  # one CAD file is meant, whatever its number
-        chosen = given
-    if not chosen:
-        ids = [model.object_id for model in given]
-        raise InputError(f"no CAD model of object {object_id}", remedy=f"There are {ids}.")
+) -> tuple[PoseProblem, tuple[Tensor, Tensor]]:
     R = torch.tensor(pose.R_m2c, dtype=torch.float32, device=device)[None]
     t = torch.tensor(pose.t_m2c, dtype=torch.float32, device=device)[None]
-    problem = problem_of_pose(frame, R, t, chosen[0], objective, config, seed=seed)
-    return chosen[0], problem, (R, t)
+    return problem_of_pose(frame, R, t, model, objective, config, seed=seed), (R, t)
 
 
 def _nearest(known: list[GroundTruth], t: Tensor) -> GroundTruth | None:

@@ -15,6 +15,7 @@ from self6d.datasets.pose_track import (
     PoseTrack,
     TrackedPose,
     TrackState,
+    check_belongs,
     read_pose_track,
     write_pose_track,
 )
@@ -33,7 +34,7 @@ from self6d.jobs.prepare import (
     resolve_device,
 )
 from self6d.losses.objective import SelfSupervision
-from self6d.paths import POSES, SHIPPED
+from self6d.paths import POSES, SHIPPED, track_file
 from self6d.refinement.rgb.weights import holds_refiner
 from self6d.run_config import build_config
 from self6d.runs.control import Control
@@ -47,7 +48,7 @@ from self6d.tracking.config import TrackConfig
 from self6d.tracking.quick.detections import NetworkDetections
 from self6d.tracking.rgb.smooth import smoothed
 from self6d.tracking.rgb.told import check_search, none_sure
-from self6d.tracking.starts import read_starts
+from self6d.tracking.starts import read_starts, refuse_unseen
 from self6d.tracking.task import TrackTask
 from self6d.tracking.work import Start
 
@@ -122,7 +123,7 @@ def track(
     cuts = tuple(sorted(set(cuts)))
     changes = changes_of(overrides, {"track.steps": steps, "track.still": still or None})
     place = resolve_device(device)
-    recording = open_dataset(data)
+    recording = whole = open_dataset(data)
     found = None
     if resume:
         start = {
@@ -155,6 +156,9 @@ def track(
             recording, given, init, object_id=object_id, frame=frame, scene=scene, cuts=cuts
         )
         stands = read_pose_track(keep) if isinstance(keep, str | Path) else keep
+        if stands is not None:
+            named = keep if isinstance(keep, str | Path) else "the poses to keep"
+            check_belongs(stands, named, whole, [p.object_id for p in stands])
         provenance = Provenance(
             **asked,
             from_run=absolute(from_run),
@@ -276,7 +280,8 @@ def what_to_follow(
         recording: the frames to follow through. models: all that were given.
 
     Raises:
-        InputError: no such object, frame or cut, or a start file that is none.
+        InputError: no such object, frame or cut, a start file that is none, or start poses that
+            put an object outside of its images.
     """
     chosen = [model for model in models if object_id in (None, model.object_id)]
     if not chosen:
@@ -285,6 +290,8 @@ def what_to_follow(
     starts = []
     if init is not None:
         starts = read_starts(init, recording, chosen, frame=frame, scene=scene)
+        path = track_file(init) if isinstance(init, str | Path) else None
+        refuse_unseen(starts, recording, chosen, path)
     for cut in cuts:
         recording.index(cut, scene)
     return chosen, starts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -12,11 +12,12 @@ from self6d.datasets import Recording
 from self6d.datasets.pose_track import PoseTrack, read_pose_track
 from self6d.errors import InputError
 from self6d.files import note, read_json
-from self6d.geometry import Pose
+from self6d.geometry import Camera, Pose
 from self6d.paths import track_file
 from self6d.scene import ObjectModel
 from self6d.tracking.work import Start, Target
 
+TRIED = 20  # start poses of one object that are looked at for one in view
 SHAPE = 'Write {"R_m2c": [[..],[..],[..]], "t_m2c_mm": [x, y, z]}.'
 
 
@@ -46,15 +47,15 @@ def read_starts(
                 f"one pose is given and there are {len(models)} models",
                 remedy="Name the object with --object, or give a file with obj_id.",
             )
-        return [_start(_index(recording, frame, scene), Target(0), init)]
+        return [_start(_index(recording, frame, scene), Target(0), init, models)]
     if isinstance(init, PoseTrack):
-        return _from_track(init, recording, ids, None)
+        return _from_track(init, recording, models, None)
     path = track_file(init)
     table = read_json(path, "pose file", (dict, list))
-    if isinstance(table, dict) and "version" in table and "poses" in table:
-        return _from_track(read_pose_track(path), recording, ids, path)
+    if is_track(table):
+        return _from_track(read_pose_track(path), recording, models, path)
     by_frame: list[tuple[int, list[Any]]]
-    if isinstance(table, dict) and table and all(str(k).isdecimal() for k in table):
+    if by_image(table):
         by_frame = [
             (recording.index(int(k), scene), v if isinstance(v, list) else [v])
             for k, v in table.items()
@@ -82,7 +83,7 @@ def read_starts(
                 continue
             target = Target(model, count.get(model, 0))
             count[model] = target.instance + 1
-            found.append(_start(index, target, pose_of_row(row, path), path))
+            found.append(_start(index, target, pose_of_row(row, path), models, path))
     if not found:
         raise InputError(f"holds no pose of objects {ids}", path=path, remedy="Check obj_id.")
     if passed:
@@ -91,30 +92,97 @@ def read_starts(
     return found
 
 
+def is_track(table: object) -> bool:
+    """Whether JSON is an earlier track, as `read_pose_track` reads it."""
+    return isinstance(table, dict) and "version" in table and "poses" in table
+
+
+def by_image(table: object) -> TypeGuard[dict[str, Any]]:
+    """Whether JSON holds poses under image numbers, as BOP's scene_gt.json does."""
+    return isinstance(table, dict) and bool(table) and all(str(k).isdecimal() for k in table)
+
+
 def _from_track(
-    track: PoseTrack, recording: Recording, ids: Sequence[int], path: Path | None
+    track: PoseTrack, recording: Recording, models: Sequence[ObjectModel], path: Path | None
 ) -> list[Start]:
     place = {key: i for i, key in enumerate(recording.keys)}
+    ids = [model.object_id for model in models]
+    rows = [p for p in track if p.pose is not None and p.object_id in ids]
     found = [
-        _start(place[p.key], Target(ids.index(p.object_id), p.instance), p.pose, path)
-        for p in track
-        if p.pose is not None and p.object_id in ids and p.key in place
+        _start(place[p.key], Target(ids.index(p.object_id), p.instance), p.pose, models, path)
+        for p in rows
+        if p.key in place and p.pose is not None
     ]
     if not found:
-        raise InputError(
-            f"holds no pose of objects {list(ids)} in frames of this recording", path=path
-        )
+        raise InputError(f"holds no pose of objects {ids} in frames of this recording", path=path)
+    if path is not None and len(found) < len(rows):
+        text = f"{len(rows) - len(found)} of {len(rows)} poses are of frames that are not"
+        note(path, f"{text} among those followed, and are left out: is it of this recording?")
     return found
 
 
-def _start(index: int, target: Target, pose: Pose, path: Path | None = None) -> Start:
-    if pose.t_m2c[2] <= 0:
+def _start(
+    index: int,
+    target: Target,
+    pose: Pose,
+    models: Sequence[ObjectModel],
+    path: Path | None = None,
+) -> Start:
+    refuse_behind(pose, models[target.model], path)
+    return Start(index, target, pose.R_m2c, pose.t_m2c)
+
+
+def refuse_behind(pose: Pose, model: ObjectModel, path: Path | None = None) -> None:
+    """InputError where an object's middle is behind the camera; its origin may well be."""
+    low, high = model.vertices.min(0), model.vertices.max(0)
+    z = float(pose.transform((low + high)[None] / 2)[0, 2])
+    if z <= 0:
         raise InputError(
-            f"a start pose lies behind the camera: z = {1000 * pose.t_m2c[2]:g} mm",
+            f"a start pose lies behind the camera: the middle of {model.name} at z = "
+            f"{1000 * z:.0f} mm",
             path=path,
             remedy="Give it in the camera's frame: x right, y down, z forward.",
         )
-    return Start(index, target, pose.R_m2c, pose.t_m2c)
+
+
+def refuse_unseen(
+    starts: Sequence[Start],
+    recording: Recording,
+    models: Sequence[ObjectModel],
+    path: Path | None = None,
+) -> None:
+    """InputError where no start pose of an object, of the first `TRIED`, puts it into its image."""
+    of_target: dict[Target, list[Start]] = {}
+    for start in starts:
+        of_target.setdefault(start.target, []).append(start)
+    for target, own in of_target.items():
+        model = models[target.model]
+        cameras = (recording.frame(s.frame, depth=False).camera for s in own[:TRIED])
+        if not any(in_view(Pose(s.R, s.t), model, c) for s, c in zip(own, cameras, strict=False)):
+            raise outside(model, recording.keys[own[0].frame].image_id, path)
+
+
+def in_view(pose: Pose, model: ObjectModel, camera: Camera) -> bool:
+    """Whether a rough pose (it may be off by a diameter) may show something of an object."""
+    xyz = pose.transform(model.vertices.astype(np.float64))
+    xyz = xyz[xyz[:, 2] > 0]
+    if not len(xyz):
+        return False
+    xy = xyz @ camera.K.T
+    xy = xy[:, :2] / xy[:, 2:]
+    margin = model.diameter * camera.K[[0, 1], [0, 1]] / xyz[:, 2].mean()
+    size = np.array([camera.width, camera.height])
+    return bool((xy.max(0) > -margin).all() and (xy.min(0) < size + margin).all())
+
+
+def outside(model: ObjectModel, image: int, path: Path | None) -> InputError:
+    """What is said of a start pose that shows nothing."""
+    return InputError(
+        f"its start pose puts {model.name} outside of image {image}",
+        path=path,
+        remedy="Give the pose of the CAD file's own origin, with the unit in its key (t_m2c_mm, "
+        "t_m2c_m), and the image that it is of.",
+    )
 
 
 def _index(recording: Recording, frame: int | None, scene: int | None) -> int:

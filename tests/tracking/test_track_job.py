@@ -223,7 +223,9 @@ def test_starts_behind_the_camera_or_of_other_objects_are_said(leaving, models, 
     assert len(read_starts(file, recording, chosen)) == 1
     assert "left out: 99" in caplog.text
     file.write_text(json.dumps({**good, "t_m2c_mm": [0, 0, -500]}))
-    with pytest.raises(InputError, match="behind the camera: z = -500 mm") as told:
+    with pytest.raises(
+        InputError, match="behind the camera: the middle of block at z = -500 mm"
+    ) as told:
         read_starts(file, recording, chosen)
     assert told.value.path == file
     with pytest.raises(InputError, match="no scene 7") as told:
