@@ -4,9 +4,12 @@ import json
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
-import onnxruntime
+try:
+    import cv2
+    import numpy as np
+    import onnxruntime
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is missing: pip install numpy opencv-python onnxruntime")
 
 here = Path(__file__).parent
 words = [word for word in sys.argv[1:] if word != "--int8"]
@@ -23,17 +26,25 @@ except cv2.error:
 except Exception as error:
     sys.exit(f"error: {here}: {' '.join(str(error).split())}. Export the run again.")
 height, width = session.get_inputs()[0].shape[2:]
-if image.shape[:2] != (height, width):
-    sys.exit(f"error: the network takes images of {width}x{height}: resize this one, and K with it")
 if fx < 20 or fy < 20:
     sys.exit(f"error: fx {fx:g} and fy {fy:g} are no focal lengths in pixels")
 K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
 if distortion:
     image = cv2.undistort(image, K, np.array(distortion))
+high, wide = image.shape[:2]
+if abs(wide * height / high - width) > 1:
+    sys.exit(f"error: {words[0]}: {wide}x{high} is not shaped as {width}x{height}: cut it, and K")
+if (high, wide) != (height, width):
+    print(f"note: {wide}x{high} resampled to the network's {width}x{height}", file=sys.stderr)
+    smaller = cv2.INTER_AREA if high > height else cv2.INTER_LINEAR
+    image = cv2.resize(image, (width, height), interpolation=smaller)
+    K[0] *= width / wide
+    K[1] *= height / high
+    K[:2, 2] += (np.array([width / wide, height / high]) - 1) / 2  # centres at whole numbers
 pixels = image.transpose(2, 0, 1)[None].astype(np.float32) / 255
 _, scores, classes, R, t = session.run(None, {"image": pixels, "K": K[None].astype(np.float32)})
 for i in np.argsort(-scores):
     if scores[i] > 0.3:
         print(f"{names[int(classes[i])]}  score {scores[i]:.2f}")
-        print("R =", R[i].round(4).tolist())
-        print("t =", t[i].round(4).tolist(), "m")
+        print("R =", R[i].astype(float).round(4).tolist())
+        print("t =", t[i].astype(float).round(4).tolist(), "m")

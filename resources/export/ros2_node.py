@@ -6,13 +6,17 @@ recorded messages only, never on a running robot. Poses are those of the CAD fil
 the frame of the image's header, metres; of several alike the surest is number 0.
 """
 
+import sys
 from pathlib import Path
 
-import numpy as np
-import torch
+try:
+    import numpy as np
+    import torch
 
-from self6d.geometry import matrix_to_quaternion
-from self6d.packaging import load_package
+    from self6d.geometry import matrix_to_quaternion
+    from self6d.packaging import load_package
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is missing: pip install self6d-studio")
 
 CHANNELS = {"rgb8": [0, 1, 2], "bgr8": [2, 1, 0], "rgba8": [0, 1, 2], "bgra8": [2, 1, 0]}
 
@@ -67,4 +71,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {error.name} is missing: source ROS 2, with vision_msgs installed")

@@ -220,6 +220,44 @@ def test_examples_run(package, image, tmp_path, name):
     assert len((package / "example.py").read_text().splitlines()) <= 20
 
 
+def test_the_onnx_example_takes_images_of_another_size(package, image, tmp_path):
+    """It refused what the camera makes, and left resampling, K and its half pixel to the user."""
+    large, picture = cv2.resize(image, None, fx=2, fy=2), tmp_path / "large.png"
+    cv2.imwrite(str(picture), large[..., ::-1])
+    file_K = [str(v) for v in (220.0, 224.0, 127.5, 95.5)]  # K of twice the size, in files' pixels
+    words = [sys.executable, str(package / "example_onnx.py"), str(picture)]
+    done = subprocess.run([*words, *file_K], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "note: 256x192 resampled to the network's 128x96" in done.stderr
+    small = cv2.resize(large, SIZE[::-1], interpolation=cv2.INTER_AREA)
+    expected = load_package(package)(small, K, looks=0)
+    given = [line for line in done.stdout.splitlines() if line.startswith("t = ")]
+    found = sorted(json.loads(line[4:-2]) for line in given)
+    assert len(found) == len(expected) > 2
+    np.testing.assert_allclose(found, sorted(f.t.tolist() for f in expected), atol=2e-3)
+    cv2.imwrite(str(picture), large[:-30, :, ::-1])
+    done = subprocess.run([*words, *file_K], capture_output=True, text=True, timeout=120)
+    assert done.stderr == f"error: {picture}: 256x162 is not shaped as 128x96: cut it, and K\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("example.py", "self6d is missing: pip install self6d-studio"),
+        ("example_onnx.py", "cv2 is missing: pip install numpy opencv-python onnxruntime"),
+        ("ros2_node.py", "numpy is missing: pip install self6d-studio"),
+    ],
+)
+def test_what_a_bare_python_lacks_is_said(package, name, text):
+    """A Python with nothing installed told of it by a traceback."""
+    words = [sys.executable, "-I", "-S", str(package / name), "image.png", "100", "100", "9", "9"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {text}")
+    assert done.stderr.count("\n") == 1
+
+
 WRONG = {
     "no arguments": [],
     "no camera": ["IMAGE"],
