@@ -64,8 +64,6 @@ class JobBar(QFrame):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self.bar.setFixedWidth(200 if self.width() >= NARROW else 72)  # the words need the room
-        if self.job is not None and not self._task:
-            self._say(self.job.last_progress)
 
     def set_job(self, job: Job | None) -> None:
         if self.job is not None:
@@ -158,13 +156,10 @@ class JobBar(QFrame):
     def _say(self, progress: Progress | None) -> None:
         job = self.job
         assert job is not None
-        title = job.spec.title
-        if self.width() >= NARROW:  # else how far it is would be cut off
-            title = f"{title}, {brief(job.run.name)}"
-        text = f"{title}: {STATE_WORDS[job.state]}"
+        text = f": {STATE_WORDS[job.state]}"
         if job.last_preparing is not None and job.state is JobState.RUNNING:
             now = job.last_preparing
-            text = f"{title}: {now.what}"
+            text = f": {now.what}"
             if now.total > 1:
                 text += f", {now.done} of {now.total}"
             if now.seconds_left is not None and now.total > 1:
@@ -172,7 +167,7 @@ class JobBar(QFrame):
             else:
                 text += f", for {duration(job.phase_s)} so far"
         elif job.before_steps:
-            text = f"{title}: starting its program"
+            text = ": starting its program"
             if job.age_s is not None:
                 text += f", for {duration(job.age_s)} so far"
         elif progress is not None:
@@ -180,10 +175,11 @@ class JobBar(QFrame):
             if job.state is JobState.RUNNING and progress.seconds_left is not None:
                 text += f", {duration(progress.seconds_left)} left"
         if job.state is JobState.FAILED and job.ending is not None:
-            text = f"{title} failed: {in_window(job.ending.reason)}"
+            text = f" failed: {in_window(job.ending.reason)}"
         if not job.state.active and self._suggestion:
             text = f"{text.rstrip('.')}.  {self._suggestion}"
-        self.text.setText(text)
+        title = job.spec.title  # alone where how far it is would be cut off
+        self.text.setText(f"{title}, {brief(job.run.name)}{text}", f"{title}{text}")
 
     def _offer_harder(self) -> None:
         """Saving and stopping takes long: offer the next rung."""

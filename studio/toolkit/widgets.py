@@ -83,14 +83,23 @@ class ElidedLabel(QLabel):
         elide: Qt.TextElideMode = Qt.TextElideMode.ElideRight,
     ) -> None:  # fmt: skip
         super().__init__(text)
-        self._elide = elide
+        self._elide, self._shorter = elide, ""
         self.setToolTip(text)
         self.setObjectName(name)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
 
-    def setText(self, text: str) -> None:
+    def setText(self, text: str, shorter: str = "") -> None:
+        """`shorter` is drawn where `text` does not fit."""
         super().setText(text)
         self.setToolTip(text)
+        self._shorter = shorter
+
+    def drawn(self) -> str:
+        """What is drawn in the room there is."""
+        metrics, width, text = self.fontMetrics(), self.contentsRect().width(), self.text()
+        if self._shorter and metrics.horizontalAdvance(text) > width:
+            text = self._shorter
+        return metrics.elidedText(text, self._elide, width)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(10, super().minimumSizeHint().height())
@@ -98,9 +107,8 @@ class ElidedLabel(QLabel):
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setPen(self.palette().color(self.foregroundRole()))
-        area = self.contentsRect()
-        text = self.fontMetrics().elidedText(self.text(), self._elide, area.width())
-        painter.drawText(area, int(self.alignment() | Qt.AlignmentFlag.AlignVCenter), text)
+        flags = int(self.alignment() | Qt.AlignmentFlag.AlignVCenter)
+        painter.drawText(self.contentsRect(), flags, self.drawn())
 
 
 class Button(KeepsPlace, QPushButton):
