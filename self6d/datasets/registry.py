@@ -156,9 +156,6 @@ def _open(path: Path, kind: str) -> Recording:
         raise InputError(
             f"holds {len(bags)} bags", path=path, remedy=f"Name one of them, such as {bags[0]}."
         )
-    for entry in sorted(path.iterdir()):
-        if entry.suffix.lower() in _FOREIGN:
-            return _open_file(entry)
     inside = [entry.name for entry in sorted(path.iterdir()) if _is_known(entry)]
     if inside:
         named = ", ".join(inside[:4]) + (", ..." if len(inside) > 4 else "")
@@ -167,6 +164,9 @@ def _open(path: Path, kind: str) -> Recording:
             path=path,
             remedy=f"Name one of them, such as {path / inside[0]}.",
         )
+    for entry in sorted(path.iterdir()):
+        if entry.suffix.lower() in _FOREIGN:
+            return _open_file(entry)
     raise InputError(
         "holds no recording of a known layout",
         path=path,

@@ -152,7 +152,8 @@ def _add_mesh_unit(report: DoctorReport, check: ScaleCheck, models: Sequence[Obj
             f"{100 * check.mesh_share:.0f} % of the frames then show things of their size, "
             f"{100 * check.share:.0f} % as it stands",
             str(report.models_path or models[0].source or ""),
-            f"Name the unit: --unit {check.mesh_unit}, or --unit {guessed} if the guess is right."
+            f"Name the unit: --unit {check.mesh_unit}, or --unit {guessed} if the guess is right: "
+            "the depth scale is wrong then."
             if guessed
             else f"If so, correct the diameters in models_info.json or name --unit "
             f"{check.mesh_unit}.",

@@ -133,6 +133,7 @@ def test_recordings_of_several_units_below_a_folder(tmp_path: Path, caplog) -> N
     """The folder above names them; each is read by what stands beside it."""
     put(tmp_path / "a", camera=CAMERA | {"depth_scale": 1.0})
     put(tmp_path / "b", camera=CAMERA | {"depth_scale": 0.2}, units=5.0)
+    (tmp_path / "first.mp4").write_bytes(b"film")  # beside them: it alone was told of
     with pytest.raises(InputError, match="is no recording, but holds 2: a, b"):
         open_dataset(tmp_path)
     for name in ("a", "b"):

@@ -56,6 +56,7 @@ def test_a_wrong_guess_of_the_cad_unit_is_found(tmp_path: Path, without_symmetry
     (finding,) = [f for f in report.findings if f.code == "mesh-unit"]
     assert finding.severity == "error"
     assert "--unit inch" in finding.remedy
+    assert finding.remedy.endswith("if the guess is right: the depth scale is wrong then.")
     assert not report.fixable
     assert "mesh-unit" not in codes(doctor.examine(root, root / "cad", unit="inch"))
 

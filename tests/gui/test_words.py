@@ -61,8 +61,10 @@ def test_a_term_has_one_name_everywhere(qtbot):
          "All of it: the tab Doctor (step 1). To start anyhow: tick 'start anyhow'."),
         ("Export it again, or name a unit all the same: --unit m, cm, mm or inch.",
          "Export it again."),
-        ("Name the unit: --unit mm, or --unit m if the guess is right.",
-         "Choose mm beside CAD unit (step 1, Doctor), or m if the guess is right."),
+        ("Name the unit: --unit mm, or --unit m if the guess is right: the depth scale is wrong "
+         "then.",
+         "Choose mm beside CAD unit (step 1, Doctor), or m if the guess is right: the depth scale "
+         "is wrong then."),
         ("Correct the diameters or name --unit inch.",
          "Correct the diameters or choose inch beside CAD unit (step 1, Doctor)."),
         ("Correct it; with --models the doctor can tell it.",
