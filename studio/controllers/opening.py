@@ -162,13 +162,13 @@ class Opener(QObject):
             project.set_recording(info)
             if runs:
                 self._list_runs_of(info.root)
+            self.opened.emit("recording")
             if wanted:
                 self.load_models(wanted, after, read_in)
             else:
                 self._remember()
                 if after is not None:
                     after()
-            self.opened.emit("recording")
 
         self.engine.request("open_recording", str(path), key="open", done=arrived,
                             failed=self.failed.emit)  # fmt: skip
@@ -180,11 +180,13 @@ class Opener(QObject):
         unit: str = "auto",
     ) -> None:
         """Replace the models; not undoable (it comes with opening something)."""
+        begun = self.project.step
 
         def arrived(models: list[ModelCard]) -> None:
             self.project.set_models(list(paths), models, unit)
             self._remember()
-            self.opened.emit("models")
+            if self.project.step == begun:  # else the user is somewhere else by now
+                self.opened.emit("models")
             if after is not None:
                 after()
 
@@ -291,6 +293,7 @@ class Opener(QObject):
         recording = state.get("recording")
         models = [Path(m) for m in state.get("models", []) if Path(m).exists()]
         unit = str(state.get("unit", "auto"))
+        begun = self.project.step
 
         def finish() -> None:
             project = self.project
@@ -304,7 +307,8 @@ class Opener(QObject):
                 self.trackWanted.emit(Path(state["track"]))
             if state.get("run") and Path(state["run"]).exists():
                 project.select_run(Path(state["run"]))
-            project.select_step(str(state.get("step", "data")))
+            if project.step == begun:  # else the user is somewhere else by now
+                project.select_step(str(state.get("step", "data")))
             after()
 
         if recording and Path(recording).exists():

@@ -48,8 +48,10 @@ def test_every_step_says_the_next_with_its_button(opened, sample, wait, monkeypa
     window.workspace.evaluate_page.evaluated_runs = [adapted.path]
     window.workspace.evaluate_page.evaluated.emit()
     wait(lambda: bar.go.text() == "Go to Export")
+    window.project.select_run(window.project.starts()[0].path)  # its package was offered
     click(bar.go)
     assert window.project.step == "export"
+    assert window.workspace.export_page.chosen() == adapted.path
     wait(lambda: bar.go.text() == "Export package…")
     window.close_project()
     wait(lambda: bar.text.text() == "No job is running.")
@@ -86,7 +88,9 @@ def test_what_is_under_way_is_not_offered_again(opened, sample, trained, wait, t
     assert not bar.go.isVisible()
     wait(lambda: bar.go.isVisible() and bar.go.text() == "Show folder")
     page.run.setFocus()
-    QTest.keyClick(page.run, Qt.Key.Key_Down)  # another run: its package is not written
+    assert page.chosen() == adapted
+    way = Qt.Key.Key_Up if page.run.currentIndex() else Qt.Key.Key_Down
+    QTest.keyClick(page.run, way)  # another run: its package is not written
     wait(lambda: bar.go.text() == "Export package…")
 
 

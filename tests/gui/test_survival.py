@@ -136,6 +136,24 @@ def test_job_that_ended_meanwhile_is_found(open_studio, settings, sample, traine
     assert window.workspace.stage.scrubber._keys == {2}  # its diamond stands on the timeline
 
 
+def test_a_step_chosen_while_the_workspace_comes_back_stays(open_studio, settings, sample, wait):
+    """It went to the step of last time, and asked for models that were being read."""
+    settings.save_workspace({
+        "recording": str(sample), "models": [str(sample / "models")], "step": "synthetic",
+    })  # fmt: skip
+    window = open_studio(restore=True)
+    wait(lambda: window.project.recording is not None)
+    assert window.project.awaits_models
+    window.workspace.next_step.refresh()
+    assert window.job_bar.text.text() == "The CAD models are being read."
+    assert not window.job_bar.go.isVisible()
+    click(window.header.buttons["export"])
+    wait(lambda: window.banner.isVisible() and window.project.models)
+    assert "Back in" in window.banner.text.text()
+    assert window.project.step == "export"
+    wait(lambda: "CAD models" not in window.job_bar.text.text())
+
+
 def test_closing_with_a_job_asks_and_may_leave_it(opened, long_run, wait):
     job = opened.runs.submit(long_run)
     wait(lambda: job.last_progress is not None)

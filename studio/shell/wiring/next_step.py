@@ -62,6 +62,8 @@ class NextStep(QObject):
             if project.step == "data":
                 return None  # the welcome page says what to do
             return "Next: open what you have.", "Go to Data", lambda: window.show_step("data")
+        if project.awaits_models:
+            return "The CAD models are being read.", "", lambda: None
         if not project.model_paths:
             return ("Next: the CAD models of your objects.", "Open CAD models…",
                     window.choosers.models)  # fmt: skip
@@ -116,8 +118,12 @@ class NextStep(QObject):
                 return f"Written: {written}", "Show folder", self.export.show_folder.click
             return ("Next: write the network's package.", self.export.package.text(),
                     self.export.package.click)  # fmt: skip
-        return ("Next: take the network with you.", "Go to Export",
-                lambda: window.show_step("export"))  # fmt: skip
+        return "Next: take the network with you.", "Go to Export", partial(self._take_away, last)
+
+    def _take_away(self, adapted: Path) -> None:
+        """The export page offers the selected run: stage 1, whose training ended last, or any."""
+        self.window.project.select_run(adapted)
+        self.window.show_step("export")
 
     def _recording_of_runs(self) -> Path | None:
         """What the newest run that tells it worked on, where it is still there."""
