@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -43,9 +45,44 @@ def first_call() -> Iterator[None]:
 def compiled(function: Callable, **options: Any) -> Any:
     """numba.njit that frees the interpreter lock and caches on disk where it can."""
     try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True, **options)(function)
+        loop = numba.njit(nogil=True, error_model="numpy", cache=True, **options)(function)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
         return numba.njit(nogil=True, error_model="numpy", **options)(function)
+    # numba asks the loop's own file alone whether the cache is stale, and not those of loops that
+    # are part of it: an edited one would not be compiled, and nothing would say so
+    file: Any = getattr(getattr(loop, "_cache", None), "_cache_file", None)
+    if hasattr(file, "_source_stamp"):
+        file._source_stamp = (file._source_stamp, state_of(function.__module__))
+    return loop
+
+
+_states: dict[str, dict[str, int]] = {}
+
+
+def state_of(module: str) -> dict[str, int]:
+    """When a module with loops, what it imports of its package, and what those of these that have
+    loops import, were last changed: nanoseconds by module, 0 where no file says."""
+    if module not in _states:
+        state = _states[module] = {module: _changed(module)}
+        spec = getattr(sys.modules.get(module), "__spec__", None)
+        loader: Any = getattr(spec, "loader", None)
+        code = loader.get_code(module) if hasattr(loader, "get_code") else None
+        package = module.partition(".")[0] + "."
+        for name in () if code is None else code.co_names:
+            if name.startswith(package):
+                state |= state_of(name) if _has_loops(name) else {name: _changed(name)}
+    return _states[module]
+
+
+def _has_loops(module: str) -> bool:
+    return any(hasattr(value, "py_func") for value in vars(sys.modules.get(module, os)).values())
+
+
+def _changed(module: str) -> int:
+    try:
+        return os.stat(getattr(sys.modules.get(module), "__file__", None) or "").st_mtime_ns
+    except OSError:  # in an archive
+        return 0
 
 
 def jit(function: Callable) -> Any:

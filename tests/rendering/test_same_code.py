@@ -1,6 +1,9 @@
 """Compiled loops round alike whether they come from the compiler or from numba's cache."""
 
 import gc
+import importlib
+import os
+import sys
 
 import pytest
 
@@ -16,6 +19,29 @@ def test_no_loop_lets_the_compiler_order_its_sums(module):
     for loop in loops:
         allowed = loop.targetoptions.get("fastmath", set())
         assert set(allowed or ()) <= {"contract", "nsz"}, loop.py_func.__name__
+
+
+def test_a_loop_is_compiled_anew_when_one_that_it_calls_has_changed(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "edited_loops"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "whole.py").write_text(
+        "from edited_loops.part import one\nfrom self6d.numba_tools import jit\n"
+        "@jit\ndef twice(x):\n    return one(one(x))\n"
+    )
+    for step, compiled in ((1, 1), (1, 0), (100, 1)):
+        (folder / "part.py").write_text(
+            f"from self6d.numba_tools import jit\n@jit\ndef one(x):\n    return x + {step}\n"
+        )
+        os.utime(folder / "part.py", ns=(step, step))
+        for name in [name for name in sys.modules if name.startswith("edited_loops")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setattr(numba_tools, "_states", {})
+        importlib.invalidate_caches()
+        twice = importlib.import_module("edited_loops.whole").twice
+        assert twice(5) == 5 + 2 * step
+        assert sum(twice.stats.cache_misses.values()) == compiled
 
 
 def test_the_collector_walks_everything_again_after_the_first_call(monkeypatch):
