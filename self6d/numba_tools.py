@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numba
@@ -79,10 +79,14 @@ def _has_loops(module: str) -> bool:
 
 
 def _changed(module: str) -> int:
-    try:
-        return os.stat(getattr(sys.modules.get(module), "__file__", None) or "").st_mtime_ns
-    except OSError:  # in an archive
-        return 0
+    """By its place in the package: whether it is loaded depends on what else a process does."""
+    package, *inner = module.split(".")
+    for root in getattr(sys.modules.get(package), "__path__", ()):
+        place = os.path.join(root, *inner)
+        for path in (f"{place}.py", os.path.join(place, "__init__.py")):
+            with suppress(OSError):  # in an archive there is none
+                return os.stat(path).st_mtime_ns
+    return 0
 
 
 def jit(function: Callable) -> Any:
