@@ -53,9 +53,18 @@ def whole_folder(out: Path) -> Iterator[Path]:
         if out.exists():
             out.rmdir()
         os.replace(part, out)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
+        _name_as(out, part, error)
         raise
+
+
+def _name_as(out: Path, part: Path, error: BaseException) -> None:
+    """People know nothing of `part`: a file in it is named as it would have been called."""
+    for name, kind in (("filename", str), ("path", Path)):
+        named = getattr(error, name, None)
+        if isinstance(named, str | Path) and Path(named).is_relative_to(part):
+            setattr(error, name, kind(out / Path(named).relative_to(part)))
 
 
 def sync_folder(folder: Path) -> None:

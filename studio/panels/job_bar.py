@@ -33,6 +33,7 @@ class JobBar(QFrame):
     stopClicked = Signal(str)  # "stop", "terminate" or "kill": the rung of the ladder
     saveClicked = Signal()
     cancelClicked = Signal()
+    offersChanged = Signal()  # which of its buttons can be used
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,12 +136,14 @@ class JobBar(QFrame):
         if job is None:
             self.text.setText(self._suggestion or "No job is running.")
             self._meter.stop()
+            self.offersChanged.emit()
             return
         self.pause.setText("Resume" if job.state is JobState.PAUSED else "Pause")
         stopping = job.state is JobState.STOPPING
         self.pause.setEnabled(not stopping)
         self.save.setEnabled(not stopping)
         self.stop.setEnabled(not stopping or self._rung != "stop")
+        self.offersChanged.emit()
         if stopping:
             self._ladder.start()
         if active:

@@ -118,6 +118,14 @@ def register_actions(w: StudioWindow) -> None:
         shortcut="Ctrl+S",
         icon_name="save",
     )
+
+    def as_the_bar_offers() -> None:
+        for name in ("pause", "stop", "cancel", "save"):
+            shown = getattr(w.job_bar, name)
+            a[f"run.{name}"].setEnabled(shown.isVisibleTo(w.job_bar) and shown.isEnabled())
+
+    w.job_bar.offersChanged.connect(as_the_bar_offers)
+    as_the_bar_offers()
     a.add(
         "run.find",
         "Find runs in the runs folder",

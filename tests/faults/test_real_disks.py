@@ -15,9 +15,10 @@ from toy_task import ToyTask
 
 from self6d.engine import reporting
 from self6d.engine.loop import LoopConfig, run_task
-from self6d.errors import InputError, StorageError
+from self6d.errors import InputError, StorageError, from_os_error
 from self6d.events import Note
 from self6d.runs.folder import RunFolder
+from self6d.storage import whole_folder
 
 LOOP = LoopConfig(checkpoint_every=5, preview_every=5)
 STEPS, WIDTH = 20, 96  # a checkpoint of 110 kB
@@ -92,3 +93,14 @@ def test_job_that_cannot_even_begin_is_one_line(disk, tmp_path):
         with pytest.raises(StorageError):
             RunFolder.create(path / "another", "toy", {})
         mend()
+
+
+def test_what_fails_in_a_folder_made_whole_is_named_as_in_that_folder(tmp_path):
+    out = tmp_path / "labels"
+    with pytest.raises(OSError) as caught, whole_folder(out) as part:
+        (part / "masks" / "1.png").write_bytes(b"")
+    assert caught.value.filename == str(out / "masks" / "1.png")
+    with pytest.raises(InputError) as told, whole_folder(out) as part:
+        raise from_os_error(caught.value, part / "2.png")
+    assert told.value.one_line().startswith(f"{out / '2.png'}: ")
+    assert list(tmp_path.iterdir()) == []

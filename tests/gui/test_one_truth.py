@@ -142,8 +142,11 @@ def test_queueing_never_hides_the_running_job_and_closing_asks(opened, other, wa
 def test_how_far_a_job_is_is_never_cut_off(opened, wait):
     """The time left was dots at 1280 pixels: the run's name and a fourth button took its room."""
     window, bar = opened, opened.job_bar
+    steering = [window.actions_registry[f"run.{n}"] for n in ("pause", "stop", "cancel", "save")]
+    assert not any(action.isEnabled() for action in steering)  # there is nothing to steer
     click(window.header.buttons["synthetic"])
     click(window.workspace.train_panel.run_button)
+    assert all(action.isEnabled() for action in steering)
     name, drawn = window.runs.job.run.name, []
     for room in (-5, 5):
         bar.text.setFixedWidth(bar.text.fontMetrics().horizontalAdvance(bar.text.text()) + room)
@@ -152,6 +155,7 @@ def test_how_far_a_job_is_is_never_cut_off(opened, wait):
     answer("discard")
     click(bar.cancel)
     wait(lambda: window.runs.job is None)
+    assert not any(action.isEnabled() for action in steering)
     assert name in told
     assert drawn == [told.replace(f", {name}", ""), told]
 
