@@ -25,7 +25,7 @@ from studio.model.project import Project
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.theme import icon, theme
 from studio.toolkit.widgets import IconButton, button, clear, column, label, row, scrolled
-from studio.toolkit.words import in_window
+from studio.toolkit.words import in_window, sentence
 
 MARKS = {
     "error": ("circle-x", "bad"), "warning": ("triangle-alert", "warn"), "info": ("info", "muted"),
@@ -248,10 +248,7 @@ class DoctorPanel(QWidget):
         place = Path(finding["path"]).name if finding["path"] else ""
         what = in_window(finding["what"])
         of_one = finding["code"] in OF_A_FILE and " times: " not in what
-        if of_one and place and place not in what:
-            what = f"{place}: {what}"
-        else:
-            what = what[:1].upper() + what[1:]
+        what = f"{place}: {what}" if of_one and place and place not in what else sentence(what)
         lines = [label(what, wrap=True, select=True)]
         if finding["remedy"]:
             lines.append(label(in_window(finding["remedy"]), "small", wrap=True, select=True))

@@ -35,6 +35,11 @@ EQUATIONS = {
 WORDS |= {t.name: (t.title, f"{t.compares}; holds {t.holds}; {EQUATIONS[t.name]}") for t in LISTED}
 
 
+def sentence(text: str) -> str:
+    """With a capital first letter, but for a symbol's: fx is no Fx."""
+    return text if re.match(r"[fc][xy]\b", text) else text[:1].upper() + text[1:]
+
+
 def word(name: str) -> str:
     """What people read for a curve's name."""
     return WORDS[name][0] if name in WORDS else name.replace("_", " ")

@@ -14,7 +14,7 @@ from studio.engine.history import live_mark
 from studio.panels.xray_panel import TermRow
 from studio.toolkit.dialogs import Banner
 from studio.toolkit.theme import theme
-from studio.toolkit.words import FOREIGN, in_window
+from studio.toolkit.words import FOREIGN, in_window, sentence
 from studio.training.steering import weights_note
 from studio.training.weights import LossWeights
 
@@ -144,3 +144,9 @@ def test_the_banner_says_it_so_and_copies_the_original(qtbot):
     assert banner._mark.pixmap().toImage() == mark
     banner.copy.click()
     assert QGuiApplication.clipboard().text() == "No CAD. Name them with --models."
+
+
+def test_symbols_stay_small_where_a_sentence_begins():
+    assert sentence("fx 319.6 and fy 417.1 differ") == "fx 319.6 and fy 417.1 differ"
+    assert sentence("fxyz is a folder") == "Fxyz is a folder"
+    assert sentence("") == ""
