@@ -145,6 +145,6 @@ def _say_end(path: Path, status: str, result: dict) -> None:
                 "it moves or too few of its poses are sure; there its poses stay as they were"
             )
     if status == "stopped":
-        typer.echo(f"stopped; go on with --resume: {path}")
+        typer.echo(f"stopped; frames not reached count as lost; go on with --resume: {path}")
     else:
         typer.echo(f"done: {path / 'poses.json'}")

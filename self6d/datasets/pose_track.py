@@ -6,7 +6,8 @@ The file is JSON, one row an object and frame:
                               "state": "tracked", "confidence": 0.97,
                               "R_m2c": [9 numbers, by rows], "t_m2c_mm": [x, y, z]}]}
 
-A lost object has neither pose nor confidence. Poses are those of the CAD file's own frame.
+A lost object has neither pose nor confidence; what a stopped run did not reach counts as lost.
+Poses are those of the CAD file's own frame.
 """
 
 from __future__ import annotations

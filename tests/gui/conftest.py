@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -25,6 +26,9 @@ from self6d import jobs
 from self6d.runs.folder import RunFolder
 from self6d.sample.sample import make_sample
 from self6d.scene.models_copy import save_models
+
+if TYPE_CHECKING:
+    from studio.shell.window import StudioWindow
 
 # What makes a run take seconds; the code is the same.
 QUICK = {
@@ -130,24 +134,32 @@ def open_studio(qtbot, settings, wait, warm, _waits_rest) -> Iterator[Callable]:
         return window
 
     yield start
-    for window in windows:
-        for job in window.queue.waiting:
-            window.queue.drop(job)  # closing would ask
-        for job in window.queue.active:
-            job.kill()
-        window.queue.close()
-        if window.isVisible():
-            window.close()
-        timers = [t for t in window.findChildren(QTimer) if t.isActive()]
-        assert not timers, f"still ticking: {timers}"
-        window.deleteLater()
+    try:
+        for window in windows:
+            shut(window, wait)
+    finally:  # whatever failed, no job goes on beside the tests to come
+        end_children("self6d.cli")
+        if warm:
+            warm.end()
     for left in QApplication.topLevelWidgets():
         if isinstance(left, RunPanel) and left.parent() is None:  # no step of its window showed it
             left.deleteLater()
-    end_children("self6d.cli")
-    if warm:
-        warm.end()
     nothing_left(wait, warm)
+
+
+def shut(window: StudioWindow, wait: Callable) -> None:
+    """Close a window without a question; its jobs are over before."""
+    for job in window.queue.waiting:
+        window.queue.drop(job)
+    for job in window.queue.active:
+        job.kill()
+    wait(lambda: not window.queue.active, 20)
+    window.queue.close()
+    if window.isVisible():
+        window.close()
+    timers = [t for t in window.findChildren(QTimer) if t.isActive()]
+    assert not timers, f"still ticking: {timers}"
+    window.deleteLater()
 
 
 def bury() -> None:
