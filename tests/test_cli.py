@@ -41,6 +41,22 @@ def test_help_names_every_command(capsys):
     assert "..." not in text.split("Commands:")[1]  # no description is cut
 
 
+def test_no_listed_command_is_cut_within_its_sentence():
+    """A summary ends at the first full stop: of "Fig. 3: ..." nothing but "Fig." was left."""
+
+    def below(command, name):
+        for part, one in getattr(command, "commands", {}).items():
+            told, whole = one.get_short_help_str(10_000), " ".join((one.help or "").split())
+            rest = whole.removeprefix(told.removesuffix(".")).removeprefix(".").strip()
+            assert rest != whole or not whole, f"{name} {part}: {told}"
+            assert not rest or rest[0].isupper(), f"{name} {part}: {told} | {rest}"
+            yield part
+            yield from below(one, f"{name} {part}")
+
+    listed = set(below(cli._command(), "self6d-studio"))
+    assert {"fig3", "data-share", "recording", "train"} <= listed
+
+
 def test_help_is_quick():
     import resource
 

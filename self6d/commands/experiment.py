@@ -50,7 +50,7 @@ def fig3(
     assignments: opt.Set = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Fig. 3: L_self and pose errors over 200 steps on single images."""
+    """Figure 3: L_self and pose errors over 200 steps on single images."""
     _run(
         "fig3", data, models, from_run, out, split=split, images=images, preset=preset, steps=steps,
         seed=seed, device=device, overrides=opt.with_unit(assignments, unit), quiet=quiet,
@@ -93,7 +93,7 @@ def data_share(
     assignments: opt.Set = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Fig. 4, right: recall against the share of unlabelled frames."""
+    """Figure 4, right: recall against the share of unlabelled frames."""
     _run(
         "data-share", data, models, from_run, out, shares=shares, preset=preset, steps=steps,
         seed=seed, device=device, overrides=opt.with_unit(assignments, unit), quiet=quiet,
