@@ -24,7 +24,16 @@ from studio.model.edits import FunctionEdit
 from studio.model.project import Project
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.theme import icon, theme
-from studio.toolkit.widgets import IconButton, button, clear, column, label, row, scrolled
+from studio.toolkit.widgets import (
+    Choice,
+    IconButton,
+    button,
+    clear,
+    column,
+    label,
+    row,
+    scrolled,
+)
 from studio.toolkit.words import in_window, sentence
 
 MARKS = {
@@ -57,7 +66,7 @@ class DoctorPanel(QWidget):
         self.facts.setColumnStretch(1, 1)
         self.verdict = label("", "title", wrap=True)
         self.fix_buttons: dict[int, QPushButton] = {}  # by number of the finding
-        self.unit = QComboBox()
+        self.unit = Choice()
         self.unit.addItems(UNITS)
         self.unit.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.unit.setToolTip("Unit of the CAD files that state none; every job takes it too")

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QDoubleSpinBox, QGridLayout, QWidget
 
 from studio.engine.types import PoseData
 from studio.posing.nudge import from_angles, to_angles
+from studio.toolkit.boxes import RealSpin
 from studio.toolkit.widgets import label
 
 PLACES = (
@@ -41,7 +42,7 @@ class PoseNumbers(QWidget):
             ((PLACES, 100_000.0, " mm"), (TURNS, 360.0, "°"))
         ):
             for line, (name, tip) in enumerate(entries):
-                box = QDoubleSpinBox()
+                box = RealSpin()
                 box.setRange(-limit, limit)
                 box.setDecimals(1)
                 box.setSuffix(suffix)

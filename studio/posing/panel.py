@@ -22,6 +22,7 @@ from studio.model.start_files import pose_start, read_pose_start
 from studio.posing import nudge
 from studio.posing.numbers import PoseNumbers
 from studio.posing.tool import help_text, search_text
+from studio.toolkit.boxes import spin
 from studio.toolkit.widgets import (
     Choice,
     IconButton,
@@ -32,7 +33,6 @@ from studio.toolkit.widgets import (
     label,
     row,
     scrolled,
-    spin,
 )
 
 NO_REPLAY = "After a run, drag to replay its steps."

@@ -18,7 +18,6 @@ from PySide6.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
-    QSpinBox,
     QStyle,
     QStyleOptionComboBox,
     QStylePainter,
@@ -28,6 +27,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.toolkit.boxes import NotByWheel
 from studio.toolkit.focus import KeepsPlace
 from studio.toolkit.theme import icon, theme
 
@@ -258,7 +258,7 @@ class Hint(QWidget):
         self.setLayout(column(*items, margin=16, gap=12))
 
 
-class Choice(QComboBox):
+class Choice(NotByWheel, QComboBox):
     """A combo box that does not grow with its longest entry; the list of entries does.
 
     Of a name that does not fit beginning and end are seen, where runs of one stem differ, and the
@@ -302,17 +302,6 @@ class Choice(QComboBox):
         return self.fontMetrics().elidedText(
             self.shown(), Qt.TextElideMode.ElideMiddle, place.width()
         )
-
-
-def spin(low: int, high: int, value: int, suffix: str = "") -> QSpinBox:
-    """A box for a whole number that may be as narrow as its place."""
-    box = QSpinBox()
-    box.setRange(low, high)
-    box.setValue(value)
-    box.setSuffix(suffix)
-    box.setMinimumWidth(56)
-    box.lineEdit().setTextMargins(4, 0, 0, 0)
-    return box
 
 
 def captioned(*rows: tuple[str, QWidget] | QWidget) -> QGridLayout:

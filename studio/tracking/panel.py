@@ -5,13 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QCheckBox, QDoubleSpinBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QWidget
 
 from self6d.tracking.config import TrackConfig
 from studio.model.project import Project
 from studio.model.track import LOST, NOT_REACHED
+from studio.toolkit.boxes import RealSpin
 from studio.toolkit.flow import flow
-from studio.toolkit.widgets import Choice, IconButton, button, column, label, row, scrolled
+from studio.toolkit.widgets import (
+    Choice,
+    IconButton,
+    button,
+    column,
+    label,
+    row,
+    scrolled,
+)
 from studio.tracking.colours import Colours
 from studio.tracking.plan import KEYS, SEARCH, TrackPlan
 
@@ -58,7 +67,7 @@ class TrackPanel(QWidget):
         self.copy = IconButton("terminal", "Copy as command", self._on_copy)
         self.problem = label("", "small", wrap=True)
         self.without_depth = label("", "small", wrap=True)
-        self.focal_error = QDoubleSpinBox()
+        self.focal_error = RealSpin()
         self.focal_error.setRange(0.0, 50.0)
         self.focal_error.setSuffix(" %")
         self.focal_error.setValue(100 * TrackConfig().focal_error)

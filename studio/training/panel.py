@@ -20,6 +20,7 @@ from studio.model import times
 from studio.model.machine import has_gpu
 from studio.model.project import Project
 from studio.model.settings import Settings
+from studio.toolkit.boxes import spin
 from studio.toolkit.widgets import (
     Choice,
     IconButton,
@@ -29,7 +30,6 @@ from studio.toolkit.widgets import (
     label,
     row,
     scrolled,
-    spin,
 )
 from studio.training.choices import fill_cameras, fill_runs, fill_splits
 from studio.training.form import Editor, SettingsForm
@@ -73,6 +73,7 @@ class RunPanel(QWidget):
     runRequested = Signal(object)
     copyRequested = Signal(object)
     liveWeight = Signal(str, float)
+    problemChanged = Signal()  # another reason, or none, why it cannot run
 
     def __init__(self, kind: str, project: Project, settings: Settings, engine: Engine) -> None:
         super().__init__()
@@ -261,10 +262,13 @@ class RunPanel(QWidget):
         overrides = self.overrides()
         self.form.show_values(overrides)
         self._show_weights(overrides)
+        before = self.problem.text()
         self.run_button.setEnabled(self.spec() is not None)
         self.copy_button.setEnabled(self.run_button.isEnabled())
         if self._fields:
             self.describe()
+        if self.problem.text() != before:
+            self.problemChanged.emit()
 
     def set_live(self, job: JobSpec | None, *, queued: bool = False) -> None:
         """The running job that weights steer now, and whether another run would have to wait.

@@ -6,9 +6,10 @@ import pytest
 import real_hands
 import stories
 from hands import click
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QScrollArea, QWidget
 from real_hands import Studio
 from stories import SPACE
 
@@ -103,3 +104,38 @@ def test_a_button_that_is_off_for_a_while_has_the_keyboard_again_then(qtbot):
     assert not pressed
     press(Qt.Key.Key_Tab)
     assert at() is first
+
+
+def test_the_wheel_scrolls_a_panel_and_changes_nothing_in_it(opened, wait):
+    """What ran under the pointer while the settings were scrolled took another value, unseen."""
+    window, space = opened, opened.workspace
+    panel = space.train_panel
+    click(window.header.buttons["synthetic"])
+    wait(lambda: panel.form.ready)
+    bar = panel.findChild(QScrollArea).verticalScrollBar()
+    for box in (panel.device, panel.seed, panel.preset, panel.camera_like):
+        before, options = bar.value(), dict(window.project.options)
+        box.setFocus()  # even where it was used just before
+        turn_wheel(box)
+        assert window.project.options == options
+        assert (panel.device.currentText(), panel.seed.value()) == ("auto", 0)
+        assert bar.value() > before or before == bar.maximum()
+        bar.setValue(0)
+    panel.clearFocus()
+    turn_wheel(panel.seed)
+    assert at() is not panel.seed
+    others = (space.pose_panel.numbers.boxes["x"], space.track_panel.focal_error)
+    values = [box.value() for box in others]
+    for box in others:
+        turn_wheel(box)
+    assert [box.value() for box in others] == values
+
+
+def turn_wheel(box: QWidget) -> None:
+    """One notch towards the user, with the pointer over `box`."""
+    place = QPointF(box.rect().center())
+    QApplication.sendEvent(box, QWheelEvent(
+        place, QPointF(box.mapToGlobal(box.rect().center())), QPoint(), QPoint(0, -120),
+        Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase,
+        False,
+    ))  # fmt: skip

@@ -238,7 +238,10 @@ def test_what_cannot_be_used_is_not_sent_as_something_else(opened, wait, name, t
     QTest.keyClicks(panel.seed, "7")
     QTest.keyClick(panel.seed, Qt.Key.Key_Return)  # another setting keeps it in sight
     assert (box.text(), panel.spec()) == (typed, None)
+    bar = opened.job_bar
+    wait(lambda: told in bar.text.text() and not bar.go.isVisible())
     fill(box, "3")
+    wait(lambda: told not in bar.text.text() and bar.go.isVisible())
     assert not panel.problem.isVisible()
     assert panel.run_button.isEnabled()
     assert panel.spec() is not None

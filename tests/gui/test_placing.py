@@ -109,6 +109,8 @@ def test_a_click_puts_it_on_the_depth_and_the_mouse_moves_turns_and_rolls_it(pla
     # numbers
     fill(panel.numbers.boxes["z"], "512.5")
     assert project.pose().t[2] == pytest.approx(0.5125)
+    fill(panel.numbers.boxes["z"], "498,5")  # a decimal comma, which was dropped: 4985 mm
+    assert project.pose().t[2] == pytest.approx(0.4985)
     R = project.pose().R
     fill(panel.numbers.boxes["yaw"], "30")
     assert to_angles(project.pose().R)[2] == pytest.approx(30)

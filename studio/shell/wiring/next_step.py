@@ -41,7 +41,7 @@ class NextStep(QObject):
             project.posesChanged, evaluate.evaluated, evaluate.busyChanged,
             evaluate.chosenChanged, export.exported, export.busyChanged, export.chosenChanged,
             posing.editToggled, posing.searchingChanged, tracking.panel.colours.changed,
-            tracking.panel.colours.came,
+            tracking.panel.colours.came, train.problemChanged, adapt.problemChanged,
         )  # fmt: skip
         for signal in changes:
             signal.connect(lambda *_: self._soon.start())
