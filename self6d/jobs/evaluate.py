@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from self6d.jobs.prepare import resolve_device
 from self6d.jobs.refiner import Refine, pose_refiner
 from self6d.memory import keep_freed_memory
 from self6d.runs.folder import RunFolder
-from self6d.runs.load_network import Paths, load_given_models, load_network
+from self6d.runs.load_network import Paths, listed, load_given_models, load_network
 from self6d.scene import ObjectModel
 from self6d.scene.error_models import error_models
 
@@ -94,7 +94,7 @@ class EvaluateOptions:
 def evaluate(
     data: str | Path,
     models: Paths | None,
-    runs: Sequence[str | Path],
+    runs: str | Path | Iterable[str | Path],
     options: EvaluateOptions | None = None,
     *,
     listener: Listener | None = None,
@@ -121,6 +121,8 @@ def evaluate(
     ['stage1', 'adapted']
     """
     o = replace(options or EvaluateOptions(), **given)
+    models = listed(models) if models is not None else None
+    runs = [runs] if isinstance(runs, str | Path) else list(runs)
     if not runs and not o.results:
         raise InputError("nothing to score", remedy="Name runs, or results files with --results.")
     o.check_files()

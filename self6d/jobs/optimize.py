@@ -95,6 +95,7 @@ def optimize(
     """
     if (from_run is None) == (init is None):
         raise InputError("one start is needed", remedy="Give either --from RUN or --init FILE.")
+    models = listed(models) if models is not None else None
     asked = asked_for(preset, overrides, models, steps, device)
     device = resolve_device(device)
     changes = changes_of(overrides, {"optimize.steps": steps})

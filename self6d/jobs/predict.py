@@ -44,7 +44,7 @@ def predict(
     views: int | None = None,
     instances: int | None = None,
     device: str | torch.device = "auto",
-    overlay: Path | None = None,
+    overlay: str | Path | None = None,
     listener: Listener | None = None,
 ) -> list[dict[str, Any]]:
     """Poses in images, from RGB and K alone unless `refine` says otherwise.
@@ -65,7 +65,8 @@ def predict(
         that the pose is within a tenth of the diameter, as learned on synthetic images.
 
     Raises:
-        InputError: no such split, images that cannot be read, or an overlay folder that exists.
+        InputError: no such split, images that cannot be read, an overlay folder that exists, or
+            views or instances out of range.
 
     >>> rows = predict(recording, out / "adapted", score_threshold=0.0)
     >>> len(rows[0]["t_m2c"]), len(rows[0]["quaternion_wxyz"])
@@ -85,8 +86,9 @@ def predict(
     )
     names = {model.object_id: model.name for model in trained.models}
     frames = _Frames(images, camera, split)
-    if overlay is not None and overlay.exists():
-        raise InputError("exists already", path=overlay, remedy="Name a new folder.")
+    drawn = None if overlay is None else Path(overlay)
+    if drawn is not None and drawn.exists():
+        raise InputError("exists already", path=drawn, remedy="Name a new folder.")
     rows = []
     left_out: Counter[int] = Counter()  # frames that show more, by object
     for index, (frame, found) in enumerate(with_predictions(frames, predictor)):
@@ -94,10 +96,10 @@ def predict(
         shown = Counter(p.object_id for p in found)
         left_out.update(i for i in shown if shown[i] > most)
         rows += [_row(frame.name, names, prediction) for prediction in detections]
-        if overlay is not None:
+        if drawn is not None:
             picture = draw_poses(frame.rgb, frame.camera, detections, trained.models)
             name = f"{frame.scene_id:06d}_{frame.image_id:06d}.png"
-            write_picture(overlay / name, picture)
+            write_picture(drawn / name, picture)
         if listener is not None:
             listener(Progress(index + 1, len(frames), None, "predict"))
     if listener is not None:

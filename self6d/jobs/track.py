@@ -116,6 +116,7 @@ def track(
     >>> run.status, (run.path / "poses.json").exists()
     ('done', True)
     """
+    models = listed(models) if models is not None else None
     asked = asked_for(preset, overrides, models, steps, device)
     asked |= {"data": absolute(data), "split": split}
     if still:

@@ -25,7 +25,7 @@ import tomli_w
 import torch
 
 import self6d
-from self6d.errors import CheckpointError, from_os_error
+from self6d.errors import CheckpointError, InputError, from_os_error
 from self6d.events import Event, Preview
 from self6d.files import OR_RESUME, check_free
 from self6d.locks import FolderLock, is_held
@@ -35,11 +35,12 @@ from self6d.runs import event_log
 from self6d.storage import atomic_write
 
 FORMAT = 1
+SEEDS = 2**63
 _FOLDERS = ("checkpoints", "previews")
 _INFO: dict[str, Callable[[Any], bool]] = {  # what run.json must hold to be used
     "kind": lambda value: isinstance(value, str),
     "status": lambda value: isinstance(value, str),
-    "seed": lambda value: type(value) is int and 0 <= value < 2**63,
+    "seed": lambda value: type(value) is int and 0 <= value < SEEDS,
     "provenance": lambda value: isinstance(value, dict),
 }
 
@@ -77,10 +78,10 @@ class RunFolder:
             provenance: where the inputs came from, what JSON can hold.
 
         Raises:
-            InputError: the folder holds something already, or cannot be made there.
+            InputError: the folder holds something already, or cannot be made there; no such seed.
             StorageError: the disk is full, read-only, or may not be written.
         """
-        path = Path(path)
+        path, seed = Path(path), _checked_seed(seed)
         check_free(path, OR_RESUME)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -341,6 +342,17 @@ def versions() -> dict[str, str]:
         found["gpu"] = torch.cuda.get_device_name()
         found["cuda"] = str(torch.version.cuda)
     return found
+
+
+def _checked_seed(seed: int) -> int:
+    """A seed that the finished run can be read back with."""
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < SEEDS:
+        shown = repr(seed)[:60]
+        raise InputError(
+            f"{shown} cannot be a seed", remedy="Give a whole number from 0 to 9223372036854775807."
+        )
+    return int(seed)
 
 
 def _without_none(config: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from self6d.runs.folder import RunFolder
 from self6d.scene import ObjectModel
 from self6d.scene.models_copy import has_models, read_models
 
-Paths = str | Path | Sequence[str | Path]
+Paths = str | Path | Iterable[str | Path]
 
 
 @dataclass
@@ -56,7 +57,8 @@ def load_network(
 
     Raises:
         CheckpointError: no intact checkpoint, or one without a network.
-        InputError: a model of the network is missing among `models`.
+        InputError: a model of the network is missing among `models`; no such number of views or
+            instances.
     """
     if not isinstance(run, RunFolder):
         run = RunFolder.open(run)
@@ -82,8 +84,10 @@ def load_network(
     with checkpoint_fits(run.path):
         config = NetworkConfig.of_checkpoint(tree["network_config"])
         config.weights = config.crop_weights = "none"  # the checkpoint has them
-        config = config if views is None else replace(config, views=views)
-        config = config if instances is None else replace(config, instances=instances)
+    # not within: a wrong number given here is no fault of the checkpoint
+    config = config if views is None else replace(config, views=views)
+    config = config if instances is None else replace(config, instances=instances)
+    with checkpoint_fits(run.path):
         network = PoseNetwork(config, chosen)
         network.load_state_dict(tree["network"])
         stored = tree.get("camera")
@@ -126,10 +130,20 @@ def load_given_models(models: Paths, unit: str = "auto") -> list[ObjectModel]:
 
 
 def listed(models: Paths) -> str | Path | list[str | Path]:
-    """A single folder in a list is that folder."""
+    """Models as they can be read more than once; a single folder in a list is that folder.
+
+    Raises:
+        InputError: neither a path nor a list of such.
+    """
     if isinstance(models, str | Path):
         return models
-    files = list(models)
+    files = list(models) if isinstance(models, Iterable) else [models]
+    for file in files:
+        if not isinstance(file, str | PathLike):
+            raise InputError(
+                f"models: {type(file).__name__} is no path",
+                remedy="Give the path of a folder, or a list of paths of CAD files.",
+            )
     return files[0] if len(files) == 1 else files
 
 

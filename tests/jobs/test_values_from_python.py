@@ -1,0 +1,87 @@
+"""What people give from Python: numpy's numbers, generators, one path for a list, wrong values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_runs import SMALL
+
+from self6d import jobs
+from self6d.datasets import open_dataset
+from self6d.errors import InputError
+from self6d.runs.folder import RunFolder
+from self6d.sample.sample import make_sample
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory) -> Path:
+    return make_sample(tmp_path_factory.mktemp("data") / "sample", 3, 2, 1, size=(96, 128))
+
+
+def train(models: Any, out: Path, **given: Any) -> RunFolder:
+    return jobs.train(models, out, preset="tiny", steps=1, overrides=SMALL, device="cpu", **given)
+
+
+@pytest.fixture(scope="module")
+def trained(sample, tmp_path_factory) -> RunFolder:
+    """The files from a generator, which can be read once, and a seed as an array has it."""
+    files = (path for path in sorted((sample / "models").glob("*.ply")))
+    return train(files, tmp_path_factory.mktemp("runs") / "run", seed=np.int64(4))
+
+
+def test_models_from_a_generator_and_a_seed_of_numpy(trained, sample):
+    """The files were read for run.json and gone then; the run's own record could not be written."""
+    files = sorted((sample / "models").glob("*.ply"))
+    again = RunFolder.open(trained.path)
+    assert (again.status, again.seed) == ("done", 4)
+    assert again.info["provenance"]["models"] == [str(path) for path in files]
+    assert len(list(again.models_path.glob("*.ply"))) == len(files)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.7, "a", True, 2**63])
+def test_a_seed_that_no_run_could_be_read_back_with(seed, sample, tmp_path):
+    """1.7 and 2**63 trained to the end, and the run was "damaged" from then on."""
+    with pytest.raises(InputError, match=f"{seed} cannot be a seed|'a' cannot be a seed"):
+        train(sample / "models", tmp_path / "run", seed=seed)
+    assert not (tmp_path / "run").exists()
+    RunFolder.create(tmp_path / "last", "synthetic", {}, seed=2**63 - 1)
+    assert RunFolder.open(tmp_path / "last").seed == 2**63 - 1
+
+
+@pytest.mark.parametrize("models", [None, 5, np.zeros((3, 3)), [None]])
+def test_models_that_are_no_paths(models, sample, tmp_path):
+    with pytest.raises(InputError, match=r"models: \w+ is no path"):
+        train(models, tmp_path / "run")
+    if models is not None:  # there: the run's own
+        with pytest.raises(InputError, match=r"models: \w+ is no path"):
+            jobs.evaluate(sample, models, [tmp_path / "run"])
+
+
+def test_one_run_is_evaluated_however_it_is_named(trained, sample):
+    """The letters of a path were taken for runs: "/: not a run folder"."""
+    path = trained.path
+    for runs in (str(path), path, (one for one in [path])):
+        report = jobs.evaluate(sample, None, runs, device="cpu")
+        assert [result.label for result in report.results] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"views": 0}, "network.views: 0 is out of range"),
+        ({"instances": 0}, "network.instances: 0 is out of range"),
+    ],
+)
+def test_numbers_of_predict_out_of_range(given, told, trained, sample):
+    """The checkpoint was said to be at fault."""
+    with pytest.raises(InputError, match=told):
+        jobs.predict(sample, trained.path, device="cpu", **given)
+
+
+def test_pictures_go_into_a_folder_named_by_text(trained, sample, tmp_path):
+    folder = tmp_path / "pictures"
+    jobs.predict(sample, trained.path, score_threshold=0, device="cpu", overlay=str(folder))
+    assert len(list(folder.glob("*.png"))) == len(open_dataset(sample))
