@@ -98,6 +98,7 @@ class EvaluatePage(QWidget):
         self.worst.itemClicked.connect(self._on_worst)
         self.worst_title = label("Click a number to see its worst frames.", "muted")
         scores = Panel("Scores")
+        self.scores_title = scores.title
         scores.head.addWidget(self.export)
         scores.body.addWidget(self.hint, 1)
         scores.body.addWidget(self.table, 3)
@@ -258,6 +259,8 @@ class EvaluatePage(QWidget):
         self.export.setEnabled(bool(self.results))
         self.hint.setVisible(not self.results)
         self.table.setVisible(bool(self.results))
+        of = self._scored_split() or "all labelled frames"
+        self.scores_title.setText(f"Scores on {of}" if self.results else "Scores")
         remarks = [f"{r['label']}: {r['remark']}" for r in self.results if r.get("remark")]
         for run, result in zip(self.evaluated_runs, self.results, strict=False):
             if self._gone_on(run, result):
@@ -350,6 +353,11 @@ class EvaluatePage(QWidget):
         scored = named_or_counted([run.name for run in self.chosen()], "runs")
         self.said.emit("good", f"In the clipboard: the command that scores {scored}.")
 
+    def _scored_split(self) -> str | None:
+        """Whose frames the scores shown are of; another may be chosen for the next ones."""
+        info, split = self.project.recording, self.results[0].get("split") if self.results else None
+        return split if info is not None and split in info.splits else None
+
     def _on_save(self, kind: str, pattern: str) -> None:
         home = str(Path.home())
         if pattern:
@@ -366,6 +374,19 @@ class EvaluatePage(QWidget):
             return
         self.engine.request(
             "write_evaluation", kind, str(path), recording.root,
-            [str(r) for r in self.evaluated_runs], self.split.currentData(),
-            failed=self.failed.emit, done=lambda _: None,
+            [str(r) for r in self.evaluated_runs], self._scored_split(),
+            partial=self._on_writing, failed=self._on_not_written, done=self._on_written,
         )  # fmt: skip
+
+    def _on_writing(self, done_total: tuple[int, int]) -> None:
+        """Scores of an earlier session are worked out again first."""
+        self.progress.setVisible(True)
+        self._on_progress(done_total)
+
+    def _on_not_written(self, failure: Failure) -> None:
+        self._refresh()
+        self.failed.emit(failure)
+
+    def _on_written(self, path: str) -> None:
+        self._refresh()
+        self.said.emit("good", f"Written: {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from hands import answer, click, click_cell, click_item
+from hands import answer, click, click_cell, click_item, drop
 from PySide6.QtCore import QEvent, QObject, QPoint, Qt
 from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtTest import QTest
@@ -325,3 +326,29 @@ def test_the_session_goes_to_rerun(posed_block, trained, tmp_path, monkeypatch, 
         assert "session.rrd" in said
         assert out.with_suffix(".rrd").stat().st_size > 10_000
         assert b"/curves/run-2/loss/total" in out.with_suffix(".rrd").read_bytes()
+
+
+def test_what_is_saved_are_the_scores_that_are_shown(opened, trained, tmp_path, wait):
+    """Frames chosen for the next evaluation were those of the saved table, and nothing was said."""
+    window, page = opened, opened.workspace.evaluate_page
+    drop(window, trained)
+    wait(lambda: page.runs.count() == 1)
+    click(window.header.buttons["evaluate"])
+    assert page.split.currentData() == "eval"
+    click(page.go)
+    wait(lambda: page.results and page.unfinished() == [])
+    assert page.scores_title.text() == "Scores on eval"
+    other = next(n for n in window.project.recording.splits if n != "eval")
+    page.split.setCurrentIndex(page.split.findData(other))
+    assert page.scores_title.text() == "Scores on eval"
+    file, seen = tmp_path / "scores.csv", []
+    page.said.connect(lambda level, text: seen.append((level, text)))
+    page.failed.connect(lambda failure: seen.append(failure.what))
+    page.save("csv", file)
+    wait(lambda: seen)
+    assert seen == [("good", f"Written: {file}")]
+    shown = {o["object_id"]: o["targets"] for o in page.results[0]["objects"]}
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    saved = {int(r["object_id"]): int(r["targets"]) for r in rows if r["object_id"]}
+    assert saved == shown
+    assert not page.progress.isVisible()
