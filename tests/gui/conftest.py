@@ -153,7 +153,8 @@ def shut(window: StudioWindow, wait: Callable) -> None:
         window.queue.drop(job)
     for job in window.queue.active:
         job.kill()
-    wait(lambda: not window.queue.active, 20)
+    if window.isVisible():  # one that is closed hears nothing of its jobs
+        wait(lambda: not window.queue.active, 20)
     window.queue.close()
     if window.isVisible():
         window.close()
