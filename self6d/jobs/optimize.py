@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from self6d.config import merge
-from self6d.datasets import FrameKey, load_models, open_dataset
+from self6d.datasets import FrameKey, open_dataset
 from self6d.datasets.pose_track import read_pose_track
 from self6d.engine.loop import run_task
 from self6d.errors import InputError
@@ -30,7 +30,7 @@ from self6d.refinement.task import ImageTask, problem_of_pose
 from self6d.rendering import pack_models
 from self6d.run_config import build_config
 from self6d.runs.control import Control
-from self6d.runs.load_network import Paths, listed, load_network
+from self6d.runs.load_network import Paths, listed, load_given_models, load_network
 from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import Frame, GroundTruth, ObjectModel
 from self6d.scene.batch import FrameBatch
@@ -245,7 +245,7 @@ def _model_of(
 ) -> ObjectModel:
     if models is None:
         raise InputError("the recording brings no CAD models", remedy="Name them with --models.")
-    given = load_models(listed(models), unit)
+    given = load_given_models(models, unit)
     for model in given:
         if model.object_id == object_id:
             return model

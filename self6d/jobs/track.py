@@ -39,7 +39,7 @@ from self6d.refinement.rgb.weights import holds_refiner
 from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
-from self6d.runs.load_network import Paths, listed, load_network
+from self6d.runs.load_network import Paths, listed, load_given_models, load_network
 from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import ObjectModel
 from self6d.tracking.colours.larger import looks_larger
@@ -344,7 +344,7 @@ def _models(
     unit: str,
 ) -> list[ObjectModel]:
     if models is not None:
-        return load_models(listed(models), unit)
+        return load_given_models(models, unit)
     if recording.models_path is not None:
         return load_models(recording.models_path, unit)
     if from_run is not None:

@@ -70,7 +70,7 @@ def load_network(
         raise CheckpointError(
             "checkpoint holds no network", path=run.path, remedy="Name a train or adapt run."
         )
-    given = run_models(run) if models is None else load_models(listed(models), unit)
+    given = run_models(run) if models is None else load_given_models(models, unit)
     by_id = {model.object_id: model for model in given}
     with checkpoint_fits(run.path):
         missing = [i for i in tree["object_ids"] if i not in by_id]

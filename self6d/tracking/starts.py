@@ -134,8 +134,7 @@ def _start(
 
 def refuse_behind(pose: Pose, model: ObjectModel, path: Path | None = None) -> None:
     """InputError where an object's middle is behind the camera; its origin may well be."""
-    low, high = model.vertices.min(0), model.vertices.max(0)
-    z = float(pose.transform((low + high)[None] / 2)[0, 2])
+    z = float(pose.transform(model.extents.mean(0, keepdims=True))[0, 2])
     if z <= 0:
         raise InputError(
             f"a start pose lies behind the camera: the middle of {model.name} at z = "

@@ -24,16 +24,7 @@ from studio.model.edits import FunctionEdit
 from studio.model.project import Project
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.theme import icon, theme
-from studio.toolkit.widgets import (
-    Choice,
-    IconButton,
-    button,
-    clear,
-    column,
-    label,
-    row,
-    scrolled,
-)
+from studio.toolkit.widgets import Choice, IconButton, button, clear, column, label, row, scrolled
 from studio.toolkit.words import in_window, sentence
 
 MARKS = {

@@ -12,15 +12,7 @@ from studio.model.project import Project
 from studio.model.track import LOST, NOT_REACHED
 from studio.toolkit.boxes import RealSpin
 from studio.toolkit.flow import flow
-from studio.toolkit.widgets import (
-    Choice,
-    IconButton,
-    button,
-    column,
-    label,
-    row,
-    scrolled,
-)
+from studio.toolkit.widgets import Choice, IconButton, button, column, label, row, scrolled
 from studio.tracking.colours import Colours
 from studio.tracking.plan import KEYS, SEARCH, TrackPlan
 
