@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,7 +33,32 @@ def nothing() -> None:
     """No work for meanwhile."""
 
 
-class Learning:
+class Rows(Protocol):
+    """A dataclass of tensors, or None, of images (B, ...) and of N rows, one for each pose R."""
+
+    images: Tensor
+    R: Tensor
+
+
+Batch = TypeVar("Batch", bound=Rows)
+
+
+@dataclass(frozen=True)
+class Filling(Generic[Batch]):
+    """How batches are brought to the few numbers of rows that graphs are recorded for.
+
+    Attributes:
+        rows: of a batch -> how many the graph has, at least as many as there are.
+        filled: batch, rows -> one with so many, those added learned from as if they were not there.
+        quieted: batch, count -> the rows from there on become such.
+    """
+
+    rows: Callable[[Batch], int]
+    filled: Callable[[Batch, int], Batch]
+    quieted: Callable[[Batch, int], None]
+
+
+class Learning(Generic[Batch]):
     """Forward and backward of training steps.
 
     A step is thousands of kernels: the interpreter would launch them for as long as the GPU takes
@@ -44,6 +70,7 @@ class Learning:
         parameters: whose `grad` is set.
         device: of both.
         record: see `cuda_graph.capture`; None: nothing is recorded.
+        filling: of its batches; None: they are `LabelledBatch`.
     """
 
     def __init__(
@@ -52,14 +79,16 @@ class Learning:
         parameters: Sequence[Tensor],
         device: torch.device,
         record: Callable[..., tuple[Callable[[], None], Any]] | None = capture,
+        filling: Filling[Batch] | None = None,
     ) -> None:
         self._losses, self._parameters, self._record = losses, parameters, record
+        self._filling: Filling[Any] = LABELLED if filling is None else filling
         self._generator = torch.Generator(device=device)
         self.forget()
 
     def __call__(
         self,
-        batch: LabelledBatch,
+        batch: Batch,
         seed: int,
         meanwhile: Callable[[], None] = nothing,
         *others: Tensor,
@@ -75,19 +104,19 @@ class Learning:
         if self._generator.device.type != "cuda":
             meanwhile()
             meanwhile = nothing
-        rows = -(-len(batch.R) // len(batch.images)) * len(batch.images)
+        rows = self._filling.rows(batch)
         if self._record is None or rows == 0:
             return self._eager(batch, meanwhile, others)
         form = (
-            rows, *((x.shape[1:], x.dtype) for x in vars(batch).values()), batch.images.shape,
+            rows, *((x.shape[1:], x.dtype) for x in _tensors(batch)), batch.images.shape,
             *((x.shape, x.dtype) for x in others),
         )  # fmt: skip
         if form not in self._graphs:
             if form not in self._met or len(self._graphs) >= MOST_FORMS or not self._has_room():
                 self._met.add(form)
                 # with the rows a graph would have: random numbers are then the same
-                return self._eager(filled_up(batch, rows), meanwhile, others)
-            self._graphs[form] = self._recorded(filled_up(batch, rows), others)
+                return self._eager(self._filling.filled(batch, rows), meanwhile, others)
+            self._graphs[form] = self._recorded(self._filling.filled(batch, rows), others)
         return self._graphs[form](batch, meanwhile, others)
 
     def forget(self) -> None:
@@ -97,7 +126,7 @@ class Learning:
         self._pool: Any = None  # one that no graph holds any more cannot be recorded into
 
     def _eager(
-        self, batch: LabelledBatch, meanwhile: Callable[[], None], others: Sequence[Tensor]
+        self, batch: Batch, meanwhile: Callable[[], None], others: Sequence[Tensor]
     ) -> dict[str, Tensor]:
         for parameter in self._parameters:
             parameter.grad = None
@@ -106,11 +135,11 @@ class Learning:
         terms["total"].backward()
         return {name: value.detach() for name, value in terms.items()}
 
-    def _recorded(
-        self, kept: LabelledBatch, others: Sequence[Tensor]
-    ) -> Callable[..., dict[str, Tensor]]:
+    def _recorded(self, kept: Batch, others: Sequence[Tensor]) -> Callable[..., dict[str, Tensor]]:
         assert self._record is not None
-        kept = replace(kept, **{name: value.clone() for name, value in vars(kept).items()})
+        kept = copy.copy(kept)
+        for name, value in vars(kept).items():
+            setattr(kept, name, None if value is None else value.clone())
         besides = [value.clone() for value in others]
 
         def work() -> tuple[list[str], Tensor]:
@@ -127,12 +156,12 @@ class Learning:
         gradients = [parameter.grad for parameter in self._parameters]
 
         def run(
-            batch: LabelledBatch, meanwhile: Callable[[], None], others: Sequence[Tensor]
+            batch: Batch, meanwhile: Callable[[], None], others: Sequence[Tensor]
         ) -> dict[str, Tensor]:
-            values = (*vars(batch).values(), *others)
-            for place, value in zip((*vars(kept).values(), *besides), values, strict=True):
+            values = (*_tensors(batch), *others)
+            for place, value in zip((*_tensors(kept), *besides), values, strict=True):
                 place[: len(value)].copy_(value)
-            kept.visible_fraction[len(batch.R) :] = -1.0
+            self._filling.quieted(kept, len(batch.R))
             replay()
             meanwhile()
             for parameter, gradient in zip(self._parameters, gradients, strict=True):
@@ -152,13 +181,27 @@ class Learning:
         return torch.cuda.mem_get_info(device)[0] + unused > ROOM * step
 
 
+def _tensors(batch: Rows) -> list[Tensor]:
+    return [value for value in vars(batch).values() if value is not None]
+
+
 def filled_up(batch: LabelledBatch, rows: int) -> LabelledBatch:
     """The batch with so many instances, those added less visible than any that is learned from."""
     count = len(batch.R)
     fill = filled(count, rows, batch.R.device)
     more = {f.name: getattr(batch, f.name)[fill] for f in fields(batch) if f.name in OF_INSTANCES}
-    more["visible_fraction"][count:] = -1.0
-    return replace(batch, **more)
+    filled_batch = replace(batch, **more)
+    _unseen(filled_batch, count)
+    return filled_batch
+
+
+def _unseen(batch: LabelledBatch, count: int) -> None:
+    batch.visible_fraction[count:] = -1.0
+
+
+LABELLED: Filling[LabelledBatch] = Filling(
+    lambda batch: -(-len(batch.R) // len(batch.images)) * len(batch.images), filled_up, _unseen
+)
 
 
 def add_gradients(

@@ -105,7 +105,7 @@ class SyntheticTraining(ABC, Generic[N]):
             fused=True,
         )
         records = self.cuda and self.graph and not compiles
-        self._learning = Learning(
+        self._learning = Learning[LabelledBatch](
             self._weighted, self.parameters, self.device, capture if records else None
         )
         self.maker = SceneMaker(

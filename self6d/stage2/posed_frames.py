@@ -241,7 +241,8 @@ class PosedFramesTask:
         self.ended, self.on_note = False, noted_by_nobody
         record = capture if self.device.type == "cuda" else None
         self._of_frames, self._of_scenes = (
-            Learning(self._losses, self.parameters, self.device, record) for _ in range(2)
+            Learning[LabelledBatch](self._losses, self.parameters, self.device, record)
+            for _ in range(2)
         )
         self._ahead = Ahead(
             self._drawn, adapt.steps, self.device,

@@ -61,7 +61,7 @@ class RefinerLearning:
         self.parameters = list(self.network.parameters())
         self.optimizer = AdamW(self.parameters, weight_decay=0.0, fused=True)
         device = looker.device
-        self._learning = Learning(
+        self._learning = Learning[LabelledBatch](
             self._losses, self.parameters, device, capture if device.type == "cuda" else None
         )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from self6d.cuda_graph import capture, filled
+from self6d.engine.learning import Filling, Learning, add_gradients, arithmetic, nothing
 from self6d.losses.objective import SelfSupervision
 from self6d.losses.supervised import pose_loss
 from self6d.network import PoseNetwork
@@ -89,6 +91,75 @@ class Drawn:
         return cls(sensor, images, drawn, rows, box, labelled, generator, noise)
 
 
+@dataclass
+class PoseBatch:
+    """N pseudo-labels that the student's poses are compared with, all that it takes as tensors.
+
+    Attributes:
+        images: (B, 3, H, W), as the student sees them. clean: (B, 3, H, W), depth_m: (B, H, W) or
+            None, K: (B, 3, 3), as the sensor does.
+        box: (N, 4), pixels, that the student looks at. image_index, object_index, score, seen_box,
+            mask_logits, roi_box: of the teacher's `Detections`.
+        R: (N, 3, 3). t: (N, 3), metres. selected: (N,), 1 where they are learned from.
+        heard: (N,), weights in L_self. jitter: (1,), see `SelfSupervision.compare`.
+    """
+
+    images: Tensor
+    clean: Tensor
+    depth_m: Tensor | None
+    K: Tensor
+    box: Tensor
+    image_index: Tensor
+    object_index: Tensor
+    score: Tensor
+    seen_box: Tensor
+    mask_logits: Tensor
+    roi_box: Tensor
+    R: Tensor
+    t: Tensor
+    selected: Tensor
+    heard: Tensor
+    jitter: Tensor
+
+    @property
+    def sensor(self) -> FrameBatch:
+        """The clean frames."""
+        return FrameBatch(self.clean, self.depth_m, self.K)
+
+    @property
+    def detections(self) -> Detections:
+        """What the teacher found."""
+        return Detections(
+            self.image_index, self.object_index, self.score, self.seen_box, self.R, self.t,
+            self.mask_logits, self.roi_box,
+        )  # fmt: skip
+
+    def filled(self, rows: int) -> PoseBatch:
+        """The batch with so many rows, those added not heard."""
+        count = len(self.R)
+        fill, frames = filled(count, rows, self.R.device), {"images", "clean", "depth_m", "K"}
+        names = {field.name for field in fields(self)} - frames - {"jitter"}
+        more = replace(self, **{name: getattr(self, name)[fill] for name in names})
+        more.quiet(count)
+        return more
+
+    def quiet(self, count: int) -> None:
+        """Rows from there on are not heard."""
+        self.selected[count:] = 0
+        self.heard[count:] = 0
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A batch to learn from as stage 1 does, the objects `known` in it (see
+    `PoseNetwork.losses`), and what its loss is called and counts."""
+
+    name: str
+    weight: float
+    batch: LabelledBatch
+    known: Tensor | None = None
+
+
 class Student(nn.Module):
     """All that a step asks of the network, in one call, as data-parallel training needs it.
 
@@ -106,10 +177,8 @@ class Student(nn.Module):
 
     def forward(
         self,
-        images: Tensor,
-        K: Tensor,
-        boxes: tuple[Tensor, Tensor, Tensor] | None,
-        labelled: Sequence[tuple[LabelledBatch, Tensor | None]],
+        asked: PoseBatch | None,
+        labelled: Sequence[Labels],
         noise: torch.Generator,
         *,
         found: bool = True,
@@ -119,21 +188,26 @@ class Student(nn.Module):
         Where several processes train it together, all parameters have part in the zero.
 
         Args:
-            boxes: corners, image and object of each; None: no poses are asked for.
+            asked: the boxes; None: no poses are asked for.
             found: False: the first batch's losses are without the detector's (`found`).
         """
         losses = []
-        for i, (batch, known) in enumerate(labelled):
+        for i, given in enumerate(labelled):
             if found or i > 0:
-                losses.append(self.network.losses(batch, noise, known)["total"])
+                losses.append(self.network.losses(given.batch, noise, given.known)["total"])
             else:
-                terms = self.network.region_losses(batch, None, noise)
+                terms = self.network.region_losses(given.batch, None, noise)
                 losses.append(torch.stack(list(terms.values())).sum())
         nothing = 0.0 * torch.stack([p.sum() for p in self._learning]).sum()
-        if boxes is None:
-            return None, losses, nothing
-        detections = self.network.poses_for_boxes(images, K, *boxes, heads_alone=self.heads_alone)
-        return detections, losses, nothing
+        poses = None if asked is None else self.poses(asked)
+        return poses, losses, nothing
+
+    def poses(self, asked: PoseBatch) -> Detections:
+        """The poses in its boxes."""
+        return self.network.poses_for_boxes(
+            asked.images, asked.K, asked.box, asked.image_index, asked.object_index,
+            heads_alone=self.heads_alone,
+        )  # fmt: skip
 
 
 class PoseLosses:
@@ -154,60 +228,64 @@ class PoseLosses:
         self.models, self.objects = models, objects
         self.objective, self.config = objective, config
 
-    def asked(self, drawn: Drawn) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Boxes, frames and objects to estimate poses of: a third of a step, and with label losses
-        alone nothing looks at them."""
-        config, (labels, box) = self.config, self._heard(drawn)
-        if config.self_weight > 0 or (config.pulled and len(box)):
-            return box, labels.detections.image_index, labels.detections.object_index
-        return None
+    def asked(self, drawn: Drawn) -> PoseBatch | None:
+        """What the student's poses are asked of: a third of a step, and with label losses alone
+        nothing looks at them."""
+        config, labels, box = self.config, drawn.pseudo_labels, drawn.box
+        if config.self_weight == 0:  # without L_self those selected alone
+            rows = drawn.selected.to(box.device, non_blocking=True)
+            labels, box = labels[rows], box[rows]
+            if not config.pulled or not len(box):
+                return None
+        selected = labels.selected.float()
+        # far from the truth L_self points anywhere
+        heard = selected.clone() if len(drawn.selected) else torch.ones_like(selected)
+        seen, sensor = labels.detections, drawn.sensor
+        jitter = torch.rand(1, generator=drawn.generator).to(box.device, non_blocking=True)
+        return PoseBatch(
+            drawn.images, sensor.images, sensor.depth_m, sensor.K, box, seen.image_index,
+            seen.object_index, seen.score, seen.box, seen.mask_logits, seen.roi_box, labels.R,
+            labels.t, selected, heard, jitter,
+        )  # fmt: skip
 
-    def _heard(self, drawn: Drawn) -> tuple[PseudoLabels, Tensor]:
-        """N pseudo-labels whose poses are compared, and their boxes (N, 4): without L_self those
-        selected alone."""
-        if self.config.self_weight > 0:
-            return drawn.pseudo_labels, drawn.box
-        rows = drawn.selected.to(drawn.box.device, non_blocking=True)
-        return drawn.pseudo_labels[rows], drawn.box[rows]
+    def told(self, drawn: Drawn) -> dict[str, Tensor]:
+        """What is said of a step besides its losses."""
+        if not self.config.pulled:
+            return {}
+        share = drawn.pseudo_labels.selected.float().mean()
+        return {"pseudo": torch.zeros_like(share), "selected": share}
 
-    def of(self, drawn: Drawn, student: Detections | None) -> tuple[dict[str, Tensor], Tensor]:
-        """L_self and the distance from selected poses, to be told, and their weighted sum.
+    def of(self, batch: PoseBatch, student: Detections) -> dict[str, Tensor]:
+        """Terms of L_self, as "self" their sum, and as "pseudo" the distance from selected poses,
+        detached; as "total" the weighted sum of both.
 
         Args:
-            student: of the boxes `asked`; None: none were.
+            student: of what was `asked`.
         """
-        config, (pseudo_labels, _) = self.config, self._heard(drawn)
-        detections, selected = pseudo_labels.detections, pseudo_labels.selected.float()
+        config = self.config
         scalars: dict[str, Tensor] = {}
-        total = torch.zeros((), device=drawn.box.device)
-        if config.pulled:
-            scalars["pseudo"] = total
-            scalars["selected"] = drawn.pseudo_labels.selected.float().mean()
-        if student is None:
-            return scalars, total
+        total = torch.zeros((), device=batch.box.device)
         if config.self_weight > 0:
-            terms = self.compare(
-                drawn.sensor, detections, student, float(torch.rand((), generator=drawn.generator))
-            )
-            # far from the truth L_self points anywhere
-            heard = selected if len(drawn.selected) else torch.ones_like(selected)
-            terms = {k: (v * heard).sum() / heard.sum() for k, v in terms.items()}
+            terms = self.compare(batch.sensor, batch.detections, student, batch.jitter[0])
+            terms = {k: (v * batch.heard).sum() / batch.heard.sum() for k, v in terms.items()}
             scalars |= {name: value.detach() for name, value in terms.items()}
             scalars["self"] = scalars.pop("total")
             total = total + config.self_weight * terms["total"]
         if config.pulled:
-            index = detections.object_index
+            index = batch.object_index
             points, symmetries = self.objects.points[index], self.objects.symmetries[index]
-            distance = pose_loss(
-                student.R, student.t, pseudo_labels.R, pseudo_labels.t, points, symmetries
-            )
-            pull = (distance * selected).sum() / selected.sum().clamp_min(1)
+            distance = pose_loss(student.R, student.t, batch.R, batch.t, points, symmetries)
+            pull = (distance * batch.selected).sum() / batch.selected.sum().clamp_min(1)
             scalars["pseudo"] = pull.detach()
             total = total + config.pseudo_weight * pull
-        return scalars, total
+        return scalars | {"total": total}
 
     def compare(
-        self, sensor: FrameBatch, detections: Detections, student: Detections, jitter: float
+        self,
+        sensor: FrameBatch,
+        detections: Detections,
+        student: Detections,
+        jitter: float | Tensor,
     ) -> dict[str, Tensor]:
         """Terms of L_self for the student's poses, (N,) each."""
         size = self.config.region
@@ -220,3 +298,84 @@ class PoseLosses:
             object_index=detections.object_index,
         )  # fmt: skip
         return self.objective.compare(target, rendering, jitter=jitter)
+
+
+class RecordedStudent:
+    """The student's losses and gradients on one GPU, each part of them a CUDA graph.
+
+    Args:
+        student: and what its poses are held against. parameters: whose gradients are made.
+        config: its changes are followed, see `forget`. record: see `Learning`.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        of_poses: PoseLosses,
+        parameters: Sequence[Tensor],
+        config: AdaptConfig,
+        record: Callable[..., tuple[Callable[[], None], Any]] = capture,
+    ) -> None:
+        self.student, self.of_poses = student, of_poses
+        self.parameters, self.config = parameters, config
+        self.device = parameters[0].device
+        filling: Filling[PoseBatch] = Filling(self._rows, PoseBatch.filled, PoseBatch.quiet)
+        self._poses = Learning(self._compared, parameters, self.device, record, filling)
+        self._labelled = {
+            name: Learning[LabelledBatch](self._told, parameters, self.device, record)
+            for name in ("labels", "synthetic")
+        }
+
+    def __call__(
+        self,
+        asked: PoseBatch | None,
+        labelled: Sequence[Labels],
+        seed: int,
+        meanwhile: Callable[[], None] = nothing,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Losses to be told, and their weighted sum, detached; its gradients are in the parameters.
+
+        Args:
+            asked: what poses are asked of; None: nothing. labelled: batches of different names.
+            seed: of what is drawn. meanwhile: see `Learning`.
+        """
+        terms: dict[str, Tensor] = {}
+        total = torch.zeros((), device=self.device)
+        sums: list[Tensor | None] = [None] * len(self.parameters)
+        if asked is not None:
+            terms = self._poses(asked, seed, meanwhile)
+            meanwhile, total = nothing, terms.pop("total")
+            sums = [parameter.grad for parameter in self.parameters]
+        for given in labelled:
+            others = () if given.known is None else (given.known,)
+            loss = self._labelled[given.name](given.batch, seed, meanwhile, *others)["total"]
+            meanwhile, terms[given.name] = nothing, loss
+            total = total + given.weight * loss
+            add_gradients(self.parameters, sums, given.weight)
+            sums = [parameter.grad for parameter in self.parameters]
+        meanwhile()
+        for parameter, gradient in zip(self.parameters, sums, strict=True):
+            parameter.grad = torch.zeros_like(parameter) if gradient is None else gradient
+        return terms, total
+
+    def forget(self) -> None:
+        """Record anew: a number has changed that the losses read, or memory is short."""
+        self._poses.forget()
+        for learning in self._labelled.values():
+            learning.forget()
+
+    def _rows(self, batch: PoseBatch) -> int:
+        """Quarters of the most there are: few graphs, none of them half empty for long."""
+        quarter = -(-self.config.max_objects // 4)
+        return -(-len(batch.R) // quarter) * quarter
+
+    def _compared(self, batch: PoseBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        with arithmetic(self.config.amp, self.device):
+            poses = self.student.poses(batch)
+        return self.of_poses.of(batch, poses)
+
+    def _told(
+        self, batch: LabelledBatch, generator: torch.Generator, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        with arithmetic(self.config.amp, self.device):
+            return self.student.network.losses(batch, generator, known)

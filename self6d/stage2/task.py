@@ -15,7 +15,7 @@ from self6d.datasets.base import UnlabelledFrames
 from self6d.engine import distributed
 from self6d.engine.ahead import Ahead
 from self6d.engine.clock import Clock
-from self6d.engine.finite import SKIPPED, finite_step
+from self6d.engine.finite import SKIPPED, finite_step, finite_update
 from self6d.engine.halves import Half, Halves
 from self6d.engine.learning import arithmetic
 from self6d.engine.optimizer import AdamW
@@ -39,14 +39,14 @@ from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.preview import frame_previews
 from self6d.stage2.refiner_learning import JUDGED, RefinerLearning
-from self6d.stage2.student import Drawn, PoseLosses, Student
+from self6d.stage2.student import Drawn, Labels, PoseBatch, PoseLosses, RecordedStudent, Student
 from self6d.stage2.teacher import Teacher
 from self6d.synthesis import SceneMaker, SynthesisConfig
 from self6d.tracking.still.arrangement import Thing
 
 __all__ = ["AdaptConfig", "SelfSupTask"]
 
-REFINER_STREAM = 2  # random numbers of its losses
+REFINER_STREAM, LOSS_STREAM = 2, 3  # random numbers of the refiner's losses, and of recorded ones
 
 BY_MASKS = (
     "without depth, distances follow the predicted masks alone, and those of partly hidden objects "
@@ -108,16 +108,21 @@ class SelfSupTask:
         self.network = network.to(self.device)
         self.parameters = self.network.stage2_parameters(config.scope)
         self.network.eval()  # batch norms keep the statistics of stage 1
-        heads_alone, shared = self._heads_alone(), self.world.size > 1
-        self.student = self.world.wrap(
-            Student(self.network, heads_alone=heads_alone, shared=shared)
-        )
+        scope, shared = config.self_scope, self.world.size > 1
+        # whether L_self moves the pose heads alone, or all that is trained
+        heads = scope == "heads" or (scope == "auto" and self.network.config.mask_prior)
+        self.bare = Student(self.network, heads_alone=heads, shared=shared)
+        self.student = self.world.wrap(self.bare)
         self.halves = Halves(self.device)
         self.models = pack_models(models, self.device)
         warm_up(self.models, tell, gradients=config.self_weight > 0 or config.pseudo)
         self.objects = self.network.objects
         self.objective = SelfSupervision(replace(loss or LossConfig()), self.device)
         self.of_poses = PoseLosses(self.models, self.objects, self.objective, config)
+        self.recorded: RecordedStudent | None = None
+        # under torchrun gradients are exchanged on the way; the published losses copy constants
+        if self.device.type == "cuda" and not shared and not self.objective.config.reference:
+            self.recorded = RecordedStudent(self.bare, self.of_poses, self.parameters, config)
         self.teacher = Teacher(
             self.network, self.store, self.models, self.objective, config,
             optimize or OptimizeConfig(), seed,
@@ -161,11 +166,6 @@ class SelfSupTask:
             return None
         return RefinerLearning(looker, self.objects, self.world, config)
 
-    def _heads_alone(self) -> bool:
-        """Whether L_self moves the pose heads alone, or all that is trained."""
-        wanted = self.config.self_scope
-        return wanted == "heads" or (wanted == "auto" and self.network.config.mask_prior)
-
     def step(self, step: int) -> dict[str, Any]:
         """One optimiser step on frames drawn at random."""
         self.world.announce(step, self.clock.share)
@@ -181,16 +181,25 @@ class SelfSupTask:
             group["lr"] = rate
         with self.halves.halved():
             drawn = self.drawn.take(step, self.batch_size)
-            other = self._other_half(drawn)
+            asked = self.of_poses.asked(drawn)
+            other = self._other_half(drawn, asked)
             if not self._renewed(step + 1):  # what is drawn then is not known yet
                 self.drawn.start(step + 1, self.batch_size)
-            terms, total, labelled = self._losses(drawn, step, whole=other is None)
-            ok = finite_step(
-                self.optimizer, self.parameters, total, config.clip, whole=True, other=other
-            )
+            labelled = self._labelled(drawn, step)
+            terms = self.of_poses.told(drawn)
+            if self.recorded is not None:
+                seed = mixed_seed(self.seed, step, LOSS_STREAM)
+                losses, total = self.recorded(asked, labelled, seed)
+                ok = finite_update(self.optimizer, self.parameters, total, config.clip)
+            else:
+                losses, total = self._losses(drawn, asked, labelled, whole=other is None)
+                ok = finite_step(
+                    self.optimizer, self.parameters, total, config.clip, whole=True, other=other
+                )
+            terms |= losses
             if self.refiner is not None:
                 seed = mixed_seed(self.seed, step, self.world.rank, REFINER_STREAM)
-                learned, fine = self.refiner.step(labelled, rate, seed)
+                learned, fine = self.refiner.step([x.batch for x in labelled], rate, seed)
                 terms, ok = terms | learned, ok & fine
             self.teacher.follow(step)
         total = total.detach()
@@ -212,29 +221,27 @@ class SelfSupTask:
         return Drawn.of(self.teacher, self.seed, self.world.rank, step, size)
 
     def _losses(
-        self, drawn: Drawn, step: int, *, whole: bool
-    ) -> tuple[dict[str, Tensor], Tensor, list[LabelledBatch]]:
-        """Losses to be told, their weighted sum, and the batches with labels.
+        self, drawn: Drawn, asked: PoseBatch | None, labelled: Sequence[Labels], *, whole: bool
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Losses to be told, and their weighted sum.
 
         Args:
             whole: False: those that `_other_half` makes are left out.
         """
-        labelled, weights = self._labelled(drawn, step)
         with arithmetic(self.config.amp, self.device):
-            student, extra, total = self.student(
-                drawn.images, drawn.sensor.K, self.of_poses.asked(drawn) if whole else None,
-                labelled, drawn.noise, found=whole,
-            )  # fmt: skip
+            poses, extra, total = self.student(
+                asked if whole else None, labelled, drawn.noise, found=whole
+            )
         scalars: dict[str, Tensor] = {}
-        if whole:
-            scalars, of_poses = self.of_poses.of(drawn, student)
-            total = total + of_poses
-        for (name, weight), loss in zip(weights, extra, strict=True):
-            scalars[name] = loss.detach()
-            total = total + weight * loss
-        return scalars, total, [batch for batch, _ in labelled]
+        if asked is not None and poses is not None:
+            scalars = self.of_poses.of(asked, poses)
+            total = total + scalars.pop("total")
+        for given, loss in zip(labelled, extra, strict=True):
+            scalars[given.name] = loss.detach()
+            total = total + given.weight * loss
+        return scalars, total
 
-    def _other_half(self, drawn: Drawn) -> Future[Half] | None:
+    def _other_half(self, drawn: Drawn, asked: PoseBatch | None) -> Future[Half] | None:
         """The poses' losses and the detector's, begun in another thread on a CPU: as much work as
         what the regions with labels take. None where one call is to make all of them."""
         if self.world.size > 1 or self.network.config.roi_input == "features":
@@ -242,12 +249,10 @@ class SelfSupTask:
         weight = self.config.label_weight
 
         def losses() -> tuple[dict[str, Tensor], Tensor]:
-            poses = None
-            if (asked := self.of_poses.asked(drawn)) is not None:
-                poses = self.network.poses_for_boxes(
-                    drawn.images, drawn.sensor.K, *asked, heads_alone=self._heads_alone()
-                )
-            scalars, total = self.of_poses.of(drawn, poses)
+            scalars, total = dict[str, Tensor](), torch.zeros((), device=self.device)
+            if asked is not None:
+                scalars = self.of_poses.of(asked, self.bare.poses(asked))
+                total = scalars.pop("total")
             if drawn.labelled is not None:
                 found, _ = self.network.detector_losses(*drawn.labelled)
                 scalars["labels"] = torch.stack(list(found.values())).sum()
@@ -256,21 +261,16 @@ class SelfSupTask:
 
         return self.halves.start(losses, self.parameters)
 
-    def _labelled(
-        self, drawn: Drawn, step: int
-    ) -> tuple[list[tuple[LabelledBatch, Tensor | None]], list[tuple[str, float]]]:
-        """Batches with labels: selected poses in the frames at hand, and synthetic images."""
-        config = self.config
-        batches: list[tuple[LabelledBatch, Tensor | None]] = []
-        weights: list[tuple[str, float]] = []
+    def _labelled(self, drawn: Drawn, step: int) -> list[Labels]:
+        """Selected poses in the frames at hand, and synthetic images."""
+        config, found = self.config, list[Labels]()
         if drawn.labelled is not None:
-            batches.append(drawn.labelled)
-            weights.append(("labels", config.label_weight))
+            found.append(Labels("labels", config.label_weight, *drawn.labelled))
         if self.scenes is not None and config.synthetic > 0:
-            batches.append((self.scenes.take(step, config.synthetic_batch), None))
+            scenes = self.scenes.take(step, config.synthetic_batch)
+            found.append(Labels("synthetic", config.synthetic, scenes))
             self.scenes.start(step + 1, config.synthetic_batch)
-            weights.append(("synthetic", config.synthetic))
-        return batches, weights
+        return found
 
     def _health(self, step: int) -> dict[str, Any]:
         if self.world.rank or step % self.config.health_every:
@@ -370,6 +370,8 @@ class SelfSupTask:
                 if not hasattr(self.config, name):
                     raise InputError(f"there is no {key} to change")
                 setattr(self.config, name, value)
+        if self.recorded is not None and set(values) - {"adapt.lr", "adapt.clip"}:
+            self.recorded.forget()
 
     def deaf_to(self, name: str) -> str:
         section, _, term = name.partition(".")
@@ -388,4 +390,6 @@ class SelfSupTask:
         self.batch_size //= 2
         self.config.max_objects = max(1, self.config.max_objects // 2)
         self.config.pseudo_chunk = max(4, self.config.pseudo_chunk // 2)
+        if self.recorded is not None:
+            self.recorded.forget()
         return True
