@@ -20,7 +20,7 @@ from self6d.stage2 import student as stage2_student
 from self6d.stage2.pseudo_labels import worth_drawing
 from self6d.stage2.task import SelfSupTask
 
-WARM = 3  # steps before timing
+WARM = 12  # steps before timing: libraries are loaded and graphs recorded in them
 
 
 def bench_adapt(
@@ -119,7 +119,7 @@ def _objects(task: SelfSupTask, path: Path) -> float:
 def _stages(task: SelfSupTask, timer: Timer, first: int, steps: int) -> dict[str, float]:
     """Milliseconds a step of its parts, each waited for."""
     watch = Stopwatch(timer)
-    task.halves.thread = None  # one by one
+    task.halves.thread = task.recorded = None  # one by one
     task.drawn = Ahead(task.draw, task.config.steps, task.device, beside=False)
     for owner, name, stage in (
         (stage2_student, "draw_frames", "frames"),

@@ -314,7 +314,7 @@ class RecordedStudent:
         of_poses: PoseLosses,
         parameters: Sequence[Tensor],
         config: AdaptConfig,
-        record: Callable[..., tuple[Callable[[], None], Any]] = capture,
+        record: Callable[..., tuple[Callable[[], None], Any]] | None = capture,
     ) -> None:
         self.student, self.of_poses = student, of_poses
         self.parameters, self.config = parameters, config

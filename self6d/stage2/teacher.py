@@ -40,6 +40,7 @@ from self6d.tracking.still.arrangement import Thing
 from self6d.workers import in_order
 
 FRAMES_AT_ONCE = 8  # held as float images while poses are refined
+MOST_AT_ONCE = 64  # on a GPU, where few poses take as long as a chunk of them
 NONE_SELECTED = {
     True: "no refined pose passed its checks: L_self is heard from every detection",
     False: "no refined pose passed its checks: nothing in the frames is learned from",
@@ -188,16 +189,26 @@ class Teacher:
             detections.image_index, torch.tensor(list(frames), device=detections.image_index.device)
         )
         parts = [pseudo_labels[(~asked).nonzero()[:, 0]]]
-        groups = _by_frames(detections.image_index, asked)
+        at_once = self._frames_at_once(detections.image_index[asked])
+        groups = _by_frames(detections.image_index, asked, at_once)
         kept = KeptOptimisers()  # no longer than this: training needs its memory
         # a third of a group's time is one thread's alone: two threads take a group each
         threads = 2 if self.store.device.type == "cpu" and torch.get_num_threads() > 1 else 1
         refine = partial(self._moved, detections, step, quick, kept)
         moved = in_order(refine, groups, threads, ahead=3) if threads > 1 else map(refine, groups)
         for place, part in enumerate(moved):
-            tell("refining poses in frames", place * FRAMES_AT_ONCE, len(groups) * FRAMES_AT_ONCE)
+            tell("refining poses in frames", place * at_once, len(groups) * at_once)
             parts.append(part)
         return PseudoLabels.cat(parts).sorted()
+
+    def _frames_at_once(self, image_index: Tensor) -> int:
+        """How many frames are refined together; on a GPU as many as fill a chunk of starts."""
+        if self.store.device.type != "cuda" or not len(image_index):
+            return FRAMES_AT_ONCE
+        starts = (4 if self.optimize.flips else 1) * self.optimize.starts
+        detections = self.config.pseudo_chunk / starts
+        frames = detections * len(image_index.unique()) / len(image_index)
+        return max(1, min(round(frames), MOST_AT_ONCE))
 
     def _moved(
         self,
@@ -352,10 +363,10 @@ class Teacher:
         self.settled = None if settled is None else settled.to(self.store.device)
 
 
-def _by_frames(image_index: Tensor, asked: Tensor) -> list[Tensor]:
-    """Rows that are asked for, grouped so that each group holds the images of a few frames."""
+def _by_frames(image_index: Tensor, asked: Tensor, at_once: int) -> list[Tensor]:
+    """Rows that are asked for, grouped so that each group holds the images of so many frames."""
     numbers = image_index[asked].unique()
     return [
-        torch.isin(image_index, numbers[first : first + FRAMES_AT_ONCE]).nonzero()[:, 0]
-        for first in range(0, len(numbers), FRAMES_AT_ONCE)
+        torch.isin(image_index, numbers[first : first + at_once]).nonzero()[:, 0]
+        for first in range(0, len(numbers), at_once)
     ]

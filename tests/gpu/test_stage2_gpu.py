@@ -86,3 +86,43 @@ def test_self_supervision_in_bfloat16_moves_what_float32_does() -> None:
         assert not any(bool(v["health/skipped"]) for v in values)
         said[amp] = torch.stack([v["loss/total"].float() for v in values]).mean()
     torch.testing.assert_close(said["auto"], said["off"], atol=0, rtol=0.1)
+
+
+SELF = AdaptConfig(
+    steps=40, batch=4, region=64, lr=1e-4, warmup=0, max_objects=8, health_every=50, augment=0.3
+)
+
+
+@pytest.mark.parametrize(
+    "adapt",
+    [
+        SELF,
+        replace(
+            SELF, pseudo=True, pseudo_steps=10, pseudo_region=64, label_weight=1.0, scope="all",
+            pseudo_weight=1.0, pseudo_colour=False, synthetic=0.5, synthetic_batch=2,
+        ),
+    ],
+    ids=["poses", "all parts"],
+)  # fmt: skip
+def test_recorded_self_supervision_learns_what_it_does_without(adapt: AdaptConfig) -> None:
+    def made() -> SelfSupTask:
+        network = stage2.network().to(memory_format=torch.channels_last)
+        return SelfSupTask(
+            network, [stage2.MODEL], UnlabelledFrames(stage2.Recording()),
+            replace(adapt, amp="off"), LossConfig(perceptual=0.0, points=256),
+            OptimizeConfig(flips=False), SMALL, device="cuda",
+        )  # fmt: skip
+
+    recorded, plain = made(), made()
+    assert recorded.recorded is not None
+    assert plain.recorded is not None
+    for learning in (plain.recorded._poses, *plain.recorded._labelled.values()):
+        learning._has_room = lambda: False
+    for step in range(8):
+        one, other = recorded.step(step), plain.step(step)
+        assert one.keys() == other.keys()
+        for name in one:
+            a, b = torch.as_tensor(one[name]).float(), torch.as_tensor(other[name]).float()
+            torch.testing.assert_close(a.cpu(), b.cpu(), atol=5e-3, rtol=0.03, msg=name)
+    assert recorded.recorded._poses._graphs
+    assert not plain.recorded._poses._graphs

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 from block_shapes import block
-from torch import Tensor
+from replaying import replayed
 
 from self6d.engine.learning import Learning, filled_up
 from self6d.engine.schedule import TrainConfig
@@ -29,26 +28,6 @@ def task() -> SyntheticTask:
         height=64, instances_min=2, instances_max=4, distractors_max=1, background_pool=2
     )
     return SyntheticTask([block()], None, network, synthesis, TrainConfig(steps=4, batch=IMAGES))
-
-
-def replayed(parameters: list[Tensor]) -> Callable:
-    """What runs the work again at each replay, into the tensors of the first time, as a graph."""
-
-    def record(work, *, generators, **_):
-        (generator,) = generators
-        before = generator.get_state()
-        names, values = work()
-        generator.set_state(before)  # recording draws nothing
-        gradients = [p.grad for p in parameters]
-
-        def replay() -> None:
-            values.copy_(work()[1])
-            for gradient, parameter in zip(gradients, parameters, strict=True):
-                gradient.copy_(parameter.grad)
-
-        return replay, (names, values)
-
-    return record
 
 
 def test_a_graph_learns_what_the_step_without_does(task: SyntheticTask) -> None:
