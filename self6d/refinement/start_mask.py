@@ -24,7 +24,9 @@ def surface_distance(
     if len(surface) == 0:
         return np.full(len(points), np.inf)
     step = max(1, len(surface) // SURFACE_POINTS)
-    return cKDTree(surface[::step]).query(points, distance_upper_bound=reach_m)[0]
+    # few points are asked for: a tree made quickly
+    tree = cKDTree(surface[::step], compact_nodes=False, balanced_tree=False)
+    return tree.query(points, distance_upper_bound=reach_m)[0]
 
 
 def mask_from_pose(
@@ -33,6 +35,9 @@ def mask_from_pose(
     rendered: np.ndarray,
     reach_m: float,
     focal: float,
+    *,
+    rounds: int = 3,
+    around: int | None = None,
 ) -> np.ndarray:
     """Where the object is visible if its pose is wrong by at most about `reach_m`.
 
@@ -46,6 +51,8 @@ def mask_from_pose(
         rendered: (h, w, 3), metres, rendered surface points, z = 0 where uncovered.
         reach_m: how far the pose may be off, metres.
         focal: focal length of the region, pixels.
+        rounds: of GrabCut. around: pixels about what may be the object from which it learns the
+            background's colours; None: all others.
 
     Returns:
         (h, w) bool; empty if the object is not in view.
@@ -60,22 +67,35 @@ def mask_from_pose(
     near = np.zeros_like(inside)
     candidates = known & grown
     if sensor is not None and candidates.any():
-        distance = surface_distance(sensor[candidates], rendered[inside], reach_m)
-        near[candidates] = distance < reach_m
+        # most lie as near to what is drawn at their own pixel
+        near = candidates & inside & (((sensor - rendered) ** 2).sum(-1) < reach_m**2)
+        asked = candidates & ~near
+        near[asked] = surface_distance(sensor[asked], rendered[inside], reach_m) < reach_m
     possible = grown & (near | ~known)
     likely = possible & (inside | (near & (cv2.blur(near.astype(np.float32), (9, 9)) > 0.8)))
     labels = np.full(inside.shape, cv2.GC_BGD, np.uint8)
     labels[possible] = cv2.GC_PR_BGD
     labels[likely] = cv2.GC_PR_FGD
     labels[possible & core & (near | (sensor is None))] = cv2.GC_FGD
-    if likely.any() and (labels == cv2.GC_BGD).any():
-        back, front = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.setRNGSeed(0)
-        whole = (0, 0, 0, 0)  # not read: the labels are given
-        cv2.grabCut(rgb, labels, whole, back, front, 3, cv2.GC_INIT_WITH_MASK)
+    if likely.any():
+        window = (slice(None), slice(None)) if around is None else _window(possible, around)
+        cut = np.ascontiguousarray(labels[window])
+        if (cut == cv2.GC_BGD).any():
+            back, front = np.zeros((1, 65)), np.zeros((1, 65))
+            cv2.setRNGSeed(0)
+            image, unread = np.ascontiguousarray(rgb[window]), (0, 0, 0, 0)  # labels are given
+            cv2.grabCut(image, cut, unread, back, front, rounds, cv2.GC_INIT_WITH_MASK)
+            labels[window] = cut
     mask = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(1)) > 0
     return _main_parts(mask)
+
+
+def _window(where: np.ndarray, around: int) -> tuple[slice, slice]:
+    """The box of (h, w) bool, not empty, `around` pixels wider on each side, as slices."""
+    at = [np.flatnonzero(where.any(axis)) for axis in (1, 0)]
+    first, last = zip(*((max(int(x[0]) - around, 0), int(x[-1]) + around + 1) for x in at))
+    return slice(first[0], last[0]), slice(first[1], last[1])
 
 
 def _disc(radius: int) -> np.ndarray:
