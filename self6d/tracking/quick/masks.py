@@ -50,9 +50,7 @@ class PoseMasks:
     def _mask(
         self, rgb: np.ndarray, seen: np.ndarray, drawn: np.ndarray, focal: float
     ) -> np.ndarray:
-        mask = mask_from_pose(
-            rgb, seen, drawn, self.reach_m, focal, rounds=ROUNDS, around=AROUND
-        )
+        mask = mask_from_pose(rgb, seen, drawn, self.reach_m, focal, rounds=ROUNDS, around=AROUND)
         # where the depth agrees, the colour of a table like the object's is no objection
         depth, sensor = drawn[..., 2], seen[..., 2]
         return mask | ((depth > 0) & (sensor > 0) & (np.abs(depth - sensor) < self.margin_m))
