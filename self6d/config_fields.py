@@ -176,14 +176,12 @@ def convert(value: Any, kind: FieldType, key: str, path: Path | None) -> Any:
     converted = _as_type(value, kind)
     if converted is None:
         raise InputError(
-            f"{key}: {_shown(value)} is not {_wanted(kind)}", path=path, remedy="Correct it."
+            f"{key}: {shown(value)} is not {_wanted(kind)}", path=path, remedy="Correct it."
         )
     if kind.choices and converted not in kind.choices:
         names = ", ".join(str(c) for c in kind.choices)
-        raise InputError(
-            f"{key}: {_shown(value)} is not allowed", path=path, remedy=f"Use {names}."
-        )
-    _check_limits(converted, kind.limits, key, path)
+        raise InputError(f"{key}: {shown(value)} is not allowed", path=path, remedy=f"Use {names}.")
+    check_limits(converted, kind.limits, key, path)
     return converted
 
 
@@ -219,7 +217,7 @@ def _as_type(value: Any, kind: FieldType) -> Any:
     return value if base is object or base is Any else None
 
 
-def _check_limits(value: Any, limits: Limits, key: str, path: Path | None) -> None:
+def check_limits(value: Any, limits: Limits, key: str, path: Path | None) -> None:
     low, high = limits.minimum, limits.maximum
     for number in value if isinstance(value, tuple | list) else [value]:
         if not isinstance(number, int | float):
@@ -238,7 +236,7 @@ def _span(low: float | None, high: float | None) -> str:
     return f"{high:g} or less" if low is None else f"{low:g} to {high:g}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """As much of a value as fits into a line; an integer may have thousands of digits."""
     if isinstance(value, int) and abs(value) >= 10**60:
         return "a number of more than 60 digits"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from self6d.arguments import checked
 from self6d.config import USUAL_ADAPT
 from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import PoseTrack, read_pose_track, write_pose_track
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from self6d.stage2.track_task import TrackTask
 
 
+@checked
 def adapt(
     data: str | Path,
     models: Paths | None,

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from self6d.arguments import check_values, checked
 from self6d.datasets import Recording, load_models, open_dataset
 from self6d.datasets.splits import default_split
 from self6d.errors import InputError
@@ -74,6 +75,12 @@ class EvaluateOptions:
     bop_path: Path | None = None
     results: Sequence[Path] = ()
 
+    def __post_init__(self) -> None:
+        check_values(type(self), vars(self))
+        for name in ("json_path", "csv_path", "latex_path", "html_path", "bop_path"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
+
     def check_files(self) -> None:
         """Raise `InputError` where a page or folder would be written over."""
         for file in (self.html_path, self.bop_path):
@@ -91,6 +98,7 @@ class EvaluateOptions:
                 write_file(file, text())
 
 
+@checked
 def evaluate(
     data: str | Path,
     models: Paths | None,

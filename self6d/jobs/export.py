@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from self6d.arguments import checked
 from self6d.runs.checkpoint import pack, unpack
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import run_models
@@ -23,6 +24,7 @@ OWN_PATHS = (
 KEPT = ("network", "network_config", "object_ids", "camera", "refiner")
 
 
+@checked
 def export(
     run: str | Path,
     to: str | Path,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from self6d.arguments import checked
 from self6d.config import merge
 from self6d.datasets import FrameKey, open_dataset
 from self6d.datasets.pose_track import read_pose_track
@@ -50,6 +51,7 @@ SHOWN = {"loop": {"preview_every": 5}}  # presets are for training, whose steps 
 LOWEST_SCORE = 0.05  # the object is known to be there
 
 
+@checked
 def optimize(
     data: str | Path,
     models: Paths | None,

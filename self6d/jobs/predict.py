@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from self6d.arguments import checked
 from self6d.datasets import Dataset, FrameKey, open_dataset
 from self6d.datasets.images import RGB_SUFFIXES, read_rgb
 from self6d.datasets.recording import frame_of
@@ -32,6 +33,7 @@ from self6d.runs.load_network import (
 from self6d.scene import Frame
 
 
+@checked
 def predict(
     images: str | Path,
     from_run: str | Path,

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from self6d.arguments import checked
 from self6d.config import merge
 from self6d.datasets import Recording, UnlabelledFrames, load_models, open_dataset
 from self6d.datasets.pose_track import (
@@ -57,6 +58,7 @@ STARTS = "starts.json"  # in the run's own folder, so that it can go on without 
 KEPT = "kept.json"
 
 
+@checked
 def track(
     data: str | Path,
     models: Paths | None,

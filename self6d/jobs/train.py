@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from self6d.arguments import checked
 from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import PoseTrack, read_pose_track, write_pose_track
 from self6d.datasets.registry import is_recording
@@ -51,6 +52,7 @@ from self6d.scene import ObjectModel
 SAME_SIZE = 0.01  # of the diameter: boxes that differ by less are of the same model
 
 
+@checked
 def train(
     models: Paths,
     out: str | Path,

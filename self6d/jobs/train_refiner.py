@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from self6d.arguments import checked
 from self6d.engine import distributed
 from self6d.errors import InputError
 from self6d.events import Listener
@@ -35,6 +36,7 @@ from self6d.synthesis.shapes.generated import generated_models
 KIND = "refiner"
 
 
+@checked
 def train_refiner(
     models: Paths | None,
     out: str | Path,

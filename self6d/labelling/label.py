@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+from self6d.arguments import checked
 from self6d.datasets import Recording, open_dataset
 from self6d.datasets.base import FrameKey
 from self6d.datasets.bop_writer import FrameLabels, write_bop
@@ -32,6 +33,7 @@ SPLIT = "train_real"
 """BOP's name for real images to learn from, which is what these are."""
 
 
+@checked
 def label(
     data: str | Path,
     track: str | Path,

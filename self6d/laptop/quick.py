@@ -13,7 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from self6d import jobs
+from self6d.arguments import checked
 from self6d.config import merge, overrides
 from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import read_pose_track
@@ -74,6 +77,7 @@ class QuickRun:
         return self.path / PACKAGE
 
 
+@checked
 @noted_once()
 def quick(
     data: str | Path,
@@ -91,7 +95,7 @@ def quick(
     minutes: float | None = None,
     overrides: Changes = None,
     seed: int = 0,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     colours: bool = True,
     onnx: bool | None = None,
     resume: bool = False,
@@ -129,8 +133,7 @@ def quick(
         folder, status and times; a stopped run has no package yet.
 
     Raises:
-        InputError: `out` is not empty, or belongs to another recording; as `track`, `train`,
-            `adapt` and `export`. Self6DError: as they do.
+        InputError: `out` is not empty, or belongs to another recording. Self6DError: as the jobs.
     """
     if sum((init is not None, search, from_run is not None)) > 1:
         raise InputError("two starts are given", remedy="Give --init, --search or --from.")
@@ -141,7 +144,7 @@ def quick(
     place = resolve_device(device)
     job = _Quick(
         Path(out), Path(data), models, None if from_run is None else Path(from_run), split, seed,
-        device, place.type == "cuda", colours and from_run is None, take_lock,
+        str(device), place.type == "cuda", colours and from_run is None, take_lock,
         listener or (lambda event: None), control or Control(),
     )  # fmt: skip
     job.record = QuickRecord(job.out, asked, resume=resume)
@@ -248,9 +251,8 @@ class _Quick:
             told["plan"] = [part.to_dict() for part in plan]
             self.record.keep()
         elif limit is not None:
-            self.listener(
-                Note("warning", "the steps were fixed at the start: minutes changes none")
-            )
+            text = "the steps were fixed at the start: minutes changes none"
+            self.listener(Note("warning", text))
         plan = [Part(**part) for part in told["plan"]]
         self.announce(plan)
         steps = {part.name: part.steps for part in plan}
@@ -338,9 +340,8 @@ class _Quick:
                 self.say(f"measuring: {part.title}")
                 start, heard = starts[part.name]
                 try:
-                    parts[i] = self.timed(
-                        part.name, partial(measured, part, self.control, start, heard)
-                    )
+                    work = partial(measured, part, self.control, start, heard)
+                    parts[i] = self.timed(part.name, work)
                 except InputError:
                     if part.name != AFTER:
                         raise  # the first frames may hold no pose to learn from: told in its time

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from self6d.arguments import checked
 from self6d.errors import CheckpointError
 from self6d.events import Listener, Note
 from self6d.files import read_json
@@ -71,6 +72,7 @@ class View:
         return [None if seen.R is None else next(turns) for seen in self.seen]
 
 
+@checked
 def live(
     network: str | Path,
     source: str | Path,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from self6d.arguments import checked
 from self6d.datasets import Recording, UnlabelledFrames, open_dataset
 from self6d.errors import InputError, from_os_error
 from self6d.events import Listener, Note
@@ -24,6 +25,7 @@ from self6d.storage import whole_folder
 FILE = "recolour.json"  # beside the models: where their colours are from
 
 
+@checked
 def recolour(
     data: str | Path,
     poses: str | Path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from small_runs import SMALL
 
+import self6d
 from self6d import jobs
 from self6d.datasets import open_dataset
 from self6d.errors import InputError
+from self6d.jobs import EvaluateOptions
 from self6d.runs.folder import RunFolder
 from self6d.sample.sample import make_sample
 
@@ -85,3 +88,49 @@ def test_pictures_go_into_a_folder_named_by_text(trained, sample, tmp_path):
     folder = tmp_path / "pictures"
     jobs.predict(sample, trained.path, score_threshold=0, device="cpu", overlay=str(folder))
     assert len(list(folder.glob("*.png"))) == len(open_dataset(sample))
+
+
+ANY = {
+    "train": ("models", "out"), "adapt": ("data", None, "run", "out"),
+    "optimize": ("data", None, 0, 1), "track": ("data", None, "out"), "predict": ("data", "run"),
+    "evaluate": ("data", None, ["run"]), "export": ("run", "out"), "quick": ("data", None, "out"),
+    "train_refiner": (None, "out"),
+}  # fmt: skip
+WRONG = {
+    "listener": ([print], "a function"), "control": (5, "a Control"), "split": (5, "text"),
+    "preset": (["tiny"], "a path"), "camera": (5, "a Camera or a path"),
+    "share": ("half", "a number"), "init": ([0, 0, 1], "a path or a Pose"),
+    "device": (5, "text or a device"), "poses": (5, "a path"), "refiner": (5, "a path"),
+    "overlay": (True, "a path"),
+    "score_threshold": ("high", "a number"), "min_visible": (float("nan"), "a number"),
+}  # fmt: skip
+PLACES = {"data": None, "out": 5, "to": None, "from_run": ["run"], "run": 5, "images": 5}
+
+
+@pytest.mark.parametrize("job", ANY)
+def test_wrong_kinds_are_named_in_one_line(job):
+    """Some ended in a TypeError or an AttributeError from deep inside, some after hours."""
+    call = self6d.quick if job == "quick" else getattr(jobs, job)
+    takes = list(inspect.signature(call).parameters)
+    if job == "evaluate":
+        takes += EvaluateOptions.__dataclass_fields__
+    for name, (value, kind) in WRONG.items():
+        if name not in takes:
+            continue
+        with pytest.raises(InputError, match=rf"^{name}: .* is not {kind}"):
+            call(*ANY[job], **{name: value})
+    for name in PLACES.keys() & takes[: len(ANY[job])]:
+        given = list(ANY[job])
+        given[takes.index(name)] = PLACES[name]
+        with pytest.raises(InputError, match=rf"^{name}: .* is not a path"):
+            call(*given)
+
+
+def test_a_call_that_python_refuses_stays_its_own():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'step'"):
+        jobs.train("models", "out", step=1)
+
+
+def test_tables_go_into_files_named_by_text(trained, sample, tmp_path):
+    report = jobs.evaluate(sample, None, trained.path, device="cpu", csv_path=f"{tmp_path}/t.csv")
+    assert (tmp_path / "t.csv").read_text() == report.csv()
