@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from self6d.arguments import check_values, checked
+from self6d.config_fields import Limits
 from self6d.datasets import Recording, load_models, open_dataset
 from self6d.datasets.splits import default_split
 from self6d.errors import InputError
@@ -64,7 +65,7 @@ class EvaluateOptions:
     latest: bool = False
     device: str | torch.device = "auto"
     bop: bool = False
-    min_visible: float = 0.1
+    min_visible: Annotated[float, Limits(0, 1)] = 0.1
     views: int | None = None
     instances: int | None = None
     unit: str = "auto"

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 
 from self6d.arguments import checked
+from self6d.config_fields import Limits
 from self6d.datasets import Dataset, FrameKey, open_dataset
 from self6d.datasets.images import RGB_SUFFIXES, read_rgb
 from self6d.datasets.recording import frame_of
@@ -42,7 +43,7 @@ def predict(
     split: str | None = None,
     refine: Refine = "none",
     refiner: str | Path | None = None,
-    score_threshold: float = 0.3,
+    score_threshold: Annotated[float, Limits(0, 1)] = 0.3,
     views: int | None = None,
     instances: int | None = None,
     device: str | torch.device = "auto",

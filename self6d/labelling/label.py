@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from self6d.arguments import checked
+from self6d.config_fields import Limits
 from self6d.datasets import Recording, open_dataset
 from self6d.datasets.base import FrameKey
 from self6d.datasets.bop_writer import FrameLabels, write_bop
@@ -40,7 +41,7 @@ def label(
     models: Paths | None,
     out: str | Path,
     *,
-    confidence: float = 0.8,
+    confidence: Annotated[float, Limits(0, 1)] = 0.8,
     format: LabelFormat = "bop",
     unit: str = "auto",
     listener: Listener | None = None,

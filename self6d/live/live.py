@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 
 from self6d.arguments import checked
+from self6d.config_fields import Limits
 from self6d.errors import CheckpointError
 from self6d.events import Listener, Note
 from self6d.files import read_json
@@ -78,7 +79,7 @@ def live(
     source: str | Path,
     *,
     camera: str | Path | None = None,
-    score: float = 0.3,
+    score: Annotated[float, Limits(0, 1)] = 0.3,
     every: int = 1,
     images: int | None = None,
     record: str | Path | None = None,

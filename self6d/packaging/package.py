@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import safetensors
@@ -28,7 +28,9 @@ import safetensors.torch
 import torch
 
 from self6d import __version__
+from self6d.arguments import checked
 from self6d.config import to_dict
+from self6d.config_fields import Limits
 from self6d.datasets.distortion import distortion as distortion_of
 from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.recording import pinhole_images
@@ -105,12 +107,13 @@ class PosePredictor:
         self.refiner = refiner
         self._forward = CapturedForward(network, bfloat16)
 
+    @checked
     def __call__(
         self,
         image: np.ndarray,
         K: np.ndarray,
         *,
-        score_threshold: float = 0.3,
+        score_threshold: Annotated[float, Limits(0, 1)] = 0.3,
         looks: int | None = None,
         distortion: Sequence[float] = (),
         distortion_model: str = "",
@@ -130,7 +133,8 @@ class PosePredictor:
             distortion_model: their model, such as "fisheye"; OpenCV's polynomial by default.
 
         Raises:
-            InputError: another kind of array, an impossible K or distortion, looks without refiner.
+            InputError: another kind of array, an impossible K, score or distortion, looks without
+                refiner.
         """
         if looks and self.refiner is None:
             raise InputError(

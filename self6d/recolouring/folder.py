@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
 from self6d.arguments import checked
+from self6d.config_fields import Limits
 from self6d.datasets import Recording, UnlabelledFrames, open_dataset
 from self6d.errors import InputError, from_os_error
 from self6d.events import Listener, Note
@@ -32,7 +34,7 @@ def recolour(
     models: Paths | None,
     out: str | Path,
     *,
-    confidence: float = 0.8,
+    confidence: Annotated[float, Limits(0, 1)] = 0.8,
     unit: str = "auto",
     options: FuseOptions | None = None,
     device: torch.device | str = "cpu",

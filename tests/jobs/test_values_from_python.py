@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from self6d import jobs
 from self6d.datasets import open_dataset
 from self6d.errors import InputError
 from self6d.jobs import EvaluateOptions
+from self6d.labelling import label
+from self6d.live import live
+from self6d.recolouring import recolour
 from self6d.runs.folder import RunFolder
 from self6d.sample.sample import make_sample
 
@@ -134,3 +138,17 @@ def test_a_call_that_python_refuses_stays_its_own():
 def test_tables_go_into_files_named_by_text(trained, sample, tmp_path):
     report = jobs.evaluate(sample, None, trained.path, device="cpu", csv_path=f"{tmp_path}/t.csv")
     assert (tmp_path / "t.csv").read_text() == report.csv()
+
+
+@pytest.mark.parametrize("value", [-0.1, 7, float("inf")])
+def test_shares_out_of_range(value, tmp_path):
+    """`predict(score_threshold=7)` found nothing, and said nothing."""
+    for call, name in (
+        (partial(jobs.predict, "data", "run"), "score_threshold"),
+        (partial(jobs.evaluate, "data", None, ["run"]), "min_visible"),
+        (partial(label, "data", "track", None, tmp_path / "out"), "confidence"),
+        (partial(recolour, "data", "track", None, tmp_path / "out"), "confidence"),
+        (partial(live, "run", "film.mp4"), "score"),
+    ):
+        with pytest.raises(InputError, match=f"^{name}: {value:g} is out of range"):
+            call(**{name: value})

@@ -343,3 +343,5 @@ def test_a_wrong_image_is_refused(run, tmp_path, image):
         predict(image.astype(np.float32), K)
     with pytest.raises(InputError, match="camera matrix is not"):
         predict(image, np.zeros((3, 3)))
+    with pytest.raises(InputError, match="score_threshold: 7 is out of range"):
+        predict(image, K, score_threshold=7)
