@@ -17,8 +17,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ import torch
 from self6d import __version__
 from self6d.arguments import checked
 from self6d.config import to_dict
-from self6d.config_fields import Limits
+from self6d.config_fields import Limits, shown
 from self6d.datasets.distortion import distortion as distortion_of
 from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.recording import pinhole_images
@@ -204,12 +205,15 @@ def export_run(
         the files written.
 
     Raises:
-        InputError: `to` holds files, or the refiner does not know an object.
+        InputError: `to` holds files, the refiner does not know an object, or a size that no image
+            has or nothing is written for.
         CheckpointError: no network in the run. StorageError: disk full, ....
         MissingDependencyError: the ONNX packages are not installed.
     """
     to = Path(to)
     check_free(to)
+    if size is not None:
+        size = _size(size, used=onnx or int8 or program)
     if onnx or int8:
         require_onnx()
     if int8:
@@ -232,6 +236,22 @@ def export_run(
             f"cannot be written ({error.strerror})", path=to, remedy="Name another folder."
         ) from error
     return sorted(path for path in to.rglob("*") if path.is_file())
+
+
+def _size(given: Any, *, used: bool) -> tuple[int, int]:
+    """The (height, width) of images that is exported for, as whole numbers; else `InputError`."""
+    sides = list(given) if isinstance(given, Iterable) else [given]
+    if len(sides) != 2 or not all(isinstance(n, Integral) and int(n) >= 1 for n in sides):
+        raise InputError(
+            f"size: {shown(given)} is not the size of an image",
+            remedy="Give (height, width) in pixels, such as (480, 640).",
+        )
+    if not used:
+        raise InputError(
+            "size: ONNX and the program are of one size, and neither is written",
+            remedy="Leave it out: the weights take any size.",
+        )
+    return int(sides[0]), int(sides[1])
 
 
 def _write(

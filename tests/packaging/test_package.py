@@ -321,6 +321,17 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(run, tmp_path, mo
     assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
 
 
+@pytest.mark.parametrize("size", [(0, 3), (96, -1), 96, (96, 128, 3), (9.5, 128), "96x128"])
+@pytest.mark.parametrize("onnx", [True, False])
+def test_a_size_that_no_image_has(run, tmp_path, size, onnx):
+    """It was ignored without ONNX; with it, the exporter failed in words of its own."""
+    with pytest.raises(InputError, match="is not the size of an image"):
+        export_run(run, tmp_path / "out", onnx=onnx, size=size)
+    with pytest.raises(InputError, match="neither is written"):
+        export_run(run, tmp_path / "out", onnx=False, size=(96, 128))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_damaged_package_is_named(run, tmp_path):
     export_run(run, tmp_path / "out", onnx=False)
     weights = tmp_path / "out" / "model.safetensors"
