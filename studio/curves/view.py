@@ -17,7 +17,7 @@ from studio.curves.multiples import SmallMultiples
 from studio.curves.run_curves import RunCurves
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import Choice, ElidedLabel, IconButton, button, column, label, row
-from studio.toolkit.words import GROUPS
+from studio.toolkit.words import GROUPS, none_of
 
 # A redraw holds the window for 15 ms: of a hundred clicks no more than one may wait for it.
 REDRAW_MS = 500
@@ -120,10 +120,15 @@ class CurvesView(QWidget):
         elif not self._later.isActive():
             self._later.start()
 
-    def expect(self, run: str) -> None:
-        """Say in their place whose curves will come; "": nobody's."""
+    def expect(self, run: str, status: str = "") -> None:
+        """Say in their place whose curves will come, or why none will; "": nobody's.
+
+        Args:
+            status: how the run ended; "" while it has not.
+        """
         self.message.setText(
-            f"The curves of {run} come with its first steps." if run
+            none_of("curves", run, status) if run and status
+            else f"The curves of {run} come with its first steps." if run
             else "Loss curves stand here: start a run, or double-click one in the list."
         )  # fmt: skip
 

@@ -302,7 +302,6 @@ class Workspace(QObject):
             self.stage.probes.clear()
 
     def _on_followed(self, job: Job | None) -> None:
-        self.curves.expect("" if job is None else job.run.name)
         if job is not None:
             if job.spec.kind not in ("track", "optimize"):  # these move the poses on the frames
                 job.mailbox.wants_preview = self.stage.shows
@@ -316,6 +315,8 @@ class Workspace(QObject):
         """Weights steer the followed job while it is active; another run would have to wait."""
         job = self.window.runs.job
         active = job is not None and job.state.active
+        status = job.state.value if job is not None and job.state.over else ""
+        self.answers.expect(None if job is None else job.run, status)
         for panel in (self.train_panel, self.adapt_panel):
             mine = (
                 job is not None and active and job.spec.kind == panel.kind == "adapt"

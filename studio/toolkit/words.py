@@ -63,6 +63,15 @@ def meaning(name: str) -> str:
     return WORDS[name][1] if name in WORDS else ""
 
 
+ENDED = {"done": "", "failed": ": it failed", "stopped": ": it was stopped",
+         "interrupted": ": it was interrupted"}  # fmt: skip
+
+
+def none_of(what: str, run: str, status: str) -> str:
+    """That a run which ended so, see `ENDED`, has none of something."""
+    return f"{run} has no {what}{ENDED[status]}."
+
+
 CAD_UNIT = "beside CAD unit (step 1, Doctor)"
 # what a remedy for the shell says, and what stands in its place in the window; the first that fits
 BUTTONS = tuple(

@@ -14,6 +14,7 @@ from self6d.events import Preview
 from studio.engine import compose
 from studio.toolkit.theme import PREDICTED, START
 from studio.toolkit.widgets import Choice, Segments, label, row
+from studio.toolkit.words import none_of
 from studio.views.canvas import ImageCanvas, to_image
 from studio.views.captions import paint_note
 
@@ -129,7 +130,7 @@ class ProbesView(QWidget):
         self._newest: dict[str, Preview] = {}
         self._through: Preview | None = None
         self._stale = False
-        self._say_empty()
+        self.expect(None)
         self.modes.choose("overlay")
 
     def add(self, preview: Preview, *, first: bool = False) -> None:
@@ -148,20 +149,27 @@ class ProbesView(QWidget):
     def clear(self, run: Path | None = None) -> None:
         """Nothing yet, of a run."""
         self.run, self.at, self._through = run, None, None
-        self._say_empty()
+        self.expect(run)
         self._first.clear()
         self._newest.clear()
         self.choice.clear()
         self._refresh()
 
-    def _say_empty(self) -> None:
-        """What stands in the place of probes until they come."""
-        waiting = "" if self.run is None else f"The probe frames of {self.run.name} come with "
-        self.now.message = (
-            f"{waiting}its first step."
-            if waiting
-            else ("Start a run: its probe frames appear here, before and now.")
-        )
+    def expect(self, run: Path | None, status: str = "") -> None:
+        """Say in their place whether this run's probes will come, if it is it that is shown.
+
+        Args:
+            status: how the run ended; "" while it has not.
+        """
+        if run != self.run:
+            return
+        if run is None:
+            self.now.message = "Start a run: its probe frames appear here, before and now."
+        elif status:
+            self.now.message = none_of("probe frames", run.name, status)
+        else:
+            self.now.message = f"The probe frames of {run.name} come with its first step."
+        self.now.update()
 
     def named(self, preview: Preview) -> str:
         """The frame of a probe as the window counts frames."""

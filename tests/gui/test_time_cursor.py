@@ -14,6 +14,7 @@ from PySide6.QtTest import QTest
 from self6d import jobs
 from self6d.events import Finished
 from self6d.runs.event_log import to_record
+from self6d.runs.folder import RunFolder
 from studio.jobs import JobState
 from studio.jobs.follow import CHUNK, RunFollower
 from studio.jobs.messages import Mailbox
@@ -106,6 +107,29 @@ def test_marks_of_a_run_at_work_are_what_is_on_disk(opened, trained, wait):
     wait(lambda: space.curves.runs[run].checkpoints == checkpoint_steps(job.run))
     layers = space.layering.panel
     assert layers._steps[job.run] == checkpoint_steps(job.run)
+
+
+def test_of_a_job_that_failed_no_curves_are_promised(opened, trained, wait):
+    space = opened.workspace
+    drop(opened, trained)
+    wait(lambda: opened.project.runs)
+    click(opened.header.buttons["selfsup"])
+    panel = space.adapt_panel
+    wait(lambda: panel.form.ready and panel.spec() is not None)
+    panel.runRequested.emit(replace(panel.spec(), overrides={"adapt.no_such": 1}))
+    job = opened.runs.job
+    wait(lambda: job.state.over)
+    assert job.state is JobState.FAILED
+    assert space.curves.message.text() == f"{job.run.name} has no curves: it failed."
+    assert space.stage.probes.now.message == f"{job.run.name} has no probe frames: it failed."
+
+
+def test_of_an_old_run_that_failed_no_curves_are_promised(opened, tmp_path, wait):
+    run = RunFolder.create(tmp_path / "broken", "selfsup", {})
+    run.update(status="failed", error="the disk was full")
+    drop(opened, run.path)
+    wait(lambda: opened.workspace.curves.message.text() == "broken has no curves: it failed.")
+    assert opened.workspace.curves.message.isVisible()
 
 
 @pytest.mark.parametrize("size", [10, CHUNK - 1, 3 * CHUNK])

@@ -12,10 +12,11 @@ from studio.curves.view import CurvesView
 from studio.engine import Failure
 from studio.engine.history import RunHistory
 from studio.engine.types import PoseData
-from studio.jobs.run_info import brief, is_run
+from studio.jobs.run_info import brief, is_run, read_run
 from studio.model.layers import Network
 from studio.panels.stage import Stage
 from studio.shell.window import StudioWindow
+from studio.toolkit.words import ENDED
 from studio.training.panel import RunPanel
 
 SHEET_IMAGES = 12
@@ -145,6 +146,15 @@ class Answers(QObject):
         """A job that is followed anew has weights that the panel may not show."""
         self._told_live = None
 
+    def expect(self, run: Path | None, status: str) -> None:
+        """Where curves and probes of a run are not there, it is said whether they will come.
+
+        Args:
+            status: how it ended; "" while it has not.
+        """
+        self.curves.expect("" if run is None else run.name, status)
+        self.stage.probes.expect(run, status)
+
     def _on_history(self, history: RunHistory, overlay: bool) -> None:
         run = Path(history.run)
         if history.live and run != self._told_live:  # later changes come from the panel itself
@@ -157,4 +167,7 @@ class Answers(QObject):
             self.curves.clear()
             self.stage.probes.clear(run)
             self._add_previews(history)
+            info = read_run(run)
+            if info is not None:
+                self.expect(run, info.status if info.status in ENDED else "")
         self.curves.show_run(curves)
