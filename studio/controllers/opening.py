@@ -245,6 +245,10 @@ class Opener(QObject):
         self._load(wanted, unit, arrived)
 
     def open_run(self, path: Path) -> None:
+        """Open a run, or what lies in a folder of runs, as `launch` does."""
+        if not is_run(path) and find_runs(path):
+            self.open_paths([path])
+            return
         info = self.project.add_run(path)
         if info is None:
             self.failed.emit(
