@@ -57,6 +57,15 @@ def test_no_listed_command_is_cut_within_its_sentence():
     assert {"fig3", "data-share", "recording", "train"} <= listed
 
 
+def test_every_option_says_what_it_is():
+    def bare(command, name):
+        yield from (f"{name} {p.name}" for p in command.params if not getattr(p, "help", None))
+        for part, one in getattr(command, "commands", {}).items():
+            yield from bare(one, f"{name} {part}")
+
+    assert list(bare(cli._command(), "self6d-studio")) == []
+
+
 def test_help_is_quick():
     import resource
 

@@ -13,6 +13,7 @@ from self6d.commands import options as opt
 From = Annotated[Path, typer.Option("--from", help="Stage-1 run to start from.")]
 Folder = Annotated[Path, typer.Option("--out", help="Folder of results; goes on where it stopped.")]
 Preset = Annotated[str, typer.Option(help="Preset of stage 2.")]
+Split = Annotated[str | None, typer.Option(help="Named split (default: eval, else all of it).")]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +42,7 @@ def fig3(
     out: Folder,
     models: opt.OptionalModels = None,
     unit: opt.Unit = None,
-    split: str | None = None,
+    split: Split = None,
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = 100,
     preset: Preset = "self6d-paper",
     steps: opt.Steps = None,
@@ -188,9 +189,7 @@ def colours(
     data: opt.Data,
     models: Annotated[list[Path], typer.Argument(help="Folders of CAD models to compare.")],
     unit: opt.Unit = None,
-    split: Annotated[
-        str | None, typer.Option(help="Named split (default: eval, else all of it).")
-    ] = None,
+    split: Split = None,
     json_path: opt.Json = None,
     quiet: opt.Quiet = False,
 ) -> None:
