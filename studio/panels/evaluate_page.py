@@ -26,6 +26,7 @@ from studio.jobs import JobSpec
 from studio.jobs.run_info import RunInfo, best_step, checkpoint_steps, named_or_counted, read_run
 from studio.model import kept_scores
 from studio.model.project import Project
+from studio.toolkit.asking import new_file
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.progress import Bar
 from studio.toolkit.widgets import Choice, Hint, IconButton, Panel, button, column, label, row
@@ -359,13 +360,14 @@ class EvaluatePage(QWidget):
         return split if info is not None and split in info.splits else None
 
     def _on_save(self, kind: str, pattern: str) -> None:
-        home = str(Path.home())
+        home = Path.home()
         if pattern:
-            name, _ = QFileDialog.getSaveFileName(self, "Save as", home, pattern)
+            path = new_file(self, "Save as", home, pattern)
         else:
-            name = QFileDialog.getExistingDirectory(self, "Folder for BOP results", home)
-        if name:
-            self.save(kind, Path(name))
+            name = QFileDialog.getExistingDirectory(self, "Folder for BOP results", str(home))
+            path = Path(name) if name else None
+        if path is not None:
+            self.save(kind, path)
 
     def save(self, kind: str, path: Path) -> None:
         """Write the evaluation as "csv", "latex", "bop" or "html"."""

@@ -15,6 +15,7 @@ from studio.jobs import JobSpec
 from studio.jobs.run_info import NOTHING_RIGHT, RunInfo, checkpoint_steps, free_name
 from studio.model.project import Project
 from studio.model.settings import Settings
+from studio.toolkit.asking import new_file
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.progress import Bar
 from studio.toolkit.widgets import Choice, IconButton, Panel, button, column, label, row, scrolled
@@ -251,16 +252,14 @@ class ExportPage(QWidget):
             self.export_package(free_name(Path(parent), f"{run.name}-package"))
 
     def _on_report(self) -> None:
-        start = str(Path.home() / "report.html")
-        name, _ = QFileDialog.getSaveFileName(self, "Write report", start, "*.html")
-        if name:
-            self.write_report(Path(name))
+        path = new_file(self, "Write report", Path.home() / "report.html", "*.html")
+        if path is not None:
+            self.write_report(path)
 
     def _on_film(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(self, "Make film", str(Path.home() / "film.mp4"),
-                                              "*.mp4")  # fmt: skip
-        if name:
-            self.make_film(Path(name))
+        path = new_file(self, "Make film", Path.home() / "film.mp4", "*.mp4")
+        if path is not None:
+            self.make_film(path)
 
     def _on_copy(self) -> None:
         run = self.chosen()

@@ -6,7 +6,10 @@ import shutil
 from unittest import mock
 
 import pytest
-from PySide6.QtWidgets import QFileDialog
+from hands import name_file
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from studio.toolkit.asking import new_file
 
 pytestmark = pytest.mark.gui
 
@@ -23,3 +26,19 @@ def test_a_folder_of_runs_opens_all_of_them(opened, trained, tmp_path, wait):
     with mock.patch.object(QFileDialog, "getExistingDirectory", return_value=str(tmp_path)):
         action.trigger()
     assert "not a run folder" in opened.banner.text.text()
+
+
+@pytest.mark.parametrize(
+    ("typed", "kind", "path"),
+    [
+        ("scores", "*.csv", "scores.csv"),
+        ("scores.csv", "*.csv", "scores.csv"),
+        ("scores.txt", "*.csv", "scores.txt"),
+        ("session", "Rerun (*.rrd)", "session.rrd"),
+    ],
+)
+def test_a_name_without_an_ending_gets_that_of_its_kind(typed, kind, path, qtbot, tmp_path):
+    window = QWidget()
+    qtbot.addWidget(window)
+    name_file(tmp_path / typed)
+    assert new_file(window, "Save as", tmp_path, kind) == tmp_path / path

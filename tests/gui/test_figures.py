@@ -11,17 +11,18 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from hands import answer, click, click_cell, click_item, drop
+from hands import answer, click, click_cell, click_item, drop, name_file
 from PySide6.QtCore import QEvent, QObject, QPoint, Qt
 from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 from tracked_block import pose_at
 
 from self6d.runs.folder import RunFolder
 from studio.curves.run_curves import RunCurves
 from studio.curves.view import CurvesView
 from studio.engine.types import PoseData
+from studio.shell.wiring import rerun_export
 from studio.toolkit.progress import Bar
 from studio.toolkit.theme import small_font, theme
 from studio.views.results import BAR, CHANGE, MEASURES, ResultsTable
@@ -304,9 +305,7 @@ def test_a_start_is_the_run_that_others_began_from(tmp_path, opened, trained):
 def test_the_session_goes_to_rerun(posed_block, trained, tmp_path, monkeypatch, wait):
     """Where rerun-sdk is installed a file, else what to install: before a name is asked for."""
     window, out, asked = posed_block, tmp_path / "session", []
-    monkeypatch.setattr(
-        QFileDialog, "getSaveFileName", lambda *_: asked.append(1) or (str(out), "")
-    )
+    monkeypatch.setattr(rerun_export, "new_file", lambda *_: asked.append(1) or out)
     told = window.workspace.rerun.layers()
     assert list(told) == ["current poses"]  # the truth is not among them
     assert list(told["current poses"]) == [2]
@@ -344,7 +343,8 @@ def test_what_is_saved_are_the_scores_that_are_shown(opened, trained, tmp_path, 
     file, seen = tmp_path / "scores.csv", []
     page.said.connect(lambda level, text: seen.append((level, text)))
     page.failed.connect(lambda failure: seen.append(failure.what))
-    page.save("csv", file)
+    name_file(file.with_suffix(""))
+    next(a for a in page.export.menu().actions() if "CSV" in a.text()).trigger()
     wait(lambda: seen)
     assert seen == [("good", f"Written: {file}")]
     shown = {o["object_id"]: o["targets"] for o in page.results[0]["objects"]}

@@ -10,6 +10,8 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QApplication,
+    QFileDialog,
+    QLineEdit,
     QListWidget,
     QScrollArea,
     QTableWidget,
@@ -84,6 +86,22 @@ def answer(key: str, seen: Callable[[str], object] = lambda text: None) -> None:
         if isinstance(dialog, Question):
             seen(dialog.windowTitle())
             QTest.mouseClick(dialog.buttons[key], Qt.MouseButton.LeftButton)
+        else:
+            QTimer.singleShot(20, look)
+
+    QTimer.singleShot(0, look)
+
+
+def name_file(path: Path, seen: Callable[[QFileDialog], object] = lambda dialog: None) -> None:
+    """Type a path into the file dialog that is about to come up, and press Enter."""
+
+    def look() -> None:
+        dialog = QApplication.activeModalWidget()
+        if isinstance(dialog, QFileDialog):
+            seen(dialog)
+            edit = dialog.findChild(QLineEdit, "fileNameEdit")
+            edit.setText(str(path))  # typed, its list of proposals would take the Enter
+            QTest.keyClick(edit, Qt.Key.Key_Return)
         else:
             QTimer.singleShot(20, look)
 

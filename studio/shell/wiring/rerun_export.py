@@ -6,13 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QFileDialog
 
 from studio.engine.types import PoseData
 from studio.jobs.run_info import free_name
 from studio.model.layers import POSES
 from studio.shell.window import StudioWindow
 from studio.shell.wiring.one_at_a_time import OneAtATime
+from studio.toolkit.asking import new_file
 
 AT_WORK = "current poses"
 NEEDS_RERUN = (
@@ -40,11 +40,8 @@ class RerunExport(OneAtATime):
             self.window.say("warn", NEEDS_RERUN)
             return
         named = free_name(Path.home(), project.recording_path.stem, suffix=".rrd")
-        text, _ = QFileDialog.getSaveFileName(
-            self.window, "Export session for Rerun", str(named), "Rerun (*.rrd)"
-        )
-        if text:
-            path = Path(text)
+        path = new_file(self.window, "Export session for Rerun", named, "Rerun (*.rrd)")
+        if path is not None:
             self.write(path if path.suffix == ".rrd" else path.with_name(f"{path.name}.rrd"))
 
     def write(self, out: Path) -> None:
