@@ -341,6 +341,8 @@ class Opener(QObject):
         models = [Path(f.path) for f in found if f.kind == "model"]
         refused = [f for f in found if f.kind == "refused"]
         for item in found:
+            if item.kind != "refused":
+                self.settings.keep_place(item.kind, Path(item.path).parent)
             if item.kind == "run":
                 self.open_run(Path(item.path))
         told = []  # in one banner: another would cover the one before

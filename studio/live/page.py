@@ -12,7 +12,6 @@ from PySide6.QtGui import QCloseEvent, QImage, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QApplication,
     QCheckBox,
-    QFileDialog,
     QLabel,
     QLineEdit,
     QSizePolicy,
@@ -25,6 +24,7 @@ from studio.jobs.run_info import free_name
 from studio.live.feed import Message, Unpacker
 from studio.model.project import Project
 from studio.model.settings import Settings
+from studio.toolkit.asking import old_files, old_folder
 from studio.toolkit.widgets import Choice, button, captioned, column, label, row
 from studio.toolkit.words import in_window
 
@@ -141,13 +141,14 @@ class LivePage(QWidget):
 
     def _on_network(self) -> None:
         if self.network.currentData() is None:
-            folder = QFileDialog.getExistingDirectory(
-                self, "A run or an exported package", str(self.settings.runs_folder)
-            )
-            if folder:
-                self._other.append(Path(folder))
+            folder = old_folder(
+                self, self.settings, "network", "A run or an exported package",
+                self.settings.runs_folder,
+            )  # fmt: skip
+            if folder is not None:
+                self._other.append(folder)
                 self._fill()
-                self.network.setCurrentIndex(self.network.findData(folder))
+                self.network.setCurrentIndex(self.network.findData(str(folder)))
         self._say("")
         self._settle()
 
@@ -240,19 +241,17 @@ class LivePage(QWidget):
             self.recorded.emit(self._into)
 
     def _on_film(self) -> None:
-        file, _ = QFileDialog.getOpenFileName(self, "A video file or a bag", str(Path.home()))
-        if file:
-            self.source.setText(file)
+        for file in old_files(self, self.settings, "video", "A video file or a bag"):
+            self.source.setText(str(file))
 
     def _on_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "A recording", str(Path.home()))
-        if folder:
-            self.source.setText(folder)
+        folder = old_folder(self, self.settings, "recording", "A recording")
+        if folder is not None:
+            self.source.setText(str(folder))
 
     def _on_camera(self) -> None:
-        file, _ = QFileDialog.getOpenFileName(self, "A camera file", str(Path.home()))
-        if file:
-            self.camera.setText(file)
+        for file in old_files(self, self.settings, "camera", "A camera file"):
+            self.camera.setText(str(file))
 
 
 def _wide(layout: Any) -> QWidget:

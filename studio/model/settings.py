@@ -1,4 +1,5 @@
-"""What the window remembers between runs: look, layout, recent projects, where runs go."""
+"""What the window remembers between runs: look, layout, recent projects, where runs go
+and other things lie."""
 
 from __future__ import annotations
 
@@ -52,6 +53,14 @@ class Settings:
     @runs_folder.setter
     def runs_folder(self, folder: Path) -> None:
         self._store.setValue("runs_folder", str(folder))
+
+    def place(self, what: str, start: Path | None = None) -> Path:
+        """Where the last thing of a kind lies, such as a "recording"; else `start`, or home."""
+        kept = self._store.value(f"place/{what}")
+        return Path(str(kept)) if kept and Path(str(kept)).is_dir() else start or Path.home()
+
+    def keep_place(self, what: str, folder: Path) -> None:
+        self._store.setValue(f"place/{what}", str(folder))
 
     @property
     def runner(self) -> str:

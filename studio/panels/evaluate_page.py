@@ -12,7 +12,6 @@ import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QPixmap
 from PySide6.QtWidgets import (
-    QFileDialog,
     QListWidget,
     QListWidgetItem,
     QMenu,
@@ -26,7 +25,8 @@ from studio.jobs import JobSpec
 from studio.jobs.run_info import RunInfo, best_step, checkpoint_steps, named_or_counted, read_run
 from studio.model import kept_scores
 from studio.model.project import Project
-from studio.toolkit.asking import new_file
+from studio.model.settings import Settings
+from studio.toolkit.asking import folder_for, new_file
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.progress import Bar
 from studio.toolkit.widgets import Choice, Hint, IconButton, Panel, button, column, label, row
@@ -50,10 +50,10 @@ class EvaluatePage(QWidget):
     chosenChanged = Signal()
     wantThumbnails = Signal(list)
 
-    def __init__(self, project: Project, engine: Engine) -> None:
+    def __init__(self, project: Project, settings: Settings, engine: Engine) -> None:
         super().__init__()
         self.setObjectName("plain")
-        self.project, self.engine = project, engine
+        self.project, self.settings, self.engine = project, settings, engine
         self.results: list[dict[str, Any]] = []
         self.evaluated_runs: list[Path] = []
         self._busy = False
@@ -360,12 +360,10 @@ class EvaluatePage(QWidget):
         return split if info is not None and split in info.splits else None
 
     def _on_save(self, kind: str, pattern: str) -> None:
-        home = Path.home()
         if pattern:
-            path = new_file(self, "Save as", home, pattern)
+            path = new_file(self, self.settings, "scores", "Save as", pattern)
         else:
-            name = QFileDialog.getExistingDirectory(self, "Folder for BOP results", str(home))
-            path = Path(name) if name else None
+            path = folder_for(self, self.settings, "scores", "Folder for BOP results")
         if path is not None:
             self.save(kind, path)
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QWidget
 
 from studio.engine import Engine, Failure
 from studio.jobs import JobSpec
 from studio.jobs.run_info import NOTHING_RIGHT, RunInfo, checkpoint_steps, free_name
 from studio.model.project import Project
 from studio.model.settings import Settings
-from studio.toolkit.asking import new_file
+from studio.toolkit.asking import folder_for, new_file
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.progress import Bar
 from studio.toolkit.widgets import Choice, IconButton, Panel, button, column, label, row, scrolled
@@ -246,18 +246,18 @@ class ExportPage(QWidget):
         self.film.setEnabled(ready and recording is not None)
 
     def _on_package(self) -> None:
-        parent = QFileDialog.getExistingDirectory(self, "Make the package in", str(Path.home()))
+        parent = folder_for(self, self.settings, "package", "Make the package in")
         run = self.chosen()
-        if parent and run is not None:
-            self.export_package(free_name(Path(parent), f"{run.name}-package"))
+        if parent is not None and run is not None:
+            self.export_package(free_name(parent, f"{run.name}-package"))
 
     def _on_report(self) -> None:
-        path = new_file(self, "Write report", Path.home() / "report.html", "*.html")
+        path = new_file(self, self.settings, "report", "Write report", "*.html", "report.html")
         if path is not None:
             self.write_report(path)
 
     def _on_film(self) -> None:
-        path = new_file(self, "Make film", Path.home() / "film.mp4", "*.mp4")
+        path = new_file(self, self.settings, "film", "Make film", "*.mp4", "film.mp4")
         if path is not None:
             self.make_film(path)
 

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from studio.controllers.opening import BAGS, MESHES, Opener
 from studio.engine.types import BagTopics
 from studio.model.settings import Settings
+from studio.toolkit.asking import old_files, old_folder
 
 if TYPE_CHECKING:
     from studio.live.page import LivePage
@@ -34,18 +35,18 @@ class Choosers:
         self._live.activateWindow()
 
     def recording(self) -> None:
-        folder = self._folder("Open a recording", Path.home())
+        folder = old_folder(self._window, self._settings, "recording", "Open a recording")
         if folder is not None:
             self._opener.open_paths([folder])
 
     def bag(self) -> None:
         """Choose a bag; its topics are offered then."""
         kinds = " ".join(f"*{suffix}" for suffix in BAGS)
-        file, _ = QFileDialog.getOpenFileName(
-            self._window, "Open a bag", str(Path.home()), f"ROS and RealSense bags ({kinds})"
-        )
-        if file:
-            self._opener.ask_topics(Path(file))
+        for file in old_files(
+            self._window, self._settings, "recording", "Open a bag",
+            f"ROS and RealSense bags ({kinds})",
+        ):  # fmt: skip
+            self._opener.ask_topics(file)
 
     def topics(self, offer: BagTopics) -> None:
         """Let the user choose among the topics of a bag, and open it so."""
@@ -66,23 +67,22 @@ class Choosers:
 
     def models(self) -> None:
         kinds = " ".join(f"*{suffix}" for suffix in MESHES)
-        files, _ = QFileDialog.getOpenFileNames(
-            self._window, "Open CAD models", str(Path.home()), f"CAD models ({kinds})"
-        )
+        files = old_files(
+            self._window, self._settings, "model", "Open CAD models", f"CAD models ({kinds})",
+            one=False,
+        )  # fmt: skip
         if files:
-            self._opener.add_models([Path(f) for f in files])
+            self._opener.add_models(files)
 
     def run(self) -> None:
-        folder = self._folder("Open a run folder", self._settings.runs_folder)
+        start = self._settings.runs_folder
+        folder = old_folder(self._window, self._settings, "run", "Open a run folder", start)
         if folder is not None:
             self._opener.open_run(folder)
 
     def runs_folder(self) -> None:
-        folder = self._folder("New runs are made in", self._settings.runs_folder)
-        if folder is not None:
-            self._settings.runs_folder = folder
+        start = str(self._settings.runs_folder)
+        folder = QFileDialog.getExistingDirectory(self._window, "New runs are made in", start)
+        if folder:
+            self._settings.runs_folder = Path(folder)
             self._opener.find_runs()
-
-    def _folder(self, title: str, start: Path) -> Path | None:
-        folder = QFileDialog.getExistingDirectory(self._window, title, str(start))
-        return Path(folder) if folder else None

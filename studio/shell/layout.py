@@ -90,7 +90,7 @@ class Workspace(QObject):
         self.bottom.addTab(self.log, "Log")
         self.layering = Layering(window, self.stage.frame_view.painter, self)
         self.helped = Helped(window, self.stage, self.bottom, self)
-        self.evaluate_page = EvaluatePage(project, window.worker)
+        self.evaluate_page = EvaluatePage(project, window.settings, window.worker)
         self.export_page = ExportPage(project, window.settings, window.worker)
         self.middle = {
             "evaluate": scrolled(self.evaluate_page), "export": scrolled(self.export_page),

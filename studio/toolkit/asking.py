@@ -1,4 +1,4 @@
-"""Asking for files and folders."""
+"""Asking for files and folders: a dialog starts where the last thing of its kind lies."""
 
 from __future__ import annotations
 
@@ -6,20 +6,60 @@ from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+from studio.model.settings import Settings
 
-def new_file(parent: QWidget, title: str, start: Path, kind: str) -> Path | None:
+
+def old_folder(
+    parent: QWidget, settings: Settings, what: str, title: str, start: Path | None = None
+) -> Path | None:
+    """A folder that is there; None: none was chosen.
+
+    Args:
+        what: kind of thing, such as "recording". start: where the first one is looked for.
+    """
+    begin = settings.place(what, start)
+    name = QFileDialog.getExistingDirectory(parent, title, str(begin))
+    return _kept(settings, what, Path(name).parent, Path(name)) if name else None
+
+
+def folder_for(parent: QWidget, settings: Settings, what: str, title: str) -> Path | None:
+    """A folder to make something in."""
+    name = QFileDialog.getExistingDirectory(parent, title, str(settings.place(what)))
+    return _kept(settings, what, Path(name), Path(name)) if name else None
+
+
+def old_files(
+    parent: QWidget, settings: Settings, what: str, title: str, kinds: str = "", *, one: bool = True
+) -> list[Path]:
+    """Files that are there.
+
+    Args:
+        kinds: such as "Tables (*.csv *.tsv)". one: no more than one.
+    """
+    ask = QFileDialog.getOpenFileName if one else QFileDialog.getOpenFileNames
+    names, _ = ask(parent, title, str(settings.place(what)), kinds)
+    paths = [Path(name) for name in ([names] if isinstance(names, str) else names) if name]
+    return [_kept(settings, what, path.parent, path) for path in paths]
+
+
+def new_file(
+    parent: QWidget, settings: Settings, what: str, title: str, kind: str, name: str = ""
+) -> Path | None:
     """Where to write a file; None: nowhere.
 
     Args:
-        start: a folder, or the name that is offered.
         kind: "*.csv" or "Tables (*.csv)"; a name without an ending gets this one.
+        name: that is offered.
     """
-    folder = start if start.is_dir() else start.parent
-    dialog = QFileDialog(parent, title, str(folder), kind)
+    dialog = QFileDialog(parent, title, str(settings.place(what)), kind)
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
     dialog.setDefaultSuffix(kind.rpartition("*.")[2].rstrip(")"))
-    if folder is not start:
-        dialog.selectFile(start.name)
+    dialog.selectFile(name)
     chosen = dialog.selectedFiles() if dialog.exec() else []
     dialog.deleteLater()
-    return Path(chosen[0]) if chosen else None
+    return _kept(settings, what, Path(chosen[0]).parent, Path(chosen[0])) if chosen else None
+
+
+def _kept(settings: Settings, what: str, place: Path, path: Path) -> Path:
+    settings.keep_place(what, place)
+    return path

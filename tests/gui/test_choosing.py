@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from unittest import mock
 
 import pytest
-from hands import name_file
+from hands import drop, name_file
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+from studio.model.settings import Settings
 from studio.toolkit.asking import new_file
 
 pytestmark = pytest.mark.gui
@@ -37,8 +39,38 @@ def test_a_folder_of_runs_opens_all_of_them(opened, trained, tmp_path, wait):
         ("session", "Rerun (*.rrd)", "session.rrd"),
     ],
 )
-def test_a_name_without_an_ending_gets_that_of_its_kind(typed, kind, path, qtbot, tmp_path):
+def test_a_name_without_an_ending_gets_that_of_its_kind(
+    typed, kind, path, qtbot, settings, tmp_path
+):
     window = QWidget()
     qtbot.addWidget(window)
     name_file(tmp_path / typed)
-    assert new_file(window, "Save as", tmp_path, kind) == tmp_path / path
+    assert new_file(window, settings, "table", "Save as", kind) == tmp_path / path
+    seen = []
+    name_file(tmp_path / typed, lambda dialog: seen.append(dialog.directory().path()))
+    new_file(window, settings, "table", "Save as", kind, "offered")
+    assert seen == [str(tmp_path)]
+
+
+def test_dialogs_start_where_the_last_thing_of_their_kind_lies(open_studio, sample, tmp_path, wait):
+    """They started in the home folder each time, in the next session too."""
+    window = open_studio()
+    actions, near = window.actions_registry, str(sample.parent)
+    with mock.patch.object(QFileDialog, "getExistingDirectory", return_value="") as ask:
+        actions["file.open"].trigger()
+        assert ask.call_args.args[2] == str(Path.home())
+        drop(window, sample)
+        wait(lambda: window.project.recording is not None)
+        actions["file.open"].trigger()
+        assert ask.call_args.args[2] == near
+        actions["file.run"].trigger()  # another kind
+        assert ask.call_args.args[2] == str(window.settings.runs_folder)
+    models = [str(path) for path in sorted((sample / "models").glob("*.ply"))]
+    with mock.patch.object(QFileDialog, "getOpenFileNames", return_value=(models, "")) as ask:
+        actions["file.models"].trigger()
+        actions["file.models"].trigger()
+    assert ask.call_args.args[2] == str(sample / "models")
+    again = Settings(window.settings.file)
+    assert str(again.place("recording")) == near
+    again.keep_place("recording", tmp_path / "gone")
+    assert again.place("recording") == Path.home()

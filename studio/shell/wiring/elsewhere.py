@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QFileDialog
 
 from studio.jobs import JobSpec
 from studio.jobs.run_info import free_name
 from studio.shell.window import StudioWindow
 from studio.shell.wiring.one_at_a_time import OneAtATime
+from studio.toolkit.asking import folder_for
 from studio.training.panel import RunPanel
 
 
@@ -38,10 +38,9 @@ class Elsewhere(OneAtATime):
 
     def ask(self, spec: JobSpec) -> None:
         """Where to, then write it."""
-        home = str(Path.home())
-        parent = QFileDialog.getExistingDirectory(self.window, "Folder for the job", home)
-        if parent:
-            self.pack(spec, free_name(Path(parent), f"{spec.out.name}-job"))
+        parent = folder_for(self.window, self.window.settings, "job", "Folder for the job")
+        if parent is not None:
+            self.pack(spec, free_name(parent, f"{spec.out.name}-job"))
 
     def pack(self, spec: JobSpec, folder: Path) -> None:
         """Write a job's folder in the background."""

@@ -39,8 +39,11 @@ class RerunExport(OneAtATime):
         if find_spec("rerun") is None:  # `have_rerun` would load torch here
             self.window.say("warn", NEEDS_RERUN)
             return
-        named = free_name(Path.home(), project.recording_path.stem, suffix=".rrd")
-        path = new_file(self.window, "Export session for Rerun", named, "Rerun (*.rrd)")
+        settings = self.window.settings
+        named = free_name(settings.place("rrd"), project.recording_path.stem, suffix=".rrd").name
+        path = new_file(
+            self.window, settings, "rrd", "Export session for Rerun", "Rerun (*.rrd)", named
+        )
         if path is not None:
             self.write(path if path.suffix == ".rrd" else path.with_name(f"{path.name}.rrd"))
 
