@@ -143,6 +143,15 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
     QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
     assert set(project.keys) == {(0, 1), (5, 1)}
 
+    # undone further, the pose is the first track's again: the strip does not tell the second's
+    assert set(scrubber._track) == set(range(6))
+    QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
+    assert project.told_by(5).startswith(f"tracked by {job.run.name}")
+    assert set(scrubber._track) == set(range(5))
+    QTest.keyClick(window, Qt.Key.Key_Z, CONTROL | Qt.KeyboardModifier.ShiftModifier)
+    assert set(project.keys) == {(0, 1), (5, 1)}
+    assert 5 not in scrubber._track  # nor where the pose is as it was typed
+
     # the run tells its whole command, and brings its poses back when it is shown again
     spec = spec_from(read_run(again.run))
     assert not spec.lacks()

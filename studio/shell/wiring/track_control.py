@@ -13,6 +13,7 @@ from self6d.paths import POSES
 from studio.engine.types import PoseData, TrackData
 from studio.jobs import Job, JobSpec, JobState
 from studio.jobs.run_info import checkpoint_steps, read_run
+from studio.model.track import Track
 from studio.panels.stage import Stage
 from studio.shell.window import StudioWindow
 from studio.tracking.colours import Colours
@@ -208,8 +209,21 @@ class TrackControl(QObject):
         for index, number in self.plan.corrected():  # it does not say how sure these are
             if number == project.object_id:
                 strip.pop(index, None)
+        for index in self._left(track, project.object_id):
+            strip.pop(index, None)
         keys = {index for index, number in project.keys if number == project.object_id}
         self.stage.scrubber.set_track(strip, keys)
+
+    def _left(self, track: Track | None, object_id: int | None) -> list[int]:
+        """Frames at which a pose was put back, by undoing, that is not the present track's."""
+        poses, origins = self.project.poses, self.project.origins
+        return [
+            row.index
+            for row in (track.rows if track is not None else ())
+            if row.object_id == object_id and row.instance == 0
+            and poses.get(key := (row.index, row.object_id)) is not row.pose
+            and not origins.get(key, "").startswith("predicted")
+        ]  # fmt: skip
 
     def _ask_settings(self) -> None:
         """How `quick` would train on images of this height."""
