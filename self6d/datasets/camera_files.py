@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from self6d.datasets.distortion import Distortion, distortion, plain_keys
+from self6d.datasets.distortion import STRAIGHT, Distortion, distortion, plain_keys
 from self6d.errors import InputError
 from self6d.files import note, read_bytes
 
@@ -106,7 +106,7 @@ def colmap_camera(
     values = numbers[focal + 2 :]
     if bends in (1, 2):  # k [k2], without tangential ones
         values += [0.0] * (4 - bends)
-    return K, (width, height), distortion(values, model, path) if bends else None
+    return K, (width, height), distortion(values, model, path) if bends else STRAIGHT
 
 
 def xml_table(path: Path) -> dict[str, Any]:

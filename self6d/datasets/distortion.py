@@ -42,7 +42,7 @@ class Distortion:
     Attributes:
         model: "opencv" (k1 k2 p1 p2 [k3 [k4 k5 k6 [s1..s4 [tx ty]]]]), "fisheye" (k1..k4), or
             "inverse": the polynomial of "opencv" leads from the image to the pinhole.
-        coefficients: in that order, none of them all zero.
+        coefficients: in that order; none: nothing is bent, see `STRAIGHT`.
     """
 
     model: Model
@@ -52,8 +52,12 @@ class Distortion:
         return f"{self.model} " + " ".join(f"{c:.4g}" for c in self.coefficients)
 
 
+STRAIGHT = Distortion("opencv", ())
+"""What a file states whose coefficients are all zero."""
+
+
 def distortion(coefficients: Any, model: str = "", path: Path | None = None) -> Distortion | None:
-    """What coefficients and the name of a model mean; None where nothing is bent.
+    """What coefficients and the name of a model mean; None where there are no coefficients.
 
     Raises:
         InputError: not numbers, an unknown model, or a count that the model does not have.
@@ -65,7 +69,7 @@ def distortion(coefficients: Any, model: str = "", path: Path | None = None) -> 
     if not np.isfinite(values).all():
         raise InputError("distortion is not finite", path=path, remedy=_REMEDY)
     if not any(values):
-        return None
+        return STRAIGHT if values else None
     known = _MODELS.get(re.sub(r"[^a-z0-9]", "", model.lower().rpartition(".")[2]))
     if known is None:
         raise InputError(f"distortion model '{model}' is unknown", path=path, remedy=_REMEDY)

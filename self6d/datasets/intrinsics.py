@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,13 @@ from self6d.datasets.camera_files import (
     stated_depth_scale,
     stated_size,
 )
-from self6d.datasets.distortion import Distortion, distortion, plain_keys, stated_distortion
+from self6d.datasets.distortion import (
+    STRAIGHT,
+    Distortion,
+    distortion,
+    plain_keys,
+    stated_distortion,
+)
 from self6d.datasets.images import same_view
 from self6d.errors import InputError
 from self6d.files import note, read_json, read_text, read_yaml
@@ -70,7 +76,8 @@ class Intrinsics:
         width, height: size it is valid for, pixels; None if not stated.
         depth_scale: the number stated for depth, as written; None if not stated.
         source: the file.
-        distortion: how the lens bends the image; None where it does not.
+        distortion: how the lens bends the image; None where it does not, or none is stated.
+        straight: it is stated that the lens bends nothing.
     """
 
     K: np.ndarray
@@ -79,6 +86,12 @@ class Intrinsics:
     depth_scale: float | None = None
     source: Path | None = None
     distortion: Distortion | None = None
+    straight: bool = field(default=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.distortion == STRAIGHT:
+            object.__setattr__(self, "distortion", None)
+            object.__setattr__(self, "straight", True)
 
     def camera(self, width: int, height: int, *, checked: bool = True) -> Camera:
         """The camera of an image of this size; a K stated for another size is rescaled.

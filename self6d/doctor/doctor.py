@@ -152,7 +152,7 @@ def _unchecked(
         return texts  # a finding of the first frame's
     if source.depth is not None and not registered:
         texts.append("whether depth is registered to colour and of the same instant")
-    if source.intrinsics.distortion is None:
+    if source.intrinsics.distortion is None and not source.intrinsics.straight:
         texts.append("whether the lens distorts: no coefficients are stated")
     if some is not None:
         texts.append("labels, and models' symmetries")

@@ -16,6 +16,7 @@ from hostile import read_all, survives
 
 from self6d.datasets import open_dataset
 from self6d.datasets.registry import is_recording
+from self6d.doctor import doctor
 from self6d.errors import InputError
 
 COUNT = 4
@@ -210,6 +211,21 @@ def test_distortion_of_camera_info_is_undone(tmp_path: Path, caplog) -> None:
     frame = dataset.frame(0)
     assert not np.array_equal(frame.rgb, world.shot(0).rgb)
     assert "distortion" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        (Way(), False),  # five zeros
+        (Way(distortion=()), True),
+        (Way(names=("/camera/color/image_rect_color", bags.DEPTH), distortion=()), False),
+        (Way(distortion=(-0.3, 0.1, 0.0, 0.0, 0.0)), False),
+    ],
+)
+def test_zeros_state_that_the_lens_bends_nothing(way, said, tmp_path: Path) -> None:
+    """They were "no coefficients are stated", and the lens left open."""
+    left_open = doctor.examine(write(tmp_path, "mcap", way), quick=True).unchecked
+    assert any("lens" in text for text in left_open) is said
 
 
 def test_rectified_images_have_the_projections_K(tmp_path: Path) -> None:

@@ -249,6 +249,16 @@ def test_a_distorted_recording_is_copied_without_distortion(tmp_path, without_sy
     np.testing.assert_array_equal(after.truth(1)[0].mask_visible, before.truth(1)[0].mask_visible)
 
 
+def test_a_camera_file_that_states_zeros_leaves_no_lens_open(tmp_path: Path) -> None:
+    root = world.folder(tmp_path, range(2))
+    (file,) = root.glob("camera*.json")
+    table = json.loads(file.read_text())
+    for coefficients, said in ((None, True), ([0, 0, 0, 0, 0], False), ([], True)):
+        world.dump(file, table if coefficients is None else {**table, "dist_coeffs": coefficients})
+        left_open = doctor.examine(root, quick=True).unchecked
+        assert ("whether the lens distorts: no coefficients are stated" in left_open) is said
+
+
 def test_quick_looks_at_less(tmp_path: Path) -> None:
     root = world.folder(tmp_path, range(20))
     report = doctor.examine(root, quick=True)

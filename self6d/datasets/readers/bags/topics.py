@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from self6d.datasets.distortion import distortion
+from self6d.datasets.distortion import STRAIGHT, Distortion, distortion
 from self6d.datasets.images import same_view
 from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.readers.bags import images as bag_images
@@ -200,7 +200,7 @@ def intrinsics_of_info(message: Any, topic: str, image_topic: str, path: Path) -
     """
     values = {name: getattr(message, name, None) for name in ("K", "k", "D", "d", "P", "p")}
     K = np.array(_first(values["K"], values["k"]), np.float64).reshape(3, 3)
-    bend = None
+    bend: Distortion | None = STRAIGHT
     if "rect" in image_topic.rpartition("/")[2] or "/image_rect" in image_topic:
         P = np.array(_first(values["P"], values["p"]), np.float64).reshape(3, 4)
         K = P[:, :3].copy() if P[0, 0] > 0 else K
