@@ -25,6 +25,7 @@ from studio.live.feed import Message, Unpacker
 from studio.model.project import Project
 from studio.model.settings import Settings
 from studio.toolkit.asking import old_files, old_folder
+from studio.toolkit.focus import EnterPresses
 from studio.toolkit.widgets import Choice, button, captioned, column, label, row
 from studio.toolkit.words import in_window
 
@@ -33,7 +34,7 @@ ANOTHER = "another run or package…"
 LOADING, STOPPING = "Loading the network…", "Stopping…"
 
 
-class LivePage(QWidget):
+class LivePage(EnterPresses, QWidget):
     """A window of its own; what looks is a process of its own.
 
     Signals:

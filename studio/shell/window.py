@@ -35,7 +35,7 @@ from studio.shell.actions import Actions
 from studio.shell.choosing import Choosers
 from studio.shell.palette import CommandPalette
 from studio.toolkit.dialogs import Banner, Question
-from studio.toolkit.focus import land, usable
+from studio.toolkit.focus import EnterPresses, land, usable
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import GAP, Panel, column, scrolled
 
@@ -56,7 +56,7 @@ class Space(Protocol):
     def close(self) -> None: ...
 
 
-class StudioWindow(QMainWindow):
+class StudioWindow(EnterPresses, QMainWindow):
     """Shows the welcome page at once; `build` adds the rest once the first paint is done.
 
     Signals:

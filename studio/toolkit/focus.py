@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QEvent, QPoint, Qt
-from PySide6.QtWidgets import QApplication, QScrollArea, QTabBar, QWidget
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QPushButton,
+    QScrollArea,
+    QTabBar,
+    QToolButton,
+    QWidget,
+)
 
 # they take Tab, but nothing is done on them
 PASSED_BY = (QScrollArea, QTabBar)
@@ -59,3 +67,20 @@ class KeepsPlace:
             self._went_off = False
             if QApplication.focusWidget() is self.parentWidget():
                 self.setFocus(Qt.FocusReason.OtherFocusReason)
+
+
+class EnterPresses:
+    """A window in which Enter presses the button that has the keyboard.
+
+    Buttons take Space alone, and leave Enter to what they are in.
+    """
+
+    def keyPressEvent(self: Any, event: QKeyEvent) -> None:
+        one = QApplication.focusWidget()
+        enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not event.isAutoRepeat()
+        if not enter or not isinstance(one, QPushButton | QToolButton):
+            super().keyPressEvent(event)  # type: ignore[misc]
+        elif isinstance(one, QToolButton) and one.menu() is not None:
+            one.showMenu()
+        else:
+            one.click()

@@ -6,7 +6,7 @@ import pytest
 import real_hands
 import stories
 from hands import click
-from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtCore import QPoint, QPointF, Qt, QTimer
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QScrollArea, QWidget
@@ -104,6 +104,31 @@ def test_a_button_that_is_off_for_a_while_has_the_keyboard_again_then(qtbot):
     assert not pressed
     press(Qt.Key.Key_Tab)
     assert at() is first
+
+
+def test_enter_presses_the_button_that_has_the_keyboard(opened):
+    """Space did; Enter did nothing, on any page."""
+    window, space = opened, opened.workspace
+    space.inspector.setCurrentWidget(space.pose_panel)
+    edit = space.pose_panel.edit
+    edit.setFocus()
+    press(Qt.Key.Key_Return)  # in a dock
+    assert edit.isChecked()
+    edit.setFocus()
+    press(Qt.Key.Key_Enter, Qt.KeyboardModifier.KeypadModifier)
+    assert not edit.isChecked()
+    window.header.buttons["evaluate"].setFocus()
+    press(Qt.Key.Key_Return)
+    assert window.project.step == "evaluate"
+    seen, menu = [], space.evaluate_page.export.menu()
+    menu.aboutToShow.connect(lambda: (seen.append(menu), QTimer.singleShot(0, menu.close)))
+    space.evaluate_page.export.setEnabled(True)
+    space.evaluate_page.export.setFocus()
+    press(Qt.Key.Key_Return)  # in the middle
+    assert seen == [menu]
+    space.evaluate_page.runs.setFocus()
+    press(Qt.Key.Key_Return)  # not a button
+    assert window.project.step == "evaluate"
 
 
 def test_the_wheel_scrolls_a_panel_and_changes_nothing_in_it(opened, wait):
