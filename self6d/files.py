@@ -33,11 +33,15 @@ def is_copy(folder: str | Path) -> None:
     _copies.add(str(Path(folder)))
 
 
-def note(path: str | Path, text: str) -> None:
-    """Tell the user of a repaired fault, once for all files of a folder with the same fault."""
+def note(path: str | Path, text: str, *, anywhere: bool = False) -> None:
+    """Tell the user of a repaired fault, once for all files of a folder with the same fault.
+
+    Args:
+        anywhere: once for all folders, such as runs' copies of the same models.
+    """
     path = Path(path)
-    key = (str(path.parent), text)
-    if key not in _noted and key[0] not in _copies:
+    key = ("" if anywhere else str(path.parent), text)
+    if key not in _noted and str(path.parent) not in _copies:
         _noted[key] = None
         if len(_noted) > _NOTED_LIMIT:
             _noted.popitem(last=False)

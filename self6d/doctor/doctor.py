@@ -62,7 +62,7 @@ def examine(
     steps = _Steps(listener)
     with _noted(report):
         dataset = _open(report, quick)
-        loaded = _models(report, dataset, models)
+        loaded = _models(report, dataset, models, quick=quick)
         report.objects = tuple(loaded)
         if not quick:
             for index, model in enumerate(loaded):
@@ -95,7 +95,10 @@ def _models(
     report: DoctorReport,
     dataset: Recording | None,
     models: str | Path | Sequence[str | Path | ObjectModel] | None,
+    *,
+    quick: bool,
 ) -> list[ObjectModel]:
+    """Their colours are looked at by `examine_model`, unless it is quick."""
     named = [models] if isinstance(models, str | Path) else list(models or ())
     read = [m for m in named if isinstance(m, ObjectModel)]
     if read:
@@ -106,7 +109,8 @@ def _models(
     report.models_path = paths[0] if len(paths) == 1 else None
     if paths:
         try:
-            return load_models(paths[0] if len(paths) == 1 else paths, report.unit)
+            named_once = paths[0] if len(paths) == 1 else paths
+            return load_models(named_once, report.unit, drawn=quick)
         except InputError as error:
             report.findings.append(_of_error("model", error))
     elif dataset is not None:

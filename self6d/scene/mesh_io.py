@@ -27,6 +27,7 @@ from self6d.scene.obj import prepared_obj
 from self6d.scene.ply import check_counts, off_as_ply, without_coordinates
 from self6d.scene.units import diameter, metres_per_unit, metres_per_units
 
+NO_COLOUR = "mesh has no colour; it is grey, so colour terms will be of little use"
 _BOP_NAME = re.compile(r"(?:.*[-_])?obj_(\d+)$")
 
 
@@ -94,7 +95,7 @@ def _model(
         **({} if info is None else {"symmetry": info.symmetry}),
     )
     if told and not model.has_color:
-        note(path, "mesh has no colour; it is grey, so colour terms will be of little use")
+        note(path, NO_COLOUR)
     return model
 
 

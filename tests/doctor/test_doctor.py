@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import recordings as world
+import trimesh
 from tabletop import CAMERA, codes, hashes, recording, tabletop
 
 from self6d import cli
@@ -119,6 +120,14 @@ def test_models_are_looked_at(tmp_path: Path, without_symmetry) -> None:
     (finding,) = [f for f in doctor.examine(root).findings if f.code == "off-centre"]
     assert finding.severity == "info"  # it trains as a centred one does
     assert "20.8 cm from its own origin" in finding.what
+
+
+def test_a_mesh_without_colours_is_told_of_once(tmp_path: Path, without_symmetry) -> None:
+    root = recording(tmp_path)
+    trimesh.Trimesh(world.CUBE, world.CUBE_FACES).export(root / "models" / "obj_000001.ply")
+    for quick, code in ((False, "no-colour"), (True, "note")):
+        found = doctor.examine(root, quick=quick).findings
+        assert [f.code for f in found if "no colour" in f.what] == [code]
 
 
 def test_no_depth_and_no_models(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from trimesh.visual.texture import TextureVisuals
 from self6d.datasets import load_mesh, load_models
 from self6d.errors import InputError
 from self6d.files import forget_notes
+from self6d.scene.models_copy import read_models, save_models
 
 
 @pytest.fixture(autouse=True)
@@ -277,3 +279,16 @@ def test_no_model_is_an_error(tmp_path: Path) -> None:
         load_models(tmp_path)
     with pytest.raises(InputError, match="missing"):
         load_models(tmp_path / "gone.ply")
+
+
+def test_runs_copies_of_a_grey_mesh_are_told_of_once(tmp_path, caplog) -> None:
+    """Two runs that are compared, as another session made them."""
+    file = tmp_path / "cube.ply"
+    trimesh.Trimesh(world.CUBE, world.CUBE_FACES).export(file)
+    save_models(load_models(file), tmp_path / "made")
+    runs = [shutil.copytree(tmp_path / "made", tmp_path / run / "models") for run in "ab"]
+    forget_notes()
+    caplog.clear()
+    assert [read_models(run)[0].has_color for run in runs] == [False, False]
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{runs[0] / 'obj_000001.ply'}: mesh has no colour")
