@@ -235,7 +235,7 @@ def test_rows_scored_before_a_fault_are_shown(stage2, sample, tmp_path):
 
 def test_nothing_found_is_nothing_to_refine(stage1, sample):
     assert (
-        jobs.predict(sample, stage1.path, score_threshold=2.0, refine="depth", device="cpu") == []
+        jobs.predict(sample, stage1.path, score_threshold=1.0, refine="depth", device="cpu") == []
     )
 
 
