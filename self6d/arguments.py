@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, wraps
 from inspect import signature
 from numbers import Real
@@ -23,12 +23,14 @@ _KINDS: dict[Any, tuple[Any, str]] = {
     float: (Real, "a number"),
 }  # whole numbers: the configuration or recording they are for says more
 
+_LISTS = (list, Iterable, Sequence)
+
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:
     """The function, refusing arguments of another kind or out of range before it begins.
 
-    Looked at are texts, paths, floats (with `Limits` in an `Annotated`), functions, devices and
-    classes of this program; whatever else an annotation names is left to the function.
+    Looked at are texts, paths, floats (with `Limits` in an `Annotated`), functions, devices, lists,
+    dicts and classes of this program; whatever else an annotation names is left to the function.
 
     Raises:
         InputError: names the argument.
@@ -90,7 +92,11 @@ def _check(name: str, value: Any, hint: Any) -> None:
             f"{name}: {shown(value)} is not {' or '.join(words)}",
             remedy="Give one, or leave it out." if optional else "Give one.",
         )
-    if isinstance(value, Real):
+    if isinstance(value, list | tuple):
+        for option in (option for option in options if get_origin(option) in _LISTS):
+            for one in value:
+                _check(name, one, get_args(option)[0])
+    elif isinstance(value, Real):
         if not value == value:
             raise InputError(f"{name}: {value} is not a number", remedy="Give one.")
         check_limits(float(value), limits, name, None)
@@ -100,8 +106,13 @@ def _kind(option: Any) -> tuple[Any, str] | None:
     """What a value must be an instance of, and in words; None where that is left open."""
     if option in _KINDS:
         return _KINDS[option]
-    if get_origin(option) is Callable:
+    origin = get_origin(option)
+    if origin is Callable:
         return Callable, "a function"
+    if origin is dict:
+        return dict, "a dict"
+    if origin in _LISTS:
+        return Iterable, "a list"
     if isinstance(option, type) and option.__module__.partition(".")[0] in ("self6d", "torch"):
         return option, f"a {option.__name__}"
     return None

@@ -60,10 +60,10 @@ def test_a_seed_that_no_run_could_be_read_back_with(seed, sample, tmp_path):
 
 @pytest.mark.parametrize("models", [None, 5, np.zeros((3, 3)), [None]])
 def test_models_that_are_no_paths(models, sample, tmp_path):
-    with pytest.raises(InputError, match=r"models: \w+ is no path"):
+    with pytest.raises(InputError, match=r"models: \w+ is (no|not a) path"):
         train(models, tmp_path / "run")
     if models is not None:  # there: the run's own
-        with pytest.raises(InputError, match=r"models: \w+ is no path"):
+        with pytest.raises(InputError, match=r"models: \w+ is (no|not a) path"):
             jobs.evaluate(sample, models, [tmp_path / "run"])
 
 
@@ -128,6 +128,23 @@ def test_wrong_kinds_are_named_in_one_line(job):
         given[takes.index(name)] = PLACES[name]
         with pytest.raises(InputError, match=rf"^{name}: .* is not a path"):
             call(*given)
+
+
+@pytest.mark.parametrize(
+    ("job", "given", "told"),
+    [
+        ("train", {"overrides": 5}, "overrides: 5 is not a dict or a list"),
+        ("train", {"overrides": [5]}, "overrides: 5 is not text"),
+        ("track", {"cuts": 5}, "cuts: 5 is not a list"),
+        ("evaluate", {"refine": 5}, "refine: 5 is not a list"),
+        ("evaluate", {"results": [5]}, "results: 5 is not a path"),
+    ],
+)
+def test_lists_and_what_is_in_them(job, given, told):
+    with pytest.raises(InputError, match=f"^{told}"):
+        getattr(jobs, job)(*ANY[job], **given)
+    with pytest.raises(InputError, match=r"^runs: 5 is not a path"):
+        jobs.evaluate("data", None, [5])
 
 
 def test_a_call_that_python_refuses_stays_its_own():
