@@ -41,7 +41,7 @@ class ThreadJob(Job):
         super().__init__(spec, parent)
         self.control = Control()
         self._worker: _Worker | None = None
-        self._heard_end = False
+        self._ending: Finished | None = None  # told once the job has written its last
 
     def start(self) -> None:
         self._begin()
@@ -95,14 +95,16 @@ class ThreadJob(Job):
         """From the worker thread: an event of the job."""
         if isinstance(event, Progress):
             self.mailbox.put(Status("paused" if event.phase == "paused" else "running"))
-        self._heard_end = self._heard_end or isinstance(event, Finished)
-        self.mailbox.put(event)
+        if isinstance(event, Finished):
+            self._ending = event
+        else:
+            self.mailbox.put(event)
 
     def fail(self, reason: str, details: str) -> None:
         """From the worker thread: the job ended with an error."""
         self.details = details
-        if not self._heard_end:
-            self.hear(Finished(0, reason))
+        if self._ending is None:
+            self._ending = Finished(0, reason)
 
     def pause(self) -> None:
         self.control.pause()
@@ -134,6 +136,8 @@ class ThreadJob(Job):
         self.mailbox.close()
 
     def _on_left(self) -> None:
+        if self._ending is not None:
+            self.mailbox.put(self._ending)
         self.mailbox.close()
         if not self.state.over:
             self._on_event(Finished(0, "the job ended without a word"))
