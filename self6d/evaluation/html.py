@@ -41,15 +41,17 @@ def write_html(
     curves: Mapping[str, Curves] | None = None,
     title: str = "Evaluation",
     pictures: int = 6,
+    replace: bool = False,
 ) -> Path:
     """Write a report with tables, error plots, overlays of every run and training curves.
 
     Args:
-        path: file to write; must not exist.
+        path: file to write.
         report: what to show.
         dataset: the evaluated frames, for overlays; None leaves them out. models: their CAD.
         curves: run label -> its scalars (`RunFolder.curves`).
         title: heading. pictures: how many frames to show.
+        replace: a file that is there gives way.
 
     Returns:
         `path`.
@@ -58,7 +60,7 @@ def write_html(
         InputError: the file exists.
     """
     path = Path(path)
-    if path.exists():
+    if path.exists() and not replace:
         raise InputError("file exists already", path=path, remedy="Name a new file.")
     parts = [
         f"<h1>{escape(title)}</h1><p>{escape(report.caption())}</p>",

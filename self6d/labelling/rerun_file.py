@@ -89,6 +89,8 @@ def write_rrd(
     layers: Mapping[str, Poses],
     listener: Listener | None = None,
     curves: Curves | None = None,
+    *,
+    replace: bool = False,
 ) -> Path:
     """Images, depth, intrinsics, CAD models at their poses, and scores over the frames.
 
@@ -96,8 +98,8 @@ def write_rrd(
     frame: x right, y down, z forward, metres. Curves have a timeline of their own, "step".
 
     Args:
-        out: new file, ending in .rrd. layers: poses by the name they are shown under.
-        curves: of runs, written under curves/RUN/NAME.
+        out: file, ending in .rrd. layers: poses by the name they are shown under.
+        curves: of runs, written under curves/RUN/NAME. replace: a file that is there gives way.
 
     Raises:
         MissingDependencyError: rerun-sdk is not installed.
@@ -109,7 +111,7 @@ def write_rrd(
             "a .rrd file is written by the package rerun-sdk",
             remedy='Install it: pip install "self6d-studio[rerun]"',
         )
-    if out.exists():
+    if out.exists() and not replace:
         raise InputError("exists already", path=out, remedy="Name a new file.")
     if out.suffix != ".rrd":
         raise InputError("is no name of a file of Rerun", path=out, remedy="End it in .rrd.")

@@ -104,6 +104,7 @@ def test_html_is_one_file_without_network(tmp_path, report, recording, boxes):
     assert page.count("<tr") == 1 + len(report.rows())
     with pytest.raises(InputError, match="exists"):
         write_html(path, report)
+    assert write_html(path, report, replace=True).read_text() != page
 
 
 def test_overlay_draws_on_the_silhouette(recording, boxes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,20 +33,19 @@ def make_film(
     """Write an MP4: each frame once a run, the rendering faint over it and its outline bright.
 
     Args:
-        out: file to write; must not exist.
+        out: file to write; one that is there gives way to the whole film (the dialog has asked).
         runs: one or two run folders, such as before and after adaptation.
         indices: frames, in order.
 
     Raises:
-        InputError: the file exists, or nothing to show.
+        InputError: nothing to show.
         StorageError: it cannot be written.
     """
-    if out.exists():
-        raise InputError("exists already", path=out, remedy="Name a new file.")
     if not runs or not indices:
         raise InputError("there is nothing to film", remedy="Choose a run and frames.")
     sides = [_Side(run, i if len(runs) > 1 else 1) for i, run in enumerate(runs)]
     writer: cv2.VideoWriter | None = None
+    part = out.with_name(f".{out.stem}.{os.getpid()}.tmp.mp4")
     try:
         for done, index in enumerate(indices, 1):
             frame = dataset.frame(index)
@@ -53,14 +53,18 @@ def make_film(
             picture = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
             if writer is None:
                 size = (picture.shape[1], picture.shape[0])
-                writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*"mp4v"), RATE, size)
+                writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), RATE, size)
                 if not writer.isOpened():
                     raise StorageError("cannot be written", path=out, remedy="Name another file.")
             writer.write(np.ascontiguousarray(picture[..., ::-1]))
             tell((done, len(indices)))
+        assert writer is not None
+        writer.release()
+        os.replace(part, out)
     finally:
         if writer is not None:
             writer.release()
+        part.unlink(missing_ok=True)
 
 
 class Films:

@@ -33,4 +33,5 @@ def write_session(
         for name, frames in layers.items()
     }
     curves = {name: RunFolder.open(folder).curves() for name, folder in runs.items()}
-    write_rrd(out, dataset, models, poses, count_listener(tell), curves)
+    # the dialog has asked whether a file may give way
+    write_rrd(out, dataset, models, poses, count_listener(tell), curves, replace=True)

@@ -64,7 +64,10 @@ class Scores:
     def write(
         self, kind: str, path: Path, data: str, runs: Sequence[str], split: str | None, tell: Told
     ) -> None:
-        """Write "csv", "latex", "html" or "bop"; evaluates first where that was not done yet."""
+        """Write "csv", "latex", "html" or "bop"; evaluates first where that was not done yet.
+
+        The dialog has asked whether a file may give way.
+        """
         if kind == "bop":
             self._write_bop(path, data, runs, split, tell)
             return
@@ -75,7 +78,7 @@ class Scores:
             network = load_network(runs[0])
             curves = {Path(run).name: RunFolder.open(run).curves() for run in runs}
             write_html(path, self._report, dataset=open_dataset(data), models=network.models,
-                       curves=curves)  # fmt: skip
+                       curves=curves, replace=True)  # fmt: skip
         else:
             text = self._report.csv() if kind == "csv" else self._report.latex()
             atomic_write(path, text.encode())
