@@ -35,9 +35,6 @@ def mask_from_pose(
     rendered: np.ndarray,
     reach_m: float,
     focal: float,
-    *,
-    rounds: int = 3,
-    around: int | None = None,
 ) -> np.ndarray:
     """Where the object is visible if its pose is wrong by at most about `reach_m`.
 
@@ -51,8 +48,6 @@ def mask_from_pose(
         rendered: (h, w, 3), metres, rendered surface points, z = 0 where uncovered.
         reach_m: how far the pose may be off, metres.
         focal: focal length of the region, pixels.
-        rounds: of GrabCut. around: pixels about what may be the object from which it learns the
-            background's colours; None: all others.
 
     Returns:
         (h, w) bool; empty if the object is not in view.
@@ -77,25 +72,14 @@ def mask_from_pose(
     labels[possible] = cv2.GC_PR_BGD
     labels[likely] = cv2.GC_PR_FGD
     labels[possible & core & (near | (sensor is None))] = cv2.GC_FGD
-    if likely.any():
-        window = (slice(None), slice(None)) if around is None else _window(possible, around)
-        cut = np.ascontiguousarray(labels[window])
-        if (cut == cv2.GC_BGD).any():
-            back, front = np.zeros((1, 65)), np.zeros((1, 65))
-            cv2.setRNGSeed(0)
-            image, unread = np.ascontiguousarray(rgb[window]), (0, 0, 0, 0)  # labels are given
-            cv2.grabCut(image, cut, unread, back, front, rounds, cv2.GC_INIT_WITH_MASK)
-            labels[window] = cut
+    if likely.any() and (labels == cv2.GC_BGD).any():
+        back, front = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.setRNGSeed(0)
+        whole = (0, 0, 0, 0)  # not read: the labels are given
+        cv2.grabCut(rgb, labels, whole, back, front, 3, cv2.GC_INIT_WITH_MASK)
     mask = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(1)) > 0
     return _main_parts(mask)
-
-
-def _window(where: np.ndarray, around: int) -> tuple[slice, slice]:
-    """The box of (h, w) bool, not empty, `around` pixels wider on each side, as slices."""
-    at = [np.flatnonzero(where.any(axis)) for axis in (1, 0)]
-    first, last = zip(*((max(int(x[0]) - around, 0), int(x[-1]) + around + 1) for x in at))
-    return slice(first[0], last[0]), slice(first[1], last[1])
 
 
 def _disc(radius: int) -> np.ndarray:

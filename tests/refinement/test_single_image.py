@@ -21,7 +21,6 @@ from self6d.refinement.regions import ModelBoxes, RegionCrops, project_boxes, sq
 from self6d.refinement.start_mask import mask_from_pose, surface_distance
 from self6d.refinement.starts import half_turns, make_starts, plausible_starts
 from self6d.rendering import pack_models, render
-from self6d.tracking.quick.masks import QUICK
 
 SIZE = 64
 MODELS = pack_models([block()])
@@ -330,10 +329,9 @@ class TestWithoutNetwork:
         points = [backproject(d, K)[0].numpy() for d in (depth, drawn.depth_m)]
         truth = mask[0].bool().numpy()
         for sensor in (points[0], None):
-            for quick in ({}, QUICK):
-                found = mask_from_pose(picture, sensor, points[1], 0.02, 220.0, **quick)
-                iou = (found & truth).sum() / (found | truth).sum()
-                assert iou > (0.9 if sensor is not None else 0.75)
+            found = mask_from_pose(picture, sensor, points[1], 0.02, 220.0)
+            iou = (found & truth).sum() / (found | truth).sum()
+            assert iou > (0.9 if sensor is not None else 0.75)
 
     def test_mask_of_an_object_out_of_view_is_empty(self):
         nothing = np.zeros((8, 8, 3), np.float32)

@@ -13,9 +13,6 @@ from self6d.geometry import backproject
 from self6d.refinement.start_mask import mask_from_pose
 from self6d.tracking.quick.host import to_host
 
-# GrabCut in half the time and as near the true masks, where a step waits for little else: on a GPU
-QUICK = {"rounds": 1, "around": 8}
-
 
 class PoseMasks:
     """Visible masks of regions by rough poses, see `mask_from_pose`.
@@ -49,8 +46,7 @@ class PoseMasks:
     def _mask(
         self, rgb: np.ndarray, seen: np.ndarray, drawn: np.ndarray, focal: float
     ) -> np.ndarray:
-        quick = QUICK if self.device.type == "cuda" else {}
-        mask = mask_from_pose(rgb, seen, drawn, self.reach_m, focal, **quick)
+        mask = mask_from_pose(rgb, seen, drawn, self.reach_m, focal)
         # where the depth agrees, the colour of a table like the object's is no objection
         depth, sensor = drawn[..., 2], seen[..., 2]
         return mask | ((depth > 0) & (sensor > 0) & (np.abs(depth - sensor) < self.margin_m))
