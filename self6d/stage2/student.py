@@ -331,29 +331,28 @@ class RecordedStudent:
         asked: PoseBatch | None,
         labelled: Sequence[Labels],
         seed: int,
-        meanwhile: Callable[[], None] = nothing,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Losses to be told, and their weighted sum, detached; its gradients are in the parameters.
 
         Args:
             asked: what poses are asked of; None: nothing. labelled: batches of different names.
-            seed: of what is drawn. meanwhile: see `Learning`.
+            seed: of what is drawn.
         """
         terms: dict[str, Tensor] = {}
         total = torch.zeros((), device=self.device)
         sums: list[Tensor | None] = [None] * len(self.parameters)
         if asked is not None:
-            terms = self._poses(asked, seed, meanwhile)
-            meanwhile, total = nothing, terms.pop("total")
+            terms = self._poses(asked, seed)
+            total = terms.pop("total")
             sums = [parameter.grad for parameter in self.parameters]
         for given in labelled:
             others = () if given.known is None else (given.known,)
-            loss = self._labelled[given.name](given.batch, seed, meanwhile, *others)["total"]
-            meanwhile, terms[given.name] = nothing, loss
-            total = total + given.weight * loss
+            terms[given.name] = self._labelled[given.name](given.batch, seed, nothing, *others)[
+                "total"
+            ]
+            total = total + given.weight * terms[given.name]
             add_gradients(self.parameters, sums, given.weight)
             sums = [parameter.grad for parameter in self.parameters]
-        meanwhile()
         for parameter, gradient in zip(self.parameters, sums, strict=True):
             parameter.grad = torch.zeros_like(parameter) if gradient is None else gradient
         return terms, total
