@@ -42,18 +42,22 @@ def tracked(folder: Path, **changes) -> TrackTask:
     return TrackTask(network, [stage2.MODEL], frames, stage2.track(), config, SMALL, device="cuda")
 
 
-def test_recorded_steps_learn_what_steps_without_do(tmp_path: Path) -> None:
-    recorded, plain = tracked(tmp_path, amp="off", lr=1e-4), tracked(tmp_path, amp="off", lr=1e-4)
-    assert recorded.refiner is not None
-    assert plain.refiner is not None
-    for learning in (plain._of_frames, plain._of_scenes, plain.refiner._learning):
-        learning._record = None
+def assert_steps_alike(recorded: TrackTask | SelfSupTask, plain: TrackTask | SelfSupTask) -> None:
     for step in range(8):
         one, other = recorded.step(step), plain.step(step)
         assert one.keys() == other.keys()
         for name in one:
             a, b = torch.as_tensor(one[name]).float(), torch.as_tensor(other[name]).float()
             torch.testing.assert_close(a.cpu(), b.cpu(), atol=5e-3, rtol=0.03, msg=name)
+
+
+def test_recorded_steps_learn_what_steps_without_do(tmp_path: Path) -> None:
+    recorded, plain = tracked(tmp_path, amp="off", lr=1e-4), tracked(tmp_path, amp="off", lr=1e-4)
+    assert recorded.refiner is not None
+    assert plain.refiner is not None
+    for learning in (plain._of_frames, plain._of_scenes, plain.refiner._learning):
+        learning._record = None
+    assert_steps_alike(recorded, plain)
     assert recorded._of_frames._graphs
     assert recorded._of_scenes._graphs
     assert recorded.refiner._learning._graphs
@@ -118,11 +122,6 @@ def test_recorded_self_supervision_learns_what_it_does_without(adapt: AdaptConfi
     assert plain.recorded is not None
     for learning in (plain.recorded._poses, *plain.recorded._labelled.values()):
         learning._has_room = lambda: False
-    for step in range(8):
-        one, other = recorded.step(step), plain.step(step)
-        assert one.keys() == other.keys()
-        for name in one:
-            a, b = torch.as_tensor(one[name]).float(), torch.as_tensor(other[name]).float()
-            torch.testing.assert_close(a.cpu(), b.cpu(), atol=5e-3, rtol=0.03, msg=name)
+    assert_steps_alike(recorded, plain)
     assert recorded.recorded._poses._graphs
     assert not plain.recorded._poses._graphs

@@ -47,17 +47,19 @@ def parts(made: SelfSupTask) -> list[Learning]:
     return [made.recorded._poses, *made.recorded._labelled.values()]
 
 
+def assert_alike(one: dict, other: dict, *, atol: float, rtol: float) -> None:
+    assert one.keys() == other.keys()
+    for name in other:
+        a, b = torch.as_tensor(one[name]).double(), torch.as_tensor(other[name]).double()
+        torch.testing.assert_close(a, b, atol=atol, rtol=rtol, msg=name)
+
+
 @pytest.mark.parametrize("adapt", [PAPER, BOTH], ids=["poses", "all parts"])
 def test_what_is_recorded_learns_what_steps_without_do(adapt: AdaptConfig) -> None:
     recorded, plain = task(adapt, recorded=True), task(adapt, recorded=False)
     for step in range(5):
         one, other = recorded.step(step), plain.step(step)
-        assert one.keys() == other.keys()
-        for name, value in other.items():
-            torch.testing.assert_close(
-                torch.as_tensor(one[name]).double(), torch.as_tensor(value).double(),
-                atol=1e-4, rtol=1e-3, msg=name,
-            )  # fmt: skip
+        assert_alike(one, other, atol=1e-4, rtol=1e-3)
     held = [bool(part._graphs) for part in parts(recorded)]
     assert held == [True, adapt is BOTH, adapt is BOTH]
     assert not any(part._graphs for part in parts(plain))
@@ -72,12 +74,7 @@ def test_the_poses_losses_are_those_of_a_step_that_is_not_recorded() -> None:
     recorded, plain = task(PAPER, recorded=True), task(PAPER, recorded=False)
     plain.recorded = plain.halves.thread = None
     one, other = recorded.step(0), plain.step(0)
-    assert one.keys() == other.keys()
-    for name, value in other.items():
-        torch.testing.assert_close(
-            torch.as_tensor(one[name]).double(), torch.as_tensor(value).double(),
-            atol=1e-5, rtol=1e-4, msg=name,
-        )  # fmt: skip
+    assert_alike(one, other, atol=1e-5, rtol=1e-4)
 
 
 def test_rows_that_fill_a_graph_are_not_heard() -> None:
