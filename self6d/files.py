@@ -5,8 +5,10 @@ A repaired fault is a note: one warning on `logging.getLogger("self6d")`, once p
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -133,9 +135,32 @@ def is_free(folder: Path) -> bool:
 
 
 def check_free(folder: Path, remedy: str = NEW) -> None:
-    """Nothing of the user's is overwritten: `InputError` where the folder holds something."""
+    """Before long work: nothing of the user's is overwritten, and the folder can be made.
+
+    Raises:
+        InputError: it holds something, or a file is in its way. StorageError: see `check_writable`.
+    """
     if not is_free(folder):
         raise InputError("exists already and is not empty", path=folder, remedy=remedy)
+    check_writable(folder)
+
+
+def check_writable(path: Path) -> None:
+    """Before long work: a file or folder of this name can be made, with the folders around it.
+
+    Raises:
+        InputError: a file is in its way. StorageError: no right to write, a read-only disk.
+    """
+    folder = path.parent if path.is_file() else path
+    while not is_there(folder) and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise from_os_error(OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), path)
+    own = os.access in os.supports_effective_ids
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=own):
+        still = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+        code = errno.EROFS if still else errno.EACCES
+        raise from_os_error(OSError(code, os.strerror(code)), path)
 
 
 def is_there(path: Path) -> bool:

@@ -26,7 +26,7 @@ from self6d.evaluation.protocols import evaluate as score_predictions
 from self6d.evaluation.report import Report
 from self6d.evaluation.results import Results
 from self6d.events import Listener
-from self6d.files import write_file
+from self6d.files import check_writable, write_file
 from self6d.jobs.prepare import resolve_device
 from self6d.jobs.refiner import Refine, pose_refiner
 from self6d.memory import keep_freed_memory
@@ -83,10 +83,15 @@ class EvaluateOptions:
                 object.__setattr__(self, name, Path(getattr(self, name)))
 
     def check_files(self) -> None:
-        """Raise `InputError` where a page or folder would be written over."""
+        """Raise where a page or folder would be written over, or something cannot be written."""
         for file in (self.html_path, self.bop_path):
             if file is not None and file.exists():
                 raise InputError("exists already", path=file, remedy="Name a new file.")
+        for file in (
+            self.json_path, self.csv_path, self.latex_path, self.html_path, self.bop_path
+        ):  # fmt: skip
+            if file is not None:
+                check_writable(file)
 
     def write_tables(self, report: Report) -> None:
         """The table in each form that has a path."""
@@ -237,5 +242,5 @@ class _Job:
     def write_tables(self) -> None:
         """What is there stays if the rest is interrupted."""
         report = Report(tuple(self.results))
-        self.options.write_tables(report)
         self.on_row(report)
+        self.options.write_tables(report)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from self6d import experiments, jobs
 from self6d.cli import app
 from self6d.datasets import open_dataset
-from self6d.errors import CheckpointError, InputError
+from self6d.errors import CheckpointError, InputError, StorageError
 from self6d.evaluation import predictions
 from self6d.events import Preparing, Progress
 from self6d.jobs.export import last_parts
@@ -231,6 +231,19 @@ def test_rows_scored_before_a_fault_are_shown(stage2, sample, tmp_path):
     assert "rows scored until then" in said.stderr
     assert re.search(r"mean +│ stage2 ", said.stdout)
     assert "stage2 + depth" not in said.stdout
+
+
+def test_scores_outlive_a_table_that_cannot_be_written(stage2, sample, tmp_path, monkeypatch):
+    table = tmp_path / "file" / "a.csv"
+    (tmp_path / "file").write_text("")
+    heard = []
+    with pytest.raises(InputError, match=r"a\.csv"):
+        jobs.evaluate(sample, None, [stage2.path], csv_path=table, on_row=heard.append)
+    assert heard == []
+    monkeypatch.setattr(jobs.EvaluateOptions, "check_files", lambda self: None)
+    with pytest.raises(StorageError, match=r"a\.csv"):
+        jobs.evaluate(sample, None, [stage2.path], csv_path=table, on_row=heard.append)
+    assert [result.label for result in heard[-1].results] == ["stage2"]
 
 
 def test_nothing_found_is_nothing_to_refine(stage1, sample):
