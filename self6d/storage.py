@@ -40,19 +40,27 @@ def whole_folder(out: Path) -> Iterator[Path]:
     """A neighbour of `out` to write into, which becomes `out` once all of it is there.
 
     Args:
-        out: new, or an empty folder.
+        out: new, or an empty folder. Where no other can take its place, as of a disk mounted there,
+            the neighbour lies in it.
 
     Raises:
         OSError: nothing was changed at `out`; the neighbour is removed, as after any other error.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    stays = out.is_dir() and (os.path.ismount(out) or not os.access(out.parent, os.W_OK))
+    if not stays:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out if stays else out.parent))
     try:
         part.chmod(0o755)  # mkdtemp makes it private
         yield part
-        if out.exists():
-            out.rmdir()
-        os.replace(part, out)
+        if stays:
+            for made in sorted(part.iterdir()):
+                os.replace(made, out / made.name)
+            part.rmdir()
+        else:
+            if out.exists():
+                out.rmdir()
+            os.replace(part, out)
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
         _name_as(out, part, error)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 import disks
 import pytest
@@ -17,6 +18,7 @@ from self6d.engine import reporting
 from self6d.engine.loop import LoopConfig, run_task
 from self6d.errors import InputError, StorageError, from_os_error
 from self6d.events import Note
+from self6d.files import check_free, check_writable
 from self6d.runs.folder import RunFolder
 from self6d.storage import whole_folder
 
@@ -104,3 +106,35 @@ def test_what_fails_in_a_folder_made_whole_is_named_as_in_that_folder(tmp_path):
         raise from_os_error(caught.value, part / "2.png")
     assert told.value.one_line().startswith(f"{out / '2.png'}: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_made_whole_where_a_disk_is_mounted(tmp_path):
+    (tmp_path / "disk").mkdir()
+    with disks.full(tmp_path / "disk") as (run, _, _):
+        with whole_folder(run.parent) as part:
+            (part / "masks").mkdir()
+            (part / "masks" / "1.png").write_bytes(b"1")
+        assert [path.name for path in run.parent.iterdir()] == ["masks"]
+        assert (run.parent / "masks" / "1.png").read_bytes() == b"1"
+
+
+def test_a_folder_or_file_that_cannot_be_written_is_told_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    for wrong in (tmp_path / "file" / "out", tmp_path / "file" / "sub" / "out.csv"):
+        with pytest.raises(InputError, match=r"out.*: cannot be used"):
+            check_writable(wrong)
+    check_writable(tmp_path / "file")
+    with disks.denied(tmp_path) as (run, fail, mend):
+        check_free(run / "sub" / "new")
+        fail()
+        with pytest.raises(StorageError, match=re.escape(f"{run / 'sub' / 'new'}: cannot be")):
+            check_free(run / "sub" / "new")
+        mend()
+    (tmp_path / "run").mkdir()
+    with disks.read_only(tmp_path / "run") as (run, fail, mend):
+        fail()
+        try:
+            with pytest.raises(StorageError, match="Read-only"):
+                check_free(run / "new")
+        finally:
+            mend()
