@@ -71,7 +71,7 @@ def examine_files(
         if "Git-LFS" in what:
             remedy = "Run `git lfs pull` in their repository."
         correction = {"skip": skip} if len(keys) < len(dataset) else {}
-        text = f"{len(cases)} file(s): {what}"
+        text = what if len(cases) == 1 else f"{what} (and {len(cases) - 1} more)"
         report.findings.append(
             Finding("files", "error", text, str(cases[0][1]), remedy, correction)
         )

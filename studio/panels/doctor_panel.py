@@ -33,7 +33,8 @@ MARKS = {
 
 
 UNITS = ("auto", "m", "cm", "mm", "inch")
-OF_A_FILE = ("note", "model")  # findings whose words leave it to the path which file they are of
+# findings whose words leave it to the path which file they are of
+OF_A_FILE = ("note", "model", "files")
 
 
 class DoctorPanel(QWidget):

@@ -1,6 +1,7 @@
 """The helper process: answers, replaced requests, failures, death."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,17 @@ def test_frames_renderings_and_clouds_come_back(engine, sample, wait):
     assert set(np.unique(drawn.owner)) <= {-1, *range(len(frame.truth))}
     assert got["cloud"].chamfer_mm < 20
     assert len(got["cloud"].distance) == len(got["cloud"].model)
+
+
+def test_a_frame_that_cannot_be_read_hides_no_other_thumbnail(engine, sample, wait, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(sample, broken)
+    sorted(broken.glob("test/*/rgb/*"))[1].write_bytes(b"")
+    got, ended = [], []
+    engine.request("thumbnails", str(broken), [0, 1, 2], 32, partial=got.append,
+                   done=ended.append, failed=ended.append)  # fmt: skip
+    wait(lambda: ended)
+    assert [index for index, _ in got] == [0, 2]
 
 
 def test_truth_of_unlabelled_frames_stays_unknown(engine, sample, wait):

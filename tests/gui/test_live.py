@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QPixmap
 from PySide6.QtTest import QTest
 
 from self6d.datasets import open_dataset
@@ -67,8 +68,12 @@ def test_stop_ends_it_and_what_was_recorded_is_whole(opened, trained, sample, wa
 
 def test_what_is_wrong_is_one_line_on_the_page(opened, trained, wait, tmp_path) -> None:
     page = _page(opened, trained, wait)
+    page._pixmap = QPixmap(8, 8)  # of a source before
+    page._paint()
     page.source.setText(str(tmp_path / "no.mp4"))
     _press(page)
+    assert page.picture.pixmap().isNull()
+    assert page.told.objectName() == "bad"
     assert not page.running  # said at once: nothing was loaded for it
     gone = f"{tmp_path / 'no.mp4'}: there is no such video, folder or bag. Check the path."
     assert page.told.text() == gone

@@ -76,6 +76,18 @@ def test_the_doctor_sees_several_files_and_its_symmetry_takes_effect(opened, tmp
     assert not any(m.symmetric for m in project.models)
 
 
+def test_a_damaged_file_is_named(opened, tmp_path, wait):
+    root = world.folder(tmp_path / "data")
+    sorted((root / "depth").iterdir())[1].write_bytes(b"")
+    name = sorted((root / "depth").iterdir())[1].name
+    panel = opened.workspace.doctor_panel
+    drop(opened, root)
+    wait(lambda: any(f["code"] == "files" for f in panel.report.get("findings", ())))
+    wait(lambda: any("is empty" in w.text() for w in panel.findChildren(QLabel)))
+    (told,) = [w.text() for w in panel.findChildren(QLabel) if "is empty" in w.text()]
+    assert told == f"{name}: is empty"
+
+
 def test_the_topics_of_a_dropped_bag_are_chosen(opened, tmp_path, wait):
     names = ("/a/color/image_raw", "/b/color/image_raw")
     path = tmp_path / "take.bag"
