@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from self6d.datasets import open_dataset
+from self6d.errors import InputError
 from self6d.loading import collector_rests
 from self6d.scene import ObjectModel
 from studio.engine.history import RunHistory, read_history
@@ -141,10 +142,16 @@ class Desk:
         )
 
     def thumbnails(self, path: str, indices: Sequence[int], height: int) -> None:
-        """Small pictures (height, w, 3) uint8, sent one by one as (index, picture)."""
+        """Small pictures (height, w, 3) uint8, sent one by one as (index, picture).
+
+        A frame that cannot be read has none; that is told where it is opened.
+        """
         dataset = self._store.dataset(path)
         for index in indices:
-            rgb = dataset.frame(index).rgb
+            try:
+                rgb = dataset.frame(index).rgb
+            except InputError:
+                continue
             width = max(1, round(rgb.shape[1] * height / rgb.shape[0]))
             self._partial((index, cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)))
 
