@@ -167,17 +167,17 @@ class LivePage(EnterPresses, QWidget):
             "source": self.source.text().strip() or "0",
             "camera": self.camera.text().strip() or None,
         }
+        self._clear()
         try:
             check_live_source(asked["source"])
         except InputError as error:
-            self._say(str(error), "error")
+            self._say(str(error), "bad")
             return
         self._into = None
         if self.keep.isChecked():
             self._into = free_name(self.settings.runs_folder, "live")
             asked["record"] = str(self._into)
         self.open_button.hide()
-        self.objects.setText("")
         self._say(LOADING)
         self._unpack = Unpacker()
         process = QProcess(self)
@@ -189,6 +189,12 @@ class LivePage(EnterPresses, QWidget):
         process.start()
         self._settle()
 
+    def _clear(self) -> None:
+        """Nothing of another source stays."""
+        self._pixmap = QPixmap()
+        self.picture.clear()
+        self.objects.setText("")
+
     def _on_bytes(self) -> None:
         if self._process is not None:
             for message in self._unpack(bytes(self._process.readAllStandardOutput().data())):
@@ -197,7 +203,7 @@ class LivePage(EnterPresses, QWidget):
     def _show(self, message: Message) -> None:
         said = message.said
         if "error" in said:
-            self._say(str(said["error"]), "error")
+            self._say(str(said["error"]), "bad")
         elif "note" in said:
             self._say(str(said["note"]))
         else:
@@ -223,7 +229,7 @@ class LivePage(EnterPresses, QWidget):
         if process is not None:
             last = bytes(process.readAllStandardError().data()).decode(errors="replace").strip()
             if self.told.text() in (STOPPING, LOADING):
-                self._say("" if code == 0 else f"The live process ended: {last[-200:]}", "error")
+                self._say("" if code == 0 else f"The live process ended: {last[-200:]}", "bad")
             process.deleteLater()
         if self._into is not None and self._into.is_dir():
             self._say(f"Recorded as {self._into}")
