@@ -127,7 +127,7 @@ def _palette(t: Tokens) -> QPalette:
     for where, colour in (
         (role.Window, t.ground), (role.Base, t.surface), (role.AlternateBase, t.ground),
         (role.Button, t.surface), (role.Text, t.text), (role.WindowText, t.text),
-        (role.ButtonText, t.text), (role.PlaceholderText, t.faint), (role.Highlight, t.accent),
+        (role.ButtonText, t.text), (role.PlaceholderText, t.muted), (role.Highlight, t.accent),
         (role.HighlightedText, t.on_accent), (role.ToolTipBase, t.raised),
         (role.ToolTipText, t.text), (role.Link, t.accent), (role.Mid, t.line),
     ):  # fmt: skip

@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QImage, QPainter
 from studio.engine.compose import colour_table
 from studio.toolkit.theme import small_font
 
-SHADE = QColor(0, 0, 0, 150)
+SHADE = QColor(0, 0, 0, 190)
 LINE = 26  # pixels from a note to the next
 
 

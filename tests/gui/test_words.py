@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from PySide6.QtGui import QColor, QPalette
 
 from self6d.events import Note, Scalars
 from self6d.losses.terms import LISTED, TERMS, as_markdown
@@ -13,10 +14,11 @@ from studio.curves.view import CurvesView
 from studio.engine.history import live_mark
 from studio.panels.xray_panel import TermRow
 from studio.toolkit.dialogs import Banner
-from studio.toolkit.theme import theme
+from studio.toolkit.theme import DARK, LIGHT, _palette, theme
 from studio.toolkit.words import FOREIGN, in_window, sentence
 from studio.training.steering import weights_note
 from studio.training.weights import LossWeights
+from studio.views.captions import SHADE
 
 pytestmark = pytest.mark.gui
 
@@ -150,3 +152,22 @@ def test_symbols_stay_small_where_a_sentence_begins():
     assert sentence("fx 319.6 and fy 417.1 differ") == "fx 319.6 and fy 417.1 differ"
     assert sentence("fxyz is a folder") == "Fxyz is a folder"
     assert sentence("") == ""
+
+
+def test_faint_words_can_be_read():
+    """WCAG asks for 4.5: 1."""
+
+    def contrast(one: QColor, other: QColor) -> float:
+        light = []
+        for colour in (one, other):
+            parts = [v / 12.92 if v <= 0.04 else ((v + 0.055) / 1.055) ** 2.4
+                     for v in colour.getRgbF()[:3]]  # fmt: skip
+            light.append(0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2] + 0.05)
+        return max(light) / min(light)
+
+    for tokens in (LIGHT, DARK):
+        palette = _palette(tokens)
+        faint = palette.color(QPalette.ColorRole.PlaceholderText)
+        assert contrast(faint, palette.color(QPalette.ColorRole.Base)) > 4.5
+    over_white = QColor(*[255 - SHADE.alpha()] * 3)
+    assert contrast(over_white, QColor(255, 176, 32)) > 4.5  # of the network before
