@@ -228,8 +228,11 @@ class LivePage(EnterPresses, QWidget):
         process, self._process = self._process, None
         if process is not None:
             last = bytes(process.readAllStandardError().data()).decode(errors="replace").strip()
-            if self.told.text() in (STOPPING, LOADING):
-                self._say("" if code == 0 else f"The live process ended: {last[-200:]}", "bad")
+            told = self.told.text()
+            if code != 0 and told in (STOPPING, LOADING):
+                self._say(f"The live process ended: {last[-200:]}", "bad")
+            elif told in ("", LOADING, STOPPING):
+                self._say("" if told == STOPPING else "The source has ended.")
             process.deleteLater()
         if self._into is not None and self._into.is_dir():
             self._say(f"Recorded as {self._into}")

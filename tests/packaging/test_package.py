@@ -258,6 +258,17 @@ def test_what_a_bare_python_lacks_is_said(package, name, text):
     assert done.stderr.count("\n") == 1
 
 
+def test_an_example_names_no_other_that_is_not_there(package, tmp_path):
+    alone = tmp_path / "example.py"
+    alone.write_bytes((package / "example.py").read_bytes())
+    for beside, said in ((False, ""), (True, " (or see example_onnx.py)")):
+        if beside:
+            (tmp_path / "example_onnx.py").touch()
+        done = subprocess.run([sys.executable, "-I", "-S", alone], capture_output=True, text=True)
+        text = f"error: self6d is missing: pip install self6d-studio{said}\n"
+        assert done.stderr == text
+
+
 WRONG = {
     "no arguments": [],
     "no camera": ["IMAGE"],
