@@ -14,9 +14,7 @@ try:
         print("R =", found.R.round(4).tolist())
         print("t =", found.t.round(4).tolist(), "m")
 except ModuleNotFoundError as error:
-    beside = Path(__file__).parent / "example_onnx.py"
-    other = f" (or see {beside.name})" if beside.exists() else ""
-    sys.exit(f"error: {error.name} is missing: pip install self6d-studio{other}")
+    sys.exit(f"error: {error.name} is missing: pip install self6d-studio (or see example_onnx.py)")
 except Self6DError as error:
     print(f"error: {error.one_line()}", file=sys.stderr)
     sys.exit(error.exit_code)

@@ -61,6 +61,7 @@ from self6d.storage import whole_folder
 FORMAT = 1
 DEFAULT_SIZE = (480, 640)
 REFINER = "refiner.safetensors"
+OR_ONNX = " (or see example_onnx.py)"
 
 
 @dataclass(frozen=True)
@@ -305,8 +306,9 @@ def _write(
                 out / "model.onnx", out / "model.int8.onnx", network, trained.models, camera, size
             )
     (out / "model.json").write_text(json.dumps(info, indent=1) + "\n")
-    for name in ("example.py", "ros2_node.py"):
-        shutil.copyfile(resource(f"export/{name}"), out / name)
+    shutil.copyfile(resource("export/ros2_node.py"), out / "ros2_node.py")
+    example = resource("export/example.py").read_text()
+    (out / "example.py").write_text(example if onnx else example.replace(OR_ONNX, ""))
 
 
 def load_package(

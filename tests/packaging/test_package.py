@@ -157,6 +157,9 @@ def test_the_refiner_moves_poses_and_says_how_sure_it_is(run, refiner, package, 
         assert min(np.abs(f.t - t).max() for t in of_all) < 1e-5
     assert max(np.abs(f.t - g.t).max() for f, g in zip(moved, plain, strict=False)) > 1e-4
     only = export_run(run, package.parent / "plain", onnx=False)
+    assert "onnx" in (package / "example.py").read_text()
+    alone = (package.parent / "plain/example.py").read_text()
+    assert "onnx" not in alone  # there is no other example
     assert "refiner.safetensors" not in {path.name for path in only}
     with pytest.raises(InputError, match="no refiner"):
         load_package(package.parent / "plain")(image, K, looks=2)
@@ -256,17 +259,6 @@ def test_what_a_bare_python_lacks_is_said(package, name, text):
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {text}")
     assert done.stderr.count("\n") == 1
-
-
-def test_an_example_names_no_other_that_is_not_there(package, tmp_path):
-    alone = tmp_path / "example.py"
-    alone.write_bytes((package / "example.py").read_bytes())
-    for beside, said in ((False, ""), (True, " (or see example_onnx.py)")):
-        if beside:
-            (tmp_path / "example_onnx.py").touch()
-        done = subprocess.run([sys.executable, "-I", "-S", alone], capture_output=True, text=True)
-        text = f"error: self6d is missing: pip install self6d-studio{said}\n"
-        assert done.stderr == text
 
 
 WRONG = {
