@@ -36,6 +36,23 @@ def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 @contextlib.contextmanager
+def whole_file(out: Path) -> Iterator[Path]:
+    """A neighbour of `out`, of the same ending, to write into, which takes the place of `out` once
+    all of it is there.
+
+    Raises:
+        OSError: nothing was changed at `out`; the neighbour is removed, as after any other error.
+    """
+    part = out.with_name(f".{out.stem}.{os.getpid()}.tmp{out.suffix}")
+    try:
+        yield part
+        os.replace(part, out)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+@contextlib.contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
     """A neighbour of `out` to write into, which becomes `out` once all of it is there.
 

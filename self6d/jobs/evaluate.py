@@ -38,6 +38,9 @@ from self6d.scene.error_models import error_models
 BOP_SPLIT = "bop19"  # what test_targets_bop19.json makes
 
 
+WRITTEN = ("json_path", "csv_path", "latex_path", "html_path", "bop_path")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
     """What is scored, how, and which files are written.
@@ -78,7 +81,7 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         check_values(type(self), vars(self))
-        for name in ("json_path", "csv_path", "latex_path", "html_path", "bop_path"):
+        for name in WRITTEN:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(getattr(self, name)))
 
@@ -87,10 +90,8 @@ class EvaluateOptions:
         for file in (self.html_path, self.bop_path):
             if file is not None and file.exists():
                 raise InputError("exists already", path=file, remedy="Name a new file.")
-        for file in (
-            self.json_path, self.csv_path, self.latex_path, self.html_path, self.bop_path
-        ):  # fmt: skip
-            if file is not None:
+        for name in WRITTEN:
+            if (file := getattr(self, name)) is not None:
                 check_writable(file)
 
     def write_tables(self, report: Report) -> None:

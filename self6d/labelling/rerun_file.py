@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from self6d.events import Listener, Progress
 from self6d.geometry import Pose
 from self6d.runs.load_network import Paths, load_given_models
 from self6d.scene import ObjectModel
+from self6d.storage import whole_file
 
 APPLICATION, POSES = "self6d-studio", "camera/poses"
 QUALITY = 90  # of the JPEG images
@@ -115,18 +115,15 @@ def write_rrd(
         raise InputError("exists already", path=out, remedy="Name a new file.")
     if out.suffix != ".rrd":
         raise InputError("is no name of a file of Rerun", path=out, remedy="End it in .rrd.")
-    part = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _write(part, dataset, models, layers, listener, curves or {})
-        os.replace(part, out)
+        with whole_file(out) as part:
+            _write(part, dataset, models, layers, listener, curves or {})
     except OSError as error:
         raise StorageError(
             f"cannot be written ({error.strerror or error})", path=out,
             remedy="Free space or name another file.",
         ) from None  # fmt: skip
-    finally:
-        part.unlink(missing_ok=True)
     return out
 
 

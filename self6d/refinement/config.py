@@ -40,3 +40,8 @@ class OptimizeConfig(Checked, section="optimize"):
     """Starts optimised at once where the detections of many frames are refined."""
     graph: bool = True
     """Capture the step as one CUDA graph on a GPU."""
+
+    @property
+    def starts_each(self) -> int:
+        """Starts of one pose, those from its half turns included."""
+        return (4 if self.flips else 1) * self.starts

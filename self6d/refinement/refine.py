@@ -131,8 +131,7 @@ def refine_detections(
         kept: optimisers of calls before; None: new ones.
     """
     parts, kept = [], kept or KeptOptimisers()
-    starts = (4 if config.flips else 1) * config.starts
-    per_chunk = max(1, chunk // starts)
+    per_chunk = max(1, chunk // config.starts_each)
     for first in range(0, len(detections), per_chunk):
         rows = torch.arange(
             first, min(first + per_chunk, len(detections)), device=detections.R.device

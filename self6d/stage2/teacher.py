@@ -205,8 +205,7 @@ class Teacher:
         """How many frames are refined together; on a GPU as many as fill a chunk of starts."""
         if self.store.device.type != "cuda" or not len(image_index):
             return FRAMES_AT_ONCE
-        starts = (4 if self.optimize.flips else 1) * self.optimize.starts
-        detections = self.config.pseudo_chunk / starts
+        detections = self.config.pseudo_chunk / self.optimize.starts_each
         frames = detections * len(image_index.unique()) / len(image_index)
         return max(1, min(round(frames), MOST_AT_ONCE))
 

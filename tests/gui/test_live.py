@@ -39,6 +39,9 @@ def test_a_recording_is_looked_at_recorded_and_opened(opened, trained, sample, w
     assert page.isVisible()
     assert page.start_button.isEnabled()
     page.source.setText(str(sample))
+    _press(page)
+    wait(lambda: not page.running)
+    assert page.told.text() == "The source has ended."
     page.keep.setChecked(True)
     _press(page)
     assert page.start_button.text() == "Stop"
@@ -50,12 +53,6 @@ def test_a_recording_is_looked_at_recorded_and_opened(opened, trained, sample, w
     assert "Recorded as" in page.told.text()
     folder = page._into
     assert len(list((folder / "rgb").iterdir())) == frames
-    page.keep.setChecked(False)
-    _press(page)
-    wait(lambda: not page.running)
-    assert page.told.text() == "The source has ended."
-    page._into = folder
-    page.open_button.show()
     QTest.mouseClick(page.open_button, Qt.MouseButton.LeftButton)
     wait(lambda: opened.project.recording_path == folder)
     page.close()

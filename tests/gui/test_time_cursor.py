@@ -86,14 +86,18 @@ def test_marks_and_axis_are_those_of_the_run(opened, adapted, wait):
     assert axis.range == pytest.approx(curves.view.viewRange()[0])
 
 
+def ready_to_adapt(window, trained, wait):
+    """The panel of stage 2, with a run of stage 1 to begin from."""
+    drop(window, trained)
+    wait(lambda: window.project.runs)
+    click(window.header.buttons["selfsup"])
+    panel = window.workspace.adapt_panel
+    wait(lambda: panel.form.ready and panel.spec() is not None)
+    return panel
+
+
 def test_marks_of_a_run_at_work_are_what_is_on_disk(opened, trained, wait):
-    space = opened.workspace
-    drop(opened, trained)
-    wait(lambda: opened.project.runs)
-    click(opened.header.buttons["selfsup"])
-    panel = space.adapt_panel
-    wait(lambda: panel.form.ready)
-    wait(lambda: panel.spec() is not None)
+    space, panel = opened.workspace, ready_to_adapt(opened, trained, wait)
     more = {**QUICK, "loop.checkpoint_every": 1, "loop.keep_last": 2, "loop.preview_every": 1}
     quick = replace(panel.spec(), steps=4, overrides=more, preset="self6d-tiny")
     panel.runRequested.emit(quick)
@@ -110,12 +114,7 @@ def test_marks_of_a_run_at_work_are_what_is_on_disk(opened, trained, wait):
 
 
 def test_of_a_job_that_failed_no_curves_are_promised(opened, trained, wait):
-    space = opened.workspace
-    drop(opened, trained)
-    wait(lambda: opened.project.runs)
-    click(opened.header.buttons["selfsup"])
-    panel = space.adapt_panel
-    wait(lambda: panel.form.ready and panel.spec() is not None)
+    space, panel = opened.workspace, ready_to_adapt(opened, trained, wait)
     panel.runRequested.emit(replace(panel.spec(), overrides={"adapt.no_such": 1}))
     job = opened.runs.job
     wait(lambda: job.state.over)

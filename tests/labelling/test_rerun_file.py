@@ -54,7 +54,7 @@ def test_a_track_in_rerun(tracked, tmp_path, capsys):
     assert cli.run(command) == 0
     assert cli.run(command) != 0  # nothing is overwritten
     assert "exists already" in capsys.readouterr().err
-    assert [p.name for p in tmp_path.iterdir() if p.suffix == ".tmp"] == []
+    assert [p.name for p in tmp_path.iterdir() if ".tmp" in p.suffixes] == []
     told = subprocess.run([*PRINT, out], capture_output=True, text=True)
     text = told.stdout
     name = block().name

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,7 @@ from self6d.jobs.pictures import draw_words
 from self6d.rendering import pack_models, render
 from self6d.runs.load_network import TrainedNetwork, load_network
 from self6d.scene import Frame
+from self6d.storage import whole_file
 
 RATE = 12.0
 SCORE = 0.3
@@ -45,8 +46,7 @@ def make_film(
         raise InputError("there is nothing to film", remedy="Choose a run and frames.")
     sides = [_Side(run, i if len(runs) > 1 else 1) for i, run in enumerate(runs)]
     writer: cv2.VideoWriter | None = None
-    part = out.with_name(f".{out.stem}.{os.getpid()}.tmp.mp4")
-    try:
+    with whole_file(out) as part, ExitStack() as open_films:
         for done, index in enumerate(indices, 1):
             frame = dataset.frame(index)
             picture = np.hstack([side.draw(frame) for side in sides])
@@ -56,15 +56,9 @@ def make_film(
                 writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), RATE, size)
                 if not writer.isOpened():
                     raise StorageError("cannot be written", path=out, remedy="Name another file.")
+                open_films.callback(writer.release)
             writer.write(np.ascontiguousarray(picture[..., ::-1]))
             tell((done, len(indices)))
-        assert writer is not None
-        writer.release()
-        os.replace(part, out)
-    finally:
-        if writer is not None:
-            writer.release()
-        part.unlink(missing_ok=True)
 
 
 class Films:
