@@ -50,6 +50,10 @@ class Clock:
             return self._told
         return min(self._worked / self.limit_s, 1.0) if self.limit_s else 0.0
 
+    def done(self, step: int, total_steps: int) -> float:
+        """Share of a run before a step, by steps or by time, whichever is more."""
+        return max(step / max(total_steps, 1), self.share)
+
     def follow(self, share: float) -> None:
         """Another process keeps the time; this is its share."""
         self._told = share

@@ -249,6 +249,7 @@ def draw_frames(
     generator: torch.Generator,
     *,
     alone: bool = False,
+    aside: Sequence[int] = (),
 ) -> tuple[PseudoLabels, Tensor, Tensor]:
     """Pseudo-labels of a batch of frames.
 
@@ -258,7 +259,7 @@ def draw_frames(
     Args:
         numbers: (L,) int64, their frames' numbers. selected: (L,) bool; both on the CPU.
         batch: frames. most: pseudo-labels at most. alone: the selected ones, if there are any,
-            without the others in their frames.
+            without the others in their frames. aside: frames not drawn if there are others.
 
     Returns:
         N pseudo-labels; their frames' numbers (N,) int64 and the positions (M,) int64 of the
@@ -273,6 +274,8 @@ def draw_frames(
             "the network no longer finds any object in the frames",
             remedy="Lower adapt.lr, or train stage 1 longer.",
         )
+    others = frames[~torch.isin(frames, torch.tensor(aside, dtype=torch.int64))]
+    frames = others if len(others) else frames
     chosen = torch.randperm(len(frames), generator=generator)[:batch]
     rows = (offered & torch.isin(numbers, frames[chosen])).nonzero()[:, 0]
     if len(rows) > most:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from self6d.cuda_graph import capture
+from self6d.datasets.splits import spread_evenly
 from self6d.engine.averaging import SETTLED, MovingAverage
 from self6d.engine.distributed import World
 from self6d.engine.finite import finite_update
@@ -32,6 +33,23 @@ WRONG = 0.05  # log-distance
 FEWEST = 20
 JUDGED = 32
 """Frames it is judged on, spread evenly."""
+ASIDE, UNTIL = 0.1, 0.75
+"""Share of the frames that nothing is learned from before that share of a run, so that `weigh` sees
+errors of frames not known by heart."""
+
+
+def kept_aside(frames: Sequence[int], known: Sequence[int]) -> list[int]:
+    """Frames to keep aside, spread evenly over all `frames`.
+
+    Args:
+        known: of every known pose the number of its frame.
+
+    Returns:
+        none where they would hold too few poses to weigh by.
+    """
+    aside = [frames[i] for i in spread_evenly(len(frames), round(ASIDE * len(frames)))]
+    chosen = set(aside)
+    return aside if sum(frame in chosen for frame in known) >= 2 * FEWEST else []
 
 
 class RefinerLearning:
@@ -44,6 +62,9 @@ class RefinerLearning:
         table: points and symmetries of its objects.
         adapt: the task's own; `refiner_lr` follows the schedule of `lr`.
         instances: an image gives to a step at most; None: as the refiner was trained.
+
+    Attributes:
+        weighed: whether `share` was set by known poses.
     """
 
     def __init__(
@@ -54,6 +75,7 @@ class RefinerLearning:
         config = looker.network.config
         most = config.instances if instances is None else min(instances, config.instances)
         self.config = replace(config, instances=most)
+        self.weighed = False
         self.network: RefinerNetwork = deepcopy(looker.network).eval().requires_grad_(True)
         self.average = MovingAverage(self.network, adapt.ema)
         looker.network = self.average.network
@@ -135,12 +157,15 @@ class RefinerLearning:
         self, network: PoseNetwork, known: Iterable[tuple[FrameBatch, Tensor, Tensor, Tensor]],
         score: float,
     ) -> None:  # fmt: skip
-        """Set `share` by poses known of some objects, of those that network and refiner both find.
+        """Set `share`, once, by poses known of some objects, of those that network and refiner both
+        find.
 
         Args:
             network: the one it learned beside. score: least of a detection that counts.
             known: of single frames: sensor; object_index (N,) int64; R (N, 3, 3); t (N, 3), metres.
         """
+        if self.weighed:
+            return
         off = []
         for sensor, objects, R, t in known:
             found = network.predict(sensor.images, sensor.K, score_threshold=score, instances=1)
@@ -150,6 +175,7 @@ class RefinerLearning:
             off.append(self.distances(sensor, found[row], (R[place], t[place])))
         if off:
             self.share = least_squares_share(*(torch.cat(part) for part in zip(*off, strict=True)))
+        self.weighed = True
 
     def moved(
         self, sensor: FrameBatch, image: Tensor, index: Tensor, pose: tuple[Tensor, Tensor]
@@ -172,6 +198,7 @@ class RefinerLearning:
         return {
             "config": asdict(self.average.network.config),
             "object_ids": self.looker.object_ids,
+            "weighed": self.weighed,
             "network": self.average.network.state_dict(),
             "trained": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -179,7 +206,7 @@ class RefinerLearning:
 
     def load(self, tree: dict[str, Any]) -> None:
         """Go on from the unpacked `state`."""
-        self.share = tree["config"].get("share", 1.0)
+        self.share, self.weighed = tree["config"].get("share", 1.0), tree.get("weighed", False)
         self.average.network.load_state_dict(tree["network"])
         self.network.load_state_dict(tree["trained"])
         checkpoint.load_optimizer(self.optimizer, tree["optimizer"])

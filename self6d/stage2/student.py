@@ -55,18 +55,21 @@ class Drawn:
     noise: torch.Generator
 
     @classmethod
-    def of(cls, teacher: Teacher, seed: int, rank: int, step: int, size: int) -> Drawn:
+    def of(
+        cls, teacher: Teacher, seed: int, rank: int, step: int, size: int,
+        aside: Sequence[int] = (),
+    ) -> Drawn:  # fmt: skip
         """Frames drawn at random among those worth it.
 
         Args:
-            size: frames.
+            size: frames. aside: numbers of those not drawn.
         """
         config = teacher.config
         assert teacher.pseudo_labels is not None
         generator = step_generator(seed, step, rank)
         pseudo_labels, numbers, rows = draw_frames(
             teacher.pseudo_labels, *teacher.on_host(), size,
-            config.max_objects, generator, alone=config.selected_alone,
+            config.max_objects, generator, alone=config.selected_alone, aside=aside,
         )  # fmt: skip
         sensor, detections = teacher.sensor_of(pseudo_labels.detections, numbers)
         noise = step_generator(seed, step, rank, stream=1, device=teacher.store.device)

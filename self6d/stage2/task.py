@@ -38,7 +38,7 @@ from self6d.scene.batch import LabelledBatch
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.preview import frame_previews
-from self6d.stage2.refiner_learning import JUDGED, RefinerLearning
+from self6d.stage2.refiner_learning import JUDGED, UNTIL, RefinerLearning
 from self6d.stage2.student import Drawn, Labels, PoseBatch, PoseLosses, RecordedStudent, Student
 from self6d.stage2.teacher import Teacher
 from self6d.synthesis import SceneMaker, SynthesisConfig
@@ -147,15 +147,13 @@ class SelfSupTask:
                 lambda step, size: maker.make(size, mixed_seed(seed, self.world.rank), step),
                 config.steps, self.device, beside=beside, thread=self.halves.thread,
             )  # fmt: skip
-        self.monitor = HealthMonitor(config.collapse, config.patience)
+        self.monitor, self._step = HealthMonitor(config.collapse, config.patience), 0
         self.stop_reason: str | None = None
         self.on_preparing, self.on_note = told_to_nobody, noted_by_nobody
-        self._step, self._weighed = 0, -1
 
     def _over(self) -> bool:
         """Whether the last step is made."""
-        over = self._step >= self.total_steps or self.clock.share >= 1
-        return over or self.stop_reason is not None
+        return self.stop_reason is not None or self.clock.done(self._step, self.total_steps) >= 1
 
     def _refiner_learning(self) -> RefinerLearning | None:
         """Without depth, or frames solved together, it could only learn from its own poses."""
@@ -176,6 +174,8 @@ class SelfSupTask:
         if self.teacher.pseudo_labels is None or self._renewed(step):
             self.teacher.refresh(step, self.on_preparing, self.on_note)
         values = self._health(step)
+        if self.clock.done(step, self.total_steps) >= UNTIL and (aside := self.teacher.aside()):
+            self._weigh(aside)
         rate = learning_rate(step, config, self.clock.share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -218,7 +218,15 @@ class SelfSupTask:
 
     def draw(self, step: int, size: int) -> Drawn:
         """What a step looks at, of so many frames."""
-        return Drawn.of(self.teacher, self.seed, self.world.rank, step, size)
+        keep = self.refiner is not None and self.clock.done(step, self.total_steps) < UNTIL
+        aside = self.teacher.aside() if keep else ()
+        return Drawn.of(self.teacher, self.seed, self.world.rank, step, size, aside)
+
+    def _weigh(self, frames: Sequence[int] | None = None) -> None:
+        """Set the refiner's share of the distance by poses of frames kept aside, or of any."""
+        if self.refiner is not None:
+            known = self.teacher.known_poses(JUDGED if frames is None else len(frames), frames)
+            self.refiner.weigh(self.teacher.network, known, self.config.detection_score)
 
     def _losses(
         self, drawn: Drawn, asked: PoseBatch | None, labelled: Sequence[Labels], *, whole: bool
@@ -308,10 +316,8 @@ class SelfSupTask:
     def state_dict(self) -> dict[str, Any]:
         """The teacher's weights under "network", to be used; the rest is for going on. The last one
         holds the refiner's share of the distance."""
-        if self.refiner is not None and self._over() and self._weighed != self._step:
-            known = self.teacher.known_poses(JUDGED)
-            self.refiner.weigh(self.teacher.network, known, self.config.detection_score)
-            self._weighed = self._step
+        if self._over():
+            self._weigh()
         camera = {"K": self.store.camera.K.tolist(), "size": list(self.store.camera.size)}
         return checkpoint.pack(
             {
@@ -346,7 +352,6 @@ class SelfSupTask:
         # halved with the batch; checkpoints of earlier versions do not say
         self.config.max_objects = tree.get("max_objects", self.config.max_objects)
         self.config.pseudo_chunk = tree.get("pseudo_chunk", self.config.pseudo_chunk)
-        self._weighed = self._step if self._over() else -1
 
     def result(self) -> dict[str, Any]:
         """Label-free health at the end, what `adapt.still` placed, and as "refiner_share" how far
@@ -354,8 +359,8 @@ class SelfSupTask:
         health = self.teacher.health(self._step)
         self.on_note(*self.monitor.told(health, self._step))
         placed = {"still": self.teacher.placed} if self.teacher.placed else {}
-        weighed = self.refiner if self._weighed == self._step else None
-        share = {} if weighed is None else {"refiner_share": weighed.share}
+        refiner = self.refiner
+        share = {"refiner_share": refiner.share} if refiner and refiner.weighed else {}
         return {"frames": len(self.store), **health, **placed, **share}
 
     def set_live(self, values: dict[str, float]) -> None:

@@ -34,6 +34,7 @@ from self6d.stage2.config import AdaptConfig
 from self6d.stage2.frame_store import FrameStore
 from self6d.stage2.looks import better_starts, look_at, sound_looks
 from self6d.stage2.pseudo_labels import PseudoLabels, detect, select_poses, sound_poses, update
+from self6d.stage2.refiner_learning import kept_aside
 from self6d.stage2.still.carry import Carried, carry
 from self6d.stage2.still.settle import Settled, settle
 from self6d.tracking.still.arrangement import Thing
@@ -269,9 +270,19 @@ class Teacher:
             self._on_host = (self.pseudo_labels, detections, selected)
         return self._on_host[1:]
 
-    def known_poses(self, most: int) -> Iterator[tuple[FrameBatch, Tensor, Tensor, Tensor]]:
+    def aside(self) -> list[int]:
+        """Numbers of the frames that are kept aside for a refiner, see `kept_aside`."""
+        numbers, selected = self.on_host()
+        return kept_aside(range(len(self.store)), numbers[selected].tolist())
+
+    def known_poses(
+        self, most: int, among: Sequence[int] | None = None
+    ) -> Iterator[tuple[FrameBatch, Tensor, Tensor, Tensor]]:
         """Poses that more than looks speaks for, of up to `most` frames spread evenly: the selected
         ones that were refined on depth, or solved together.
+
+        Args:
+            among: numbers of the frames they may be of; None: any.
 
         Yields:
             of each frame: sensor; object_index (N,) int64; R (N, 3, 3); t (N, 3), metres.
@@ -284,6 +295,8 @@ class Teacher:
             known = known & (False if self.settled is None else self.settled)
         frames = labels.detections.image_index
         numbers = frames[known].unique().tolist()
+        if among is not None:
+            numbers = [number for number in numbers if number in set(among)]
         for place in spread_evenly(len(numbers), min(len(numbers), most)):
             here = labels[(known & (frames == numbers[place])).nonzero()[:, 0]]
             sensor = self.store.batch([numbers[place]])

@@ -100,7 +100,6 @@ class TrackTask(PosedFramesTask):
         tell: Told = told_to_nobody,
     ) -> None:
         poses = sure_poses(track, frames, network.object_ids, adapt.track_confidence)
-        self._weighed = False
         self.left_out = len(track) - sum(len(found) for found in poses.values())
         super().__init__(
             network, models, frames, poses, adapt, synthesis,
@@ -116,18 +115,13 @@ class TrackTask(PosedFramesTask):
     def state_dict(self) -> dict[str, Any]:
         """As of all tasks; the last one holds the refiner's share of the distance."""
         self.ended = self.ended or self.clock.share >= 1
-        if self.refiner is not None and self.ended and not self._weighed:
+        if self.refiner is not None and self.ended:
             known = (self.posed.given([frame]) for frame in self._judged())
             self.refiner.weigh(
                 self.average.network, ((sensor, index, *pose) for sensor, _, index, pose in known),
                 self.config.detection_score,
             )  # fmt: skip
-            self._weighed = True
         return super().state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._weighed = self.ended
 
     def result(self) -> dict[str, Any]:
         """How much there was to learn from, how much of the track was not, and, at the end, as

@@ -43,9 +43,9 @@ def task(**changes: float) -> SelfSupTask:
 def test_steps_are_the_same_drawn_ahead(two_threads, monkeypatch) -> None:
     made, of = {}, Drawn.of
 
-    def noted(teacher, seed, rank, step, size):
+    def noted(teacher, seed, rank, step, size, aside):
         made[step] = threading.current_thread() is threading.main_thread()
-        return of(teacher, seed, rank, step, size)
+        return of(teacher, seed, rank, step, size, aside)
 
     ahead = task()
     with monkeypatch.context() as patched:

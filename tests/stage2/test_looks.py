@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,11 @@ from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.refinement.rgb.weights import save_refiner
 from self6d.rendering import pack_models, render
+from self6d.stage2 import refiner_learning
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.looks import better_starts, look_at
+from self6d.stage2.refiner_learning import RefinerLearning, kept_aside
+from self6d.stage2.student import Drawn
 from self6d.stage2.task import SelfSupTask
 
 SMALL = RefinerConfig(backbone="resnet18-w8", size=64, head_channels=8, looks=2)
@@ -138,3 +142,51 @@ def test_with_depth_it_learns_from_selected_poses_and_goes_on_exactly(refiner) -
 
     assert kept_as_it_was(replace(adapt, use_depth=False, keep_confidence=0.0), False)
     assert kept_as_it_was(replace(adapt, refiner_lr=0.0), True)
+
+
+def test_frames_are_kept_aside_where_they_hold_enough_poses() -> None:
+    frames = range(0, 200, 2)
+    aside = kept_aside(frames, [frame for frame in frames for _ in range(4)])
+    assert len(aside) == 10
+    assert set(aside) < set(frames)
+    gaps = [b - a for a, b in pairwise(aside)]
+    assert max(gaps) - min(gaps) <= 2
+    assert kept_aside(frames, [frame for frame in frames for _ in range(3)]) == []
+    assert kept_aside(frames, [frame for frame in frames if frame not in aside] * 9) == []
+
+
+def test_a_refiner_is_weighed_by_frames_that_were_not_learned_from(refiner, monkeypatch) -> None:
+    monkeypatch.setattr(refiner_learning, "FEWEST", 1)
+    monkeypatch.setattr(refiner_learning, "ASIDE", 0.3)
+    adapt = replace(ADAPT, refiner=str(refiner), refiner_lr=2e-3, steps=4, warmup=0, batch=8)
+    adapt = replace(adapt, keep_inliers=0.0, keep_share=1.0)
+    one, drawn, judged = task(adapt), [], []
+    of, distances = Drawn.of, RefinerLearning.distances
+
+    def noted(*args):
+        drawn.append(of(*args))
+        return drawn[-1]
+
+    def judging(self, sensor, found, pose):
+        judged.append(sensor.images)
+        return distances(self, sensor, found, pose)
+
+    monkeypatch.setattr(Drawn, "of", noted)
+    monkeypatch.setattr(RefinerLearning, "distances", judging)
+    weighed = []
+    for step in range(4):
+        one.step(step)
+        weighed.append(one.refiner.weighed)
+        if step == 3:
+            state = deepcopy(one.state_dict())
+    assert weighed == [False, False, False, True]
+    every = len(drawn[3].sensor.images)
+    assert [every - len(part.sensor.images) for part in drawn] == [2, 2, 2, 0]
+    learned = [image for part in drawn[:3] for image in part.sensor.images]
+    aside = [frame[0] for frame in judged]
+    assert len(aside) == 2  # once, and not again at the end
+    assert not any(torch.equal(image, frame) for image in learned for frame in aside)
+    again = task(adapt)
+    again.load_state_dict(state)
+    assert again.refiner.weighed
+    assert again.refiner.share == one.refiner.share
