@@ -27,7 +27,6 @@ from self6d.scene.obj import prepared_obj
 from self6d.scene.ply import check_counts, off_as_ply, without_coordinates
 from self6d.scene.units import diameter, metres_per_unit, metres_per_units
 
-NO_COLOUR = "mesh has no colour; it is grey, so colour terms will be of little use"
 _BOP_NAME = re.compile(r"(?:.*[-_])?obj_(\d+)$")
 
 
@@ -73,6 +72,7 @@ def _model(
     name: str | None,
     info: ModelInfo | None,
     told: bool = True,
+    copy: bool = False,
 ) -> ObjectModel:
     """Args: size: diameter, file's unit. scale: metres per unit, `guessed` if it names one."""
     size *= scale
@@ -95,12 +95,17 @@ def _model(
         **({} if info is None else {"symmetry": info.symmetry}),
     )
     if told and not model.has_color:
-        note(path, NO_COLOUR)
+        text = "mesh has no colour; it is grey, so colour terms will be of little use"
+        note(path, text, anywhere=copy)
     return model
 
 
 def load_models(
-    source: str | Path | Sequence[str | Path], unit: str = "auto", *, drawn: bool = True
+    source: str | Path | Sequence[str | Path],
+    unit: str = "auto",
+    *,
+    drawn: bool = True,
+    copies: bool = False,
 ) -> list[ObjectModel]:
     """Read the object models of a folder or of a list of files, sorted by object id.
 
@@ -111,6 +116,7 @@ def load_models(
     Args:
         unit: of the files, see `load_mesh`; where it is guessed, together for all of them.
         drawn: whether their colours matter, so that a lack of them is noted.
+        copies: they are a run's, whose lack is noted once for the copies of all runs.
 
     Raises:
         InputError: no mesh there, or one that cannot be read.
@@ -147,7 +153,7 @@ def load_models(
     ]
     units = metres_per_units(stated, unit)
     models = [
-        _model(file, surface, size, scale, guessed, object_id, name, info, drawn)
+        _model(file, surface, size, scale, guessed, object_id, name, info, drawn, copies)
         for (file, surface, size, object_id, name, info), (scale, guessed) in zip(read, units)
     ]
     return [_with_stored_points(model) for model in models]

@@ -14,9 +14,9 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from self6d.files import is_copy, note
+from self6d.files import is_copy
 from self6d.scene.mesh import ObjectModel
-from self6d.scene.mesh_io import NO_COLOUR, load_models, numbered, points_beside
+from self6d.scene.mesh_io import load_models, numbered, points_beside
 from self6d.storage import atomic_write
 
 
@@ -63,10 +63,7 @@ def read_models(folder: Path) -> list[ObjectModel]:
     Raises:
         InputError: one of them is damaged.
     """
-    models = load_models(folder, unit="mm", drawn=False)
-    for model in (model for model in models if not model.has_color):
-        note(model.source or folder, NO_COLOUR, anywhere=True)
-    return models
+    return load_models(folder, unit="mm", copies=True)
 
 
 def has_models(folder: Path) -> bool:
