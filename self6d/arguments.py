@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, wraps
 from inspect import signature
 from numbers import Real
@@ -31,6 +31,8 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
     Looked at are texts, paths, floats (with `Limits` in an `Annotated`), functions, devices, lists,
     dicts and classes of this program; whatever else an annotation names is left to the function.
+    What can be gone through once, such as a generator of CAD files, is given on as a list: jobs
+    read such more often.
 
     Raises:
         InputError: names the argument.
@@ -47,11 +49,14 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     @wraps(function)
     def call(*args: P.args, **given: P.kwargs) -> T:
         try:
-            values = takes.bind(*args, **given).arguments
+            bound = takes.bind(*args, **given)
         except TypeError:  # the caller's mistake, which Python tells best itself
             return function(*args, **given)
-        check_values(function, values)
-        return function(*args, **given)
+        for name, value in bound.arguments.items():
+            if isinstance(value, Iterator):
+                bound.arguments[name] = list(value)
+        check_values(function, bound.arguments)
+        return function(*bound.args, **bound.kwargs)
 
     return call
 
@@ -92,7 +97,7 @@ def _check(name: str, value: Any, hint: Any) -> None:
             f"{name}: {shown(value)} is not {' or '.join(words)}",
             remedy="Give one, or leave it out." if optional else "Give one.",
         )
-    if isinstance(value, list | tuple):
+    if isinstance(value, Iterable) and not isinstance(value, str | Mapping):
         for option in (option for option in options if get_origin(option) in _LISTS):
             for one in value:
                 _check(name, one, get_args(option)[0])

@@ -57,7 +57,11 @@ def examine(
 
     Returns:
         A report; faults that keep the recording from being opened are findings, not exceptions.
+
+    Raises:
+        InputError: no such unit.
     """
+    units.check_unit(unit)
     report = DoctorReport(Path(path), unit=unit)
     steps = _Steps(listener)
     with _noted(report):

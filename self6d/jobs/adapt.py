@@ -37,7 +37,6 @@ from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (
     Paths,
-    listed,
     load_network,
 )
 from self6d.runs.provenance import Provenance, absolute
@@ -111,7 +110,6 @@ def adapt(
         )
     if still:
         overrides = changes_of(overrides, {"adapt.still": True})
-    models = listed(models) if models is not None else None
     asked = asked_for(preset, overrides, models, steps, device, minutes)
     asked |= {"data": absolute(data), "split": split, "share": share}
     world = distributed.join(resolve_device(device))

@@ -31,9 +31,10 @@ from self6d.jobs.prepare import resolve_device
 from self6d.jobs.refiner import Refine, pose_refiner
 from self6d.memory import keep_freed_memory
 from self6d.runs.folder import RunFolder
-from self6d.runs.load_network import Paths, listed, load_given_models, load_network
+from self6d.runs.load_network import Paths, load_given_models, load_network
 from self6d.scene import ObjectModel
 from self6d.scene.error_models import error_models
+from self6d.scene.units import check_unit
 
 BOP_SPLIT = "bop19"  # what test_targets_bop19.json makes
 
@@ -81,6 +82,7 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         check_values(type(self), vars(self))
+        check_unit(self.unit)
         for name in WRITTEN:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(getattr(self, name)))
@@ -136,7 +138,6 @@ def evaluate(
     ['stage1', 'adapted']
     """
     o = replace(options or EvaluateOptions(), **given)
-    models = listed(models) if models is not None else None
     runs = [runs] if isinstance(runs, str | Path) else list(runs)
     if not runs and not o.results:
         raise InputError("nothing to score", remedy="Name runs, or results files with --results.")

@@ -31,7 +31,7 @@ from self6d.refinement.task import ImageTask, problem_of_pose
 from self6d.rendering import pack_models
 from self6d.run_config import build_config
 from self6d.runs.control import Control
-from self6d.runs.load_network import Paths, listed, load_given_models, load_network
+from self6d.runs.load_network import Paths, load_given_models, load_network
 from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import Frame, GroundTruth, ObjectModel
 from self6d.scene.batch import FrameBatch
@@ -97,7 +97,6 @@ def optimize(
     """
     if (from_run is None) == (init is None):
         raise InputError("one start is needed", remedy="Give either --from RUN or --init FILE.")
-    models = listed(models) if models is not None else None
     asked = asked_for(preset, overrides, models, steps, device)
     device = resolve_device(device)
     changes = changes_of(overrides, {"optimize.steps": steps})

@@ -24,7 +24,7 @@ from self6d.network import NetworkConfig
 from self6d.network.config import OF_PREDICTION
 from self6d.run_config import RunConfig, build_config
 from self6d.runs.folder import RunFolder
-from self6d.runs.load_network import Paths
+from self6d.runs.load_network import Paths, listed
 from self6d.runs.provenance import Provenance, absolute, dotted
 from self6d.scene import ObjectModel
 from self6d.scene.models_copy import save_models
@@ -52,8 +52,13 @@ def asked_for(
     device: str | torch.device,
     minutes: float | None = None,
 ) -> dict[str, Any]:
-    """The fields of `Provenance` that every job's command has."""
-    named = [] if models is None else [models] if isinstance(models, str | Path) else list(models)
+    """The fields of `Provenance` that every job's command has.
+
+    Raises:
+        InputError: models are no paths.
+    """
+    given = [] if models is None else listed(models)
+    named = [given] if isinstance(given, str | Path) else given
     file = absolute(preset) if Path(preset).suffix == ".toml" else str(preset)
     return {
         "preset": file,

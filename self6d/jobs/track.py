@@ -40,7 +40,7 @@ from self6d.refinement.rgb.weights import holds_refiner
 from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
-from self6d.runs.load_network import Paths, listed, load_given_models, load_network
+from self6d.runs.load_network import Paths, load_given_models, load_network, run_models
 from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import ObjectModel
 from self6d.tracking.colours.larger import looks_larger
@@ -118,7 +118,6 @@ def track(
     >>> run.status, (run.path / "poses.json").exists()
     ('done', True)
     """
-    models = listed(models) if models is not None else None
     asked = asked_for(preset, overrides, models, steps, device)
     asked |= {"data": absolute(data), "split": split}
     if still:
@@ -186,7 +185,7 @@ def track(
         if told.split is not None:
             recording = recording.split(told.split)
         from_run, cuts, scene = told.from_run, told.cuts, told.scene
-        chosen = load_models(run.models_path, "mm")
+        chosen = run_models(run)
         starts, stands = [], None
         if told.init is not None:
             starts = read_starts(run.path / told.init, recording, chosen)
@@ -327,7 +326,7 @@ def check_same_track(
     if told.init is None:
         refuse(run.path, "--init", None)
     frames = recording if told.split is None else recording.split(told.split)
-    models = load_models(run.models_path, "mm")
+    models = run_models(run)
     given = read_starts(init, frames, models, frame=told.frame, scene=told.scene)
     own = read_starts(run.path / STARTS, frames, models)
     if [s.rounded() for s in given] != [s.rounded() for s in own]:
@@ -350,7 +349,7 @@ def _models(
     if recording.models_path is not None:
         return load_models(recording.models_path, unit)
     if from_run is not None:
-        return load_models(RunFolder.open(from_run).models_path, "mm")
+        return run_models(RunFolder.open(from_run))
     raise InputError("the recording brings no CAD models", remedy="Name them with --models.")
 
 

@@ -40,7 +40,6 @@ from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (
     Paths,
-    listed,
     load_given_models,
     load_network,
     run_camera,
@@ -106,7 +105,6 @@ def train(
     from self6d.stage2.track_task import sure_poses
     from self6d.stage2.track_training import TrackTraining
 
-    models = listed(models)
     asked = asked_for(preset, overrides, models, steps, device, minutes)
     device = resolve_device(device)
     changes = changes_of(overrides, {"train.steps": steps, "train.minutes": minutes})

@@ -29,7 +29,7 @@ from self6d.rng import mixed_seed
 from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
-from self6d.runs.load_network import Paths, listed, load_given_models, run_camera, run_models
+from self6d.runs.load_network import Paths, load_given_models, run_camera, run_models
 from self6d.runs.provenance import Provenance, absolute
 from self6d.synthesis.shapes.generated import generated_models
 
@@ -71,7 +71,6 @@ def train_refiner(
     """
     from self6d.stage1.refiner_task import RefinerTask
 
-    models = listed(models) if models is not None else None
     asked = asked_for(preset, overrides, models, steps, device, minutes)
     device = resolve_device(device)
     changes = changes_of(overrides, {"train.steps": steps, "train.minutes": minutes})

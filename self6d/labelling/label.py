@@ -26,6 +26,7 @@ from self6d.rendering import PackedModels, pack_models
 from self6d.runs.load_network import Paths, load_given_models
 from self6d.scene import Frame, ObjectModel
 from self6d.scene.models_copy import save_models
+from self6d.scene.units import check_unit
 from self6d.storage import whole_folder
 
 LabelFormat = Literal["bop", "coco", "csv"]
@@ -67,6 +68,7 @@ def label(
             recording has not, or objects without a model.
         StorageError: `out` cannot be written.
     """
+    check_unit(unit)
     out, name = Path(out), Path(track).name
     check_free(out)
     poses, dataset = read_pose_track(track), open_dataset(data)

@@ -17,6 +17,7 @@ from self6d.events import Listener, Progress
 from self6d.geometry import Pose
 from self6d.runs.load_network import Paths, load_given_models
 from self6d.scene import ObjectModel
+from self6d.scene.units import check_unit
 from self6d.storage import whole_file
 
 APPLICATION, POSES = "self6d-studio", "camera/poses"
@@ -69,6 +70,7 @@ def export_rrd(
         track: poses.json of a run of `track`; None: the recording alone.
         models: CAD files; None: the recording's own. unit: see `load_models`.
     """
+    check_unit(unit)
     dataset = open_dataset(data)
     if track is None:
         return write_rrd(out, dataset, (), {}, listener)

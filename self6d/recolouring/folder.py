@@ -22,6 +22,7 @@ from self6d.runs.load_network import Paths, load_given_models, run_models
 from self6d.runs.provenance import absolute
 from self6d.scene import ObjectModel
 from self6d.scene.models_copy import save_models
+from self6d.scene.units import check_unit
 from self6d.storage import whole_folder
 
 FILE = "recolour.json"  # beside the models: where their colours are from
@@ -59,6 +60,7 @@ def recolour(
         InputError: `out` is not empty; no pose is sure enough; poses of another recording or of
             objects without a model; nothing is seen clearly. StorageError: `out` cannot be written.
     """
+    check_unit(unit)
     out = Path(out)
     check_free(out)
     recording = open_dataset(data)

@@ -17,6 +17,7 @@ from self6d.runs.checkpoint import checkpoint_fits, unpack
 from self6d.runs.folder import RunFolder
 from self6d.scene import ObjectModel
 from self6d.scene.models_copy import has_models, read_models
+from self6d.scene.units import check_unit
 
 Paths = str | Path | Iterable[str | Path]
 
@@ -57,9 +58,10 @@ def load_network(
 
     Raises:
         CheckpointError: no intact checkpoint, or one without a network.
-        InputError: a model of the network is missing among `models`; no such number of views or
-            instances.
+        InputError: a model of the network is missing among `models`; no such unit, or number of
+            views or instances.
     """
+    check_unit(unit)
     if not isinstance(run, RunFolder):
         run = RunFolder.open(run)
     state = run.load_checkpoint(checkpoint)

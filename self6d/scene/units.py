@@ -68,6 +68,17 @@ def _hull(points: np.ndarray) -> np.ndarray:
         return points[order[[0, -1]]]
 
 
+def check_unit(unit: str) -> None:
+    """Refuse a name that is no unit, also where no file is read in it this time.
+
+    Raises:
+        InputError: unknown unit.
+    """
+    if unit != "auto" and unit not in METRES_PER_UNIT:
+        names = ", ".join(["auto", *METRES_PER_UNIT])
+        raise InputError(f"unit {unit!r} is unknown", remedy=f"Use one of {names}.")
+
+
 def metres_per_unit(
     size: float, unit: str, path: Path, *, declared_mm: float | None = None
 ) -> tuple[float, str | None]:
@@ -103,10 +114,8 @@ def metres_per_units(
     Raises:
         InputError: unknown unit, or no unit gives an object between 1 cm and 2 m.
     """
+    check_unit(unit)
     if unit != "auto":
-        if unit not in METRES_PER_UNIT:
-            names = ", ".join(["auto", *METRES_PER_UNIT])
-            raise InputError(f"unit '{unit}' is unknown", remedy=f"Use one of {names}.")
         return _named(meshes, unit)
     found: list[tuple[float, str | None]] = [(1.0, None)] * len(meshes)
     alike: dict[str, list[int]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,17 @@ from small_runs import SMALL
 
 import self6d
 from self6d import jobs
-from self6d.datasets import open_dataset
+from self6d.arguments import checked
+from self6d.datasets import load_models, open_dataset
+from self6d.doctor.doctor import examine
 from self6d.errors import InputError
 from self6d.jobs import EvaluateOptions
 from self6d.labelling import label
+from self6d.labelling.rerun_file import export_rrd
 from self6d.live import live
 from self6d.recolouring import recolour
 from self6d.runs.folder import RunFolder
+from self6d.runs.load_network import Paths, load_network
 from self6d.sample.sample import make_sample
 
 
@@ -60,11 +65,49 @@ def test_a_seed_that_no_run_could_be_read_back_with(seed, sample, tmp_path):
 
 @pytest.mark.parametrize("models", [None, 5, np.zeros((3, 3)), [None]])
 def test_models_that_are_no_paths(models, sample, tmp_path):
-    with pytest.raises(InputError, match=r"models: \w+ is (no|not a) path"):
+    with pytest.raises(InputError, match=r"models: .+ is (no|not a) path"):
         train(models, tmp_path / "run")
     if models is not None:  # there: the run's own
-        with pytest.raises(InputError, match=r"models: \w+ is (no|not a) path"):
+        with pytest.raises(InputError, match=r"models: .+ is (no|not a) path"):
             jobs.evaluate(sample, models, [tmp_path / "run"])
+
+
+@pytest.mark.parametrize("given", [None, "models"])
+def test_a_unit_that_there_is_not_is_refused_whether_or_not_files_are_read_in_it(
+    given, trained, sample, tmp_path
+):
+    """Where a run brings its own models, "a" was not looked at and its figures were written."""
+    run, out = trained.path, tmp_path / "out"
+    models = None if given is None else sample / given
+    for call in (
+        partial(jobs.evaluate, sample, models, [run]),
+        partial(EvaluateOptions),
+        partial(load_network, run, models=models),
+        partial(recolour, sample, run, models, out),
+        partial(label, sample, run, models, out),
+        partial(export_rrd, sample, None, models, out),
+        partial(examine, sample, models),
+        partial(load_models, sample / "models"),
+    ):
+        with pytest.raises(InputError, match=r"^unit 'a' is unknown\. Use one of auto, m, cm"):
+            call(unit="a")
+    with pytest.raises(InputError, match=r"models\.unit"):
+        jobs.optimize(sample, models, 0, 1, from_run=run, overrides={"models.unit": "a"})
+    assert not out.exists()
+
+
+def test_files_from_a_generator_are_there_for_every_reader(sample):
+    """Five jobs made a list of it, each in a line of its own, and `quick` did not."""
+
+    @checked
+    def job(models: Paths, runs: Iterable[str] = ()) -> tuple[list, list, list]:
+        return list(models), list(models), list(runs)
+
+    names = ["a.ply", "b.ply"]
+    assert job(name for name in names) == (names, names, [])
+    assert job("a", runs=iter(names)) == (["a"], ["a"], names)
+    with pytest.raises(InputError, match=r"runs: 5 is not text"):
+        job("a", runs=iter([5]))
 
 
 def test_one_run_is_evaluated_however_it_is_named(trained, sample):
