@@ -19,7 +19,7 @@ from rich.text import Text
 from self6d.paths import early_events
 
 if TYPE_CHECKING:
-    from self6d.events import Event, Preparing
+    from self6d.events import Event
     from self6d.runs.control import Control
 
 PLAIN_EVERY_S = 10.0
@@ -94,15 +94,21 @@ class JobConsole:
             total = event.values.get("loss/total")
             self._loss = "" if total is None else f"loss {total:.4g}"
         elif isinstance(event, events.Progress):
+            if event.phase == "paused":
+                self._write_early(event)
             self._progress(event.step, event.total, event.seconds_left, event.phase)
         elif isinstance(event, events.Preparing):
             self._write_early(event)
             self._progress(event.done, event.total, event.seconds_left, event.what, aside=True)
         elif isinstance(event, events.Note) and not (event.level == "info" and self._quiet):
+            if event.level == "error":
+                self._write_early(event)
             self.say(event.text, event.level)
 
-    def _write_early(self, event: Preparing) -> None:
-        """For whoever started this job and waits: there may be no run folder to look into yet."""
+    def _write_early(self, event: Event) -> None:
+        """For whoever started this job and waits: there may be no run folder to look into yet, or
+        none that can be written any more.
+        """
         from self6d.runs.event_log import EventWriter
 
         if self._early is None:
@@ -162,11 +168,12 @@ class JobConsole:
 def steering(console: JobConsole | None = None) -> Iterator[Control]:
     """A control that Ctrl+C and SIGTERM turn into save-and-stop; a second Ctrl+C interrupts.
 
-    Of several processes the first obeys, and the others end when it says so.
+    Patient where a window started the command and shows what it says, see `Control`. Of several
+    processes the first obeys, and the others end when it says so.
     """
     from self6d.runs.control import Control
 
-    control = Control()
+    control = Control(patient=early_events() is not None)
     if threading.current_thread() is not threading.main_thread():
         yield control
         return

@@ -27,9 +27,11 @@ def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):
+            error.filename = str(path)  # people know nothing of the temporary one
         raise
     if durable:
         sync_folder(path.parent)
@@ -122,10 +124,13 @@ def append_bytes(path: Path, data: bytes) -> int:
         bytes written; fewer than `len(data)` when the disk filled up on the way.
 
     Raises:
-        OSError: nothing was written.
+        OSError: nothing was written; names the file.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         return os.write(descriptor, data)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(descriptor)

@@ -75,10 +75,11 @@ def run_task(
         CheckpointError: the run's checkpoint is not of this task.
         DivergenceError: too many skipped steps in a row, or raised by the task.
         OutOfMemoryError: not even the smallest batch fits.
-        StorageError: stopped while the run folder could not be written, or it never could.
+        StorageError: stopped while the run folder could not be written, or not patient and it
+            could not for `reporting.GIVE_UP_S`, or it never could.
         Self6DError: as the task raised it.
     """
-    control = control or Control()
+    control = control or Control(patient=False)
     keep_freed_memory()
     lock = run.lock(force=take_lock)
     explanation = lock.acquire()

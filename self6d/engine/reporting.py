@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import statistics
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -34,6 +36,7 @@ PREPARING_S = 0.5
 LOGGED_PROGRESS_S = 1.0
 LOGGED_PROGRESSES = 5000  # after so many seconds they come less and less often: a bounded log
 RETRY_S = 1.0
+GIVE_UP_S = 30.0  # a disk that fails for a moment ends no run
 
 T = TypeVar("T")
 
@@ -63,6 +66,7 @@ class Reporter:
         self._flushed = self._polled = self._progressed = self._logged_progress = 0.0
         self._began = time.monotonic()
         self._previewed: dict[str, float] = {}
+        self._newest: Progress | None = None
 
     def emit(self, event: Event) -> None:
         """Send an event; notes, checkpoints and the end are on disk when this returns."""
@@ -78,7 +82,7 @@ class Reporter:
 
     def progress(self, event: Progress) -> None:
         """At most ten a second to the listener; to disk one a second, on long runs fewer."""
-        now = time.monotonic()
+        now, self._newest = time.monotonic(), event
         if now - self._progressed < FLUSH_S and event.step < event.total:
             return
         self._progressed = now
@@ -118,27 +122,44 @@ class Reporter:
         """Do `write`; while it fails for the storage's sake, wait for the fault to be mended.
 
         Raises:
-            StorageError: stop was requested meanwhile.
+            StorageError: stop was requested meanwhile, or nobody mends it, see `Control`.
         """
-        told = False
+        failing_since: float | None = None
         while True:
             try:
-                if told:
+                if failing_since is not None:
                     self._run.ensure()
                 value = write()
             except OSError as error:
-                if not told:
-                    self._listener(
-                        Note("error", f"paused: cannot write {_describe(self._run, error)}")
-                    )
-                    told = True
-                self._wait_or_stop(error)
+                if failing_since is None:
+                    failing_since = time.monotonic()
+                    self._say_paused(error)
+                self._wait_or_stop(error, time.monotonic() - failing_since)
                 continue
-            if told:
-                note = Note("info", "the run folder can be written again; going on")
-                self._listener(note)
-                self._writer.add(note)
+            if failing_since is not None:
+                self._say_going_on()
             return value
+
+    def _say_paused(self, error: OSError) -> None:
+        """To the listener alone: nothing can be written."""
+        patience = (
+            "the job waits and loses nothing" if self._control.patient
+            else f"it is tried for {GIVE_UP_S:g} s, then the run ends with its last checkpoint"
+        )  # fmt: skip
+        self._listener(
+            Note("error", f"paused: cannot write {_describe(self._run, error)}{patience}")
+        )
+        if self._newest is not None:
+            self._listener(replace(self._newest, seconds_left=None, phase="paused"))
+
+    def _say_going_on(self) -> None:
+        note = Note("info", "the run folder can be written again; going on")
+        self._listener(note)
+        self._writer.add(note)
+        if self._newest is not None:
+            self._listener(self._newest)
+        with contextlib.suppress(OSError):
+            self._run.update()  # whoever follows the folder looks at its state again
 
     def finish(self, event: Finished, *, step: int) -> None:
         """The last words of a job that did what it was asked; waits for a storage that fails."""
@@ -158,16 +179,26 @@ class Reporter:
             self._inbox.clear()
         self._listener(event)
 
-    def _wait_or_stop(self, error: OSError) -> None:
+    def _wait_or_stop(self, error: OSError, failing_s: float) -> None:
         self._control.wait(RETRY_S)
         self._inbox.poll(self._control)
         self._beat()
         if self._control.stopping:
-            raise StorageError(
-                f"stopped while it could not write ({error.strerror or error})",
-                path=self._run.path,
-                remedy="Mend it and go on from the last checkpoint with --resume.",
-            ) from error
+            raise self._ended("stopped while it could not be written", error)
+        if failing_s > GIVE_UP_S and not self._control.patient:
+            raise self._ended("cannot be written", error)
+
+    def _ended(self, what: str, error: OSError) -> StorageError:
+        last = self._run.latest_checkpoint()
+        kept = "start again: nothing was kept yet"
+        if last is not None:
+            kept = f"go on from {last.name}, which is kept, with --resume"
+        reason = error.strerror or str(error)
+        return StorageError(
+            f"{what} ({reason})",
+            path=_file(self._run, error),
+            remedy=f"{_mend(error)}, then {kept}.",
+        )
 
 
 class DeferredScalars:
@@ -260,7 +291,16 @@ def in_phases(emit: Callable[[Preparing], object]) -> Told:
 
 
 def _describe(run: RunFolder, error: OSError) -> str:
-    reason = error.strerror or str(error)
+    """The file, the fault and what to do."""
     if not run.path.exists():
-        return f"{run.path}: the folder is gone. Put it back; the job waits, or stop it"
-    return f"{run.path}: {reason}. Mend it; the job waits and loses nothing"
+        return f"{run.path}: the folder is gone. Put it back, or stop the job; "
+    return f"{_file(run, error)}: {error.strerror or error}. {_mend(error)}; "
+
+
+def _file(run: RunFolder, error: OSError) -> str:
+    return str(run.path if error.filename is None else error.filename)
+
+
+def _mend(error: OSError) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "Free space" if full else "Make it writable again"

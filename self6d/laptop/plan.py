@@ -59,7 +59,7 @@ class Stopwatch:
     """
 
     def __init__(self, user: Control, listener: Listener | None = None) -> None:
-        self.control = Control()
+        self.control = Control(patient=user.patient)
         self._user, self._listener = user, listener
         self._at: list[tuple[int, float]] = []
         self.total = 0

@@ -21,6 +21,10 @@ _FILE = "control.jsonl"
 class Control:
     """Thread-safe requests to a job. The job looks at them between steps.
 
+    Args:
+        patient: somebody watches who sees that a disk is full, can mend it or stop the job: it
+            waits. Else it ends soon, with what it has kept.
+
     >>> control = Control()
     >>> control.set_live({"loss.mask": 0.5})
     >>> control.stop()
@@ -28,7 +32,8 @@ class Control:
     True
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = True) -> None:
+        self.patient = patient
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._paused = False

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from self6d.events import Event, Finished, Note
+from self6d.events import Event, Finished, Note, Progress
 from self6d.runs.event_log import from_record, load_preview, read_events
 from studio.jobs.messages import PREVIEWS_MS, Mailbox, Status
 
@@ -25,7 +25,8 @@ class RunFollower(threading.Thread):
         ended: called once, in this thread, when the process is gone and all was read; gets whether
             the run said so itself (a Finished event was seen).
         offset: where in events.jsonl to begin.
-        early: file that tells what is done before there is a run folder, see `early_events`.
+        early: file that tells what is done before there is a run folder, and why it cannot be
+            written any more, see `early_events`.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class RunFollower(threading.Thread):
         self._ended = ended
         self._offset = offset
         self._early, self._early_offset = early, 0
+        self._in_folder = False  # the run folder tells what the job does
         self._halt = threading.Event()
         self._seen: dict[str, int] = {}
         self._status_stamp = 0
@@ -74,7 +76,10 @@ class RunFollower(threading.Thread):
             return
         for event, offset in read_events(self._early, self._early_offset):
             self._early_offset = offset
-            self._mailbox.put(event)
+            if isinstance(event, Progress):
+                self._mailbox.put(Status("paused"))
+            elif isinstance(event, Note) or not self._in_folder:
+                self._mailbox.put(event)
 
     def _read_events(self) -> None:
         try:
@@ -106,7 +111,7 @@ class RunFollower(threading.Thread):
             self._finished = event  # held back until the process has really gone
         elif event is not None:
             self._finished = self._finished if isinstance(event, Note) else None
-            self._early = None  # from here on the run folder tells everything
+            self._in_folder = True  # all but that it cannot be written
             self._mailbox.put(event)
 
     def _read_status(self) -> None:

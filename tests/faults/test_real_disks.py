@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import threading
 
 import disks
 import pytest
@@ -17,8 +18,9 @@ from toy_task import ToyTask
 from self6d.engine import reporting
 from self6d.engine.loop import LoopConfig, run_task
 from self6d.errors import InputError, StorageError, from_os_error
-from self6d.events import Note
+from self6d.events import Finished, Note, Progress
 from self6d.files import check_free, check_writable
+from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.storage import whole_folder
 
@@ -70,13 +72,56 @@ def test_job_waits_and_goes_on(disk, code, whole, tmp_path, monkeypatch):
         assert not list(path.rglob(".*.tmp"))
     errors = [note.text for note in notes if note.level == "error"]
     assert len(errors) == 1
-    assert errors[0].startswith(f"paused: cannot write {path}: {os.strerror(code)}. ")
+    assert re.match(
+        f"paused: cannot write {re.escape(str(path))}/[a-z0-9_/.]+: {os.strerror(code)}. "
+        f"{'Free space' if code == errno.ENOSPC else 'Make it writable again'}; ",
+        errors[0],
+    )
     assert [note.text for note in notes][-1] == "the run folder can be written again; going on"
     assert task.steps_done == list(range(STEPS))  # no step was lost or made twice
     tensors, (expected_steps, expected_values) = whole
     assert all(torch.equal(last[name], tensors[name]) for name in tensors)
     assert steps.tolist() == expected_steps.tolist() == list(range(STEPS))
     assert values.tolist() == expected_values.tolist()
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+def test_job_without_anybody_who_could_mend_the_disk_ends_by_itself(
+    gives_up, whole, tmp_path, monkeypatch
+):
+    """It waited without end: a command of the night was found in the morning, paused."""
+    monkeypatch.setattr(reporting, "RETRY_S", 0.01)
+    monkeypatch.setattr(reporting, "GIVE_UP_S", 0.1)
+    (tmp_path / "disk").mkdir()
+    heard: list = []
+    with disks.full(tmp_path / "disk") as (path, fail, mend):
+        control = Control(patient=not gives_up)
+
+        def listen(event: object) -> None:
+            heard.append(event)
+            if isinstance(event, Progress) and event.phase == "paused":
+                threading.Timer(1.0, mend if control.patient else lambda: None).start()
+
+        run = RunFolder.create(path, "toy", {})
+        task = ToyTask(STEPS, width=WIDTH, before_step=lambda _, step: step == 8 and fail())
+        if gives_up:
+            with pytest.raises(StorageError) as caught:
+                run_task(task, run, LOOP, listen, control)
+            assert caught.value.one_line() == (
+                f"{path}/checkpoints/step_00000010.safetensors: cannot be written (No space left "
+                "on device). Free space, then go on from step_00000005.safetensors, which is kept, "
+                "with --resume."
+            )
+            assert isinstance(heard[-1], Finished)
+            mend()
+            run, task = RunFolder.open(path), ToyTask(STEPS, width=WIDTH)
+        run_task(task, run, LOOP, listen, control)
+        last = run.load_checkpoint(run.latest_checkpoint()).tensors
+        assert run.status == "done"
+    assert all(torch.equal(last[name], value) for name, value in whole[0].items())
+    paused = [event.text for event in heard if isinstance(event, Note) and event.level == "error"]
+    assert len(paused) == 1
+    assert ("the job waits" in paused[0]) != gives_up
 
 
 @pytest.mark.parametrize("disk", [disks.full, disks.read_only, disks.denied])

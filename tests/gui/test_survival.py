@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import disks
 import numpy as np
 import psutil
 import pytest
@@ -88,6 +89,26 @@ def test_killed_worker_is_said_and_resumed_by_a_click(opened, long_run, wait):
     click(opened.job_bar.stop)
     wait(lambda: again.state is JobState.STOPPED)
     assert opened.focusWidget() is opened.job_bar  # not Undo, where a Space would undo
+
+
+def test_a_full_disk_is_said_in_the_window_and_waited_for(opened, long_run, tmp_path, wait):
+    """The job paused, and only a file of its own said so."""
+    (tmp_path / "disk").mkdir()
+    with disks.full(tmp_path / "disk", "40m") as (path, fail, mend):
+        job = opened.runs.submit(replace(long_run, out=path))
+        wait(lambda: job.last_progress is not None and job.last_progress.step >= 1)
+        fail()
+        wait(lambda: job.state is JobState.PAUSED)
+        banner = opened.banner
+        assert banner.isVisible()
+        assert banner.text.text().startswith(f"run paused: cannot write {path}/")
+        assert "No space left on device. Free space; the job waits" in banner.text.text()
+        at = job.last_progress.step
+        mend()
+        wait(lambda: job.state is JobState.RUNNING and job.last_progress.step > at)
+        assert not banner.isVisible()
+        job.kill()
+        wait(lambda: job.state.over)
 
 
 def test_killed_window_comes_back_to_its_running_job(

@@ -27,9 +27,9 @@ def _unmount(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def full(folder: Path) -> Iterator[tuple[Path, Switch, Switch]]:
+def full(folder: Path, size: str = "2m") -> Iterator[tuple[Path, Switch, Switch]]:
     """A disk of 2 MB that something else fills (ENOSPC)."""
-    if not _mount("-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)):
+    if not _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)):
         pytest.skip("may not mount")
 
     def fail() -> None:

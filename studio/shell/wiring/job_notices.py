@@ -1,17 +1,20 @@
-"""What the banner says of jobs: that one waits, has ended, was cancelled, or does harm.
+"""What the banner says of jobs: that one waits, has ended, was cancelled, does harm, cannot write.
 
 A message is taken back at once where it holds no more: a waiting job was removed or has begun, a
-stopped run was resumed.
+stopped run was resumed, a disk has room again.
 """
 
 from __future__ import annotations
 
 from PySide6.QtCore import QObject
 
-from self6d.events import Finished
+from self6d.events import Finished, Note
 from studio.jobs import Job, JobState
 from studio.jobs.run_info import NOTHING_RIGHT, checkpoint_steps, named_or_counted, nothing_right
 from studio.shell.window import StudioWindow
+from studio.toolkit.words import in_window
+
+PAUSED = "paused by itself"
 
 
 class JobNotices(QObject):
@@ -29,6 +32,7 @@ class JobNotices(QObject):
 
     def _on_added(self, job: Job) -> None:
         self.banner.retract(job.run)  # what was said of its end
+        job.note.connect(lambda note: self._on_note(job, note))
         queue = self.window.queue
         if job.state is JobState.QUEUED and queue.active:
             before = [one.run.name for one in [*queue.active, *queue.waiting] if one is not job]
@@ -39,6 +43,15 @@ class JobNotices(QObject):
     def _on_changed(self, job: Job) -> None:
         if job.state is not JobState.QUEUED:
             self.banner.retract(job)
+        if job.state is not JobState.PAUSED:
+            self.banner.retract((job.run, PAUSED))
+
+    def _on_note(self, job: Job, note: Note) -> None:
+        """A fault that the job waits with, such as a full disk."""
+        if note.level == "error":
+            self.banner.say(
+                "bad", f"{job.run.name} {in_window(note.text)}.", about=(job.run, PAUSED)
+            )
 
     def _on_ended(self, job: Job, ending: Finished) -> None:
         title, runs = job.spec.title, self.window.runs
