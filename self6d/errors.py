@@ -92,11 +92,16 @@ _WRONG_PATH = (
 )  # fmt: skip
 
 
-def from_os_error(error: OSError, path: str | Path | None = None) -> InputError | StorageError:
+def from_os_error(
+    error: OSError,
+    path: str | Path | None = None,
+    remedy: str = "Free space, change the permissions, or name another folder.",
+) -> InputError | StorageError:
     """A fault of the operating system, as people should read it: a wrong path, or a storage fault.
 
     Args:
         path: the file or folder concerned, where the error does not say.
+        remedy: of a storage fault.
     """
     named = path if path is not None else error.filename
     path = None if named is None else str(named)
@@ -105,8 +110,4 @@ def from_os_error(error: OSError, path: str | Path | None = None) -> InputError 
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in _WRONG_PATH:
         return InputError(f"cannot be used ({reason})", path=path, remedy="Name another path.")
-    return StorageError(
-        f"cannot be written or read ({reason})",
-        path=path,
-        remedy="Free space, change the permissions, or name another folder.",
-    )
+    return StorageError(f"cannot be written or read ({reason})", path=path, remedy=remedy)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from self6d.datasets.base import Dataset, FrameKey
-from self6d.errors import InputError
+from self6d.errors import InputError, from_os_error
 from self6d.files import read_json
 from self6d.geometry import Pose
 from self6d.paths import track_file
@@ -95,12 +95,25 @@ class PoseTrack:
         return PoseTrack(tuple(sure), self.path)
 
 
-def write_pose_track(path: str | Path, poses: Sequence[TrackedPose]) -> None:
-    """Write the file of the module's docstring, whole or not at all."""
+def write_pose_track(
+    path: str | Path, poses: Sequence[TrackedPose], *, again: bool = False
+) -> None:
+    """Write the file of the module's docstring, whole or not at all.
+
+    Args:
+        again: what it is written from is kept, so that `--resume` can write it.
+
+    Raises:
+        StorageError, InputError: it cannot be written.
+    """
     rows = [_row(pose) for pose in poses]
     lines = ",\n".join(json.dumps(row) for row in rows)
     text = f'{{"version": {VERSION}, "poses": [\n{lines}\n]}}\n'
-    atomic_write(Path(path), text.encode())
+    try:
+        atomic_write(Path(path), text.encode())
+    except OSError as error:
+        how = {"remedy": "Free space or make it writable again, then go on with --resume."}
+        raise from_os_error(error, path, **(how if again else {})) from error
 
 
 def read_pose_track(path: str | Path) -> PoseTrack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from self6d.datasets.pose_track import (
 )
 from self6d.datasets.splits import any_depth
 from self6d.engine.loop import run_task
-from self6d.errors import InputError, from_os_error
+from self6d.errors import InputError, StorageError
 from self6d.events import Listener, Note, Preparing
 from self6d.geometry import Pose
 from self6d.jobs.kept import check_kept, check_track, refuse
@@ -40,7 +41,7 @@ from self6d.refinement.rgb.weights import holds_refiner
 from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
-from self6d.runs.load_network import Paths, load_given_models, load_network, run_models
+from self6d.runs.load_network import Paths, load_given_models, run_models
 from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import ObjectModel
 from self6d.tracking.colours.larger import looks_larger
@@ -180,7 +181,7 @@ def track(
     else:
         run, config = found
         told = Provenance.from_dict(run.info["provenance"])
-        if run.status == "done" and not changes:
+        if run.status == "done" and not changes and (run.path / POSES).exists():
             return run
         if told.split is not None:
             recording = recording.split(told.split)
@@ -198,7 +199,7 @@ def track(
         starts,
         SelfSupervision(config.loss, place),
         config.track,
-        detect=None if from_run is None else _network_detector(from_run, chosen, place),
+        detect=None if from_run is None else NetworkDetections.of_run(from_run, chosen, place),
         refiner=_refiner_of(from_run, on_depth=has_depth(recording, config.track)),
         kept=stands,
         cuts={recording.index(cut, scene) for cut in cuts},
@@ -207,20 +208,33 @@ def track(
     )
     try:
         run_task(task, run, config.loop, listener, control, take_lock=take_lock)
-    finally:
-        if task.done or not task.total_steps:  # what is known is of use, however the run ended
-            write_pose_track(run.path / POSES, task.poses())
-    if run.status != "done":
-        return run
-    texts = task.leaps()
-    if config.track.colours and task.has_depth:
-        texts += _onto_colours(run, frames, task, stands, config.track.weak, listener, control)
-    if not task.has_depth:
-        texts += _told_of_colours(run, frames, task, stands)
+    except BaseException:
+        with suppress(StorageError):  # the error at hand says more
+            _write(run, task)
+        raise
+    try:
+        _write(run, task)
+        if run.status != "done":
+            return run
+        texts = task.leaps()
+        if config.track.colours and task.has_depth:
+            texts += _onto_colours(run, frames, task, stands, config.track.weak, listener, control)
+        if not task.has_depth:
+            texts += _told_of_colours(run, frames, task, stands)
+    except StorageError as error:
+        with suppress(OSError):  # else it counts as done, and --resume leaves it so
+            run.update(status="failed", error=error.one_line())
+        raise
     if listener is not None:
         for text in texts:
             listener(Note("warning", text))
     return run
+
+
+def _write(run: RunFolder, task: TrackTask) -> None:
+    """What is known is of use, however the run ended."""
+    if task.done or not task.total_steps:
+        write_pose_track(run.path / POSES, task.poses(), again=True)
 
 
 def _onto_colours(
@@ -248,7 +262,7 @@ def _onto_colours(
     if placed:
         moved = {row_of(p.row): p.pose for p in placed}
         poses = [replace(p, pose=moved.get(row_of(p), p.pose)) for p in poses]
-        write_pose_track(run.path / POSES, poses)
+        write_pose_track(run.path / POSES, poses, again=True)
     larger = looks_larger(frames, poses, task.models, sure=sure, device=task.device)
     return described(placed, task.models) + larger
 
@@ -261,7 +275,7 @@ def _told_of_colours(
     if config.smooth and not config.still:
         pieces = [[frames.keys[i] for i in piece] for piece in task.scenes]
         poses = smoothed(poses, task.models, pieces, {row_of(p) for p in stands or ()})
-        write_pose_track(run.path / POSES, poses)
+        write_pose_track(run.path / POSES, poses, again=True)
     sure = [p.confidence for p in poses if p.pose is not None]
     return none_sure(sure, weak=config.weak, focal_error=config.focal_error)
 
@@ -353,24 +367,6 @@ def _models(
     raise InputError("the recording brings no CAD models", remedy="Name them with --models.")
 
 
-def _network_detector(
-    from_run: str | Path, models: Sequence[ObjectModel], device: torch.device
-) -> NetworkDetections:
-    """What a run's network sees of the models."""
-    trained = load_network(from_run, device=device)
-    ids = [model.object_id for model in trained.models]
-    absent = [model.object_id for model in models if model.object_id not in ids]
-    if absent:
-        raise InputError(
-            f"the network does not know object {absent[0]}",
-            path=Path(from_run),
-            remedy=f"It knows {ids}: name one with --object.",
-        )
-
-    places = [ids.index(model.object_id) for model in models]
-    return NetworkDetections(trained.network, places)
-
-
 def _refiner_of(from_run: str | Path | None, *, on_depth: bool) -> str | Path:
     """The refiner a run adapted, which knows the camera's distances; else the one that ships."""
     if from_run is None or on_depth:
@@ -389,7 +385,4 @@ def _keep_starts(
         )
         for s in starts
     ]  # fmt: skip
-    try:
-        write_pose_track(run.path / STARTS, rows)
-    except OSError as error:
-        raise from_os_error(error, run.path) from error
+    write_pose_track(run.path / STARTS, rows)

@@ -1,5 +1,6 @@
 """track, from start to poses.json: followed, lost, found again, stopped and resumed."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -8,14 +9,17 @@ import pytest
 from block_shapes import block
 from tracked_block import pose_at, write_recording
 
-from self6d.datasets import FrameKey, load_models, open_dataset
+from self6d.datasets import FrameKey, load_models, open_dataset, pose_track
 from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState, read_pose_track
-from self6d.errors import InputError
+from self6d.engine import reporting
+from self6d.errors import InputError, StorageError
 from self6d.events import Note, Scalars
 from self6d.geometry import Pose
 from self6d.jobs import track
+from self6d.runs import checkpoint
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
+from self6d.storage import atomic_write
 from self6d.tracking.starts import read_starts
 from self6d.tracking.work import Row, Start, Target, first_walks, tracked_poses
 
@@ -137,6 +141,47 @@ def test_a_stopped_track_keeps_its_poses_and_resumes_to_the_same_end(models, tmp
     resumed = run("parts", resume=True)  # the same again is no other start
     assert resumed.status == "done"
     poses = [(r.path / "poses.json").read_bytes() for r in (whole, resumed)]
+    assert poses[0] == poses[1]
+
+
+@pytest.mark.parametrize(
+    ("named", "remedy"), [("step_00000003.safetensors", "start again"), ("poses.json", "go on")]
+)
+def test_a_track_on_a_full_disk_says_how_to_go_on_and_goes_on_to_the_same_end(
+    named, remedy, models, tmp_path, monkeypatch
+):
+    """Poses that could not be written hid what had failed before, and a track without any counted
+    as done.
+
+    Args:
+        named: file for which there is no room, neither for the poses.
+    """
+    data = write_recording(tmp_path / "data", [pose_at(i) for i in range(3)])
+
+    def run(name, **how):
+        return track(
+            data, models, tmp_path / name, init=rough(pose_at(0)), overrides=FEW, device="cpu",
+            **how,
+        )  # fmt: skip
+
+    def write(path, content, **how):
+        if path.name in (named, "poses.json"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        atomic_write(path, content, **how)
+
+    monkeypatch.setattr(reporting, "RETRY_S", 0.01)
+    monkeypatch.setattr(reporting, "GIVE_UP_S", 0.02)
+    whole = run("whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(pose_track, "atomic_write", write)
+        patch.setattr(checkpoint, "atomic_write", write)
+        with pytest.raises(StorageError, match=f"No space left.*{remedy}") as told:
+            run("disk")
+    assert told.value.path.name == named
+    assert RunFolder.open(tmp_path / "disk").status == "failed"
+    again = run("disk", resume=True)
+    assert again.status == "done"
+    poses = [(r.path / "poses.json").read_bytes() for r in (whole, again)]
     assert poses[0] == poses[1]
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import torch
 
+from self6d.errors import InputError
 from self6d.network import PoseNetwork
+from self6d.runs.load_network import load_network
+from self6d.scene import ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
 from self6d.tracking.evidence import likelier
@@ -30,6 +35,26 @@ class NetworkDetections:
     def __init__(self, network: PoseNetwork, places: Sequence[int]) -> None:
         self.network, self.places = network, list(places)
         self._seen: dict[int, list[Candidates]] = {}
+
+    @classmethod
+    def of_run(
+        cls, run: str | Path, models: Sequence[ObjectModel], device: torch.device
+    ) -> NetworkDetections:
+        """What a run's network sees of the models.
+
+        Raises:
+            InputError: it does not know one of them. CheckpointError: see `load_network`.
+        """
+        trained = load_network(run, device=device)
+        ids = [model.object_id for model in trained.models]
+        absent = [model.object_id for model in models if model.object_id not in ids]
+        if absent:
+            raise InputError(
+                f"the network does not know object {absent[0]}",
+                path=run,
+                remedy=f"It knows {ids}: name one with --object.",
+            )
+        return cls(trained.network, [ids.index(model.object_id) for model in models])
 
     def __call__(self, sensor: FrameBatch, index: int, model: int) -> Candidates:
         """Of the model at a position in the frame at an index, best first."""
