@@ -54,7 +54,8 @@ Minutes = Annotated[
     float | None,
     typer.Option(
         "--minutes", min=0,
-        help="End after so many minutes at the latest, the learning rate at zero by then.",
+        help="End the steps after so many minutes at the latest, the learning rate at zero by "
+        "then; what is prepared before them comes on top.",
     ),
 ]  # fmt: skip
 Gpus = Annotated[

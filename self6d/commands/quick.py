@@ -60,7 +60,10 @@ def quick(
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes", min=1, help="About how long it may take (default: 32 on two idle cores)."
+            "--minutes",
+            min=1,
+            help="About how long it may take (default: 38 on two idle cores); where it takes more "
+            "at the least, that is said and taken.",
         ),
     ] = None,
     colours: Annotated[

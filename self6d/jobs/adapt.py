@@ -79,7 +79,8 @@ def adapt(
         split: named split; None: "adapt" if the recording has it, else all frames.
         share: of those frames that are used, spread evenly.
         steps: instead of the preset's.
-        minutes: the run ends by then at the latest, its learning rate at zero; pauses do not count.
+        minutes: its steps end by then at the latest, the learning rate at zero; neither pauses nor
+            what is prepared before them count.
         refiner: run or file of `train_refiner`, or "shipped", which moves pseudo-poses
             (`adapt.refiner`).
         still: for stretches of frames nothing but the camera moves, see `adapt.still`.

@@ -86,7 +86,8 @@ def train(
             synthetic objects are seen from near its poses (`synthesis.views_share`). The run keeps
             a copy.
         steps: instead of the preset's.
-        minutes: the run ends by then at the latest, its learning rate at zero; pauses do not count.
+        minutes: its steps end by then at the latest, the learning rate at zero; neither pauses nor
+            what is prepared before them count.
         check: stop if the doctor's fast checks find an error in the recording of `camera`.
         overrides: {"train.batch": 4} or ["train.batch=4"].
 

@@ -23,5 +23,9 @@ def export_learned(run: Path, to: Path, onnx: bool | None, say: Callable[[str], 
     if off > REFINER_OFF:
         say(f"{off_in_words(off)}: it is left out of the package")
         refiner = NO_REFINER
-    onnx = not missing_for_onnx() if onnx is None else onnx
-    jobs.export(run, to, onnx=onnx, refiner=refiner)
+    jobs.export(run, to, onnx=with_onnx(onnx), refiner=refiner)
+
+
+def with_onnx(asked: bool | None) -> bool:
+    """Whether ONNX is written: as asked, else where it is installed."""
+    return not missing_for_onnx() if asked is None else asked

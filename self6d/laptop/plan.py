@@ -11,7 +11,8 @@ from typing import Any
 from self6d.datasets.pose_track import PoseTrack, TrackState
 from self6d.errors import InputError
 from self6d.events import Event, Listener, Note, Progress, counted, in_words
-from self6d.laptop.settings import EXTRAS
+from self6d.laptop.order import TRACK
+from self6d.laptop.settings import EXTRAS, OF_PHASE, STEP_S
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 
@@ -28,17 +29,28 @@ class Part:
         name: of its folder. title: in words.
         steps: how many, 0 where it has none.
         step_s: seconds a step, measured; None: could not be measured yet.
+        rest_s: seconds besides its steps, in which things are prepared and saved, measured.
+        made: steps that measuring has made and that stay.
+        minutes: after which it ends however many steps there were; None: its steps alone count.
     """
 
     name: str
     title: str
     steps: int
     step_s: float | None = None
+    rest_s: float = 0.0
+    made: int = 0
+    minutes: float | None = None
 
     @property
     def seconds(self) -> float | None:
-        """About how long all of it takes; None: not known."""
-        return None if self.step_s is None else self.steps * self.step_s * EXTRAS
+        """About how long the rest of it takes; None: not known."""
+        return None if self.step_s is None else self.rest_s + self.steps_s
+
+    @property
+    def steps_s(self) -> float:
+        """Of that, what its steps take; 0 where it is not known."""
+        return (self.steps - self.made) * (self.step_s or 0.0) * EXTRAS
 
     def line(self) -> str:
         """What is said of it at the start."""
@@ -97,21 +109,82 @@ def measured(
     Args:
         start: begins the part's job. listener: receives its notes.
     """
-    watch = Stopwatch(user, listener)
-    start(watch, watch.control)
-    return replace(part, steps=max(part.steps, watch.total), step_s=watch.step_s)
+    watch, began = Stopwatch(user, listener), time.monotonic()
+    run = start(watch, watch.control)
+    steps = max(part.steps, watch.total)
+    if part.name == TRACK:  # what it has done stays
+        return replace(part, steps=steps, step_s=watch.step_s, made=int(run.info["step"]))
+    took = time.monotonic() - began
+    rest = max(took - (watch.step_s or 0.0) * int(run.info["step"]), 0.0)
+    return replace(part, steps=steps, step_s=watch.step_s, rest_s=rest)
 
 
 def fitted(parts: list[Part], limit_s: float, fewest: int) -> list[Part]:
     """Parts whose steps may be fewer or more, so that all of them end within a time.
 
     Args:
-        parts: of which "stage1" and "adapted" give way, in proportion. fewest: steps of each.
+        parts: of which both trainings give way, in proportion; of one whose steps could not be
+            measured they are taken for as long as usual beside the other's, or it ends by the
+            clock alone.
+        fewest: steps of each. One that has more of them ends by the clock as well.
     """
-    gives = [p for p in parts if p.name in ("stage1", "adapted") and p.seconds]
-    fixed = sum(p.seconds or 0.0 for p in parts if p not in gives)
-    share = max(limit_s - fixed, 0.0) / max(sum(p.seconds or 0.0 for p in gives), 1e-9)
-    return [replace(p, steps=max(int(p.steps * share), fewest)) if p in gives else p for p in parts]
+    guessed = _guessed(parts)
+    gives = [p for p in guessed if p.name in OF_PHASE and p.step_s]
+    fixed = sum(p.seconds or 0.0 for p in guessed if p not in gives)
+    fixed += sum(p.rest_s for p in gives)
+    least: list[str] = []
+    while True:
+        free = [p for p in gives if p.name not in least]
+        taken = sum(replace(p, steps=fewest).steps_s for p in gives if p.name in least)
+        share = max(limit_s - fixed - taken, 0.0) / max(sum(p.steps_s for p in free), 1e-9)
+        short = [p.name for p in free if int(p.steps * share) <= fewest]
+        if not short:
+            break
+        least += short
+    made = {}
+    for p in gives:
+        steps = fewest if p.name in least else int(p.steps * share)
+        clock = None if p.name in least else replace(p, steps=steps).steps_s / 60
+        made[p.name] = (steps, clock)
+    for p in guessed:
+        if p.name in OF_PHASE and p.name not in made:  # nothing is known of it, so the clock rules
+            left = max(limit_s - fixed, 0.0) / 60
+            made[p.name] = (p.steps, left) if left else (fewest, None)
+    return [
+        replace(p, steps=made[p.name][0], minutes=made[p.name][1]) if p.name in made else p
+        for p in parts
+    ]
+
+
+def least_s(parts: list[Part], fewest: int) -> float:
+    """Seconds that parts take with the fewest steps of both trainings; see `fitted`."""
+    return sum(p.seconds or 0.0 for p in fitted(_guessed(parts), 0.0, fewest))
+
+
+def _guessed(parts: list[Part]) -> list[Part]:
+    """Parts with the usual time of a step where it could not be measured."""
+    slower = [p.step_s / STEP_S[OF_PHASE[p.name]] for p in parts if p.name in OF_PHASE and p.step_s]
+    return [
+        replace(p, step_s=STEP_S[OF_PHASE[p.name]] * slower[0])
+        if p.name in OF_PHASE and p.step_s is None and slower
+        else p
+        for p in parts
+    ]
+
+
+def too_short(asked_min: float, least: float, spent_s: float, fewest: int) -> str:
+    """What is said where there is less time than all of it takes at the least.
+
+    Args:
+        asked_min: minutes. least: seconds it takes at the least, those spent already included.
+        fewest: steps of each training then.
+    """
+    return (
+        f"{asked_min:g} min {'is' if asked_min == 1 else 'are'} not enough: the least is "
+        f"{in_words(least)}, and that is what it takes now (finding the objects and measuring took "
+        f"{in_words(spent_s)} of it; every frame is followed, each training has {fewest} steps, "
+        "the network is exported)"
+    )
 
 
 def learnable(track: PoseTrack, least: float, path: Path, *, on_depth: bool = True) -> list[Note]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from self6d.errors import from_os_error
 from self6d.files import OR_RESUME, check_free, is_free, read_json
 from self6d.jobs.kept import refuse
+from self6d.laptop.plan import Part
 from self6d.storage import atomic_write
 
 FILE = "quick.json"
@@ -26,7 +28,8 @@ class QuickRecord:
             otherwise is refused. resume: take up what is in the folder.
 
     Attributes:
-        told: what the file holds: "asked", "plan" (rows of `Part`), "seconds" by part.
+        told: what the file holds: "asked", "plan" (rows of `Part`), "minutes" it was made for
+            (None: any), "seconds" by part.
 
     Raises:
         InputError: the folder is not free, or was begun otherwise. StorageError: cannot be written.
@@ -57,6 +60,11 @@ class QuickRecord:
             atomic_write(self.out / FILE, text.encode())
         except OSError as error:
             raise from_os_error(error, self.out) from error
+
+    def plan(self, parts: Sequence[Part]) -> None:
+        """This is done, or what is left of it."""
+        self.told["plan"] = [part.to_dict() for part in parts]
+        self.keep()
 
     def add_seconds(self, name: str, seconds: float) -> None:
         """A part has taken so much longer."""

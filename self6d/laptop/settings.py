@@ -19,6 +19,8 @@ STEP_S = {"train.steps": 0.31, "adapt.steps": 0.61}
 """Seconds a step without `EXTRAS`, told before a start: `quick` took 8.6 and 21.0 minutes for
 mustard0 on two idle cores before the refiner learned beside it, which adds a third to the second
 (`docs/results.md`)."""
+EXPORT_S = {True: 20.0, False: 3.0}
+"""Seconds that the export takes on two idle cores, with ONNX and without."""
 EXTRAS = 1.1  # previews may take a tenth of the time (loop.preview_share)
 
 

@@ -45,7 +45,8 @@ def told(
     count = int(steps or overrides.get(f"{kind}.steps") or own)
     short, sentence = expected(kind, preset, count, overrides, runs, gpu=gpu)
     if minutes is not None:
-        return f"{minutes:g} min at most", f"Ends after {minutes:g} min at the latest. {sentence}"
+        ends = f"Its steps end after {minutes:g} min at the latest, and begin once all is prepared."
+        return f"{minutes:g} min of steps at most", f"{ends} {sentence}"
     return short, sentence
 
 

@@ -58,7 +58,8 @@ START_TIP = {
 }
 LENGTHS = (
     FormField("steps", "int", True, None, "How many steps it takes", 1, None, ()),
-    FormField("minutes", "float", True, None, "The run ends by then, its learning rate at zero",
+    FormField("minutes", "float", True, None, "Its steps end by then, the learning rate at zero; "
+              "what is prepared before them comes on top",
               0.1, None, ()),
 )  # fmt: skip
 INTRO = {

@@ -81,7 +81,7 @@ def test_the_list_says_it_before_the_run(qtbot, settings, timed, monkeypatch):
     box.activated.emit(box.currentIndex())
     assert panel.option("preset") == "self6d-plus-tiny"
     fill(panel.minutes, "3")
-    assert box.told.text().startswith("Ends after 3 min at the latest.")
+    assert box.told.text().startswith("Its steps end after 3 min at the latest,")
     fill(panel.minutes, "")
     panel.device.setFocus()
     QTest.keyClick(panel.device, Qt.Key.Key_Down)

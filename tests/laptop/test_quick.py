@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,8 @@ from self6d.errors import InputError
 from self6d.events import Note, Progress
 from self6d.files import note, noted_once
 from self6d.laptop.package import export_learned
-from self6d.laptop.plan import Part, Stopwatch, fitted, learnable
+from self6d.laptop.plan import Part, Stopwatch, fitted, learnable, least_s
+from self6d.laptop.settings import STEP_S
 from self6d.packaging import load_package
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
@@ -65,7 +67,7 @@ def test_from_cad_and_a_rough_pose_to_a_package(world, tmp_path, capsys):
     assert "following the objects: 8 steps of" in said.err
     assert "stage 1, synthetic images: 8 steps of" in said.err
     assert "learning from the track: 8 steps of" in said.err
-    assert "then the export" in said.err
+    assert "with the export" in said.err
     assert "8 of 8 poses are sure enough" in said.err
     assert str(out / "package") in said.out
     plan = json.loads((out / "quick.json").read_text())["plan"]
@@ -219,14 +221,79 @@ def test_what_may_be_wrong_with_a_track_is_said_before_it_is_learned_from(tmp_pa
 
 def test_steps_are_fitted_to_a_time():
     parts = [
-        Part("track", "a", 100, 1.0), Part("stage1", "b", 1000, 0.5), Part("adapted", "c", 500, 1.0)
+        Part("track", "a", 100, 1.0, made=10), Part("stage1", "b", 1000, 0.5, rest_s=20.0),
+        Part("adapted", "c", 500, 1.0, rest_s=30.0),
     ]  # fmt: skip
+    assert parts[0].seconds == pytest.approx(1.1 * 90)  # what measuring did stays
+    assert parts[1].seconds == pytest.approx(1.1 * 500 + 20)
     fixed, *trained = fitted(parts, 60 * 20, fewest=50)
     assert fixed == parts[0]
     assert sum(p.seconds for p in (fixed, *trained)) == pytest.approx(1200, rel=0.01)
-    assert trained[0].steps == 2 * trained[1].steps
-    assert [p.steps for p in fitted(parts, 1, fewest=50)[1:]] == [50, 50]
-    assert fitted([Part("adapted", "c", 500)], 60, fewest=50)[0].steps == 500  # not measured
+    assert abs(trained[0].steps - 2 * trained[1].steps) <= 1
+    assert [60 * p.minutes for p in trained] == [p.steps_s for p in trained]
+    # the least is no more than it is, and has no clock
+    least = fitted(parts, 1, fewest=50)
+    assert [(p.steps, p.minutes) for p in least] == [(100, None), (50, None), (50, None)]
+    assert least_s(parts, 50) == pytest.approx(1.1 * (90 + 25 + 50) + 50)
+    # where one has the least, the other alone gives way
+    short = fitted(parts[1:], 50 + 1.1 * (50 * 0.5 + 40), fewest=50)
+    assert [p.steps for p in short] == [50, 50]
+    short = fitted(parts[1:], 50.1 + 1.1 * (50 * 1.0 + 60 * 0.5), fewest=50)
+    assert [p.steps for p in short] == [60, 50]
+    # one whose steps are not known is taken for as slow as the other shows the machine to be
+    unknown = [parts[1], Part("adapted", "c", 500)]
+    usual = replace(unknown[1], step_s=STEP_S["adapt.steps"] * 0.5 / STEP_S["train.steps"])
+    assert [p.steps for p in fitted(unknown, 300, 50)] == [
+        p.steps for p in fitted([parts[1], usual], 300, 50)
+    ]
+    alone = fitted(unknown[1:], 90, fewest=50)[0]
+    assert (alone.steps, alone.minutes) == (500, 1.5)
+    assert (least_s(unknown[1:], 50), fitted(unknown[1:], 0, 50)[0].steps) == (0.0, 50)
+
+
+def test_a_time_that_is_not_enough_is_said_and_then_the_least_is_taken(
+    world, tmp_path, monkeypatch
+):
+    """One minute was asked for and three and a half were taken, without a word."""
+    data, cad, pose = world
+    monkeypatch.setattr("self6d.laptop.job.FEWEST", 4)
+    said: list[Note] = []
+    made = self6d.quick(
+        data, cad, tmp_path / "q", init=pose, device="cpu", onnx=False, overrides=SETTINGS,
+        minutes=0.01, listener=lambda e: said.append(e) if isinstance(e, Note) else None,
+    )  # fmt: skip
+    warned = [note.text for note in said if note.level == "warning" and "not enough" in note.text]
+    assert len(warned) == 1
+    assert re.match(r"0\.01 min are not enough: the least is (about|less than)", warned[0])
+    assert "every frame is followed, each training has 4 steps" in warned[0]
+    order = [note.text for note in said]
+    assert order.index(warned[0]) < next(i for i, t in enumerate(order) if "with the export" in t)
+    runs = {n: RunFolder.open(made.path / n) for n in ("track", "stage1", "adapted")}
+    assert {name: run.info["step"] for name, run in runs.items()} == {
+        "track": 8, "stage1": 4, "adapted": 4,
+    }  # fmt: skip
+    assert made.package.is_dir()
+
+
+def test_trainings_take_what_is_left_of_the_time_when_they_begin(world, tmp_path, monkeypatch):
+    """The plan was made once: what measuring, a slow track and the colours took came on top."""
+    data, cad, pose = world
+    monkeypatch.setattr("self6d.laptop.job.FEWEST", 3)
+    late = property(lambda job: 599.0 if (job.out / "colours").exists() else 1.0)
+    monkeypatch.setattr("self6d.laptop.job.QuickJob.spent_s", late)
+    said: list = []
+    made = self6d.quick(
+        data, cad, tmp_path / "q", init=pose, device="cpu", onnx=False, overrides=SETTINGS,
+        minutes=10, listener=said.append,
+    )  # fmt: skip
+    assert not [e for e in said if isinstance(e, Note) and "not enough" in e.text]
+    planned = [e.text for e in said if isinstance(e, Note) and "stage 1, synth" in e.text][-1]
+    assert int(re.search(r": (\d+) steps", planned)[1]) > 100
+    assert RunFolder.open(made.path / "stage1").info["step"] == 3
+    assert RunFolder.open(made.path / "adapted").info["step"] == 3
+    plan = json.loads((made.path / "quick.json").read_text())
+    assert [part["steps"] for part in plan["plan"]] == [8, 3, 3]
+    assert plan["minutes"] == 10
 
 
 def test_notes_on_cad_files_are_given_once(world, tmp_path, caplog):
