@@ -6,7 +6,15 @@ import math
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import (
+    QColor,
+    QFontMetrics,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+)
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from studio.curves.legend import dashes
@@ -77,6 +85,12 @@ class SmallMultiples(QWidget):
                 values.append("–" if value is None else self._number(name, value))
         return f"{word(name)}  {' | '.join(values)}"
 
+    def title_of(self, name: str, area: QRectF) -> str:
+        """The same over its plot, as much as ends before the next plot's begins."""
+        room = int(area.width() + GAP - 8)
+        metrics = QFontMetrics(small_font())
+        return metrics.elidedText(self.text_of(name), Qt.TextElideMode.ElideMiddle, room)
+
     def _number(self, name: str, value: float) -> str:
         scale, suffix, digits = unit(name)
         return f"{value * scale:.{digits}f}{suffix}"
@@ -97,7 +111,7 @@ class SmallMultiples(QWidget):
     def _paint_one(self, painter: QPainter, name: str, area: QRectF) -> None:
         painter.fillRect(area, theme.colour("canvas"))
         painter.setPen(theme.colour("text"))
-        painter.drawText(QPointF(area.left(), area.top() - 5), self.text_of(name))
+        painter.drawText(QPointF(area.left(), area.top() - 5), self.title_of(name, area))
         key = f"{self._group}/{name}"
         found = [(number, run, c.raw[key]) for number, (run, c) in enumerate(self._runs.items())
                  if key in c.raw]  # fmt: skip
@@ -111,7 +125,7 @@ class SmallMultiples(QWidget):
         right, bottom = int(Qt.AlignmentFlag.AlignRight), int(Qt.AlignmentFlag.AlignBottom)
         beside = QRectF(area.right() + 4, area.top(), GAP - 6, area.height())
         painter.drawText(beside, 0, self._number(name, high))
-        if high > low:
+        if high > low and area.height() >= 2 * painter.fontMetrics().height():
             painter.drawText(beside, bottom, self._number(name, low))
         painter.save()
         painter.setClipRect(area)

@@ -51,6 +51,7 @@ class CurvesView(QWidget):
 
         self._values_axis = ValueAxis("left")
         self.plot = pg.PlotWidget(axisItems={"left": self._values_axis})
+        self.plot.setAccessibleName("Curves by step")
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
         self.plot.getPlotItem().setContentsMargins(0, 4, 8, 0)
@@ -76,7 +77,7 @@ class CurvesView(QWidget):
                                   checkable=True)  # fmt: skip
         self.raw_too.setChecked(True)
         self.fit_button = IconButton("maximize", "Show everything", self.fit)
-        self.groups = Choice()
+        self.groups = Choice("Which curves")
         self.groups.setToolTip("Which curves")
         self.groups.setMinimumContentsLength(LETTERS)
         self.groups.activated.connect(lambda i: self.choose_group(self.groups.itemData(i)))

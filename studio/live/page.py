@@ -54,7 +54,7 @@ class LivePage(EnterPresses, QWidget):
         self._into: Path | None = None
         self._other: list[Path] = []
 
-        self.network = Choice()
+        self.network = Choice("Network")
         self.network.setToolTip(
             "The network whose poses are shown: a run of this project, or an exported package"
         )

@@ -58,7 +58,7 @@ class DoctorPanel(QWidget):
         self.facts.setColumnStretch(1, 1)
         self.verdict = label("", "title", wrap=True)
         self.fix_buttons: dict[int, QPushButton] = {}  # by number of the finding
-        self.unit = Choice()
+        self.unit = Choice("Unit of the CAD files")
         self.unit.addItems(UNITS)
         self.unit.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.unit.setToolTip("Unit of the CAD files that state none; every job takes it too")

@@ -59,8 +59,9 @@ class EvaluatePage(QWidget):
         self._busy = False
         self._by_hand: dict[Path, bool] = {}
         self.runs = QListWidget()
+        self.runs.setAccessibleName("Runs to compare")
         self.runs.itemChanged.connect(self._on_tick)
-        self.split = Choice()
+        self.split = Choice("Frames")
         self.go = button("Evaluate", self.evaluate, "primary")
         self.stop = button("Cancel", self.cancel)
         self._stop_file = Path()
@@ -90,10 +91,12 @@ class EvaluatePage(QWidget):
         choose.body.addLayout(buttons)
 
         self.table = ResultsTable()
+        self.table.setAccessibleName("Scores")
         self.table.cellChosen.connect(self._on_cell)
         self.hint = Hint("Choose runs on the left and press Evaluate: recall, errors and masks of "
                          "each object appear here, run under run.")  # fmt: skip
         self.worst = QListWidget()
+        self.worst.setAccessibleName("Worst frames")
         self.worst.setIconSize(QSize(64, 48))
         self.worst.itemActivated.connect(self._on_worst)
         self.worst.itemClicked.connect(self._on_worst)

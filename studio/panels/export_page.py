@@ -41,7 +41,7 @@ class ExportPage(QWidget):
         super().__init__()
         self.setObjectName("plain")
         self.project, self.settings, self.engine = project, settings, engine
-        self.run = Choice()
+        self.run = Choice("Run to export")
         self.run.setMinimumContentsLength(28)
         self.run.currentIndexChanged.connect(self._refresh)
         self.run.activated.connect(self._on_chosen)
@@ -54,7 +54,7 @@ class ExportPage(QWidget):
         self.copy_button = IconButton("terminal", "Copy as command", self._on_copy)
         self.report = button("Write report…", self._on_report)
         self.film = button("Make film…", self._on_film)
-        self.film_before = Choice()
+        self.film_before = Choice("Run to compare with in the film")
         self.film_before.activated.connect(self._on_before)
         self._before_by_hand = False  # until then the run that the chosen one began from
         self.progress = Bar()

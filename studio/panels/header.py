@@ -7,6 +7,7 @@ from collections.abc import Callable
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QToolButton
 
+from studio.toolkit.focus import tab_to_checked
 from studio.toolkit.theme import icon, theme
 from studio.toolkit.widgets import IconButton
 
@@ -58,7 +59,7 @@ class StepHeader(QFrame):
             one.setText(text)
             one.setToolTip(tip)
             one.setCheckable(True)
-            one.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            tab_to_checked(one)
             one.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
             one.setLayoutDirection(Qt.LayoutDirection.RightToLeft)  # the state follows the text
             one.setIconSize(QSize(16, 16))

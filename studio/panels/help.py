@@ -51,8 +51,10 @@ class HelpDialog(QDialog):
         self.setWindowTitle("Help")
         self.resize(900, 640)
         self.list = QListWidget()
+        self.list.setAccessibleName("Pages")
         self.list.ensurePolished()  # else its lines are laid out without the style's padding
         self.text = Page()
+        self.text.setAccessibleName("The page")
         self.text.setOpenExternalLinks(True)
         for key, title in PAGES:
             item = QListWidgetItem(title)

@@ -73,7 +73,7 @@ class HelpedCard(QWidget):
         self.worst.setAccessibleName("Frames in the chosen order")
         self.worst.itemClicked.connect(lambda item: self.frameWanted.emit(item.data(INDEX)))
         self.worst.itemActivated.connect(lambda item: self.frameWanted.emit(item.data(INDEX)))
-        self.order = Choice()
+        self.order = Choice("Order of the frames")
         for text, order in ORDERS:
             self.order.addItem(text, order)
         self.order.setToolTip("Which frames the list begins with")

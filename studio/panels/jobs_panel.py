@@ -36,6 +36,7 @@ class JobsPanel(QWidget):
         super().__init__()
         self.queue = queue
         self.list = QTreeWidget()
+        self.list.setAccessibleName("Jobs")
         self.list.setColumnCount(4)
         self.list.setHeaderLabels(["run", "what", "state", "progress"])
         self.list.setRootIsDecorated(False)

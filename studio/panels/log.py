@@ -23,6 +23,7 @@ class LogPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.text = QPlainTextEdit()
+        self.text.setAccessibleName("Log")
         self.text.setReadOnly(True)
         self.text.setMaximumBlockCount(MAX_LINES)
         self.text.setPlaceholderText("What jobs and the window have to say appears here.")

@@ -36,6 +36,7 @@ class ProjectTree(QWidget):
         super().__init__()
         self.project, self.queue = project, queue
         self.tree = QTreeWidget()
+        self.tree.setAccessibleName("Project: recording, models, runs")
         self.tree.setColumnCount(2)
         self.tree.header().setStretchLastSection(False)
         self.tree.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)

@@ -45,7 +45,7 @@ class Stage(QWidget):
         self.cloud_view = CloudView(director.layers)
         self.probes = ProbesView(self._frame_of)
         self.scrubber = Scrubber()
-        self.gallery = ImageCanvas()
+        self.gallery = ImageCanvas("Synthetic images")
         self.gallery.message = "See what stage 1 would train on before you train it."
         self.preview_button = button("Preview synthetic images", self.previewWanted.emit)
         self.gallery_note = label("", "small")

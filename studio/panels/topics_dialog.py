@@ -23,15 +23,15 @@ class TopicsDialog(QDialog):
         self.setWindowTitle("Topics of the bag")
         self.setModal(True)
         self.setMinimumWidth(520)
-        self.colour_box = self._box([(t, t) for t in offer.colours], offer.colour)
+        self.colour_box = self._box("Colour", [(t, t) for t in offer.colours], offer.colour)
         depths = [(t, t) for t in offer.depths] + [(NO_DEPTH, "")]
-        self.depth_box = self._box(depths, offer.depth)
+        self.depth_box = self._box("Depth", depths, offer.depth)
         infos = [(t, t) for t in offer.infos] + [(OWN_INFO, "")]
-        self.info_box = self._box(infos, offer.info)
+        self.info_box = self._box("camera_info", infos, offer.info)
         grid = QGridLayout()
         boxes = (self.colour_box, self.depth_box, self.info_box)
-        for line, (name, box) in enumerate(zip(("Colour", "Depth", "camera_info"), boxes)):
-            grid.addWidget(label(name, "muted"), line, 0)
+        for line, box in enumerate(boxes):
+            grid.addWidget(label(box.accessibleName(), "muted"), line, 0)
             grid.addWidget(box, line, 1)
         grid.setColumnStretch(1, 1)
         self.open_button = button("Open", self.accept, "primary")
@@ -64,8 +64,8 @@ class TopicsDialog(QDialog):
         self.info_box.setCurrentIndex(self.info_box.findData(self.offer.info if first else ""))
 
     @staticmethod
-    def _box(entries: list[tuple[str, str]], chosen: str) -> QComboBox:
-        box = Choice()
+    def _box(name: str, entries: list[tuple[str, str]], chosen: str) -> QComboBox:
+        box = Choice(name)
         for text, data in entries:
             box.addItem(text, data)
         box.setCurrentIndex(max(box.findData(chosen), 0))

@@ -78,21 +78,21 @@ class PosePanel(QWidget):
             "Start from a pose in front of the camera",
         )  # fmt: skip
         self.search = button("Search", self.searchRequested.emit)
-        self.degrees = spin(0, 180, 10, "°")
-        self.shift = spin(0, 500, 20, " mm")
+        self.degrees = spin("Turn at random by up to", 0, 180, 10, "°")
+        self.shift = spin("Shift at random by up to", 0, 500, 20, " mm")
         self.perturb = button("Perturb", self._on_perturb, "", "Turn and shift at random")
-        self.run_choice = Choice()
+        self.run_choice = Choice("Start of the optimisation")
         self.run_choice.setToolTip(
             "Where the optimisation starts, and who says which pixels are the object"
         )
         self.predict = button("Predict", self._on_predict, "", "Poses on this frame from RGB alone")
         self.run_choice.activated.connect(self.refresh)
-        self.steps = spin(0, 2000, 200)
+        self.steps = spin("Steps", 0, 2000, 200)
         self.steps.setSpecialValueText("as in the preset")
         self._more: dict[str, Any] = {}
         self.more = label("", "small", wrap=True)
         self.drop_more = button("Leave them out", self._on_drop_more)
-        self.starts = spin(1, 32, 1)
+        self.starts = spin("Starts", 1, 32, 1)
         self.starts.setToolTip("Random starts around the pose; the image decides among them")
         self.optimise = button(
             "Optimise",
@@ -102,6 +102,7 @@ class PosePanel(QWidget):
         )
         self.copy_button = IconButton("terminal", "Copy as command", self._on_copy)
         self.replay = QSlider(Qt.Orientation.Horizontal)
+        self.replay.setAccessibleName("Step of the replay")
         self.replay.setEnabled(False)
         self.replay.valueChanged.connect(self._on_replay)
         self.plot = ReplayPlot()

@@ -79,10 +79,12 @@ class Workspace(QObject):
         self._front: dict[str, int] = {}
         self.inspector = QTabWidget()
         self.inspector.setDocumentMode(True)
+        self.inspector.tabBar().setAccessibleName("Tools")
         self.inspector.setMinimumWidth(264)
         self.tree.setMinimumWidth(148)
         self.bottom = QTabWidget()
         self.bottom.setDocumentMode(True)
+        self.bottom.tabBar().setAccessibleName("Course of the runs")
         self.bottom.setMinimumHeight(92)
         self.bottom.addTab(self.curves, "Curves")
         HeadInCorner(self.bottom, self.curves)

@@ -50,10 +50,12 @@ class CommandPalette(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._actions = actions
         self.search = QLineEdit()
+        self.search.setAccessibleName("Command to look for")
         self.search.setPlaceholderText("What do you want to do?")
         self.search.textChanged.connect(self._fill)
         self.search.installEventFilter(self)
         self.list = QListWidget()
+        self.list.setAccessibleName("Commands found")
         self.list.itemActivated.connect(self._run)
         self.list.itemClicked.connect(self._run)
         frame = QFrame()

@@ -41,9 +41,14 @@ class RealSpin(NotByWheel, QDoubleSpinBox):
         return super().valueFromText(text.replace(",", "."))
 
 
-def spin(low: int, high: int, value: int, suffix: str = "") -> QSpinBox:
-    """A box for a whole number that may be as narrow as its place."""
+def spin(name: str, low: int, high: int, value: int, suffix: str = "") -> QSpinBox:
+    """A box for a whole number that may be as narrow as its place.
+
+    Args:
+        name: of the number, for who cannot see the label beside it.
+    """
     box = Spin()
+    box.setAccessibleName(name)
     box.setRange(low, high)
     box.setValue(value)
     box.setSuffix(suffix)

@@ -117,6 +117,7 @@ class Banner(QFrame):
         self.text = label("", wrap=True, select=True)
         self.text.setMinimumSize(10, 18)  # a long message must not make the window grow
         self.details = QPlainTextEdit()
+        self.details.setAccessibleName("Details")
         self.details.setReadOnly(True)
         self.details.setMaximumHeight(160)
         self.details.hide()

@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtCore import QEvent, QPoint, Qt
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
+    QAbstractButton,
     QApplication,
     QPushButton,
     QScrollArea,
@@ -36,6 +37,16 @@ def usable(widget: QWidget | None) -> bool:
         widget is not None and widget.isVisible() and widget.isEnabled()
         and bool(widget.focusPolicy() & Qt.FocusPolicy.TabFocus)
     )  # fmt: skip
+
+
+def tab_to_checked(one: QAbstractButton) -> None:
+    """Tab enters a row of which one is down at that one; arrows go on from there.
+
+    Qt does so once the row has had the keyboard; before, Tab found its first button.
+    """
+    policy = {True: Qt.FocusPolicy.TabFocus, False: Qt.FocusPolicy.NoFocus}
+    one.setFocusPolicy(policy[one.isChecked()])
+    one.toggled.connect(lambda on: one.setFocusPolicy(policy[on]))
 
 
 def land(page: QWidget) -> None:

@@ -28,7 +28,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.toolkit.boxes import NotByWheel
-from studio.toolkit.focus import KeepsPlace
+from studio.toolkit.focus import KeepsPlace, tab_to_checked
 from studio.toolkit.theme import icon, theme
 
 GAP = 8
@@ -184,7 +184,7 @@ class Segments(QWidget):
             one.setText(text)
             one.setToolTip(tip)
             one.setCheckable(True)
-            one.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            tab_to_checked(one)
             one.toggled.connect(lambda on, key=key: on_choose(key) if on else None)
             self._group.addButton(one)
             self._buttons[key] = one
@@ -263,10 +263,15 @@ class Choice(NotByWheel, QComboBox):
 
     Of a name that does not fit beginning and end are seen, where runs of one stem differ, and the
     whole of it in the tool tip.
+
+    Args:
+        name: what is chosen, for who cannot see the label beside it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
+        self.setAccessibleName(name)
+        self.view().setAccessibleName(name)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(6)
 

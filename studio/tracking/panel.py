@@ -52,7 +52,7 @@ class TrackPanel(QWidget):
         self.state = label("", "small", wrap=True)
         self.place = button("Place the object…", self.placeRequested.emit, "",
                             "On the frame that is shown; any frame will do")  # fmt: skip
-        self.start = Choice()
+        self.start = Choice("Where to follow from")
         self.start.setToolTip("Where the poses come from that are followed")
         self.start.activated.connect(lambda i: self._on_start(self.start.itemData(i)))
         self.go = button("Track", self._on_track, "primary")
@@ -60,6 +60,7 @@ class TrackPanel(QWidget):
         self.problem = label("", "small", wrap=True)
         self.without_depth = label("", "small", wrap=True)
         self.focal_error = RealSpin()
+        self.focal_error.setAccessibleName("How far the focal lengths may be off")
         self.focal_error.setRange(0.0, 50.0)
         self.focal_error.setSuffix(" %")
         self.focal_error.setValue(100 * TrackConfig().focal_error)

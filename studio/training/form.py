@@ -44,7 +44,7 @@ class Editor(QWidget):
             self.box = QCheckBox()
             self.box.toggled.connect(self._on_edit)
         elif field.choices:
-            self.box = Choice()
+            self.box = Choice(field.key)
             self.box.addItems([str(c) for c in field.choices])
             self.box.currentIndexChanged.connect(self._on_edit)
         else:
@@ -214,6 +214,7 @@ class SettingsForm(QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(4)
         self.filter = QLineEdit()
+        self.filter.setAccessibleName("Setting to look for")
         self.filter.setPlaceholderText("Find a setting")
         self.filter.setClearButtonEnabled(True)
         self.filter.textChanged.connect(self._on_filter)

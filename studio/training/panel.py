@@ -87,12 +87,12 @@ class RunPanel(QWidget):
 
         self.preset = PresetBox([n for n in preset_names(STAGE[kind]) if n not in times.OF_TRACKS])
         self.preset.picked.connect(lambda name: self._edit("preset", name, "Change preset"))
-        self.start = Choice()
+        self.start = Choice("Run to start from")
         self.start.setToolTip(START_TIP[kind])
         self.start.activated.connect(
             lambda i: self._edit("from", self.start.itemData(i), "Change start run")
         )
-        self.split = Choice()
+        self.split = Choice("Frames")
         self.split.setToolTip("Which frames of the recording may be used")
         self.split.activated.connect(
             lambda i: self._edit("split", self.split.itemData(i), "Change split")
@@ -102,21 +102,21 @@ class RunPanel(QWidget):
             length.edited.connect(lambda v, name=name: self._edit(name, v, f"Change {name}"))
             length.judged.connect(self.refresh)
         self.steps, self.minutes = (length.box for length in self._lengths.values())
-        self.seed = spin(0, 2**31 - 1, 0)
+        self.seed = spin("Seed", 0, 2**31 - 1, 0)
         self.seed.editingFinished.connect(
             lambda: self._edit("seed", self.seed.value() or None, "Change seed")
         )
-        self.device = Choice()
+        self.device = Choice("Device")
         self.device.addItems(["auto", "cpu", "cuda"])
         self.device.textActivated.connect(
             lambda text: self._edit("device", None if text == "auto" else text, "Change device")
         )
-        self.camera_like = Choice()
+        self.camera_like = Choice("Camera")
         self.camera_like.setToolTip("Intrinsics of the rendered images")
         self.camera_like.activated.connect(
             lambda i: self._edit("camera", self.camera_like.itemData(i), "Change camera")
         )
-        self.share = spin(1, 100, 100, " %")
+        self.share = spin("Share of the frames", 1, 100, 100, " %")
         self.share.setToolTip("Share of those frames to use, spread evenly")
         self.share.editingFinished.connect(self._on_share)
         self.no_check = QCheckBox("start anyhow")

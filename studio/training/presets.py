@@ -15,7 +15,7 @@ class PresetBox(Choice):
     picked = Signal(str)
 
     def __init__(self, names: Sequence[str]) -> None:
-        super().__init__()
+        super().__init__("Preset")
         for name in names:
             self.addItem(name, name)
         self.told = label("", "small", wrap=True)

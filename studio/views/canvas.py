@@ -42,14 +42,18 @@ class ImageCanvas(QWidget):
     `layers` are painted over the image in image coordinates (pixel corner convention, (0, 0) at the
     outer corner of the first pixel); each gets the painter and the length of one screen pixel.
     Subclass hooks for tools: `press`, `drag`, `release` may claim the left button.
+
+    Args:
+        name: what it shows, for who cannot see it.
     """
 
     hovered = Signal(object)  # (column, row) or None
     viewChanged = Signal()
     keys = Signal(object)  # a key event nobody has taken; accept it to take it
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setAccessibleName(name)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)

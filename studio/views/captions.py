@@ -12,6 +12,7 @@ from studio.toolkit.theme import small_font
 
 SHADE = QColor(0, 0, 0, 190)
 LINE = 26  # pixels from a note to the next
+LOW = 8 + 2 * LINE + 66  # of a picture; with less, notes and the depth scale would meet
 
 
 def paint_note(painter: QPainter, text: str, colour: str = "white", line: int = 0) -> None:
@@ -53,23 +54,34 @@ def paint_depth_scale(
 ) -> None:
     """The colours of a depth difference in millimetres, in the lower left corner.
 
+    In a low picture it is one line, so that it leaves the notes above their place.
+
     Args:
         height: of the widget. limit_mm: difference at the ends of the scale.
         median_mm: median absolute difference, None where nothing overlaps.
     """
     painter.save()
     painter.resetTransform()
-    area = QRectF(20, height - 40, 176, 10)
-    painter.fillRect(area.adjusted(-12, -26, 12, 26), SHADE)
-    strip = QImage(colour_table().tobytes(), 256, 1, 768, QImage.Format.Format_RGB888)
-    painter.drawImage(area, strip)
     painter.setFont(small_font())
-    painter.setPen(QColor("white"))
     left, right = int(Qt.AlignmentFlag.AlignLeft), int(Qt.AlignmentFlag.AlignRight)
-    text = area.adjusted(0, 12, 0, 18)
-    painter.drawText(text, left, f"in front −{limit_mm:.0f}")
-    painter.drawText(text, right, f"+{limit_mm:.0f} mm behind")
-    if median_mm is not None:
-        above = area.adjusted(0, -20, 0, -6)
-        painter.drawText(above, left, f"median |difference| {median_mm:.1f} mm")
+    nearer, farther = f"in front −{limit_mm:.0f}", f"+{limit_mm:.0f} mm behind"
+    median = "" if median_mm is None else f"median |difference| {median_mm:.1f} mm"
+    if height >= LOW:
+        strip = QRectF(20, height - 40, 176, 10)
+        painter.fillRect(strip.adjusted(-12, -26, 12, 26), SHADE)
+        below = strip.adjusted(0, 12, 0, 18)
+        words = [(below, left, nearer), (below, right, farther),
+                 (strip.adjusted(0, -20, 0, -6), left, median)]  # fmt: skip
+    else:
+        wide = painter.fontMetrics().horizontalAdvance
+        top, begin = height - 26, 16 + wide(nearer) + 8
+        strip = QRectF(begin, top + 6, 48, 10)
+        after = QRectF(strip.right() + 8, top + 3, wide(farther), 18)
+        painter.fillRect(QRectF(8, top, after.right(), 22), SHADE)
+        words = [(QRectF(16, top + 3, wide(nearer), 18), left, nearer), (after, left, farther)]
+    image = QImage(colour_table().tobytes(), 256, 1, 768, QImage.Format.Format_RGB888)
+    painter.drawImage(strip, image)
+    painter.setPen(QColor("white"))
+    for place, side, text in words:
+        painter.drawText(place, side, text)
     painter.restore()

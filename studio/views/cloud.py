@@ -248,6 +248,7 @@ class _Scene:
         self._canvas = scene.SceneCanvas(keys=None, show=False, bgcolor=theme.tokens.canvas)
         self._canvas.create_native()
         self.widget: QLabel = self._canvas.native
+        self.widget.setAccessibleName("The 3D view")
         self.widget.setMinimumSize(136, 48)
         self.widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         view = self._canvas.central_widget.add_view()

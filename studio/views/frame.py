@@ -51,7 +51,7 @@ class FrameView(QWidget):
         super().__init__(parent)
         self.setObjectName("plain")
         self.layers = layers
-        self.canvas = ImageCanvas()
+        self.canvas = ImageCanvas("The frame")
         self.canvas.message = "Open a recording, or drop its folder here."
         self.painter = LayerPainter()
         self.canvas.layers = [self.painter.paint, self._paint_xray, self._paint_notes]
@@ -73,6 +73,7 @@ class FrameView(QWidget):
         self.show_truth = IconButton("target", TRUTH_NOTE, checkable=True)
         self.show_truth.toggled.connect(lambda on: layers.set(TRUTH, shown=on))
         self.opacity = QSlider(Qt.Orientation.Horizontal)
+        self.opacity.setAccessibleName("Opacity of the rendering")
         self.opacity.setRange(0, 100)
         self.opacity.setFixedWidth(72)
         self.opacity.valueChanged.connect(self._on_opacity)

@@ -28,8 +28,8 @@ MODES = (
 class ProbeCanvas(ImageCanvas):
     """One preview with a caption that says what, of which frame, run and step it is."""
 
-    def __init__(self, colour: str) -> None:
-        super().__init__()
+    def __init__(self, colour: str, name: str) -> None:
+        super().__init__(name)
         self.caption, self._colour = "", colour
         self._preview: Preview | None = None
         self._outlines: list[QPolygonF] = []
@@ -108,12 +108,12 @@ class ProbesView(QWidget):
         self.run: Path | None = None
         self.at: int | None = None
         self.frame_of = frame_of
-        self.choice = Choice()
+        self.choice = Choice("Probe")
         self.choice.currentIndexChanged.connect(self._refresh)
         self.choice.activated.connect(lambda _: self.probeChosen.emit())
         self.modes = Segments(MODES, lambda mode: self._refresh())
-        self.start = ProbeCanvas(START)
-        self.now = ProbeCanvas(PREDICTED)
+        self.start = ProbeCanvas(START, "The probe as it was")
+        self.now = ProbeCanvas(PREDICTED, "The probe now")
         self.start.message = "The probe as it was when the run started."
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(self.start)

@@ -180,7 +180,7 @@ def test_a_model_is_drawn_wherever_its_origin_is():
 def test_a_long_note_loses_its_middle_inside_a_window(qtbot):
     """It was cut at the picture's edge, as the painter told the width of the whole window."""
     window = QWidget()
-    canvas = ImageCanvas(window)
+    canvas = ImageCanvas("A picture", window)
     canvas.setGeometry(100, 50, 300, 200)
     canvas.set_image(to_image(np.full((20, 30, 3), 255, np.uint8)))
     canvas.layers.append(lambda painter, _: paint_note(painter, "a long name of a run " * 20))

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from hands import click, drop
 from PySide6.QtCore import QEvent, QPoint, Qt
-from PySide6.QtGui import QHelpEvent, QPainter, QPixmap
+from PySide6.QtGui import QFontMetrics, QHelpEvent, QImage, QPainter, QPixmap
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QCheckBox, QScrollArea, QStyle, QStyleOptionButton, QToolTip
 
+from studio.curves.multiples import SmallMultiples
 from studio.curves.run_curves import RunCurves
 from studio.curves.view import CurvesView
+from studio.toolkit.theme import small_font
 from studio.toolkit.widgets import Choice
+from studio.views.captions import notes_that_fit, paint_depth_scale, paint_note
 
 pytestmark = pytest.mark.gui
 
@@ -150,3 +153,41 @@ def test_a_title_bar_does_not_push_the_bottom_bar_off_the_screen(qapp, open_stud
     finally:
         manager.terminate()
         manager.wait(10)
+
+
+def test_captions_over_a_picture_never_lie_on_one_another(qapp):
+    """In a low picture the note lay on the depth scale, and titles of small plots ran together."""
+
+    def shaded(paint, height: int) -> np.ndarray:
+        image = QImage(315, height, QImage.Format.Format_ARGB32)
+        image.fill(0)
+        painter = QPainter(image)
+        paint(painter)
+        painter.end()
+        return np.asarray(image.constBits()).reshape(height, 315, 4)[..., 3] > 0
+
+    notes = [(f"a note of its own, number {i}", "white") for i in range(5)]
+    for height in range(72, 260):
+        fitting = notes_that_fit(notes, height)
+        above = shaded(
+            lambda brush, told=fitting: [paint_note(brush, *n, line=i) for i, n in enumerate(told)],
+            height,
+        )
+        scale = shaded(lambda brush, h=height: paint_depth_scale(brush, h, 100.0, 12.3), height)
+        assert above.any()
+        assert scale.any()
+        assert not (above & scale).any(), height
+
+    plots = SmallMultiples()
+    plots.resize(420, 160)
+    names, runs = ["mask_iou", "depth_gap_m", "trust", "strikes"], {}
+    for number in range(5):
+        runs[f"run {number}"] = curves = RunCurves(f"run {number}")
+        for name in names:
+            curves.extend(f"health/{name}", np.arange(5), np.linspace(0.1, 123.4, 5))
+    plots.show_group("health", names, runs)
+    areas = [plots.area_of(name) for name in plots.names]
+    for (name, area), following in zip(zip(plots.names, areas), areas[1:]):
+        title = plots.title_of(name, area)
+        end = area.left() + QFontMetrics(small_font()).horizontalAdvance(title)
+        assert following.top() > area.top() or end < following.left()
