@@ -77,6 +77,7 @@ class Director(QObject):
         self.predictions, self.layers = predictions, predictions.layers
         self.cache = FrameCache()
         self.frame: FrameData | None = None
+        self.unreadable = ""  # why there is none where one is selected
         self.cloud_wanted = True
         self.cloud_told: dict[str, str] = {}  # by layer, whose pose the newest cloud shows
         self._drawn: set[str] = set()  # layers that were asked for
@@ -114,7 +115,7 @@ class Director(QObject):
 
     def _on_recording(self) -> None:
         self.cache.clear()
-        self.frame = None
+        self.frame, self.unreadable = None, ""
         if self.project.recording is None:
             self.frameReady.emit(None)
             self.cloudReady.emit(None)
@@ -129,8 +130,18 @@ class Director(QObject):
             return
         self.engine.request(
             "frame", path, index, key="frame",
-            done=lambda frame: self._on_decoded(path, frame), failed=self.failed.emit,
+            done=lambda frame: self._on_decoded(path, frame),
+            failed=lambda failure: self._on_unreadable(path, index, failure),
         )  # fmt: skip
+
+    def _on_unreadable(self, path: str, index: int, failure: Failure) -> None:
+        """The frame before leaves the views: it would be taken for this one."""
+        if path == self._path() and index == self.project.frame_index:
+            self.frame, self.unreadable = None, f"Frame {index + 1}: {failure.one_line()}"
+            self.frameReady.emit(None)
+            self._on_layers()
+            self.cloudReady.emit(None)
+        self.failed.emit(failure)
 
     def _on_decoded(self, path: str, frame: FrameData) -> None:
         if path != self._path():
@@ -140,7 +151,7 @@ class Director(QObject):
             self._show(frame)
 
     def _show(self, frame: FrameData) -> None:
-        self.frame = frame
+        self.frame, self.unreadable = frame, ""
         self.frameReady.emit(frame)
         self._drawn = set()
         self._on_layers()

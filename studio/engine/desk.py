@@ -17,7 +17,7 @@ from studio.engine.history import RunHistory, read_history
 from studio.engine.recognise import Found, recognise_within
 from studio.engine.requests import analysis
 from studio.engine.requests.judging import Judges
-from studio.engine.requests.recordings import info_of
+from studio.engine.requests.recordings import changed_on_disk, info_of
 from studio.engine.requests.tracks import read_track
 from studio.engine.store import Named, Store
 from studio.engine.types import (
@@ -96,6 +96,10 @@ class Desk:
         dataset = open_dataset(path)
         self._store.keep(path, dataset)
         return info_of(path, dataset)
+
+    def changed_on_disk(self, path: str, listed: int) -> str:
+        """What has become of an open recording; see `studio.engine.requests.recordings`."""
+        return changed_on_disk(path, listed)
 
     def bag_topics(self, path: str) -> BagTopics:
         """Topics of a bag, or of that in an open folder, to choose among."""

@@ -12,7 +12,7 @@ from studio.engine.wire import read_message, write_message
 
 WITHOUT_TORCH = {
     "recognise", "open_recording", "frame", "thumbnails", "bag_topics", "choose_topics",
-    "load_models", "history", "read_track",
+    "load_models", "history", "read_track", "changed_on_disk",
 }  # fmt: skip
 """Requests that can be answered before torch has loaded, which takes seconds."""
 

@@ -182,6 +182,7 @@ class RecordingInfo:
         models: folder of CAD models that came with it.
         has_depth, has_truth: of some of the frames. size: of the first; size is (height, width).
         topics: of a bag, what is read.
+        folders: that hold its images, or the bag.
     """
 
     root: str
@@ -194,6 +195,7 @@ class RecordingInfo:
     has_truth: bool = False
     size: tuple[int, int] = (0, 0)
     topics: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)

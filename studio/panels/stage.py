@@ -18,7 +18,7 @@ from studio.toolkit.focus import land, usable
 from studio.toolkit.widgets import Panel, Segments, button, label, row
 from studio.views.canvas import ImageCanvas, to_image
 from studio.views.cloud import CloudView
-from studio.views.frame import FrameView
+from studio.views.frame import NO_FRAME, FrameView
 from studio.views.probes import ProbesView
 from studio.views.scrubber import Scrubber
 
@@ -226,6 +226,8 @@ class Stage(QWidget):
         info = self.project.recording
         if info is None:
             text = "The 3D view shows depth: open an RGB-D recording."
+        elif self.director.unreadable:
+            text = "The frame cannot be read, so there is no cloud."
         elif info.has_depth:
             text = "Reading the cloud…"
         else:
@@ -244,7 +246,9 @@ class Stage(QWidget):
         if frame is not None and info is not None:
             told = info.image_of(frame.index)
             caption = f"frame {frame.index + 1} of {len(info)} is {told} on disk, {frame.name}"
+        self.frame_view.canvas.message = self.director.unreadable or NO_FRAME
         self.frame_view.set_frame(frame, caption)
+        self._say_cloud()
         self._say_origin()
 
     def _say_origin(self, *_: object) -> None:

@@ -28,6 +28,7 @@ from studio.shell.wiring.helped import Helped
 from studio.shell.wiring.job_notices import JobNotices
 from studio.shell.wiring.layering import Layering
 from studio.shell.wiring.next_step import NextStep
+from studio.shell.wiring.on_disk import OnDisk
 from studio.shell.wiring.pose_editing import PoseEditing
 from studio.shell.wiring.rerun_export import RerunExport
 from studio.shell.wiring.single_image import SingleImage
@@ -54,6 +55,7 @@ class Workspace(QObject):
         self.window = window
         project, runs = window.project, window.runs
         self.job_notices = JobNotices(window, self)
+        self.on_disk = OnDisk(window, self)
         self.tree = ProjectTree(project, window.queue)
         self.stage = Stage(project, window.director)
         self.curves = CurvesView()

@@ -26,6 +26,7 @@ MODES = (
     ("depth", "Depth", "Signed depth difference between the uppermost layer and the sensor"),
 )
 FLICKER_MS = 600
+NO_FRAME = "Open a recording, or drop its folder here."
 WARNING = "#ffc25a"  # on the notes' dark ground, in every look
 NO_TRUTH = "Truth: this frame has no labels"
 TRUTH_NOTE = "Truth, for comparison only: never used in training"
@@ -52,7 +53,7 @@ class FrameView(QWidget):
         self.setObjectName("plain")
         self.layers = layers
         self.canvas = ImageCanvas("The frame")
-        self.canvas.message = "Open a recording, or drop its folder here."
+        self.canvas.message = NO_FRAME
         self.painter = LayerPainter()
         self.canvas.layers = [self.painter.paint, self._paint_xray, self._paint_notes]
         self.canvas.hovered.connect(self._read_out)

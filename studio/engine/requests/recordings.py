@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from self6d.datasets import open_dataset
 from self6d.datasets.recording import Recording
 from self6d.datasets.splits import any_depth
+from self6d.errors import InputError
 from studio.engine.types import RecordingInfo
+
+MOST_SCENES = 64  # whose folders are watched
 
 
 def info_of(path: str, dataset: Recording) -> RecordingInfo:
@@ -32,7 +37,41 @@ def info_of(path: str, dataset: Recording) -> RecordingInfo:
         has_truth=any(dataset.truth(i) for i in probes),
         size=first.rgb.shape[:2],
         topics=_topics_read(dataset),
+        folders=_folders(dataset),
     )
+
+
+def changed_on_disk(path: str, listed: int) -> str:
+    """What has become of an open recording, in words; "" where it is as it was.
+
+    Args:
+        listed: frames that it had when it was opened.
+    """
+    if not Path(path).exists():
+        return f"{path} is gone: of its frames only those seen before are shown. Put it back."
+    try:
+        now = len(open_dataset(path))
+    except InputError as error:
+        return f"The open recording has changed on disk and cannot be read again: {error}"
+    if now == listed:
+        return ""
+    holds = "holds" if now > listed else "holds only"
+    seen = "to see them" if now > listed else "to list what is there"
+    before = f"{listed} were there when it was opened"
+    return f"{path} {holds} {now} frames now; {before}. Open it again {seen}."
+
+
+def _folders(dataset: Any) -> tuple[str, ...]:
+    bag = getattr(dataset, "bag_path", None)
+    if bag is not None:
+        return (str(bag),)
+    scenes = {key.scene_id: key for key in dataset.keys}  # one frame of each
+    sources = [dataset.source(key) for key in list(scenes.values())[:MOST_SCENES]]
+    files = [file for source in sources for file in (source.rgb, source.depth) if file is not None]
+    folders = dict.fromkeys(Path(file).parent for file in files)
+    # a scene's own folder lists its frames where the reader does not count files
+    around = (folder.parent for folder in folders if folder != Path(dataset.root))
+    return tuple(map(str, dict.fromkeys((*folders, *around))))
 
 
 def _topics_read(dataset: Any) -> tuple[str, ...]:
