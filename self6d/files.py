@@ -19,7 +19,7 @@ from typing import Any
 
 from self6d.errors import InputError, StorageError, from_os_error
 from self6d.paths import REALSENSE
-from self6d.storage import atomic_write
+from self6d.storage import atomic_write, is_device
 
 log = logging.getLogger("self6d")
 
@@ -151,6 +151,8 @@ def check_writable(path: Path) -> None:
     Raises:
         InputError: a file is in its way. StorageError: no right to write, a read-only disk.
     """
+    if is_there(path) and is_device(path):
+        return
     folder = path.parent if path.is_file() else path
     while not is_there(folder) and folder != folder.parent:
         folder = folder.parent

@@ -13,12 +13,20 @@ from pathlib import Path
 def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write to a temporary neighbour, flush it to disk, rename it over `path`, flush the folder.
 
+    A link stays one, and what it leads to is written; what is no file, such as /dev/stdout or a
+    pipe, is written into.
+
     Args:
         durable: False leaves out the flushes: safe against a kill, not against a power cut.
 
     Raises:
         OSError: nothing was changed at `path`; the temporary file is removed.
     """
+    if is_device(path):
+        write_into(path, data)
+        return
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -35,6 +43,21 @@ def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def is_device(path: Path) -> bool:
+    """Whether nothing may take the place of what is there: a pipe, a terminal, /dev/stdout."""
+    if Path(os.path.abspath(path)).is_relative_to("/dev"):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def write_into(path: Path, data: bytes) -> None:
+    """Write all of `data` into what is there."""
+    with open(path, "ab" if path.is_file() else "wb", buffering=0) as file:
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
 
 
 @contextlib.contextmanager

@@ -8,7 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import disks
 import pytest
@@ -22,7 +25,7 @@ from self6d.events import Finished, Note, Progress
 from self6d.files import check_free, check_writable
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
-from self6d.storage import whole_folder
+from self6d.storage import atomic_write, whole_folder
 
 LOOP = LoopConfig(checkpoint_every=5, preview_every=5)
 STEPS, WIDTH = 20, 96  # a checkpoint of 110 kB
@@ -183,3 +186,35 @@ def test_a_folder_or_file_that_cannot_be_written_is_told_before_the_work(tmp_pat
                 check_free(run / "new")
         finally:
             mend()
+
+
+def test_what_is_no_file_is_written_into_and_a_link_stays_one(tmp_path):
+    """`--json /dev/stdout`, as root, put a file in the place of /dev/stdout itself."""
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "link.json"
+    link.symlink_to(tmp_path / "there" / "real.json")
+    for text in (b"first", b"second"):
+        atomic_write(link, text)
+        assert link.is_symlink()
+        assert (tmp_path / "there" / "real.json").read_bytes() == text
+    assert os.listdir(tmp_path / "there") == ["real.json"]
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    heard: list[bytes] = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()))
+    reader.start()
+    atomic_write(pipe, b"x" * 100_000)
+    reader.join(10)
+    check_writable(pipe)
+    check_writable(Path("/dev/stdout"))
+    assert heard == [b"x" * 100_000]
+    assert pipe.is_fifo()
+
+    before = os.readlink("/dev/stdout")
+    code = "import pathlib, self6d.storage as s; print('table', flush=True); "
+    code += "s.atomic_write(pathlib.Path('/dev/stdout'), b'json')"
+    with open(tmp_path / "out", "wb") as out:
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
+    assert (tmp_path / "out").read_bytes() == b"table\njson"
+    assert os.readlink("/dev/stdout") == before
