@@ -90,7 +90,25 @@ Refiner = Annotated[
         help="Run of train-refiner, for --refine rgb (default: the run's own, else the shipped).",
     ),
 ]  # fmt: skip
-Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
+
+
+def _alone(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Standard output is JSON's alone where that is asked for."""
+    from self6d.commands import output
+
+    if path == output.STDOUT:
+        ctx.with_resource(output.words_aside())
+    return path
+
+
+Json = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        callback=_alone,
+        help="Also write the result to this file; - for standard output, then without the words.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")]
 
 

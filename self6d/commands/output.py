@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+STDOUT = Path("-")
+_results: TextIO | None = None
+
+
+@contextmanager
+def words_aside() -> Iterator[None]:
+    """What is printed for people goes to standard error; what `write_json` writes, out."""
+    global _results
+    _results = sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results = None
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -31,19 +48,23 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
 
 
 def write_json(path: Path | None, value: Any) -> None:
-    """Write a result, if a file was asked for.
+    """Write a result, if a file, or `STDOUT`, was asked for.
 
     Raises:
         StorageError: it cannot be written.
     """
     if path is None:
         return
+    text = json.dumps(value, indent=1) + "\n"
+    if path == STDOUT:
+        print(text, end="", file=_results, flush=True)
+        return
     from self6d.errors import StorageError
     from self6d.storage import atomic_write
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, (json.dumps(value, indent=1) + "\n").encode())
+        atomic_write(path, text.encode())
     except OSError as error:
         raise StorageError(
             f"cannot be written ({error.strerror})", path=path, remedy="Name another file."

@@ -77,6 +77,7 @@ def evaluate(
     early.check(data=data, models=models, runs=runs or (), files=results or ())
     early.recording(data, split, read=False)
     from self6d import jobs
+    from self6d.commands.output import STDOUT, write_json
     from self6d.console import JobConsole
 
     rows: list[Report] = []
@@ -95,7 +96,7 @@ def evaluate(
             instances=instances,
             unit=unit or "auto",
             device=device,
-            json_path=json_path,
+            json_path=None if json_path == STDOUT else json_path,  # else it came after each row
             csv_path=csv_path,
             latex_path=latex_path,
             html_path=html_path,
@@ -104,6 +105,8 @@ def evaluate(
             on_row=rows.append,
         )
     typer.echo(report.text())
+    if json_path == STDOUT:
+        write_json(json_path, report.to_dict())
 
 
 @contextmanager

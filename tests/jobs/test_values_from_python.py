@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from small_runs import SMALL
 
 import self6d
-from self6d import jobs
+from self6d import cli, jobs
 from self6d.arguments import checked
 from self6d.datasets import load_models, open_dataset
 from self6d.doctor.doctor import examine
@@ -212,3 +213,20 @@ def test_shares_out_of_range(value, tmp_path):
     ):
         with pytest.raises(InputError, match=f"^{name}: {value:g} is out of range"):
             call(**{name: value})
+
+
+def test_json_on_standard_output_is_all_that_is_there(trained, sample, capsys, monkeypatch):
+    """`--json -` made a file called "-", and the table stood where JSON was expected."""
+    for words in (
+        ["evaluate", str(sample), str(trained.path), "--device", "cpu"],
+        ["predict", str(sample), "--from", str(trained.path), "--device", "cpu"],
+        ["doctor", str(sample)],
+    ):
+        monkeypatch.chdir(sample)
+        assert cli.run([*words, "--json", "-", "--quiet"]) == 0
+        said = capsys.readouterr()
+        assert isinstance(json.loads(said.out), dict | list)
+        assert said.err.strip()  # the words for people
+        assert not Path("-").exists()
+        cli.run(words)
+        assert not capsys.readouterr().out.startswith(("{", "["))  # and only that once
