@@ -37,6 +37,8 @@ from self6d.tracking.quick.regions import ModelRegions
 WHOLE = 320  # longer side of the image that is searched without a start pose, pixels
 LIKE = 0.65  # of how alike colours are expected to be
 UNLIKE = 0.35  # most that a pose may be worth below
+DIMMER = 0.85  # of how alike they are expected to be: where no look reaches it, it is dimmer
+REACHED = 0.5  # of what any look reaches there: less is other paint in any light
 NICHES = 8  # surroundings kept apart where a search is wide
 PULL = 0.3  # see `Home`
 SWEEP = 2.0  # times as far as turned poses, shifted ones are looked for
@@ -257,7 +259,7 @@ class ObjectFitter:
                 for e, s in zip(evidence, seen, strict=True)
             ]
         found = [
-            Estimate(r, x, e, self._confidence(e, sensor))
+            Estimate(r, x, e, self._confidence(e, sensor, r, x))
             for r, x, e in zip(own_R, own_t, evidence, strict=True)
         ]
         return sorted(found, key=lambda e: -e.confidence)
@@ -267,14 +269,35 @@ class ObjectFitter:
         index = torch.zeros(len(R), dtype=torch.long, device=self.device)
         return self.refiner.refine(sensor.plain, sensor.K, index, index, R, t, looks=1)
 
-    def _confidence(self, evidence: Evidence, sensor: PaintedFrame) -> float:
+    def _confidence(
+        self, evidence: Evidence, sensor: PaintedFrame, R: np.ndarray, t: np.ndarray
+    ) -> float:
         """Less where shape agrees under known paint that does not: a bottle's back, say."""
-        if (
-            not sensor.learned and sensor.paint is None
-        ):  # how a camera not yet known shows the CAD's colours says nothing
-            evidence = replace(evidence, color=math.nan)
+        if not sensor.learned and sensor.paint is None:
+            # how a camera not yet known shows the CAD's colours says nothing
+            return self.calibration.confidence(replace(evidence, color=math.nan))
         confidence = self.calibration.confidence(evidence)
-        return min(confidence, UNLIKE) if evidence.color < LIKE else confidence  # False for NaN
+        if confidence <= UNLIKE or not evidence.color < LIKE:  # NaN is not
+            return confidence
+        return confidence if self.other_light(evidence.color, sensor, R, t) else UNLIKE
+
+    def other_light(self, color: float, sensor: PaintedFrame, R: np.ndarray, t: np.ndarray) -> bool:
+        """Whether colours at a pose are less alike than expected because of the light there.
+
+        In poor light, or on a side of many colours, no look makes them as alike as they were where
+        the one so far was learned; it is the right paint if that one makes them nearly as alike as
+        any.
+
+        Args:
+            color: as `Evidence.color`. R: (3, 3). t: (3,), metres.
+        """
+        if not sensor.learned or sensor.alike is None:
+            return False
+        own = self.look(PaintedFrame(sensor.plain, sensor.depth_m, sensor.K), R, t)
+        if own is None:
+            return False
+        expected = max(sensor.alike, 0.1)
+        return own.alike < DIMMER * expected and color * expected >= REACHED * own.alike
 
     def painted(
         self, sensor: FrameBatch, known: list[float] | None, unknown: float | None = UNKNOWN

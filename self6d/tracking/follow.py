@@ -82,9 +82,13 @@ def learn(fitter: ObjectFitter, sensor: FrameBatch, memory: Memory, found: Estim
     """Take in how a frame, in its own colours, shows the paint of an object surely found."""
     if found.confidence < fitter.config.found:
         return
-    if memory.look is not None and found.evidence.color < SAME_PAINT:
-        return  # else a wrong pose would teach itself
-    memory.look = fitter.learned(sensor, found.R, found.t, memory.look)
+    known = memory.look
+    if known is not None and found.evidence.color < SAME_PAINT:
+        painted = fitter.painted(sensor, known)
+        if not fitter.other_light(found.evidence.color, painted, found.R, found.t):
+            return  # else a wrong pose would teach itself
+        known = None
+    memory.look = fitter.learned(sensor, found.R, found.t, known)
 
 
 def refit(
