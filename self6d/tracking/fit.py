@@ -275,11 +275,15 @@ class ObjectFitter:
         """Less where shape agrees under known paint that does not: a bottle's back, say."""
         if not sensor.learned and sensor.paint is None:
             # how a camera not yet known shows the CAD's colours says nothing
-            return self.calibration.confidence(replace(evidence, color=math.nan))
+            return self.unpainted(evidence)
         confidence = self.calibration.confidence(evidence)
         if confidence <= UNLIKE or not evidence.color < LIKE:  # NaN is not
             return confidence
         return confidence if self.other_light(evidence.color, sensor, R, t) else UNLIKE
+
+    def unpainted(self, evidence: Evidence) -> float:
+        """Confidence as if nothing were known of the paint."""
+        return self.calibration.confidence(replace(evidence, color=math.nan))
 
     def other_light(self, color: float, sensor: PaintedFrame, R: np.ndarray, t: np.ndarray) -> bool:
         """Whether colours at a pose are less alike than expected because of the light there.

@@ -12,9 +12,9 @@ from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
 from self6d.tracking.config import TrackConfig
 from self6d.tracking.evidence import NOTHING, likelier
-from self6d.tracking.fit import LIKE, PULL, Estimate, ObjectFitter
+from self6d.tracking.fit import LIKE, PULL, UNLIKE, Estimate, ObjectFitter
 from self6d.tracking.look import PaintedFrame
-from self6d.tracking.quick.detections import at_the_depth, challenged, with_around
+from self6d.tracking.quick.detections import at_the_depth, challenged, elsewhere, with_around
 from self6d.tracking.still.arrangement import Thing
 from self6d.tracking.work import Memory
 
@@ -28,6 +28,7 @@ SETTLED = 0.1  # diameters from where an arrangement puts an object
 TURNED = 0.1  # of how alike colours are: what a half turn takes off
 INSIDE = 0.75  # of a pose, the part that lies within the image
 DOUBTED = 0.9  # of the confidence that a lost object needs
+DOUBTS = 3  # frames in which paint alone speaks against what a network sees, until it errs
 ALIKE = 0.9  # confidences that differ by less, as a share, do not decide
 
 
@@ -65,6 +66,7 @@ def follow(
         found = around(fitter, near, R, t, rng, memory.missed)
     if found is not None and anywhere is not None and not start:
         found = challenged(fitter, near, found, anywhere(), rng)
+        found = in_spite_of_paint(fitter, memory, found, anywhere())
     if found is None and search:
         painted = fitter.painted(sensor, memory.look)
         found = find(fitter, painted, memory, R, t, rng, anywhere)
@@ -72,10 +74,29 @@ def follow(
             found = None
     if found is None:
         memory.missed += 1
+        memory.doubts = 0
         return None
     memory.saw(time, found.R, found.t, found.confidence)
     learn(fitter, sensor, memory, found)
     return found
+
+
+def in_spite_of_paint(
+    fitter: ObjectFitter, memory: Memory, found: Estimate, seen: Candidates
+) -> Estimate:
+    """An object that is followed where a network sees it, and that its paint alone speaks against.
+
+    After `DOUBTS` such frames, none between them in which it did not, the light has changed: the
+    look is forgotten, and the pose as sure as without. A lost object may be another of that shape.
+    """
+    sure = fitter.unpainted(found.evidence)
+    against = fitter.model.has_color and found.confidence <= UNLIKE and sure >= fitter.config.weak
+    there = len(seen) > 0 and not len(elsewhere(seen, fitter.points, found.R, found.t))
+    memory.doubts = memory.doubts + there if against and not memory.missed else 0
+    if memory.doubts < DOUBTS:
+        return found
+    memory.doubts, memory.look = 0, None
+    return replace(found, confidence=sure)
 
 
 def learn(fitter: ObjectFitter, sensor: FrameBatch, memory: Memory, found: Estimate) -> None:

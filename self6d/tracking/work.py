@@ -62,6 +62,7 @@ class Memory:
         look: what is known of the object's paint, see `ObjectFitter.learned`; None: nothing yet.
         standing: where it is if it stands still in the scene: (index of a frame, R, t).
         carried: whether that is known of the frame at hand.
+        doubts: frames in which its paint alone spoke against it where a network sees it.
     """
 
     poses: list[tuple[float, list[float], list[float]]] = field(default_factory=list)
@@ -70,6 +71,7 @@ class Memory:
     confidence: float = 1.0
     standing: tuple[int, list[float], list[float]] | None = None
     carried: bool = False
+    doubts: int = 0
 
     def stood(self, index: int, R: np.ndarray, t: np.ndarray) -> None:
         """Where it is at a frame, for when the camera moves on."""
@@ -122,7 +124,7 @@ class Memory:
         poses = [list(p) for p in self.poses]
         return {
             "poses": poses, "missed": self.missed, "look": self.look,
-            "confidence": self.confidence,
+            "confidence": self.confidence, "doubts": self.doubts,
             "standing": None if self.standing is None else list(self.standing),
         }  # fmt: skip
 
@@ -131,6 +133,7 @@ class Memory:
         """Inverse of `state`."""
         poses = [(float(a), list(b), list(c)) for a, b, c in state["poses"]]
         memory = cls(poses, int(state["missed"]), state["look"], float(state["confidence"]))
+        memory.doubts = int(state.get("doubts", 0))
         if state.get("standing") is not None:
             index, R, t = state["standing"]
             memory.standing = (int(index), list(R), list(t))

@@ -1,7 +1,8 @@
-"""A look learned in good light: in poor light it does not object to its own paint."""
+"""A look learned in one light, and what it says of its own paint in another."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from block_shapes import block
@@ -11,9 +12,10 @@ from self6d.losses.objective import SelfSupervision
 from self6d.rendering import pack_models, render
 from self6d.run_config import build_config
 from self6d.scene.batch import FrameBatch
+from self6d.tracking.coarse import Candidates
 from self6d.tracking.evidence import DEFAULT
 from self6d.tracking.fit import LIKE, UNLIKE, Estimate, ObjectFitter
-from self6d.tracking.follow import SAME_PAINT, learn
+from self6d.tracking.follow import DOUBTS, SAME_PAINT, follow, learn
 from self6d.tracking.work import Memory
 
 SIZE = 96
@@ -92,3 +94,27 @@ def test_a_look_is_learned_anew_in_other_light_and_not_from_other_paint(fitter, 
     found = replace(judged(fitter, known, other), confidence=1.0)
     learn(fitter, other, memory, found)
     assert memory.look == known
+
+
+@pytest.mark.parametrize("network", [True, False])
+def test_a_look_is_forgotten_where_a_network_sees_what_paint_alone_speaks_against(
+    fitter, known, network
+):
+    memory, rng = Memory(look=known), np.random.default_rng(0)
+    memory.saw(0, *POSE)
+    frame = seen()
+    frame = FrameBatch(0.5 * frame.images, frame.depth_m, frame.K)  # a lamp is switched off
+    there = Candidates.unscored(R.numpy(), t.numpy())
+    said = []
+    for time in range(1, DOUBTS + 2):
+        found = follow(
+            fitter, frame, memory, time, rng, (lambda: there) if network else None, search=False
+        )
+        said.append(found.confidence)
+    assert max(said[: DOUBTS - 1]) <= UNLIKE
+    if network:
+        assert min(said[DOUBTS - 1 :]) > 0.9
+        assert memory.look[-1] < known[-1]
+    else:
+        assert max(said) <= UNLIKE
+        assert memory.look == known
