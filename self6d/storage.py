@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+MOST_LINKS = 40  # from one to the next; the system follows no more
+
 
 def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write to a temporary neighbour, flush it to disk, rename it over `path`, flush the folder.
@@ -47,8 +49,14 @@ def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 def is_device(path: Path) -> bool:
     """Whether nothing may take the place of what is there: a pipe, a terminal, /dev/stdout."""
-    if Path(os.path.abspath(path)).is_relative_to("/dev"):
-        return True
+    for _ in range(MOST_LINKS):
+        folder = Path(os.path.realpath(path.parent))
+        # an open file's number: of a shell's "> file" it names that file, and still is none itself
+        if folder == Path("/dev/fd") or (folder.name == "fd" and folder.is_relative_to("/proc")):
+            return True
+        if not path.is_symlink():
+            break
+        path = folder / os.readlink(path)
     return path.exists() and not path.is_file() and not path.is_dir()
 
 

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from self6d.events import Finished, Note, Progress
 from self6d.files import check_free, check_writable
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
-from self6d.storage import atomic_write, whole_folder
+from self6d.storage import atomic_write, is_device, whole_folder
 
 LOOP = LoopConfig(checkpoint_every=5, preview_every=5)
 STEPS, WIDTH = 20, 96  # a checkpoint of 110 kB
@@ -211,10 +212,18 @@ def test_what_is_no_file_is_written_into_and_a_link_stays_one(tmp_path):
     assert heard == [b"x" * 100_000]
     assert pipe.is_fifo()
 
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:  # a disk as any other
+        for text in (b"first", b"second"):
+            atomic_write(Path(memory, "run.json"), text)
+        assert Path(memory, "run.json").read_bytes() == b"second"
+        assert not is_device(Path(memory, "new"))
+
     before = os.readlink("/dev/stdout")
-    code = "import pathlib, self6d.storage as s; print('table', flush=True); "
-    code += "s.atomic_write(pathlib.Path('/dev/stdout'), b'json')"
+    code = "import pathlib, sys, self6d.storage as s; print('table', flush=True); "
+    code += "[s.atomic_write(pathlib.Path(p), b'json') for p in sys.argv[1:]]"
+    (tmp_path / "led").symlink_to("/dev/stdout")
+    names = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", str(tmp_path / "led")]
     with open(tmp_path / "out", "wb") as out:
-        subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
-    assert (tmp_path / "out").read_bytes() == b"table\njson"
+        subprocess.run([sys.executable, "-c", code, *names], stdout=out, check=True)
+    assert (tmp_path / "out").read_bytes() == b"table\n" + 4 * b"json"
     assert os.readlink("/dev/stdout") == before
