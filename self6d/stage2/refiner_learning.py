@@ -175,7 +175,7 @@ class RefinerLearning:
             off.append(self.distances(sensor, found[row], (R[place], t[place])))
         if off:
             self.share = least_squares_share(*(torch.cat(part) for part in zip(*off, strict=True)))
-        self.weighed = True
+            self.weighed = True
 
     def moved(
         self, sensor: FrameBatch, image: Tensor, index: Tensor, pose: tuple[Tensor, Tensor]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -47,6 +47,21 @@ NONE_SELECTED = {
     False: "no refined pose passed its checks: nothing in the frames is learned from",
 }
 SOLVED = "the camera's way is known nowhere; the poses of all frames are solved together"
+
+
+@dataclass(frozen=True)
+class _OnHost:
+    """What steps ask of N pseudo-labels, on the CPU: no step waits for the device.
+
+    Attributes:
+        labels: what it was made from. numbers: (N,) int64, of their frames. selected: (N,) bool.
+        aside: see `Teacher.aside`.
+    """
+
+    labels: PseudoLabels
+    numbers: Tensor
+    selected: Tensor
+    aside: list[int]
 
 
 class Teacher:
@@ -101,7 +116,7 @@ class Teacher:
         self._order: list[int] = np.random.default_rng(seed).permutation(len(store)).tolist()
         self._turn = 0
         self._judged: tuple[int, dict[str, float]] | None = None
-        self._on_host: tuple[PseudoLabels, Tensor, Tensor] | None = None
+        self._on_host: _OnHost | None = None
 
     @property
     def network(self) -> PoseNetwork:
@@ -261,25 +276,32 @@ class Teacher:
 
     def on_host(self) -> tuple[Tensor, Tensor]:
         """Frame number (N,) int64 and `selected` (N,) bool of all pseudo-labels, on the CPU."""
-        assert self.pseudo_labels is not None
-        if self._on_host is None or self._on_host[0] is not self.pseudo_labels:
-            detections, selected = (
-                self.pseudo_labels.detections.image_index.cpu(),
-                self.pseudo_labels.selected.cpu(),
-            )
-            self._on_host = (self.pseudo_labels, detections, selected)
-        return self._on_host[1:]
+        return self._once().numbers, self._once().selected
 
     def aside(self) -> list[int]:
         """Numbers of the frames that are kept aside for a refiner, see `kept_aside`."""
-        numbers, selected = self.on_host()
-        return kept_aside(range(len(self.store)), numbers[selected].tolist())
+        return self._once().aside
+
+    def _once(self) -> _OnHost:
+        labels = self.pseudo_labels
+        assert labels is not None
+        if self._on_host is None or self._on_host.labels is not labels:
+            numbers, known = labels.detections.image_index.cpu(), self._known(labels).cpu()
+            aside = kept_aside(range(len(self.store)), numbers[known].tolist())
+            self._on_host = _OnHost(labels, numbers, labels.selected.cpu(), aside)
+        return self._on_host
+
+    def _known(self, labels: PseudoLabels) -> Tensor:
+        """(N,) bool: poses that more than looks speaks for, the selected ones that were refined on
+        depth, or solved together."""
+        if self.store.has_depth:
+            return labels.selected
+        return labels.selected & (False if self.settled is None else self.settled)
 
     def known_poses(
         self, most: int, among: Sequence[int] | None = None
     ) -> Iterator[tuple[FrameBatch, Tensor, Tensor, Tensor]]:
-        """Poses that more than looks speaks for, of up to `most` frames spread evenly: the selected
-        ones that were refined on depth, or solved together.
+        """Poses that more than looks speaks for, of up to `most` frames spread evenly.
 
         Args:
             among: numbers of the frames they may be of; None: any.
@@ -290,13 +312,10 @@ class Teacher:
         labels = self.pseudo_labels
         if labels is None:
             return
-        known = labels.selected
-        if not self.store.has_depth:
-            known = known & (False if self.settled is None else self.settled)
-        frames = labels.detections.image_index
+        known, frames = self._known(labels), labels.detections.image_index
         numbers = frames[known].unique().tolist()
         if among is not None:
-            numbers = [number for number in numbers if number in set(among)]
+            numbers = sorted(set(numbers) & set(among))
         for place in spread_evenly(len(numbers), min(len(numbers), most)):
             here = labels[(known & (frames == numbers[place])).nonzero()[:, 0]]
             sensor = self.store.batch([numbers[place]])

@@ -37,6 +37,20 @@ def recording(tmp_path_factory):
     return make_sample(tmp_path_factory.mktemp("still") / "sample", 7, 10, 1)
 
 
+@pytest.fixture(scope="module")
+def farther(tmp_path_factory):
+    """File of a refiner that moves everything away by 0.01 of log-distance."""
+    network = RefinerNetwork(
+        RefinerConfig(backbone="resnet10-w8", size=32, head_channels=4, looks=1), 1
+    )
+    torch.nn.init.zeros_(network.out.weight)
+    with torch.no_grad():
+        network.out.bias[:, 8] = 0.01
+    path = tmp_path_factory.mktemp("refiner") / "any.safetensors"
+    save_refiner(path, network, [])
+    return path
+
+
 def task(recording, config: AdaptConfig) -> SelfSupTask:
     trained = load_network(resource("sample/stage1"))
     frames = UnlabelledFrames(open_dataset(recording).split("adapt"))
@@ -94,18 +108,11 @@ def test_with_depth_poses_are_carried_and_going_on_is_exact(recording) -> None:
 
 
 def test_at_the_end_the_refiners_distances_count_as_far_as_solved_poses_bear_them_out(
-    recording, tmp_path, monkeypatch
+    recording, farther, monkeypatch
 ) -> None:
     monkeypatch.setattr(refiner_learning, "FEWEST", 4)
-    farther = RefinerNetwork(
-        RefinerConfig(backbone="resnet10-w8", size=32, head_channels=4, looks=1), 1
-    )
-    torch.nn.init.zeros_(farther.out.weight)
-    with torch.no_grad():
-        farther.out.bias[:, 8] = 0.01  # of log-distance
-    save_refiner(tmp_path / "any.safetensors", farther, [])
     config = replace(
-        ADAPT, steps=2, refiner=str(tmp_path / "any.safetensors"), refiner_lr=1e-12, lr=1e-12,
+        ADAPT, steps=2, refiner=str(farther), refiner_lr=1e-12, lr=1e-12,
         keep_confidence=0.0, refresh_every=0,
     )  # fmt: skip
     one = task(recording, config)
@@ -133,7 +140,7 @@ def test_at_the_end_the_refiners_distances_count_as_far_as_solved_poses_bear_the
     assert again.result()["refiner_share"] == one.result()["refiner_share"]
 
 
-def test_without_depth_single_frames_poses_bear_out_no_distance(recording) -> None:
+def test_without_depth_single_frames_poses_bear_out_no_distance(recording, monkeypatch) -> None:
     one = task(recording, replace(ADAPT, still=False))
     notes: list[tuple[str, str]] = []
     one.on_note = lambda level, text: notes.append((level, text))
@@ -141,8 +148,28 @@ def test_without_depth_single_frames_poses_bear_out_no_distance(recording) -> No
     one.step(1)
     [(level, text)] = (note for note in notes if note[1].startswith("without depth"))
     assert (level, text.endswith("with --still if only the camera moves")) == ("warning", True)
-    assert one.teacher.pseudo_labels is not None
+    labels = one.teacher.pseudo_labels
+    assert labels is not None
     assert list(one.teacher.known_poses(9)) == []
+    monkeypatch.setattr(refiner_learning, "FEWEST", 1)  # else these are too few anyhow
+    monkeypatch.setattr(refiner_learning, "ASIDE", 1.0)
+    one.teacher.pseudo_labels = replace(labels, selected=torch.ones_like(labels.selected))
+    assert one.teacher.aside() == []  # nor is anything to be weighed by kept from learning
+
+
+def test_a_refiner_is_not_said_to_be_weighed_where_no_pose_is_known(recording, farther) -> None:
+    """A share of 1 was reported as if it had been measured."""
+    config = replace(ADAPT, steps=1, refiner=str(farther), refiner_lr=1e-12, refresh_every=0)
+    one = task(recording, config)
+    one.step(0)
+    teacher, settled = one.teacher, one.teacher.settled
+    assert settled is not None
+    teacher.settled = torch.zeros_like(settled)
+    one.state_dict()
+    assert "refiner_share" not in one.result()
+    teacher.settled = settled
+    one.state_dict()
+    assert "refiner_share" in one.result()
 
 
 def test_it_needs_pseudo_poses_of_the_networks_own(recording, tmp_path) -> None:
