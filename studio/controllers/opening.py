@@ -173,6 +173,26 @@ class Opener(QObject):
         self.engine.request("open_recording", str(path), key="open", done=arrived,
                             failed=self.failed.emit)  # fmt: skip
 
+    def open_again(self) -> None:
+        """List the frames of the open recording anew.
+
+        Where those listed so far are there still, at their places, what was done with them stays.
+        """
+        listed, project = self.project.recording, self.project
+        if listed is None:
+            return
+
+        def arrived(info: RecordingInfo) -> None:
+            if project.recording is not listed:
+                return
+            if info.keys[: len(listed)] == listed.keys:
+                project.swap_recording(info)
+            else:
+                self.open_recording(Path(listed.root), project.model_paths, unit=project.unit)
+
+        self.engine.request("open_recording", listed.root, key="open", done=arrived,
+                            failed=self.failed.emit)  # fmt: skip
+
     def load_models(
         self,
         paths: Sequence[Path],

@@ -26,6 +26,7 @@ from studio.engine.types import (
     BagTopics,
     CloudData,
     ColoursTaken,
+    DiskChange,
     FormField,
     FrameData,
     JudgedFrame,
@@ -97,7 +98,7 @@ class Desk:
         self._store.keep(path, dataset)
         return info_of(path, dataset)
 
-    def changed_on_disk(self, path: str, listed: int) -> str:
+    def changed_on_disk(self, path: str, listed: int) -> DiskChange:
         """What has become of an open recording; see `studio.engine.requests.recordings`."""
         return changed_on_disk(path, listed)
 

@@ -124,6 +124,19 @@ class ModelFiles:
 
 
 @dataclass(frozen=True)
+class DiskChange:
+    """What has become of an open recording on disk.
+
+    Attributes:
+        what: "gone", "unreadable", "more" or "fewer" frames; "" where it is as it was.
+        text: the same for people.
+    """
+
+    what: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class BagTopics:
     """What may be read of a bag: topics, likeliest first, and what is read as things stand."""
 

@@ -201,9 +201,13 @@ class Banner(QFrame):
         height = max(layout.totalHeightForWidth(width), layout.totalMinimumSize().height())
         self.setGeometry((self._page.width() - width) // 2, BANNER_TOP, width, height)
 
+    def says_of(self, about: object) -> bool:
+        """Whether what was said of something is still there."""
+        return self.isVisible() and self._about is not None and self._about == about
+
     def retract(self, about: object) -> None:
         """Take back what was said of something, if it is still there: it holds no more."""
-        if self.isVisible() and self._about is not None and self._about == about:
+        if self.says_of(about):
             self.dismiss()
 
     def _dress(self) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tracked_block import pose_at, write_recording
+
+from studio.engine.types import PoseData
 
 pytestmark = pytest.mark.gui
 SCENE = Path("test", "000001")
@@ -24,7 +28,11 @@ def window(open_studio, block_recording, tmp_path, wait):
 
 def test_a_recording_that_grows_is_offered_again(window, tmp_path, wait):
     """It kept its length, and nobody was told that there was more."""
-    data = Path(window.project.recording.root)
+    data, project = Path(window.project.recording.root), window.project
+    noted: list[str] = []
+    window.noted.connect(lambda level, text: noted.append(text))
+    project.select_frame(2)
+    project.put_poses(2, [PoseData(1, np.eye(3), np.array([0, 0, 0.4]))], "hand")
     more = write_recording(tmp_path / "more", [pose_at(i) for i in range(9)])
     for file in sorted((more / SCENE).rglob("*.*")):
         there = data / file.relative_to(more)
@@ -34,8 +42,23 @@ def test_a_recording_that_grows_is_offered_again(window, tmp_path, wait):
     wait(lambda: banner.isVisible() and "9 frames now; 6 were there" in banner.text.text(), 20)
     assert banner.action.text() == "Open again"
     banner.action.click()
-    wait(lambda: len(window.project.recording) == 9 and window.project.models)
+    wait(lambda: len(project.recording) == 9 and project.models)
     assert not banner.isVisible() or "6 were there" not in banner.text.text()
+    assert (project.frame_index, list(project.poses)) == (2, [(2, 1)])  # what was done stays
+    assert len([text for text in noted if "frames now" in text]) == 1
+
+
+def test_frames_that_are_gone_are_left_out_where_it_is_opened_again(window, wait):
+    data, project, banner = Path(window.project.recording.root), window.project, window.banner
+    for name in ("rgb", "depth"):
+        sorted((data / SCENE / name).iterdir())[0].unlink()
+    cameras = json.loads((data / SCENE / "scene_camera.json").read_text())
+    cameras.pop(min(cameras, key=int))
+    (data / SCENE / "scene_camera.json").write_text(json.dumps(cameras))
+    wait(lambda: banner.isVisible() and "only 5 frames now" in banner.text.text(), 20)
+    before = project.recording.keys
+    banner.action.click()
+    wait(lambda: project.recording.keys == before[1:] and project.models)
 
 
 def test_a_frame_that_is_gone_leaves_no_other_in_its_place(window, wait):
@@ -59,8 +82,11 @@ def test_a_frame_that_is_gone_leaves_no_other_in_its_place(window, wait):
     assert stage.frame_view.frame.index == 4
 
 
-def test_a_recording_that_is_deleted_is_said_to_be(window, wait):
-    data = Path(window.project.recording.root)
-    shutil.rmtree(data)
-    banner = window.banner
+def test_a_recording_that_is_gone_is_said_to_be_until_it_is_back(window, wait):
+    data, banner = Path(window.project.recording.root), window.banner
+    data.rename(data.with_name("elsewhere"))
+    wait(lambda: banner.isVisible() and f"{data} is gone" in banner.text.text(), 20)
+    data.with_name("elsewhere").rename(data)
+    wait(lambda: not banner.isVisible(), 20)
+    shutil.rmtree(data.parent)
     wait(lambda: banner.isVisible() and f"{data} is gone" in banner.text.text(), 20)

@@ -9,7 +9,7 @@ from self6d.datasets import open_dataset
 from self6d.datasets.recording import Recording
 from self6d.datasets.splits import any_depth
 from self6d.errors import InputError
-from studio.engine.types import RecordingInfo
+from studio.engine.types import DiskChange, RecordingInfo
 
 MOST_SCENES = 64  # whose folders are watched
 
@@ -41,24 +41,28 @@ def info_of(path: str, dataset: Recording) -> RecordingInfo:
     )
 
 
-def changed_on_disk(path: str, listed: int) -> str:
-    """What has become of an open recording, in words; "" where it is as it was.
+def changed_on_disk(path: str, listed: int) -> DiskChange:
+    """What has become of an open recording.
 
     Args:
         listed: frames that it had when it was opened.
     """
     if not Path(path).exists():
-        return f"{path} is gone: of its frames only those seen before are shown. Put it back."
+        text = f"{path} is gone: of its frames only those seen before are shown. Put it back."
+        return DiskChange("gone", text)
     try:
         now = len(open_dataset(path))
     except InputError as error:
-        return f"The open recording has changed on disk and cannot be read again: {error}"
+        text = f"The open recording has changed on disk and cannot be read again: {error}"
+        return DiskChange("unreadable", text)
     if now == listed:
-        return ""
-    holds = "holds" if now > listed else "holds only"
-    seen = "to see them" if now > listed else "to list what is there"
+        return DiskChange()
+    what, holds, seen = (
+        ("more", "holds", "to see them") if now > listed
+        else ("fewer", "holds only", "to list what is there")
+    )  # fmt: skip
     before = f"{listed} were there when it was opened"
-    return f"{path} {holds} {now} frames now; {before}. Open it again {seen}."
+    return DiskChange(what, f"{path} {holds} {now} frames now; {before}. Open it again {seen}.")
 
 
 def _folders(dataset: Any) -> tuple[str, ...]:
