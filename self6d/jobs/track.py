@@ -22,8 +22,9 @@ from self6d.datasets.pose_track import (
     write_pose_track,
 )
 from self6d.datasets.splits import any_depth
+from self6d.engine.faults import one_line
 from self6d.engine.loop import run_task
-from self6d.errors import InputError, StorageError
+from self6d.errors import InputError, Self6DError
 from self6d.events import Listener, Note, Preparing
 from self6d.geometry import Pose
 from self6d.jobs.kept import check_kept, check_track, refuse
@@ -209,7 +210,7 @@ def track(
     try:
         run_task(task, run, config.loop, listener, control, take_lock=take_lock)
     except BaseException:
-        with suppress(StorageError):  # the error at hand says more
+        with suppress(Self6DError):  # the error at hand says more
             _write(run, task)
         raise
     try:
@@ -221,9 +222,10 @@ def track(
             texts += _onto_colours(run, frames, task, stands, config.track.weak, listener, control)
         if not task.has_depth:
             texts += _told_of_colours(run, frames, task, stands)
-    except StorageError as error:
+    except BaseException as error:
+        line = error.one_line() if isinstance(error, Self6DError) else one_line(error)
         with suppress(OSError):  # else it counts as done, and --resume leaves it so
-            run.update(status="failed", error=error.one_line())
+            run.update(status="failed", error=line)
         raise
     if listener is not None:
         for text in texts:

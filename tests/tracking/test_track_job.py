@@ -2,6 +2,8 @@
 
 import errno
 import json
+import shutil
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from tracked_block import pose_at, write_recording
 from self6d.datasets import FrameKey, load_models, open_dataset, pose_track
 from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState, read_pose_track
 from self6d.engine import reporting
-from self6d.errors import InputError, StorageError
+from self6d.errors import InputError, OutOfMemoryError, StorageError
 from self6d.events import Note, Scalars
 from self6d.geometry import Pose
 from self6d.jobs import track
@@ -21,6 +23,7 @@ from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.storage import atomic_write
 from self6d.tracking.starts import read_starts
+from self6d.tracking.task import TrackTask
 from self6d.tracking.work import Row, Start, Target, first_walks, tracked_poses
 
 FEW = {
@@ -183,6 +186,48 @@ def test_a_track_on_a_full_disk_says_how_to_go_on_and_goes_on_to_the_same_end(
     assert again.status == "done"
     poses = [(r.path / "poses.json").read_bytes() for r in (whole, again)]
     assert poses[0] == poses[1]
+
+
+def test_what_failed_first_is_told_though_the_poses_have_no_folder_any_more(
+    models, tmp_path, monkeypatch
+):
+    """A folder that is gone is no fault of the storage, and its message hid the one before."""
+    data = write_recording(tmp_path / "data", [pose_at(i) for i in range(3)])
+
+    def step(self, number):
+        if number == 1:
+            shutil.rmtree(tmp_path / "run")
+            raise OutOfMemoryError("it is full")
+        return of(self, number)
+
+    of = TrackTask.step
+    monkeypatch.setattr(TrackTask, "step", step)
+    with pytest.raises(OutOfMemoryError, match="it is full"):
+        track(
+            data, models, tmp_path / "run", init=rough(pose_at(0)), overrides=FEW, device="cpu",
+            control=Control(patient=False),
+        )  # fmt: skip
+
+
+def test_a_track_that_was_not_held_against_the_colours_is_not_done(models, tmp_path, monkeypatch):
+    """It counted as done, and --resume left it as it was."""
+    data = write_recording(tmp_path / "data", [pose_at(i) for i in range(3)])
+
+    def run(**how):
+        return track(
+            data, models, tmp_path / "run", init=rough(pose_at(0)), device="cpu",
+            overrides=FEW | {"track.colours": True}, **how,
+        )  # fmt: skip
+
+    def fails(*args, **how):
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module("self6d.jobs.track"), "onto_colours", fails)
+        with pytest.raises(MemoryError):
+            run()
+    assert RunFolder.open(tmp_path / "run").info["error"] == "MemoryError: no room"
+    assert run(resume=True).status == "done"
 
 
 def test_from_a_corrected_frame_to_both_sides_while_the_rest_stands(models, tmp_path):
