@@ -146,9 +146,8 @@ class Reporter:
             "the job waits and loses nothing" if self._control.patient
             else f"it is tried for {GIVE_UP_S:g} s, then the run ends with its last checkpoint"
         )  # fmt: skip
-        self._listener(
-            Note("error", f"paused: cannot write {_describe(self._run, error)}{patience}")
-        )
+        path, why, mend = _fault(self._run, error)
+        self._listener(Note("error", f"paused: cannot write {path}: {why}. {mend}; {patience}"))
         if self._newest is not None:
             self._listener(replace(self._newest, seconds_left=None, phase="paused"))
 
@@ -189,16 +188,15 @@ class Reporter:
             raise self._ended("cannot be written", error)
 
     def _ended(self, what: str, error: OSError) -> StorageError:
+        path, why, mend = _fault(self._run, error)
         last = self._run.latest_checkpoint()
-        kept = "start again: nothing was kept yet"
         if last is not None:
-            kept = f"go on from {last.name}, which is kept, with --resume"
-        reason = error.strerror or str(error)
-        return StorageError(
-            f"{what} ({reason})",
-            path=_file(self._run, error),
-            remedy=f"{_mend(error)}, then {kept}.",
-        )
+            then = f"go on from {last.name}, which is kept, with --resume"
+        elif self._run.path.exists():
+            then = "start again: nothing was kept yet"
+        else:
+            then = "go on with --resume"
+        return StorageError(f"{what} ({why})", path=path, remedy=f"{mend}, then {then}.")
 
 
 class DeferredScalars:
@@ -290,17 +288,10 @@ def in_phases(emit: Callable[[Preparing], object]) -> Told:
     return tell
 
 
-def _describe(run: RunFolder, error: OSError) -> str:
-    """The file, the fault and what to do."""
+def _fault(run: RunFolder, error: OSError) -> tuple[str, str, str]:
+    """The file or folder that cannot be written, why, and what mends it."""
     if not run.path.exists():
-        return f"{run.path}: the folder is gone. Put it back, or stop the job; "
-    return f"{_file(run, error)}: {error.strerror or error}. {_mend(error)}; "
-
-
-def _file(run: RunFolder, error: OSError) -> str:
-    return str(run.path if error.filename is None else error.filename)
-
-
-def _mend(error: OSError) -> str:
+        return str(run.path), "the folder is gone", "Put it back"
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "Free space" if full else "Make it writable again"
+    mend = "Free space" if full else "Make it writable again"
+    return str(error.filename or run.path), error.strerror or str(error), mend

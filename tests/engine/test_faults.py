@@ -149,6 +149,20 @@ def test_folder_removed_and_put_back(run_path, whole, tmp_path, quick_retry):
     assert_same_end(run, whole)
 
 
+def test_a_folder_that_stays_away_is_to_be_put_back(run_path, quick_retry, monkeypatch):
+    """It was to be made writable again, and nothing kept yet: what was kept is where it went."""
+    monkeypatch.setattr(reporting, "GIVE_UP_S", 0.05)
+    run = RunFolder.create(run_path, "toy", {})
+    away = run_path.with_name("elsewhere")
+    task = ToyTask(20, before_step=lambda _, step: step == 8 and run_path.rename(away))
+    with pytest.raises(StorageError) as caught:
+        run_task(task, run, LOOP)
+    assert caught.value.one_line() == (
+        f"{run_path}: cannot be written (the folder is gone). Put it back, then go on with "
+        "--resume."
+    )
+
+
 def test_folder_deleted_and_made_anew(run_path, whole, quick_retry):
     run = RunFolder.create(run_path, "toy", {"a": {"b": 1}})
 
