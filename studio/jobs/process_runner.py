@@ -140,8 +140,11 @@ class ProcessJob(Job):
                 self.terminate()
             else:
                 QTimer.singleShot(STEER_RETRY_MS, self, lambda: self._steer(command, values))
-        except OSError as error:
-            self.note.emit(Note("error", f"The run could not be told to {command}: {error}"))
+        except OSError as error:  # its disk is full, say
+            if command == "stop":
+                self.terminate()
+            else:
+                self.note.emit(Note("error", f"could not be told to {command}: {error}"))
 
     def _signal(self, name: str) -> None:
         self._command_sent = name
@@ -151,7 +154,7 @@ class ProcessJob(Job):
         except psutil.NoSuchProcess:
             pass
         except psutil.Error as error:
-            self.note.emit(Note("error", f"The process could not be ended: {error}"))
+            self.note.emit(Note("error", f"could not be ended: {error}"))
 
     def _written(self) -> int:
         """How much events.jsonl holds already: history, not news."""

@@ -1,5 +1,6 @@
 """kill -9 of the worker and of the window; leaving a job behind; long use without growth."""
 
+import errno
 import json
 import os
 import signal
@@ -15,9 +16,10 @@ import pytest
 from hands import answer, click
 from PySide6.QtCore import QTimer
 
+from self6d.events import Note
 from self6d.runs.folder import RunFolder
 from studio.engine.types import PoseData
-from studio.jobs import JobSpec, JobState
+from studio.jobs import JobSpec, JobState, process_runner
 from studio.jobs.run_info import checkpoint_steps
 
 pytestmark = pytest.mark.gui
@@ -109,6 +111,28 @@ def test_a_full_disk_is_said_in_the_window_and_waited_for(opened, long_run, tmp_
         assert not banner.isVisible()
         job.kill()
         wait(lambda: job.state.over)
+
+
+def test_a_job_whose_folder_takes_no_request_is_stopped_all_the_same(
+    opened, long_run, wait, monkeypatch
+):
+    """On a full disk nothing but the last rung ended it, and what was said of it stayed."""
+    job = opened.runs.submit(long_run)
+    wait(lambda: job.last_progress is not None and job.last_progress.step >= 1)
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(process_runner, "send", refused)
+    job.save_now()
+    said = "long could not be told to save: [Errno 30] Read-only file system."
+    assert opened.banner.text.text() == said
+    job.note.emit(Note("info", "the run folder can be written again; going on"))
+    assert not opened.banner.isVisible()
+    opened.runs.stop()
+    wait(lambda: job.state.over)
+    assert job.state is JobState.STOPPED
+    assert checkpoint_steps(job.run)
 
 
 def test_killed_window_comes_back_to_its_running_job(

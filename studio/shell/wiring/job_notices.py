@@ -47,11 +47,12 @@ class JobNotices(QObject):
             self.banner.retract((job.run, PAUSED))
 
     def _on_note(self, job: Job, note: Note) -> None:
-        """A fault that the job waits with, such as a full disk."""
+        """A fault that the job waits with, such as a full disk; where it says more, it goes on."""
+        about = (job.run, PAUSED)
         if note.level == "error":
-            self.banner.say(
-                "bad", f"{job.run.name} {in_window(note.text)}.", about=(job.run, PAUSED)
-            )
+            self.banner.say("bad", f"{job.run.name} {in_window(note.text)}.", about=about)
+        elif job.state is not JobState.PAUSED:
+            self.banner.retract(about)
 
     def _on_ended(self, job: Job, ending: Finished) -> None:
         title, runs = job.spec.title, self.window.runs
