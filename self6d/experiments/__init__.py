@@ -61,7 +61,7 @@ def run(
         device=device,
         overrides=overrides,
         listener=listener,
-        control=control or Control(),
+        control=control or Control(patient=False),
     )
     setting.prepare(options)
     runner = {

@@ -102,7 +102,7 @@ def run_colour_confidence(
     out = Path(out)
     cases = collected(
         out, "colour-cases", ColourCases, gather, (fit_seeds, test_seeds), seed, listener,
-        control or Control(),
+        control or Control(patient=False),
     )  # fmt: skip
     if cases is None:
         return stopped(out)

@@ -96,7 +96,14 @@ def run_confidence(
     """
     out = Path(out)
     cases = collected(
-        out, "cases", Cases, gather, (fit_seeds, test_seeds), seed, listener, control or Control()
+        out,
+        "cases",
+        Cases,
+        gather,
+        (fit_seeds, test_seeds),
+        seed,
+        listener,
+        control or Control(patient=False),
     )
     if cases is None:
         return stopped(out)

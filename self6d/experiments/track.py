@@ -165,7 +165,7 @@ def run_track(
     threshold = build_config("track", stage="track").track.weak
     table: dict[str, Any] = {"data": str(data), "starts": starts, "degrees": degrees, "mm": mm}
     scores: dict[str, Score] = {}
-    control = control or Control()
+    control = control or Control(patient=False)
     for model in chosen:
         for k in range(starts):
             name = f"{model.name}-{'back' if backward else 'forth'}-{seed + k:02d}"
