@@ -278,13 +278,18 @@ def gui(
 ) -> None:
     """Measure the window: first paint and pictures, event delay while a job trains, redraws."""
     import runpy
+    import tempfile
 
+    from self6d.commands.output import write_json
     from self6d.commands.use import need_window
+    from self6d.files import read_json
 
     need_window()
-    arguments = ["--seconds", str(seconds)] + (["--json", str(json_path)] if json_path else [])
-    sys.argv = ["self6d-studio bench gui", *arguments]
-    runpy.run_module("studio.bench", run_name="__main__", alter_sys=True)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "bench.json"
+        sys.argv = ["self6d-studio bench gui", "--seconds", str(seconds), "--json", str(made)]
+        runpy.run_module("studio.bench", run_name="__main__", alter_sys=True)
+        write_json(json_path, read_json(made, "measurements", dict))
 
 
 def _size(text: str) -> tuple[int, int]:

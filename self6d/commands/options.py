@@ -93,12 +93,13 @@ Refiner = Annotated[
 
 
 def _alone(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Standard output is JSON's alone where that is asked for."""
+    """Standard output is JSON's alone where that is asked for, by whichever name."""
     from self6d.commands import output
 
-    if path == output.STDOUT:
-        ctx.with_resource(output.words_aside())
-    return path
+    if path not in (output.STDOUT, Path("/dev/stdout")):
+        return path
+    ctx.with_resource(output.words_aside())
+    return output.STDOUT
 
 
 Json = Annotated[

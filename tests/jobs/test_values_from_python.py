@@ -215,7 +215,8 @@ def test_shares_out_of_range(value, tmp_path):
             call(**{name: value})
 
 
-def test_json_on_standard_output_is_all_that_is_there(trained, sample, capsys, monkeypatch):
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+def test_json_on_standard_output_is_all_that_is_there(name, trained, sample, capsys, monkeypatch):
     """`--json -` made a file called "-", and the table stood where JSON was expected."""
     for words in (
         ["evaluate", str(sample), str(trained.path), "--device", "cpu"],
@@ -223,7 +224,7 @@ def test_json_on_standard_output_is_all_that_is_there(trained, sample, capsys, m
         ["doctor", str(sample)],
     ):
         monkeypatch.chdir(sample)
-        assert cli.run([*words, "--json", "-", "--quiet"]) == 0
+        assert cli.run([*words, "--json", name, "--quiet"]) == 0
         said = capsys.readouterr()
         assert isinstance(json.loads(said.out), dict | list)
         assert said.err.strip()  # the words for people
