@@ -130,8 +130,9 @@ class QuickJob:
             if limit is not None:
                 plan = self.fit(plan, limit)
             self.record.plan(plan)
-        elif limit is not None:
-            text = "the steps were fixed at the start: minutes changes none"
+        elif limit is not None and limit != (made_for := told.get("minutes")):
+            what = "the steps were" if made_for is None else f"{made_for:g} min were"
+            text = f"{what} fixed at the start: minutes changes none of them"
             self.listener(Note("warning", text))
         plan = [Part(**part) for part in told["plan"]]
         self.announce(plan)

@@ -294,6 +294,14 @@ def test_trainings_take_what_is_left_of_the_time_when_they_begin(world, tmp_path
     plan = json.loads((made.path / "quick.json").read_text())
     assert [part["steps"] for part in plan["plan"]] == [8, 3, 3]
     assert plan["minutes"] == 10
+    for minutes, warned in ((10, []), (5, ["10 min were fixed at the start"])):
+        said.clear()
+        self6d.quick(
+            data, cad, made.path, init=pose, device="cpu", onnx=False, overrides=SETTINGS,
+            minutes=minutes, resume=True, listener=said.append,
+        )  # fmt: skip
+        notes = [e.text for e in said if isinstance(e, Note) and e.level == "warning"]
+        assert [t.partition(":")[0] for t in notes if "fixed" in t] == warned
 
 
 def test_notes_on_cad_files_are_given_once(world, tmp_path, caplog):
