@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -47,21 +47,6 @@ NONE_SELECTED = {
     False: "no refined pose passed its checks: nothing in the frames is learned from",
 }
 SOLVED = "the camera's way is known nowhere; the poses of all frames are solved together"
-
-
-@dataclass(frozen=True)
-class _OnHost:
-    """What steps ask of N pseudo-labels, on the CPU: no step waits for the device.
-
-    Attributes:
-        labels: what it was made from. numbers: (N,) int64, of their frames. selected: (N,) bool.
-        aside: see `Teacher.aside`.
-    """
-
-    labels: PseudoLabels
-    numbers: Tensor
-    selected: Tensor
-    aside: list[int]
 
 
 class Teacher:
@@ -116,7 +101,7 @@ class Teacher:
         self._order: list[int] = np.random.default_rng(seed).permutation(len(store)).tolist()
         self._turn = 0
         self._judged: tuple[int, dict[str, float]] | None = None
-        self._on_host: _OnHost | None = None
+        self._on_host: tuple[PseudoLabels, Tensor, Tensor, list[int]] | None = None
 
     @property
     def network(self) -> PoseNetwork:
@@ -276,19 +261,20 @@ class Teacher:
 
     def on_host(self) -> tuple[Tensor, Tensor]:
         """Frame number (N,) int64 and `selected` (N,) bool of all pseudo-labels, on the CPU."""
-        return self._once().numbers, self._once().selected
+        return self._once()[1:3]
 
     def aside(self) -> list[int]:
         """Numbers of the frames that are kept aside for a refiner, see `kept_aside`."""
-        return self._once().aside
+        return self._once()[3]
 
-    def _once(self) -> _OnHost:
+    def _once(self) -> tuple[PseudoLabels, Tensor, Tensor, list[int]]:
+        """What steps ask of the pseudo-labels there are; the device is waited for once."""
         labels = self.pseudo_labels
         assert labels is not None
-        if self._on_host is None or self._on_host.labels is not labels:
+        if self._on_host is None or self._on_host[0] is not labels:
             numbers, known = labels.detections.image_index.cpu(), self._known(labels).cpu()
             aside = kept_aside(range(len(self.store)), numbers[known].tolist())
-            self._on_host = _OnHost(labels, numbers, labels.selected.cpu(), aside)
+            self._on_host = (labels, numbers, labels.selected.cpu(), aside)
         return self._on_host
 
     def _known(self, labels: PseudoLabels) -> Tensor:
