@@ -7,13 +7,17 @@ import subprocess
 import sys
 
 import bags
+import cv2
 import numpy as np
 import psutil
 import pytest
 import recordings as world
 
+from self6d.datasets import open_dataset
+from self6d.errors import InputError
 from studio.controllers.opening import glance
 from studio.engine import Engine
+from studio.engine.requests.recordings import info_of
 from studio.engine.types import PoseData
 
 pytestmark = pytest.mark.gui
@@ -100,6 +104,25 @@ def test_failure_says_what_where_and_what_to_do(engine, tmp_path, wait):
     assert str(tmp_path) in failure.one_line()
     assert failure.remedy
     assert "Traceback" in failure.trace
+
+
+def test_a_frame_that_cannot_be_read_keeps_no_recording_closed(tmp_path):
+    """Which folders are to be watched was asked of the last frame, and its fault was all there was
+    to see."""
+    for name in ("rgb", "depth", "intrinsics"):
+        (tmp_path / name).mkdir()
+    for image in ("0001", "0002", "0003"):
+        cv2.imwrite(str(tmp_path / "rgb" / f"{image}.png"), np.zeros((48, 64, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / "depth" / f"{image}.png"), np.full((48, 64), 500, np.uint16))
+        (tmp_path / "intrinsics" / f"{image}.txt").write_text("60 0 32\n0 60 24\n0 0 1\n")
+    data = open_dataset(tmp_path)
+    folders = ("rgb", "depth", "")
+    assert info_of(str(tmp_path), data).folders == tuple(str(tmp_path / name) for name in folders)
+    (tmp_path / "intrinsics" / "0003.txt").unlink()
+    data = open_dataset(tmp_path)
+    with pytest.raises(InputError):
+        data.frame(2)
+    assert len(info_of(str(tmp_path), data)) == 3
 
 
 def test_killed_helper_is_reported_starts_again_and_leaves_nothing(qapp, sample, wait):

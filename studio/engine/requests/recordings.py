@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,12 @@ def _folders(dataset: Any) -> tuple[str, ...]:
     if bag is not None:
         return (str(bag),)
     scenes = {key.scene_id: key for key in dataset.keys}  # one frame of each
-    sources = [dataset.source(key) for key in list(scenes.values())[:MOST_SCENES]]
-    files = [file for source in sources for file in (source.rgb, source.depth) if file is not None]
-    folders = dict.fromkeys(Path(file).parent for file in files)
+    folders: dict[Path, None] = {}
+    for key in list(scenes.values())[:MOST_SCENES]:
+        with suppress(InputError):  # one that cannot be read is no reason not to open the others
+            source = dataset.source(key)
+            files = (file for file in (source.rgb, source.depth) if file is not None)
+            folders |= dict.fromkeys(Path(file).parent for file in files)
     # a scene's own folder lists its frames where the reader does not count files
     around = (folder.parent for folder in folders if folder != Path(dataset.root))
     return tuple(map(str, dict.fromkeys((*folders, *around))))
