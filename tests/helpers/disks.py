@@ -28,7 +28,11 @@ def _unmount(folder: Path) -> None:
 
 @contextlib.contextmanager
 def full(folder: Path, size: str = "2m") -> Iterator[tuple[Path, Switch, Switch]]:
-    """A disk of 2 MB that something else fills (ENOSPC)."""
+    """A small disk that something else fills (ENOSPC).
+
+    Args:
+        size: as mount takes it.
+    """
     if not _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)):
         pytest.skip("may not mount")
 
