@@ -46,7 +46,7 @@ from self6d.runs.load_network import Paths, load_given_models, run_models
 from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import ObjectModel
 from self6d.tracking.colours.larger import looks_larger
-from self6d.tracking.colours.place import described, onto_colours, row_of
+from self6d.tracking.colours.place import described, left_on_depth, onto_colours, row_of
 from self6d.tracking.config import TrackConfig
 from self6d.tracking.quick.detections import NetworkDetections
 from self6d.tracking.rgb.smooth import smoothed
@@ -265,8 +265,8 @@ def _onto_colours(
         moved = {row_of(p.row): p.pose for p in placed}
         poses = [replace(p, pose=moved.get(row_of(p), p.pose)) for p in poses]
         write_pose_track(run.path / POSES, poses, again=True)
-    larger = looks_larger(frames, poses, task.models, sure=sure, device=task.device)
-    return described(placed, task.models) + larger
+    texts = described(placed, task.models) + left_on_depth(frames, poses, placed, task.models)
+    return texts + looks_larger(frames, poses, task.models, sure=sure, device=task.device)
 
 
 def _told_of_colours(

@@ -1,5 +1,6 @@
 """Depth that lies beside the colours: measured, and poses put back where the colours are."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from self6d.jobs import track
 from self6d.scene.models_copy import save_models
 from self6d.tracking.colours.larger import looks_larger, throughout
 from self6d.tracking.colours.measure import Beside
-from self6d.tracking.colours.place import described, onto_colours
+from self6d.tracking.colours.place import described, left_on_depth, onto_colours
 from self6d.tracking.colours.pooled import pooled
 
 FRAMES = 6
@@ -137,6 +138,41 @@ def test_nothing_moves_where_nothing_lies_beside(plain):
     placed = onto_colours(UnlabelledFrames(open_dataset(plain)), given, [block()], sure=0.8)
     assert placed == []
     assert described(placed, [block()]) == []
+    assert left_on_depth(UnlabelledFrames(open_dataset(plain)), given, placed, [block()]) == []
+
+
+def test_of_every_fifth_frame_of_a_film_neighbours_speak_for_an_unsure_pose(tmp_path):
+    truth = [pose_at(i) for i in range(FRAMES)]
+    folder = write_recording(tmp_path, truth)
+    move_depth(folder, range(FRAMES))
+    scene = folder / "test" / "000001"
+    for kind in ("rgb", "depth"):
+        for i in reversed(range(FRAMES)):
+            (scene / kind / f"{i:06d}.png").rename(scene / kind / f"{5 * i:06d}.png")
+    cameras = json.loads((scene / "scene_camera.json").read_text())
+    numbered = {str(5 * int(i)): camera for i, camera in cameras.items()}
+    (scene / "scene_camera.json").write_text(json.dumps(numbered))
+    given = [
+        replace(row, key=FrameKey(1, 5 * row.key.image_id))
+        for row in rows(with_depth(pose) for pose in truth)
+    ]
+    given[1] = replace(given[1], state=TrackState.WEAK, confidence=0.4)
+    placed = onto_colours(UnlabelledFrames(open_dataset(folder)), given, [block()], sure=0.8)
+    assert len(placed) == FRAMES
+    assert all(apart_mm(p.pose, truth[p.row.key.image_id // 5]) < 5 for p in placed)
+
+
+def test_poses_that_stay_on_a_depth_beside_the_colours_are_told_of(beside):
+    unsure = [
+        replace(row, state=TrackState.WEAK, confidence=0.4)
+        for row in rows(with_depth(pose_at(i)) for i in range(FRAMES))
+    ]
+    frames = UnlabelledFrames(open_dataset(beside))
+    placed = onto_colours(frames, unsure, [block()], sure=0.8)
+    assert placed == []
+    (text,) = left_on_depth(frames, unsure, placed, [block()])
+    assert text.startswith("block: depth lies")
+    assert "its poses follow the depth" in text
 
 
 def test_what_stands_and_what_is_lost_stay(beside):

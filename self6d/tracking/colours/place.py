@@ -89,12 +89,9 @@ def onto_colours(
     for row in sorted(poses, key=lambda p: p.key):
         if row.pose is not None and row_of(row) not in leave:
             tracks.setdefault((row.key.scene_id, row.object_id, row.instance), []).append(row)
-    known = sorted({place[row.key] for rows in tracks.values() for row in rows})
-    asked = [known[i] for i in spread(len(known), LOOKED_AT)] if known else []
     found: list[Placed] = []
     with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="colours") as threads:
-        seen = threads.map(lambda i: frame_shift(frames[i]), asked)
-        if lies_beside([s for s in seen if s is not None]) is None:
+        if _lies_beside(frames, (row for rows in tracks.values() for row in rows), threads) is None:
             return []
         for done, ((_, object_id, _), rows) in enumerate(tracks.items()):
             at(done, len(tracks))
@@ -105,6 +102,40 @@ def onto_colours(
             if len(moved) >= max(min(FEWEST, len(rows)), SHARE * len(rows)):
                 found += moved
     return found
+
+
+def _lies_beside(
+    frames: UnlabelledFrames, rows: Iterable[TrackedPose], threads: ThreadPoolExecutor
+) -> str | None:
+    """In words, how depth lies beside the colours in some poses' frames; None: it does not."""
+    place = {key: i for i, key in enumerate(frames.keys)}
+    known = sorted({place[row.key] for row in rows})
+    asked = [known[i] for i in spread(len(known), LOOKED_AT)] if known else []
+    seen = threads.map(lambda i: frame_shift(frames[i]), asked)
+    return lies_beside([s for s in seen if s is not None])
+
+
+def left_on_depth(
+    frames: UnlabelledFrames,
+    poses: Sequence[TrackedPose],
+    placed: Sequence[Placed],
+    models: Sequence[ObjectModel],
+) -> list[str]:
+    """In words, of which objects no pose was moved though depth lies beside the colours."""
+    moved = {p.row.object_id for p in placed}
+    left = [p for p in poses if p.pose is not None and p.object_id not in moved]
+    if not left:
+        return []
+    with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="colours") as threads:
+        how = _lies_beside(frames, left, threads)
+    if how is None:
+        return []
+    names = {model.object_id: model.name for model in models}
+    return [
+        f"{names[i]}: {how}; its own outline does not say surely by how much at it: its poses "
+        "follow the depth, and may lie as far beside it in the image"
+        for i in sorted({p.object_id for p in left})
+    ]
 
 
 def row_of(row: TrackedPose) -> Row:
@@ -137,6 +168,12 @@ def _ranges(keys: Sequence[FrameKey]) -> str:
     return ", ".join(f"{p[0]} to {p[-1]}" if len(p) > 1 else f"{p[0]}" for p in parts)
 
 
+def _in_frames(images: Sequence[int]) -> list[float]:
+    """Image numbers in frames: those of every fifth of a film are five apart."""
+    apart = float(np.median(np.diff(images))) if len(images) > 1 else 1.0
+    return [image / apart for image in images]
+
+
 class _Track:
     """One object through one scene; frames by their place in `rows`."""
 
@@ -146,7 +183,7 @@ class _Track:
     ) -> None:  # fmt: skip
         self.thing, self.frames, self.rows = thing, frames, rows
         self._place, self._sure, self._threads = place, sure, threads
-        self._times = [row.key.image_id for row in rows]
+        self._times = _in_frames([row.key.image_id for row in rows])
         self._K: dict[int, np.ndarray] = {}
         self._shifts = np.zeros((len(rows), 2))
         self._looks: dict[int, _Look] = {}
