@@ -48,6 +48,7 @@ from self6d.scene import ObjectModel
 from self6d.tracking.colours.larger import looks_larger
 from self6d.tracking.colours.place import described, left_on_depth, onto_colours, row_of
 from self6d.tracking.config import TrackConfig
+from self6d.tracking.overlap import in_one_place
 from self6d.tracking.quick.detections import NetworkDetections
 from self6d.tracking.rgb.smooth import smoothed
 from self6d.tracking.rgb.told import check_search, none_sure
@@ -222,6 +223,7 @@ def track(
             texts += _onto_colours(run, frames, task, stands, config.track.weak, listener, control)
         if not task.has_depth:
             texts += _told_of_colours(run, frames, task, stands)
+        texts += in_one_place(task.poses(), task.models, sure=config.track.weak)
     except BaseException as error:
         line = error.one_line() if isinstance(error, Self6DError) else one_line(error)
         with suppress(OSError):  # else it counts as done, and --resume leaves it so
