@@ -195,6 +195,7 @@ class TrackControl(QObject):
                 "warn", f"{job.spec.title} ended at step {ending.step}: {ending.reason}. {lost} "
                 f"{first} Learn from these poses again.", details=job.details,
                 action="Resume" if able else "", on_action=lambda: runs.resume_run(job.run),
+                about=job.run,
             )  # fmt: skip
 
     def _on_discarded(self, job: Job) -> None:
