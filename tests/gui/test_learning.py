@@ -184,3 +184,6 @@ def test_what_waited_for_a_stage_1_that_does_not_come_is_named(started, wait, wa
     wait(lambda: f"{names[1]} does not start: {names[0]}" in window.banner.text.text())
     assert "Learn from these poses again" in window.banner.text.text()
     assert window.banner.isVisible()
+    if way == "stop":
+        window.runs.resume_run(first.run)
+        wait(window.banner.isHidden)  # what it said of the end is no longer so
