@@ -329,13 +329,17 @@ def launch(
             "as demo and quick leave."
         ),
     ] = None,
+    models: opt.RecordingModels = None,
 ) -> None:
     """Open the window."""
     import runpy
     import sys
 
     need_window()
-    sys.argv = ["self6d-studio launch", *([str(data)] if data else [])]
+    sys.argv = [
+        "self6d-studio launch",
+        *map(str, [data, *(models or [])] if data else models or []),
+    ]
     runpy.run_module("studio", run_name="__main__", alter_sys=True)
 
 

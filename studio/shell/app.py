@@ -107,9 +107,7 @@ def fit_screen(window: QMainWindow) -> None:
     window.move(max(left, room.left()), max(top, room.top()))
 
 
-def open_window(
-    settings: Settings, data: Path | None = None, *, restore: bool = True
-) -> StudioWindow:
+def open_window(settings: Settings, *data: Path, restore: bool = True) -> StudioWindow:
     """Show the window; views are built and data is opened once it is on the screen."""
     theme.apply(settings.theme)
     window = make_window(settings)
@@ -120,8 +118,8 @@ def open_window(
         window.build()
         fit_screen(window)
         threading.Thread(target=load_ahead, daemon=True).start()
-        if data is not None:
-            window.opener.open_paths([data])
+        if data:
+            window.opener.open_paths(data)
         elif restore:
             offer_workspace(window)
 
@@ -204,11 +202,10 @@ def waiting_jobs(state: dict[str, Any]) -> list[JobSpec]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the studio; `arguments` may name a recording, CAD file or run to open."""
+    """Run the studio; `arguments` may name a recording, CAD files or a run to open."""
     arguments = sys.argv[1:] if arguments is None else arguments
     app = make_application()
-    data = Path(arguments[0]) if arguments else None
-    window = open_window(Settings(), data)
+    window = open_window(Settings(), *map(Path, arguments))
     code = app.exec()
     del window
     return code

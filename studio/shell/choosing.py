@@ -67,9 +67,10 @@ class Choosers:
 
     def models(self) -> None:
         kinds = " ".join(f"*{suffix}" for suffix in MESHES)
+        recording = self._opener.project.recording
         files = old_files(
             self._window, self._settings, "model", "Open CAD models", f"CAD models ({kinds})",
-            one=False,
+            one=False, start=None if recording is None else Path(recording.root).parent,
         )  # fmt: skip
         if files:
             self._opener.add_models(files)

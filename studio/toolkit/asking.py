@@ -29,15 +29,17 @@ def folder_for(parent: QWidget, settings: Settings, what: str, title: str) -> Pa
 
 
 def old_files(
-    parent: QWidget, settings: Settings, what: str, title: str, kinds: str = "", *, one: bool = True
-) -> list[Path]:
+    parent: QWidget, settings: Settings, what: str, title: str, kinds: str = "", *,
+    one: bool = True, start: Path | None = None,
+) -> list[Path]:  # fmt: skip
     """Files that are there.
 
     Args:
-        kinds: such as "Tables (*.csv *.tsv)". one: no more than one.
+        kinds: such as "Tables (*.csv *.tsv)". one: no more than one. start: where the first ones
+            are looked for.
     """
     ask = QFileDialog.getOpenFileName if one else QFileDialog.getOpenFileNames
-    names, _ = ask(parent, title, str(settings.place(what)), kinds)
+    names, _ = ask(parent, title, str(settings.place(what, start)), kinds)
     paths = [Path(name) for name in ([names] if isinstance(names, str) else names) if name]
     return [_kept(settings, what, path.parent, path) for path in paths]
 

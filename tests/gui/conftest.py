@@ -125,8 +125,8 @@ def open_studio(qtbot, settings, wait, warm, _waits_rest) -> Iterator[Callable]:
     bury()
     windows = []
 
-    def start(data: Path | None = None, *, restore: bool = False):
-        window = open_window(settings, data, restore=restore)
+    def start(*data: Path, restore: bool = False):
+        window = open_window(settings, *data, restore=restore)
         windows.append(window)
         qtbot.waitExposed(window)
         window.activateWindow()  # shortcuts belong to the active window

@@ -74,3 +74,15 @@ def test_dialogs_start_where_the_last_thing_of_their_kind_lies(open_studio, samp
     assert str(again.place("recording")) == near
     again.keep_place("recording", tmp_path / "gone")
     assert again.place("recording") == Path.home()
+
+
+def test_a_recording_is_launched_with_cad_models_from_elsewhere(
+    open_studio, block_recording, tmp_path, wait
+):
+    data, cad = tmp_path / "rec", tmp_path / "cad"
+    shutil.copytree(block_recording, data)
+    (data / "models").rename(cad)
+    window = open_studio(data, cad)
+    wait(lambda: window.director.frame is not None and window.project.models)
+    assert window.project.recording.root == str(data)
+    assert {path.parent for path in window.project.model_paths} <= {cad, tmp_path}
