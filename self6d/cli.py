@@ -22,6 +22,7 @@ from self6d.commands import (
     use,
 )
 from self6d.errors import OutOfMemoryError, Self6DError, from_os_error
+from self6d.interrupts import interrupts
 
 # Threads that spin while they wait take the cores of another busy run: two trainings on two cores
 # then take 18 times as long as one, with sleeping threads twice. Read when torch is loaded, later.
@@ -40,6 +41,9 @@ for _module in (train, track, recolour, quick, use, live, data, experiment, benc
     _module.register(app)
 
 
+INTERRUPTED = 130
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code. Every error is one line on standard error."""
     sys.exit(run(arguments))
@@ -54,6 +58,18 @@ def _command() -> Any:
 def run(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    with interrupts() as heard:
+        try:
+            code = _run(arguments)
+        except KeyboardInterrupt:
+            if os.environ.get("SELF6D_DEBUG") == "1":
+                raise
+            heard.asked = True
+    # a library may have made another error of it, or have lost it shortly before the end
+    return _say("interrupted", INTERRUPTED) if heard.asked else code
+
+
+def _run(arguments: list[str]) -> int:
     from self6d.logging import log_crash, start_logging
 
     file = start_logging(arguments)
@@ -65,10 +81,10 @@ def run(arguments: list[str] | None = None) -> int:
     except BaseException as error:
         if os.environ.get("SELF6D_DEBUG") == "1":
             raise
+        if isinstance(error, KeyboardInterrupt | typer.Abort):
+            raise KeyboardInterrupt from error
         if isinstance(error, Self6DError):
             return _say(error.one_line(), error.exit_code)
-        if isinstance(error, KeyboardInterrupt | typer.Abort):
-            return _say("interrupted", 130)
         if isinstance(error, SystemExit):
             return error.code if isinstance(error.code, int) else 1
         if hasattr(error, "format_message"):  # typer's usage errors

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from self6d.interrupts import interrupt
 from self6d.paths import early_events
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def steering(console: JobConsole | None = None) -> Iterator[Control]:
             return
         if control.stopping:
             if number == signal.SIGINT and time.monotonic() - asked >= twice_s:
-                raise KeyboardInterrupt
+                interrupt()
             return
         asked = time.monotonic()
         control.stop()
