@@ -25,7 +25,7 @@ def live(
         typer.Option("--source", help="Camera number, realsense, video file, folder or bag."),
     ] = "0",
     camera: Annotated[
-        Path | None, typer.Option(help="Camera file, for a camera or a video.")
+        Path | None, typer.Option(help="Camera file, for a camera, a video or bare images.")
     ] = None,
     score: Annotated[float, typer.Option(min=0, max=1, help="Lowest score of a detection.")] = 0.3,
     every: Annotated[

@@ -24,6 +24,12 @@ MAX_DEPTH_M = 100.0  # beyond every depth camera
 _TRUNCATED = "Copy or record it again."
 
 
+def images_in(path: Path) -> list[Path]:
+    """Colour images right in a folder, sorted, or the one image at a path."""
+    entries = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [p for p in entries if p.suffix.lower() in RGB_SUFFIXES and not p.name.startswith(".")]
+
+
 def decode(path: Path, what: str) -> np.ndarray:
     """The image as stored (any depth, any channels, cv2's BGR order), not turned by its EXIF."""
     return decode_bytes(read_bytes(path, what), path, what)

@@ -14,7 +14,7 @@ import torch
 from self6d.arguments import checked
 from self6d.config_fields import Limits
 from self6d.datasets import Dataset, FrameKey, open_dataset
-from self6d.datasets.images import RGB_SUFFIXES, read_rgb
+from self6d.datasets.images import images_in, read_rgb
 from self6d.datasets.recording import frame_of
 from self6d.errors import InputError
 from self6d.evaluation.predictions import (
@@ -153,10 +153,7 @@ class _Frames(Sequence[Frame]):
                 path=path,
                 remedy="Leave out --split, or name a recording and leave out --camera.",
             )
-        entries = sorted(path.iterdir()) if path.is_dir() else [path]
-        self._files = [
-            p for p in entries if p.suffix.lower() in RGB_SUFFIXES and not p.name.startswith(".")
-        ]
+        self._files = images_in(path)
         if not self._files:
             raise InputError("holds no colour images", path=path, remedy="Name a folder of images.")
 

@@ -92,8 +92,9 @@ def live(
 
     Args:
         network: run folder, or exported package.
-        source: number of a camera, "realsense", video file or recording.
-        camera: camera file, for a camera or a video; None: the network's own, with a warning.
+        source: number of a camera, "realsense", video file, folder of images or recording.
+        camera: camera file, for a camera, a video or bare images; None: what a recording states;
+            of a camera or a video the network's own, with a warning.
         score: lowest score of a detection. every: images from one look of the detector to the next;
             in between the poses are followed.
         images: end after so many; None: with the source.

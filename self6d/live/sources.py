@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -14,10 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from self6d.datasets import open_dataset
-from self6d.datasets.intrinsics import Intrinsics, read_intrinsics
+from self6d.datasets import FrameKey, Recording, open_dataset
+from self6d.datasets.images import images_in, read_rgb
+from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
 from self6d.datasets.readers.bags.recording import BagRecording
-from self6d.datasets.recording import pinhole_images
+from self6d.datasets.recording import frame_of, pinhole_images
 from self6d.errors import InputError, MissingDependencyError
 from self6d.events import Listener, Note
 from self6d.geometry import Camera
@@ -54,9 +55,10 @@ def shots(
     """The images of a source, until it ends or the iterator is closed.
 
     Args:
-        source: number of a camera, "realsense", a video file, or what `open_dataset` reads.
-        camera: camera file, for a camera or a video. usual: the network's own, taken (scaled, with
-            a note) where no file is given.
+        source: number of a camera, "realsense", a video file, a folder of images, or what
+            `open_dataset` reads.
+        camera: camera file, for a camera, a video or bare images.
+        usual: the network's own, taken (scaled, with a note) where no file is given.
 
     Raises:
         InputError: it cannot be opened, or its K is unknown. MissingDependencyError: pyrealsense2.
@@ -71,9 +73,19 @@ def shots(
         if not path.is_file():
             raise InputError("there is no such video", path=path, remedy="Check the path.")
         return _ahead(_captured(path, _intrinsics(camera, usual, listener)))
+    bare = images_in(path)
+    if camera is not None and bare:
+        return _ahead(_bare(bare, read_intrinsics(camera)))
     if camera is not None:
         raise InputError("a recording has its own camera", path=path, remedy="Leave out --camera.")
-    return _ahead(_recorded(path))
+    try:
+        dataset = open_dataset(path)
+    except InputError as error:
+        if bare and find_camera_file(path if path.is_dir() else path.parent) is None:
+            remedy = f"Name the camera's file with --camera. {error.remedy}"
+            raise InputError(error.what, path=error.path, remedy=remedy) from None
+        raise
+    return _ahead(_recorded(dataset))
 
 
 def _ahead(stream: Generator[Shot]) -> Iterator[Shot]:
@@ -133,9 +145,15 @@ def _captured(source: int | Path, stated: Intrinsics) -> Generator[Shot]:
         capture.release()
 
 
-def _recorded(path: Path) -> Generator[Shot]:
+def _bare(files: Sequence[Path], stated: Intrinsics) -> Generator[Shot]:
+    """Images that come without a camera, as `predict` takes them."""
+    for number, file in enumerate(files):
+        frame = frame_of(FrameKey(0, number), file.stem, read_rgb(file), None, stated)
+        yield Shot(frame.rgb, None, frame.camera, time.time_ns(), frame.name)
+
+
+def _recorded(dataset: Recording) -> Generator[Shot]:
     """Frames of a recording, in order."""
-    dataset = open_dataset(path)
     for index, key in enumerate(dataset.keys):
         frame = dataset.frame(index)
         at, frame_id = time.time_ns(), "camera"

@@ -240,6 +240,21 @@ def test_a_video_and_its_camera(package, recording, tmp_path):
     assert view.shot.camera == CAMERA
 
 
+def test_a_folder_of_images_and_its_camera(package, recording, tmp_path):
+    folder, camera = tmp_path / "bare", tmp_path / "camera.json"
+    folder.mkdir()
+    for i in range(3):
+        image = open_dataset(recording).frame(i).rgb
+        cv2.imwrite(str(folder / f"{i}.png"), image[..., ::-1])
+    with pytest.raises(InputError, match="--camera"):
+        live(package, folder)
+    camera.write_text(json.dumps({"fx": 150, "fy": 150, "cx": 79.5, "cy": 59.5}))
+    views = list(live(package, folder, camera=camera, device="cpu"))
+    assert [v.shot.name for v in views] == ["0", "1", "2"]
+    assert views[2].shot.camera == CAMERA
+    assert np.array_equal(views[2].shot.rgb, image)
+
+
 def test_faults_are_named(package, recording, tmp_path):
     with pytest.raises(CheckpointError, match="neither a run nor an exported package"):
         live(recording, "0")
