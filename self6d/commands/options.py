@@ -29,7 +29,10 @@ class MeshUnit(StrEnum):
 
 RecordingModels = Annotated[
     list[Path] | None,
-    typer.Option("--models", help="CAD files or a folder of them (default: the recording's own)."),
+    typer.Option(
+        "--models",
+        help="CAD files or a folder of them (default: the track's own, else the recording's).",
+    ),
 ]
 Unit = Annotated[
     MeshUnit | None,

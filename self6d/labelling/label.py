@@ -23,7 +23,7 @@ from self6d.labelling.coco import CocoFile
 from self6d.labelling.masks import draw_labels
 from self6d.labelling.report import LabelReport, report_page
 from self6d.rendering import PackedModels, pack_models
-from self6d.runs.load_network import Paths, load_given_models
+from self6d.runs.load_network import Paths, models_of_track
 from self6d.scene import Frame, ObjectModel
 from self6d.scene.models_copy import save_models
 from self6d.scene.units import check_unit
@@ -51,8 +51,8 @@ def label(
 
     Args:
         data: the recording. Its own labels are not looked at.
-        track: poses.json of a run of `track`.
-        models: CAD files; None: the recording's own.
+        track: run of `track`, or its poses.json.
+        models: CAD files; None: the copy of the track's run, else the recording's own.
         out: folder to make. It holds report.html, labels.json and, by format: "bop": the frames
             with labels as a BOP dataset; "coco": images/ and annotations.json; "csv": a results
             file of BOP's.
@@ -72,12 +72,7 @@ def label(
     out, name = Path(out), Path(track).name
     check_free(out)
     poses, dataset = read_pose_track(track), open_dataset(data)
-    source = models if models is not None else dataset.models_path
-    if source is None:
-        raise InputError(
-            "the recording brings no CAD models", path=data, remedy="Name them with --models."
-        )
-    objects = load_given_models(source, unit)
+    objects = models_of_track(models, track, dataset, unit)
     check_belongs(poses, track, dataset, [model.object_id for model in objects])
     report = LabelReport.of(name, poses, confidence, len(dataset))
     if not report.accepted:

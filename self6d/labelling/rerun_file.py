@@ -15,7 +15,7 @@ from self6d.datasets.pose_track import PoseTrack, check_belongs, read_pose_track
 from self6d.errors import InputError, MissingDependencyError, StorageError
 from self6d.events import Listener, Progress
 from self6d.geometry import Pose
-from self6d.runs.load_network import Paths, load_given_models
+from self6d.runs.load_network import Paths, models_of_track
 from self6d.scene import ObjectModel
 from self6d.scene.units import check_unit
 from self6d.storage import whole_file
@@ -68,18 +68,14 @@ def export_rrd(
 
     Args:
         track: poses.json of a run of `track`; None: the recording alone.
-        models: CAD files; None: the recording's own. unit: see `load_models`.
+        models: CAD files; None: those of the track's run, else the recording's own.
+        unit: see `load_models`.
     """
     check_unit(unit)
     dataset = open_dataset(data)
     if track is None:
         return write_rrd(out, dataset, (), {}, listener)
-    source = models if models is not None else dataset.models_path
-    if source is None:
-        raise InputError(
-            "the recording brings no CAD models", path=data, remedy="Name them with --models."
-        )
-    objects, poses = load_given_models(source, unit), read_pose_track(track)
+    objects, poses = models_of_track(models, track, dataset, unit), read_pose_track(track)
     check_belongs(poses, track, dataset, [model.object_id for model in objects])
     return write_rrd(out, dataset, objects, {"track": poses_of(poses, dataset)}, listener)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
-from self6d.datasets import load_models
+from self6d.datasets import Recording, load_models
 from self6d.errors import CheckpointError, InputError
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
+from self6d.paths import track_file
 from self6d.runs.checkpoint import checkpoint_fits, unpack
 from self6d.runs.folder import RunFolder
 from self6d.scene import ObjectModel
@@ -129,6 +130,32 @@ def load_given_models(models: Paths, unit: str = "auto") -> list[ObjectModel]:
         InputError: none there, or one cannot be read.
     """
     return load_models(listed(models), unit)
+
+
+def models_of_track(
+    models: Paths | None, track: str | Path, recording: Recording, unit: str = "auto"
+) -> list[ObjectModel]:
+    """The CAD models that a track's poses are of: as named, else its run's copy, else the
+    recording's own.
+
+    Args:
+        track: poses.json or its folder, which need not be a run's.
+
+    Raises:
+        InputError: there are none, or one cannot be read.
+    """
+    if models is not None:
+        return load_given_models(models, unit)
+    folder = track_file(track).parent
+    if (folder / "run.json").is_file() and has_models(folder / "models"):
+        return run_models(RunFolder.open(folder))
+    if recording.models_path is None:
+        raise InputError(
+            "the recording brings no CAD models, and no run's copy lies beside the track",
+            path=recording.root,
+            remedy="Name them with --models.",
+        )
+    return load_given_models(recording.models_path, unit)
 
 
 def listed(models: Paths) -> str | Path | list[str | Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from self6d.evaluation.bop_results import read_bop_results
 from self6d.geometry import Camera, Pose
 from self6d.labelling import draw_labels, label
 from self6d.rendering import pack_models
+from self6d.runs.folder import RunFolder
 from self6d.sample.sample import make_sample, models_folder
 from self6d.scene import Frame
 from self6d.scene.mesh_io import load_models
+from self6d.scene.models_copy import save_models
 
 UNSURE, LOST = 1, 2  # frames in which the first object is so
 
@@ -53,6 +56,22 @@ def track(poses, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("track") / "poses.json"
     write_pose_track(path, poses)
     return path
+
+
+def test_the_run_s_own_copy_of_the_models(sample, poses, tmp_path):
+    """A plain recording brings none; the folder of the track has them."""
+    plain, run = tmp_path / "plain", tmp_path / "run"
+    shutil.copytree(sample, plain, ignore=shutil.ignore_patterns("models*"))
+    run.mkdir()
+    write_pose_track(run / "poses.json", poses)
+    with pytest.raises(InputError, match="brings no CAD models"):
+        label(plain, run, None, tmp_path / "none")
+    folder = RunFolder.create(run / "of", "track", {})
+    (run / "poses.json").rename(folder.path / "poses.json")
+    save_models(load_models(models_folder()), folder.models_path)
+    for number, track in enumerate((folder.path, folder.path / "poses.json")):
+        out = tmp_path / str(number)
+        assert label(plain, track, None, out, format="csv").accepted
 
 
 def accepted(poses) -> dict[FrameKey, list[TrackedPose]]:
