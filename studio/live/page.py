@@ -65,7 +65,9 @@ class LivePage(EnterPresses, QWidget):
         )
         self.camera = QLineEdit()
         self.camera.setPlaceholderText("the network's own, scaled")
-        self.camera.setToolTip("Intrinsics (.json, .yaml), for a camera, a video file or bare images")
+        self.camera.setToolTip(
+            "Intrinsics (.json, .yaml), for a camera, a video file or bare images"
+        )
         self.keep = QCheckBox("Record the frames, to open them here")
         self.start_button = button("Start", self._on_start, "primary")
         self.open_button = button("Open the recording", self._on_open)
