@@ -48,3 +48,5 @@ for i in np.argsort(-scores):
         print(f"{names[int(classes[i])]}  score {scores[i]:.2f}")
         print("R =", R[i].astype(float).round(4).tolist())
         print("t =", t[i].astype(float).round(4).tolist(), "m")
+if not (scores > 0.3).any():
+    print("nothing found")

@@ -223,6 +223,18 @@ def test_examples_run(package, image, tmp_path, name):
     assert len((package / "example.py").read_text().splitlines()) <= 20
 
 
+@pytest.mark.parametrize("name", ["example.py", "example_onnx.py"])
+def test_examples_say_where_nothing_is_found(package, image, tmp_path, name, monkeypatch, capsys):
+    picture = tmp_path / "image.png"
+    cv2.imwrite(str(picture), image[..., ::-1])
+    numbers = [str(v) for v in (K[0, 0], K[1, 1], K[0, 2], K[1, 2])]
+    monkeypatch.setattr(sys, "argv", [name, str(picture), *numbers])
+    text = (package / name).read_text().replace("(image, K)", "(image, K, score_threshold=1.0)")
+    (tmp_path / name).write_text(text.replace("> 0.3", "> 1.1").replace("__file__", "PACKAGE"))
+    runpy.run_path(str(tmp_path / name), {"PACKAGE": str(package / name)})
+    assert capsys.readouterr().out == "nothing found\n"
+
+
 def test_the_onnx_example_takes_images_of_another_size(package, image, tmp_path):
     """It refused what the camera makes, and left resampling, K and its half pixel to the user."""
     large, picture = cv2.resize(image, None, fx=2, fy=2), tmp_path / "large.png"
