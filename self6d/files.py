@@ -173,6 +173,16 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def run_remedy(path: Path, usual: str) -> str:
+    """What to do where a folder is no run: a package that export made is used in other ways."""
+    if not is_there(path / "model.json"):
+        return usual
+    return (
+        "It is a package that export made: use it with live (--source takes images too), its "
+        "example.py or self6d.packaging.load_package, or name the run that it was made from."
+    )
+
+
 def check_live_source(source: str) -> None:
     """A source of `live` that is no camera must be there; else InputError."""
     if source != REALSENSE and not source.isdecimal() and not is_there(Path(source)):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from self6d.config import Stage
 from self6d.errors import CheckpointError, InputError
-from self6d.files import NEW, OR_RESUME, check_free, is_there, read_json
+from self6d.files import NEW, OR_RESUME, check_free, is_there, read_json, run_remedy
 from self6d.paths import refiner_file, track_file
 
 
@@ -62,7 +62,9 @@ def check(
             raise CheckpointError(
                 "not a run folder (no run.json and config.toml)",
                 path=run,
-                remedy="Name a folder that train, adapt or optimize wrote with --out.",
+                remedy=run_remedy(
+                    run, "Name a folder that train, adapt or optimize wrote with --out."
+                ),
             )
     if init is not None:
         read_json(track_file(init), "pose file", (dict, list))

@@ -27,7 +27,7 @@ import torch
 import self6d
 from self6d.errors import CheckpointError, InputError, from_os_error
 from self6d.events import Event, Preview
-from self6d.files import OR_RESUME, check_free
+from self6d.files import OR_RESUME, check_free, run_remedy
 from self6d.locks import FolderLock, is_held
 from self6d.network.config import EARLIER
 from self6d.runs import checkpoint as ckpt
@@ -118,7 +118,9 @@ class RunFolder:
             raise CheckpointError(
                 f"not a run folder (no run.json and config.toml: {error.strerror})",
                 path=path,
-                remedy="Name a folder that train, adapt or optimize wrote with --out.",
+                remedy=run_remedy(
+                    path, "Name a folder that train, adapt or optimize wrote with --out."
+                ),
             ) from error
         except (ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())[:200]

@@ -69,6 +69,9 @@ def test_damaged_folder_is_one_line(run_path, name, content):
 def test_not_a_run_folder(tmp_path):
     with pytest.raises(CheckpointError, match="not a run folder"):
         RunFolder.open(tmp_path / "nothing")
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"that export made.*load_package"):
+        RunFolder.open(tmp_path)
 
 
 def test_events_survive_the_trip(run_path):
