@@ -30,7 +30,8 @@ def track(
         Path | None,
         typer.Option(
             help="JSON with a rough start pose (R_m2c, t_m2c_mm or t_m2c_m), a list of such with "
-            "obj_id, BOP's scene_gt.json, or an earlier track (its folder or poses.json)."
+            "obj_id, BOP's scene_gt.json, or an earlier track (its folder or poses.json). Objects "
+            "without a start are looked for; --object follows one alone."
         ),
     ] = None,
     from_run: Annotated[

@@ -54,6 +54,7 @@ from self6d.tracking.rgb.smooth import smoothed
 from self6d.tracking.rgb.told import check_search, none_sure
 from self6d.tracking.starts import read_starts, refuse_unseen
 from self6d.tracking.task import TrackTask
+from self6d.tracking.told import Way, not_sure
 from self6d.tracking.work import Start
 
 SHOWN = {"loop": {"preview_every": 1}}  # each frame as it is found
@@ -221,7 +222,10 @@ def track(
         texts = task.leaps()
         if config.track.colours and task.has_depth:
             texts += _onto_colours(run, frames, task, stands, config.track.weak, listener, control)
-        if not task.has_depth:
+        if task.has_depth:
+            way: Way = "from" if from_run is not None else "search" if not starts else "init"
+            texts += not_sure(task.poses(), chosen, weak=config.track.weak, way=way)
+        else:
             texts += _told_of_colours(run, frames, task, stands)
         texts += in_one_place(task.poses(), task.models, sure=config.track.weak)
     except BaseException as error:

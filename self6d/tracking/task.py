@@ -34,6 +34,7 @@ from self6d.tracking.rgb.follow import ColourFollower
 from self6d.tracking.rgb.still import solve_colours
 from self6d.tracking.rgb.told import told_without_depth, without_start
 from self6d.tracking.still.arrangement import AGREE, Seen, Thing, solve
+from self6d.tracking.told import looked_for
 from self6d.tracking.work import (
     Found,
     Memory,
@@ -114,6 +115,8 @@ class TrackTask:
             self.walks = [walk for walk in self.walks if walk.kind != "seek"]
             lost = without_start(frames.keys, self.scenes, self.models, starts)
             self._to_tell += [("warning", text) for text in lost]
+        sought = {walk.target.model for walk in self.walks if walk.kind == "seek"}
+        self._to_tell += [("info", text) for text in looked_for(self.models, starts, sought)]
         self._kept = set(known)
         self._seams = seams(self.scenes, starts)
         self._place = {key: i for i, key in enumerate(frames.keys)}
@@ -307,7 +310,7 @@ class TrackTask:
         return found
 
     def _tell(self) -> None:
-        """Once, in the run's log: what following without depth loses."""
+        """Once, in the run's log: what is looked for, and what following without depth loses."""
         while self._to_tell and self.on_note is not None:
             self.on_note(*self._to_tell.pop(0))
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from self6d.runs.folder import RunFolder
 from self6d.storage import atomic_write
 from self6d.tracking.starts import read_starts
 from self6d.tracking.task import TrackTask
+from self6d.tracking.told import looked_for, not_sure
 from self6d.tracking.work import Row, Start, Target, first_walks, tracked_poses
 
 FEW = {
@@ -296,6 +298,31 @@ def test_where_two_starts_do_not_meet_it_is_said(models, tmp_path):
     assert "leaps between the images 1 and 2" in text
     assert "--cut" in text
     assert run("cut", cuts=[2]) == []
+
+
+def test_what_no_start_was_given_for_is_said():
+    models = [block(), replace(block(), object_id=2, name="other")]
+    starts = [Start(0, Target(1), np.eye(3), np.array([0, 0, 1.0]))]
+    (said,) = looked_for(models, starts, {0})
+    assert said.startswith("object 1 (block) has no start: it is looked for; --object 2 follows")
+    assert looked_for(models, [], {0, 1}) == []
+
+
+def test_what_was_not_surely_found_is_said(models, tmp_path):
+    data = write_recording(tmp_path / "data", [pose_at(i, (0, 1)) for i in range(2)])
+    notes: list = []
+    track(
+        data, models, tmp_path / "run", search=True, overrides=FEW, device="cpu",
+        listener=notes.append,
+    )  # fmt: skip
+    (said,) = (n.text for n in notes if isinstance(n, Note) and n.level == "warning")
+    assert "--init POSE.json" in said
+    poses = [TrackedPose(FrameKey(1, 0), 1, 0, TrackState.WEAK, pose_at(0), 0.6)]
+    (weak,) = not_sure(poses, [block()], weak=0.8, way="search")
+    assert "no pose is surer than 0.60, and 0.8 counts as sure" in weak
+    (lost,) = not_sure([], [block()], weak=0.8, way="from")
+    assert lost.startswith("block was found in no frame. Adapt the network")
+    assert not not_sure([replace(poses[0], confidence=0.9)], [block()], weak=0.8, way="init")
 
 
 def test_between_two_starts_frames_are_followed_from_the_nearer_one():

@@ -156,6 +156,7 @@ def test_where_no_pose_is_sure_it_is_said_what_to_do():
     (said,) = none_sure([0.5, 0.74], weak=0.8, focal_error=0.02)
     assert "no pose is surer than 0.74" in said
     assert "known to 2 % (track.focal_error)" in said
+    assert "--set track.focal_error=0.01" in said
     assert not none_sure([0.5, 0.8], weak=0.8, focal_error=0.02)
     assert not none_sure([], weak=0.8, focal_error=0.02)
 

@@ -98,5 +98,6 @@ def none_sure(confidences: Sequence[float], *, weak: float, focal_error: float) 
     return [
         f"no pose is surer than {max(confidences):.2f}, and {weak:g} counts as sure: without depth "
         f"a camera that is known to {100 * focal_error:g} % (track.focal_error) leaves the "
-        "distance open. If it is calibrated better, say so; or come nearer"
+        "distance open. If it is calibrated better, say so, such as --set track.focal_error=0.01; "
+        "or come nearer"
     ]
