@@ -82,7 +82,8 @@ def shots(
         dataset = open_dataset(path)
     except InputError as error:
         if bare and find_camera_file(path if path.is_dir() else path.parent) is None:
-            remedy = f"Name the camera's file with --camera. {error.remedy}"
+            own = error.remedy or "Write its file."
+            remedy = f"Name the camera's file with --camera, or {own[0].lower()}{own[1:]}"
             raise InputError(error.what, path=error.path, remedy=remedy) from None
         raise
     return _ahead(_recorded(dataset))
