@@ -7,22 +7,26 @@ import sys
 from functools import cache
 from typing import Any
 
-import typer
+try:
+    import typer
 
-from self6d.commands import (
-    bench,
-    data,
-    experiment,
-    live,
-    maintain,
-    quick,
-    recolour,
-    track,
-    train,
-    use,
-)
-from self6d.errors import OutOfMemoryError, Self6DError, from_os_error
-from self6d.interrupts import interrupts
+    from self6d.commands import (
+        bench,
+        data,
+        experiment,
+        live,
+        maintain,
+        quick,
+        recolour,
+        track,
+        train,
+        use,
+    )
+    from self6d.errors import OutOfMemoryError, Self6DError, from_os_error
+    from self6d.interrupts import interrupts
+except KeyboardInterrupt:  # nobody listens yet, and these take longest of what comes before
+    print("error: interrupted", file=sys.stderr)
+    sys.exit(130)
 
 # Threads that spin while they wait take the cores of another busy run: two trainings on two cores
 # then take 18 times as long as one, with sleeping threads twice. Read when torch is loaded, later.
