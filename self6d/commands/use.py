@@ -329,7 +329,10 @@ def launch(
             "as demo and quick leave."
         ),
     ] = None,
-    models: opt.RecordingModels = None,
+    models: Annotated[
+        list[Path] | None,
+        typer.Option("--models", help="CAD files or a folder of them (default: the recording's)."),
+    ] = None,
 ) -> None:
     """Open the window."""
     import runpy

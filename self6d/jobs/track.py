@@ -48,13 +48,12 @@ from self6d.scene import ObjectModel
 from self6d.tracking.colours.larger import looks_larger
 from self6d.tracking.colours.place import described, left_on_depth, onto_colours, row_of
 from self6d.tracking.config import TrackConfig
-from self6d.tracking.overlap import in_one_place
 from self6d.tracking.quick.detections import NetworkDetections
 from self6d.tracking.rgb.smooth import smoothed
 from self6d.tracking.rgb.told import check_search, none_sure
 from self6d.tracking.starts import read_starts, refuse_unseen
 from self6d.tracking.task import TrackTask
-from self6d.tracking.told import Way, not_sure
+from self6d.tracking.told import Way, in_one_place, not_sure
 from self6d.tracking.work import Start
 
 SHOWN = {"loop": {"preview_every": 1}}  # each frame as it is found

@@ -8,7 +8,7 @@ from block_shapes import block
 from self6d.datasets import FrameKey
 from self6d.datasets.pose_track import TrackedPose, TrackState
 from self6d.geometry import Pose
-from self6d.tracking.overlap import in_one_place
+from self6d.tracking.told import in_one_place
 
 LEFT = block()
 RIGHT = replace(LEFT, object_id=2, name="right")
