@@ -1,5 +1,4 @@
-"""What a user is told of objects that nothing was placed for, that were not surely found, or that lie
-in one and the same place."""
+"""What a user is told of objects: begun without a start, not surely found, or two in one place."""
 
 from __future__ import annotations
 
