@@ -204,6 +204,7 @@ def test_what_failed_first_is_told_though_the_poses_have_no_folder_any_more(
 
     of = TrackTask.step
     monkeypatch.setattr(TrackTask, "step", step)
+    monkeypatch.setattr("self6d.engine.reporting.GIVE_UP_S", 0.5)
     with pytest.raises(OutOfMemoryError, match="it is full"):
         track(
             data, models, tmp_path / "run", init=rough(pose_at(0)), overrides=FEW, device="cpu",
