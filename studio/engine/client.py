@@ -64,6 +64,7 @@ class Engine(QObject):
         super().__init__(parent)
         self._arrived.connect(self._on_arrived)
         self._process: subprocess.Popen | None = None
+        self._closed = False
         self._generation = 0
         self._number = 0
         self._sent: dict[int, _Request] = {}
@@ -80,7 +81,7 @@ class Engine(QObject):
 
     def start(self) -> None:
         """Start the process now, ahead of the first request; returns at once."""
-        if self._process is not None:
+        if self._process is not None or self._closed:
             return
         self._generation += 1
         self._process = launch()
@@ -98,7 +99,10 @@ class Engine(QObject):
         key: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Ask for `Desk.method(*args, **kwargs)`; `done` or `failed` is called in this thread."""
+        """Ask for `Desk.method(*args, **kwargs)`; `done` or `failed` is called in this thread, and
+        neither once it is closed: what a window still hears then must start no process again."""
+        if self._closed:
+            return
         item = _Request(method, args, kwargs, done, failed, partial, key)
         if key is not None and key in self._busy_keys:
             self._waiting[key] = item
@@ -191,6 +195,7 @@ class Engine(QObject):
 
     def close(self) -> None:
         """End the process; nothing is answered any more."""
+        self._closed = True
         self._generation += 1
         process = self._process
         self._reset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from tracked_block import pose_at, write_recording
 
 from studio.engine.types import PoseData
+from studio.shell.wiring.on_disk import SETTLE_MS
 
 pytestmark = pytest.mark.gui
 SCENE = Path("test", "000001")
@@ -90,3 +92,15 @@ def test_a_recording_that_is_gone_is_said_to_be_until_it_is_back(window, wait):
     wait(lambda: not banner.isVisible(), 20)
     shutil.rmtree(data.parent)
     wait(lambda: banner.isVisible() and f"{data} is gone" in banner.text.text(), 20)
+
+
+def test_a_window_that_was_closed_starts_no_helper_for_what_changes_then(window, wait):
+    """A helper process outlived the window, and nobody was left to end it."""
+    data, engine = Path(window.project.recording.root), window.engine
+    window.close()
+    assert engine.pid is None
+    picture = next((data / SCENE / "rgb").iterdir())
+    shutil.copy(picture, picture.with_name("000099.png"))
+    until = time.monotonic() + SETTLE_MS / 1000 + 1
+    wait(lambda: time.monotonic() > until)
+    assert engine.pid is None

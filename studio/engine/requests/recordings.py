@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from self6d.datasets import open_dataset
 from self6d.datasets.recording import Recording
 from self6d.datasets.splits import any_depth
 from self6d.errors import InputError
@@ -47,8 +48,6 @@ def changed_on_disk(path: str, listed: int) -> DiskChange:
     Args:
         listed: frames that it had when it was opened.
     """
-    from self6d.datasets import open_dataset
-
     if not Path(path).exists():
         text = f"{path} is gone: of its frames only those seen before are shown. Put it back."
         return DiskChange("gone", text)
