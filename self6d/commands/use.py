@@ -339,10 +339,8 @@ def launch(
     import sys
 
     need_window()
-    sys.argv = [
-        "self6d-studio launch",
-        *map(str, [data, *(models or [])] if data else models or []),
-    ]
+    opened = [str(path) for path in (data, *(models or ())) if path]
+    sys.argv = ["self6d-studio launch", *opened]
     runpy.run_module("studio", run_name="__main__", alter_sys=True)
 
 

@@ -10,17 +10,15 @@ import torch
 
 from self6d.arguments import checked
 from self6d.config_fields import Limits
-from self6d.datasets import Recording, UnlabelledFrames, open_dataset
-from self6d.errors import InputError, from_os_error
+from self6d.datasets import UnlabelledFrames, open_dataset
+from self6d.errors import from_os_error
 from self6d.events import Listener, Note
 from self6d.files import check_free
 from self6d.recolouring.fuse import FuseOptions
 from self6d.recolouring.models import RecolourReport, recolour_models
 from self6d.recolouring.poses import read_poses
-from self6d.runs.folder import RunFolder
-from self6d.runs.load_network import Paths, load_given_models, run_models
+from self6d.runs.load_network import Paths, models_of_track
 from self6d.runs.provenance import absolute
-from self6d.scene import ObjectModel
 from self6d.scene.models_copy import save_models
 from self6d.scene.units import check_unit
 from self6d.storage import whole_folder
@@ -64,7 +62,7 @@ def recolour(
     out = Path(out)
     check_free(out)
     recording = open_dataset(data)
-    objects = _models(models, Path(poses), recording, unit)
+    objects = models_of_track(models, poses, recording, unit)
     used = read_poses(poses, recording, objects, confidence)
     if listener is not None:
         listener(Note("info", used.source))
@@ -83,19 +81,3 @@ def recolour(
     except OSError as error:
         raise from_os_error(error, out) from error
     return report
-
-
-def _models(
-    models: Paths | None, poses: Path, recording: Recording, unit: str
-) -> list[ObjectModel]:
-    if models is not None:
-        return load_given_models(models, unit)
-    if (poses / "run.json").is_file():
-        return run_models(RunFolder.open(poses))
-    if recording.models_path is None:
-        raise InputError(
-            "the recording brings no CAD models",
-            path=recording.root,
-            remedy="Name them with --models.",
-        )
-    return load_given_models(recording.models_path, unit)

@@ -13,7 +13,6 @@ from self6d.datasets import Recording, load_models
 from self6d.errors import CheckpointError, InputError
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
-from self6d.paths import track_file
 from self6d.runs.checkpoint import checkpoint_fits, unpack
 from self6d.runs.folder import RunFolder
 from self6d.scene import ObjectModel
@@ -139,14 +138,14 @@ def models_of_track(
     recording's own.
 
     Args:
-        track: poses.json or its folder, which need not be a run's.
+        track: a file of poses, or a folder that has some; neither need be a run's.
 
     Raises:
         InputError: there are none, or one cannot be read.
     """
     if models is not None:
         return load_given_models(models, unit)
-    folder = track_file(track).parent
+    folder = Path(track) if Path(track).is_dir() else Path(track).parent
     if (folder / "run.json").is_file() and has_models(folder / "models"):
         return run_models(RunFolder.open(folder))
     if recording.models_path is None:
