@@ -12,11 +12,13 @@ from pathlib import Path
 from self6d.config import assignment
 from self6d.datasets import Recording, open_dataset
 from self6d.datasets.bop_writer import write_bop
+from self6d.datasets.recording import LABELLED, UNLABELLED
 from self6d.datasets.splits import default_split, some_frames
 from self6d.errors import InputError, StorageError
 from self6d.events import Listener, Progress
-from self6d.files import check_free
+from self6d.files import check_free, read_json
 from self6d.jobs.export import OWN_PATHS
+from self6d.paths import SHIPPED, track_file
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_given_models
 from self6d.runs.provenance import HOME
@@ -24,9 +26,9 @@ from self6d.scene.models_copy import save_models
 from self6d.storage import whole_folder
 
 KINDS = ("train", "adapt", "optimize", "track")
-RUNS, FILES = ("--from", "--start", "--refiner"), ("--poses", "--init", "--keep")
+RUNS, FILES = ("--from", "--refiner"), ("--poses", "--init", "--keep")
 WITHOUT = ("--device", "--share", "--unit", "--gpus")  # settled here, or that machine's business
-FLAGS = ("--search", "--no-check", "--check", "--quiet", "-q", "--take-lock")
+FLAGS = ("--search", "--still", "--no-check", "--check", "--quiet", "--take-lock")
 README = """# {kind}: {name}
 
 Made for another machine. It holds all that the job reads: {holds}.
@@ -105,26 +107,30 @@ class _Packing:
                 words.append(self._brought(option, value))
         words += ["--out", f"runs/{name}"]
         line, run = shlex.join(["self6d-studio", *words]), shlex.quote(f"runs/{name}")
-        (self.root / HOME).write_text(json.dumps(self.home, indent=1))
+        (self.root / HOME).write_text(json.dumps(self.home, indent=1), encoding="utf-8")
         (self.root / "run.sh").write_text(
             f'#!/bin/sh\ncd "$(dirname "$0")" && {line} "$@"\n'
-            f"code=$?\n[ -d {run} ] && cp {HOME} {run}/\nexit $code\n"
+            f"code=$?\n[ -d {run} ] && cp {HOME} {run}/\nexit $code\n",
+            encoding="utf-8",
         )
         text = README.format(
             kind=self.kind, name=name, holds=", ".join(self.holds), version=version("self6d-studio")
         )
-        (self.root / "README.md").write_text(text)
+        (self.root / "README.md").write_text(text, encoding="utf-8")
 
     def _brought(self, option: str, value: str) -> str:
         """A value as the command in the folder says it."""
         path, name = Path(value), option.removeprefix("--")
-        if option in RUNS:
+        if option == "--refiner" and value == SHIPPED:
+            return value
+        if option in RUNS and not path.is_file():
             _copy_run(path, self.root / name)
             if option == "--from":
                 self.home["from_run"] = str(path.resolve())
             self.holds.append(f"the run {path.name} ({name})")
             return name
-        if option in FILES or (option in ("--preset", "--camera") and path.is_file()):
+        if option in (*RUNS, *FILES) or (option in ("--preset", "--camera") and path.is_file()):
+            path = track_file(path)
             if not path.is_file():
                 raise InputError("does not exist", path=path, remedy=f"Look at {option}.")
             to = f"{name}{path.suffix}"
@@ -157,6 +163,9 @@ class _Packing:
                 self.listener(Progress(done, total, None, "copying frames"))
 
         write_bop(frames, self.root / name, on_frame=tell)
+        split = self._first("--split")
+        if split is not None and not whole:
+            _name_split(self.root / name, split)
         self.holds.append(f"{len(frames)} frames of {path.name}")
         return name
 
@@ -198,6 +207,17 @@ def _copy_run(run: Path, to: Path) -> None:
     shutil.copytree(folder.models_path, to / "models")
     for path in (best.with_suffix(".safetensors"), best.with_suffix(".json")):
         shutil.copyfile(path, to / "checkpoints" / path.name)
+
+
+def _name_split(folder: Path, split: str) -> None:
+    """A copy of a split's frames knows it by its name, even if it was a folder or a camera."""
+    made = open_dataset(folder)
+    if split in (*made.split_names(), LABELLED, UNLABELLED):
+        return
+    path = folder / "splits.json"
+    table = read_json(path, "splits file") if path.is_file() else {}
+    table[split] = [[key.scene_id, key.image_id] for key in made.keys]
+    path.write_text(json.dumps(table) + "\n", encoding="utf-8")
 
 
 def _parsed(words: list[str]) -> tuple[str | None, list[tuple[str, str | None]]]:
