@@ -68,6 +68,7 @@ def examine(
         dataset = _open(report, quick)
         loaded = _models(report, dataset, models, quick=quick)
         report.objects = tuple(loaded)
+        doctor_models.examine_twins(report, loaded)
         if not quick:
             for index, model in enumerate(loaded):
                 steps.at(index, len(loaded), "models")

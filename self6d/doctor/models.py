@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from self6d.doctor.report import DoctorReport, Finding
+from self6d.doctor.twins import REMEDY, twins
 from self6d.scene import ObjectModel, Symmetry
 from self6d.scene.symmetry import find_symmetry
 
@@ -53,6 +55,20 @@ def examine_model(report: DoctorReport, model: ObjectModel) -> None:
                 f"{label} has {len(model.faces)} faces; rendering will be slow",
                 path,
                 "Reduce it to some 20 000 faces.",
+            )
+        )
+
+
+def examine_twins(report: DoctorReport, models: Sequence[ObjectModel]) -> None:
+    """Add what is said of models that are alike."""
+    for pair in twins(models):
+        report.findings.append(
+            Finding(
+                "twins",
+                "warning" if pair.looks else "info",
+                str(pair),
+                "" if pair.second.source is None else str(pair.second.source),
+                f"{REMEDY}." if pair.looks else "Keep the colour terms on.",
             )
         )
 

@@ -46,10 +46,13 @@ class _Axis:
     order: int  # 0 = continuous
 
 
+TOLERANCE = 0.015
+COLOR_TOLERANCE = 0.05
+
 _known: dict[bytes, FoundSymmetry] = {}  # of this process: some axes a model, and 0.6 s to find
 
 
-class _Surface:
+class Surface:
     """Points spread evenly over a mesh, and a tree over many more of them."""
 
     def __init__(self, model: ObjectModel, probes: int, dense: int, seed: int) -> None:
@@ -65,9 +68,19 @@ class _Surface:
 
     def residual(self, R: np.ndarray, centre: np.ndarray) -> tuple[float, float]:
         """Distance (95th percentile) and colour difference (mean) after a turn, floors removed."""
-        moved = (self.probes - centre) @ R.T + centre
-        distance, index = self.tree.query(moved)
-        color = float(np.abs(self.dense_colors[index] - self.probe_colors).mean())
+        return self._from((self.probes - centre) @ R.T + centre, self.probe_colors)
+
+    def residual_of(self, other: Surface, R: np.ndarray) -> tuple[float, float]:
+        """The same of another's points, turned by R (3, 3) and moved centre onto centre."""
+        return self._from((other.probes - other.centre) @ R.T + self.centre, other.probe_colors)
+
+    def principal(self) -> np.ndarray:
+        """(3, 3), a row an axis, least spread first; their signs mean nothing."""
+        return np.linalg.eigh(np.cov((self.dense - self.centre).T))[1].T
+
+    def _from(self, points: np.ndarray, colors: np.ndarray) -> tuple[float, float]:
+        distance, index = self.tree.query(points)
+        color = float(np.abs(self.dense_colors[index] - colors).mean())
         return (
             max(0.0, float(np.percentile(distance, 95)) - self.floor),
             max(0.0, color - self.color_floor),
@@ -77,8 +90,8 @@ class _Surface:
 def find_symmetry(
     model: ObjectModel,
     *,
-    tolerance: float = 0.015,
-    color_tolerance: float = 0.05,
+    tolerance: float = TOLERANCE,
+    color_tolerance: float = COLOR_TOLERANCE,
     seed: int = 0,
 ) -> FoundSymmetry:
     """Discrete and continuous rotational symmetries of a model.
@@ -112,7 +125,7 @@ def _key(model: ObjectModel, *how: float) -> bytes:
 def _search(
     model: ObjectModel, tolerance: float, color_tolerance: float, seed: int
 ) -> FoundSymmetry:
-    surface = _Surface(model, probes=600, dense=12000, seed=seed)
+    surface = Surface(model, probes=600, dense=12000, seed=seed)
     limit = tolerance * model.diameter
     axes = [_classify(surface, d, p, limit) for d, p in _axes(surface, model.diameter, limit)]
     found = [axis for axis in axes if axis is not None]
@@ -122,12 +135,12 @@ def _search(
     return FoundSymmetry(_as_symmetry(found), _as_symmetry(looks))
 
 
-def _axes(surface: _Surface, diameter: float, limit: float) -> list[tuple[np.ndarray, np.ndarray]]:
+def _axes(surface: Surface, diameter: float, limit: float) -> list[tuple[np.ndarray, np.ndarray]]:
     """Axes, each a direction and a point on it, about which some turn keeps the surface."""
     cap = 0.1 * diameter  # a search that may stop there is many times faster
     few = surface.probes[:80] - surface.centre
     coarse = cKDTree(surface.dense[:3000] - surface.centre)
-    starts = [(order, d) for d in (*_principal(surface), *_hemisphere(400)) for order in _PRIMES]
+    starts = [(order, d) for d in (*surface.principal(), *_hemisphere(400)) for order in _PRIMES]
     turns = np.stack([_turn(direction, 2 * np.pi / order) for order, direction in starts])
     moved = np.einsum("sij,nj->sni", turns, few)
     distances = np.minimum(coarse.query(moved, distance_upper_bound=cap)[0], cap).mean(1)
@@ -156,7 +169,7 @@ def _axes(surface: _Surface, diameter: float, limit: float) -> list[tuple[np.nda
 
 
 def _icp(
-    surface: _Surface, direction: np.ndarray, order: int, cap: float
+    surface: Surface, direction: np.ndarray, order: int, cap: float
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Rotation and translation that bring the turned surface back onto the surface.
 
@@ -189,7 +202,7 @@ def _axis_of(R: np.ndarray, t: np.ndarray, centre: np.ndarray) -> tuple[np.ndarr
 
 
 def _classify(
-    surface: _Surface, direction: np.ndarray, point: np.ndarray, limit: float
+    surface: Surface, direction: np.ndarray, point: np.ndarray, limit: float
 ) -> _Axis | None:
     def residual(angle: float) -> float:
         return surface.residual(_turn(direction, angle), point)[0]
@@ -202,7 +215,7 @@ def _classify(
     return _Axis(direction, point, order) if order else None
 
 
-def _kept(surface: _Surface, axis: _Axis, limit: float, color_tolerance: float) -> _Axis | None:
+def _kept(surface: Surface, axis: _Axis, limit: float, color_tolerance: float) -> _Axis | None:
     """The part of an axis's symmetry that also keeps the colours."""
 
     def same(angle: float) -> bool:
@@ -239,10 +252,6 @@ def _as_symmetry(axes: list[_Axis]) -> Symmetry:
         np.array([a.direction for a in round_axes]).reshape(-1, 3),
         np.array([a.point for a in round_axes]).reshape(-1, 3),
     )
-
-
-def _principal(surface: _Surface) -> np.ndarray:
-    return np.linalg.eigh(np.cov((surface.dense - surface.centre).T))[1].T
 
 
 def _hemisphere(count: int) -> np.ndarray:

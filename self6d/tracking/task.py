@@ -34,7 +34,7 @@ from self6d.tracking.rgb.follow import ColourFollower
 from self6d.tracking.rgb.still import solve_colours
 from self6d.tracking.rgb.told import told_without_depth, without_start
 from self6d.tracking.still.arrangement import AGREE, Seen, Thing, solve
-from self6d.tracking.told import looked_for
+from self6d.tracking.told import looked_for, told_of_twins
 from self6d.tracking.work import (
     Found,
     Memory,
@@ -117,6 +117,7 @@ class TrackTask:
             self._to_tell += [("warning", text) for text in lost]
         sought = {walk.target.model for walk in self.walks if walk.kind == "seek"}
         self._to_tell += [("info", text) for text in looked_for(self.models, starts, sought)]
+        self._to_tell += told_of_twins(self.models)
         self._kept = set(known)
         self._seams = seams(self.scenes, starts)
         self._place = {key: i for i, key in enumerate(frames.keys)}

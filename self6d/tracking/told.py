@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from self6d.datasets.pose_track import TrackedPose
+from self6d.doctor.twins import REMEDY, twins
 from self6d.events import counted
 from self6d.scene import ObjectModel
 from self6d.tracking.work import Start
@@ -45,6 +46,15 @@ def looked_for(
         f"object {model.object_id} ({model.name}) has no start: it is looked for; {alone}"
         for i, model in enumerate(models)
         if i in sought and i not in placed
+    ]
+
+
+def told_of_twins(models: Sequence[ObjectModel]) -> list[tuple[Literal["info", "warning"], str]]:
+    """What the doctor says of models that are alike, before hours are spent on both."""
+    return [
+        ("warning", f"{pair}. {REMEDY}; --object follows one alone")
+        for pair in twins(models)
+        if pair.looks
     ]
 
 
