@@ -30,7 +30,7 @@ from self6d.files import check_writable, write_file
 from self6d.jobs.prepare import resolve_device
 from self6d.jobs.refiner import Refine, pose_refiner
 from self6d.memory import keep_freed_memory
-from self6d.runs.folder import RunFolder
+from self6d.runs.folder import RunFolder, names_of
 from self6d.runs.load_network import Paths, load_given_models, load_network
 from self6d.scene import ObjectModel
 from self6d.scene.error_models import error_models
@@ -142,20 +142,21 @@ def evaluate(
     if not runs and not o.results:
         raise InputError("nothing to score", remedy="Name runs, or results files with --results.")
     o.check_files()
+    names = names_of(runs)
     job = _Job(open_dataset(data), o, listener, on_row)
-    for path in runs:
-        job.score_run(path, models)
+    for path, name in zip(runs, names, strict=True):
+        job.score_run(path, name, models)
     if o.results:
         job.score_files(models)
     report = Report(tuple(job.results))
     if o.html_path is not None:
         shown = job.dataset if job.split is None else job.dataset.split(job.split)
-        curves = {Path(path).name: RunFolder.open(path).curves() for path in runs}
+        curves = {n: RunFolder.open(path).curves() for n, path in zip(names, runs, strict=True)}
         write_html(o.html_path, report, dataset=shown, models=job.models, curves=curves)
     if o.bop_path is not None:
         for result in job.results:
-            name = results_name(result.label, job.dataset.bop_name)
-            write_bop_results(o.bop_path / name, result.predictions)
+            file = results_name(result.label, job.dataset.bop_name)
+            write_bop_results(o.bop_path / file, result.predictions)
     return report
 
 
@@ -178,7 +179,7 @@ class _Job:
         self.models: list[ObjectModel] = []  # of the row scored last
         self.results: list[Results] = []
 
-    def score_run(self, path: str | Path, models: Paths | None) -> None:
+    def score_run(self, path: str | Path, name: str, models: Paths | None) -> None:
         """A row for a run, and one for each kind of refinement."""
         o, device = self.options, self.device
         newest = RunFolder.open(path).latest_checkpoint() if o.latest else None
@@ -193,7 +194,7 @@ class _Job:
             )
             self._score(
                 NetworkPredictor(trained.network, device, refine=improve),
-                Path(path).name + ("" if kind == "none" else f" + {kind}"),
+                name + ("" if kind == "none" else f" + {kind}"),
                 RunFolder.open(path).remark or left_out,
                 trained.step,
             )

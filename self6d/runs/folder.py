@@ -13,10 +13,11 @@ control.jsonl       requests to the running job
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -329,6 +330,24 @@ class RunFolder:
             return None
         path = self.checkpoints_path / Path(name).name  # never outside the folder
         return (path, score) if path.exists() else None
+
+
+def names_of(runs: Sequence[str | Path]) -> list[str]:
+    """Run folders' names, of equal ones with as many of the folders around as tell them apart.
+
+    Raises:
+        InputError: a run is named twice.
+    """
+    parts = [Path(os.path.abspath(run)).parts for run in runs]
+    if twice := [run for run, own in zip(runs, parts, strict=True) if parts.count(own) > 1]:
+        raise InputError("the run is named twice", path=Path(twice[0]), remedy="Name it once.")
+
+    def name(own: tuple[str, ...]) -> str:
+        alike = (other for other in parts if other != own)
+        shared = (next(k for k in range(1, len(own) + 1) if own[-k:] != o[-k:]) for o in alike)
+        return Path(*own[-max(shared, default=1) :]).as_posix()
+
+    return [name(own) for own in parts]
 
 
 def versions() -> dict[str, str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
+from self6d import jobs
 from self6d.datasets import open_dataset
 from self6d.evaluation import NetworkPredictor, evaluate
 from self6d.paths import resource
@@ -72,3 +75,12 @@ def test_depth_is_decoded_only_where_something_looks_at_it(sample):
     assert asked == [False] * 3 + [True] * 6
     for one, other in zip(*(r.instances for r in results), strict=True):
         assert one == other
+
+
+def test_runs_of_one_name_have_rows_and_results_files_of_their_own(sample, tmp_path):
+    runs = [shutil.copytree(resource("sample/stage1"), tmp_path / part / "run") for part in "ab"]
+    some = {"split": "eval", "min_visible": 0.0, "device": "cpu"}
+    report = jobs.evaluate(sample.root, None, runs, bop_path=tmp_path / "bop", **some)
+    assert [result.label for result in report.results] == ["a/run", "b/run"]
+    files = sorted(file.name.partition("_")[0] for file in (tmp_path / "bop").iterdir())
+    assert files == ["a-run", "b-run"]

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from self6d.events import CheckpointSaved, Finished, Note, Preview, Progress, Sc
 from self6d.locks import FolderLock, is_held
 from self6d.runs.checkpoint import pack
 from self6d.runs.event_log import EventWriter, load_preview, preview_path, read_events
-from self6d.runs.folder import RunFolder
+from self6d.runs.folder import RunFolder, names_of
 
 
 def test_create_and_open(run_path):
@@ -265,3 +266,14 @@ def test_a_run_of_an_earlier_version_says_where_its_poses_are_learned(tmp_path):
     new = {"network": {"about_centre": True, "instances": 3}}
     RunFolder.create(tmp_path / "new", "synthetic", new, {}, seed=0)
     assert RunFolder.open(tmp_path / "new").config == new
+
+
+def test_runs_of_one_name_are_told_apart_by_the_folders_around_them(tmp_path, monkeypatch):
+    paths = [tmp_path / part for part in ("a/x/run", "b/x/run", "other")]
+    assert names_of(paths) == ["a/x/run", "b/x/run", "other"]
+    assert names_of(paths[1:]) == ["run", "other"]
+    assert names_of([Path("/run"), Path("/x/run")]) == ["/run", "x/run"]
+    monkeypatch.chdir(tmp_path)
+    assert names_of([".", "other/"]) == [tmp_path.name, "other"]
+    with pytest.raises(InputError, match="named twice"):
+        names_of([tmp_path / "other", "other"])

@@ -14,7 +14,7 @@ from self6d.evaluation.html import write_html
 from self6d.evaluation.predictions import NetworkPredictor
 from self6d.evaluation.report import Report
 from self6d.events import Event, Progress
-from self6d.runs.folder import RunFolder
+from self6d.runs.folder import RunFolder, names_of
 from self6d.runs.load_network import load_network
 from self6d.storage import atomic_write
 from studio.engine.requests.stopping import stop_where_asked
@@ -76,7 +76,8 @@ class Scores:
         assert self._report is not None
         if kind == "html":
             network = load_network(runs[0])
-            curves = {Path(run).name: RunFolder.open(run).curves() for run in runs}
+            named = zip(names_of(runs), runs, strict=True)
+            curves = {name: RunFolder.open(run).curves() for name, run in named}
             write_html(path, self._report, dataset=open_dataset(data), models=network.models,
                        curves=curves, replace=True)  # fmt: skip
         else:
@@ -91,14 +92,13 @@ class Scores:
         chosen = default_split(dataset, split, "eval")
         frames = dataset.split(chosen) if chosen else dataset
         total = len(frames) * len(runs)
-        for number, run in enumerate(runs):
+        for number, (run, own) in enumerate(zip(runs, names_of(runs), strict=True)):
             predictor = NetworkPredictor(load_network(run).network, masks=False)
             estimates: list[Any] = []
             for index in range(len(frames)):
                 estimates += predictor(frames.frame(index))
                 tell((number * len(frames) + index + 1, total))
-            name = results_name(Path(run).name, dataset.bop_name)
-            write_bop_results(folder / name, estimates)
+            write_bop_results(folder / results_name(own, dataset.bop_name), estimates)
 
 
 def _key(data: str, runs: Sequence[str], split: str | None) -> Key:
