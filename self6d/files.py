@@ -178,7 +178,7 @@ def run_remedy(path: Path, usual: str) -> str:
     if not is_there(path / "model.json"):
         return usual
     return (
-        "It is a package that export made: use it with live (--source takes images too), its "
+        "It is a package that export made: use it with predict --from, live, its "
         "example.py or self6d.packaging.load_package, or name the run that it was made from."
     )
 

@@ -19,8 +19,15 @@ NO_REFINER = "none"
 SAMPLE_STAGE_1 = "sample/stage1"
 """The resource that is a run of stage 1 on the sample's objects."""
 EARLY_EVENTS = "SELF6D_EVENTS"
+PACKED_REFINER = "refiner.safetensors"
+"""In the folder of a package that has one."""
 POSES = "poses.json"
 """In the folder of a run that wrote or learned from a track."""
+
+
+def is_package(path: str | Path) -> bool:
+    """Whether a folder is what export made of a run."""
+    return (Path(path) / "model.json").is_file() and not (Path(path) / "run.json").is_file()
 
 
 def track_file(path: str | Path) -> Path:
@@ -55,9 +62,11 @@ def refiner_name(source: str | Path) -> str:
 
 
 def refiner_file(source: str | Path) -> Path:
-    """Where a refiner lies that is named by its path, or `SHIPPED`."""
+    """Where a refiner lies that is named by its path, its package's, or `SHIPPED`."""
     name = refiner_name(source)
-    return resource("refiner/any.safetensors") if name == SHIPPED else Path(source)
+    if name == SHIPPED:
+        return resource("refiner/any.safetensors")
+    return Path(source) / PACKED_REFINER if is_package(source) else Path(source)
 
 
 def early_events() -> Path | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from self6d.config import Stage
 from self6d.errors import CheckpointError, InputError
 from self6d.files import NEW, OR_RESUME, check_free, is_there, read_json, run_remedy
-from self6d.paths import refiner_file, track_file
+from self6d.paths import is_package, refiner_file, track_file
 
 
 def check(
@@ -19,6 +19,7 @@ def check(
     data: Path | None = None,
     models: Sequence[Path] | None = None,
     runs: Sequence[Path | None] = (),
+    trained: Path | None = None,
     camera: Path | None = None,
     refiner: Path | None = None,
     init: Path | None = None,
@@ -33,8 +34,9 @@ def check(
 
     Args:
         data, camera, refiner: must be there. models, files: each must be there. runs: each must
-            hold one. init: must be there and hold JSON, or be a track. out: must be new or empty,
-            unless it is gone on with (`resume`; None: the command has no --resume).
+            hold one. trained: a run, or an exported package. init: must be there and hold JSON, or
+            be a track. out: must be new or empty, unless it is gone on with (`resume`; None: the
+            command has no --resume).
         preset: must exist, and be for `stage`. assignments: must be KEY=VALUE.
 
     Raises:
@@ -55,6 +57,8 @@ def check(
     for path in files:
         if not is_there(path):
             raise InputError("there is no such file", path=path, remedy="Check the path.")
+    if trained is not None and not is_package(trained):
+        runs = [*runs, trained]
     for run in runs:
         if run is not None and not all(
             is_there(run / name) for name in ("run.json", "config.toml")

@@ -123,7 +123,9 @@ def _rows_so_far(rows: Sequence[Report]) -> Iterator[None]:
 
 def predict(
     images: Annotated[Path, typer.Argument(help="Recording, folder of images, or one image.")],
-    from_run: Annotated[Path, typer.Option("--from", help="Run whose network to use.")],
+    from_run: Annotated[
+        Path, typer.Option("--from", help="Run, or folder that export made, whose network to use.")
+    ],
     camera: Annotated[
         Path | None, typer.Option(help="Camera file, where the images come without one.")
     ] = None,
@@ -149,7 +151,7 @@ def predict(
     quiet: opt.Quiet = False,
 ) -> None:
     """Poses in images, from RGB alone."""
-    early.check(data=images, runs=[from_run], camera=camera)
+    early.check(data=images, trained=from_run, camera=camera)
     if camera is None:
         early.recording(images, split)
     else:

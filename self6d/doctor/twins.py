@@ -47,10 +47,6 @@ def twins(models: Sequence[ObjectModel]) -> list[Twins]:
 
     Args:
         models: in metres.
-
-    >>> from self6d.datasets import load_models
-    >>> twins(load_models(recording / "models"))
-    []
     """
     surfaces: dict[int, Surface] = {}
 

@@ -28,9 +28,7 @@ from self6d.geometry import Camera, matrix_to_quaternion
 from self6d.jobs.pictures import draw_poses, write_picture
 from self6d.jobs.prepare import resolve_device, resolve_intrinsics
 from self6d.jobs.refiner import Refine, pose_refiner
-from self6d.runs.load_network import (
-    load_network,
-)
+from self6d.packaging import load_trained
 from self6d.scene import Frame
 
 
@@ -54,9 +52,11 @@ def predict(
 
     Args:
         images: recording, folder of images or one image.
+        from_run: run folder, or exported package.
         camera: for images that come without one.
         split: named split of a recording; None: all of it.
-        refine: optimise each pose on its frame, depth included.
+        refine: "depth" optimises each pose on its frame with the run's settings, "rgb" moves it by
+            a refiner. refiner: see `pose_refiner`.
         views, instances: boxes looked at per detection, and most instances of an object in an
             image, see `NetworkConfig`; None: the run's own. Where a frame shows more, a note says
             so.
@@ -76,7 +76,7 @@ def predict(
     (3, 4)
     """
     device = resolve_device(device)
-    trained = load_network(from_run, device=device, views=views, instances=instances)
+    trained = load_trained(from_run, device, views=views, instances=instances)
     most = trained.network.config.instances
     # one more than are given, to know whether any is left out
     trained.network.config = replace(trained.network.config, instances=most + 1)

@@ -15,7 +15,7 @@ from self6d.events import Listener, Note
 from self6d.jobs.absent import leave_out
 from self6d.losses.objective import SelfSupervision
 from self6d.network.outputs import Detections
-from self6d.paths import SHIPPED
+from self6d.paths import SHIPPED, is_package
 from self6d.refinement.refine import refine_detections
 from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.refinement.rgb.weights import holds_refiner
@@ -41,6 +41,7 @@ def pose_refiner(
     """What refines a run's detections.
 
     Args:
+        run: its folder, or the package that was exported from it.
         kind: "depth": on the frames' depth, with the run's own [loss] and [optimize]; "rgb": by a
             trained refiner, from colours alone; "none".
         refiner: run folder or file of the trained refiner, for "rgb"; None: the one the run
@@ -50,7 +51,7 @@ def pose_refiner(
         the function, None for "none"; and a remark for its results, empty if there is none.
 
     Raises:
-        InputError: no such kind, or a refiner that does not know an object.
+        InputError: no such kind, "depth" of a package, or a refiner that does not know an object.
     """
     if kind == "none":
         return None, ""
@@ -66,7 +67,8 @@ def pose_refiner(
 def own_refiner(run: str | Path, listener: Listener | None = None) -> str | Path:
     """The run itself if it adapted a refiner, else the shipped one; the listener hears which."""
     own = holds_refiner(run)
-    which = "adapted in this run" if own else "that ships, which was trained on no given object"
+    mine = "in this package" if is_package(run) else "adapted in this run"
+    which = mine if own else "that ships, which was trained on no given object"
     if listener is not None:
         listener(Note("info", f"poses are refined by the refiner {which}"))
     return run if own else SHIPPED
@@ -101,6 +103,12 @@ def depth_refiner(
         the function, which raises InputError for a frame without depth; and a remark for its
         results where the perceptual term is left out.
     """
+    if is_package(run):
+        raise InputError(
+            "a package does not hold the settings that poses are refined on depth with",
+            path=Path(run),
+            remedy="Name the run that it was exported from, or use --refine rgb, or none.",
+        )
     config = build_config(None, base=RunFolder.open(run).config)
     remark = leave_out(config.loss, listener)
     objective = SelfSupervision(config.loss, device)

@@ -15,19 +15,15 @@ import torch
 
 from self6d.arguments import checked
 from self6d.config_fields import Limits
-from self6d.errors import CheckpointError
 from self6d.events import Listener, Note
-from self6d.files import read_json
-from self6d.geometry import Camera, matrix_to_quaternion
+from self6d.geometry import matrix_to_quaternion
 from self6d.jobs.prepare import resolve_device
 from self6d.live.detection_bag import DetectionBag
 from self6d.live.film import Film, drawn
 from self6d.live.follow import Follower, Seen
 from self6d.live.record import Recorder
 from self6d.live.sources import Shot, shots
-from self6d.network import PoseNetwork
-from self6d.packaging import load_package
-from self6d.runs.load_network import load_network
+from self6d.packaging import load_trained
 from self6d.scene import ObjectModel
 
 LATELY = 30  # images that the rate is averaged over
@@ -109,8 +105,9 @@ def live(
     Raises:
         InputError: source, camera or network cannot be used, or a file to make exists.
     """
-    known = load(network, resolve_device(device))
-    follower = Follower(known.network, known.models, known.device, score=score, every=every)
+    place = resolve_device(device)
+    known = load_trained(network, place)
+    follower = Follower(known.network, known.models, place, score=score, every=every)
     stream = shots(source, camera, known.camera, listener)
     return _views(follower, stream, images, record, film, bag, listener)
 
@@ -151,40 +148,6 @@ def _views(
         if recorder is not None and recorder.left_out and listener is not None:
             text = f"{recorder.left_out} images of another camera are not in {recorder.folder}"
             listener(Note("warning", text))
-
-
-@dataclass
-class Known:
-    """A network, wherever it came from."""
-
-    network: PoseNetwork
-    models: list[ObjectModel]
-    camera: Camera | None
-    device: torch.device
-
-
-def load(path: str | Path, device: torch.device) -> Known:
-    """The network of a run, or of an exported package.
-
-    Raises:
-        CheckpointError: neither. InputError: a file is missing.
-    """
-    path = Path(path)
-    if (path / "run.json").is_file():
-        trained = load_network(path, device=device)
-        return Known(trained.network, trained.models, trained.camera, device)
-    if not (path / "model.json").is_file():
-        raise CheckpointError(
-            "is neither a run nor an exported package",
-            path=path,
-            remedy="Name a folder that train, adapt, quick or export made.",
-        )
-    package = load_package(path, device)
-    stated = read_json(path / "model.json", "package description").get("camera")
-    camera = None
-    if stated:
-        camera = Camera.from_opencv(np.array(stated["K"]), stated["width"], stated["height"])
-    return Known(package.network, package.models, camera, device)
 
 
 def _row(seen: Seen, turn: list[float] | None) -> dict[str, Any]:

@@ -48,7 +48,7 @@ from self6d.packaging.program import (
     save_onnx,
     save_refiner_onnx,
 )
-from self6d.paths import NO_REFINER, resource
+from self6d.paths import NO_REFINER, PACKED_REFINER, resource
 from self6d.refinement.rgb.refine import RgbRefiner
 from self6d.refinement.rgb.weights import holds_refiner, save_refiner
 from self6d.runs.folder import RunFolder, versions
@@ -60,7 +60,6 @@ from self6d.storage import whole_folder
 
 FORMAT = 1
 DEFAULT_SIZE = (480, 640)
-REFINER = "refiner.safetensors"
 OR_ONNX = " (or see example_onnx.py)"
 
 
@@ -283,9 +282,9 @@ def _write(
         "versions": {"self6d-studio": __version__, **versions()},
     }
     if refiner is not None:
-        save_refiner(out / REFINER, refiner.network, refiner.object_ids)
+        save_refiner(out / PACKED_REFINER, refiner.network, refiner.object_ids)
         info["refiner"] = {
-            "sha256": hashlib.sha256((out / REFINER).read_bytes()).hexdigest(),
+            "sha256": hashlib.sha256((out / PACKED_REFINER).read_bytes()).hexdigest(),
             "looks": refiner.network.config.looks,
             "share": refiner.network.config.share,
             "objects": refiner.object_ids,
@@ -359,8 +358,8 @@ def load_package(
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     refiner = None
     if "refiner" in info:
-        _checked(folder / REFINER, info["refiner"].get("sha256"))
-        refiner = RgbRefiner.load(folder / REFINER, models, device, beside=True)
+        _checked(folder / PACKED_REFINER, info["refiner"].get("sha256"))
+        refiner = RgbRefiner.load(folder / PACKED_REFINER, models, device, beside=True)
     return PosePredictor(network, models, torch.device(device), refiner, bfloat16)
 
 

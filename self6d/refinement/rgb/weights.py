@@ -11,7 +11,7 @@ import torch
 
 from self6d.config import from_dict
 from self6d.errors import CheckpointError, InputError
-from self6d.paths import SHIPPED, refiner_file
+from self6d.paths import SHIPPED, is_package, refiner_file
 from self6d.refinement.rgb.config import RefinerConfig
 from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.runs.checkpoint import checkpoint_fits, unpack
@@ -25,8 +25,8 @@ def load_refiner(source: str | Path) -> tuple[RefinerNetwork, list[int]]:
     """A trained refiner.
 
     Args:
-        source: a run folder of `train_refiner`, or of `adapt` with a refiner that learned; or a
-            .safetensors file of `save_refiner`; or `SHIPPED`.
+        source: a run folder of `train_refiner`, or of `adapt` with a refiner that learned; or its
+            package, or a .safetensors file of `save_refiner`; or `SHIPPED`.
 
     Returns:
         the network, and the numbers of the objects that have an output layer each; empty if all
@@ -56,8 +56,10 @@ def shipped_network(device: str) -> RefinerNetwork:
 
 
 def holds_refiner(run: str | Path) -> bool:
-    """Whether a run's checkpoint holds a refiner that `load_refiner` would give."""
+    """Whether a run's checkpoint, or a package, holds a refiner that `load_refiner` would give."""
     path = Path(run)
+    if is_package(path):
+        return refiner_file(path).is_file()
     if not path.is_dir():
         return False
     tree = unpack(RunFolder.open(path).load_checkpoint(None).state())

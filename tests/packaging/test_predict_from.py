@@ -1,0 +1,62 @@
+"""predict takes an exported package as it takes the run that the package was made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tracked_block import pose_at, write_recording
+
+from self6d import cli, jobs
+from self6d.errors import CheckpointError, InputError
+from self6d.packaging import export_run
+from self6d.paths import resource
+
+RUN = resource("sample/stage1")
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory) -> Path:
+    to = tmp_path_factory.mktemp("exported") / "package"
+    export_run(RUN, to, onnx=False, refiner="shipped")
+    return to
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory) -> Path:
+    return write_recording(tmp_path_factory.mktemp("seen") / "data", [pose_at(0)])
+
+
+def test_the_poses_are_those_of_the_run(package: Path, recording: Path, tmp_path: Path) -> None:
+    options = {"score_threshold": 0.02, "instances": 2, "views": 2, "device": "cpu"}
+    ours, theirs = (jobs.predict(recording, source, **options) for source in (package, RUN))
+    assert len(ours) == len(theirs) > 0
+    for a, b in zip(ours, theirs, strict=True):
+        assert a["object"] == b["object"]
+        np.testing.assert_allclose(a["t_m2c"], b["t_m2c"], rtol=1e-3)
+        np.testing.assert_allclose(a["R_m2c"], b["R_m2c"], atol=1e-3)
+    out = tmp_path / "poses.json"
+    command = ["predict", str(recording), "--from", str(package), "--device", "cpu", "--quiet"]
+    assert cli.run([*command, "--instances", "2", "--score", "0.02", "--json", str(out)]) == 0
+    assert {row["object"] for row in json.loads(out.read_text())} <= {r["object"] for r in ours}
+
+
+def test_its_refiner_is_the_package_s_own(package: Path, recording: Path) -> None:
+    said: list = []
+    rows = jobs.predict(
+        recording, package, refine="rgb", score_threshold=0.02, instances=1, device="cpu",
+        listener=said.append,
+    )  # fmt: skip
+    assert all("confidence" in row for row in rows)
+    assert any("refiner in this package" in getattr(event, "text", "") for event in said)
+
+
+def test_what_a_package_cannot_do_is_said(package: Path, recording: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Name the run that it was exported from"):
+        jobs.predict(recording, package, refine="depth", device="cpu")
+    with pytest.raises(InputError, match="views"):
+        jobs.predict(recording, package, views=99, device="cpu")
+    with pytest.raises(CheckpointError, match="neither a run nor an exported package"):
+        jobs.predict(recording, tmp_path, device="cpu")
