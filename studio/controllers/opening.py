@@ -62,6 +62,7 @@ class Opener(QObject):
 
     def open_paths(self, paths: Sequence[Path]) -> None:
         """Open whatever these are: a drop, or the command line."""
+        paths = [path.absolute() for path in paths]  # runs, and the next start, name them so
         names = [str(p) for p in paths]
         if len(paths) == 1 and paths[0].suffix.lower() in BAGS:
             self.ask_topics(paths[0], always=False)
@@ -307,7 +308,8 @@ class Opener(QObject):
         folders = dict.fromkeys((self.settings.runs_folder, Path(root).parent))
         for path in (run for folder in folders for run in find_runs(folder)):
             info = read_run(path)
-            if info is not None and root in (info.provenance.data, info.provenance.camera):
+            told = None if info is None else info.provenance
+            if told is not None and any(map(self.project.is_of_it, (told.data, told.camera))):
                 self.project.add_run(path)
 
     def restore(self, state: dict[str, Any], after: Callable[[], None]) -> None:

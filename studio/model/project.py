@@ -188,7 +188,8 @@ class Project(QObject):
         root = self.recording_path
         if root is None or data is None:
             return False
-        return Path(data) == root or root.resolve() in Path(data).resolve().parents
+        here, there = root.resolve(), Path(data).resolve()
+        return here == there or here in there.parents
 
     def misfit(self, run: Path, *, all_of_them: bool = False) -> str:
         """Why a run's network cannot be used on the open objects, see `fit`; "" where it can."""

@@ -245,3 +245,18 @@ def test_beside_a_selected_run_the_tree_shows_the_selected_object(project, qtbot
     assert marked() == [2]
     project.select_object(1)  # such as by a click into the picture
     assert marked() == [1]
+
+
+def test_a_recording_named_from_where_one_stands_is_the_one_that_runs_tell_of(
+    open_studio, sample, settings, wait, monkeypatch
+):
+    """`launch DATA`: its runs were not listed, and the next start elsewhere did not find it."""
+    run = RunFolder.create(settings.runs_folder / "mine", "track", {}, {"data": str(sample)})
+    monkeypatch.chdir(sample.parent)
+    window = open_studio(Path(sample.name))
+    wait(settings.recent)
+    assert window.project.recording.root == str(sample)
+    assert [listed.path for listed in window.project.runs] == [run.path]
+    assert settings.recent()[0]["recording"] == str(sample)
+    window.project.select_run(run.path)
+    assert "another recording" not in window.banner.text.text()

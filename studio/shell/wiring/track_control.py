@@ -149,7 +149,7 @@ class TrackControl(QObject):
         if isinstance(run, Path) and (self.project.track is None or self.project.track.run != run):
             info = read_run(run)
             if info is not None and info.kind == "track" and not info.running:
-                if info.provenance.data == str(self.project.recording_path):
+                if self.project.is_of_it(info.provenance.data):
                     self.load(run)
                 elif self.project.recording is not None:
                     self.window.say("warn", f"{run.name} is a track of another recording: "
