@@ -82,6 +82,7 @@ class StudioWindow(EnterPresses, QMainWindow):
         self.project = Project(self)
         self.engine = Engine(self)
         self.worker = Engine(self)
+        self.project.recordingChanged.connect(self._tell_worker)  # before others ask it
         self.queue = JobQueue(self)
         self.opener = Opener(self.project, settings, self.engine, self)
         self.choosers = Choosers(self, self.opener, settings)
@@ -281,6 +282,12 @@ class StudioWindow(EnterPresses, QMainWindow):
         path = self.project.recording_path
         self.setWindowTitle(f"{path.name} — self6d studio" if path else "self6d studio")
         self.welcome.set_recent(self.settings.recent())
+
+    def _tell_worker(self) -> None:
+        """The recording was opened, perhaps again: a helper that has it open lists it anew."""
+        info = self.project.recording
+        if info is not None and self.worker.pid is not None:
+            self.worker.request("open_recording", info.root, failed=lambda _: None)
 
     def _on_progress(self, what: str, done: int, total: int) -> None:
         self.welcome.sample_button.setEnabled(total == 0)

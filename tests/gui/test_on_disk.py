@@ -32,6 +32,13 @@ def test_a_recording_that_grows_is_offered_again(window, tmp_path, wait):
     """It kept its length, and nobody was told that there was more."""
     data, project = Path(window.project.recording.root), window.project
     noted: list[str] = []
+    seen: list[object] = []  # by the helper that judges, predicts and films
+
+    def look(index: int) -> None:
+        window.worker.request("frame", str(data), index, done=seen.append, failed=seen.append)
+
+    look(5)
+    wait(lambda: seen)
     window.noted.connect(lambda level, text: noted.append(text))
     project.select_frame(2)
     project.put_poses(2, [PoseData(1, np.eye(3), np.array([0, 0, 0.4]))], "hand")
@@ -47,6 +54,9 @@ def test_a_recording_that_grows_is_offered_again(window, tmp_path, wait):
     wait(lambda: len(project.recording) == 9 and project.models)
     assert not banner.isVisible() or "6 were there" not in banner.text.text()
     assert (project.frame_index, list(project.poses)) == (2, [(2, 1)])  # what was done stays
+    look(8)
+    wait(lambda: len(seen) == 2)
+    assert [getattr(frame, "index", frame) for frame in seen] == [5, 8]
     assert len([text for text in noted if "frames now" in text]) == 1
 
 
