@@ -171,7 +171,7 @@ class Engine(QObject):
 
     def _on_death(self) -> None:
         code = self._process.wait() if self._process else None
-        lost = list(self._sent.values())
+        lost = [*self._sent.values(), *self._waiting.values()]
         self._reset()
         reason = Failure(
             "the helper process that reads frames and renders has stopped",

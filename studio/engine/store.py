@@ -26,6 +26,7 @@ class Store:
         self._recordings: OrderedDict[str, Dataset] = OrderedDict()
         self._named = ModelFiles(())
         self._models: list[ObjectModel] = []
+        self._written: list[int] = []  # when their files were
         self._packed: PackedModels | None = None
 
     def dataset(self, path: str) -> Dataset:
@@ -41,11 +42,15 @@ class Store:
             self._recordings.popitem(last=False)
 
     def models(self, paths: Named) -> list[ObjectModel]:
-        """CAD models of files and folders, numbered as `--models` on the command line does."""
+        """CAD models of files and folders, numbered as `--models` on the command line does.
+
+        Files that were written anew since are read again.
+        """
         named = paths if isinstance(paths, ModelFiles) else ModelFiles(tuple(paths))
-        if named != self._named or not self._models:
+        if named != self._named or not self._models or _written(self._models) != self._written:
             self._models = _load(named)
             self._named, self._packed = named, None
+            self._written = _written(self._models)
         return self._models
 
     def packed(self, paths: Named) -> PackedModels:
@@ -56,6 +61,17 @@ class Store:
         if self._packed is None:
             self._packed = pack_models(models)
         return self._packed
+
+
+def _written(models: Sequence[ObjectModel]) -> list[int]:
+    """When the models' files were written, in ns; 0 of one that is gone."""
+    times = []
+    for model in models:
+        try:
+            times.append(0 if model.source is None else model.source.stat().st_mtime_ns)
+        except OSError:
+            times.append(0)
+    return times
 
 
 def _load(named: ModelFiles) -> list[ObjectModel]:

@@ -157,6 +157,14 @@ def checkpoint_file(path: Path, step: int) -> Path:
     return path / "checkpoints" / f"step_{step:08d}.safetensors"
 
 
+def network_key(run: str | Path, checkpoint: Path | None) -> tuple[str, str, int]:
+    """What tells a run's network from others, also from that of a later run of the same name."""
+    written = 0
+    if checkpoint is not None and checkpoint.exists():
+        written = checkpoint.stat().st_mtime_ns
+    return str(run), str(checkpoint), written
+
+
 def free_name(parent: Path, stem: str, taken: Collection[Path] = (), *, suffix: str = "") -> Path:
     """A path under `parent` that does not exist, nor is `taken`: stem-01, stem-02, ..."""
     number = 1

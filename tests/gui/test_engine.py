@@ -12,12 +12,19 @@ import numpy as np
 import psutil
 import pytest
 import recordings as world
+import trimesh
 
 from self6d.datasets import open_dataset
 from self6d.errors import InputError
+from self6d.paths import resource
+from self6d.runs.checkpoint import pack, unpack
+from self6d.runs.folder import RunFolder
 from studio.controllers.opening import glance
 from studio.engine import Engine
+from studio.engine.requests import scores
+from studio.engine.requests.judging import Judges
 from studio.engine.requests.recordings import info_of
+from studio.engine.store import Store
 from studio.engine.types import PoseData
 
 pytestmark = pytest.mark.gui
@@ -131,9 +138,15 @@ def test_killed_helper_is_reported_starts_again_and_leaves_nothing(qapp, sample,
     engine.crashed.connect(crashes.append)
     engine.request("open_recording", str(sample), done=answers.append)
     wait(lambda: answers)
+    os.kill(engine.pid, signal.SIGSTOP)
+    lost: list[str] = []
+    for name in ("sent", "replaced", "waiting"):
+        engine.request("frame", str(sample), 0, key="frame",
+                       failed=lambda _, name=name: lost.append(name))  # fmt: skip
     os.kill(engine.pid, signal.SIGKILL)
     wait(lambda: crashes)
     assert "stopped" in crashes[0].what
+    assert lost == ["sent", "waiting"]  # who asked for a frame must not go on showing another
     engine.request("open_recording", str(sample), done=answers.append)
     wait(lambda: len(answers) == 2)
     pid = engine.pid
@@ -233,3 +246,36 @@ print("torch" in sys.modules, "numba" in sys.modules)
     command = [sys.executable, "-c", code, str(sample)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-2:] == ["False", "False"]
+
+
+def test_a_later_run_of_the_same_name_is_judged_and_scored_anew(sample, tmp_path):
+    """It was judged by the network of the run that lay there before."""
+    run, dataset = tmp_path / "run", open_dataset(sample)
+    shutil.copytree(resource("sample/stage1"), run)
+    folder = RunFolder.open(run)
+    state = folder.load_checkpoint()
+    tree = unpack(state.state())
+    judges, data = Judges(), (str(sample), [str(run)], "eval")
+    step, before = judges.judge(str(run), dataset, [0], 0.3)
+    key = scores._key(*data)
+    assert before[0].poses
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").mkdir()
+    tree["network"] = {name: 0 * value for name, value in tree["network"].items()}
+    folder.save_checkpoint(state.step, pack(tree))
+    same, after = judges.judge(str(run), dataset, [0], 0.9)
+    assert (same, after[0].poses) == (step, ())
+    assert scores._key(*data) != key
+
+
+def test_a_cad_file_that_is_written_again_is_read_again(tmp_path):
+    store, file = Store(), tmp_path / "part.ply"
+    world.cube(file)
+    (small,), packed = store.models([str(file)]), store.packed([str(file)])
+    assert store.packed([str(file)]) is packed
+    trimesh.creation.box((80, 80, 80)).export(file)
+    os.utime(file, ns=(0, 0))  # whatever the clock of the disk counts in
+    (large,) = store.models([str(file)])
+    assert large.diameter == pytest.approx(0.08 * 3**0.5)
+    assert small.diameter != pytest.approx(large.diameter)
+    assert store.packed([str(file)]) is not packed

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.engine.types import FormField, PoseData
-from studio.jobs.run_info import checkpoint_file
+from studio.jobs.run_info import checkpoint_file, network_key
 
 SCORE = 0.3  # detections less sure than this are not shown
 KEPT = 3  # networks
@@ -53,10 +53,7 @@ class Networks:
 
         best_one = RunFolder.open(run).best_checkpoint()
         checkpoint = best_one if step is None else checkpoint_file(Path(run), step)
-        written = 0  # by another run of that name?
-        if checkpoint is not None and checkpoint.exists():
-            written = checkpoint.stat().st_mtime_ns
-        key = (run, str(checkpoint), written)
+        key = network_key(run, checkpoint)
         if key not in self._predictors:
             network = load_network(run, checkpoint=checkpoint).network
             self._predictors[key] = NetworkPredictor(network, score_threshold=SCORE, masks=False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from studio.engine.types import JudgedFrame, JudgedPose, PoseData
+from studio.jobs.run_info import network_key
 
 RIGHT = 0.1  # ADD(-S) below this share of the diameter counts as right
 KEPT = 2  # judges: before and after
@@ -18,7 +19,7 @@ class Judges:
     """The networks used last, kept loaded."""
 
     def __init__(self) -> None:
-        self._judges: dict[tuple[str, str], Any] = {}
+        self._judges: dict[tuple[str, str, int], Any] = {}
 
     def judge(
         self, run: str, dataset: Any, indices: Sequence[int], score: float
@@ -33,7 +34,7 @@ class Judges:
         from self6d.runs.load_network import load_network
 
         checkpoint = RunFolder.open(run).best_checkpoint()
-        key = (run, str(checkpoint))
+        key = network_key(run, checkpoint)
         if key not in self._judges:
             while len(self._judges) >= KEPT:
                 self._judges.pop(next(iter(self._judges)))

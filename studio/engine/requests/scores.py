@@ -18,10 +18,10 @@ from self6d.runs.folder import RunFolder, names_of
 from self6d.runs.load_network import load_network
 from self6d.storage import atomic_write
 from studio.engine.requests.stopping import stop_where_asked
-from studio.jobs.run_info import best_step
+from studio.jobs.run_info import best_step, checkpoint_file, network_key
 
 Told = Callable[[tuple[int, int]], None]
-Key = tuple[str, tuple[tuple[str, int | None], ...], str | None]
+Key = tuple[str, tuple[tuple[str, str, int], ...], str | None]
 
 
 class Scores:
@@ -103,4 +103,9 @@ class Scores:
 
 def _key(data: str, runs: Sequence[str], split: str | None) -> Key:
     """What scores are of: networks that learn on have others."""
-    return data, tuple((run, best_step(Path(run))) for run in runs), split
+    steps = [best_step(Path(run)) for run in runs]
+    files = (
+        None if step is None else checkpoint_file(Path(run), step)
+        for run, step in zip(runs, steps, strict=True)
+    )  # fmt: skip
+    return data, tuple(map(network_key, runs, files)), split
