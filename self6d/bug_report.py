@@ -101,6 +101,10 @@ def _tail(file: Path) -> bytes:
 
 
 def _anonymous(data: bytes) -> bytes:
-    """The user's name, which is in the home folder's path, stays out."""
-    home = str(Path.home()).encode()
-    return data.replace(home, b"~") if len(home) > 1 else data
+    """The user's name, which is in the home folder's path, stays out, also as JSON writes it."""
+    home = str(Path.home())
+    if len(home) <= 1:
+        return data
+    for form in (home, json.dumps(home)[1:-1]):
+        data = data.replace(form.encode(), b"~")
+    return data

@@ -232,6 +232,18 @@ def test_bug_report_holds_no_images_unless_asked(run_path, tmp_path, capsys):
     error_line(capsys)
 
 
+def test_bug_report_does_not_tell_who_wrote_it(tmp_path, monkeypatch):
+    """run.json writes the name with its accent as JSON does, and it went out in that form."""
+    home = tmp_path / "josé"
+    monkeypatch.setenv("HOME", str(home))
+    run = RunFolder.create(home / "run", "toy", {"a": str(home)}, {"data": str(home / "data")})
+    assert cli.run(["report-bug", str(run.path), "--out", str(tmp_path / "report.zip")]) == 0
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        told = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert json.loads(told["run/run.json"])["provenance"]["data"] == "~/data"
+    assert not [name for name, text in told.items() if "jos" in text]
+
+
 def test_logs_are_bounded(monkeypatch):
     from self6d import logging as program_log
 
