@@ -49,8 +49,8 @@ def paired(rgb: list[str], depth: list[str], root: Path) -> dict[int, Pair]:
     Raises:
         InputError: names agree neither as names nor as times nor in their count.
     """
-    stems = [_stem(r) for r in rgb]
-    match = {_stem(d): d for d in depth}
+    stems = [frame_name(r) for r in rgb]
+    match = {frame_name(d): d for d in depth}
     found = [match.get(stem, "") for stem in stems]
     if depth and not any(found):
         found = _by_time(rgb, depth, root) or _by_order(rgb, depth, root)
@@ -72,7 +72,7 @@ def paired(rgb: list[str], depth: list[str], root: Path) -> dict[int, Pair]:
     return {i: Pair(r, d) for i, (_, r, d) in zip(ids, kept, strict=True)}
 
 
-def _stem(name: str) -> str:
+def frame_name(name: str) -> str:
     """What colour and depth file of one frame have in common in their names."""
     stem = name[name.rfind("/") + 1 : name.rfind(".")]
     if stem.isdecimal():

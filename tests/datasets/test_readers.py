@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,53 @@ def test_one_image_of_many(tmp_path: Path) -> None:
     world.folder(tmp_path)
     with pytest.raises(InputError, match="intrinsics"):
         open_dataset(tmp_path / "rgb" / "0002.png")  # no camera file beside it
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """Three images in one folder, the second without depth, and the labels of all."""
+    for n in range(3):
+        s = world.shot(n)
+        world.save(tmp_path / f"{n:04d}-rgb.png", s.rgb)
+        if n != 1:
+            world.save(tmp_path / f"{n:04d}-depth.png", s.depth_mm)
+    world.dump(tmp_path / "scene_gt.json", {str(n): [world.label(world.shot(n))] for n in range(3)})
+    np.savetxt(tmp_path / "K.txt", world.K)
+    return tmp_path
+
+
+def test_an_image_of_a_flat_folder_has_its_own_depth_and_labels(flat: Path, caplog) -> None:
+    """Depth was dropped where one of the others had none, and it had the labels of all."""
+    dataset = open_dataset(flat / "0002-rgb.png")
+    np.testing.assert_allclose(dataset.frame(0).depth_m * 1000, world.shot(2).depth_mm, atol=1e-3)
+    (truth,) = dataset.truth(0)
+    np.testing.assert_allclose(truth.pose.t_m2c * 1000, world.shot(2).t_mm)
+    bare = open_dataset(flat / "0001-rgb.png")
+    assert bare.frame(0).depth_m is None
+    assert "of the 2 depth images here none is its own" in caplog.text
+    assert len(bare.truth(0)) == 1
+
+
+def test_a_single_image_with_two_depth_images_takes_one_and_says_which(tmp_path, caplog) -> None:
+    world.single(tmp_path)
+    shutil.copyfile(tmp_path / "depth.png", tmp_path / "aligned_depth.png")
+    source = open_dataset(tmp_path).source(FrameKey(0, 0))
+    assert source.depth == tmp_path / "aligned_depth.png"
+    assert "is used as depth, not depth.png" in caplog.text
+
+
+def test_decimals_of_a_single_image_are_metres_whatever_scale_is_stated(tmp_path: Path) -> None:
+    """They came out a thousand times too near; those of a folder did not."""
+    many, one = world.folder(tmp_path / "many", range(1), depth=False), tmp_path / "one"
+    (many / "depth").mkdir()
+    one.mkdir()
+    shutil.copyfile(many / "rgb" / "0000.png", one / "rgb.png")
+    shutil.copyfile(many / "camera.json", one / "camera.json")  # depth_scale 1.0
+    metres = (world.shot(0).depth_mm / 1000).astype(np.float32)
+    for file in (many / "depth" / "0000.npy", one / "depth.npy"):
+        np.save(file, metres)
+    for folder in (many, one):
+        np.testing.assert_array_equal(open_dataset(folder).frame(0).depth_m, metres)
 
 
 def test_happypose_boxes(tmp_path: Path) -> None:

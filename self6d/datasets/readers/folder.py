@@ -109,7 +109,15 @@ class FolderRecording(Recording):
                 if other
                 else f"Put them into {path.name}/rgb, and depth into {path.name}/depth.",
             )
-        pairs = paired(rgb, depth, path)
+        return cls.of_pairs(path, paired(rgb, depth, path), reason=reason)
+
+    @classmethod
+    def of_pairs(cls, path: Path, pairs: dict[int, Pair], *, reason: str = "") -> Self:
+        """A recording of these images of a folder, by number, with what its files say of them.
+
+        Raises:
+            InputError: no intrinsics file.
+        """
         cameras = camera_files(path, [p.rgb for p in pairs.values()])
         if cameras and find_camera_file(path) is None:
             intrinsics = read_intrinsics(path / next(iter(cameras.values())))

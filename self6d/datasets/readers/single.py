@@ -7,21 +7,19 @@ Plain: rgb.png, depth.png, a camera file, and scene_gt.json (one BOP list) where
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from self6d.datasets import depth_scale
 from self6d.datasets.base import FrameKey
-from self6d.datasets.images import read_depth_raw
-from self6d.datasets.intrinsics import intrinsics_of
 from self6d.datasets.labels import checked_pose, pose_from_bop
-from self6d.datasets.pairing import Pair, paired
+from self6d.datasets.pairing import Pair, frame_name, paired
 from self6d.datasets.readers.folder import FolderRecording, image_folder, list_images
-from self6d.datasets.recording import Truth, models_beside
+from self6d.datasets.recording import Truth
 from self6d.errors import InputError
-from self6d.files import read_json
+from self6d.files import note, read_json
 from self6d.geometry import Pose
 from self6d.scene import GroundTruth
 from self6d.scene.known import known_id
@@ -30,45 +28,38 @@ _NUMBER = re.compile(r"(?:.*[-_])?obj_(\d+)$")
 
 
 class SingleFrame(FolderRecording):
-    """A recording of one frame."""
+    """A recording of one frame.
+
+    Attributes:
+        alone: whether its folder holds no other colour image, so that labels there are of this one.
+    """
 
     kind = "single"
+    alone = True
 
     @classmethod
     def open(cls, path: Path, *, reason: str = "") -> Self:
         """Read the folder of one image, or the image's own path."""
         folder, wanted = (path.parent, path.name) if path.is_file() else (path, None)
         rgb, depth = list_images(folder)
-        pairs = paired(rgb, depth if len(depth) == len(rgb) else depth[:0], folder)
-        if wanted is not None:
-            pairs = {i: p for i, p in pairs.items() if p.rgb.rsplit("/", 1)[-1] == wanted}
-        if len(pairs) != 1:
+        chosen = [name for name in rgb if wanted in (None, name.rsplit("/", 1)[-1])]
+        if len(chosen) != 1:
             raise InputError(
-                f"holds {len(pairs)} colour images where one is expected",
+                f"holds {len(chosen)} colour images where one is expected",
                 path=path,
                 remedy="Name the image itself.",
             )
-        (pair,) = pairs.values()
-        intrinsics = intrinsics_of(folder)
-        if intrinsics.depth_scale is not None:
-            scale = depth_scale.from_statement(intrinsics.depth_scale, folder)
-        else:
-            raw = [read_depth_raw(folder / pair.depth)] if pair.depth else []
-            scale = depth_scale.from_values(raw, folder)
-        return cls(
-            folder,
-            {0: Pair(pair.rgb, pair.depth)},
-            intrinsics,
-            scale,
-            reason=reason,
-            models_path=models_beside(folder, up=0),
-        )
+        pair = Pair(chosen[0], _depth_of(chosen[0], rgb, depth, folder))
+        recording = cls.of_pairs(folder, {0: pair}, reason=reason)
+        recording.alone = len(rgb) == 1
+        return recording
 
     def _truth(self, key: FrameKey) -> Truth:
         path = self.root / "scene_gt.json"
         if not path.is_file():
             return ()
-        found = read_poses(path)
+        name = frame_name(self._pairs[key.image_id].rgb)
+        found = read_poses(path, int(name) if name.isdecimal() else None, alone=self.alone)
         return tuple(GroundTruth(number, pose) for number, pose in found if number is not None)
 
     def boxes(self) -> list[tuple[int | None, np.ndarray]]:
@@ -87,11 +78,34 @@ class SingleFrame(FolderRecording):
         return found
 
 
-def read_poses(path: str | Path) -> list[tuple[int | None, Pose]]:
+def _depth_of(name: str, rgb: list[str], depth: list[str], folder: Path) -> str:
+    """The depth image of a colour image, "" where there is none; a choice among many is noted."""
+    if not depth:
+        return ""
+    own = [one for one in depth if frame_name(one) == frame_name(name)]
+    if not own:
+        with suppress(InputError):  # said below
+            own = [p.depth for p in paired(rgb, depth, folder).values() if p.rgb == name]
+    own.sort(key=lambda one: not re.search(r"aligned|registered", one, re.IGNORECASE))
+    if not own:
+        note(folder / name, f"has no depth: of the {len(depth)} depth images here none is its own")
+        return ""
+    if len(own) > 1:
+        note(folder / own[0], f"is used as depth, not {', '.join(own[1:])}")
+    return own[0]
+
+
+def read_poses(
+    path: str | Path, image: int | None = None, *, alone: bool = True
+) -> list[tuple[int | None, Pose]]:
     """Poses of a JSON file, as (object number or None, model-to-camera pose in metres).
 
     Accepts BOP labels (cam_R_m2c, cam_t_m2c in mm; a list, or one list an image), happypose's TWO
     (quaternion xyzw, metres), and {"R": 9 numbers, "t": metres} or a 4x4 matrix in metres.
+
+    Args:
+        image: number of the image whose poses are wanted, where the file has lists of images.
+        alone: whether a single list is this image's, whatever its number.
 
     Raises:
         InputError: none of these, or a matrix that is not a rotation.
@@ -99,7 +113,10 @@ def read_poses(path: str | Path) -> list[tuple[int | None, Pose]]:
     path = Path(path)
     table = read_json(path, "pose file", (list, dict))
     if isinstance(table, dict) and all(str(k).isdecimal() for k in table):
-        table = [entry for entries in table.values() for entry in _as_list(entries)]
+        lists = {int(number): _as_list(entries) for number, entries in table.items()}
+        if not (alone and len(lists) == 1):
+            lists = {number: entries for number, entries in lists.items() if number == image}
+        table = [entry for entries in lists.values() for entry in entries]
     elif isinstance(table, dict) or (table and not isinstance(table[0], dict)):
         table = [table]
     return [_pose(entry, path) for entry in table]
