@@ -265,3 +265,14 @@ def test_corrections_on_the_way(tmp_path: Path) -> None:
     symmetry = read_models_info(out.models_path)[1].symmetry
     np.testing.assert_allclose(symmetry.discrete[0], turn)
     np.testing.assert_allclose(symmetry.offsets, np.full((1, 3), 0.002))
+
+
+def test_a_copy_states_what_size_its_camera_is_of(tmp_path: Path) -> None:
+    """The set's one camera.json is of larger images than these: the copy could not be opened."""
+    root = world.bop(tmp_path / "set")
+    (root / "test" / "000001" / "scene_camera.json").unlink()
+    fx, fy, (cx, cy) = 2 * world.K[0, 0], 2 * world.K[1, 1], 2 * world.K[:2, 2] + 0.5
+    size = {"width": 2 * world.WIDTH, "height": 2 * world.HEIGHT}
+    world.dump(root / "camera.json", {"fx": fx, "fy": fy, "cx": cx, "cy": cy, **size})
+    copy = open_dataset(write_bop(open_dataset(root), tmp_path / "copy"))
+    np.testing.assert_allclose(copy.frame(0).camera.K_opencv, world.K)

@@ -157,13 +157,19 @@ class BopRecording(Recording):
         return held_back or self._truth(key)
 
     def camera_entry(self, key: FrameKey) -> dict[str, Any]:
-        """A frame's entry of scene_camera.json."""
+        """A frame's entry of scene_camera.json, or one that says as much of its camera."""
         entry = self._table(key.scene_id, "scene_camera.json").get(str(key.image_id))
         if entry is not None:
             return entry
         source = self.source(key)
-        K = [float(v) for v in source.intrinsics.K.reshape(-1)]
-        return {"cam_K": K, "depth_scale": source.metres_per_unit * 1000}
+        stated = source.intrinsics
+        entry: dict[str, Any] = {
+            "cam_K": [float(v) for v in stated.K.reshape(-1)],
+            "depth_scale": source.metres_per_unit * 1000,
+        }
+        if stated.width is not None and stated.height is not None:
+            entry |= {"width": stated.width, "height": stated.height}
+        return entry
 
     def label_entries(
         self, key: FrameKey, file_name: str = "scene_gt.json"
