@@ -24,9 +24,14 @@ from self6d.live.follow import Follower, Seen
 from self6d.live.record import Recorder
 from self6d.live.sources import Shot, shots
 from self6d.packaging import load_trained
+from self6d.refinement.rgb.weights import holds_refiner
 from self6d.scene import ObjectModel
 
 LATELY = 30  # images that the rate is averaged over
+UNREFINED = (
+    "poses are the network's own: the refiner beside it, which predict --refine rgb and a package's "
+    "example.py ask, is not asked here"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +112,8 @@ def live(
     """
     place = resolve_device(device)
     known = load_trained(network, place)
+    if listener is not None and holds_refiner(network):
+        listener(Note("info", UNREFINED))
     follower = Follower(known.network, known.models, place, score=score, every=every)
     stream = shots(source, camera, known.camera, listener)
     return _views(follower, stream, images, record, film, bag, listener)

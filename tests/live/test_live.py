@@ -266,6 +266,16 @@ def test_faults_are_named(package, recording, tmp_path):
         DetectionBag(tmp_path, [block()])
 
 
+def test_it_is_said_that_the_refiner_is_left_out(package, recording, tmp_path) -> None:
+    """A package of `quick` has one, and its poses here were worse than its own without a word."""
+    refined, heard = tmp_path / "refined", []
+    export_run(resource("sample/stage1"), refined, onnx=False, refiner="shipped")
+    for network in (package, refined):
+        live(network, recording, device="cpu", listener=heard.append).close()
+    (note,) = heard
+    assert note.text.startswith("poses are the network's own")
+
+
 def test_files_are_read_ahead_in_order_and_let_go_of(recording: Path) -> None:
     """Also where nobody wants all of it, and where reading fails after some images."""
     closed: list[bool] = []
