@@ -18,7 +18,8 @@ from studio.toolkit.words import in_window
 
 HARDER_AFTER_MS = 6000
 NARROW = 1100  # pixels
-STOP, STOP_TIP = "Stop early (keep)", "Save, then stop: what it learnt is there, and it can go on"
+STOP = "Stop early (keep)"
+STOP_TIP = "Save, then stop: what it learnt is there, what waits for it begins, and it can go on"
 STATE_WORDS = {
     JobState.QUEUED: "waiting", JobState.STARTING: "starting", JobState.RUNNING: "running",
     JobState.PAUSED: "paused", JobState.STOPPING: "stopping", JobState.DONE: "done",

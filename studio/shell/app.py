@@ -160,6 +160,7 @@ def welcome_back(
     Args:
         gone: networks of layers that are not there any more.
     """
+    from studio.controllers.chain import needs
     from studio.jobs.run_info import named_or_counted
 
     text = [f"Back in {Path(state.get('recording') or 'the last project').name}."]
@@ -180,6 +181,9 @@ def welcome_back(
     grave = any(run.status in ("failed", "interrupted") for run in ended)
     level = "warn" if grave or waited or gone else "good"
     if cut is not None:
+        window.chain.hold(waited)
+        if any(cut in needs(spec) for spec in waited):
+            text.append(f"Resume {cut.name}, and what learns from it waits for it again.")
         window.banner.say(level, " ".join(text), action="Resume from the last checkpoint",
                           on_action=lambda: window.runs.resume_run(cut), about=cut)  # fmt: skip
     elif waited:

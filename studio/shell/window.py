@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.controllers.chain import Chain
 from studio.controllers.director import Director
 from studio.controllers.opening import Opener
 from studio.controllers.predictions import Predictions
@@ -87,6 +88,7 @@ class StudioWindow(EnterPresses, QMainWindow):
         self.opener = Opener(self.project, settings, self.engine, self)
         self.choosers = Choosers(self, self.opener, settings)
         self.runs = RunControl(self.project, settings, self.queue, self.engine, self)
+        self.chain = Chain(self.runs, self)
         self.layers = Layers(self)
         self.predictions = Predictions(self.project, self.layers, self.worker, self)
         self.director = Director(self.project, self.engine, self.predictions, self)
@@ -226,7 +228,7 @@ class StudioWindow(EnterPresses, QMainWindow):
         """What a restart, or a crash, brings back."""
         if self.project.recording is not None or self.project.model_paths:
             jobs = [str(job.run) for job in self.queue.active]
-            waiting = [job.spec.to_dict() for job in self.queue.waiting]
+            waiting = [spec.to_dict() for spec in self.chain.waiting]
             also = {"jobs": jobs, "waiting": waiting, "layers": self.layers.to_list()}
             self.settings.save_workspace({**self.project.to_dict(), **also})
 

@@ -182,8 +182,13 @@ def test_what_waited_for_a_stage_1_that_does_not_come_is_named(started, wait, wa
     click(getattr(window.job_bar, way))
     wait(lambda: window.queue.jobs == ([first] if way == "stop" else []))
     wait(lambda: f"{names[1]} does not start: {names[0]}" in window.banner.text.text())
-    assert "Learn from these poses again" in window.banner.text.text()
     assert window.banner.isVisible()
     if way == "stop":
-        window.runs.resume_run(first.run)
-        wait(window.banner.isHidden)  # what it said of the end is no longer so
+        again = window.runs.resume_run(first.run)
+        wait(lambda: len(window.queue.jobs) == 3)  # what waited for it waits again
+        (back,) = window.queue.waiting
+        assert (back.spec, again.spec.resume) == (second.spec, True)
+        assert f"{names[1]} waits until {names[0]} has ended" in window.banner.text.text()
+        assert not window.chain._held
+    else:
+        assert not window.chain.waiting  # its run is gone for good

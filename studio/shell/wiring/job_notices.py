@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject
 from self6d.events import Finished, Note
 from studio.jobs import Job, JobState
 from studio.jobs.run_info import NOTHING_RIGHT, checkpoint_steps, named_or_counted, nothing_right
+from studio.jobs.spec import JobSpec
 from studio.shell.window import StudioWindow
 from studio.toolkit.words import in_window
 
@@ -23,6 +24,10 @@ class JobNotices(QObject):
     def __init__(self, window: StudioWindow, parent: QObject) -> None:
         super().__init__(parent)
         self.window, self.banner = window, window.banner
+        self._after: dict[Job, str] = {}  # what becomes of those that waited for it
+        self._back: dict[Job, str] = {}  # and how they come back
+        window.chain.goesOn.connect(self._on_goes_on)
+        window.chain.halted.connect(self._on_halted)
         window.queue.added.connect(self._on_added)
         window.queue.changed.connect(self._on_changed)
         window.queue.removed.connect(self.banner.retract)
@@ -54,8 +59,23 @@ class JobNotices(QObject):
         elif job.state is not JobState.PAUSED:
             self.banner.retract(about)
 
+    def _on_goes_on(self, job: Job, waiting: list[JobSpec]) -> None:
+        self._after[job] = f" {_names(waiting)} now goes on from what it has learned."
+
+    def _on_halted(self, job: Job, waiting: list[JobSpec]) -> None:
+        run, it = job.run.name, "it" if len(waiting) == 1 else "they"
+        verb = "does" if len(waiting) == 1 else "do"
+        why = "has learned nothing yet" if job.state is JobState.STOPPED else "is not finished"
+        text = f"{_names(waiting)} {verb} not start: {run}, which {it} would learn from, {why}."
+        self.window.noted.emit("warning", text)
+        self._after[job] = f" {text}"
+        if job.spec.resumable and checkpoint_steps(job.run):
+            again = "waits" if len(waiting) == 1 else "wait"
+            self._back[job] = f" Resume, and {it} {again} for it again."
+
     def _on_ended(self, job: Job, ending: Finished) -> None:
-        title, runs = job.spec.title, self.window.runs
+        title, runs, after = job.spec.title, self.window.runs, self._after.pop(job, "")
+        after += self._back.pop(job, "")
         vain = f", but {NOTHING_RIGHT}" if nothing_right(ending.result) else ""
         level = "warn" if vain else "good"
         if ending.reason == "done":
@@ -64,15 +84,16 @@ class JobNotices(QObject):
             self.banner.say(level, f"{title} is done: {job.run.name}{why}{vain}")
         elif ending.reason == "stopped":
             self.banner.say(
-                level,
-                f"{title} stopped at step {ending.step} and is kept in {job.run.name}{vain}.",
+                level, f"{title} stopped at step {ending.step} and is kept in {job.run.name}{vain}."
+                f"{after}",
                 action="Resume" if job.spec.resumable else "",
                 on_action=lambda: runs.resume_run(job.run), about=job.run,
             )  # fmt: skip
         else:
             can_resume = bool(checkpoint_steps(job.run)) and job.spec.resumable
+            after = f".{after}" if after else ""
             self.banner.say(
-                "bad", f"{title} ended at step {ending.step}: {ending.reason}",
+                "bad", f"{title} ended at step {ending.step}: {ending.reason}{after}",
                 details=job.details,
                 action="Resume from the last checkpoint" if can_resume else "",
                 on_action=lambda: runs.resume_run(job.run), about=job.run,
@@ -89,6 +110,12 @@ class JobNotices(QObject):
         queue = self.window.queue
         queue.drop(job)
         next_one = "".join(f" {other.run.name} has begun." for other in queue.active)
+        after, _ = self._after.pop(job, ""), self._back.pop(job, "")
         self.banner.say(
-            "good", f"{job.spec.title} was cancelled; {job.run.name} is gone.{next_one}"
+            "warn" if after else "good",
+            f"{job.spec.title} was cancelled; {job.run.name} is gone.{after}{next_one}",
         )
+
+
+def _names(specs: list[JobSpec]) -> str:
+    return named_or_counted([spec.out.name for spec in specs], "jobs")

@@ -11,8 +11,8 @@ from self6d.events import Finished, Preview
 from self6d.laptop.order import AFTER, BEFORE, COLOURS
 from self6d.paths import POSES
 from studio.engine.types import PoseData, TrackData
-from studio.jobs import Job, JobSpec, JobState
-from studio.jobs.run_info import checkpoint_steps, read_run
+from studio.jobs import Job, JobSpec
+from studio.jobs.run_info import read_run
 from studio.model.track import Track
 from studio.panels.stage import Stage
 from studio.shell.window import StudioWindow
@@ -35,8 +35,6 @@ class TrackControl(QObject):
         self.panel = TrackPanel(self.project, self.plan, colours)
         self.panel.learnRequested.connect(self.learn)
         self._kept = ""  # why the next learning has no colours
-        self._lost: dict[Job, str] = {}  # what does not start, by the job it waited for
-        self._next: dict[Job, Job] = {}  # what waits for a job's network
         project = self.project
         for signal in (project.trackChanged, project.objectChanged, project.recordingChanged):
             signal.connect(self._show_strip)
@@ -44,9 +42,7 @@ class TrackControl(QObject):
         project.runSelected.connect(self._on_run_selected)
         window.opener.trackWanted.connect(self.load)
         window.queue.added.connect(self._on_added)
-        window.queue.changed.connect(self._on_changed)
         window.runs.ended.connect(self._on_ended)
-        window.runs.discarded.connect(self._on_discarded)
 
     def track(self) -> None:
         """Follow the objects from where they were placed."""
@@ -75,9 +71,7 @@ class TrackControl(QObject):
             if spec is None:
                 return  # its settings are not known yet
             job = self._submit(spec)
-            if jobs:
-                self._next[jobs[-1]] = job
-            else:
+            if not jobs:
                 self._follow(job)
             jobs.append(job)
         text = kept
@@ -171,38 +165,9 @@ class TrackControl(QObject):
                 state = "tracked" if pose.score >= DOUBTFUL else "weak"
                 self.project.put_tracked(job.run, index, pose, state)
 
-    def _on_changed(self, job: Job) -> None:
-        """What waits for a network that does not come is taken off the queue."""
-        waiting = self._next.get(job)
-        if waiting is None or not job.state.over:
-            return
-        del self._next[job]
-        if job.state is not JobState.DONE and waiting.state is JobState.QUEUED:
-            name = waiting.run.name
-            self.window.queue.drop(waiting)
-            text = f"{name} does not start: {job.run.name}, which it learns from, is not finished."
-            self._lost[job] = text
-            self.window.noted.emit("warning", text)
-
     def _on_ended(self, job: Job, ending: Finished) -> None:
         if job.spec.kind == "track" and self.window.runs.at_home(job):
             self.load(job.run)
-        lost = self._lost.pop(job, "")
-        if lost:
-            runs, able = self.window.runs, job.spec.resumable and bool(checkpoint_steps(job.run))
-            first = "Resume it first, then choose" if able else "Choose"
-            self.window.banner.say(
-                "warn", f"{job.spec.title} ended at step {ending.step}: {ending.reason}. {lost} "
-                f"{first} Learn from these poses again.", details=job.details,
-                action="Resume" if able else "", on_action=lambda: runs.resume_run(job.run),
-                about=job.run,
-            )  # fmt: skip
-
-    def _on_discarded(self, job: Job) -> None:
-        lost = self._lost.pop(job, "")
-        if lost:
-            self.window.say("warn", f"{job.run.name} was cancelled and is gone. {lost} "
-                            "Choose Learn from these poses again.")  # fmt: skip
 
     def _show_strip(self, *_: object) -> None:
         project, track = self.project, self.project.track
