@@ -29,8 +29,8 @@ from self6d.scene import ObjectModel
 
 LATELY = 30  # images that the rate is averaged over
 UNREFINED = (
-    "poses are the network's own: the refiner beside it, which predict --refine rgb and a package's "
-    "example.py ask, is not asked here"
+    "poses are the network's own: the refiner beside it, which predict --refine rgb and a "
+    "package's example.py ask, is not asked here"
 )
 
 

@@ -158,9 +158,9 @@ class BopRecording(Recording):
 
     def camera_entry(self, key: FrameKey) -> dict[str, Any]:
         """A frame's entry of scene_camera.json, or one that says as much of its camera."""
-        entry = self._table(key.scene_id, "scene_camera.json").get(str(key.image_id))
-        if entry is not None:
-            return entry
+        there = self._table(key.scene_id, "scene_camera.json").get(str(key.image_id))
+        if there is not None:
+            return there
         source = self.source(key)
         stated = source.intrinsics
         entry: dict[str, Any] = {
