@@ -22,11 +22,11 @@ try:
         train,
         use,
     )
-    from self6d.errors import OutOfMemoryError, Self6DError, from_os_error
+    from self6d.errors import INTERRUPTED, OutOfMemoryError, Self6DError, from_os_error
     from self6d.interrupts import interrupts
 except KeyboardInterrupt:  # nobody listens yet, and these take longest of what comes before
     print("error: interrupted", file=sys.stderr)
-    sys.exit(130)
+    sys.exit(130)  # INTERRUPTED, which may not be known yet
 
 # Threads that spin while they wait take the cores of another busy run: two trainings on two cores
 # then take 18 times as long as one, with sleeping threads twice. Read when torch is loaded, later.
@@ -43,9 +43,6 @@ app = typer.Typer(
 )
 for _module in (train, track, recolour, quick, use, live, data, experiment, bench, maintain):
     _module.register(app)
-
-
-INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> None:

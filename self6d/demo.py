@@ -33,7 +33,7 @@ def run_demo(
     device: str = "auto",
     fresh: bool = False,
     quiet: bool = False,
-) -> None:
+) -> bool:
     """Make the sample, take or train stage 1, adapt, evaluate both, print the table.
 
     What an earlier demo with the same settings left in `out` is taken up again; another one gets a
@@ -43,6 +43,9 @@ def run_demo(
         out: folder for everything; made if missing.
         from_scratch: train stage 1 instead of taking the shipped one.
         fresh: start anew in a new folder.
+
+    Returns:
+        False: it was stopped on the way; the same call goes on from there.
 
     Raises:
         InputError: `out` holds something else.
@@ -71,8 +74,8 @@ def run_demo(
                 listener=console,
                 control=control,
             )
-        if _stopped(run, say):
-            return
+        if run.status == "stopped":
+            return False
     elif not before.exists():
         shutil.copytree(shipped, before)
         say(f"stage 1: shipped with the program ({RunFolder.open(before).info['step']} steps)")
@@ -91,8 +94,8 @@ def run_demo(
             listener=console,
             control=control,
         )
-    if _stopped(run, say):
-        return
+    if run.status == "stopped":
+        return False
     with JobConsole("evaluation", quiet=quiet) as console:
         report, moved = (
             jobs.evaluate(
@@ -109,6 +112,7 @@ def run_demo(
     minutes = (time.monotonic() - began) / 60
     say(f"{minutes:.1f} min; everything is in {place}")
     say(f"look at it: self6d-studio launch {place}")
+    return True
 
 
 def demo_folder(out: Path, *, seed: int, from_scratch: bool, fresh: bool = False) -> Path:
@@ -131,10 +135,3 @@ def demo_folder(out: Path, *, seed: int, from_scratch: bool, fresh: bool = False
     place.mkdir(parents=True, exist_ok=True)
     atomic_write(place / "demo.json", json.dumps(settings).encode())
     return place
-
-
-def _stopped(run: RunFolder, say) -> bool:  # type: ignore[no-untyped-def]
-    if run.status != "stopped":
-        return False
-    say("stopped; the same command goes on from here")
-    return True

@@ -10,6 +10,9 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+INTERRUPTED = 130
+"""Exit code of a command that somebody ended before its end: what follows it must not go on."""
+
 
 class Self6DError(Exception):
     """Base of every error a user may meet.

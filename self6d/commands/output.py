@@ -9,6 +9,10 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
+import typer
+
+from self6d.errors import INTERRUPTED
+
 STDOUT = Path("-")
 _results: TextIO | None = None
 
@@ -23,6 +27,18 @@ def words_aside() -> Iterator[None]:
             yield
     finally:
         _results = None
+
+
+def say_end(words: str, *, stopped: bool) -> None:
+    """A command's last words.
+
+    Raises:
+        typer.Exit: with a code of its own for what was stopped on request: `train && adapt` and
+            the like must not go on from a part as if it were whole.
+    """
+    typer.echo(words)
+    if stopped:
+        raise typer.Exit(INTERRUPTED)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

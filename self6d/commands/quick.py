@@ -95,6 +95,7 @@ def quick(
 
     with JobConsole("quick", quiet=quiet, by_phase=True) as console, steering(console) as control:
         # seconds in which Ctrl+C is heard already
+        from self6d.commands.output import say_end
         from self6d.laptop.quick import quick as run_quick
 
         made = run_quick(
@@ -122,10 +123,9 @@ def quick(
             control=control,
         )
     took = ", ".join(f"{name} {_took(seconds)}" for name, seconds in made.seconds.items())
-    if made.status == "stopped":
-        typer.echo(f"stopped ({took}); go on with --resume: {made.path}")
-    else:
-        typer.echo(f"done ({took}): {made.package}")
+    stopped = made.status == "stopped"
+    goes_on = f"stopped ({took}); go on with --resume: {made.path}"
+    say_end(goes_on if stopped else f"done ({took}): {made.package}", stopped=stopped)
 
 
 def _took(seconds: float) -> str:

@@ -126,7 +126,7 @@ def track(
 
 
 def _say_end(path: Path, status: str, result: dict) -> None:
-    from self6d.commands.output import print_table
+    from self6d.commands.output import print_table, say_end
 
     states = ("tracked", "weak", "lost", "found again")
     rows = [
@@ -145,7 +145,6 @@ def _say_end(path: Path, status: str, result: dict) -> None:
                 f"object {object_id}: has no one place (in every piece of the recording), since "
                 "it moves or too few of its poses are sure; there its poses stay as they were"
             )
-    if status == "stopped":
-        typer.echo(f"stopped; frames not reached count as lost; go on with --resume: {path}")
-    else:
-        typer.echo(f"done: {path / 'poses.json'}")
+    stopped = status == "stopped"
+    goes_on = f"stopped; frames not reached count as lost; go on with --resume: {path}"
+    say_end(goes_on if stopped else f"done: {path / 'poses.json'}", stopped=stopped)

@@ -267,7 +267,7 @@ def optimize(
     )  # fmt: skip
     early.recording(data, number=(frame, scene))
     from self6d import jobs
-    from self6d.commands.output import print_table, write_json
+    from self6d.commands.output import print_table, say_end, write_json
     from self6d.console import JobConsole, steering
 
     with JobConsole("optimising", quiet=quiet) as console, steering(console) as control:
@@ -293,6 +293,8 @@ def optimize(
         [[name, *(f"{v:.4g}" for v in pair)] for name, pair in result["summary"].items()],
     )
     write_json(json_path, result)
+    if result["reason"] == "stopped":
+        say_end("stopped: the pose is what it was by then", stopped=True)
 
 
 def demo(
@@ -310,16 +312,23 @@ def demo(
     quiet: opt.Quiet = False,
 ) -> None:
     """The main job on a generated recording, before and after."""
+    from self6d.commands.output import say_end
     from self6d.demo import run_demo
 
-    run_demo(out, from_scratch=from_scratch, seed=seed, device=device, fresh=fresh, quiet=quiet)
+    if not run_demo(
+        out, from_scratch=from_scratch, seed=seed, device=device, fresh=fresh, quiet=quiet
+    ):
+        say_end("stopped; the same command goes on from here", stopped=True)
 
 
 def _say_end(run: object) -> None:
+    from self6d.commands.output import say_end
     from self6d.runs.folder import RunFolder
 
     assert isinstance(run, RunFolder)
     if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks
         return
-    word = "stopped; go on with --resume" if run.status == "stopped" else "done"
-    typer.echo(f"{word}: {run.path} (step {run.info.get('step')} of {run.info.get('total')})")
+    stopped = run.status == "stopped"
+    word = "stopped; go on with --resume" if stopped else "done"
+    at = f"step {run.info.get('step')} of {run.info.get('total')}"
+    say_end(f"{word}: {run.path} ({at})", stopped=stopped)

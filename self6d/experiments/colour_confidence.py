@@ -19,6 +19,7 @@ import torch
 from self6d.datasets import Recording, load_models
 from self6d.evaluation.metrics import add_or_add_s
 from self6d.events import Listener
+from self6d.experiments.common import interrupted
 from self6d.experiments.confidence import (
     EVERY,
     RIGHT,
@@ -26,7 +27,6 @@ from self6d.experiments.confidence import (
     cover,
     fit_calibration,
     results_of,
-    stopped,
     true_pose,
     worth,
 )
@@ -105,7 +105,7 @@ def run_colour_confidence(
         control or Control(patient=False),
     )  # fmt: skip
     if cases is None:
-        return stopped(out)
+        raise interrupted(out)
     known, unseen = cases
     threshold = build_config("track", stage="track").track.weak
     table: dict[str, Any] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from self6d.errors import InputError, Self6DError
+from self6d.errors import INTERRUPTED, InputError, Self6DError
 from self6d.events import Listener
 from self6d.files import check_free
 from self6d.jobs.prepare import Changes
@@ -19,7 +19,12 @@ from self6d.storage import atomic_write
 class Interrupted(Self6DError):
     """Stopped on request before the end; the same command goes on from there."""
 
-    exit_code = 130
+    exit_code = INTERRUPTED
+
+
+def interrupted(out: Path) -> Interrupted:
+    """That an experiment was stopped; `out` keeps what it had."""
+    return Interrupted("stopped", path=out, remedy="The same command goes on from here.")
 
 
 @dataclass

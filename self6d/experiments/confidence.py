@@ -20,7 +20,7 @@ from self6d.datasets import Recording, load_models, open_dataset
 from self6d.datasets.recording import upper_bound_truth
 from self6d.evaluation.metrics import add_or_add_s
 from self6d.events import Listener, Progress
-from self6d.experiments.common import new_figure, png
+from self6d.experiments.common import interrupted, new_figure, png
 from self6d.experiments.track import disturbed, reliability
 from self6d.files import read_json
 from self6d.geometry import Pose
@@ -106,7 +106,7 @@ def run_confidence(
         control or Control(patient=False),
     )
     if cases is None:
-        return stopped(out)
+        raise interrupted(out)
     known, unseen = cases
     fitted = fit_calibration(known.evidence, known.right)
     threshold = build_config("track", stage="track").track.weak
@@ -187,11 +187,6 @@ def collected(
         for number in group:
             groups[-1].extend(parts[number])
     return groups
-
-
-def stopped(out: Path) -> str:
-    """What a run that was stopped says."""
-    return f"stopped; the same command goes on: {out}"
 
 
 def gather(recording: Recording, seed: int, control: Control) -> Cases:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from self6d.errors import InputError, Self6DError
+from self6d.errors import INTERRUPTED, InputError, Self6DError
 from self6d.evaluation.report import COLUMNS
 from self6d.events import Listener, Progress
 from self6d.experiments.common import Interrupted
@@ -173,7 +173,7 @@ def _commands(words: Sequence[str]) -> list[list[str]]:
 def _run(words: list[str]) -> None:
     """A command in a process of its own, as a user would start it."""
     code = subprocess.run([sys.executable, "-m", "self6d.cli", *words]).returncode
-    if code == 130:
+    if code == INTERRUPTED:
         raise Interrupted("stopped", remedy="The same command goes on from here.")
     if code:
         raise CommandError(

@@ -21,6 +21,7 @@ from self6d.datasets.recording import upper_bound_truth
 from self6d.errors import InputError
 from self6d.evaluation.metrics import add_or_add_s
 from self6d.events import Listener, Progress
+from self6d.experiments.common import interrupted
 from self6d.geometry import Pose
 from self6d.jobs.prepare import Changes
 from self6d.losses.objective import SelfSupervision
@@ -177,7 +178,7 @@ def run_track(
                 control=control,
             )  # fmt: skip
             if run.status != "done":
-                return f"stopped; the same command goes on: {out}"
+                raise interrupted(out)
             track = read_pose_track(run.path / POSES)
             score = _scored(recording, model, track)
             score.seconds = (time.monotonic() - began) / len(recording)
@@ -190,7 +191,7 @@ def run_track(
                 recording, model, search, overrides, device, seed, listener, control
             )
             if control.stopping:  # a part of the frames is no result
-                return f"stopped; the same command goes on: {out}"
+                raise interrupted(out)
             table[name] = scores[name].summary(threshold)
             _write(out, table)
     everything = Score()

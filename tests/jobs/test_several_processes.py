@@ -74,7 +74,7 @@ def test_more_gpus_than_there_are(tmp_path, monkeypatch, capsys):
 def test_stops_quietly_and_goes_on(stop, tmp_path):
     run = tmp_path / "run"
     code, output = stopped(["-m", "self6d.cli", *command(run), "--gpus", "2"], run, stop)
-    assert (code, "Traceback" in output, "rror" in output) == (0, False, False), output[-3000:]
+    assert (code, "Traceback" in output, "rror" in output) == (130, False, False), output[-3000:]
     assert output.count("saving and stopping") == 1
     assert "go on with --resume" in output
     folder = RunFolder.open(run)
