@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-Data = Annotated[Path, typer.Argument(help="Recording: BOP, plain RGB-D folder, TUM, LineMOD, ...")]
+Data = Annotated[Path, typer.Argument(help="Recording: BOP, plain folder, TUM, LineMOD, ...")]
 Models = Annotated[
     list[Path], typer.Option("--models", help="CAD files or a folder of them; may be repeated.")
 ]

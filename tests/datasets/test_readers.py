@@ -57,6 +57,21 @@ def test_frames_come_back_as_written(tmp_path: Path, name: str) -> None:
             np.testing.assert_allclose(instance.box_visible, [21, 11, 40, 30])
 
 
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("depth", [False, True])
+def test_a_folder_without_depth_is_not_called_rgb_d(tmp_path: Path, depth: bool, flat: bool):
+    root = world.folder(tmp_path / "data", depth=depth)
+    if flat:
+        for path in list(root.glob("*/*.png")):
+            path.rename(root / f"{path.parent.name}_{path.name}")
+        for folder in [p for p in root.iterdir() if p.is_dir()]:
+            folder.rmdir()
+    dataset = open_dataset(root)
+    assert (dataset.frame(0).depth_m is not None) == depth
+    assert ("RGB-D" in dataset.reason) == depth
+    assert ("without depth" in dataset.reason) != depth
+
+
 def test_linemod_original(tmp_path: Path) -> None:
     dataset = open_dataset(world.linemod(tmp_path))
     assert dataset.kind == "linemod"

@@ -168,8 +168,13 @@ def recognise(path: Path) -> str:
     """Why `path` is of this layout, or ""."""
     rgb_dir = image_folder(path)
     if rgb_dir is not None:
-        return f"colour images in {rgb_dir}/: plain RGB-D folder"
-    return "colour images: plain RGB-D folder" if list_images(path)[0] else ""
+        return f"colour images in {rgb_dir}/: {_plain(depth_folder(path) is not None)}"
+    rgb, depth = list_images(path)
+    return f"colour images: {_plain(bool(depth))}" if rgb else ""
+
+
+def _plain(depth: bool) -> str:
+    return "plain RGB-D folder" if depth else "plain folder of colour images, without depth"
 
 
 def image_folder(path: Path) -> str | None:
