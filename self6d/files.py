@@ -173,6 +173,10 @@ def is_there(path: Path) -> bool:
         return False
 
 
+POSE_EXAMPLE = '{"R_m2c": [[1, 0, 0], [0, 0, -1], [0, 1, 0]], "t_m2c_mm": [0, 0, 500]}'
+WRITE_POSE = f"Write such as {POSE_EXAMPLE}, a model whose z is up, upright half a metre ahead."
+
+
 def run_remedy(path: Path, usual: str) -> str:
     """What to do where a folder is no run: a package that export made is used in other ways."""
     if not is_there(path / "model.json"):
@@ -202,6 +206,15 @@ def read_json(path: str | Path, what: str = "file", kind: type | tuple = dict) -
             f"{what} is not valid JSON ({reason})", path=path, remedy="Write or copy it again."
         ) from None
     return _of_kind(value, kind, path, what)
+
+
+def read_poses(path: str | Path) -> Any:
+    """Parsed JSON of a file of poses that a user names; an error shows how one is written."""
+    try:
+        return read_json(path, "pose file", (dict, list))
+    except InputError as error:
+        remedy = WRITE_POSE if is_there(Path(path)) else error.remedy
+        raise InputError(error.what, path=path, remedy=remedy) from None
 
 
 def read_yaml(path: str | Path, what: str = "file", kind: type | tuple = dict) -> Any:

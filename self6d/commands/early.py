@@ -10,7 +10,7 @@ from pathlib import Path
 
 from self6d.config import Stage
 from self6d.errors import CheckpointError, InputError
-from self6d.files import NEW, OR_RESUME, check_free, is_there, read_json, run_remedy
+from self6d.files import NEW, OR_RESUME, check_free, is_there, read_poses, run_remedy
 from self6d.paths import is_package, refiner_file, track_file
 
 
@@ -71,7 +71,7 @@ def check(
                 ),
             )
     if init is not None:
-        read_json(track_file(init), "pose file", (dict, list))
+        read_poses(track_file(init))
     if out is not None and not resume:
         check_free(out, NEW if resume is None else OR_RESUME)
     if preset is not None:

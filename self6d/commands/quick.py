@@ -9,6 +9,7 @@ import typer
 
 from self6d.commands import early
 from self6d.commands import options as opt
+from self6d.files import POSE_EXAMPLE
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +27,8 @@ def quick(
     ] = None,
     unit: opt.Unit = None,
     init: Annotated[
-        Path | None, typer.Option(help="JSON with a rough start pose, as track takes it.")
+        Path | None,
+        typer.Option(help=f"JSON with a rough start pose, such as {POSE_EXAMPLE}; see track."),
     ] = None,
     search: Annotated[
         bool, typer.Option("--search", help="Look for the objects (default without a start).")

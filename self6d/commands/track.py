@@ -9,6 +9,7 @@ import typer
 
 from self6d.commands import early
 from self6d.commands import options as opt
+from self6d.files import POSE_EXAMPLE
 
 
 def register(app: typer.Typer) -> None:
@@ -29,9 +30,9 @@ def track(
     init: Annotated[
         Path | None,
         typer.Option(
-            help="JSON with a rough start pose (R_m2c, t_m2c_mm or t_m2c_m), a list of such with "
-            "obj_id, BOP's scene_gt.json, or an earlier track (its folder or poses.json). Objects "
-            "without a start are looked for; --object follows one alone."
+            help=f"JSON with a rough start pose such as {POSE_EXAMPLE} (or t_m2c_m), a list of "
+            "such with obj_id, BOP's scene_gt.json, or an earlier track (folder or poses.json). "
+            "Objects without a start are looked for; --object follows one alone."
         ),
     ] = None,
     from_run: Annotated[

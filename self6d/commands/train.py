@@ -12,6 +12,7 @@ from self6d.commands import early
 from self6d.commands import options as opt
 from self6d.commands.processes import share_out
 from self6d.config import USUAL_ADAPT, preset_names
+from self6d.files import POSE_EXAMPLE
 
 
 def register(app: typer.Typer) -> None:
@@ -249,7 +250,7 @@ def optimize(
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option(help="JSON with the start pose: R_m2c (3x3) and t_m2c_mm or t_m2c_m."),
+        typer.Option(help=f"JSON with the start pose, such as {POSE_EXAMPLE} (or t_m2c_m)."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make (default: none).")] = None,
     preset: Annotated[str, typer.Option(help="Preset of loss and optimiser.")] = "self6d-paper",

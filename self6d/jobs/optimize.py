@@ -18,7 +18,7 @@ from self6d.datasets.pose_track import read_pose_track
 from self6d.engine.loop import run_task
 from self6d.errors import InputError
 from self6d.events import Listener, Note
-from self6d.files import note, read_json
+from self6d.files import WRITE_POSE, note, read_poses
 from self6d.geometry import Pose
 from self6d.jobs.absent import leave_out_of_preset
 from self6d.jobs.prepare import Changes, asked_for, changes_of, open_run, resolve_device
@@ -37,7 +37,6 @@ from self6d.scene import Frame, GroundTruth, ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.storage import atomic_write
 from self6d.tracking.starts import (
-    SHAPE,
     by_image,
     in_view,
     is_track,
@@ -162,7 +161,7 @@ def read_pose(path: str | Path, object_id: int | None = None, key: FrameKey | No
         InputError: another shape, or no entry of that object and frame.
     """
     path = track_file(path)
-    table = read_json(path, "pose file", (dict, list))
+    table = read_poses(path)
     if is_track(table):
         return _tracked_pose(path, object_id, key)
     if by_image(table):
@@ -171,7 +170,7 @@ def read_pose(path: str | Path, object_id: int | None = None, key: FrameKey | No
         rows = [row for row in table if isinstance(row, dict)]
         same = [r for r in rows if object_id in (None, r.get("obj_id"), r.get("object_id"))]
         if not same:
-            raise InputError(f"holds no pose of object {object_id}", path=path, remedy=SHAPE)
+            raise InputError(f"holds no pose of object {object_id}", path=path, remedy=WRITE_POSE)
         table = same[0]
     return pose_of_row(table, path)
 

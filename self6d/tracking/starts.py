@@ -11,14 +11,13 @@ import numpy as np
 from self6d.datasets import Recording
 from self6d.datasets.pose_track import PoseTrack, read_pose_track
 from self6d.errors import InputError
-from self6d.files import note, read_json
+from self6d.files import WRITE_POSE, note, read_poses
 from self6d.geometry import Camera, Pose
 from self6d.paths import track_file
 from self6d.scene import ObjectModel
 from self6d.tracking.work import Start, Target
 
 TRIED = 20  # start poses of one object that are looked at for one in view
-SHAPE = 'Write {"R_m2c": [[..],[..],[..]], "t_m2c_mm": [x, y, z]}.'
 
 
 def read_starts(
@@ -51,7 +50,7 @@ def read_starts(
     if isinstance(init, PoseTrack):
         return _from_track(init, recording, models, None)
     path = track_file(init)
-    table = read_json(path, "pose file", (dict, list))
+    table = read_poses(path)
     if is_track(table):
         return _from_track(read_pose_track(path), recording, models, path)
     by_frame: list[tuple[int, list[Any]]]
@@ -85,7 +84,8 @@ def read_starts(
             count[model] = target.instance + 1
             found.append(_start(index, target, pose_of_row(row, path), models, path))
     if not found:
-        raise InputError(f"holds no pose of objects {ids}", path=path, remedy="Check obj_id.")
+        remedy = "Check obj_id." if passed else WRITE_POSE
+        raise InputError(f"holds no pose of objects {ids}", path=path, remedy=remedy)
     if passed:
         others = ", ".join(sorted(map(str, passed)))
         note(path, f"poses of objects that are not followed are left out: {others}")
@@ -207,4 +207,4 @@ def pose_of_row(table: dict[str, Any], path: Path) -> Pose:
                 break
             except InputError as error:
                 raise InputError(error.what, path=path, remedy=error.remedy) from None
-    raise InputError("holds no pose", path=path, remedy=SHAPE)
+    raise InputError("holds no pose", path=path, remedy=WRITE_POSE)

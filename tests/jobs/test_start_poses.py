@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +12,18 @@ import pytest
 from block_shapes import block
 from tracked_block import pose_at, write_recording
 
-from self6d import jobs
+from self6d import cli, jobs
 from self6d.datasets import FrameKey, open_dataset
 from self6d.datasets.pose_track import TrackedPose, TrackState, write_pose_track
 from self6d.errors import InputError
 from self6d.events import Note
+from self6d.files import POSE_EXAMPLE
 from self6d.geometry import Pose
 from self6d.jobs.optimize import read_pose
 from self6d.scene.models_copy import save_models
 from self6d.tracking.starts import read_starts, refuse_unseen
 
+ROOT = Path(__file__).resolve().parents[2]
 COUNT = 4
 
 
@@ -42,6 +45,30 @@ def earlier(tmp_path) -> Path:
     ]
     write_pose_track(tmp_path / "poses.json", rows)
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    "text", ["R: 1", "[]", "[3]", '"pose"', '{"R": [[1, 0, 0]], "t": [0, 0, 500]}']
+)
+def test_a_wrong_file_is_answered_by_one_that_works(data, tmp_path, text) -> None:
+    (tmp_path / "pose.json").write_text(text)
+    recording, models = open_dataset(data), [block()]
+    for read in (lambda p: read_starts(p, recording, models), lambda p: read_pose(p, 1)):
+        with pytest.raises(InputError) as caught:
+            read(tmp_path / "pose.json")
+        example = re.search(r"Write such as ({.*})", caught.value.one_line())
+        assert json.loads(example[1]) == json.loads(POSE_EXAMPLE)
+    (tmp_path / "pose.json").write_text(POSE_EXAMPLE)
+    (start,) = read_starts(tmp_path / "pose.json", recording, models)
+    assert start.t.tolist() == [0, 0, 0.5]
+    assert (start.R @ [0, 0, 1]).tolist() == [0, -1, 0]  # upright, as it says: y is down
+
+
+@pytest.mark.parametrize("command", ["track", "quick", "optimize"])
+def test_help_and_docs_show_a_start_pose(command, capsys) -> None:
+    assert cli.run([command, "--help"]) == 0
+    assert "".join(POSE_EXAMPLE.split()) in "".join(capsys.readouterr().out.split())
+    assert POSE_EXAMPLE in (ROOT / "docs" / "running.md").read_text()
 
 
 def optimized(data: Path, image: int, **options):
