@@ -112,7 +112,8 @@ class JobConsole:
         """
         from self6d.runs.event_log import EventWriter
 
-        if self._early is None:
+        if self._early is None or not self._early.is_file():  # whoever waited took it away
+            self._early = None
             return
         writer = EventWriter(self._early)
         writer.add(event)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -26,8 +27,18 @@ from studio.jobs.job import Job, JobState
 from studio.jobs.run_info import checkpoint_steps, read_run
 from studio.jobs.spec import PLAIN_OUTPUT, JobSpec
 
+OUTPUT = "self6d-studio-"  # of files that hold a job's output, followed by the window's process
 LOWER_PRIORITY = 10  # than the window's own, which may have been lowered too
 STEER_RETRY_MS = 300
+
+
+def sweep() -> None:
+    """Delete what windows that died have left of their jobs' output: nobody will read it."""
+    for file in Path(tempfile.gettempdir()).glob(f"{OUTPUT}*"):
+        owner = re.fullmatch(rf"{OUTPUT}(\d+)-\w+\.(log|jsonl)", file.name)
+        if owner is not None and not psutil.pid_exists(int(owner[1])):
+            with contextlib.suppress(OSError):  # somebody else's, perhaps
+                file.unlink()
 
 
 def launch(command: list[str], log: IO[bytes], early: Path) -> subprocess.Popen:
@@ -86,7 +97,8 @@ class ProcessJob(Job):
     def start(self) -> None:
         self._begin()
         history = self._written()
-        handle, name = tempfile.mkstemp(prefix="self6d-studio-", suffix=".log")
+        sweep()
+        handle, name = tempfile.mkstemp(prefix=f"{OUTPUT}{os.getpid()}-", suffix=".log")
         self._log = Path(name)
         self._early = self._log.with_suffix(".jsonl")
         self._early.touch(0o600)
@@ -129,6 +141,7 @@ class ProcessJob(Job):
             self._follower.halt()
             self._follower = None
         self.mailbox.close()
+        self._forget_output()  # the job goes on; what it does stands in its run folder
 
     def _steer(self, command: Command, values: dict[str, float] | None = None) -> None:
         if self.state.over:
@@ -181,9 +194,8 @@ class ProcessJob(Job):
     def _on_ended(self, said_so: bool) -> None:
         self.mailbox.close()
         self._follower = None
-        if self._early is not None:
-            self._early.unlink(missing_ok=True)
-        output = self._take_log()
+        output = self._read_log()
+        self._forget_output()
         if said_so:
             if self.ending is not None and self.state is JobState.FAILED:
                 self.details = output
@@ -207,13 +219,15 @@ class ProcessJob(Job):
             return str(info.error)
         return f"the worker ended with exit code {code}" if code else "the worker has gone"
 
-    def _take_log(self) -> str:
-        if self._log is None:
-            return ""
+    def _read_log(self) -> str:
         try:
-            text = self._log.read_text(errors="replace")[-20_000:]
-            self._log.unlink()
+            return "" if self._log is None else self._log.read_text(errors="replace")[-20_000:]
         except OSError:
-            text = ""
-        self._log = None
-        return text
+            return ""
+
+    def _forget_output(self) -> None:
+        for file in (self._log, self._early):
+            if file is not None:
+                with contextlib.suppress(OSError):  # one that is open stays, where the system is so
+                    file.unlink(missing_ok=True)
+        self._log = self._early = None
