@@ -71,9 +71,14 @@ def compare_masks(
     """IoU and F1 of predicted visible masks, into each sight's `masks`.
 
     An estimate is compared with the free target its mask overlaps most; a target left over counts
-    0. Nothing is compared in a frame whose estimates carry no mask.
+    0, as do all of a frame without any estimate, see `forget_unmasked`. Nothing is compared in a
+    frame whose estimates carry no mask.
     """
-    if not any(p.mask is not None for s in sights for p in s.estimates):
+    if not any(s.estimates for s in sights):
+        for sight in sights:
+            sight.masks.update(dict.fromkeys(range(len(sight.targets)), (0.0, 0.0)))
+        return
+    if not _masked(sights):
         return
     by_truth = dict(zip(map(id, truth), visible_masks(frame, truth, models), strict=True))
     for sight in sights:
@@ -86,6 +91,21 @@ def compare_masks(
                 g = int(np.where(free, iou, -1.0).argmax())
                 free[g] = False
                 sight.masks[g] = (float(iou[g]), float(f1[g]))
+
+
+def forget_unmasked(sights: Sequence[_Compared]) -> None:
+    """Of a predictor that makes no masks nothing is compared: misses do not count 0 either.
+
+    Args:
+        sights: of all frames.
+    """
+    if not _masked(sights):
+        for sight in sights:
+            sight.masks.clear()
+
+
+def _masked(sights: Sequence[_Compared]) -> bool:
+    return any(p.mask is not None for s in sights for p in s.estimates)
 
 
 def projected_box(R: np.ndarray, t: np.ndarray, model: ObjectModel, camera: Camera) -> np.ndarray:

@@ -16,7 +16,7 @@ from self6d.datasets.base import Dataset, FrameKey
 from self6d.errors import InputError
 from self6d.evaluation import metrics
 from self6d.evaluation.detection import COCO_THRESHOLDS, detection_scores, pairwise_box_iou
-from self6d.evaluation.masks import compare_masks, projected_box
+from self6d.evaluation.masks import compare_masks, forget_unmasked, projected_box
 from self6d.evaluation.predictions import NetworkPredictor, Prediction, Predictor, with_predictions
 from self6d.evaluation.recalls import Group, average_recall, match
 from self6d.evaluation.results import InstanceResult, ObjectResult, Results, mean, median
@@ -142,6 +142,7 @@ def evaluate(
             path=dataset.root,
             remedy="Name a split with labels, and models with the dataset's object numbers.",
         )
+    forget_unmasked([s for of_object in sights.values() for s in of_object])
     rows, instances = [], []
     for object_id, of_object in sorted(sights.items()):
         if any(s.targets for s in of_object):

@@ -145,6 +145,24 @@ def test_masks_of_what_was_not_found_count_in_one_mean_alone(recording, boxes, p
     assert mean.mask_iou_found == 1
 
 
+def test_frames_without_any_estimate_count_in_the_mean_of_masks(recording, boxes, perfect):
+    """They were left out of it: who found nothing in half of the frames had perfect masks."""
+    packed = pack_models(boxes)
+    truth_of = dict(zip(recording.keys, recording.labels, strict=True))
+
+    def predictor(frame, masked=True):
+        if frame.image_id > 1:
+            return []
+        own = [p for p in perfect if p.image_id == frame.image_id]
+        masks = visible_masks(frame, truth_of[recording.keys[frame.image_id]], packed)
+        return [replace(p, mask=m if masked else None) for p, m in zip(own, masks, strict=True)]
+
+    mean = evaluate(recording, boxes, predictor).mean
+    assert (mean.recall_10, mean.mask_iou, mean.mask_f1) == (0.5, 0.5, 0.5)
+    assert mean.mask_iou_found == 1
+    assert evaluate(recording, boxes, lambda f: predictor(f, masked=False)).mean.mask_iou is None
+
+
 def test_masks_from_labels_leave_out_what_the_sensor_saw_in_front(recording, boxes):
     packed = pack_models(boxes)
     frame = recording.frame(0)
