@@ -41,6 +41,8 @@ class TrackTraining(SyntheticTask):
         TypeError, InputError: see `sure_poses`.
     """
 
+    graph = False  # its losses draw frames on the host: a graph would learn from the first for ever
+
     def __init__(
         self,
         models: Sequence[ObjectModel],

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from block_shapes import block
 from replaying import replayed
+from torch.utils._python_dispatch import TorchDispatchMode
+from tracked_block import pose_at, write_recording
 
+from self6d.datasets import UnlabelledFrames, open_dataset
+from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
 from self6d.engine.learning import Learning, filled_up
 from self6d.engine.schedule import TrainConfig
 from self6d.network import NetworkConfig
 from self6d.stage1.task import SyntheticTask
+from self6d.stage2.config import AdaptConfig
+from self6d.stage2.track_training import TrackTraining
 from self6d.synthesis import SynthesisConfig
 
 IMAGES = 3
@@ -61,3 +68,37 @@ def test_instances_filled_up_are_not_learned_from(task: SyntheticTask) -> None:
     more = network.losses(filled_up(batch, len(batch.R) + 5))
     for name, value in terms.items():
         torch.testing.assert_close(more[name], value, atol=1e-6, rtol=1e-5, msg=name)
+
+
+class Choices(TorchDispatchMode):
+    """Counts draws of what to learn from, which a graph would hold fixed."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func._schema.name == "aten::randperm"
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_that_draws_its_frames_on_the_host_is_recorded_as_no_graph(
+    task: SyntheticTask, tmp_path
+) -> None:
+    """Stage 1 beside a track was: on a GPU it could not be, or learned from one draw for ever."""
+    data = write_recording(tmp_path / "data", [pose_at(i) for i in range(2)])
+    frames = UnlabelledFrames(open_dataset(data))
+    track = PoseTrack(
+        tuple(
+            TrackedPose(key, 1, 0, TrackState.TRACKED, pose_at(i), 1.0)
+            for i, key in enumerate(frames.keys)
+        )
+    )
+    beside = TrackTraining(
+        [block()], None, task._form, task.synthesis, TrainConfig(steps=4, batch=2), frames, track,
+        AdaptConfig(batch=2),
+    )  # fmt: skip
+    for one in (task, beside):
+        batch = one.maker.make(2, 0, 0)
+        with Choices() as choices:
+            one.losses(batch, torch.Generator().manual_seed(0))
+        assert one.graph == (choices.count == 0)
+    assert not beside.graph
