@@ -17,6 +17,8 @@ from self6d.engine.distributed import World
 from self6d.engine.finite import finite_update
 from self6d.engine.learning import Learning, add_gradients, arithmetic
 from self6d.engine.optimizer import AdamW
+from self6d.engine.task import Noted, noted_by_nobody
+from self6d.events import counted
 from self6d.network import PoseNetwork
 from self6d.network.objects import ObjectTable
 from self6d.network.outputs import Detections
@@ -155,18 +157,19 @@ class RefinerLearning:
     @torch.no_grad()
     def weigh(
         self, network: PoseNetwork, known: Iterable[tuple[FrameBatch, Tensor, Tensor, Tensor]],
-        score: float,
+        note: Noted = noted_by_nobody,
     ) -> None:  # fmt: skip
         """Set `share`, once, by poses known of some objects, of those that network and refiner both
         find.
 
         Args:
-            network: the one it learned beside. score: least of a detection that counts.
+            network: the one it learned beside, asked with `adapt.detection_score`.
             known: of single frames: sensor; object_index (N,) int64; R (N, 3, 3); t (N, 3), metres.
+            note: hears what it was judged by.
         """
         if self.weighed:
             return
-        off = []
+        off, score = [], self.adapt.detection_score
         for sensor, objects, R, t in known:
             found = network.predict(sensor.images, sensor.K, score_threshold=score, instances=1)
             same = found.object_index[:, None] == objects
@@ -174,8 +177,10 @@ class RefinerLearning:
             row, place = (same & (same.sum(1, keepdim=True) == 1)).nonzero(as_tuple=True)
             off.append(self.distances(sensor, found[row], (R[place], t[place])))
         if off:
-            self.share = least_squares_share(*(torch.cat(part) for part in zip(*off, strict=True)))
+            of_network, of_looks = (torch.cat(part) for part in zip(*off, strict=True))
+            self.share = least_squares_share(of_network, of_looks)
             self.weighed = True
+            note("info", judged_in_words(self.share, len(off), of_network, of_looks))
 
     def moved(
         self, sensor: FrameBatch, image: Tensor, index: Tensor, pose: tuple[Tensor, Tensor]
@@ -222,9 +227,29 @@ def least_squares_share(of_network: Tensor, of_looks: Tensor) -> float:
     Returns:
         in [0, 1]; 1 where fewer than `FEWEST` are left or both are the same.
     """
-    right = (of_network.abs() < WRONG) & (of_looks.abs() < WRONG)
+    right = _sound(of_network, of_looks)
     a, b = of_network[right].double(), of_looks[right].double()
     apart = (a - b).square().sum()
     if len(a) < FEWEST or apart == 0:
         return 1.0
     return float((a * (a - b)).sum().div(apart).clamp(0, 1))
+
+
+def judged_in_words(share: float, frames: int, of_network: Tensor, of_looks: Tensor) -> str:
+    """What a refiner's share of the distance was set by.
+
+    Args:
+        frames: that were looked at. of_network, of_looks: as `least_squares_share`.
+    """
+    sound = int(_sound(of_network, of_looks).sum())
+    by = f"{counted(sound, 'sound pose', 'sound poses')} in {counted(frames, 'frame', 'frames')}"
+    if sound < FEWEST:
+        return (
+            f"only {by} to judge the refiner's distances by, {FEWEST} are needed: they count alone"
+        )
+    return f"by {by} the refiner's distances count {share:.0%}, the network's the rest"
+
+
+def _sound(of_network: Tensor, of_looks: Tensor) -> Tensor:
+    """(N,) bool, of poses that are not wrong altogether."""
+    return (of_network.abs() < WRONG) & (of_looks.abs() < WRONG)

@@ -226,7 +226,7 @@ class SelfSupTask:
         """Set the refiner's share of the distance by poses of frames kept aside, or of any."""
         if self.refiner is not None:
             known = self.teacher.known_poses(JUDGED if frames is None else len(frames), frames)
-            self.refiner.weigh(self.teacher.network, known, self.config.detection_score)
+            self.refiner.weigh(self.teacher.network, known, self.on_note)
 
     def _losses(
         self, drawn: Drawn, asked: PoseBatch | None, labelled: Sequence[Labels], *, whole: bool

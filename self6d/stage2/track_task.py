@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from self6d.datasets import UnlabelledFrames
@@ -13,11 +14,15 @@ from self6d.datasets.splits import any_depth, spread_evenly
 from self6d.engine import distributed
 from self6d.errors import InputError
 from self6d.events import Told, told_to_nobody
+from self6d.losses.supervised import add_distance, nearest_symmetric_pose
 from self6d.network import PoseNetwork
 from self6d.refinement.rgb.refine import RgbRefiner
+from self6d.runs import checkpoint
 from self6d.scene import ObjectModel
+from self6d.stage1.validation import ADD_SHARE
 from self6d.stage2.config import AdaptConfig
 from self6d.stage2.posed_frames import PosedFramesTask, PosedObject
+from self6d.stage2.pseudo_labels import detect
 from self6d.stage2.refiner_learning import JUDGED, RefinerLearning
 from self6d.synthesis import SynthesisConfig
 
@@ -30,6 +35,25 @@ WITHOUT = "predict without it, and export with --refiner none"
 def off_in_words(diameters: float) -> str:
     """What "refiner_off" says."""
     return f"the RGB refiner moves the track's own poses by {100 * diameters:.0f} % of the diameter"
+
+
+def helped_in_words(
+    start: Mapping[str, float], now: Mapping[str, float]
+) -> tuple[Literal["info", "warning"], str]:
+    """What changed since the start, as `HealthMonitor.told` says it of other adaptations.
+
+    Args:
+        start, now: "track_found" and "track_near", see `TrackTask`.
+    """
+    both = [(start[key], now[key]) for key in ("track_found", "track_near")]
+    found, near = (f"{before:.0%} -> {after:.0%}" for before, after in both)
+    text = (
+        f"without labels, from the start: of the track's poses {found} are found, {near} within a "
+        "tenth of the diameter of the track's"
+    )
+    if all(after <= before for before, after in both) and now != start:
+        return "warning", f"{text}. Nothing got better: compare it with stage 1 before use"
+    return "info", f"{text} (which it learned; how right they are, the track's confidence says)"
 
 
 def sure_poses(
@@ -111,6 +135,12 @@ class TrackTask(PosedFramesTask):
                 distributed.join(self.device), self.config,
                 instances=max(len(found) for found in poses.values()),
             )  # fmt: skip
+        self.start: dict[str, float] = {}  # as `_agreement`, before the first step
+
+    def step(self, step: int) -> dict[str, Any]:
+        if step == 0:
+            self.start = self._agreement()
+        return super().step(step)
 
     def state_dict(self) -> dict[str, Any]:
         """As of all tasks; the last one holds the refiner's share of the distance."""
@@ -118,16 +148,28 @@ class TrackTask(PosedFramesTask):
         if self.refiner is not None and self.ended:
             known = (self.posed.given([frame]) for frame in self._judged())
             self.refiner.weigh(
-                self.average.network, ((sensor, index, *pose) for sensor, _, index, pose in known),
-                self.config.detection_score,
-            )  # fmt: skip
-        return super().state_dict()
+                self.average.network,
+                ((sensor, index, *pose) for sensor, _, index, pose in known),
+                self.on_note,
+            )
+        state = super().state_dict()
+        state["meta"]["start"] = dict(self.start)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.start = checkpoint.unpack(state).get("start", {})
 
     def result(self) -> dict[str, Any]:
-        """How much there was to learn from, how much of the track was not, and, at the end, as
+        """How much there was to learn from, how much of the track was not, what `_agreement` says
+        of the network, and, at the end, as
         "refiner_off" how far a refiner moves the track's poses, which it should leave: the median
         in diameters; as "refiner_share" how far its distances count beside the network's."""
         result: dict[str, Any] = super().result() | {"left_out": self.left_out}
+        if self.start:  # else no step was made, or by an earlier version
+            now = self._agreement()
+            self.on_note(*helped_in_words(self.start, now))
+            result |= now
         if self.refiner is not None and self.ended:
             result["refiner_share"] = self.refiner.share
             result["refiner_off"] = self._refiner_off(self.refiner)
@@ -135,9 +177,38 @@ class TrackTask(PosedFramesTask):
                 self.on_note("warning", f"{off_in_words(result['refiner_off'])}: {WITHOUT}")
         return result
 
-    def _judged(self) -> list[int]:
+    def _judged(self, most: int = JUDGED) -> list[int]:
         frames = sorted(self.posed.poses)
-        return [frames[i] for i in spread_evenly(len(frames), min(len(frames), JUDGED))]
+        return [frames[i] for i in spread_evenly(len(frames), min(len(frames), most))]
+
+    @torch.no_grad()
+    def _agreement(self) -> dict[str, float]:
+        """Of the track's poses in the frames that a check looks at, the shares that the averaged
+        network finds, and has within a tenth of the diameter ("track_found", "track_near")."""
+        network = self.average.network
+        numbers = self._judged(self.config.health_frames)
+        found = detect(network, self.store, numbers, self.config.detection_score)
+        rows = [(number, posed) for number in numbers for posed in self.posed.poses[number]]
+        frame = torch.tensor([number for number, _ in rows], device=self.device)
+        objects = torch.tensor([posed.object_index for _, posed in rows], device=self.device)
+        R, t = (
+            torch.tensor(np.stack(part), dtype=torch.float32, device=self.device)
+            for part in zip(*((p.pose.R_m2c, p.pose.t_m2c) for _, p in rows), strict=True)
+        )
+        same = (found.image_index == frame[:, None]) & (found.object_index == objects[:, None])
+        row, place = same.nonzero(as_tuple=True)
+        table, which, seen = network.objects, objects[row], found[place]
+        points = table.points[which]
+        known = nearest_symmetric_pose(
+            seen.R, seen.t, R[row], t[row], points, table.symmetries[which]
+        )
+        off = add_distance(seen.R, seen.t, *known, points) / table.diameter[which]
+        near = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
+        near[row[off < ADD_SHARE]] = True
+        return {
+            "track_found": float(same.any(1).float().mean()),
+            "track_near": float(near.float().mean()),
+        }
 
     def _refiner_off(self, refiner: RefinerLearning) -> float:
         moved = [refiner.moved(*self.posed.given([frame])) for frame in self._judged()]

@@ -24,7 +24,7 @@ from self6d.refinement.rgb.weights import load_refiner, save_refiner
 from self6d.rendering import pack_models
 from self6d.stage2 import refiner_learning
 from self6d.stage2.config import AdaptConfig
-from self6d.stage2.track_task import TrackTask
+from self6d.stage2.track_task import TrackTask, helped_in_words
 from self6d.synthesis import SynthesisConfig
 
 CONFIG = AdaptConfig(
@@ -78,6 +78,43 @@ def test_it_learns_from_the_track_and_not_from_the_truth():
     np.testing.assert_allclose(batch.t - t[[0, 3]], np.tile(shift, (2, 1)), atol=1e-6)
     assert known is not None
     assert known.all()
+
+
+def test_at_its_end_it_says_whether_it_helped():
+    """As every adaptation does, and from the same start if it was resumed in between."""
+    knows = stage2.network()
+    seen = stage2.sensor(real=True)
+    found = knows.predict((seen.images * 255).round() / 255, seen.K)
+    poses = list(track())
+    for i, R, t in zip(found.image_index.tolist(), found.R, found.t, strict=True):
+        seen_so = Pose(R.double().numpy(), t.double().numpy())
+        poses[i] = replace(poses[i], pose=seen_so, confidence=0.95)
+    config = replace(CONFIG, track_confidence=0.92)  # of those that it finds
+    one, said = task(PoseTrack(tuple(poses)), config), []
+    one.on_note = lambda level, text: said.append((level, text))
+    one.result()
+    assert not said  # no step was made
+    one.step(0)
+    assert one.start == {"track_found": 0.0, "track_near": 0.0}
+    again = task(PoseTrack(tuple(poses)), config)
+    again.on_note = one.on_note
+    again.load_state_dict(deepcopy(one.state_dict()))
+    again.average.network.load_state_dict(knows.state_dict())
+    result = again.result()
+    assert (result["track_found"], result["track_near"]) == (1.0, 1.0)
+    ((level, text),) = said
+    assert level == "info"
+    assert text.startswith("without labels, from the start: of the track's poses 0% -> 100% are")
+    assert "0% -> 100% within a tenth of the diameter" in text
+
+
+def test_what_got_no_better_is_a_warning():
+    start = {"track_found": 0.5, "track_near": 0.25}
+    assert helped_in_words(start, start)[0] == "info"
+    level, text = helped_in_words(start, start | {"track_near": 0.1})
+    assert level == "warning"
+    assert "25% -> 10%" in text
+    assert "compare it with stage 1" in text
 
 
 def test_of_objects_without_a_pose_nothing_is_learned():
@@ -196,8 +233,12 @@ def test_at_the_end_the_refiners_distances_count_as_far_as_the_track_bears_them_
         one.state_dict()
         assert one.refiner is not None
         assert one.refiner.share == 1.0
+    said: list[str] = []
+    one.on_note = lambda level, text: said.append(text)
     one.step(3)
     state = one.state_dict()
+    (judged,) = said  # what it was judged by: not every pose of a long track
+    assert judged.startswith(f"by {len(found.image_index)} sound poses in 8 frames the refiner's")
     expected = float(off.mean() / 0.01)
     assert one.result()["refiner_share"] == pytest.approx(expected, abs=0.02)
     # and what it moves the track's poses is judged by as much
