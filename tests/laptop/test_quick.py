@@ -35,6 +35,7 @@ SETTINGS = SMALL | STAGE_2 | {
     "loss.points": 256, "train.steps": 8, "adapt.steps": 8, "adapt.synthetic_batch": 1,
     "network.instances": 1, "loop.checkpoint_every": 100,
 }  # fmt: skip
+WITHOUT_REFINER = SETTINGS | {"adapt.refiner": ""}  # where only the parts and their times matter
 
 
 def row(pose: self6d.Pose) -> dict:
@@ -133,7 +134,7 @@ def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):
         if isinstance(event, Progress) and event.phase == "stage1":
             control.stop()
 
-    settings = SETTINGS | {"train.steps": 24}  # progress comes ten times a second at most
+    settings = WITHOUT_REFINER | {"train.steps": 24}  # progress comes ten times a second at most
     made = self6d.quick(
         data, cad, tmp_path / "q", init=pose, device="cpu", onnx=False, overrides=settings,
         listener=stop_in_stage_1, control=control,
@@ -259,7 +260,7 @@ def test_a_time_that_is_not_enough_is_said_and_then_the_least_is_taken(
     monkeypatch.setattr("self6d.laptop.job.FEWEST", 4)
     said: list[Note] = []
     made = self6d.quick(
-        data, cad, tmp_path / "q", init=pose, device="cpu", onnx=False, overrides=SETTINGS,
+        data, cad, tmp_path / "q", init=pose, device="cpu", onnx=False, overrides=WITHOUT_REFINER,
         minutes=0.01, listener=lambda e: said.append(e) if isinstance(e, Note) else None,
     )  # fmt: skip
     warned = [note.text for note in said if note.level == "warning" and "not enough" in note.text]
@@ -283,7 +284,7 @@ def test_trainings_take_what_is_left_of_the_time_when_they_begin(world, tmp_path
     monkeypatch.setattr("self6d.laptop.job.QuickJob.spent_s", late)
     said: list = []
     made = self6d.quick(
-        data, cad, tmp_path / "q", init=pose, device="cpu", onnx=False, overrides=SETTINGS,
+        data, cad, tmp_path / "q", init=pose, device="cpu", onnx=False, overrides=WITHOUT_REFINER,
         minutes=10, listener=said.append,
     )  # fmt: skip
     assert not [e for e in said if isinstance(e, Note) and "not enough" in e.text]
