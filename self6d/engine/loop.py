@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,15 +21,18 @@ from self6d.config_fields import Checked, Limits
 from self6d.engine.faults import no_memory_left, one_line, readable
 from self6d.engine.finite import SKIPPED
 from self6d.engine.reporting import DeferredScalars, Reporter, TimeLeft, in_phases
-from self6d.engine.task import Task
+from self6d.engine.task import Noted, Task
 from self6d.errors import DivergenceError, Self6DError, StorageError
-from self6d.events import CheckpointSaved, Finished, Listener, Note, Progress, Scalars
+from self6d.events import CheckpointSaved, Finished, Listener, Note, Progress, Scalars, Told
 from self6d.memory import free_memory, is_out_of_memory, keep_freed_memory
 from self6d.runs.checkpoint import checkpoint_fits
 from self6d.runs.control import Control, ControlFile
 from self6d.runs.folder import RunFolder, versions
 
 log = logging.getLogger("self6d")
+
+Closing = Callable[[Told, Noted], bool]
+"""Hears how far it is, and what is worth knowing; False: it was stopped on the way."""
 
 
 @dataclass
@@ -59,6 +63,7 @@ def run_task(
     control: Control | None = None,
     *,
     take_lock: bool = False,
+    closing: Closing | None = None,
 ) -> dict[str, Any]:
     """Run a task to its end, or until stopped, going on from the run's newest intact checkpoint.
 
@@ -66,6 +71,8 @@ def run_task(
         listener: gets every event, in this thread; must be quick.
         control: requests from this process; those in the run's control file are obeyed as well.
         take_lock: take over a lock whose holder cannot be shown to be alive.
+        closing: what is left to do once all steps are made. The run is done when it is: whatever
+            ends it before, it goes on there.
 
     Returns:
         {"reason": "done" or "stopped", "step": steps made, **task.result()}.
@@ -92,7 +99,7 @@ def run_task(
         )
         if explanation:
             reporter.emit(Note("warning", explanation))
-        return _Runner(task, run, loop, control, reporter).run()
+        return _Runner(task, run, loop, control, reporter).run(closing)
     finally:
         lock.release()
 
@@ -122,7 +129,7 @@ class _Runner:
         if hasattr(task, "on_note"):
             task.on_note = lambda level, text: reporter.emit(Note(level, text, self.step))
 
-    def run(self) -> dict[str, Any]:
+    def run(self, closing: Closing | None = None) -> dict[str, Any]:
         try:
             self._restore()
             total = self.task.total_steps
@@ -132,6 +139,8 @@ class _Runner:
             # one stopped for good offers its best as well; one that goes on must end as if whole
             self._save(judge=True, provisional=reason == "stopped")
             self._previews(always=True)
+            if reason == "done" and closing is not None and not self._close(closing):
+                reason = "stopped"
             ended = self._stop_reason() if reason == "done" else None
             result = {"reason": reason, "step": self.step, **self.task.result()}
             result |= {} if ended is None else {"ended": ended}
@@ -142,6 +151,15 @@ class _Runner:
             if failure is error:
                 raise
             raise failure from error
+
+    def _close(self, closing: Closing) -> bool:
+        phases = in_phases(self.reporter.preparing)
+
+        def tell(what: str, done: int, total: int) -> None:
+            self.reporter.poll()  # it may take as long as many steps
+            phases(what, done, total)
+
+        return closing(tell, lambda level, text: self.reporter.emit(Note(level, text, self.step)))
 
     def _loop(self) -> str:
         if self.step == 0 and hasattr(self.task, "score"):

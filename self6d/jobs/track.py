@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,9 @@ from self6d.datasets.pose_track import (
     write_pose_track,
 )
 from self6d.datasets.splits import any_depth
-from self6d.engine.faults import one_line
 from self6d.engine.loop import run_task
 from self6d.errors import InputError, Self6DError
-from self6d.events import Listener, Note, Preparing
+from self6d.events import Listener
 from self6d.geometry import Pose
 from self6d.jobs.kept import check_kept, check_track, refuse
 from self6d.jobs.prepare import (
@@ -45,15 +44,13 @@ from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, load_given_models, run_models
 from self6d.runs.provenance import Provenance, absolute
 from self6d.scene import ObjectModel
-from self6d.tracking.colours.larger import looks_larger
-from self6d.tracking.colours.place import described, left_on_depth, onto_colours, row_of
+from self6d.tracking.colours.closing import close, write_poses
 from self6d.tracking.config import TrackConfig
 from self6d.tracking.quick.detections import NetworkDetections
-from self6d.tracking.rgb.smooth import smoothed
-from self6d.tracking.rgb.told import check_search, none_sure
+from self6d.tracking.rgb.told import check_search
 from self6d.tracking.starts import read_starts, refuse_unseen
 from self6d.tracking.task import TrackTask
-from self6d.tracking.told import Way, in_one_place, not_sure
+from self6d.tracking.told import Way
 from self6d.tracking.work import Start
 
 SHOWN = {"loop": {"preview_every": 1}}  # each frame as it is found
@@ -208,83 +205,18 @@ def track(
         seed=run.seed,
         device=place,
     )
+    control = control or Control(patient=False)
+    way: Way = "from" if from_run is not None else "search" if not starts else "init"
+    closing = partial(close, run, frames, task, stands, way, control)
     try:
-        run_task(task, run, config.loop, listener, control, take_lock=take_lock)
+        run_task(task, run, config.loop, listener, control, take_lock=take_lock, closing=closing)
     except BaseException:
         with suppress(Self6DError):  # the error at hand says more
-            _write(run, task)
+            write_poses(run, task)
         raise
-    try:
-        _write(run, task)
-        if run.status != "done":
-            return run
-        texts = task.leaps()
-        if config.track.colours and task.has_depth:
-            texts += _onto_colours(run, frames, task, stands, config.track.weak, listener, control)
-        if task.has_depth:
-            way: Way = "from" if from_run is not None else "search" if not starts else "init"
-            texts += not_sure(task.poses(), chosen, weak=config.track.weak, way=way)
-        else:
-            texts += _told_of_colours(run, frames, task, stands)
-        texts += in_one_place(task.poses(), task.models, sure=config.track.weak)
-    except BaseException as error:
-        line = error.one_line() if isinstance(error, Self6DError) else one_line(error)
-        with suppress(OSError):  # else it counts as done, and --resume leaves it so
-            run.update(status="failed", error=line)
-        raise
-    if listener is not None:
-        for text in texts:
-            listener(Note("warning", text))
+    if run.status != "done":
+        write_poses(run, task)
     return run
-
-
-def _write(run: RunFolder, task: TrackTask) -> None:
-    """What is known is of use, however the run ended."""
-    if task.done or not task.total_steps:
-        write_pose_track(run.path / POSES, task.poses(), again=True)
-
-
-def _onto_colours(
-    run: RunFolder,
-    frames: UnlabelledFrames,
-    task: TrackTask,
-    stands: PoseTrack | None,
-    sure: float,
-    listener: Listener | None,
-    control: Control | None,
-) -> list[str]:
-    """Write the track's poses as the colours have them; in words, what that changed."""
-    poses = task.poses()
-
-    def at(done: int, total: int) -> None:
-        if listener is not None:
-            listener(Preparing("holding poses against the colours", done, total))
-
-    placed = onto_colours(
-        frames, poses, task.models, sure=sure, leave={row_of(p) for p in stands or ()},
-        device=task.device, at=at, stopping=lambda: control is not None and control.stopping,
-    )  # fmt: skip
-    if placed is None:
-        return ["stopped before the poses were held against the colours: they follow the depth"]
-    if placed:
-        moved = {row_of(p.row): p.pose for p in placed}
-        poses = [replace(p, pose=moved.get(row_of(p), p.pose)) for p in poses]
-        write_pose_track(run.path / POSES, poses, again=True)
-    texts = described(placed, task.models) + left_on_depth(frames, poses, placed, task.models)
-    return texts + looks_larger(frames, poses, task.models, sure=sure, device=task.device)
-
-
-def _told_of_colours(
-    run: RunFolder, frames: UnlabelledFrames, task: TrackTask, stands: PoseTrack | None
-) -> list[str]:
-    """Write the track's poses at smoother distances; in words, if none of them is sure."""
-    poses, config = task.poses(), task.config
-    if config.smooth and not config.still:
-        pieces = [[frames.keys[i] for i in piece] for piece in task.scenes]
-        poses = smoothed(poses, task.models, pieces, {row_of(p) for p in stands or ()})
-        write_pose_track(run.path / POSES, poses, again=True)
-    sure = [p.confidence for p in poses if p.pose is not None]
-    return none_sure(sure, weak=config.weak, focal_error=config.focal_error)
 
 
 def what_to_follow(

@@ -12,11 +12,13 @@ from tracked_block import K, pose_at, write_recording
 
 from self6d.datasets import FrameKey, UnlabelledFrames, open_dataset
 from self6d.datasets.pose_track import TrackedPose, TrackState, read_pose_track
-from self6d.events import Note
+from self6d.events import Note, Preparing
 from self6d.geometry import Pose
 from self6d.geometry.outlines import Gradient, colour_shift, depth_outline, edge_profiles
 from self6d.jobs import track
+from self6d.runs.control import Control
 from self6d.scene.models_copy import save_models
+from self6d.tracking.colours.closing import BEFORE_COLOURS
 from self6d.tracking.colours.larger import looks_larger, throughout
 from self6d.tracking.colours.measure import Beside
 from self6d.tracking.colours.place import described, left_on_depth, onto_colours
@@ -189,6 +191,25 @@ FEW = {
     "track.points": 128, "track.candidates": 200, "track.steps": 12, "track.region": 64,
     "track.hypotheses": 2, "loss.points": 256,
 }  # fmt: skip
+
+
+def test_a_track_stopped_before_the_colours_goes_on_with_them(beside, tmp_path):
+    save_models([block()], tmp_path / "cad")
+    control, said = Control(patient=False), []
+
+    def stop(event):
+        said.append(event)
+        if isinstance(event, Preparing) and event.what == "holding poses against the colours":
+            control.stop()
+
+    how = {"init": with_depth(pose_at(0)), "device": "cpu", "overrides": FEW}
+    run = track(beside, tmp_path / "cad", tmp_path / "run", listener=stop, control=control, **how)
+    assert (run.status, run.info["step"]) == ("stopped", FRAMES)
+    assert BEFORE_COLOURS in [e.text for e in said if isinstance(e, Note)]
+    run = track(beside, tmp_path / "cad", tmp_path / "run", resume=True, **how)
+    assert run.status == "done"
+    poses = read_pose_track(run.path / "poses.json")
+    assert np.median([apart_mm(p.pose, pose_at(p.key.image_id)) for p in poses]) < 3.5
 
 
 def test_a_track_says_what_it_moved_and_leaves_it_on_demand(beside, tmp_path):

@@ -4,7 +4,6 @@ import errno
 import json
 import shutil
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from self6d.runs import checkpoint
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.storage import atomic_write
+from self6d.tracking.colours import closing
 from self6d.tracking.starts import read_starts
 from self6d.tracking.task import TrackTask
 from self6d.tracking.told import looked_for, not_sure
@@ -215,6 +215,7 @@ def test_what_failed_first_is_told_though_the_poses_have_no_folder_any_more(
 def test_a_track_that_was_not_held_against_the_colours_is_not_done(models, tmp_path, monkeypatch):
     """It counted as done, and --resume left it as it was."""
     data = write_recording(tmp_path / "data", [pose_at(i) for i in range(3)])
+    seen = []
 
     def run(**how):
         return track(
@@ -223,13 +224,16 @@ def test_a_track_that_was_not_held_against_the_colours_is_not_done(models, tmp_p
         )  # fmt: skip
 
     def fails(*args, **how):
-        raise MemoryError("no room")
+        # what is left on disk where the process is killed here
+        seen.append(RunFolder.open(tmp_path / "run").info["status"])
+        raise InputError("no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(import_module("self6d.jobs.track"), "onto_colours", fails)
-        with pytest.raises(MemoryError):
+        patch.setattr(closing, "onto_colours", fails)
+        with pytest.raises(InputError):
             run()
-    assert RunFolder.open(tmp_path / "run").info["error"] == "MemoryError: no room"
+        assert seen == ["running"]
+        assert RunFolder.open(tmp_path / "run").info["error"] == "no room"
     assert run(resume=True).status == "done"
 
 
