@@ -55,7 +55,7 @@ class JobConsole:
 
     Args:
         title: what is running.
-        quiet: show warnings and errors only.
+        quiet: show warnings and errors only; the result is the command's to print.
         by_phase: the job has parts, each of which has a bar of its own, named by the phase.
     """
 

@@ -43,6 +43,7 @@ def run_demo(
         out: folder for everything; made if missing.
         from_scratch: train stage 1 instead of taking the shipped one.
         fresh: start anew in a new folder.
+        quiet: print the table alone, and warnings and errors.
 
     Returns:
         False: it was stopped on the way; the same call goes on from there.
@@ -53,7 +54,11 @@ def run_demo(
     """
     began = time.monotonic()
     place = demo_folder(out, seed=seed, from_scratch=from_scratch, fresh=fresh)
-    say = error_console().print
+
+    def say(text: str) -> None:
+        if not quiet:
+            error_console().print(text)
+
     sample, before, after = place / "sample", place / "stage1", place / "adapted"
     if not sample.exists():
         with JobConsole("sample", quiet=quiet) as console:

@@ -139,8 +139,18 @@ def test_doctor_tells_the_shell_whether_all_is_well(tmp_path, capsys):
     make_sample(tmp_path / "sample", 7, 2, 1, size=(96, 128))
     assert cli.run(["doctor", str(tmp_path / "sample"), "--json", str(tmp_path / "r.json")]) == 0
     assert json.loads((tmp_path / "r.json").read_text())["ok"]
+    aloud = capsys.readouterr()
+    assert cli.run(["doctor", str(tmp_path / "sample"), "--quiet"]) == 0
+    assert capsys.readouterr() == (aloud.out, "")  # quiet: the result alone
     assert cli.run(["doctor", str(tmp_path / "nothing")]) == 2
     assert "there is no such folder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["predict", "demo", "live", "experiment fig3"])
+def test_help_says_what_quiet_leaves(command, capsys):
+    assert cli.run([*command.split(), "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "No progress and no notes: the result, warnings and errors alone." in text
 
 
 def test_existing_folder_is_never_touched(tmp_path, capsys):

@@ -79,7 +79,9 @@ def test_same_seed_same_table(from_scratch, small, tmp_path, capsys):
     assert first == second
     assert "stage1" in first
     assert "adapted" in first
-    assert first in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert first in said.out
+    assert said.err == ""  # quiet: the result alone
     table = json.loads((from_scratch / "table.json").read_text())
     assert [run["label"] for run in table["runs"]] == ["stage1", "adapted"]
     assert RunFolder.open(from_scratch / "adapted").config["adapt"]["still"] is True

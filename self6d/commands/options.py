@@ -113,7 +113,12 @@ Json = Annotated[
         help="Also write the result to this file; - for standard output, then without the words.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", help="No progress and no notes: the result, warnings and errors alone."
+    ),
+]
 
 
 def with_unit(assignments: list[str] | None, unit: MeshUnit | None) -> list[str] | None:
