@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ class Desk:
 
     def changed_on_disk(self, path: str, listed: int) -> DiskChange:
         """What has become of an open recording; see `studio.engine.requests.recordings`."""
-        return changed_on_disk(path, listed)
+        return changed_on_disk(path, listed, partial(self._store.written_anew, path))
 
     def bag_topics(self, path: str) -> BagTopics:
         """Topics of a bag, or of that in an open folder, to choose among."""

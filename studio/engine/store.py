@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from self6d.datasets import Dataset, open_dataset
+from self6d.errors import InputError
 from self6d.scene import ObjectModel
 from studio.engine.types import ModelFiles
 
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 Named = Sequence[str] | ModelFiles
 
 KEPT_RECORDINGS = 4
+MOST_SCENES = 64  # whose folders are watched
+
+Stamps = dict[str, tuple[int, int]]
+"""File -> when it was written, in ns, and its size in bytes."""
 
 
 class Store:
@@ -24,6 +31,7 @@ class Store:
 
     def __init__(self) -> None:
         self._recordings: OrderedDict[str, Dataset] = OrderedDict()
+        self._stamps: dict[str, Stamps] = {}  # of their images, as they were when it was opened
         self._named = ModelFiles(())
         self._models: list[ObjectModel] = []
         self._written: list[int] = []  # when their files were
@@ -37,9 +45,18 @@ class Store:
         return self._recordings[path]
 
     def keep(self, path: str, dataset: Dataset) -> None:
-        self._recordings[path] = dataset
+        self._recordings[path], self._stamps[path] = dataset, stamps(dataset)
         while len(self._recordings) > KEPT_RECORDINGS:
-            self._recordings.popitem(last=False)
+            del self._stamps[self._recordings.popitem(last=False)[0]]
+
+    def written_anew(self, path: str, now: Dataset) -> list[str]:
+        """Images of a recording that bear their old name and are others than when it was opened.
+
+        Args:
+            now: the same recording, listed again.
+        """
+        before = self._stamps.get(path, {})
+        return [file for file, stamp in stamps(now).items() if before.get(file, stamp) != stamp]
 
     def models(self, paths: Named) -> list[ObjectModel]:
         """CAD models of files and folders, numbered as `--models` on the command line does.
@@ -61,6 +78,40 @@ class Store:
         if self._packed is None:
             self._packed = pack_models(models)
         return self._packed
+
+
+def image_folders(dataset: Any) -> tuple[Path, ...]:
+    """That hold a recording's images, of the first `MOST_SCENES` scenes; of a bag the bag."""
+    bag = getattr(dataset, "bag_path", None)
+    if bag is not None:
+        return (Path(bag),)
+    scenes = {key.scene_id: key for key in dataset.keys}  # one frame of each
+    folders: dict[Path, None] = {}
+    for key in list(scenes.values())[:MOST_SCENES]:
+        with suppress(InputError):  # one that cannot be read is no reason not to open the others
+            source = dataset.source(key)
+            files = (file for file in (source.rgb, source.depth) if file is not None)
+            folders |= dict.fromkeys(Path(file).parent for file in files)
+    return tuple(folders)
+
+
+def stamps(dataset: Dataset) -> Stamps:
+    """Of the images of a recording, or of the bag that holds them, as they lie on disk."""
+    from self6d.datasets.images import DEPTH_SUFFIXES, RGB_SUFFIXES
+
+    found: Stamps = {}
+    for place in image_folders(dataset):
+        with suppress(OSError):  # it has gone meanwhile
+            if place.is_file():
+                about = place.stat()
+                found[str(place)] = about.st_mtime_ns, about.st_size
+                continue
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.name.lower().endswith(RGB_SUFFIXES + DEPTH_SUFFIXES):
+                        about = entry.stat()
+                        found[entry.path] = about.st_mtime_ns, about.st_size
+    return found
 
 
 def _written(models: Sequence[ObjectModel]) -> list[int]:

@@ -128,7 +128,8 @@ class DiskChange:
     """What has become of an open recording on disk.
 
     Attributes:
-        what: "gone", "unreadable", "more" or "fewer" frames; "" where it is as it was.
+        what: "gone", "unreadable", "more" or "fewer" frames, images "replaced" by others of their
+            name; "" where it is as it was.
         text: the same for people.
     """
 

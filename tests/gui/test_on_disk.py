@@ -7,6 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from tracked_block import pose_at, write_recording
@@ -71,6 +72,21 @@ def test_frames_that_are_gone_are_left_out_where_it_is_opened_again(window, wait
     before = project.recording.keys
     banner.action.click()
     wait(lambda: project.recording.keys == before[1:] and project.models)
+
+
+def test_an_image_that_is_replaced_is_said_to_be(window, wait):
+    """Frames were counted, and another image of the same name went unnoticed."""
+    data, project, banner = Path(window.project.recording.root), window.project, window.banner
+    image = sorted((data / SCENE / "rgb").iterdir())[2]
+    cv2.imwrite(str(image.with_name("part.png")), np.zeros((120, 160, 3), np.uint8))
+    image.with_name("part.png").replace(image)
+    wait(lambda: banner.isVisible() and f"such as {image.name}" in banner.text.text(), 20)
+    assert banner.text.text().startswith("1 file of ")
+    banner.action.click()
+    wait(lambda: banner.isHidden())
+    project.select_frame(2)
+    wait(lambda: window.director.frame is not None and window.director.frame.index == 2)
+    assert not window.director.frame.rgb.any()
 
 
 def test_a_frame_that_is_gone_leaves_no_other_in_its_place(window, wait):

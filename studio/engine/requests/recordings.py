@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ from self6d.datasets import open_dataset
 from self6d.datasets.recording import Recording
 from self6d.datasets.splits import any_depth
 from self6d.errors import InputError
+from self6d.events import counted
+from studio.engine.store import image_folders
 from studio.engine.types import DiskChange, RecordingInfo
-
-MOST_SCENES = 64  # whose folders are watched
 
 
 def info_of(path: str, dataset: Recording) -> RecordingInfo:
@@ -42,20 +42,29 @@ def info_of(path: str, dataset: Recording) -> RecordingInfo:
     )
 
 
-def changed_on_disk(path: str, listed: int) -> DiskChange:
+def changed_on_disk(
+    path: str, listed: int, written_anew: Callable[[Recording], list[str]]
+) -> DiskChange:
     """What has become of an open recording.
 
     Args:
         listed: frames that it had when it was opened.
+        written_anew: names its images that are others since.
     """
     if not Path(path).exists():
         text = f"{path} is gone: of its frames only those seen before are shown. Put it back."
         return DiskChange("gone", text)
     try:
-        now = len(open_dataset(path))
+        found = open_dataset(path)
     except InputError as error:
         text = f"The open recording has changed on disk and cannot be read again: {error}"
         return DiskChange("unreadable", text)
+    now, anew = len(found), written_anew(found)
+    if now == listed and anew:
+        some = counted(len(anew), "file", "files")
+        text = f"{some} of {path} are others now, such as {Path(anew[0]).name}"
+        again = "what was found on them before is of the old ones. Open it again to look at them."
+        return DiskChange("replaced", f"{text}: {again}")
     if now == listed:
         return DiskChange()
     what, holds, seen = (
@@ -67,16 +76,9 @@ def changed_on_disk(path: str, listed: int) -> DiskChange:
 
 
 def _folders(dataset: Any) -> tuple[str, ...]:
-    bag = getattr(dataset, "bag_path", None)
-    if bag is not None:
-        return (str(bag),)
-    scenes = {key.scene_id: key for key in dataset.keys}  # one frame of each
-    folders: dict[Path, None] = {}
-    for key in list(scenes.values())[:MOST_SCENES]:
-        with suppress(InputError):  # one that cannot be read is no reason not to open the others
-            source = dataset.source(key)
-            files = (file for file in (source.rgb, source.depth) if file is not None)
-            folders |= dict.fromkeys(Path(file).parent for file in files)
+    folders = image_folders(dataset)
+    if getattr(dataset, "bag_path", None) is not None:
+        return tuple(map(str, folders))
     # a scene's own folder lists its frames where the reader does not count files
     around = (folder.parent for folder in folders if folder != Path(dataset.root))
     return tuple(map(str, dict.fromkeys((*folders, *around))))

@@ -59,7 +59,7 @@ class OnDisk(QObject):
         as_said = Path(info.root).exists() == (self._said != "gone")
         if as_said and path not in (info.root, *info.folders):
             return  # something else beside it
-        self._settle.start(LATER_MS if self._said in ("more", "fewer") else SETTLE_MS)
+        self._settle.start(LATER_MS if self._said in ("more", "fewer", "replaced") else SETTLE_MS)
 
     def _ask(self) -> None:
         info = self.project.recording
