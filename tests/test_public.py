@@ -31,7 +31,8 @@ def test_examples_run(tmp_path: Path):
     names = {"recording": recording, "out": tmp_path, "small": SMALL, "small_2": STAGE_2}
     names["small_track"] = {
         "track.points": 64, "track.views": 12, "track.steps": 2, "track.candidates": 100,
-        "track.hypotheses": 2, "track.looked_at": 8, "track.keep": 2, "track.search_every": 4,
+        "track.hypotheses": 1, "track.looked_at": 8, "track.keep": 2, "track.search_every": 100,
+        "track.region": 48, "track.looks": 2, "track.starts": 1, "track.glances": 2,
     }  # fmt: skip
     names |= {
         "self6d": self6d,
