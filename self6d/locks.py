@@ -8,6 +8,7 @@ decides: the holder touches it every few seconds, and one not touched for a whil
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -24,6 +25,7 @@ from self6d.storage import atomic_write, remove_leftovers
 
 STALE_S = 120.0
 BEAT_S = 10.0
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)  # what a disk without them says
 
 
 class FolderLock:
@@ -68,7 +70,8 @@ class FolderLock:
         except filelock.Timeout:
             raise self._refusal(read_owner(self.folder)) from None
         except OSError as error:
-            raise from_os_error(error, self.folder) from error
+            if error.errno not in NO_LOCKS:
+                raise from_os_error(error, self.folder) from error
         owner = read_owner(self.folder)
         if owner is not None:
             if not self._force and _may_be_alive(owner, self._note):

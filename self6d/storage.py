@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MOST_LINKS = 40  # from one to the next; the system follows no more
+NOT_FLUSHED = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)  # of folders, on some network disks
 
 
 def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -126,12 +128,21 @@ def _name_as(out: Path, part: Path, error: BaseException) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's list of names, so that a rename survives a power cut."""
+    """Flush a folder's list of names, so that a rename survives a power cut.
+
+    Where a folder cannot be flushed nothing is done: the file itself is there.
+    """
     if os.name != "posix":  # folders cannot be opened elsewhere, and renames are journalled
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # may be written, but not listed
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NOT_FLUSHED:
+            raise
     finally:
         os.close(descriptor)
 

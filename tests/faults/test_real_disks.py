@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import subprocess
 import sys
 import tempfile
@@ -187,6 +188,24 @@ def test_a_folder_or_file_that_cannot_be_written_is_told_before_the_work(tmp_pat
                 check_free(run / "new")
         finally:
             mend()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are flushed on POSIX alone")
+def test_a_disk_whose_folders_cannot_be_flushed_takes_files(tmp_path, monkeypatch):
+    """Some network disks answer EINVAL; a broken one that answers EIO is still told."""
+    flush, answers = os.fsync, [errno.EINVAL, errno.EIO]
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(answers.pop(0), "of a folder")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    atomic_write(tmp_path / "run.json", b"new")
+    assert (tmp_path / "run.json").read_bytes() == b"new"
+    with pytest.raises(OSError, match="of a folder") as told:
+        atomic_write(tmp_path / "run.json", b"newer")
+    assert told.value.errno == errno.EIO
 
 
 def test_what_is_no_file_is_written_into_and_a_link_stays_one(tmp_path):

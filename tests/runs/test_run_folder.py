@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -192,6 +193,26 @@ def test_lock_names_the_holder(tmp_path):
         assert f"train (process {os.getpid()} on {socket.gethostname()}, since" in str(caught.value)
     assert not is_held(tmp_path)
     FolderLock(tmp_path).acquire()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="flock")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_on_a_disk_without_locks_the_note_decides(tmp_path, monkeypatch, code):
+    """As on NFS whose server has no lock daemon, and on some mounts in user space."""
+
+    def flock(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with FolderLock(tmp_path, "train"):
+        assert is_held(tmp_path)
+        with pytest.raises(LockedError, match="in use by train"):
+            FolderLock(tmp_path, "adapt").acquire()
+        assert is_held(tmp_path)
+    assert not is_held(tmp_path)
+    _note(tmp_path, pid=2**22 + 1)
+    with FolderLock(tmp_path) as lock:
+        assert "took over" in lock.explanation
 
 
 def _note(folder, **changes):
