@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,9 +101,9 @@ def whole_folder(out: Path) -> Iterator[Path]:
     stays = out.is_dir() and (os.path.ismount(out) or not os.access(out.parent, os.W_OK))
     if not stays:
         out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out if stays else out.parent))
+    part = (out if stays else out.parent) / f".{out.name}-{secrets.token_hex(4)}"
     try:
-        part.chmod(0o755)  # mkdtemp makes it private
+        part.mkdir()  # who may read and write it is the user's umask to say
         yield part
         if stays:
             for made in sorted(part.iterdir()):

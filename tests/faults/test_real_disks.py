@@ -158,6 +158,19 @@ def test_what_fails_in_a_folder_made_whole_is_named_as_in_that_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="umask")
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o775), (0o077, 0o700)])
+def test_who_may_use_a_folder_made_whole_is_the_umasks_to_say(tmp_path, umask, mode):
+    """A group could not write into a package, and all could read what was to be private."""
+    before = os.umask(umask)
+    try:
+        with whole_folder(tmp_path / "package"):
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "package").stat().st_mode) == mode
+
+
 def test_a_folder_made_whole_where_a_disk_is_mounted(tmp_path):
     (tmp_path / "disk").mkdir()
     with disks.full(tmp_path / "disk") as (run, _, _):
