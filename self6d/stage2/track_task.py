@@ -29,6 +29,10 @@ from self6d.synthesis import SynthesisConfig
 REFINER_OFF = 0.05
 """A refiner that moves the track's poses by more than this, diameters, errs by as much: half of
 what ADD allows."""
+NOT_JUDGED = (
+    "whether it helped cannot be said: it was begun by an earlier version, which did not judge its "
+    "start. evaluate compares it with stage 1 where there are labels, the window without"
+)
 WITHOUT = "predict without it, and export with --refiner none"
 
 
@@ -166,10 +170,12 @@ class TrackTask(PosedFramesTask):
         "refiner_off" how far a refiner moves the track's poses, which it should leave: the median
         in diameters; as "refiner_share" how far its distances count beside the network's."""
         result: dict[str, Any] = super().result() | {"left_out": self.left_out}
-        if self.start:  # else no step was made, or by an earlier version
+        if self.start:  # else no step was made yet
             now = self._agreement()
             self.on_note(*helped_in_words(self.start, now))
             result |= now
+        elif self.ended:
+            self.on_note("info", NOT_JUDGED)
         if self.refiner is not None and self.ended:
             result["refiner_share"] = self.refiner.share
             result["refiner_off"] = self._refiner_off(self.refiner)

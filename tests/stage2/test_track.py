@@ -106,6 +106,9 @@ def test_at_its_end_it_says_whether_it_helped():
     assert level == "info"
     assert text.startswith("without labels, from the start: of the track's poses 0% -> 100% are")
     assert "0% -> 100% within a tenth of the diameter" in text
+    again.start, again.ended = {}, True  # a checkpoint of an earlier version
+    again.result()
+    assert said[-1][1].startswith("whether it helped cannot be said")
 
 
 def test_what_got_no_better_is_a_warning():
