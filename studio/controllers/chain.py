@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.controllers.runs import RunControl
 from studio.jobs import Job, JobState
-from studio.jobs.run_info import nothing_right
+from studio.jobs.run_info import is_run, nothing_right
 from studio.jobs.spec import JobSpec
 
 
@@ -19,7 +19,8 @@ class Chain(QObject):
 
     A run that is done, or that was stopped with something learned, is gone on from: what waits for
     it takes its turn. Where a run left nothing to go on from, what waits is taken off the queue and
-    kept here; it waits again as soon as that run is resumed.
+    kept here; it waits again as soon as that run is resumed. Of a run that was taken off the queue
+    before it began nothing can come: what waits for it goes too.
     """
 
     goesOn = Signal(object, list)  # a job that was stopped, specs of what now goes on from it
@@ -31,6 +32,7 @@ class Chain(QObject):
         self._held: list[JobSpec] = []  # in the order they waited
         self._queue.changed.connect(self._on_changed)
         self._queue.added.connect(self._on_added)
+        self._queue.removed.connect(self._on_removed)
         runs.discarded.connect(self._on_discarded)
 
     @property
@@ -45,16 +47,28 @@ class Chain(QObject):
     def _on_changed(self, job: Job) -> None:
         if not job.state.over or job.state is JobState.DONE:
             return
-        others, waiting = _parted(job.run, [one.spec for one in self._queue.waiting])
+        _, waiting = _parted(job.run, [one.spec for one in self._queue.waiting])
         if not waiting:
             return
         if usable(job):
             self.goesOn.emit(job, waiting)
             return
-        for one in [one for one in self._queue.waiting if one.spec not in others]:
-            self._queue.drop(one)
+        self._drop(waiting)
         self._held += waiting
         self.halted.emit(job, waiting)
+
+    def _drop(self, specs: list[JobSpec]) -> None:
+        # the last first, so that none of them is one that another waits for
+        for job in reversed([job for job in self._queue.waiting if job.spec in specs]):
+            self._queue.drop(job)
+
+    def _on_removed(self, job: Job) -> None:
+        if job.state is not JobState.QUEUED or is_run(job.run):
+            return
+        _, waiting = _parted(job.run, [one.spec for one in self._queue.waiting])
+        if waiting:
+            self._drop(waiting)
+            self.halted.emit(job, waiting)
 
     def _on_added(self, job: Job) -> None:
         if not job.spec.resume:

@@ -54,11 +54,12 @@ def session(qapp, settings, tmp_path) -> Iterator[Session]:
     session = Session(settings, tmp_path)
     yield session
     session.first.detach()
-    for job in session.queue.active:
+    active = [job for job in session.queue.active if job is not session.first]
+    for job in active:
         job.kill()
-        if job._process is not None:
-            job._process.wait()
-    session.queue.close()
+    session.queue.close()  # nobody else asks for its end from here on
+    for job in active:
+        job._process.wait()
     session.runs.engine.close()
 
 
@@ -97,6 +98,13 @@ def test_a_name_that_was_taken_meanwhile_is_followed(session: Session, wait) -> 
     wait(lambda: len(session.queue.waiting) == 3)
     assert [job.run.name for job in session.queue.waiting] == ["first", "second-01", "third"]
     assert session.queue.waiting[2].spec.from_run.name == "second-01"
+
+
+def test_what_waits_for_a_job_that_is_taken_off_the_queue_goes_too(session: Session) -> None:
+    session.queue.drop(session.queue.find(session.first.run.with_name("second")))
+    assert session.told == [("halted", ["third"])]
+    assert list(session.states()) == ["first", "other"]
+    assert [spec.out.name for spec in session.chain.waiting] == ["other"]  # nothing is kept of it
 
 
 def test_what_is_done_lets_the_next_begin_unasked(session: Session) -> None:

@@ -16,6 +16,9 @@ from studio.shell.window import StudioWindow
 from studio.toolkit.words import in_window
 
 PAUSED = "paused by itself"
+WHY_NOT = {
+    JobState.STOPPED: "has learned nothing yet", JobState.QUEUED: "was taken off the queue",
+}  # fmt: skip
 
 
 class JobNotices(QObject):
@@ -65,9 +68,12 @@ class JobNotices(QObject):
     def _on_halted(self, job: Job, waiting: list[JobSpec]) -> None:
         run, it = job.run.name, "it" if len(waiting) == 1 else "they"
         verb = "does" if len(waiting) == 1 else "do"
-        why = "has learned nothing yet" if job.state is JobState.STOPPED else "is not finished"
+        why = WHY_NOT.get(job.state, "is not finished")
         text = f"{_names(waiting)} {verb} not start: {run}, which {it} would learn from, {why}."
         self.window.noted.emit("warning", text)
+        if job.state is JobState.QUEUED:
+            self.banner.say("warn", text)
+            return
         self._after[job] = f" {text}"
         if job.spec.resumable and checkpoint_steps(job.run):
             again = "waits" if len(waiting) == 1 else "wait"
