@@ -159,6 +159,10 @@ class RunPanel(QWidget):
         outer = column(scrolled(content, whole=True), foot, gap=0)
         outer.setStretch(0, 1)
         self.setLayout(outer)
+        for part in (self.split, self.share, self.camera_like, self.weights, self.weights_note):
+            if part.parent() is None:  # of the other stage alone; ends with this panel
+                part.setParent(self)
+                part.hide()
         for signal in (project.recordingChanged, project.modelsChanged, project.runsChanged,
                        project.optionsChanged):  # fmt: skip
             signal.connect(self.refresh)

@@ -10,6 +10,7 @@ import pytest
 from hands import click, fill
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QWidget
 
 from self6d.runs.provenance import Provenance
 from studio.engine import Engine
@@ -86,6 +87,19 @@ def test_the_list_says_it_before_the_run(qtbot, settings, timed, monkeypatch):
     panel.device.setFocus()
     QTest.keyClick(panel.device, Qt.Key.Key_Down)
     assert project.options["adapt:device"] == "cpu"
+
+
+@pytest.mark.parametrize("kind", ["train", "adapt"])
+def test_what_the_other_stage_asks_is_hidden_and_ends_with_the_panel(qtbot, settings, kind):
+    """It was a window of its own: it outlived the studio's, and every change of the look took it
+    along."""
+    panel = RunPanel(kind, Project(), settings, Engine())
+    qtbot.addWidget(panel)
+    panel.show()
+    parts = [part for part in vars(panel).values() if isinstance(part, QWidget)]
+    assert all(panel.isAncestorOf(part) for part in parts)
+    assert panel.share.isVisible() == panel.split.isVisible() == (kind == "adapt")
+    assert panel.camera_like.isVisible() == (kind == "train")
 
 
 def test_the_sentence_about_the_time_is_never_cut(opened, wait, qtbot):
