@@ -20,6 +20,7 @@ from self6d.evaluation.bop_results import (
     seconds_per_image,
     write_bop_results,
 )
+from self6d.evaluation.cropped import score_crops
 from self6d.evaluation.html import write_html
 from self6d.evaluation.predictions import NetworkPredictor, Prediction, Predictor
 from self6d.evaluation.protocols import evaluate as score_predictions
@@ -150,9 +151,8 @@ def evaluate(
         job.score_files(models)
     report = Report(tuple(job.results))
     if o.html_path is not None:
-        shown = job.dataset if job.split is None else job.dataset.split(job.split)
         curves = {n: RunFolder.open(path).curves() for n, path in zip(names, runs, strict=True)}
-        write_html(o.html_path, report, dataset=shown, models=job.models, curves=curves)
+        write_html(o.html_path, report, dataset=job.shown, models=job.models, curves=curves)
     if o.bop_path is not None:
         for result in job.results:
             file = results_name(result.label, job.dataset.bop_name)
@@ -174,6 +174,7 @@ class _Job:
         self.on_row = on_row or (lambda report: None)
         usual = BOP_SPLIT if options.results and BOP_SPLIT in dataset.split_names() else "eval"
         self.split = default_split(dataset, options.split, usual)
+        self.shown = dataset if self.split is None else dataset.split(self.split)
         self.device = resolve_device(options.device)
         keep_freed_memory()
         self.models: list[ObjectModel] = []  # of the row scored last
@@ -238,8 +239,10 @@ class _Job:
             error_models=measured,
             listener=self.listener,
         )
-        remarks = (remark, on, result.remark)
-        remark = "; ".join(filter(None, remarks))
+        crops = ""
+        if self.shown.kind == "cropped_linemod":
+            crops = str(score_crops(self.shown, result.predictions))
+        remark = "; ".join(filter(None, (crops, remark, on, result.remark)))
         self.results.append(replace(result, remark=remark, step=step))
 
     def write_tables(self) -> None:
