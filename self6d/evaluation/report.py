@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -171,13 +171,6 @@ class Report:
             writer.writerow(["mean", "", f"paper: {method}", "", round(value / 100, 6)])
         return out.getvalue()
 
-    def markdown(self) -> str:
-        """The table for a README."""
-        head = ["object", "run", "n", *(c.title for c in self.columns)]
-        lines = [_piped(head), _piped(["---", "---", *["---:"] * (len(head) - 2)])]
-        lines += [_piped(r) for r in self._cells(lambda c, row: c.show(row))]
-        return "\n".join(lines) + "\n"
-
     def latex(self) -> str:
         """A booktabs table."""
         lines = [r"\begin{tabular}{ll" + "r" * (len(self.columns) + 1) + "}", r"\toprule"]
@@ -212,10 +205,6 @@ class Report:
         ]
         empty = [""] * (len(self.columns) - 1)
         return table + [["mean", f"paper: {m}", "", f"{v:.1f}", *empty] for m, v in self.paper()]
-
-
-def _piped(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
 def _tex(text: str) -> str:
