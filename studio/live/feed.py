@@ -9,6 +9,7 @@ what it records.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import sys
 import threading
@@ -112,7 +113,9 @@ def _jpeg(picture: Any) -> bytes:
 
 def _wait(ended: threading.Event) -> None:
     """Until standard input ends."""
-    sys.stdin.buffer.read()
+    # not through sys.stdin, whose lock this thread would hold as the interpreter ends, which is fatal
+    while os.read(0, 4096):
+        pass
     ended.set()
 
 

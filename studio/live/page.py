@@ -230,11 +230,13 @@ class LivePage(EnterPresses, QWidget):
         process, self._process = self._process, None
         if process is not None:
             last = bytes(process.readAllStandardError().data()).decode(errors="replace").strip()
-            told = self.told.text()
-            if code != 0 and told in (STOPPING, LOADING):
+            told, wrong = self.told.text(), self.told.objectName() == "bad"
+            if code != 0 and not wrong:
                 self._say(f"The live process ended: {last[-200:]}", "bad")
-            elif told in ("", LOADING, STOPPING):
-                self._say("" if told == STOPPING else "The source has ended.")
+            elif not wrong:
+                note = "" if told in (LOADING, STOPPING) else told  # of how it was looked at
+                ended = "" if told == STOPPING else "The source has ended."
+                self._say(f"{note} {ended}".strip())
             process.deleteLater()
         if self._into is not None and self._into.is_dir():
             self._say(f"Recorded as {self._into}")

@@ -9,7 +9,7 @@ from PySide6.QtGui import QPixmap
 from PySide6.QtTest import QTest
 
 from self6d.datasets import open_dataset
-from studio.live.feed import Unpacker, packed
+from studio.live.feed import Message, Unpacker, packed
 from studio.live.page import LivePage
 
 
@@ -40,8 +40,10 @@ def test_a_recording_is_looked_at_recorded_and_opened(opened, trained, sample, w
     assert page.start_button.isEnabled()
     page.source.setText(str(sample))
     _press(page)
+    page._show(Message({"note": "Poses are the network's alone."}, b""))
     wait(lambda: not page.running)
-    assert page.told.text() == "The source has ended."
+    # what it said of itself stays, and that it is over is said as well
+    assert page.told.text() == "Poses are the network's alone. The source has ended."
     page.keep.setChecked(True)
     _press(page)
     assert page.start_button.text() == "Stop"
