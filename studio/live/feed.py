@@ -113,7 +113,7 @@ def _jpeg(picture: Any) -> bytes:
 
 def _wait(ended: threading.Event) -> None:
     """Until standard input ends."""
-    # not through sys.stdin, whose lock this thread would hold as the interpreter ends, which is fatal
+    # not through sys.stdin: to hold its lock as the interpreter ends is fatal
     while os.read(0, 4096):
         pass
     ended.set()
