@@ -149,7 +149,7 @@ def _cell(score: dict[str, float] | None, factor: float, digits: int) -> str:
 def _rows(table: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
     try:
         objects = {
-            (scores["name"], run["label"]): scores
+            (_told(scores, run["objects"]), run["label"]): scores
             for run in table["runs"]
             for scores in run["objects"]
         }
@@ -192,3 +192,10 @@ def _same_commands(out: Path, words: list[str]) -> None:
     check_free(out)
     out.mkdir(parents=True, exist_ok=True)
     atomic_write(file, json.dumps(words).encode())
+
+
+def _told(scores: dict[str, Any], objects: Sequence[dict[str, Any]]) -> str:
+    """An object's name, with its number where another has the same."""
+    name: str = scores["name"]
+    alone = sum(other["name"] == name for other in objects) == 1
+    return name if alone else f"{name} ({scores['object_id']})"

@@ -38,6 +38,15 @@ def test_mean_deviation_and_range() -> None:
     assert "| mug | a | 50.0 ± 26.5 (30.0 to 80.0) |" in text(rows, 3)
 
 
+def test_objects_of_one_name_keep_a_row_each() -> None:
+    score = {"recall_10": 0.2}
+    cups = [{"name": "cup", "object_id": i, "recall_10": i / 10} for i in (1, 2)]
+    rows = spread([{"runs": [{"label": "a", "objects": cups, "mean": score}]}])
+    assert [(row["object"], row.get("recall_10", {}).get("mean")) for row in rows] == [
+        ("cup (1)", 0.1), ("cup (2)", 0.2), ("mean", 0.2)
+    ]  # fmt: skip
+
+
 def test_tables_must_have_the_same_rows() -> None:
     other = table(0.1, 0.2)
     other["runs"][0]["label"] = "c"
