@@ -86,12 +86,17 @@ def _run(arguments: list[str]) -> int:
             raise KeyboardInterrupt from error
         if isinstance(error, Self6DError):
             return _say(error.one_line(), error.exit_code)
+        # who read it has gone (`| head`), of which typer makes an exit with 1, which is a defect's
+        if isinstance(
+            error.__context__ if isinstance(error, SystemExit) else error, BrokenPipeError
+        ):
+            return 141
         if isinstance(error, SystemExit):
             return error.code if isinstance(error.code, int) else 1
         if hasattr(error, "format_message"):  # typer's usage errors
+            if type(error).__name__ == "NoArgsIsHelpError":  # no error: the help, as it is laid out
+                return _run([*arguments, "--help"]) or 2
             return _say(f"{error.format_message()} Try --help.", 2)
-        if isinstance(error, BrokenPipeError):
-            return 141
         log_crash(error)
         known = _translated(error)
         if known is not None:

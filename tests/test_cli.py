@@ -34,6 +34,27 @@ def test_every_command_has_help(command, capsys):
     assert f"Usage: self6d-studio {command}" in text
 
 
+@pytest.mark.parametrize("group", [[], ["bench"], ["experiment"]])
+def test_no_command_is_answered_with_the_help(group, capsys):
+    """It was one line, "error: Usage: ...", of everything run together."""
+    assert cli.run(group) == 2
+    told = capsys.readouterr()
+    assert cli.run([*group, "--help"]) == 0
+    assert told.out == capsys.readouterr().out
+    assert "Commands:\n" in told.out
+    assert "error" not in told.err
+
+
+def test_a_reader_that_has_gone_is_no_defect():
+    """`live ... | head` ended with 1, the exit code of a defect."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "self6d.cli", "--help"]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
 def test_help_names_every_command(capsys):
     assert cli.run(["--help"]) == 0
     text = capsys.readouterr().out
