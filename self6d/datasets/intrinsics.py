@@ -93,15 +93,16 @@ class Intrinsics:
             object.__setattr__(self, "distortion", None)
             object.__setattr__(self, "straight", True)
 
-    def camera(self, width: int, height: int, *, checked: bool = True) -> Camera:
+    def camera(
+        self, width: int, height: int, *, checked: bool = True, image: Path | None = None
+    ) -> Camera:
         """The camera of an image of this size; a K stated for another size is rescaled.
 
         Args:
-            checked: refuse a K that no camera of such images has.
+            checked: refuse a K that no camera of such images has. image: named if it does not fit.
 
         Raises:
-            InputError: K is not a camera matrix, is impossible, or was made for another aspect
-                ratio.
+            InputError: K is no camera matrix, is impossible, or made for another aspect ratio.
         """
         if checked:
             self.check(width, height)
@@ -115,11 +116,10 @@ class Intrinsics:
             self.check(width, height)  # may say more
             raise InputError(error.what, path=self.source, remedy=error.remedy) from None
         if not same_view((self.width, self.height), (width, height)):
-            raise InputError(
-                f"camera file is for {self.width}x{self.height} images, these are {width}x{height}",
-                path=self.source,
-                remedy="Give the intrinsics of these images (turned as their EXIF says).",
-            )
+            made = f"{(image and self.source) or 'camera file'} is for {self.width}x{self.height}"
+            text = f"image is {width}x{height}, {made}"
+            remedy = "Turn it (its EXIF was heeded), or give the intrinsics of such images."
+            raise InputError(text, path=image or self.source, remedy=remedy)
         note(
             self.source or "camera",
             f"intrinsics for {self.width}x{self.height} rescaled to images of {width}x{height}",

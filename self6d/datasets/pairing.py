@@ -44,11 +44,13 @@ def paired(rgb: list[str], depth: list[str], root: Path) -> dict[int, Pair]:
 
     By name where names agree; else by nearest time stamp within 20 ms; else, if there are as many
     of one as of the other, by order, with a note. Colour images without depth are left out, with
-    a note, unless no depth was recorded at all. Numbers that seem shifted are noted too.
+    a note, unless no depth was recorded at all. Numbers that seem shifted are noted too. A colour
+    image that lies there in two formats is taken once, with a note.
 
     Raises:
         InputError: names agree neither as names nor as times nor in their count.
     """
+    rgb = _once(rgb, root)
     stems = [frame_name(r) for r in rgb]
     match = {frame_name(d): d for d in depth}
     found = [match.get(stem, "") for stem in stems]
@@ -58,18 +60,36 @@ def paired(rgb: list[str], depth: list[str], root: Path) -> dict[int, Pair]:
         if 2 * (len(found) - found.count("")) < min(len(rgb), len(depth)):
             found = _by_time(rgb, depth, root) or found
         _note_shift(stems, list(match), root)
-    unpaired = found.count("") if depth else 0
-    if unpaired:
-        note(root, f"{unpaired} of {len(rgb)} colour images have no depth of theirs; left out")
-    spare = len(depth) - (len(found) - found.count(""))
+    alone = [r for r, d in zip(rgb, found, strict=True) if not d] if depth else []
+    if alone:
+        text = f"{len(alone)} of {len(rgb)} colour images have no depth of theirs; left out"
+        note(root, f"{text}: {_few(alone)}")
+    spare = sorted(set(depth) - set(found), key=natural)
     if spare:
-        note(root, f"{spare} of {len(depth)} depth images have no colour image; left out")
+        text = f"{len(spare)} of {len(depth)} depth images have no colour image; left out"
+        note(root, f"{text}: {_few(spare)}")
     kept = [(s, r, d) for s, r, d in zip(stems, rgb, found, strict=True) if d or not depth]
     numeric = all(s.isdecimal() and len(s) < 16 for s, _, _ in kept)
     ids = [int(s) for s, _, _ in kept] if numeric else list(range(len(kept)))
     if len(set(ids)) < len(ids):
         ids = list(range(len(kept)))
     return {i: Pair(r, d) for i, (_, r, d) in zip(ids, kept, strict=True)}
+
+
+def _once(rgb: list[str], root: Path) -> list[str]:
+    """Each image once, where the same one lies there in two formats (0001.png and 0001.jpg)."""
+    first: dict[str, str] = {}
+    for name in rgb:
+        first.setdefault(name.rpartition(".")[0], name)
+    twice = [name for name in rgb if first[name.rpartition(".")[0]] != name]
+    if twice:
+        text = f"{len(twice)} of {len(rgb)} colour images lie there in another format too; left out"
+        note(root, f"{text}: {_few(twice)}")
+    return list(first.values())
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def frame_name(name: str) -> str:

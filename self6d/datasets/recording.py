@@ -221,14 +221,15 @@ def read_frame(key: FrameKey, source: FrameSource, *, checked: bool = True) -> F
     h, w = rgb.shape[:2]
     depth = None
     if source.depth is not None and source.depth_camera is not None:
-        camera = source.intrinsics.camera(w, h, checked=checked)
+        camera = source.intrinsics.camera(w, h, checked=checked, image=source.rgb)
         rgb, _ = pinhole_images(source.intrinsics, camera, rgb, None)
         raw = to_metres(read_depth_raw(source.depth), source.metres_per_unit, source.depth)
         depth = registered(raw, source.depth_camera, camera, source.depth)
         return Frame(rgb, depth, camera, key.scene_id, key.image_id, source.name)
     if source.depth is not None:
         depth = read_depth(source.depth, source.metres_per_unit, (h, w))
-    return frame_of(key, source.name, rgb, depth, source.intrinsics, checked=checked)
+    stated, path = source.intrinsics, source.rgb
+    return frame_of(key, source.name, rgb, depth, stated, checked=checked, image=path)
 
 
 def frame_of(
@@ -239,19 +240,20 @@ def frame_of(
     intrinsics: Intrinsics,
     *,
     checked: bool = True,
+    image: Path | None = None,
 ) -> Frame:
     """A frame from pixels as they were recorded: where every reader undoes the lens's distortion.
 
     Args:
         rgb: (H, W, 3) uint8. depth_m: (H, W) float32, metres, registered to colour, or None.
         intrinsics: of colour, for this size or another of the same shape.
-        checked: refuse an impossible K.
+        checked: refuse an impossible K. image: the file, named where K is for others.
 
     Raises:
         InputError: K or the distortion is impossible, or for images of another shape.
     """
     h, w = rgb.shape[:2]
-    camera = intrinsics.camera(w, h, checked=checked)
+    camera = intrinsics.camera(w, h, checked=checked, image=image)
     rgb, depth_m = pinhole_images(intrinsics, camera, rgb, depth_m)
     return Frame(rgb, depth_m, camera, key.scene_id, key.image_id, name)
 

@@ -165,4 +165,6 @@ class _Frames(Sequence[Frame]):
             return self._dataset.frame(index)
         assert self._camera is not None
         path = self._files[index]
-        return frame_of(FrameKey(0, index), path.name, read_rgb(path), None, self._camera)
+        return frame_of(
+            FrameKey(0, index), path.name, read_rgb(path), None, self._camera, image=path
+        )

@@ -149,7 +149,7 @@ def _captured(source: int | Path, stated: Intrinsics) -> Generator[Shot]:
 def _bare(files: Sequence[Path], stated: Intrinsics) -> Generator[Shot]:
     """Images that come without a camera, as `predict` takes them."""
     for number, file in enumerate(files):
-        frame = frame_of(FrameKey(0, number), file.stem, read_rgb(file), None, stated)
+        frame = frame_of(FrameKey(0, number), file.stem, read_rgb(file), None, stated, image=file)
         yield Shot(frame.rgb, None, frame.camera, time.time_ns(), frame.name)
 
 

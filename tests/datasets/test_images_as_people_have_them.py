@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,3 +157,40 @@ def test_time_stamps_of_two_clocks(tmp_path: Path, shots: Shots) -> None:
     write(tmp_path, shots, plain(shots, rgb_names=rgb, depth_names=depth))
     with pytest.raises(InputError, match="nanoseconds: no depth image lies within 20 ms"):
         open_dataset(tmp_path)
+
+
+def test_the_one_image_turned_on_its_side_is_named(tmp_path: Path, shots: Shots) -> None:
+    """The camera file, which is right, was named alone."""
+    root = write(tmp_path, shots, plain(shots))
+    table = json.loads((root / "camera.json").read_text())
+    height, width = shots.size
+    (root / "camera.json").write_text(json.dumps({**table, "width": width, "height": height}))
+    turned = root / "rgb" / f"{NAMES[1]}.png"
+    Image.open(turned).transpose(Image.Transpose.ROTATE_90).save(turned)
+    dataset = open_dataset(root)
+    dataset.frame(0, depth=False)
+    with pytest.raises(InputError) as raised:
+        dataset.frame(1, depth=False)
+    assert raised.value.path == turned
+    assert f"{height}x{width}, {root / 'camera.json'} is for {width}x{height}" in raised.value.what
+
+
+def test_an_image_in_two_formats_is_one_frame(tmp_path: Path, shots: Shots, caplog) -> None:
+    """It was two frames of one depth image, and "-1 of 3 depth images" had no colour image."""
+    root = write(tmp_path, shots, plain(shots))
+    name = root / "rgb" / NAMES[0]
+    Image.open(f"{name}.png").save(f"{name}.jpg", quality=95)
+    frames, notes = read(root, caplog)
+    same(frames, shots, colour=12.0)
+    assert "1 of 4 colour images lie there in another format too; left out" in notes
+    assert "no colour image" not in notes
+
+
+def test_images_without_a_partner_are_named(tmp_path: Path, shots: Shots, caplog) -> None:
+    root = write(tmp_path, shots, plain(shots))
+    (root / "depth" / f"{NAMES[0]}.png").unlink()
+    (root / "rgb" / f"{NAMES[2]}.png").unlink()
+    frames, notes = read(root, caplog)
+    assert len(frames) == 1
+    assert f"1 of 2 colour images have no depth of theirs; left out: rgb/{NAMES[0]}.png" in notes
+    assert f"1 of 2 depth images have no colour image; left out: depth/{NAMES[2]}.png" in notes

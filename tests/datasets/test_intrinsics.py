@@ -73,7 +73,7 @@ def test_k_of_another_size_is_rescaled(tmp_path: Path, caplog) -> None:
         camera = read_intrinsics(tmp_path / "camera.json").camera(320, 240)
     np.testing.assert_allclose(camera.K, [[300, 0, 160], [0, 305, 120], [0, 0, 1]])
     assert "rescaled" in caplog.text
-    with pytest.raises(InputError, match="640x480 images, these are 640x640"):
+    with pytest.raises(InputError, match="image is 640x640, camera file is for 640x480"):
         read_intrinsics(tmp_path / "camera.json").camera(640, 640)
 
 
