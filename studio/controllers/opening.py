@@ -10,6 +10,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from self6d.paths import SAMPLE_STAGE_1, find_resource, user_state
+from studio.controllers.last_time import bring_back, keep_edits
 from studio.engine import Engine, Failure
 from studio.engine.recognise import Found
 from studio.engine.types import (
@@ -150,8 +151,14 @@ class Opener(QObject):
             runs: list those of the runs folder that learned from it, or for its camera.
         """
 
+        def ready() -> None:
+            bring_back(self.project, self.settings, self.said.emit, self.trackWanted.emit)
+            if after is not None:
+                after()
+
         def arrived(info: RecordingInfo) -> None:
             project = self.project
+            keep_edits(project, self.settings)
             if project.recording is not None and project.recording.root != info.root:
                 project.leave()
             own = [Path(info.models)] if info.models else []
@@ -165,7 +172,7 @@ class Opener(QObject):
                 self._list_runs_of(info.root)
             self.opened.emit("recording")
             if wanted:
-                self.load_models(wanted, after, read_in)
+                self.load_models(wanted, ready if runs else after, read_in)
             else:
                 self._remember()
                 if after is not None:

@@ -87,14 +87,30 @@ class Settings:
         self._store.remove("state")
 
     def recent(self) -> list[dict[str, Any]]:
-        """Newest first: {"recording", "models": [paths], "unit" of those}; without what is gone."""
+        """Newest first: {"recording", "models": [paths], "unit" of those}; without what is gone.
+
+        "edits", see `keep_edits`, are there where the recording has been left since.
+        """
         return [r for r in self._json("recent", []) if Path(r["recording"]).exists()]
 
     def add_recent(self, recording: Path, models: list[Path], unit: str = "auto") -> None:
         paths = [str(m) for m in models]
         entry = {"recording": str(recording), "models": paths, "unit": unit}
-        others = [r for r in self._json("recent", []) if r["recording"] != entry["recording"]]
+        known = self._json("recent", [])
+        others = [r for r in known if r["recording"] != entry["recording"]]
+        for before in known:
+            same = before["recording"] == entry["recording"] and before["models"] == paths
+            if same and before.get("edits"):
+                entry["edits"] = before["edits"]
         self._store.setValue("recent", json.dumps([entry, *others][:MAX_RECENT]))
+
+    def keep_edits(self, recording: Path, models: list[Path], edits: dict[str, Any]) -> None:
+        """What was placed by hand in a recent recording with these CAD files; empty: nothing."""
+        known = self._json("recent", [])
+        for entry in known:
+            if entry["recording"] == str(recording) and entry["models"] == list(map(str, models)):
+                entry["edits"] = edits
+        self._store.setValue("recent", json.dumps(known))
 
     def workspace(self) -> dict[str, Any]:
         """The state to come back to (see `Project.to_dict`); empty if there is none."""

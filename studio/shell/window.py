@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 
 from studio.controllers.chain import Chain
 from studio.controllers.director import Director
+from studio.controllers.last_time import keep_edits
 from studio.controllers.opening import Opener
 from studio.controllers.predictions import Predictions
 from studio.controllers.runs import RunControl
@@ -215,6 +216,7 @@ class StudioWindow(EnterPresses, QMainWindow):
         theme.apply(look)
 
     def close_project(self) -> None:
+        keep_edits(self.project, self.settings)
         self.project.close()
         self.settings.save_workspace({})
         self.show_step("data")
@@ -320,6 +322,7 @@ class StudioWindow(EnterPresses, QMainWindow):
             return
         self._autosave.stop()
         self.save_workspace()
+        keep_edits(self.project, self.settings)  # the next start may open something else
         if self.built and self.workspace.docks[0].isVisible():
             self.settings.save_layout(self.saveGeometry(), self.saveState())
         self.queue.close()

@@ -260,3 +260,28 @@ def test_a_recording_named_from_where_one_stands_is_the_one_that_runs_tell_of(
     assert settings.recent()[0]["recording"] == str(sample)
     window.project.select_run(run.path)
     assert "another recording" not in window.banner.text.text()
+
+
+def test_what_was_placed_is_there_when_the_recording_is_opened_again(
+    open_studio, block_recording, sample, settings, wait
+):
+    """Another recording, or none, took the key frames along without a word."""
+    window = open_studio(block_recording)
+    project = window.project
+    wait(lambda: project.models)
+    project.select_frame(4)
+    project.edit_pose(pose(0.01), "Move")
+    window.opener.open_recording(sample)
+    wait(lambda: project.recording.root == str(sample) and project.models)
+    assert not project.keys
+    window.close_project()
+    window.opener.open_recording(block_recording)
+    wait(lambda: project.recording and project.models)
+    assert list(project.keys) == [(4, 1)] == list(project.poses)
+    np.testing.assert_allclose(project.keys[4, 1].t, [0.01, 0.0, 1.0])
+    assert project.origins[4, 1] == "edited"
+    assert project.frame_index == 4
+    assert "1 key frame" in window.banner.text.text()
+    window.opener.open_recording(block_recording)  # dropped once more
+    wait(lambda: not project.awaits_models and project.keys)
+    assert list(project.keys) == [(4, 1)]
