@@ -133,7 +133,8 @@ def _start(
 
 
 def refuse_behind(pose: Pose, model: ObjectModel, path: Path | None = None) -> None:
-    """InputError where an object's middle is behind the camera; its origin may well be."""
+    """InputError where an object's middle is behind the camera (its origin may well be), or the
+    camera within the object's box: millimetres that were metres put it there."""
     z = float(pose.transform(model.extents.mean(0, keepdims=True))[0, 2])
     if z <= 0:
         raise InputError(
@@ -141,6 +142,16 @@ def refuse_behind(pose: Pose, model: ObjectModel, path: Path | None = None) -> N
             f"{1000 * z:.0f} mm",
             path=path,
             remedy="Give it in the camera's frame: x right, y down, z forward.",
+        )
+    camera = -pose.R_m2c.T @ pose.t_m2c
+    low, high = model.extents
+    if ((low < camera) & (camera < high)).all():
+        away = 1000 * float(np.linalg.norm(pose.transform(model.extents.mean(0, keepdims=True))))
+        raise InputError(
+            f"a start pose puts the camera inside {model.name}: its middle is {away:.1f} mm away, "
+            f"and it is {1000 * model.diameter:.0f} mm large",
+            path=path,
+            remedy="Look at the unit: t_m2c_mm is in millimetres, t_m2c_m in metres.",
         )
 
 

@@ -163,3 +163,16 @@ def test_poses_of_another_recording_are_not_dropped_in_silence(data, earlier, tm
             device="cpu",
         )  # fmt: skip
     assert not (tmp_path / "run").exists()
+
+
+def test_a_start_with_the_camera_inside_the_object_is_refused(data, tmp_path):
+    """Metres named millimetres were followed: "lost", after a minute, and nothing of the unit."""
+    near = Pose(pose_at(0).R_m2c, pose_at(0).t_m2c / 1000)
+    for job in (
+        lambda: optimized(data, 0, object_id=1, init=near),
+        lambda: jobs.track(data, None, tmp_path / "run", init=near, device="cpu"),
+    ):
+        with pytest.raises(InputError, match=r"puts the camera inside block: .* mm large") as told:
+            job()
+        assert "t_m2c_mm is in millimetres" in str(told.value.remedy)
+    assert not (tmp_path / "run").exists()
