@@ -96,7 +96,8 @@ def _run(arguments: list[str]) -> int:
         if hasattr(error, "format_message"):  # typer's usage errors
             if type(error).__name__ == "NoArgsIsHelpError":  # no error: the help, as it is laid out
                 return _run([*arguments, "--help"]) or 2
-            return _say(f"{error.format_message()} Try --help.", 2)
+            text = error.format_message().replace("Value error, ", "").rstrip(" .")  # pydantic's
+            return _say(f"{text}. Try --help.", 2)
         log_crash(error)
         known = _translated(error)
         if known is not None:

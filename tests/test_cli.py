@@ -45,6 +45,26 @@ def test_no_command_is_answered_with_the_help(group, capsys):
     assert "error" not in told.err
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (
+            ["--format", "yolo"],
+            "'--format': 'yolo' is not one of 'bop', 'coco', 'csv'. Try --help.",
+        ),
+        (["--confidence", "2"], "should be less than or equal to 1. Try --help."),
+        (["--formt", "bop"], "Try --help."),
+    ],
+)
+def test_a_wrong_option_is_said_in_sentences(option, told, capsys):
+    """It was "Value error, 'yolo' ..." and "... equal to 1 Try --help."."""
+    assert cli.run(["label", "data", "track", "--out", "labels", *option]) == 2
+    text = capsys.readouterr().err
+    assert text.endswith(f"{told}\n")
+    assert "Value error" not in text
+    assert ".." not in text
+
+
 def test_a_reader_that_has_gone_is_no_defect():
     """`live ... | head` ended with 1, the exit code of a defect."""
     read, write = os.pipe()
