@@ -21,6 +21,10 @@ from self6d.scene.units import check_unit
 
 Paths = str | Path | Iterable[str | Path]
 
+OTHER_SIZE = (
+    0.05  # of the diameter: boxes that differ by more are not of one thing, simplified or not
+)
+
 
 @dataclass
 class TrainedNetwork:
@@ -141,13 +145,17 @@ def models_of_track(
         track: a file of poses, or a folder that has some; neither need be a run's.
 
     Raises:
-        InputError: there are none, or one cannot be read.
+        InputError: there are none, one cannot be read, or one named is another thing than the
+            run's of that number.
     """
-    if models is not None:
-        return load_given_models(models, unit)
     folder = Path(track) if Path(track).is_dir() else Path(track).parent
+    own: list[ObjectModel] = []
     if (folder / "run.json").is_file() and has_models(folder / "models"):
-        return run_models(RunFolder.open(folder))
+        own = run_models(RunFolder.open(folder))
+    if models is not None:
+        return _of_same_size(load_given_models(models, unit), own, folder)
+    if own:
+        return own
     if recording.models_path is None:
         raise InputError(
             "the recording brings no CAD models, and no run's copy lies beside the track",
@@ -155,6 +163,23 @@ def models_of_track(
             remedy="Name them with --models.",
         )
     return load_given_models(recording.models_path, unit)
+
+
+def _of_same_size(
+    models: list[ObjectModel], own: list[ObjectModel], folder: Path
+) -> list[ObjectModel]:
+    tracked = {model.object_id: model for model in own}
+    for model in models:
+        one = tracked.get(model.object_id, model)
+        if abs(one.extents - model.extents).max() > OTHER_SIZE * model.diameter:
+            raise InputError(
+                f"its poses of object {model.object_id} are of {one.name} "
+                f"({1000 * one.diameter:.0f} mm), not of {model.name} "
+                f"({1000 * model.diameter:.0f} mm), or of another origin",
+                path=folder,
+                remedy="Give the CAD file that was tracked, in its unit, or leave out --models.",
+            )
+    return models
 
 
 def listed(models: Paths) -> str | Path | list[str | Path]:

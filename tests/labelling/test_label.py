@@ -72,6 +72,17 @@ def test_the_run_s_own_copy_of_the_models(sample, poses, tmp_path):
     for number, track in enumerate((folder.path, folder.path / "poses.json")):
         out = tmp_path / str(number)
         assert label(plain, track, None, out, format="csv").accepted
+    assert label(plain, folder.path, models_folder(), tmp_path / "same", format="csv").accepted
+    # other CAD files under the same numbers: masks were drawn of them without a word
+    first, second, *others = load_models(models_folder())
+    exchanged = [
+        replace(second, object_id=first.object_id),
+        replace(first, object_id=second.object_id),
+    ]
+    save_models([*exchanged, *others], tmp_path / "other")
+    with pytest.raises(InputError, match=f"poses of object 1 are of {first.name} .*, not of"):
+        label(plain, folder.path, tmp_path / "other", tmp_path / "wrong", format="csv")
+    assert not (tmp_path / "wrong").exists()
 
 
 def accepted(poses) -> dict[FrameKey, list[TrackedPose]]:
