@@ -31,7 +31,7 @@ from studio.toolkit.dialogs import copy_text
 from studio.toolkit.progress import Bar
 from studio.toolkit.widgets import Choice, Hint, IconButton, Panel, button, column, label, row
 from studio.views.canvas import to_image
-from studio.views.results import ResultsTable, short_names, worst_instances
+from studio.views.results import NoWider, ResultsTable, short_names, worst_instances
 
 ROLE = Qt.ItemDataRole.UserRole
 ROLES = {"train": "before", "adapt": "after", "upper_bound": "upper bound"}  # by kind of run
@@ -59,6 +59,8 @@ class EvaluatePage(QWidget):
         self._busy = False
         self._by_hand: dict[Path, bool] = {}
         self.runs = QListWidget()
+        self.runs.setItemDelegate(NoWider(self.runs))
+        self.runs.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # names differ at their end
         self.runs.setAccessibleName("Runs to compare")
         self.runs.itemChanged.connect(self._on_tick)
         self.split = Choice("Frames")
@@ -196,10 +198,9 @@ class EvaluatePage(QWidget):
         self.runs.clear()
         for run in self._scored():
             item = QListWidgetItem(run.name)
-            item.setToolTip(f"{ROLES[run.kind]}: {run.path}")
             item.setData(ROLE, str(run.path))
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            item.setToolTip(f"{run.path}\n{run.status}, step {run.step}")
+            item.setToolTip(f"{ROLES[run.kind]}: {run.path}\n{run.status}, step {run.step}")
             on = self._by_hand.get(run.path, run.path in usual)
             item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
             self.runs.addItem(item)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt, Signal
 from PySide6.QtGui import QFont, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -55,6 +55,15 @@ BAR_PX = 3
 FIRST = 2  # column of the first measure, after object and run
 NARROWEST, WIDEST = 66, 150  # pixels of a column
 HIGH, HIGHER = 28, 46  # of a row: with a number, with its change under it
+
+
+class NoWider(QStyledItemDelegate):
+    """Rows as wide as their list: what is longer is elided instead of scrolled to."""
+
+    def sizeHint(
+        self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> QSize:
+        return QSize(1, super().sizeHint(option, index).height())
 
 
 class _Bars(QStyledItemDelegate):

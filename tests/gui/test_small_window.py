@@ -13,6 +13,7 @@ from PySide6.QtGui import QFontMetrics, QHelpEvent, QImage, QPainter, QPixmap
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QCheckBox, QScrollArea, QStyle, QStyleOptionButton, QToolTip
 
+from self6d.runs.folder import RunFolder
 from studio.curves.multiples import SmallMultiples
 from studio.curves.run_curves import RunCurves
 from studio.curves.view import CurvesView
@@ -191,3 +192,20 @@ def test_captions_over_a_picture_never_lie_on_one_another(qapp):
         title = plots.title_of(name, area)
         end = area.left() + QFontMetrics(small_font()).horizontalAdvance(title)
         assert following.top() > area.top() or end < following.left()
+
+
+def test_runs_to_compare_are_told_apart_by_their_ends(opened, settings):
+    """Of runs named after a long recording the list showed the beginning, which they share."""
+    for kind in ("train", "adapt"):
+        run = settings.runs_folder / f"{'a long name of a recording ' * 4}-{kind}-01"
+        folder = RunFolder.create(run, kind, {}, {}).path
+        (folder / "checkpoints" / "step_00000007.safetensors").touch()
+        (folder / "checkpoints" / "step_00000007.json").write_text("{}")
+        opened.project.add_run(run)
+    opened.show_step("evaluate")
+    runs = opened.workspace.evaluate_page.runs
+    assert runs.count() == 2
+    for index in range(2):
+        assert runs.visualItemRect(runs.item(index)).right() <= runs.viewport().rect().right()
+        assert runs.textElideMode() == Qt.TextElideMode.ElideMiddle
+    assert runs.item(0).toolTip().startswith(("before: ", "after: "))

@@ -78,9 +78,12 @@ def test_killed_worker_is_said_and_resumed_by_a_click(opened, long_run, wait):
     click(opened.job_bar.save)
     wait(lambda: checkpoint_steps(job.run))
     saved = checkpoint_steps(job.run)[-1]
+    wait(lambda: job.last_progress.step > saved)
     os.kill(job.pid, signal.SIGKILL)
     wait(lambda: job.state is JobState.FAILED)
-    banner = opened.banner
+    banner, reached = opened.banner, job.last_progress.step
+    # it named the step of the last checkpoint
+    assert f"ended at step {reached}, saved to step {saved}: " in banner.text.text()
     assert "killed by signal 9" in banner.text.text()
     assert banner.copy.isVisible()
     click(banner.action)

@@ -96,10 +96,14 @@ class JobNotices(QObject):
                 on_action=lambda: runs.resume_run(job.run), about=job.run,
             )  # fmt: skip
         else:
-            can_resume = bool(checkpoint_steps(job.run)) and job.spec.resumable
+            saved = checkpoint_steps(job.run)
+            can_resume = bool(saved) and job.spec.resumable
             after = f".{after}" if after else ""
+            # of a process that was killed the ending knows no more than its last checkpoint
+            reached = max(ending.step, job.last_progress.step if job.last_progress else 0)
+            kept = f", saved to step {saved[-1]}" if can_resume and saved[-1] < reached else ""
             self.banner.say(
-                "bad", f"{title} ended at step {ending.step}: {ending.reason}{after}",
+                "bad", f"{title} ended at step {reached}{kept}: {ending.reason}{after}",
                 details=job.details,
                 action="Resume from the last checkpoint" if can_resume else "",
                 on_action=lambda: runs.resume_run(job.run), about=job.run,
