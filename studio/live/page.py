@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QProcess, Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent, QImage, QPixmap, QResizeEvent
+from PySide6.QtCore import QEvent, QObject, QProcess, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QImage, QPixmap
 from PySide6.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -73,6 +73,7 @@ class LivePage(EnterPresses, QWidget):
         self.open_button = button("Open the recording", self._on_open)
         self.open_button.hide()
         self.picture = QLabel()
+        self.picture.installEventFilter(self)
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.picture.setMinimumSize(320, 240)
         self.picture.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
@@ -116,9 +117,10 @@ class LivePage(EnterPresses, QWidget):
         self.halt()
         super().closeEvent(event)
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._paint()
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if watched is self.picture and event.type() == QEvent.Type.Resize:
+            self._paint()  # also where a line under it came or went
+        return super().eventFilter(watched, event)
 
     def _fill(self) -> None:
         chosen = self.network.currentData()
@@ -158,7 +160,8 @@ class LivePage(EnterPresses, QWidget):
     def _on_start(self) -> None:
         if self.running:
             self.start_button.setEnabled(False)
-            self._say(STOPPING)
+            if self.told.objectName() != "bad":  # else it ends by itself, and has said why
+                self._say(STOPPING)
             process = self._process
             assert process is not None
             process.closeWriteChannel()

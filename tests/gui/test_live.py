@@ -82,10 +82,24 @@ def test_what_is_wrong_is_one_line_on_the_page(opened, trained, wait, tmp_path) 
     assert not page.running  # said at once: nothing was loaded for it
     gone = f"{tmp_path / 'no.mp4'}: there is no such video, folder or bag. Check the path."
     assert page.told.text() == gone
-    page.source.setText("987")  # no such camera
-    _press(page)
-    wait(lambda: not page.running)
-    assert page.told.text() == "camera 987 cannot be opened. Check Source."  # no flag here
+    for stopped in (False, True):
+        page.source.setText("987")  # no such camera
+        _press(page)
+        wait(lambda: page.told.objectName() == "bad")
+        if stopped and page.running:
+            page.start_button.click()  # it was covered by what OpenCV writes
+        wait(lambda: not page.running)
+        assert page.told.text() == "camera 987 cannot be opened. Check Source."  # no flag here
+    page.close()
+
+
+def test_a_line_that_comes_under_the_picture_cuts_nothing_of_it(opened, trained, wait) -> None:
+    page = _page(opened, trained, wait)
+    page.show()
+    page._pixmap = QPixmap(8, 64)  # high: it fills the height
+    page._paint()
+    page.picture.resize(page.picture.width(), page.picture.height() - 30)
+    wait(lambda: page.picture.pixmap().height() == page.picture.height())
     page.close()
 
 
