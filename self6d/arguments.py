@@ -97,6 +97,8 @@ def _check(name: str, value: Any, hint: Any) -> None:
             f"{name}: {shown(value)} is not {' or '.join(words)}",
             remedy="Give one, or leave it out." if optional else "Give one.",
         )
+    if isinstance(value, str) and not value.strip() and any(w == "a path" for _, w in known):
+        raise InputError(f"{name}: an empty text is no path", remedy="Name a file or folder.")
     if isinstance(value, Iterable) and not isinstance(value, str | Mapping):
         for option in (option for option in options if get_origin(option) in _LISTS):
             for one in value:

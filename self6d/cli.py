@@ -73,6 +73,8 @@ def run(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     from self6d.logging import log_crash, start_logging
 
+    if empty := _empty(arguments):
+        return _say(f"{empty} is empty, as an unset variable of the shell is. Try --help.", 2)
     file = start_logging(arguments)
     try:
         code = _command()(
@@ -105,6 +107,19 @@ def _run(arguments: list[str]) -> int:
         where = f" Details: {file}" if file else " Set SELF6D_DEBUG=1 for details."
         what = " ".join(f"{type(error).__name__}: {error}".split())
         return _say(f"unexpected {what[:300]}.{where}", 1)
+
+
+def _empty(arguments: list[str]) -> str:
+    """In words, the first argument without a letter, whose path would be the current folder's."""
+    for number, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if equals and not value and name.startswith("--"):
+            return f"what {name} is given"
+        if not argument.strip():
+            before = arguments[number - 1] if number else ""
+            where = f"what {before} is given" if before.startswith("-") else ""
+            return where or f"argument {number + 1}" + (f", after '{before}'," if before else "")
+    return ""
 
 
 def _translated(error: BaseException) -> Self6DError | None:

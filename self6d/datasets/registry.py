@@ -110,6 +110,8 @@ def open_dataset(path: str | Path, kind: str = "auto") -> Recording:
     >>> dataset.kind, dataset.frame(0).rgb.shape
     ('bop', (96, 128, 3))
     """
+    if isinstance(path, str) and not path.strip():  # Path("") is the current folder
+        raise InputError("no recording is named: the path is empty", remedy="Name its folder.")
     path = Path(path)
     forget_notes()
     try:
