@@ -165,6 +165,16 @@ def check_writable(path: Path) -> None:
         raise from_os_error(OSError(code, os.strerror(code)), path)
 
 
+def check_new(path: Path) -> None:
+    """Nothing is written over: a file of this name is refused, a pipe or a device is not.
+
+    Raises:
+        InputError: there is such a file or folder.
+    """
+    if is_there(path) and not is_device(path):
+        raise InputError("exists already", path=path, remedy="Name a new file.")
+
+
 def is_there(path: Path) -> bool:
     """Whether there is such a file or folder; a name that no file can have is none."""
     try:

@@ -179,6 +179,10 @@ def test_doctor_tells_the_shell_whether_all_is_well(tmp_path, capsys):
 
     make_sample(tmp_path / "sample", 7, 2, 1, size=(96, 128))
     assert cli.run(["doctor", str(tmp_path / "sample"), "--json", str(tmp_path / "r.json")]) == 0
+    own = tmp_path / "sample" / "camera.json"
+    before = own.read_bytes()
+    assert cli.run(["doctor", str(tmp_path / "sample"), "--json", str(own)]) == 2
+    assert own.read_bytes() == before
     assert json.loads((tmp_path / "r.json").read_text())["ok"]
     aloud = capsys.readouterr()
     assert cli.run(["doctor", str(tmp_path / "sample"), "--quiet"]) == 0

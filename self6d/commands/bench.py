@@ -203,7 +203,7 @@ def scale(
         bool, typer.Option("--quick", help="Few repeats, without the largest sizes.")
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Also draw time against work, a PNG file.")
+        Path | None, typer.Option(help="Also draw time against work, a new PNG file.")
     ] = None,
     read: Annotated[
         Path | None, typer.Option(help="Show what --json wrote earlier; nothing is measured.")
@@ -216,8 +216,10 @@ def scale(
 
     from self6d.benchmarks.scale import PARTS, bench_scale, read_costs, scale_figure
     from self6d.errors import InputError
-    from self6d.files import write_file
+    from self6d.files import check_new, write_file
 
+    if plot is not None:
+        check_new(plot)
     if unknown := sorted(set(parts or ()) - set(PARTS)):
         raise InputError(f"there is no part '{unknown[0]}'", remedy=f"Name {', '.join(PARTS)}.")
     if read is not None:

@@ -95,12 +95,21 @@ Refiner = Annotated[
 ]  # fmt: skip
 
 
+def _new(path: Path | None) -> Path | None:
+    """A result's file, refused where there is one already: it may be of the recording itself."""
+    if path is not None:
+        from self6d.files import check_new
+
+        check_new(path)
+    return path
+
+
 def _alone(ctx: typer.Context, path: Path | None) -> Path | None:
     """Standard output is JSON's alone where that is asked for, by whichever name."""
     from self6d.commands import output
 
     if path not in (output.STDOUT, Path("/dev/stdout")):
-        return path
+        return _new(path)
     ctx.with_resource(output.words_aside())
     return output.STDOUT
 
@@ -110,7 +119,7 @@ Json = Annotated[
     typer.Option(
         "--json",
         callback=_alone,
-        help="Also write the result to this file; - for standard output, then without the words.",
+        help="Also write the result to this new file; - for standard output, without words.",
     ),
 ]
 Quiet = Annotated[

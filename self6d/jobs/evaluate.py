@@ -27,7 +27,7 @@ from self6d.evaluation.protocols import evaluate as score_predictions
 from self6d.evaluation.report import Report
 from self6d.evaluation.results import Results
 from self6d.events import Listener
-from self6d.files import check_writable, write_file
+from self6d.files import check_new, check_writable, write_file
 from self6d.jobs.prepare import resolve_device
 from self6d.jobs.refiner import Refine, pose_refiner
 from self6d.memory import keep_freed_memory
@@ -57,8 +57,8 @@ class EvaluateOptions:
         min_visible: instances less visible than this share are no targets.
         views, instances: see `NetworkConfig`; None: each run's own.
         unit: of the CAD files in `models`, see `load_models`.
-        json_path, csv_path, latex_path, html_path: also write the table there; all but the page
-            anew after each run.
+        json_path, csv_path, latex_path, html_path: also write the table there, to new files; all
+            but the page again after each run.
         bop_path: folder for BOP results files, one a run.
         results: BOP results files to score, after the runs, with their average recalls (so `bop`
             is then on); without `split`, on BOP's targets (bop19) if the recording names them.
@@ -89,12 +89,10 @@ class EvaluateOptions:
                 object.__setattr__(self, name, Path(getattr(self, name)))
 
     def check_files(self) -> None:
-        """Raise where a page or folder would be written over, or something cannot be written."""
-        for file in (self.html_path, self.bop_path):
-            if file is not None and file.exists():
-                raise InputError("exists already", path=file, remedy="Name a new file.")
+        """Raise where something would be written over, or cannot be written."""
         for name in WRITTEN:
             if (file := getattr(self, name)) is not None:
+                check_new(file)
                 check_writable(file)
 
     def write_tables(self, report: Report) -> None:

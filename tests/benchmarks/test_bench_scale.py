@@ -74,15 +74,22 @@ def test_longer_recordings_cost_more_to_open(tmp_path, capsys):
 
 @pytest.mark.parametrize("text", ["[]", "[1]", '[{"part": "faces"}]'])
 def test_a_file_without_costs_is_named_and_writes_nothing(tmp_path, capsys, text):
-    file, kept = tmp_path / "other.json", tmp_path / "kept.json"
+    file = tmp_path / "other.json"
     file.write_text(text)
-    kept.write_text("mine")
-    arguments = ["bench", "scale", "--read", str(file), "--json", str(kept)]
+    arguments = ["bench", "scale", "--read", str(file), "--json", str(tmp_path / "new.json")]
     assert cli.run([*arguments, "--plot", str(tmp_path / "x.png")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "other.json: holds no costs" in line
-    assert kept.read_text() == "mine"
-    assert not (tmp_path / "x.png").exists()
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_a_result_is_never_written_over_a_file(tmp_path, capsys, option):
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    assert cli.run(["bench", "scale", "frames", "--quick", option, str(mine)]) == 2
+    assert "mine: exists already. Name a new file." in capsys.readouterr().err
+    assert mine.read_text() == "mine"
 
 
 def test_networks_of_more_objects_are_timed(monkeypatch):

@@ -141,6 +141,8 @@ def test_evaluate_compares_runs(stage1, stage2, sample, tmp_path):
     assert (tmp_path / "a.html").stat().st_size > 10_000
     assert len(list((tmp_path / "bop").glob("*.csv"))) == 2
     assert any(isinstance(event, Progress) for event in seen)
+    with pytest.raises(InputError, match=r"a\.csv: exists already"):
+        jobs.evaluate(sample, None, [stage1.path], device="cpu", csv_path=tmp_path / "a.csv")
 
 
 def test_options_of_evaluate_are_one_object_or_names(stage1, sample, tmp_path):
