@@ -139,6 +139,35 @@ def linemod_models(root: Path, *ids: int) -> None:
     world.dump(root / "models" / "models_info.json", {i: {"diameter": LINEMOD[i][1]} for i in ids})
 
 
+@pytest.mark.parametrize("models", [True, False])
+def test_several_datasets_are_no_recording(tmp_path: Path, models: bool) -> None:
+    """The first was opened, and the others were its splits, with its models under their numbers."""
+    for name in ("lm", "tless"):
+        for split in ("test", "train"):
+            world.bop_scene(tmp_path / name / split / "000001", range(2))
+        if models:
+            (tmp_path / name / "models").mkdir()
+    with pytest.raises(InputError, match=r"holds 2 BOP datasets.*: lm, tless") as told:
+        open_dataset(tmp_path)
+    assert told.value.remedy == f"Name one of them, such as {tmp_path / 'lm'}."
+    assert open_dataset(tmp_path / "lm").split_names() == ("train",)
+
+
+@pytest.mark.parametrize(
+    ("folders", "splits"),
+    [
+        (("a/test", "b/test"), ("b/test",)),  # of the models that lie beside both
+        (("test/kinect", "test/xtion"), ("test/xtion",)),
+        (("left", "right"), ("right",)),
+    ],
+)
+def test_folders_of_one_dataset(tmp_path: Path, folders, splits) -> None:
+    (tmp_path / "models").mkdir()
+    for folder in folders:
+        world.bop_scene(tmp_path / folder / "000001", range(2))
+    assert open_dataset(tmp_path).split_names() == splits
+
+
 def test_paper_split_of_lmo(tmp_path: Path) -> None:
     assert len(LMO_BOP200) == 200
     world.bop_scene(tmp_path / "test" / "000002", (3, 8, 9, 10, 17))

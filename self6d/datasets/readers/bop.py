@@ -17,6 +17,7 @@ from self6d.datasets.images import read_mask, size_of_rgb
 from self6d.datasets.labels import box_from_bop, pose_from_bop
 from self6d.datasets.paper_splits import paper_splits
 from self6d.datasets.readers.bop_scene import (
+    SPLITS,
     Scene,
     open_scene,
     scene_groups,
@@ -38,6 +39,7 @@ from self6d.events import counted
 from self6d.files import read_json
 from self6d.scene import GroundTruth
 
+MODELS = ("models", "models_eval")
 _LABEL_SCENES = 4  # scenes whose parsed labels stay in memory
 
 
@@ -64,7 +66,7 @@ class BopRecording(Recording):
                 and depth. The others are splits.
 
         Raises:
-            InputError: no scene in it, or a scene without images or camera.
+            InputError: no scene in it, several datasets, or a scene without images or camera.
         """
         groups = scene_groups(path)
         if not groups:
@@ -72,6 +74,14 @@ class BopRecording(Recording):
                 "holds no BOP scene",
                 path=path,
                 remedy="A scene folder has a number as its name and a scene_camera.json in it.",
+            )
+        if len(sets := _datasets(path, groups)) > 1:
+            named = ", ".join(sets[:4]) + (", ..." if len(sets) > 4 else "")
+            raise InputError(
+                f"is no recording, but holds {len(sets)} BOP datasets, each with objects of its "
+                f"own: {named}",
+                path=path,
+                remedy=f"Name one of them, such as {path / sets[0]}.",
             )
         chosen = min(groups, key=_preference)
         sensors = (
@@ -96,7 +106,7 @@ class BopRecording(Recording):
             path,
             scenes,
             reason=reason,
-            models_path=_folder_of(levels, ("models", "models_eval")) or meshes_in(path),
+            models_path=_folder_of(levels, MODELS) or meshes_in(path),
             folders={name: path / name for name in groups if name != chosen},
             sensors=tuple(s for s in sensors if s != sensor),
         )
@@ -226,6 +236,19 @@ def recognise(path: Path) -> str:
     count = sum(len(scenes) for scenes in scene_groups(path).values())
     folders = counted(count, "folder", "folders")
     return f"{folders} with scene_camera.json: BOP layout" if count else ""
+
+
+def _datasets(path: Path, groups: Iterable[str]) -> list[str]:
+    """Folders of `path` that are datasets by themselves, with models or named splits of their own.
+
+    Splits that share the models of `path` are of one dataset.
+    """
+    parts = sorted({tuple(group.split("/")) for group in groups})
+    parts = [part for part in parts if not part[0].startswith(SPLITS)]
+    own = {p[0] for p in parts if _folder_of([path / p[0]], MODELS)}
+    if _folder_of([path], MODELS):
+        return sorted(own)
+    return sorted(own | {p[0] for p in parts if len(p) > 1 and p[1].startswith(SPLITS)})
 
 
 def _preference(group: str) -> tuple[int, str]:

@@ -23,6 +23,7 @@ from self6d.files import note, read_json, read_text
 _ENTRY = re.compile(r'"(\d{1,15})"\s*:\s*(\{[^{}]*\})')
 _PLAIN = frozenset(("cam_K", "depth_scale", "cam_R_w2c", "cam_t_w2c", "view_level"))
 _SENSOR_CAMERA = re.compile(r"scene_camera_(\w+)\.json")
+SPLITS = ("test", "train", "val")  # how the names of splits begin
 _SCENE_NAME = re.compile(r"(?:scene[_-]?)?(\d{1,9})$", re.IGNORECASE)
 
 
@@ -268,5 +269,5 @@ def _folders(path: Path) -> list[Path]:
 def scene_levels(scene: Path) -> list[Path]:
     """The folders a scene belongs to, innermost first: scene, split, dataset."""
     split = scene.absolute().parent
-    named = split.name.startswith(("test", "train", "val"))
+    named = split.name.startswith(SPLITS)
     return [scene, split, split.parent] if named else [scene, split]
