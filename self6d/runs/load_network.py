@@ -11,10 +11,12 @@ import torch
 
 from self6d.datasets import Recording, load_models
 from self6d.errors import CheckpointError, InputError
+from self6d.files import is_there, note, read_json
 from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.runs.checkpoint import checkpoint_fits, unpack
 from self6d.runs.folder import RunFolder
+from self6d.runs.provenance import HOME, Provenance
 from self6d.scene import ObjectModel
 from self6d.scene.models_copy import has_models, read_models
 from self6d.scene.units import check_unit
@@ -139,7 +141,7 @@ def models_of_track(
     models: Paths | None, track: str | Path, recording: Recording, unit: str = "auto"
 ) -> list[ObjectModel]:
     """The CAD models that a track's poses are of: as named, else its run's copy, else the
-    recording's own.
+    recording's own. Where its run was made on another recording, a note says so.
 
     Args:
         track: a file of poses, or a folder that has some; neither need be a run's.
@@ -151,7 +153,9 @@ def models_of_track(
     folder = Path(track) if Path(track).is_dir() else Path(track).parent
     own: list[ObjectModel] = []
     if (folder / "run.json").is_file() and has_models(folder / "models"):
-        own = run_models(RunFolder.open(folder))
+        run = RunFolder.open(folder)
+        own = run_models(run)
+        _say_if_of_another(run, recording)
     if models is not None:
         return _of_same_size(load_given_models(models, unit), own, folder)
     if own:
@@ -163,6 +167,24 @@ def models_of_track(
             remedy="Name them with --models.",
         )
     return load_given_models(recording.models_path, unit)
+
+
+def _say_if_of_another(run: RunFolder, recording: Recording) -> None:
+    """Numbers of frames tell recordings apart that differ in them; all that begin at 0 do not."""
+    told, file = Provenance.from_dict(run.info["provenance"]), run.path / HOME
+    if file.is_file():  # made elsewhere
+        told = told.back_home(read_json(file))
+    if told.data is None:
+        return
+    made, root = Path(told.data).resolve(), Path(recording.root).resolve()
+    if root in (made, made.parent if made.is_file() else made):  # a single image's is its folder
+        return
+    moved = "" if is_there(made) else ", which is no longer there"
+    note(
+        run.path,
+        f"was made on {made}{moved}, not on {root}: its poses are taken for the frames of the same "
+        "numbers, which is right if it is the same recording",
+    )
 
 
 def _of_same_size(

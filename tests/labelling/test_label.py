@@ -85,6 +85,24 @@ def test_the_run_s_own_copy_of_the_models(sample, poses, tmp_path):
     assert not (tmp_path / "wrong").exists()
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_track_of_another_recording_is_said(sample, poses, tmp_path, caplog, moved):
+    """Frames are known by their numbers alone, which most recordings count from 0."""
+    made = tmp_path / "made"
+    shutil.copytree(sample, made)
+    run = RunFolder.create(tmp_path / "run", "track", {}, {"data": str(made)})
+    write_pose_track(run.path / "poses.json", poses)
+    save_models(load_models(models_folder()), run.models_path)
+    label(made / ".." / "made", run.path, None, tmp_path / "same", format="csv")
+    assert "was made on" not in caplog.text
+    if moved:
+        made.rename(tmp_path / "elsewhere")
+    there = tmp_path / "elsewhere" if moved else sample
+    label(there, run.path / "poses.json", None, tmp_path / "other", format="csv")
+    gone = ", which is no longer there" if moved else ""
+    assert caplog.text.count(f"was made on {made}{gone}, not on {there}: its poses") == 1
+
+
 def accepted(poses) -> dict[FrameKey, list[TrackedPose]]:
     found: dict[FrameKey, list[TrackedPose]] = {}
     for tracked in poses:
