@@ -134,6 +134,9 @@ def adapt(
         if own is None:
             before = RunFolder.open(from_run)
             settings = later_config(before, preset, changes)
+            if not settings.adapt.image_height:  # learn from images as large as it looks at
+                rows = settings.network.image_height
+                settings.adapt = replace(settings.adapt, image_height=rows)
             stage = settings.adapt
             remark = leave_out_of_preset(
                 settings, preset, changes, listener,

@@ -35,7 +35,7 @@ from self6d.jobs.prepare import (
 )
 from self6d.jobs.ranks import begin_ranks, run_ranks
 from self6d.paths import POSES
-from self6d.run_config import build_config
+from self6d.run_config import RunConfig, build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import (
@@ -136,6 +136,8 @@ def train(
                     share = settings.synthesis.views_share or laptop.synthesis.views_share
                     settings.synthesis = replace(settings.synthesis, views_share=share)
             view = resolve_camera(camera)
+            if before is None:
+                _look_as_learned(settings, view, listener)
             tell("reading CAD models", 0, 1)
             objects = load_given_models(models, settings.models.unit)
             if before is not None:  # a mistake is told before the folder is made
@@ -189,6 +191,24 @@ def train(
             )
             listener(Note("info", text))
     return run_ranks(task, run, config, world, listener, control, take_lock)
+
+
+def _look_as_learned(settings: RunConfig, view: Camera | None, listener: Listener | None) -> None:
+    """Images of the camera are resampled to the height that is learned from, unless told otherwise.
+
+    Objects in larger ones would be larger than any that the detector has seen.
+    """
+    rows = settings.synthesis.height
+    if view is None or view.height == rows or settings.network.image_height:
+        return
+    settings.network = replace(settings.network, image_height=rows)
+    if listener is not None:
+        text = (
+            f"images of the camera are {view.height} rows high and the network learns from {rows}, "
+            f"to which it resamples what it looks at (network.image_height); to learn from whole "
+            f"ones: --set synthesis.height={view.height}"
+        )
+        listener(Note("info", text))
 
 
 def _keeping_form(changes: dict[str, Any], before: RunFolder | None) -> dict[str, Any]:

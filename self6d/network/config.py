@@ -47,7 +47,8 @@ class NetworkConfig(Checked, section="network"):
     image_height: Annotated[int, Limits(0, 10_000)] = 0
     """Images of another height are resampled to it before anything looks at them, in `predict`, in
     packages and ONNX alike: a network trained on small images then sees large ones as it learned
-    to. 0: as they come."""
+    to. 0: as they come; `train` puts `synthesis.height` here where its camera's images are of
+    another height."""
 
     roi_input: Literal["crop", "features"] = "crop"
     """What the pose branches look at: image crops through a second backbone, or the detector's

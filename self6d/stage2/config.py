@@ -29,7 +29,8 @@ class AdaptConfig(Checked, section="adapt"):
     use_depth: bool = True
     """False ignores the frames' depth altogether (RGB-only mode)."""
     image_height: Annotated[int, Limits(0, 10_000)] = 0
-    """Frames are resampled to this height, pixels; 0 keeps the recording's."""
+    """Frames are resampled to this height, pixels; 0: to what the network resamples its images to,
+    else they stay as they come."""
     cache_mb: Annotated[int, Limits(0)] = 4096
     """Frames are kept in memory if all together need no more than this; else read again."""
 
