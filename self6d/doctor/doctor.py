@@ -63,7 +63,7 @@ def examine(
     """
     units.check_unit(unit)
     report = DoctorReport(Path(path), unit=unit)
-    steps = _Steps(listener)
+    steps, read = _Steps(listener), 0
     with _noted(report):
         dataset = _open(report, quick)
         loaded = _models(report, dataset, models, quick=quick)
@@ -88,10 +88,13 @@ def examine(
             report.unchecked += _unchecked(
                 dataset, len(frames), loaded, some, registered=registered
             )
+            read = len(frames)
         doubted = any(f.code == "mesh-unit" for f in report.findings)
         doubted |= not all(units.is_plausible(m.diameter) for m in loaded)
         if loaded and unit != "auto" and not quick and not doubted:
             report.findings.append(_named_unit(report))
+    if why := _hollow(report, dataset, read):
+        report.give_up_copy(why)
     report.sort()
     return report
 
@@ -177,10 +180,14 @@ def write_fixed(report: DoctorReport, out: str | Path, *, listener: Listener | N
         listener: receives `Progress`.
 
     Raises:
-        InputError: nothing to correct, the recording cannot be opened, more than half of its frames
-            would be left out, or `out` is not empty.
+        InputError: nothing to correct, the recording cannot be opened, the report says why there is
+            no copy (`DoctorReport.no_copy`), or `out` is not empty.
         StorageError: `out` cannot be written.
     """
+    if report.no_copy:
+        raise InputError(
+            report.no_copy, path=report.path, remedy="Mend what the report says of them first."
+        )
     if not report.fixable:
         raise InputError(
             "has nothing a copy could correct",
@@ -201,13 +208,6 @@ def write_fixed(report: DoctorReport, out: str | Path, *, listener: Listener | N
     steps = _Steps(listener)
     dataset = open_dataset(report.path)
     dataset.checked = False
-    lost = sum((key.scene_id, key.image_id) in skip for key in dataset.keys)
-    if 2 * lost > len(dataset):
-        raise InputError(
-            f"{lost} of {len(dataset)} frames would be left out of a corrected copy",
-            path=report.path,
-            remedy="Mend what the report says of them first.",
-        )
     return write_bop(
         dataset,
         out,
@@ -215,6 +215,19 @@ def write_fixed(report: DoctorReport, out: str | Path, *, listener: Listener | N
         corrections=corrections,
         on_frame=lambda i, n: steps.at(i, n, "frames"),
     )
+
+
+def _hollow(report: DoctorReport, dataset: Recording | None, read: int) -> str:
+    """Why a copy with all corrections made would hold next to nothing, or ""."""
+    if not report.fixable:
+        return ""
+    if dataset is None:
+        return "the recording cannot be opened"
+    skip = {tuple(key) for f in report.findings for key in f.correction.get("skip", [])}
+    lost = sum((key.scene_id, key.image_id) in skip for key in dataset.keys)
+    if 2 * lost > len(dataset):
+        return f"{lost} of {len(dataset)} frames would be left out of a corrected copy"
+    return "" if read else "none of the frames that were looked at can be read"
 
 
 def _models_of_copy(report: DoctorReport) -> Path | tuple[ObjectModel, ...]:

@@ -14,7 +14,7 @@ from self6d.datasets.depth_scale import likely
 from self6d.datasets.images import complete, to_metres
 from self6d.datasets.recording import Recording
 from self6d.doctor.extents import check_scale
-from self6d.doctor.report import DoctorReport, Finding
+from self6d.doctor.report import LEFT_OUT, DoctorReport, Finding
 from self6d.doctor.scales import add_scale, weigh_scale
 from self6d.errors import InputError
 from self6d.files import is_lfs_stub
@@ -67,7 +67,7 @@ def examine_files(
     for what, cases in faults.items():
         keys = sorted({key for key, _ in cases})
         skip = [[k.scene_id, k.image_id] for k in keys]
-        remedy = "Copy or record them again; a corrected copy leaves the frames out."
+        remedy = f"Copy or record them again{LEFT_OUT}"
         if "Git-LFS" in what:
             remedy = "Run `git lfs pull` in their repository."
         correction = {"skip": skip} if len(keys) < len(dataset) else {}

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from self6d.scene.mesh import ObjectModel
 
 Severity = Literal["error", "warning", "info"]
+LEFT_OUT = "; a corrected copy leaves the frames out."
+"""How a remedy ends where that is another way out."""
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -68,6 +70,7 @@ class DoctorReport:
         unit: of their files, as it was named, else "auto".
         findings: gravest first.
         unchecked: what was not looked at, one line each.
+        no_copy: why no corrected copy is made although some findings could be corrected, or "".
     """
 
     path: Path
@@ -84,6 +87,7 @@ class DoctorReport:
     unit: str = "auto"
     findings: list[Finding] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    no_copy: str = ""
 
     @property
     def ok(self) -> bool:
@@ -94,6 +98,13 @@ class DoctorReport:
     def fixable(self) -> bool:
         """Whether a corrected copy would differ."""
         return any(f.fixable for f in self.findings)
+
+    def give_up_copy(self, why: str) -> None:
+        """Nothing is fixable: a corrected copy would not be worth the name."""
+        self.no_copy = why
+        self.findings = [
+            replace(f, correction={}, remedy=f.remedy.replace(LEFT_OUT, ".")) for f in self.findings
+        ]
 
     def sort(self) -> None:
         """Each finding once, with its count; gravest first, else in the order they were met."""
@@ -131,7 +142,8 @@ class DoctorReport:
         elif fixable:
             lines.append(f"  {count} finding(s); --fix DIR writes a copy with {fixable} corrected")
         else:
-            lines.append(f"  {count} finding(s)")
+            why = f"; --fix has nothing to write: {self.no_copy}" if self.no_copy else ""
+            lines.append(f"  {count} finding(s){why}")
         lines += [f"  not checked: {text}" for text in self.unchecked]
         return "\n".join(lines)
 

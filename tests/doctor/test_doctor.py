@@ -221,11 +221,28 @@ def test_no_copy_without_frames(tmp_path: Path) -> None:
     for n in range(4):
         world.save(root / "depth" / f"{n:04d}.png", np.full((48, 48), 900, np.uint16))
     report = doctor.examine(root)
+    assert not report.fixable  # the report promised a copy that --fix then refused to write
+    assert "writes a copy" not in report.text()
+    assert "--fix has nothing to write: 4 of 4 frames would be left out" in report.text()
     with pytest.raises(InputError, match="4 of 4 frames would be left out"):
         doctor.write_fixed(report, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
     assert cli.run(["doctor", str(root), "--fix", str(tmp_path / "copy"), "--quiet"]) == 2
     assert not (tmp_path / "copy").exists()
+
+
+def test_no_copy_where_no_frame_looked_at_can_be_read(tmp_path: Path) -> None:
+    """Of many frames a few are read: those alone are fewer than half, and promised a copy."""
+    root = world.bop(tmp_path / "data")
+    path = root / "test" / "000001" / "scene_camera.json"
+    table = json.loads(path.read_text())
+    for entry in table.values():
+        entry["cam_K"][0] = float("nan")
+    path.write_text(json.dumps(table))
+    report = doctor.examine(root, samples=1)
+    assert not report.fixable
+    assert [f.fixable for f in report.findings if f.code == "frame"] == [False]
+    assert report.no_copy == "none of the frames that were looked at can be read"
 
 
 def test_a_copy_that_lacks_something_is_no_success(tmp_path, without_symmetry, capsys) -> None:
