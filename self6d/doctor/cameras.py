@@ -43,9 +43,17 @@ def examine_cameras(
     if not frames:
         return
     sizes = {FrameKey(f.scene_id, f.image_id): f.camera.size for f in frames}
-    if len(set(sizes.values())) > 1:
-        report.findings.append(Finding("sizes", "info", "images are of several sizes"))
-    common = Counter(sizes.values()).most_common(1)[0][0]
+    counts = Counter(sizes.values()).most_common()
+    common = counts[0][0]
+    if len(counts) > 1:
+        told = [f"{n} of {size[1]}x{size[0]}" for size, n in counts[:3]]
+        more = ["..."] if len(counts) > 3 else []
+        other = next(key for key, size in sizes.items() if size != common)
+        what = (
+            f"images are of several sizes: of {len(sizes)} read, {', '.join(told + more)}, "
+            f"such as image {other.image_id} of scene {other.scene_id}"
+        )
+        report.findings.append(Finding("sizes", "info", what))
     K = frames[0].camera.K_opencv
     report.camera = {"fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2]}
     chosen = list(range(len(dataset)) if indices is None else indices)

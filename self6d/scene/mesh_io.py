@@ -16,6 +16,7 @@ from trimesh.resolvers import FilePathResolver
 from trimesh.visual.texture import TextureVisuals
 
 from self6d.errors import InputError
+from self6d.events import counted
 from self6d.files import log, note, read_bytes, unreadable
 from self6d.scene.appearance import Surface, joined, picture_of, surface_of
 from self6d.scene.gltf import keep_colours, prepared_gltf
@@ -347,14 +348,14 @@ def _clean(surface: Surface, path: Path) -> Surface:
             "mesh has faces that name missing vertices", path=path, remedy="Export it again."
         )
     good = finite[faces].all(1)
-    if not finite.all():
+    if bad := int((~finite).sum()):
         if good.mean() < 0.95:
             raise InputError(
-                f"mesh has {int((~finite).sum())} vertices that are not finite",
+                f"mesh has {bad} vertices that are not finite",
                 path=path,
                 remedy="Export it again.",
             )
-        note(path, f"{int((~finite).sum())} vertices that are not finite were left out")
+        note(path, f"left out {counted(bad, 'vertex', 'vertices')} with NaN or infinity")
     corners = surface.vertices[faces]
     if not np.abs(corners[good]).max(initial=0) < 1e9:
         raise InputError("mesh has absurd coordinates", path=path, remedy="Export it again.")
@@ -368,11 +369,10 @@ def _clean(surface: Surface, path: Path) -> Surface:
     surface.faces = faces[good]
     if surface.uv is not None:
         surface.uv = surface.uv[good]
-    used = np.zeros(len(finite), dtype=bool)
-    used[faces] = True
+    used = np.bincount(faces.reshape(-1), minlength=len(finite)) > 0
     if stray := int((finite & ~used).sum()):
-        counted = "; errors count them, as BOP's do" if surface.points is not None else ""
-        note(path, f"{stray} vertices that no face uses were left out{counted}")
+        kept_for = "; errors count them, as BOP's do" if surface.points is not None else ""
+        note(path, f"left out {counted(stray, 'vertex', 'vertices')} that no face uses{kept_for}")
     kept = finite & used
     if not kept.all():
         index = np.cumsum(kept) - 1

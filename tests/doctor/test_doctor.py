@@ -68,6 +68,20 @@ def test_k_of_another_size_is_found_and_mended(tmp_path, without_symmetry, facto
     np.testing.assert_allclose(copy.frame(0).camera.K, CAMERA.K)
 
 
+def test_images_of_several_sizes_are_named(tmp_path: Path, without_symmetry) -> None:
+    root = recording(tmp_path / "data")
+    scene = root / "test" / "000001"
+    for folder in ("rgb", "depth"):
+        path = scene / folder / "000002.png"
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        world.save(path, image[:200])
+    (what,) = [f.what for f in doctor.examine(root).findings if f.code == "sizes"]
+    assert what == (
+        "images are of several sizes: of 6 read, 5 of 320x240, 1 of 320x200, such as image 2 of "
+        "scene 1"
+    )
+
+
 def test_damaged_files_are_found_and_left_out(tmp_path: Path, without_symmetry) -> None:
     root = recording(tmp_path / "data")
     scene = root / "test" / "000001"
