@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -44,13 +45,13 @@ def paired(rgb: list[str], depth: list[str], root: Path) -> dict[int, Pair]:
 
     By name where names agree; else by nearest time stamp within 20 ms; else, if there are as many
     of one as of the other, by order, with a note. Colour images without depth are left out, with
-    a note, unless no depth was recorded at all. Numbers that seem shifted are noted too. A colour
-    image that lies there in two formats is taken once, with a note.
+    a note, unless no depth was recorded at all. Numbers that seem shifted are noted too. An image
+    that lies there in two formats is taken once, with a note.
 
     Raises:
         InputError: names agree neither as names nor as times nor in their count.
     """
-    rgb = _once(rgb, root)
+    rgb, depth = once(rgb, root, "colour"), once(depth, root, "depth")
     stems = [frame_name(r) for r in rgb]
     match = {frame_name(d): d for d in depth}
     found = [match.get(stem, "") for stem in stems]
@@ -76,16 +77,30 @@ def paired(rgb: list[str], depth: list[str], root: Path) -> dict[int, Pair]:
     return {i: Pair(r, d) for i, (_, r, d) in zip(ids, kept, strict=True)}
 
 
-def _once(rgb: list[str], root: Path) -> list[str]:
-    """Each image once, where the same one lies there in two formats (0001.png and 0001.jpg)."""
-    first: dict[str, str] = {}
-    for name in rgb:
-        first.setdefault(name.rpartition(".")[0], name)
-    twice = [name for name in rgb if first[name.rpartition(".")[0]] != name]
+def once(names: list[str], root: Path, kind: str) -> list[str]:
+    """Each image once, where the same one lies there in two formats (0001.png and 0001.jpg).
+
+    The one that most images have, so that they are of one kind; PNG, if there are as many of both.
+
+    Args:
+        root: of the recording, for the note. kind: "colour" or "depth".
+    """
+    kept: dict[str, str] = {}
+    suffixes = Counter(name.rpartition(".")[2].lower() for name in names)
+    for name in names:
+        stem, _, suffix = name.rpartition(".")
+        other = kept.setdefault(stem, name).rpartition(".")[2]
+        if _rank(suffix, suffixes) > _rank(other, suffixes):
+            kept[stem] = name
+    twice = sorted(set(names) - set(kept.values()), key=natural)
     if twice:
-        text = f"{len(twice)} of {len(rgb)} colour images lie there in another format too; left out"
-        note(root, f"{text}: {_few(twice)}")
-    return list(first.values())
+        text = f"{len(twice)} of {len(names)} {kind} images lie there in another format too"
+        note(root, f"{text}; left out: {_few(twice)}")
+    return list(kept.values())
+
+
+def _rank(suffix: str, counts: Counter[str]) -> tuple[int, bool]:
+    return counts[suffix.lower()], suffix.lower() == "png"
 
 
 def _few(names: list[str]) -> str:

@@ -14,6 +14,7 @@ from variations import NAMES, Shots, plain, read, same, sample_shots, write
 
 from self6d.datasets import open_dataset
 from self6d.datasets.images import read_rgb, size_of_rgb
+from self6d.datasets.readers.bop_scene import numbered_images
 from self6d.errors import InputError
 
 
@@ -181,9 +182,27 @@ def test_an_image_in_two_formats_is_one_frame(tmp_path: Path, shots: Shots, capl
     name = root / "rgb" / NAMES[0]
     Image.open(f"{name}.png").save(f"{name}.jpg", quality=95)
     frames, notes = read(root, caplog)
-    same(frames, shots, colour=12.0)
+    same(frames, shots)
     assert "1 of 4 colour images lie there in another format too; left out" in notes
     assert "no colour image" not in notes
+
+
+def test_depth_in_two_formats_is_one_image(tmp_path: Path, shots: Shots, caplog) -> None:
+    """It was said to have no colour image; of a BOP scene, one was taken as the disk listed it."""
+    root = write(tmp_path, shots, plain(shots))
+    np.save(root / "depth" / f"{NAMES[0]}.npy", np.full(shots.size, 7.0))
+    frames, notes = read(root, caplog)
+    same(frames, shots)
+    left_out = "1 of 4 depth images lie there in another format too; left out: depth/"
+    assert f"{left_out}{NAMES[0]}.npy" in notes
+    assert "no colour image" not in notes
+    scene = tmp_path / "scene" / "depth"
+    scene.mkdir(parents=True)
+    for name in ("000001.npy", "000001.png", "000002.png"):
+        (scene / name).touch()
+    found = numbered_images(scene.parent, "depth", (".png", ".npy"))
+    assert found == {1: "depth/000001.png", 2: "depth/000002.png"}
+    assert "1 of 3 depth images lie there in another format too" in caplog.text
 
 
 def test_images_without_a_partner_are_named(tmp_path: Path, shots: Shots, caplog) -> None:

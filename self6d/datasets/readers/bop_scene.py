@@ -17,6 +17,7 @@ from self6d.datasets.intrinsics import (
     Intrinsics,
     read_intrinsics,
 )
+from self6d.datasets.pairing import once
 from self6d.errors import InputError
 from self6d.files import note, read_json, read_text
 
@@ -122,17 +123,20 @@ def _note_pairs(scene: Scene) -> None:
 
 def numbered_images(folder: Path, sub: str, suffixes: tuple[str, ...]) -> dict[int, str]:
     """Image number -> path below `folder`, for files of `sub` named by a number."""
-    found: dict[int, str] = {}
+    names = []
     try:
         with os.scandir(folder / sub) as entries:
             for entry in entries:
                 name = entry.name
                 stem, _, suffix = name.rpartition(".")
                 if stem.isdecimal() and len(stem) < 16 and f".{suffix.lower()}" in suffixes:
-                    found[int(stem)] = f"{sub}/{name}"
+                    names.append(name)
     except OSError:
         return {}
-    return found
+    if len({name.rpartition(".")[0] for name in names}) < len(names):
+        kind = "depth" if sub.startswith("depth") else "colour"
+        names = once(sorted(names), folder / sub, kind)
+    return {int(name.rpartition(".")[0]): f"{sub}/{name}" for name in names}
 
 
 def _camera_table(
