@@ -75,10 +75,22 @@ class RunControl(QObject):
         project.recordingChanged.connect(self._on_recording)
 
     def submit(self, spec: JobSpec) -> Job:
-        """Start (or queue) a run; it gets a folder that no job before it will make."""
-        if not spec.resume:
-            spec = self.again(spec)
-        return self.queue.submit(spec, self.settings.runner)
+        """Start (or queue) a run; it gets a folder that no job before it will make.
+
+        Returns:
+            its job; the one that does exactly this already, which is said, if there is one.
+        """
+        if spec.resume:
+            return self.queue.submit(spec, self.settings.runner)
+        for job in self.queue.jobs:
+            if not job.state.over and replace(job.spec, out=spec.out, resume=False) == spec:
+                self.said.emit(
+                    "warn",
+                    f"{job.run.name} does exactly this already, so that it was not started twice; "
+                    "another seed, say, makes another run.",
+                )
+                return job
+        return self.queue.submit(self.again(spec), self.settings.runner)
 
     def again(self, spec: JobSpec) -> JobSpec:
         """The same run once more, in a folder that is free and that no job here will make."""

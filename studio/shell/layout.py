@@ -267,7 +267,10 @@ class Workspace(QObject):
         self.stage.cloud_view.close_scene()
 
     def _on_run(self, spec: JobSpec) -> None:
+        known = self.window.queue.jobs[:]
         job = self.window.runs.submit(spec)
+        if job in known:
+            return  # it is there already
         if spec.kind == "optimize":
             self.single_image.watch(job)
         spec = job.spec  # its folder is sure now

@@ -111,3 +111,16 @@ def test_what_is_done_lets_the_next_begin_unasked(session: Session) -> None:
     session.end("done", 100, add_recall=0.0)
     assert session.told == []
     assert session.states()["second"] is JobState.STARTING
+
+
+def test_what_waits_already_is_not_queued_twice(session) -> None:
+    """As three clicks on Track would; another seed is another run."""
+    told: list[str] = []
+    session.runs.said.connect(lambda level, text: told.append(text))
+    waiting, jobs = session.queue.waiting[0], len(session.queue.jobs)
+    for _ in range(2):
+        assert session.runs.submit(waiting.spec) is waiting
+    assert len(session.queue.jobs) == jobs
+    assert "second does exactly this already" in told[0]
+    other = session.runs.submit(replace(waiting.spec, seed=5))
+    assert (other.state, other.run.name) == (JobState.QUEUED, "second-01")

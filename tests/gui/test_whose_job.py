@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,9 @@ def steered(opened, trained, wait):
 def assert_copy_takes_no_folder_of(window, go, copy, wait) -> None:
     """Copy as command beside two jobs begun with `go`, which are then taken back."""
     click(go)
-    click(go)
+    click(go)  # the same again is none
+    (job,) = window.queue.jobs
+    window.runs.submit(replace(job.spec, seed=5))
     made = {job.run.name for job in window.queue.jobs}
     assert len(made) == 2
     click(copy)
