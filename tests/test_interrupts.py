@@ -13,6 +13,14 @@ from self6d import cli, interrupts
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends itself POSIX signals")
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Begun in the background of a shell, the tests would inherit that Ctrl+C is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def ctrl_c() -> None:
     signal.raise_signal(signal.SIGINT)
 

@@ -92,6 +92,7 @@ def test_queueing_never_hides_the_running_job_and_closing_asks(opened, other, wa
     assert first.state.active
     assert "starting its program, for 0:0" in window.job_bar.text.text()
     assert space.train_panel.run_button.text() == "Add to the queue"
+    window.project.edit_option("train:seed", 1, "Change seed")
     click(space.train_panel.run_button)
     second = window.queue.waiting[0]
     assert second.run != first.run
@@ -101,6 +102,7 @@ def test_queueing_never_hides_the_running_job_and_closing_asks(opened, other, wa
 
     window.runs.act("open", second.run)  # a double click on it in the tree
     assert window.runs.job is first
+    window.project.edit_option("train:seed", 2, "Change seed")
     click(space.train_panel.run_button)
     third = window.queue.waiting[1]
     told = f"{third.run.name} waits until {first.run.name} and {second.run.name} have ended."
@@ -165,6 +167,7 @@ def test_cancelled_with_one_behind_it_that_one_begins_and_is_named(opened, wait)
     window, panel, bar = opened, opened.workspace.train_panel, opened.job_bar
     click(window.header.buttons["synthetic"])
     click(panel.run_button)
+    window.project.edit_option("train:seed", 1, "Change seed")
     click(panel.run_button)
     first, second = window.queue.jobs
     wait(lambda: first.run.exists())
