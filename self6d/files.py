@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from self6d.errors import InputError, StorageError, from_os_error
-from self6d.paths import REALSENSE
+from self6d.paths import REALSENSE, is_package
 from self6d.storage import atomic_write, is_device
 
 log = logging.getLogger("self6d")
@@ -165,13 +165,16 @@ def check_writable(path: Path) -> None:
         raise from_os_error(OSError(code, os.strerror(code)), path)
 
 
-def check_new(path: Path) -> None:
-    """Nothing is written over: a file of this name is refused, a pipe or a device is not.
+def check_new(path: Path, *, or_device: bool = False) -> None:
+    """Nothing is written over.
+
+    Args:
+        or_device: a pipe or a device may be there, for what is written as a stream.
 
     Raises:
         InputError: there is such a file or folder.
     """
-    if is_there(path) and not is_device(path):
+    if is_there(path) and not (or_device and is_device(path)):
         raise InputError("exists already", path=path, remedy="Name a new file.")
 
 
@@ -189,7 +192,7 @@ WRITE_POSE = f"Write such as {POSE_EXAMPLE}, a model whose z is up, upright half
 
 def run_remedy(path: Path, usual: str) -> str:
     """What to do where a folder is no run: a package that export made is used in other ways."""
-    if not is_there(path / "model.json"):
+    if not is_package(path):
         return usual
     return (
         "It is a package that export made: use it with predict --from, live, its "

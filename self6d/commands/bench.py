@@ -219,7 +219,7 @@ def scale(
     from self6d.files import check_new, write_file
 
     if plot is not None:
-        check_new(plot)
+        check_new(plot, or_device=True)
     if unknown := sorted(set(parts or ()) - set(PARTS)):
         raise InputError(f"there is no part '{unknown[0]}'", remedy=f"Name {', '.join(PARTS)}.")
     if read is not None:

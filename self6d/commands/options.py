@@ -95,23 +95,19 @@ Refiner = Annotated[
 ]  # fmt: skip
 
 
-def _new(path: Path | None) -> Path | None:
-    """A result's file, refused where there is one already: it may be of the recording itself."""
+def _alone(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Standard output is JSON's alone where that is asked for, by whichever name; a file is new:
+    what is there may be of the recording itself."""
+    from self6d.commands import output
+
+    if path in (output.STDOUT, Path("/dev/stdout")):
+        ctx.with_resource(output.words_aside())
+        return output.STDOUT
     if path is not None:
         from self6d.files import check_new
 
-        check_new(path)
+        check_new(path, or_device=True)
     return path
-
-
-def _alone(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Standard output is JSON's alone where that is asked for, by whichever name."""
-    from self6d.commands import output
-
-    if path not in (output.STDOUT, Path("/dev/stdout")):
-        return _new(path)
-    ctx.with_resource(output.words_aside())
-    return output.STDOUT
 
 
 Json = Annotated[

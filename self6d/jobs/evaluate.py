@@ -40,7 +40,8 @@ from self6d.scene.units import check_unit
 BOP_SPLIT = "bop19"  # what test_targets_bop19.json makes
 
 
-WRITTEN = ("json_path", "csv_path", "latex_path", "html_path", "bop_path")
+STREAMS = ("json_path", "csv_path", "latex_path")
+WRITTEN = (*STREAMS, "html_path", "bop_path")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ class EvaluateOptions:
         """Raise where something would be written over, or cannot be written."""
         for name in WRITTEN:
             if (file := getattr(self, name)) is not None:
-                check_new(file)
+                check_new(file, or_device=name in STREAMS)
                 check_writable(file)
 
     def write_tables(self, report: Report) -> None:

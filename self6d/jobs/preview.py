@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from self6d.errors import InputError
+from self6d.files import check_new
 from self6d.geometry import Camera
 from self6d.jobs.pictures import write_picture
 from self6d.jobs.prepare import resolve_camera, resolve_device
@@ -35,8 +35,7 @@ def synth_preview(
         InputError: the file exists, or models, camera or configuration cannot be used.
     """
     out = Path(out)
-    if out.exists():
-        raise InputError("exists already", path=out, remedy="Name a new file.")
+    check_new(out)
     columns = max(1, round(images**0.5))
     write_picture(out, synthetic_sheet(models, images=images, columns=columns, **choices))
     return out

@@ -14,6 +14,7 @@ from self6d.datasets import Dataset, open_dataset
 from self6d.datasets.pose_track import PoseTrack, check_belongs, read_pose_track
 from self6d.errors import InputError, MissingDependencyError, StorageError
 from self6d.events import Listener, Progress
+from self6d.files import check_new
 from self6d.geometry import Pose
 from self6d.runs.load_network import Paths, models_of_track
 from self6d.scene import ObjectModel
@@ -109,8 +110,8 @@ def write_rrd(
             "a .rrd file is written by the package rerun-sdk",
             remedy='Install it: pip install "self6d-studio[rerun]"',
         )
-    if out.exists() and not replace:
-        raise InputError("exists already", path=out, remedy="Name a new file.")
+    if not replace:
+        check_new(out)
     if out.suffix != ".rrd":
         raise InputError("is no name of a file of Rerun", path=out, remedy="End it in .rrd.")
     try:

@@ -11,6 +11,7 @@ import numpy as np
 from self6d.datasets.pose_track import TrackState
 from self6d.errors import InputError, StorageError
 from self6d.evaluation.predictions import Prediction
+from self6d.files import check_new
 from self6d.jobs.pictures import draw_poses, draw_words
 from self6d.live.follow import Seen
 from self6d.live.sources import Shot
@@ -36,8 +37,7 @@ class Film:
     """
 
     def __init__(self, path: Path, models: Sequence[ObjectModel]) -> None:
-        if path.exists():
-            raise InputError("exists already", path=path, remedy="Name a new file.")
+        check_new(path)
         if path.suffix.lower() != ".mp4":
             raise InputError("is no name of a film", path=path, remedy="End it in .mp4.")
         self.path, self.models = path, models

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -231,3 +232,10 @@ def test_json_on_standard_output_is_all_that_is_there(name, trained, sample, cap
         assert not Path("-").exists()
         cli.run(words)
         assert not capsys.readouterr().out.startswith(("{", "["))  # and only that once
+
+
+@pytest.mark.skipif(os.name != "posix", reason="devices are files on POSIX alone")
+def test_a_page_is_not_written_to_a_device_and_that_is_said_at_once():
+    EvaluateOptions(json_path=Path(os.devnull)).check_files()
+    with pytest.raises(InputError, match="exists already"):
+        EvaluateOptions(html_path=Path(os.devnull)).check_files()
