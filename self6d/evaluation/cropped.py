@@ -31,18 +31,14 @@ class CroppedResult(NamedTuple):
         )
 
 
-def score_crops(
-    dataset: Dataset, predictions: Sequence[Prediction], split: str | None = None
-) -> CroppedResult:
+def score_crops(dataset: Dataset, predictions: Sequence[Prediction]) -> CroppedResult:
     """Compare the best-scored prediction of every image with its one label.
 
     An image without a prediction counts as classified wrong.
 
     Raises:
-        InputError: no image is labelled, or the split is unknown.
+        InputError: no image is labelled.
     """
-    if split is not None:
-        dataset = dataset.split(split)
     best: dict[FrameKey, Prediction] = {}
     for p in sorted(predictions, key=lambda p: p.score):
         best[FrameKey(p.scene_id, p.image_id)] = p

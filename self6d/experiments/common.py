@@ -22,7 +22,7 @@ class Interrupted(Self6DError):
     exit_code = INTERRUPTED
 
 
-def interrupted(out: Path) -> Interrupted:
+def interrupted(out: Path | None = None) -> Interrupted:
     """That an experiment was stopped; `out` keeps what it had."""
     return Interrupted("stopped", path=out, remedy="The same command goes on from here.")
 
@@ -78,9 +78,7 @@ class Setting:
         while self.control.paused and not self.control.stopping:
             self.control.wait(0.2)
         if self.control.stopping:
-            raise Interrupted(
-                "stopped", path=self.out, remedy="The same command goes on from here."
-            )
+            raise interrupted(self.out)
 
     def write(self, name: str, content: str | bytes) -> None:
         """A result file in the experiment's folder."""

@@ -14,7 +14,7 @@ from typing import Any
 from self6d.errors import INTERRUPTED, InputError, Self6DError
 from self6d.evaluation.report import COLUMNS
 from self6d.events import Listener, Progress
-from self6d.experiments.common import Interrupted
+from self6d.experiments.common import interrupted
 from self6d.files import check_free, read_json
 from self6d.runs.control import Control
 from self6d.storage import atomic_write
@@ -70,7 +70,7 @@ def repeat(
             if (folder / TABLE).is_file():
                 break
             if control is not None and control.stopping:
-                raise Interrupted("stopped", path=out, remedy="The same command goes on from here.")
+                raise interrupted(out)
             _run([w.replace("{seed}", str(seed)).replace("{out}", str(folder)) for w in command])
         if not (folder / TABLE).is_file():
             raise InputError(
@@ -174,7 +174,7 @@ def _run(words: list[str]) -> None:
     """A command in a process of its own, as a user would start it."""
     code = subprocess.run([sys.executable, "-m", "self6d.cli", *words]).returncode
     if code == INTERRUPTED:
-        raise Interrupted("stopped", remedy="The same command goes on from here.")
+        raise interrupted()
     if code:
         raise CommandError(
             f"{words[0]} ended with exit code {code}", remedy="What it said stands above."

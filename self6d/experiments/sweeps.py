@@ -14,7 +14,7 @@ from self6d.datasets.splits import default_split, some_frames
 from self6d.engine.loop import run_task
 from self6d.evaluation.report import Report
 from self6d.events import Note
-from self6d.experiments.common import Interrupted, Setting, new_figure, png
+from self6d.experiments.common import Setting, interrupted, new_figure, png
 from self6d.jobs.prepare import (
     asked_for,
     changes_of,
@@ -152,7 +152,7 @@ def _run(setting: Setting, name: str, make: Callable[[Path], RunFolder]) -> Path
         setting.listener(Note("info", f"{setting.name}: {name}"))
     run = make(out)
     if run.status == "stopped":
-        raise Interrupted("stopped", path=out, remedy="The same command goes on from here.")
+        raise interrupted(out)
     return out
 
 

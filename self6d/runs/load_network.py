@@ -23,9 +23,8 @@ from self6d.scene.units import check_unit
 
 Paths = str | Path | Iterable[str | Path]
 
-OTHER_SIZE = (
-    0.05  # of the diameter: boxes that differ by more are not of one thing, simplified or not
-)
+# of the diameter: boxes that differ by more are not of one thing, simplified or not
+OTHER_SIZE = 0.05
 
 
 @dataclass

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from self6d.events import counted
 from self6d.paths import POSES
 from studio.model.project import Project
 from studio.model.settings import Settings
@@ -60,7 +61,7 @@ def bring_back(
         track = None
     told = [f"CAD models {', '.join(path.name for path in project.model_paths)}"]
     if rows:
-        told.append("1 key frame" if len(rows) == 1 else f"{len(rows)} key frames")
+        told.append(counted(len(rows), "key frame", "key frames"))
     if track is not None:
         told.append(f"track {track.name}")
         show_track(track)
