@@ -122,7 +122,9 @@ def _rows_so_far(rows: Sequence[Report]) -> Iterator[None]:
 
 
 def predict(
-    images: Annotated[Path, typer.Argument(help="Recording, folder of images, or one image.")],
+    images: Annotated[
+        Path, typer.Argument(help="Recording, folder of images, one image, or a film.")
+    ],
     from_run: Annotated[
         Path, typer.Option("--from", help="Run, or folder that export made, whose network to use.")
     ],

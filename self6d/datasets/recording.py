@@ -177,6 +177,12 @@ class Recording:
         """The same recording restricted to some frames."""
         return self._restricted([self.keys[i] for i in indices], "subset")
 
+    def only(self, key: FrameKey) -> Self:
+        """The same recording restricted to a frame, which belongs to no split any more."""
+        other = self._restricted([key], "frame")
+        other._splits = {}
+        return other
+
     def _restricted(self, keys: list[FrameKey], what: str) -> Self:
         if not keys:
             raise InputError(

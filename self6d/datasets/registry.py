@@ -10,6 +10,7 @@ from self6d.datasets.images import RGB_SUFFIXES
 from self6d.datasets.readers import (
     bop,
     cropped,
+    film,
     folder,
     linemod,
     linemod_preprocessed,
@@ -22,9 +23,10 @@ from self6d.datasets.readers import (
 )
 from self6d.datasets.readers.bags import recording as bag
 from self6d.datasets.readers.bags.file import BAG_SUFFIXES
+from self6d.datasets.readers.film import FILM_SUFFIXES
 from self6d.datasets.recording import Recording
 from self6d.errors import InputError
-from self6d.files import forget_notes, unreadable
+from self6d.files import forget_notes, note, unreadable
 from self6d.scene.mesh_names import MESH_SUFFIXES
 
 
@@ -47,6 +49,8 @@ def _open_cropped(path: Path, *, reason: str = "") -> Recording:
     """The crops of a LineMOD folder in BOP's layout."""
     return cropped.CroppedRecording(bop.BopRecording.open(path), reason=reason)
 
+
+LEVELS_UP = 4  # an image of a BOP set is looked for from its own folder up to the set's
 
 # The first that recognises a folder reads it: the most particular layouts come first.
 LAYOUTS = (
@@ -72,14 +76,11 @@ LAYOUTS = (
 # What people also point at, and how to turn it into something read here.
 _FOREIGN = {
     ".mkv": "Unpack what an Azure Kinect recorded by Open3D's `azure_kinect_mkv_reader.py --input "
-    "FILE --output DIR`: color/, depth/ registered to it, and intrinsic.json. Open DIR.",
+    "FILE --output DIR`: color/, depth/ registered to it, and intrinsic.json. Open DIR. Of another "
+    "film, predict and live take the colour (--camera FILE).",
     ".sens": "Unpack it with ScanNet's SensReader: `python reader.py --filename FILE "
     "--output_path DIR --export_color_images --export_depth_images --export_intrinsics`.",
     ".r3d": "Export the take from Record3D as RGB images and depth.",
-    **dict.fromkeys(
-        (".mp4", ".mov", ".avi", ".webm"),
-        "Take the film apart (`ffmpeg -i FILE rgb/%06d.png`) and write camera.json beside rgb/.",
-    ),
     ".zip": "Unpack it first.",
     ".tar": "Unpack it first.",
     ".gz": "Unpack it first.",
@@ -88,16 +89,16 @@ _FOREIGN = {
 
 
 def is_recording(path: str | Path) -> bool:
-    """Whether a path can be a recording rather than a camera file: a folder or a bag."""
+    """Whether a path can be a recording rather than a camera file: a folder, a bag or a film."""
     path = Path(path)
-    return path.is_dir() or path.suffix.lower() in BAG_SUFFIXES
+    return path.is_dir() or path.suffix.lower() in (*BAG_SUFFIXES, *FILM_SUFFIXES)
 
 
 def open_dataset(path: str | Path, kind: str = "auto") -> Recording:
     """Open a recording, its layout found from what lies there.
 
     Args:
-        path: folder, bag, or the colour image of a single frame.
+        path: folder, bag, film, or the colour image of a single frame.
         kind: name of a layout to use instead of finding it.
 
     Returns:
@@ -131,14 +132,37 @@ def _open_file(path: Path) -> Recording:
     if suffix in BAG_SUFFIXES:
         return bag.BagRecording.open(path, reason=bag.recognise(path))
     if suffix in RGB_SUFFIXES:
-        return single.SingleFrame.open(path, reason="an image file: single image")
+        try:
+            return single.SingleFrame.open(path, reason="an image file: single image")
+        except InputError:
+            if (found := _one_of_recording(path)) is None:
+                raise
+            return found
     if suffix in MESH_SUFFIXES:
         what, remedy = "is a CAD model, not a recording", "Give it as --models."
     elif suffix in _FOREIGN:
         what, remedy = f"is a {suffix} file, which is not read directly", _FOREIGN[suffix]
+    elif suffix in FILM_SUFFIXES:
+        return film.FilmRecording.open(path, reason="a film: its colour alone")
     else:
         what, remedy = "is a file, not a recording", "Name the folder that holds it."
     raise InputError(what, path=path, remedy=remedy)
+
+
+def _one_of_recording(image: Path) -> Recording | None:
+    """The recording above an image that has it among its frames, restricted to it, with a note."""
+    image = image.absolute()
+    for above in image.parents[:LEVELS_UP]:
+        try:
+            recording = _open(above, "auto")
+        except (OSError, InputError):
+            continue
+        for key in recording.keys:
+            if recording.source(key).rgb.absolute() == image:
+                note(image, f"is frame {key.image_id} of the {recording.kind} recording {above}, "
+                            "whose camera and depth are used")  # fmt: skip
+                return recording.only(key)
+    return None
 
 
 def _open(path: Path, kind: str) -> Recording:
@@ -166,8 +190,13 @@ def _open(path: Path, kind: str) -> Recording:
             path=path,
             remedy=f"Name one of them, such as {path / inside[0]}.",
         )
-    for entry in sorted(path.iterdir()):
-        if entry.suffix.lower() in _FOREIGN:
+    films = sorted(p for p in path.iterdir() if p.suffix.lower() in FILM_SUFFIXES)
+    if len(films) > 1:
+        raise InputError(
+            f"holds {len(films)} films", path=path, remedy=f"Name one of them, such as {films[0]}."
+        )
+    for entry in [*films, *sorted(path.iterdir())]:
+        if entry.suffix.lower() in (*_FOREIGN, *FILM_SUFFIXES):
             return _open_file(entry)
     raise InputError(
         "holds no recording of a known layout",

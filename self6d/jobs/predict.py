@@ -15,6 +15,7 @@ from self6d.arguments import checked
 from self6d.config_fields import Limits
 from self6d.datasets import Dataset, FrameKey, open_dataset
 from self6d.datasets.images import images_in, read_rgb
+from self6d.datasets.readers.film import FILM_SUFFIXES, FilmRecording
 from self6d.datasets.recording import frame_of
 from self6d.errors import InputError
 from self6d.evaluation.predictions import (
@@ -51,7 +52,7 @@ def predict(
     """Poses in images, from RGB and K alone unless `refine` says otherwise.
 
     Args:
-        images: recording, folder of images or one image.
+        images: recording, folder of images, one image or a film.
         from_run: run folder, or exported package.
         camera: for images that come without one.
         split: named split of a recording; None: all of it.
@@ -153,6 +154,9 @@ class _Frames(Sequence[Frame]):
                 path=path,
                 remedy="Leave out --split, or name a recording and leave out --camera.",
             )
+        if path.suffix.lower() in FILM_SUFFIXES and path.is_file():
+            self._dataset = FilmRecording.open(path, camera=self._camera)
+            return
         self._files = images_in(path)
         if not self._files:
             raise InputError("holds no colour images", path=path, remedy="Name a folder of images.")

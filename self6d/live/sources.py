@@ -18,13 +18,13 @@ from self6d.datasets import FrameKey, Recording, open_dataset
 from self6d.datasets.images import images_in, read_rgb
 from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
 from self6d.datasets.readers.bags.recording import BagRecording
+from self6d.datasets.readers.film import FILM_SUFFIXES
 from self6d.datasets.recording import frame_of, pinhole_images
 from self6d.errors import InputError, MissingDependencyError
 from self6d.events import Listener, Note
 from self6d.geometry import Camera
 from self6d.paths import REALSENSE
 
-VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
 AHEAD = 4  # images of a file that are read before they are asked for
 
 
@@ -58,7 +58,8 @@ def shots(
         source: number of a camera, "realsense", a video file, a folder of images, or what
             `open_dataset` reads.
         camera: camera file, for a camera, a video or bare images.
-        usual: the network's own, taken (scaled, with a note) where no file is given.
+        usual: the network's own, taken (scaled, with a note) where no file is given, nor lies
+            beside a video.
 
     Raises:
         InputError: it cannot be opened, or its K is unknown. MissingDependencyError: pyrealsense2.
@@ -69,9 +70,11 @@ def shots(
     if text.isdecimal():
         return _captured(int(text), _intrinsics(camera, usual, listener))
     path = Path(source)
-    if path.suffix.lower() in VIDEOS:
+    if path.suffix.lower() in FILM_SUFFIXES:
         if not path.is_file():
             raise InputError("there is no such video", path=path, remedy="Check the path.")
+        if camera is None and (camera := find_camera_file(path.parent)) and listener is not None:
+            listener(Note("info", f"the camera is that of {camera}, beside the video"))
         return _ahead(_captured(path, _intrinsics(camera, usual, listener)))
     bare = images_in(path)
     if camera is not None and bare:

@@ -29,6 +29,7 @@ from studio.model.settings import Settings
 MESHES = (".ply", ".obj", ".glb", ".gltf", ".stl", ".off")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 BAGS = (".bag", ".db3", ".mcap")
+FILMS = (".mp4", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg")
 
 
 def glance(path: Path) -> str:
@@ -42,7 +43,7 @@ def glance(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in MESHES:
         return "model"
-    return "recording" if suffix in (*IMAGES, *BAGS) else ""
+    return "recording" if suffix in (*IMAGES, *BAGS, *FILMS) else ""
 
 
 class Opener(QObject):

@@ -121,15 +121,20 @@ def test_record3d_packed_depth_names_the_tool(tmp_path: Path) -> None:
     assert "pyliblzfse" in str(error.value.remedy)
 
 
-def stray(root: Path, numbers=range(COUNT)) -> Path:
-    fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+def film(path: Path, numbers=range(COUNT)) -> Path:
+    path.parent.mkdir(exist_ok=True)
     size = (world.WIDTH, world.HEIGHT)
-    root.mkdir(exist_ok=True)
-    writer = cv2.VideoWriter(str(root / "rgb.mp4"), fourcc, 30, size)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, size)
     for n in numbers:
         writer.write(cv2.cvtColor(world.shot(n).rgb, cv2.COLOR_RGB2BGR))
-        world.save(root / "depth" / f"{n:06d}.png", world.shot(n).depth_mm)
     writer.release()
+    return path
+
+
+def stray(root: Path, numbers=range(COUNT)) -> Path:
+    film(root / "rgb.mp4", numbers)
+    for n in numbers:
+        world.save(root / "depth" / f"{n:06d}.png", world.shot(n).depth_mm)
     rows = "\n".join(",".join(f"{v:f}" for v in row) for row in world.K)
     (root / "camera_matrix.csv").write_text(rows + "\n")
     (root / "odometry.csv").write_text("timestamp, frame, x, y, z, qx, qy, qz, qw\n")
@@ -149,6 +154,39 @@ def test_pictures_of_a_film_in_any_order(tmp_path: Path) -> None:
         error = np.abs(dataset.frame(n).rgb.astype(int) - world.shot(n).rgb).mean()
         others = np.abs(dataset.frame(n).rgb.astype(int) - world.shot(n + 1).rgb).mean()
         assert error < 8 < others
+
+
+def test_a_film_is_a_recording_of_colour_alone(tmp_path: Path, caplog) -> None:
+    """It was sent to ffmpeg."""
+    path = film(tmp_path / "take" / "take.mp4", range(12))
+    with pytest.raises(InputError, match="has no intrinsics file") as error:
+        open_dataset(path)
+    assert "--camera FILE" in error.value.remedy
+    table = {"fx": world.K[0, 0], "fy": world.K[1, 1], "cx": world.K[0, 2], "cy": world.K[1, 2]}
+    (path.parent / "camera.json").write_text(json.dumps(table))
+    for named in (path, path.parent):
+        dataset = open_dataset(named)
+        assert (dataset.kind, len(dataset)) == ("film", 12)
+        frame = dataset.frame(7)
+        assert frame.depth_m is None
+        np.testing.assert_allclose(frame.camera.K_opencv, world.K, atol=1e-6)
+        assert np.abs(frame.rgb.astype(int) - world.shot(7).rgb).mean() < 8
+    assert not caplog.text
+    film(path.parent / "b.avi")
+    with pytest.raises(InputError, match="holds 2 films"):
+        open_dataset(path.parent)
+
+
+def test_a_film_that_was_cut_off_gives_what_there_is(tmp_path: Path, caplog) -> None:
+    path = film(tmp_path / "take.avi", range(12))
+    (tmp_path / "camera.json").write_text(json.dumps({"fx": 60, "fy": 60, "cx": 32, "cy": 24}))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    dataset = open_dataset(path)
+    assert len(dataset) == 6  # the last of them is the one that was cut: FFmpeg fills it up
+    assert "states 12 pictures; 6 of it can be read" in caplog.text
+    for n in range(5):
+        assert np.abs(dataset.frame(n).rgb.astype(int) - world.shot(n).rgb).mean() < 8
 
 
 def test_stray_scanners_low_confidence_is_unknown(tmp_path: Path, caplog) -> None:

@@ -143,7 +143,7 @@ def test_recordings_of_several_units_below_a_folder(tmp_path: Path, caplog) -> N
 @pytest.mark.parametrize(
     ("name", "says"),
     [("rgb/0000.heic", "0000.heic is of another kind"), ("rgb/a.gif", "a.gif is of another kind"),
-     ("take.mp4", "a .mp4 file, which is not read directly")],
+     ("take.mp4", "film cannot be read")],
 )  # fmt: skip
 def test_images_of_kinds_that_are_not_read_are_named(tmp_path: Path, name: str, says: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -114,10 +114,26 @@ def test_an_image_opens_as_itself(tmp_path: Path) -> None:
     assert dataset.frame(0).depth_m is not None
 
 
-def test_one_image_of_many(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [n for n, row in LAYOUTS.items() if row[1] != "single"])
+def test_an_image_of_a_recording_has_its_camera_and_depth(tmp_path: Path, name, caplog) -> None:
+    """A camera file was asked for, which the folder above has."""
+    whole = open_dataset(LAYOUTS[name][0](tmp_path / "data"))
+    index = len(whole) - 2
+    image = whole.source(whole.keys[index]).rgb
+    one, frame = open_dataset(image), whole.frame(index)
+    assert one.keys == (whole.keys[index],)
+    assert one.split_names() == () or name == "bop"  # whose folders are splits
+    np.testing.assert_array_equal(one.frame(0).rgb, frame.rgb)
+    np.testing.assert_array_equal(one.frame(0).depth_m, frame.depth_m)
+    np.testing.assert_array_equal(one.frame(0).camera.K, frame.camera.K)
+    assert f"is frame {whole.keys[index].image_id} of the {whole.kind} recording" in caplog.text
+
+
+def test_an_image_of_nothing(tmp_path: Path) -> None:
     world.folder(tmp_path)
+    (tmp_path / "camera.json").unlink()
     with pytest.raises(InputError, match="intrinsics"):
-        open_dataset(tmp_path / "rgb" / "0002.png")  # no camera file beside it
+        open_dataset(tmp_path / "rgb" / "0002.png")
 
 
 @pytest.fixture

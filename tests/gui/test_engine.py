@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import bags
 import cv2
@@ -15,11 +16,13 @@ import recordings as world
 import trimesh
 
 from self6d.datasets import open_dataset
+from self6d.datasets.readers.bags.file import BAG_SUFFIXES
+from self6d.datasets.readers.film import FILM_SUFFIXES
 from self6d.errors import InputError
 from self6d.paths import resource
 from self6d.runs.checkpoint import pack, unpack
 from self6d.runs.folder import RunFolder
-from studio.controllers.opening import glance
+from studio.controllers.opening import IMAGES, glance
 from studio.engine import Engine
 from studio.engine.requests import scores
 from studio.engine.requests.judging import Judges
@@ -209,6 +212,12 @@ app.exec()
     assert done.stdout.split() == ["False", "False", "False"], done.stderr
 
 
+def test_what_hangs_over_the_window_is_known_by_its_name() -> None:
+    recordings = {*BAG_SUFFIXES, *FILM_SUFFIXES, *IMAGES} - {".mkv"}  # a Kinect's is refused
+    assert all(glance(Path(f"take{suffix}")) == "recording" for suffix in recordings)
+    assert glance(Path("take.mkv")) == ""
+
+
 def test_a_dropped_bag_is_a_recording(engine, tmp_path, wait):
     shots = [world.shot(n) for n in range(3)]
     path = bags.write(
@@ -232,6 +241,7 @@ def test_a_dropped_bag_is_a_recording(engine, tmp_path, wait):
 def test_the_first_picture_does_not_wait_for_torch(sample):
     code = """
 import sys
+from pathlib import Path
 from pathlib import Path
 from studio.engine.desk import Desk
 from studio.engine.server import WITHOUT_TORCH

@@ -20,6 +20,7 @@ from self6d.datasets import open_dataset
 from self6d.datasets.pose_track import TrackState
 from self6d.errors import CheckpointError, InputError
 from self6d.geometry import Camera, matrix_to_quaternion
+from self6d.jobs import predict
 from self6d.live import follow, live, sources
 from self6d.live.detection_bag import DetectionBag, message_types
 from self6d.live.follow import Follower, Seen
@@ -236,8 +237,13 @@ def test_a_video_and_its_camera(package, recording, tmp_path):
     assert [round(v.shot.time_ns / 1e6) for v in views] == [0, 50, 100, 150]
     camera = tmp_path / "camera.json"
     camera.write_text(json.dumps({"fx": 150, "fy": 150, "cx": 79.5, "cy": 59.5}))
-    view = next(live(package, path, camera=camera, device="cpu"))
-    assert view.shot.camera == CAMERA
+    for named in (camera, None):
+        view = next(live(package, path, camera=named, device="cpu", listener=notes.append))
+        assert view.shot.camera == CAMERA
+    assert str(camera) in notes[-1].text  # beside the video: taken, and said
+    frames = predict(path, package, camera=camera, score_threshold=0.0, device="cpu")
+    assert {row["image"] for row in frames} == {f"{i:06d}" for i in range(4)}
+    assert np.abs(open_dataset(path).frame(3).rgb.astype(int) - views[3].shot.rgb).max() == 0
 
 
 def test_a_folder_of_images_and_its_camera(package, recording, tmp_path):

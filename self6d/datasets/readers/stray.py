@@ -6,17 +6,16 @@ Source: https://github.com/strayrobots/scanner/blob/main/docs/format.md
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import Self
 
-import cv2
 import numpy as np
 
 from self6d.datasets.base import FrameKey
 from self6d.datasets.camera_files import matrix
 from self6d.datasets.images import decode, fit_depth, read_depth_raw, to_metres
 from self6d.datasets.intrinsics import Intrinsics
+from self6d.datasets.readers.film import Film
 from self6d.datasets.recording import FrameSource, Recording, frame_of, models_beside
 from self6d.errors import InputError
 from self6d.files import note, read_text
@@ -97,68 +96,6 @@ class StrayRecording(Recording):
         if (trust == 0).any():
             note(path, "depth of low confidence was set to 0 (unknown)")
         return np.where(trust == 0, np.float32(0), depth)
-
-
-class Film:
-    """Pictures of a video by their number, as they were taken (not turned for display)."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._video: cv2.VideoCapture | None = None
-        self._process = 0
-        self._next = 0
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict:
-        return {"path": self.path}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__init__(state["path"])  # type: ignore[misc]
-
-    @property
-    def count(self) -> int:
-        """Number of pictures."""
-        return int(self._opened().get(cv2.CAP_PROP_FRAME_COUNT))
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height)."""
-        video = self._opened()
-        width, height = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
-        return int(video.get(width)), int(video.get(height))
-
-    def picture(self, number: int) -> np.ndarray:
-        """(H, W, 3) uint8, RGB.
-
-        Raises:
-            InputError: the film ends or breaks before it.
-        """
-        with self._lock:
-            video = self._opened()
-            if number != self._next:
-                video.set(cv2.CAP_PROP_POS_FRAMES, number)
-            good, image = video.read()
-            self._next = number + 1
-        if not good:
-            self._next = -1
-            raise InputError(
-                f"picture {number} of the film cannot be read",
-                path=self.path,
-                remedy="Copy or record it again.",
-            )
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-    def _opened(self) -> cv2.VideoCapture:
-        if self._video is None or self._process != os.getpid():  # a fork shares the file's place
-            self._video = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-            self._video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
-            self._process, self._next = os.getpid(), 0
-            if not self._video.isOpened():
-                self._video = None
-                raise InputError(
-                    "film cannot be read", path=self.path, remedy="Copy or record it again."
-                )
-        return self._video
 
 
 def recognise(path: Path) -> str:
