@@ -1,7 +1,8 @@
 """`self6d-studio bench render`: time and memory of the renderer, optionally beside peers'.
 
 Every row renders colour, depth and soft mask of a bumpy sphere that spans 80 % of the shorter image
-side, and sends fixed gradients of all three back to the pose. Times are medians after a warm-up.
+side, and sends fixed gradients of all three back to the pose, in the calling thread
+(`torch.autograd.set_multithreading_enabled(False)`). Times are medians after a warm-up.
 nvdiffrast has no soft mask by distance: its rows blend the silhouette over one pixel (`antialias`).
 """
 
@@ -193,7 +194,9 @@ def _measure(
 
     def both() -> Any:
         out = forward()
-        return torch.autograd.grad((out.rgb, out.depth_m, out.soft_mask), (R, t), seeds)
+        # in this thread: to wake torch's own costs a small scene more than its kernels do
+        with torch.autograd.set_multithreading_enabled(False):
+            return torch.autograd.grad((out.rgb, out.depth_m, out.soft_mask), (R, t), seeds)
 
     on_gpu = models.device.type == "cuda"
     if on_gpu:

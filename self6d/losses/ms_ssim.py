@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -89,15 +90,52 @@ def ms_ssim_to(source: list[ScaleStatistics], images: Tensor) -> Tensor:
     Returns:
         (N,), 1 for equal images, at least 0. Differentiable once, in `images` alone.
     """
-    window, scales = ms_ssim_window(*images.shape[-2:]), []
-    for scale, known in enumerate(source):
-        scales.append(_ScaleSimilarity.apply(images, known, window, scale == SCALES - 1))
-        images = _halved(images)
-    values = torch.stack(scales, -1)
+    window = ms_ssim_window(*images.shape[-2:])
+    known = [x for scale in source for x in (scale.image, scale.mean, scale.variance)]
+    kernels = usable(KERNELS, images, *known)
+    if kernels is not None:
+        values = _Similarities.apply(images, kernels, window, *known)
+    else:
+        scales = []
+        for scale, fixed in enumerate(source):
+            scales.append(_ScaleSimilarity.apply(images, fixed, window, scale == SCALES - 1))
+            images = _halved(images)
+        values = torch.stack(scales, -1)
     positive = values > 0
     logs = torch.where(positive, values, torch.ones_like(values)).log()
     similarity = (logs * _weights(values.dtype, values.device)).sum(-1).exp()
     return torch.where(positive.all(-1), similarity, torch.zeros_like(similarity)).mean(-1)
+
+
+class _Similarities(torch.autograd.Function):
+    """All scales by the kernels of a GPU, each adding to the gradient of the one below it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, kernels: ModuleType, window: int, *known: Tensor
+    ) -> Tensor:
+        gauss, values, saved = _gaussian_on(window, images.device), [], []
+        for scale in range(SCALES):
+            x, mean, variance = known[3 * scale : 3 * scale + 3]
+            last = scale == SCALES - 1
+            value, slopes = kernels.similarity(x, mean, variance, images, gauss, last, C1, C2)
+            values.append(value)
+            saved += [x, images, slopes]
+            if not last:
+                images = kernels.halved(images)
+        ctx.save_for_backward(*saved)
+        ctx.kernels, ctx.gauss = kernels, gauss
+        return torch.stack(values, -1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        saved, found = ctx.saved_tensors, None
+        for scale in reversed(range(SCALES)):
+            x, images, slopes = saved[3 * scale : 3 * scale + 3]
+            weight = grad[..., scale] / (slopes.shape[-2] * slopes.shape[-1])
+            found = ctx.kernels.gradient(x, images, slopes, ctx.gauss, weight.contiguous(), found)
+        return found, None, None, *[None] * (3 * SCALES)
 
 
 class _ScaleSimilarity(torch.autograd.Function):
@@ -133,10 +171,6 @@ def _similarity(
     x: Tensor, mean_x: Tensor, variance_x: Tensor, y: Tensor, window: int, last: bool
 ) -> tuple[Tensor, Tensor]:
     """Mean similarity of image planes, and its slopes: see `ms_ssim_cpu.similarity`."""
-    kernels = usable(KERNELS, x, mean_x, variance_x, y)
-    if kernels is not None:
-        gauss = _gaussian_on(window, y.device)
-        return kernels.similarity(x, mean_x, variance_x, y, gauss, last, C1, C2)
     mean, square, product = _blurred(torch.stack((y, y.square(), x * y)), window)
     below = variance_x + (square - mean.square()) + C2
     structure = (2 * (product - mean_x * mean) + C2) / below
@@ -156,10 +190,6 @@ def _similarity(
 
 def _gradient(x: Tensor, y: Tensor, slopes: Tensor, window: int, weight: Tensor) -> Tensor:
     """Gradient in y: see `ms_ssim_cpu.gradient`."""
-    kernels = usable(KERNELS, x, y, slopes)
-    if kernels is not None:
-        gauss = _gaussian_on(window, y.device)
-        return kernels.gradient(x, y, slopes, gauss, weight.contiguous())
     plain, squared, mixed = _spread(slopes, y.shape[-2:], window).unbind(2)
     return weight[..., None, None] * (plain + 2 * y * squared + x * mixed)
 

@@ -13,6 +13,7 @@ from torch.nn.functional import max_pool2d
 from self6d.config_fields import Checked, Limits
 from self6d.losses.color import rgb_to_ab
 from self6d.losses.geometric import depth_edges, surface_distance
+from self6d.losses.gpu.perceptual import fused_perceptual_loss, kernels_for
 from self6d.losses.ms_ssim import ms_ssim_to, scale_statistics
 from self6d.losses.perceptual import AlexNetFeatures, perceptual_loss
 from self6d.losses.perceptual_window import (
@@ -231,12 +232,8 @@ class SelfSupervision(nn.Module):
         if target.scales is not None:
             terms["ms_ssim"] = _where(has_mask, 1 - ms_ssim_to(target.scales, rgb))
         if self.features is not None and target.features is not None:
-            if target.from_black is None or not _quick(rgb):
-                distance = perceptual_loss(target.features, self.features.activations(rgb))
-            else:  # what is black costs nothing; a GPU would have to wait for the window's size
-                window = Box.around(rendering.covered & visible)
-                known = (target.features, target.from_black)
-                distance = windowed_perceptual_loss(self.features, rgb, window, *known)
+            window = rendering.covered & visible
+            distance = _perceptual(self.features, target.features, target.from_black, rgb, window)
             terms["perceptual"] = _where(has_mask, distance)
         if config.geometry > 0 and target.depth_m is not None and target.usable is not None:
             terms["geometry"] = self._geometry(target, rendering, seen, jitter)
@@ -284,6 +281,23 @@ class SelfSupervision(nn.Module):
             rgb, depth_m, mask_visible, K, mask_amodal=mask_amodal, observed=observed
         )
         return self.compare(target, rendering, jitter=jitter)
+
+
+def _perceptual(
+    network: AlexNetFeatures,
+    source: list[Tensor],
+    from_black: list[Tensor] | None,
+    rgb: Tensor,
+    drawn: Tensor,
+) -> Tensor:
+    """The perceptual term (N,) of images that are black but where `drawn`, the quickest way."""
+    if from_black is not None and _quick(rgb):
+        # what is black costs nothing; a GPU would have to wait for the window's size
+        return windowed_perceptual_loss(network, rgb, Box.around(drawn), source, from_black)
+    kernels = kernels_for(network, rgb, source)
+    if kernels is not None:
+        return fused_perceptual_loss(kernels, network, rgb, source)
+    return perceptual_loss(source, network.activations(rgb))
 
 
 def _quick(images: Tensor) -> bool:

@@ -10,7 +10,6 @@ import importlib.util
 import pickle
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, max_pool2d, pad, pixel_unshuffle, relu
 
 from self6d.errors import InputError, MissingDependencyError
-from self6d.layers.usable import usable
 from self6d.losses.cpu.convolution import FixedConvolution, has_packing
 
 # (output channels, input channels, kernel, stride, padding) of AlexNet's five convolutions
@@ -238,14 +236,18 @@ def _unshuffled(x: Tensor) -> Tensor:
     On them the first convolution, 11x11 with stride 4 on three channels, is a 3x3 one whose
     gradient costs a fifth.
     """
-    _, _, kernel, stride, padding = CONVOLUTIONS[0]
-    sides = []
-    for side in x.shape[-2:]:
-        blocks = (side + 2 * padding - kernel) // stride + 3
-        sides.append(blocks * stride - padding - side)
-    down, right = sides
+    _, _, _, stride, padding = CONVOLUTIONS[0]
+    sides = zip(block_grid(*x.shape[-2:]), x.shape[-2:], strict=True)
+    down, right = (blocks * stride - padding - side for blocks, side in sides)
     x = pad(x, (padding, right, padding, down))
     return pixel_unshuffle(x, stride).contiguous(memory_format=torch.channels_last)
+
+
+def block_grid(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the blocks of 4x4 pixels that the first convolution looks at."""
+    _, _, kernel, stride, padding = CONVOLUTIONS[0]
+    rows, columns = ((side + 2 * padding - kernel) // stride + 3 for side in (height, width))
+    return rows, columns
 
 
 def _inverse_length(square: Tensor) -> Tensor:
@@ -263,31 +265,10 @@ def perceptual_loss(source: list[Tensor], rendered: list[Tensor]) -> Tensor:
     Returns:
         (N,), between 0 and 10.
     """
-    maps = (*source, *rendered)
-    kernels = usable("self6d.losses.gpu.feature_kernels", *maps, channels_last=True)
-    if kernels is not None and not any(s.requires_grad for s in source):
-        return _Distance.apply(kernels, len(source), *maps)
     total = source[0].new_zeros(len(source[0]))
     for s, x in zip(source, rendered, strict=True):
         total = total + apart(s, x).mean((1, 2))
     return total
-
-
-class _Distance(torch.autograd.Function):
-    """`perceptual_loss`, differentiable in what is rendered."""
-
-    @staticmethod
-    def forward(ctx: Any, kernels: ModuleType, layers: int, *maps: Tensor) -> Tensor:
-        ctx.save_for_backward(*maps)
-        ctx.layers, ctx.kernels = layers, kernels
-        return kernels.distance(maps[:layers], maps[layers:])
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        source, x = ctx.saved_tensors[: ctx.layers], ctx.saved_tensors[ctx.layers :]
-        found = ctx.kernels.gradients(source, x, gradient.contiguous())
-        return None, None, *[None] * ctx.layers, *found
 
 
 def apart(source: Tensor, x: Tensor) -> Tensor:

@@ -52,6 +52,8 @@ def render(
     bounding box, enlarged by `box`, holds the pixel; kaolin stops at the first `knum` of them.
 
     Faces that cross the near plane are clipped for colour and depth and left out of the soft mask.
+    On a GPU the backward pass of one small scene is mostly the waking of autograd's own thread;
+    `torch.autograd.set_multithreading_enabled(False)` around it spares that.
 
     Args:
         R: (B, 3, 3), model to camera. t: (B, 3), metres.

@@ -11,6 +11,7 @@ from torch import Tensor
 from self6d.layers.usable import kernels
 from self6d.losses import geometric, ms_ssim, visual
 from self6d.losses.color import rgb_to_ab
+from self6d.losses.gpu.perceptual import fused_perceptual_loss, kernels_for
 from self6d.losses.perceptual import AlexNetFeatures, default_weights, perceptual_loss
 
 pytestmark = pytest.mark.gpu
@@ -74,18 +75,37 @@ def test_ms_ssim(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.skipif(default_weights() is None, reason="no perceptual weights")
-def test_perceptual_distance() -> None:
-    features = AlexNetFeatures()
-    layers = [x.double() for x in features(draw(N, 3, H, W).float())]
-    with torch.no_grad():
-        x = features.activations(draw(N, 3, H, W, seed=1).float())[1].double()
-    x[0, :, 2, 3] = 0  # a place where nothing is seen
+@pytest.mark.parametrize("size", [(120, 104), (71, 90), (66, 67)])
+def test_perceptual_distance(size: tuple[int, int]) -> None:
+    networks = {"cpu": AlexNetFeatures().double(), "cuda": AlexNetFeatures().cuda()}
+    fixed = draw(N, 3, *size)
 
     def loss(put: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
-        source = put(layers[1]).contiguous(memory_format=torch.channels_last)
-        return perceptual_loss([source], [y.contiguous(memory_format=torch.channels_last)])
+        network = networks[y.device.type]
+        source = network(put(fixed))
+        kernels = kernels_for(network, y, source)
+        assert (kernels is not None) == y.is_cuda
+        if kernels is None:
+            return perceptual_loss(source, network.activations(y))
+        return fused_perceptual_loss(kernels, network, y, source)
 
-    same(loss, x)
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        same(loss, draw(N, 3, *size, seed=1))
+
+
+@pytest.mark.skipif(default_weights() is None, reason="no perceptual weights")
+def test_perceptual_distance_where_nothing_is_seen() -> None:
+    network = AlexNetFeatures().cuda()
+    black = torch.zeros(1, 3, 64, 64, device="cuda", requires_grad=True)
+    source = network(draw(1, 3, 64, 64).float().cuda())
+    kernels = kernels_for(network, black, source)
+    assert kernels is not None
+    loss = fused_perceptual_loss(kernels, network, black, source)
+    loss.sum().backward()
+    assert black.grad is not None
+    assert bool(black.grad.isfinite().all())
+    slow = perceptual_loss(source, network.activations(torch.zeros_like(black)))
+    torch.testing.assert_close(loss, slow, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(("trim", "noise"), [(0.0, 0.0), (0.1, 0.002)])

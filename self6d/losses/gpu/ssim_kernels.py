@@ -20,7 +20,7 @@ def works(device: torch.device) -> bool:
     mean = torch.ones(1, 1, 2, 2, device=device)
     for last in (False, True):
         value, slopes = similarity(x, mean, 0 * mean, x, gauss, last, 1e-4, 9e-4)
-        found = gradient(x, x, slopes, gauss, value)
+        found = gradient(x, x, slopes, gauss, value, halved(x))
         if abs(float(value) - 1) > 0.001 or not bool(found.isfinite().all()):
             return False
     return True
@@ -50,11 +50,25 @@ def similarity(
     return sums.sum(-1) / (oh * ow), slopes
 
 
-def gradient(x: Tensor, y: Tensor, slopes: Tensor, gauss: Tensor, weight: Tensor) -> Tensor:
-    """As `losses.ms_ssim._gradient`: (N, C, h, w).
+def halved(images: Tensor) -> Tensor:
+    """As `losses.ms_ssim._halved`, of (N, C, h, w)."""
+    n, c, h, w = images.shape
+    high, wide = (h + 1) // 2, (w + 1) // 2
+    out = images.new_empty(n, c, high, wide)
+    with torch.cuda.device_of(images):
+        grid = n * c, triton.cdiv(high * wide, BLOCK)
+        _halved[grid](images, out, h, w, high, wide, BLOCK)
+    return out
+
+
+def gradient(
+    x: Tensor, y: Tensor, slopes: Tensor, gauss: Tensor, weight: Tensor, below: Tensor | None
+) -> Tensor:
+    """As `losses.ms_ssim._gradient`, and what comes from the halved image: (N, C, h, w).
 
     Args:
-        weight: (N, C), of a plane's slopes. All float32, contiguous.
+        weight: (N, C), of a plane's slopes. below: gradient of `halved(y)`, if anything hangs on
+            it. All float32, contiguous.
     """
     n, c, h, w = y.shape
     oh, ow = slopes.shape[-2:]
@@ -65,7 +79,10 @@ def gradient(x: Tensor, y: Tensor, slopes: Tensor, gauss: Tensor, weight: Tensor
         grid = planes, triton.cdiv(h * ow, BLOCK)
         _down_back[grid](slopes, gauss, spread, h, oh, ow, window, BLOCK)
         grid = planes, triton.cdiv(h * w, BLOCK)
-        _along_back[grid](x, y, spread, gauss, weight, out, h, w, ow, window, BLOCK)
+        more = below is not None
+        _along_back[grid](
+            x, y, spread, gauss, weight, below if more else y, out, h, w, ow, more, window, BLOCK
+        )
     return out
 
 
@@ -156,8 +173,11 @@ def _down_back(slopes, gauss, out, h, oh, ow, W: tl.constexpr, B: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=("h", "w", "ow"))
-def _along_back(x, y, spread, gauss, weight, out, h, w, ow, W: tl.constexpr, B: tl.constexpr):
-    """The adjoint of blurring along rows, put together: (planes, h, w)."""
+def _along_back(
+    x, y, spread, gauss, weight, below, out, h, w, ow,
+    MORE: tl.constexpr, W: tl.constexpr, B: tl.constexpr,
+):  # fmt: skip
+    """The adjoint of blurring along rows, put together, and that of `_halved`: (planes, h, w)."""
     plane = tl.program_id(0).to(tl.int64)
     e = tl.program_id(1) * B + tl.arange(0, B)
     there = e < h * w
@@ -177,4 +197,24 @@ def _along_back(x, y, spread, gauss, weight, out, h, w, ow, W: tl.constexpr, B: 
     a = tl.load(y + here, mask=there, other=0.0)
     b = tl.load(x + here, mask=there, other=0.0)
     value = tl.load(weight + plane) * (first + 2 * a * second + b * third)
+    if MORE:
+        high, wide = (h + 1) // 2, (w + 1) // 2
+        to = plane * high * wide + ((row + h % 2) // 2) * wide + (column + w % 2) // 2
+        value += 0.25 * tl.load(below + to, mask=there, other=0.0)
     tl.store(out + here, value, mask=there)
+
+
+@triton.jit(do_not_specialize=("h", "w", "high", "wide"))
+def _halved(x, out, h, w, high, wide, B: tl.constexpr):
+    """Means of 2 x 2 pixels; before an odd side lies a row of zeros."""
+    plane = tl.program_id(0).to(tl.int64)
+    e = tl.program_id(1) * B + tl.arange(0, B)
+    there = e < high * wide
+    row = (e // wide) * 2 - h % 2
+    column = (e % wide) * 2 - w % 2
+    at = x + plane * h * w + row * w + column
+    total = tl.zeros((B,), tl.float32)
+    for k in tl.static_range(4):
+        own = there & (row + k // 2 >= 0) & (column + k % 2 >= 0)
+        total += tl.load(at + (k // 2) * w + k % 2, mask=own, other=0.0)
+    tl.store(out + plane * high * wide + e, 0.25 * total, mask=there)
