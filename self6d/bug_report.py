@@ -13,8 +13,10 @@ from pathlib import Path
 import psutil
 
 import self6d
-from self6d.errors import CheckpointError, InputError, StorageError
+from self6d.errors import CheckpointError, StorageError
+from self6d.files import check_new
 from self6d.logging import log_folder
+from self6d.storage import whole_file
 
 _TAIL = 2_000_000
 _PACKAGES = (
@@ -40,8 +42,7 @@ def write_bug_report(out: Path, *, run: Path | None = None, with_images: bool = 
         CheckpointError: `run` is not a run folder.
         StorageError: the archive cannot be written.
     """
-    if out.exists():
-        raise InputError("exists already", path=out, remedy="Name another file with --out.")
+    check_new(out)
     if run is not None and not (run / "run.json").is_file():
         raise CheckpointError("not a run folder (no run.json)", path=run)
     content = {"system.json": json.dumps(system(), indent=1).encode()}
@@ -57,7 +58,7 @@ def write_bug_report(out: Path, *, run: Path | None = None, with_images: bool = 
             for file in sorted((run / "previews").glob("*.npz")):
                 content[f"run/previews/{file.name}"] = file.read_bytes()
     try:
-        with zipfile.ZipFile(out, "x", zipfile.ZIP_DEFLATED) as archive:
+        with whole_file(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in content.items():
                 archive.writestr(name, data if name.endswith(".npz") else _anonymous(data))
     except OSError as error:

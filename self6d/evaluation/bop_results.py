@@ -14,7 +14,7 @@ import numpy as np
 
 from self6d.errors import InputError
 from self6d.evaluation.predictions import Prediction
-from self6d.files import read_bytes
+from self6d.files import check_new, read_bytes, write_file
 from self6d.geometry import Pose
 
 HEADER = "scene_id,im_id,obj_id,score,R,t,time"
@@ -26,18 +26,16 @@ def write_bop_results(path: str | Path, predictions: Iterable[Prediction]) -> Pa
     BOP wants files named METHOD_DATASET-SPLIT.csv.
 
     Raises:
-        InputError: the file exists.
+        InputError: the file exists. StorageError: it cannot be written.
     """
     path = Path(path)
-    if path.exists():
-        raise InputError("file exists already", path=path, remedy="Name a new file.")
+    check_new(path)
     lines = [HEADER]
     for p in predictions:
         R = " ".join(map(repr, np.asarray(p.R, float).ravel().tolist()))
         t = " ".join(map(repr, (1000 * np.asarray(p.t, float)).tolist()))
         lines.append(f"{p.scene_id},{p.image_id},{p.object_id},{p.score!r},{R},{t},{p.seconds!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    write_file(path, "\n".join(lines) + "\n")
     return path
 
 

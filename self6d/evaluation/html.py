@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 
 from self6d.datasets.base import Dataset
-from self6d.errors import InputError
 from self6d.evaluation.figures import Curves, curve_figure, error_figure, jpeg, overlay_rows
 from self6d.evaluation.report import Report
+from self6d.files import check_new
 from self6d.scene import ObjectModel
 from self6d.storage import atomic_write
 
@@ -60,8 +60,8 @@ def write_html(
         InputError: the file exists.
     """
     path = Path(path)
-    if path.exists() and not replace:
-        raise InputError("file exists already", path=path, remedy="Name a new file.")
+    if not replace:
+        check_new(path)
     parts = [
         f"<h1>{escape(title)}</h1><p>{escape(report.caption())}</p>",
         f"<p><strong>{escape(report.change())}</strong></p>" if report.change() else "",

@@ -87,10 +87,16 @@ class NetworkPredictor:
         on_gpu = torch.device(device).type == "cuda"
         self.batch = batch or (TOGETHER if on_gpu else 1)
         self.together = self.batch if refine is None else max(self.batch, TOGETHER)
+        self._looked_at, self._took_s = 0, 0.0
 
     def __call__(self, frame: Frame) -> list[Prediction]:
         """What is in a frame."""
         return self.on_frames([frame])[0]
+
+    @property
+    def seconds_per_image(self) -> float | None:
+        """Mean over all images looked at, those where nothing was found included."""
+        return self._took_s / self._looked_at if self._looked_at else None
 
     def on_frames(self, frames: Sequence[Frame]) -> list[list[Prediction]]:
         """What is in each of some frames of one size."""
@@ -106,7 +112,9 @@ class NetworkPredictor:
             found = found[keep]
             confidence = [None] * len(found) if sure is None else sure[keep].tolist()
         R, t, box = (part.double().cpu().numpy() for part in (found.R, found.t, found.box))
-        seconds = (time.perf_counter() - began) / len(frames)
+        took = time.perf_counter() - began
+        self._took_s, self._looked_at = self._took_s + took, self._looked_at + len(frames)
+        seconds = took / len(frames)
         ends = torch.bincount(found.image_index, minlength=len(frames)).cumsum(0).tolist()
         score = found.score.tolist()
         ids = [self.network.object_ids[k] for k in found.object_index.tolist()]

@@ -143,6 +143,9 @@ def evaluate(
             remedy="Name a split with labels, and models with the dataset's object numbers.",
         )
     forget_unmasked([s for of_object in sights.values() for s in of_object])
+    speed = float(np.mean(seconds)) if seconds else None
+    if isinstance(predictor, NetworkPredictor):
+        speed = predictor.seconds_per_image
     rows, instances = [], []
     for object_id, of_object in sorted(sights.items()):
         if any(s.targets for s in of_object):
@@ -156,7 +159,7 @@ def evaluate(
         frames,
         tuple(rows),
         tuple(instances),
-        float(np.mean(seconds)) if seconds else None,
+        speed,
         tuple(kept),
         "; ".join(_remarks(dataset, by_id, bop)),
     )

@@ -96,8 +96,9 @@ class Results:
         label: what was evaluated, such as a run's name. dataset, split: on what.
         frames: how many images. objects: a row an object, by object number.
         instances: a record a target.
-        seconds_per_image: mean time of the predictor, which on a GPU looks at 16 images at once;
-            None if unknown.
+        seconds_per_image: mean time of a network over all the images, also where it found nothing
+            (on a GPU it looks at 16 at once); of given predictions as these state it, so over the
+            images that have some. None if unknown.
         predictions: all of them, without their masks; not part of the plain data.
         remark: what a reader of the scores must know, such as a term that was left out.
         step: steps trained of the network that was scored; None for results files.

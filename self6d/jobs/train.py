@@ -46,9 +46,7 @@ from self6d.runs.load_network import (
     run_models,
 )
 from self6d.runs.provenance import Provenance, absolute
-from self6d.scene import ObjectModel
-
-SAME_SIZE = 0.01  # of the diameter: boxes that differ by less are of the same model
+from self6d.scene import ObjectModel, of_one_size
 
 
 @checked
@@ -234,8 +232,7 @@ def _weights_of(before: RunFolder, objects: Sequence[ObjectModel]) -> dict[str, 
             remedy="Give these models, or train anew without --from.",
         )
     for model in objects:
-        there = known[model.object_id].extents
-        if abs(there - model.extents).max() > SAME_SIZE * model.diameter:
+        if not of_one_size(known[model.object_id], model):
             raise InputError(
                 f"object {model.object_id} has another size than the one its network knows",
                 path=before.path,

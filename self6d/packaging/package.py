@@ -37,6 +37,7 @@ from self6d.datasets.intrinsics import Intrinsics
 from self6d.datasets.recording import pinhole_images
 from self6d.errors import CheckpointError, InputError, StorageError
 from self6d.files import check_free, read_bytes, read_json
+from self6d.geometry import Camera
 from self6d.network import NetworkConfig, PoseNetwork
 from self6d.network.captured import CapturedForward
 from self6d.network.detector import places
@@ -91,6 +92,7 @@ class PosePredictor:
         network: in evaluation mode. models: its objects, named, in its order.
         device: where it is. refiner: moves the network's poses; None: they stay.
         bfloat16: see `CapturedForward`; the refiner keeps its float32.
+        camera: of the images that the network was trained for; None: unknown. step: steps trained.
     """
 
     def __init__(
@@ -100,8 +102,10 @@ class PosePredictor:
         device: torch.device,
         refiner: RgbRefiner | None = None,
         bfloat16: bool = False,
+        camera: Camera | None = None,
+        step: int = 0,
     ) -> None:
-        self.network = network
+        self.network, self.camera, self.step = network, camera, step
         self.models = list(models)
         self.names = {model.object_id: model.name for model in models}
         self.device = device
@@ -360,7 +364,11 @@ def load_package(
     if "refiner" in info:
         _checked(folder / PACKED_REFINER, info["refiner"].get("sha256"))
         refiner = RgbRefiner.load(folder / PACKED_REFINER, models, device, beside=True)
-    return PosePredictor(network, models, torch.device(device), refiner, bfloat16)
+    camera, stated = None, info["camera"]
+    if stated:
+        camera = Camera.from_opencv(np.array(stated["K"]), stated["width"], stated["height"])
+    step = int(info["run"]["step"])
+    return PosePredictor(network, models, torch.device(device), refiner, bfloat16, camera, step)
 
 
 def _checked(path: Path, sha256: str | None) -> bytes:

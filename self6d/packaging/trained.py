@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from self6d.errors import CheckpointError
-from self6d.files import read_json
-from self6d.geometry import Camera
 from self6d.packaging.package import load_package
 from self6d.paths import is_package
 from self6d.runs.load_network import TrainedNetwork, load_network
@@ -45,8 +42,4 @@ def load_trained(
     network = package.network
     config = network.config if views is None else replace(network.config, views=views)
     network.config = config if instances is None else replace(config, instances=instances)
-    info = read_json(path / "model.json", "package description")
-    camera, stated = None, info.get("camera")
-    if stated:
-        camera = Camera.from_opencv(np.array(stated["K"]), stated["width"], stated["height"])
-    return TrainedNetwork(network, package.models, camera, int(info["run"]["step"]))
+    return TrainedNetwork(network, package.models, package.camera, package.step)

@@ -17,14 +17,11 @@ from self6d.network import NetworkConfig, PoseNetwork
 from self6d.runs.checkpoint import checkpoint_fits, unpack
 from self6d.runs.folder import RunFolder
 from self6d.runs.provenance import HOME, Provenance
-from self6d.scene import ObjectModel
+from self6d.scene import ObjectModel, of_one_size
 from self6d.scene.models_copy import has_models, read_models
 from self6d.scene.units import check_unit
 
 Paths = str | Path | Iterable[str | Path]
-
-# of the diameter: boxes that differ by more are not of one thing, simplified or not
-OTHER_SIZE = 0.05
 
 
 @dataclass
@@ -192,7 +189,7 @@ def _of_same_size(
     tracked = {model.object_id: model for model in own}
     for model in models:
         one = tracked.get(model.object_id, model)
-        if abs(one.extents - model.extents).max() > OTHER_SIZE * model.diameter:
+        if not of_one_size(one, model):
             raise InputError(
                 f"its poses of object {model.object_id} are of {one.name} "
                 f"({1000 * one.diameter:.0f} mm), not of {model.name} "

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from self6d.errors import InputError
+
+OTHER_SIZE = 0.05  # of the diameter: boxes that differ by more are not of one thing
 
 
 @dataclass(frozen=True)
@@ -110,3 +113,22 @@ class ObjectModel:
     def extents(self) -> np.ndarray:
         """(2, 3) float32, metres: lowest and highest corner of the axis-aligned box."""
         return np.stack((self.vertices.min(0), self.vertices.max(0)))
+
+
+class _Measured(Protocol):
+    @property
+    def extents(self) -> np.ndarray: ...
+
+    @property
+    def diameter(self) -> float: ...
+
+
+def of_one_size(one: _Measured, other: _Measured) -> bool:
+    """Whether two meshes can be of one thing, simplified or not: in the same unit and origin.
+
+    Args:
+        one, other: extents (2, 3), the lowest and the highest corner, and diameter, metres.
+    """
+    room = OTHER_SIZE * max(one.diameter, other.diameter)
+    apart = float(np.abs(np.asarray(one.extents) - np.asarray(other.extents)).max())
+    return apart <= room and abs(one.diameter - other.diameter) <= room

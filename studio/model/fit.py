@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
+from self6d.scene import of_one_size
 from studio.engine.types import ModelCard
-
-WITHIN = 0.01  # of the diameter: what units, simplified copies and rounding may change
 
 
 def misfit(
@@ -26,7 +23,7 @@ def misfit(
     shared = [model for model in ours if model.object_id in known]
     for model in shared:
         other = known[model.object_id]
-        if not same_shape(model, other):
+        if not of_one_size(model, other):
             return (
                 f"its object {model.object_id} is {other.name}, {1000 * other.diameter:.0f} mm; "
                 f"the open one is {model.name}, {1000 * model.diameter:.0f} mm"
@@ -38,10 +35,3 @@ def misfit(
         numbers = ", ".join(str(number) for number in sorted(known))
         return f"it knows object {numbers} alone"
     return ""
-
-
-def same_shape(one: ModelCard, other: ModelCard) -> bool:
-    """Whether two models fill the same box in their own frames, and are as large across."""
-    room = WITHIN * max(one.diameter, other.diameter)
-    apart = float(np.abs(np.asarray(one.extents) - np.asarray(other.extents)).max())
-    return apart <= room and abs(one.diameter - other.diameter) <= room

@@ -7,10 +7,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from self6d.errors import InputError
-from self6d.evaluation import Prediction, evaluate
+from self6d.evaluation import Prediction, evaluate, predictions
 from self6d.evaluation.cropped import score_crops
 from self6d.evaluation.masks import projected_box, visible_masks
+from self6d.evaluation.predictions import NetworkPredictor
 from self6d.geometry import Pose
+from self6d.network import NetworkConfig, PoseNetwork
 from self6d.rendering import pack_models
 from self6d.scene import GroundTruth
 
@@ -48,6 +50,16 @@ def test_no_predictions_at_all(recording, boxes):
     results = evaluate(recording, boxes, [], bop=True)
     assert results.mean.recall_10 == results.mean.ap == results.mean.ar == 0
     assert results.to_dict()["mean"]["rotation_deg"] is None
+
+
+def test_time_of_a_network_counts_images_where_it_finds_nothing(recording, boxes, monkeypatch):
+    """It was the mean of those alone where something was found, and none where nothing was."""
+    network = PoseNetwork(NetworkConfig.preset("tiny"), boxes).eval()
+    clock = iter(range(100))  # each image takes a second
+    monkeypatch.setattr(predictions.time, "perf_counter", lambda: float(next(clock)))
+    results = evaluate(recording, boxes, NetworkPredictor(network, score_threshold=1.0), bop=True)
+    assert (results.frames, len(results.predictions)) == (4, 0)
+    assert results.seconds_per_image == 1.0
 
 
 def test_recall_thresholds(recording, boxes, perfect):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import zipfile
 from pathlib import Path
 
 import disks
@@ -20,6 +21,7 @@ import pytest
 import torch
 from toy_task import ToyTask
 
+from self6d.bug_report import write_bug_report
 from self6d.engine import reporting
 from self6d.engine.loop import LoopConfig, run_task
 from self6d.errors import InputError, StorageError, from_os_error
@@ -219,6 +221,21 @@ def test_a_disk_whose_folders_cannot_be_flushed_takes_files(tmp_path, monkeypatc
     with pytest.raises(OSError, match="of a folder") as told:
         atomic_write(tmp_path / "run.json", b"newer")
     assert told.value.errno == errno.EIO
+
+
+def test_a_bug_report_that_does_not_fit_leaves_nothing(tmp_path):
+    """Half an archive stayed, which could not be read and was in the way of the next."""
+    folder, out = RunFolder.create(tmp_path / "made", "toy", {}).path, tmp_path / "report.zip"
+    (folder / "previews").mkdir(exist_ok=True)
+    (folder / "previews" / "a.npz").write_bytes(os.urandom(100_000))
+    with disks.limited(tmp_path) as (_, fail, _):
+        fail()
+        with pytest.raises(StorageError, match="cannot be written"):
+            write_bug_report(out, run=folder, with_images=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    write_bug_report(out, run=folder, with_images=True)
+    with zipfile.ZipFile(out) as archive:
+        assert archive.testzip() is None
 
 
 def test_what_is_no_file_is_written_into_and_a_link_stays_one(tmp_path):

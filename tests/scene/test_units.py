@@ -13,6 +13,7 @@ from scipy.spatial.distance import pdist
 from self6d.datasets import load_mesh
 from self6d.errors import InputError
 from self6d.files import forget_notes
+from self6d.scene import of_one_size
 from self6d.scene.models_info import ModelInfo
 from self6d.scene.units import diameter, metres_per_units
 
@@ -109,3 +110,19 @@ def test_where_all_state_theirs_the_named_unit_is_for_them(
     with caplog.at_level(logging.INFO, "self6d"):
         assert metres_per_units([(Path("a.ply"), 196.0, 196.0)], "cm") == [(0.01, None)]
     assert "in cm, as named, it measures 1960 mm; its models_info states" in caplog.text
+
+
+def test_models_of_one_size_for_every_command(tmp_path: Path) -> None:
+    """Training on from a network allowed 1 % where a track's CAD file was allowed 5 %."""
+    one = load_mesh(world.cube(tmp_path / "a.ply"), unit="mm")
+
+    def fits(scale: float = 1.0, by: float = 0.0) -> bool:
+        other = world.cube(tmp_path / "b.ply", scale, world.CUBE + np.array([by, 0, 0]))
+        return of_one_size(one, load_mesh(other, unit="mm"))
+
+    assert fits()
+    assert fits(0.97)  # simplified
+    assert fits(by=5.0)  # 3 % of the diameter
+    assert not fits(0.9)
+    assert not fits(by=15.0)  # another origin
+    assert not fits(25.4)  # another unit
