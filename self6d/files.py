@@ -195,8 +195,9 @@ def run_remedy(path: Path, usual: str) -> str:
     if not is_package(path):
         return usual
     return (
-        "It is a package that export made: use it with predict --from, live, its "
-        "example.py or self6d.packaging.load_package, or name the run that it was made from."
+        "It is a package that export made: use it with predict --from, track --from, "
+        "live, its example.py or self6d.packaging.load_package, or name the run that it was made "
+        "from."
     )
 
 

@@ -36,7 +36,8 @@ def track(
         ),
     ] = None,
     from_run: Annotated[
-        Path | None, typer.Option("--from", help="Run whose network finds the objects instead.")
+        Path | None,
+        typer.Option("--from", help="Run, or exported package, whose network finds the objects."),
     ] = None,
     search: Annotated[
         bool,
@@ -90,7 +91,7 @@ def track(
 ) -> None:
     """Poses of objects through a whole recording."""
     early.check(
-        data=data, models=models, runs=[from_run], init=init,
+        data=data, models=models, trained=from_run, init=init,
         files=[keep] if keep is not None else [], out=out, resume=resume,
         preset=preset, stage="track", assignments=assignments,
     )  # fmt: skip

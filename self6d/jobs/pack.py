@@ -18,7 +18,7 @@ from self6d.errors import InputError, StorageError
 from self6d.events import Listener, Progress
 from self6d.files import check_free, read_json
 from self6d.jobs.export import OWN_PATHS
-from self6d.paths import SHIPPED, track_file
+from self6d.paths import SHIPPED, is_package, track_file
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_given_models
 from self6d.runs.provenance import HOME
@@ -124,7 +124,10 @@ class _Packing:
         if option == "--refiner" and value == SHIPPED:
             return value
         if option in RUNS and not path.is_file():
-            _copy_run(path, self.root / name)
+            if self.kind == "track" and is_package(path):
+                shutil.copytree(path, self.root / name)
+            else:
+                _copy_run(path, self.root / name)
             if option == "--from":
                 self.home["from_run"] = str(path.resolve())
             self.holds.append(f"the run {path.name} ({name})")

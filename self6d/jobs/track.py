@@ -36,6 +36,7 @@ from self6d.jobs.prepare import (
     resolve_device,
 )
 from self6d.losses.objective import SelfSupervision
+from self6d.packaging import load_trained
 from self6d.paths import POSES, SHIPPED, track_file
 from self6d.refinement.rgb.weights import holds_refiner
 from self6d.run_config import build_config
@@ -90,8 +91,9 @@ def track(
         data: the recording; without depth, or with `track.use_depth` off, objects are followed by
             colours alone (a note says what that loses). Its labels cannot be reached from here on.
         models: CAD files; None: the recording's own, else the run's.
-        init: rough poses to start from, see `read_starts`. from_run: run whose network finds the
-            objects instead; without depth its refiner, if it adapted one, moves their poses.
+        init: rough poses to start from, see `read_starts`. from_run: run, or exported package,
+            whose network finds the objects instead; without depth its refiner, if it has one, moves
+            their poses.
         search: look for the objects in the whole image, without any start; it takes depth.
         object_id: follow this object alone.
         frame: image number that a single start pose belongs to; None: the first. scene: its scene.
@@ -192,13 +194,16 @@ def track(
         if told.keep is not None:
             stands = read_pose_track(run.path / told.keep)
     frames = UnlabelledFrames(recording)
+    detect = None
+    if from_run is not None:
+        detect = NetworkDetections.of_trained(load_trained(from_run, place), chosen, from_run)
     task = TrackTask(
         frames,
         chosen,
         starts,
         SelfSupervision(config.loss, place),
         config.track,
-        detect=None if from_run is None else NetworkDetections.of_run(from_run, chosen, place),
+        detect=detect,
         refiner=_refiner_of(from_run, on_depth=has_depth(recording, config.track)),
         kept=stands,
         cuts={recording.index(cut, scene) for cut in cuts},
@@ -302,12 +307,12 @@ def _models(
     if recording.models_path is not None:
         return load_models(recording.models_path, unit)
     if from_run is not None:
-        return run_models(RunFolder.open(from_run))
+        return load_trained(from_run, torch.device("cpu")).models
     raise InputError("the recording brings no CAD models", remedy="Name them with --models.")
 
 
 def _refiner_of(from_run: str | Path | None, *, on_depth: bool) -> str | Path:
-    """The refiner a run adapted, which knows the camera's distances; else the one that ships."""
+    """The refiner a run or package has, which knows the camera's distances; else the shipped."""
     if from_run is None or on_depth:
         return SHIPPED
     return from_run if holds_refiner(from_run) else SHIPPED

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import as_options
 from tracked_block import pose_at, write_recording
 
 from self6d import cli, jobs
+from self6d.datasets.pose_track import read_pose_track
 from self6d.errors import CheckpointError, InputError
+from self6d.jobs.pack import pack
 from self6d.packaging import export_run
-from self6d.paths import resource
+from self6d.paths import is_package, resource
+from self6d.sample.sample import make_sample
 
 RUN = resource("sample/stage1")
+FEW = {"track.points": 128, "track.candidates": 60, "track.steps": 4, "track.region": 64}
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +57,24 @@ def test_its_refiner_is_the_package_s_own(package: Path, recording: Path) -> Non
     )  # fmt: skip
     assert all("confidence" in row for row in rows)
     assert any("refiner in this package" in getattr(event, "text", "") for event in said)
+
+
+def test_track_takes_it_too(package: Path, tmp_path: Path) -> None:
+    """It was refused as no run. Models and refiner are the package's own as well."""
+    data = make_sample(tmp_path / "data", frames=1, eval_frames=1)
+    shutil.rmtree(data / "models")
+    rows = {}
+    for name, source in (("run", RUN), ("package", package)):
+        words = ["track", str(data), "--from", str(source), "--object", "1", "--split", "eval"]
+        words += as_options(FEW)
+        assert cli.run([*words, "--quiet", "--device", "cpu", "--out", str(tmp_path / name)]) == 0
+        rows[name] = read_pose_track(tmp_path / name)
+    poses = [[row.pose for row in track] for track in rows.values()]
+    assert any(poses[0])
+    for a, b in zip(*poses, strict=True):
+        np.testing.assert_allclose(a.t_m2c, b.t_m2c, atol=0.002)
+    folder = pack([*words, "--out", "elsewhere/run"], tmp_path / "job")
+    assert is_package(folder / "from")
 
 
 def test_what_a_package_cannot_do_is_said(package: Path, recording: Path, tmp_path: Path) -> None:

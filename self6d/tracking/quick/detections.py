@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from self6d.errors import InputError
 from self6d.network import PoseNetwork
-from self6d.runs.load_network import load_network
+from self6d.runs.load_network import TrainedNetwork
 from self6d.scene import ObjectModel
 from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
@@ -37,21 +36,23 @@ class NetworkDetections:
         self._seen: dict[int, list[Candidates]] = {}
 
     @classmethod
-    def of_run(
-        cls, run: str | Path, models: Sequence[ObjectModel], device: torch.device
+    def of_trained(
+        cls, trained: TrainedNetwork, models: Sequence[ObjectModel], path: str | Path
     ) -> NetworkDetections:
-        """What a run's network sees of the models.
+        """What a network sees of the models.
+
+        Args:
+            path: of its run or package, for what is said.
 
         Raises:
-            InputError: it does not know one of them. CheckpointError: see `load_network`.
+            InputError: it does not know one of them.
         """
-        trained = load_network(run, device=device)
         ids = [model.object_id for model in trained.models]
         absent = [model.object_id for model in models if model.object_id not in ids]
         if absent:
             raise InputError(
                 f"the network does not know object {absent[0]}",
-                path=run,
+                path=path,
                 remedy=f"It knows {ids}: name one with --object.",
             )
         return cls(trained.network, [ids.index(model.object_id) for model in models])
