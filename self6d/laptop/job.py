@@ -34,12 +34,13 @@ from self6d.laptop.order import (
 from self6d.laptop.package import export_learned, with_onnx
 from self6d.laptop.plan import Part, fitted, learnable, least_s, measured, too_short
 from self6d.laptop.record import QuickRecord
-from self6d.laptop.settings import EXPORT_S, OF_PHASE, learning_settings, own_settings
+from self6d.laptop.settings import EXPORT_S, JUDGING_S, OF_PHASE, learning_settings, own_settings
 from self6d.paths import POSES
 from self6d.run_config import build_config
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import Paths, load_given_models
+from self6d.stage2.refiner_learning import JUDGED
 from self6d.tracking.rgb.told import check_search
 
 ANY_POSE = {"adapt.track_confidence": 0.0}
@@ -255,13 +256,23 @@ class QuickJob:
         return self.before_s + time.monotonic() - self.began
 
     @property
-    def export_s(self) -> float:
-        """Seconds that the export will take, about."""
-        return EXPORT_S[with_onnx(self.onnx)]
+    def ending_s(self) -> float:
+        """Seconds that judging the refiner, where one learns, and the export will take, about."""
+        return EXPORT_S[with_onnx(self.onnx)] + JUDGING_S * self.judged
+
+    @property
+    def judged(self) -> int:
+        """Frames that the refiner is still to be judged on, at most; 0 where it takes no time."""
+        learns = build_config(self.stage_2, self.settings, stage=2).adapt.refiner
+        if self.on_gpu or not learns or self.is_done(AFTER):
+            return 0
+        recording = open_dataset(self.data)
+        frames = recording if self.split is None else recording.split(self.split)
+        return min(JUDGED, len(frames))
 
     def fit(self, plan: list[Part], minutes: float) -> list[Part]:
         """A plan that takes a time in all; what it takes at the least is said where it is more."""
-        besides = self.spent_s + self.export_s
+        besides = self.spent_s + self.ending_s
         least = besides + least_s(plan, FEWEST)
         if least > 60 * minutes:
             text = too_short(minutes, least, self.spent_s, FEWEST)
@@ -275,7 +286,7 @@ class QuickJob:
         if minutes is None or name not in OF_PHASE or begun:
             return plan
         left = [part for part in plan if part.name in OF_PHASE and not self.is_done(part.name)]
-        left_s = 60 * minutes - self.spent_s - self.export_s
+        left_s = 60 * minutes - self.spent_s - self.ending_s
         fit = {part.name: part for part in fitted(left, left_s, FEWEST)}
         plan = [fit.get(part.name, part) for part in plan]
         self.record.plan(plan)
@@ -289,7 +300,8 @@ class QuickJob:
         total = [part.seconds for part in left]
         known = sum(seconds for seconds in total if seconds is not None)
         more = "" if None not in total else " and what is not measured yet"
-        self.say(f"together {in_words(known + self.export_s)}{more}, with the export")
+        look = ", judging the refiner" if self.judged else ""
+        self.say(f"together {in_words(known + self.ending_s)}{more}{look}, with the export")
 
     def listening(self, name: str) -> Listener:
         """The user's listener, to whom progress says which part it is of."""

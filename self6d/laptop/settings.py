@@ -21,6 +21,9 @@ mustard0 on two idle cores before the refiner learned beside it, which adds a th
 (`docs/results.md`)."""
 EXPORT_S = {True: 20.0, False: 3.0}
 """Seconds that the export takes on two idle cores, with ONNX and without."""
+JUDGING_S = 0.34
+"""Seconds that judging the refiner on a frame takes at the end of the second training, on two idle
+cores; nearly nothing on a GPU."""
 EXTRAS = 1.1  # previews may take a tenth of the time (loop.preview_share)
 
 
@@ -31,9 +34,7 @@ def own_settings(height: int, given: dict[str, Any]) -> dict[str, Any]:
         height: of the recording's images, pixels. given: settings that count before them.
     """
     rows = min(height, build_config(STAGE_1, given, stage=1).synthesis.height)
-    return STEPS | REFINER | {
-        "synthesis.height": rows, "network.image_height": rows, "adapt.image_height": rows,
-    }  # fmt: skip
+    return STEPS | REFINER | {"synthesis.height": rows, "network.image_height": rows}
 
 
 def learning_settings(preset: str) -> dict[str, Any]:

@@ -19,11 +19,12 @@ from self6d import cli
 from self6d.datasets import FrameKey
 from self6d.datasets.pose_track import PoseTrack, TrackedPose, TrackState
 from self6d.errors import InputError
-from self6d.events import Note, Progress
+from self6d.events import Note, Progress, in_words
 from self6d.files import note, noted_once
+from self6d.laptop.job import QuickJob
 from self6d.laptop.package import export_learned
 from self6d.laptop.plan import Part, Stopwatch, fitted, learnable, least_s
-from self6d.laptop.settings import STEP_S
+from self6d.laptop.settings import EXPORT_S, JUDGING_S, STEP_S
 from self6d.packaging import load_package
 from self6d.runs.control import Control
 from self6d.runs.folder import RunFolder
@@ -79,6 +80,7 @@ def test_from_cad_and_a_rough_pose_to_a_package(world, tmp_path, capsys):
     }  # fmt: skip
     assert RunFolder.open(out / "track").info["provenance"]["cuts"] == [4]
     assert RunFolder.open(out / "adapted").result["poses"] == 8
+    assert RunFolder.open(out / "adapted").config["adapt"]["image_height"] == 96  # as the network
     # with the recording's colours, learned from in both stages
     coloured = self6d.load_models(out / "colours")[0].colors
     for part in ("stage1", "adapted"):
@@ -124,6 +126,28 @@ def test_a_part_is_timed_by_the_mean_of_its_steps(monkeypatch):
         watch(Progress(step, 100, None))
     assert watch.control.stopping
     assert watch.step_s == pytest.approx((17 - 10) / 4)
+
+
+def test_the_time_told_holds_what_comes_after_the_steps(world, tmp_path):
+    """The refiner is judged on up to 32 frames at the end, which the sum left out."""
+    data, cad, _ = world
+    said: list[str] = []
+
+    def told(changes: dict, *, on_gpu: bool = False) -> tuple[float, str]:
+        job = QuickJob(
+            tmp_path / "out", data, cad, None, None, 0, "cpu", on_gpu, True, False,
+            lambda event: said.append(event.text), Control(), False,
+        )  # fmt: skip
+        job.look_at_frames(changes)
+        job.announce([Part("adapted", "learning", 50, 2.0)])
+        return job.ending_s, said[-1]
+
+    export = EXPORT_S[False]
+    assert told({}) == (
+        pytest.approx(export + 8 * JUDGING_S),
+        f"together {in_words(110 + export + 8 * JUDGING_S)}, judging the refiner, with the export",
+    )
+    assert told({"adapt.refiner": ""})[0] == told({}, on_gpu=True)[0] == export
 
 
 def test_stopped_in_a_part_it_goes_on_from_there(world, tmp_path):
