@@ -2,8 +2,9 @@
 
 Convention: pair i is an estimate (R[i], t[i]) and a truth (R_true[i], t_true[i]), model to camera.
 Arrays are numpy, (B, 3, 3) and (B, 3); lengths are metres (any unit works if all share it); one
-object model per call. Symmetries are (S, 4, 4) transforms, identity included
-(`Symmetry.transforms`; BOP samples a continuous axis with `BOP_SYMMETRY_STEPS` turns).
+object model per call. A pose that is not finite is infinitely far from any other. Symmetries are
+(S, 4, 4) transforms, identity included (`Symmetry.transforms`; BOP samples a continuous axis with
+`BOP_SYMMETRY_STEPS` turns).
 
 Sources: ADD, ADD-S [Hinterstoisser et al., ACCV 2012; Self6D, equations 12 and 13]; MSSD, MSPD
 [Hodan et al., BOP Challenge 2020 on 6D Object Localization, ECCVW 2020]; 2D projection [Brachmann
@@ -12,12 +13,13 @@ et al., CVPR 2016]; area under the curve [Xiang et al., PoseCNN, RSS 2018].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation
 
+from self6d.errors import InputError
 from self6d.evaluation import kernels
 from self6d.evaluation.kernels import over_pairs
 from self6d.evaluation.nearest import PointTree
@@ -26,13 +28,47 @@ from self6d.scene import Symmetry
 BOP_SYMMETRY_STEPS = 315  # ceil(pi / 0.01): BOP lets no point move over 1 % of the diameter a step
 
 
-def _pairs(*arrays: ArrayLike) -> list[np.ndarray]:
-    """Contiguous float64 copies with a batch axis, R as (B, 3, 3) and t as (B, 3)."""
-    shapes = ((-1, 3, 3), (-1, 3), (-1, 3, 3), (-1, 3))
-    return [
-        np.ascontiguousarray(np.asarray(a, np.float64).reshape(shape))
-        for a, shape in zip(arrays, shapes, strict=True)
-    ]
+def pose_pairs(
+    R: ArrayLike, t: ArrayLike, R_true: ArrayLike, t_true: ArrayLike
+) -> list[np.ndarray]:
+    """Contiguous float64 copies of one length: R as (B, 3, 3), t as (B, 3).
+
+    A single pose, or a batch of one, is set against each of the others.
+
+    Raises:
+        InputError: another shape, or batches of different lengths.
+    """
+    arrays = {
+        "R": (R, (3, 3)),
+        "t": (t, (3,)),
+        "R_true": (R_true, (3, 3)),
+        "t_true": (t_true, (3,)),
+    }
+    out = {}
+    for name, (given, shape) in arrays.items():
+        array = np.asarray(given, np.float64)
+        if shape == (3,) and array.shape[-2:] == (3, 1):  # BOP's toolkit has t as a column
+            array = array[..., 0]
+        if array.shape[-len(shape) :] != shape or array.ndim > len(shape) + 1:
+            raise InputError(
+                f"{name} has the shape {array.shape}, not {('B', *shape)}".replace("'", "")
+            )
+        out[name] = array.reshape(-1, *shape)
+    counts = {name: len(array) for name, array in out.items()}
+    longest = max(counts.values()) if 0 not in counts.values() else 0
+    if any(count not in (1, longest) for count in counts.values()):
+        told = ", ".join(f"{count} of {name}" for name, count in counts.items())
+        raise InputError(f"poses do not pair up: {told}")
+    return [np.array(np.broadcast_to(a, (longest, *a.shape[1:])), order="C") for a in out.values()]
+
+
+def _where_finite(error: Callable[..., np.ndarray], *per_pair: np.ndarray) -> np.ndarray:
+    """error(*per_pair) of the pairs that are numbers throughout; of all others infinity: a miss."""
+    known = np.all([np.isfinite(a).reshape(len(a), -1).all(1) for a in per_pair], axis=0)
+    found = error(*(np.ascontiguousarray(a[known]) for a in per_pair))
+    out = np.full((len(known), *found.shape[1:]), np.inf)
+    out[known] = found
+    return out
 
 
 def add(
@@ -46,8 +82,11 @@ def add(
     Returns:
         (B,) float64.
     """
-    R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
-    return over_pairs(kernels.mean_distance, len(R), R - R_true, t - t_true, _points(points))
+    R, t, R_true, t_true = pose_pairs(R, t, R_true, t_true)
+    at = _points(points)
+    return _where_finite(
+        lambda A, b: over_pairs(kernels.mean_distance, len(A), A, b, at), R - R_true, t - t_true
+    )
 
 
 def add_s(
@@ -61,8 +100,13 @@ def add_s(
     Returns:
         (B,) float64.
     """
-    R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
     points = np.asarray(points, np.float64)
+    return _where_finite(lambda *pairs: _add_s(points, *pairs), *pose_pairs(R, t, R_true, t_true))
+
+
+def _add_s(
+    points: np.ndarray, R: np.ndarray, t: np.ndarray, R_true: np.ndarray, t_true: np.ndarray
+) -> np.ndarray:
     back = np.swapaxes(R, -1, -2)
     move = np.einsum("bij,bj->bi", back, t_true - t)
     out = PointTree(points).mean_nearest(back @ R_true, move)
@@ -98,9 +142,12 @@ def mssd(
     Returns:
         (B,) float64.
     """
-    R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
     S = np.ascontiguousarray(np.asarray(symmetries, np.float64).reshape(-1, 4, 4))
-    return over_pairs(kernels.max_distance, len(R), R, t, R_true, t_true, _points(points), S)
+    at = _points(points)
+    return _where_finite(
+        lambda *pairs: over_pairs(kernels.max_distance, len(pairs[0]), *pairs, at, S),
+        *pose_pairs(R, t, R_true, t_true),
+    )
 
 
 def mspd(
@@ -120,10 +167,14 @@ def mspd(
     Returns:
         (B,) float64, pixels of the image K belongs to.
     """
-    R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
     S = np.ascontiguousarray(np.asarray(symmetries, np.float64).reshape(-1, 4, 4))
-    at = (_cameras(K, len(R)), _points(points))
-    return over_pairs(kernels.max_projection, len(R), R, t, R_true, t_true, *at, S)
+    at = _points(points)
+    pairs = pose_pairs(R, t, R_true, t_true)
+    return _where_finite(
+        lambda *pairs: over_pairs(kernels.max_projection, len(pairs[0]), *pairs, at, S),
+        *pairs,
+        _cameras(K, len(pairs[0])),
+    )
 
 
 def projection_2d(
@@ -139,9 +190,13 @@ def projection_2d(
     Returns:
         (B,) float64, pixels.
     """
-    R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
-    at = (_cameras(K, len(R)), _points(points))
-    return over_pairs(kernels.mean_projection, len(R), R, t, R_true, t_true, *at)
+    pairs = pose_pairs(R, t, R_true, t_true)
+    at = _points(points)
+    return _where_finite(
+        lambda *pairs: over_pairs(kernels.mean_projection, len(pairs[0]), *pairs, at),
+        *pairs,
+        _cameras(K, len(pairs[0])),
+    )
 
 
 def _points(points: ArrayLike) -> np.ndarray:
@@ -172,8 +227,17 @@ def rotation_translation_errors(
     Returns:
         angle (B,) float64, degrees; distance (B,) float64, the poses' unit.
     """
-    R, t, R_true, t_true = _pairs(R, t, R_true, t_true)
     symmetry = symmetry or Symmetry()
+    both = _where_finite(
+        lambda *pairs: np.stack(_angle_and_distance(symmetry, *pairs), 1),
+        *pose_pairs(R, t, R_true, t_true),
+    )
+    return both[:, 0], both[:, 1]
+
+
+def _angle_and_distance(
+    symmetry: Symmetry, R: np.ndarray, t: np.ndarray, R_true: np.ndarray, t_true: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     best = np.full(len(R), np.inf)
     distance = np.full(len(R), np.inf)
     axes: list = [*zip(symmetry.axes, symmetry.offsets, strict=True)] or [None]

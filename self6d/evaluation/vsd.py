@@ -15,6 +15,8 @@ import torch
 from numba import njit
 from numpy.typing import ArrayLike
 
+from self6d.errors import InputError
+from self6d.evaluation.metrics import pose_pairs
 from self6d.geometry import Camera
 from self6d.rendering import PackedModels, render
 
@@ -51,16 +53,25 @@ def vsd(
         diameters: (B,), metres. delta_m: metres. taus: (T,) shares of the diameter.
 
     Returns:
-        (B, T) float64 in [0, 1]; 1 where neither pose shows anything.
+        (B, T) float64 in [0, 1]; 1 where neither pose shows anything or one is not finite.
+
+    Raises:
+        InputError: poses, object indices or diameters of different lengths.
     """
-    R, R_true = (np.asarray(a, np.float64).reshape(-1, 3, 3) for a in (R, R_true))
-    t, t_true = (np.asarray(a, np.float64).reshape(-1, 3) for a in (t, t_true))
+    R, t, R_true, t_true = pose_pairs(R, t, R_true, t_true)
+    if not len(R) == len(object_index) == len(diameters):
+        raise InputError(
+            f"{len(R)} pose pairs have {len(object_index)} object indices "
+            f"and {len(diameters)} diameters"
+        )
     K = camera.K_opencv
     depth_m = np.ascontiguousarray(depth_m, np.float32)
     out = np.ones((len(R), len(taus)))
     corners = {which: _box_corners(models, which) for which in set(object_index)}
     for i, which in enumerate(object_index):
         poses = ((R[i], t[i]), (R_true[i], t_true[i]))
+        if not all(np.isfinite(part).all() for pose in poses for part in pose):
+            continue
         window = _window(corners[which], poses, K, camera.size)
         if window is None:
             continue

@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
+from self6d.errors import InputError
 from self6d.evaluation import metrics
 from self6d.evaluation.nearest import PointTree
 from self6d.scene import Symmetry
@@ -189,3 +190,42 @@ def test_errors_have_the_unit_of_their_input(error):
     R, t, R_true, t_true, points = random_pairs(3, seed=5)
     in_mm = (R, 1000 * t, R_true, 1000 * t_true, 1000 * points)
     np.testing.assert_allclose(error(*in_mm), 1000 * error(R, t, R_true, t_true, points))
+
+
+@pytest.mark.parametrize("name", ["add", "add_s", "mssd", "mspd", "projection_2d", "angle"])
+def test_a_pose_that_is_no_number_is_a_miss_and_leaves_the_others(name):
+    *poses, points = random_pairs(5, seed=3)
+    right = pair_error(name, *poses, points)
+    for array, place in ((0, 1), (1, 2), (3, 3)):  # R, t, t_true
+        poses[array][place].flat[0] = np.nan if place != 2 else np.inf
+    error = pair_error(name, *poses, points)
+    np.testing.assert_array_equal(error[[1, 2, 3]], np.inf)
+    np.testing.assert_array_equal(error[[0, 4]], right[[0, 4]])
+
+
+@pytest.mark.parametrize("name", ["add", "add_s", "mssd", "mspd", "projection_2d", "angle"])
+def test_one_truth_is_set_against_many_and_other_lengths_are_refused(name):
+    R, t, R_true, t_true, points = random_pairs(5, seed=4)
+    one = pair_error(name, R, t, R_true[0], t_true[:1], points)
+    many = pair_error(name, R, t, R_true[[0] * 5], t_true[[0] * 5], points)
+    np.testing.assert_array_equal(one, many)
+    with pytest.raises(
+        InputError, match="do not pair up: 5 of R, 4 of t, 5 of R_true, 5 of t_true"
+    ):
+        pair_error(name, R, t[:4], R_true, t_true, points)
+    with pytest.raises(InputError, match=r"t has the shape \(3, 5\), not \(B, 3\)"):
+        pair_error(name, R, t.T, R_true, t_true, points)
+
+
+def pair_error(name, R, t, R_true, t_true, points):
+    poses = (R, t, R_true, t_true)
+    K = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]])
+    if name == "angle":
+        return metrics.rotation_translation_errors(*poses)[0]
+    if name == "mssd":
+        return metrics.mssd(*poses, points, symmetry_of(EYE, about_z(180)))
+    if name == "mspd":
+        return metrics.mspd(*poses, K, points, symmetry_of(EYE, about_z(180)))
+    if name == "projection_2d":
+        return metrics.projection_2d(*poses, K, points)
+    return getattr(metrics, name)(*poses, points)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from self6d.errors import InputError
 from self6d.evaluation.vsd import vsd
 from self6d.geometry import Camera
 from self6d.rendering import pack_models
@@ -71,3 +72,10 @@ def test_given_tolerances(plate):
     error = error_of(plate, beside(0, 0, 0.05), EMPTY, taus=(0.1, 0.4))
     assert error.shape == (2,)
     assert error[0] == 1 > error[1]
+
+
+def test_poses_that_are_no_numbers_or_do_not_pair_up(plate):
+    np.testing.assert_array_equal(error_of(plate, beside(np.nan, 0, 0), EMPTY), np.ones(10))
+    np.testing.assert_array_equal(error_of(plate, FRONT, EMPTY, R=EYE * np.nan), np.ones(10))
+    with pytest.raises(InputError, match="2 pose pairs have 1 object indices and 1 diameters"):
+        error_of(plate, np.stack([FRONT, FRONT]), EMPTY)
