@@ -3,89 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import runpy
-import subprocess
-import sys
-from dataclasses import asdict, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from small_package import SIZE, K
 from variations import Way, bend, colour_file
 
-from self6d.datasets import load_models
 from self6d.datasets.images import read_rgb
 from self6d.errors import CheckpointError, InputError, MissingDependencyError
 from self6d.geometry import Camera
-from self6d.network import NetworkConfig, PoseNetwork
 from self6d.packaging import export_run, load_package, photograph, program
 from self6d.packaging.program import OUTPUTS, REFINER_INPUTS
-from self6d.refinement.rgb.config import RefinerConfig
-from self6d.refinement.rgb.network import RefinerNetwork
 from self6d.refinement.rgb.refine import RgbRefiner
-from self6d.refinement.rgb.weights import load_refiner, save_refiner
-from self6d.runs import checkpoint
-from self6d.runs.folder import RunFolder
+from self6d.refinement.rgb.weights import load_refiner
 from self6d.runs.load_network import load_network
-from self6d.sample.sample import models_folder
-from self6d.scene.models_copy import save_models
-
-SIZE = (96, 128)
-K = np.array([[110.0, 0, 63.5], [0, 112, 47.5], [0, 0, 1]])
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> RunFolder:
-    """A run whose network has random weights, and a detector that is sure of everything."""
-    models = load_models(models_folder())[:2]
-    small = {"backbone": "resnet10-w16", "crop_backbone": "resnet10-w16", "crop_size": 32}
-    config = replace(NetworkConfig.preset("tiny"), **small, head_channels=32, regions=4)
-    config = replace(config, instances=3, image_height=80)  # of images of 96 rows
-    config = replace(config, weights="none", crop_weights="none")
-    torch.manual_seed(0)
-    network = PoseNetwork(config, models).eval()
-    with torch.no_grad():
-        network.detector.classify.cls_logits.bias.fill_(2.0)
-    made = RunFolder.create(tmp_path_factory.mktemp("export") / "run", "synthetic", {}, seed=5)
-    save_models(models, made.models_path)
-    camera = {"K": Camera.from_opencv(K, SIZE[1], SIZE[0]).K.tolist(), "size": list(SIZE)}
-    state = {
-        "network": network.state_dict(),
-        "network_config": asdict(config),
-        "object_ids": network.object_ids,
-        "camera": camera,
-    }
-    made.save_checkpoint(3, checkpoint.pack(state))
-    return made
-
-
-@pytest.fixture(scope="module")
-def refiner(tmp_path_factory) -> Path:
-    """A refiner that moves what it sees, anywhere."""
-    torch.manual_seed(0)
-    network = RefinerNetwork(RefinerConfig("resnet10-w16", size=64, head_channels=8), 1)
-    torch.nn.init.normal_(network.out.weight, std=0.05)
-    path = tmp_path_factory.mktemp("refiner") / "any.safetensors"
-    save_refiner(path, network, [])
-    return path
-
-
-@pytest.fixture(scope="module")
-def package(run, refiner, tmp_path_factory) -> Path:
-    pytest.importorskip("onnxscript")
-    to = tmp_path_factory.mktemp("package") / "out"
-    export_run(run, to, onnx=True, program=True, refiner=refiner)
-    return to
-
-
-@pytest.fixture(scope="module")
-def image() -> np.ndarray:
-    rng = np.random.default_rng(0)
-    picture = cv2.resize(rng.integers(0, 255, (12, 16, 3), np.uint8), SIZE[::-1])
-    return picture
 
 
 def test_the_folder_says_what_it_is(package):
@@ -204,102 +137,6 @@ def test_onnx_and_program_equal_torch(package, image):
             np.testing.assert_allclose(boxes[i], f.box, atol=1e-2)
             np.testing.assert_allclose(R[i], f.R, atol=1e-3)
             np.testing.assert_allclose(t[i], f.t, atol=1e-3)
-
-
-@pytest.mark.parametrize("name", ["example.py", "example_onnx.py"])
-def test_examples_run(package, image, tmp_path, name):
-    picture = tmp_path / "image.png"
-    cv2.imwrite(str(picture), image[..., ::-1])
-    numbers = [str(v) for v in (K[0, 0], K[1, 1], K[0, 2], K[1, 2])]
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, str(package / name), str(picture), *numbers],
-        capture_output=True, text=True, cwd=tmp_path, timeout=120,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("score") == len(load_package(package)(image, K)) > 2
-    assert "flask" in done.stdout
-    assert len((package / "example.py").read_text().splitlines()) <= 20
-
-
-@pytest.mark.parametrize("name", ["example.py", "example_onnx.py"])
-def test_examples_say_where_nothing_is_found(package, image, tmp_path, name, monkeypatch, capsys):
-    picture = tmp_path / "image.png"
-    cv2.imwrite(str(picture), image[..., ::-1])
-    numbers = [str(v) for v in (K[0, 0], K[1, 1], K[0, 2], K[1, 2])]
-    monkeypatch.setattr(sys, "argv", [name, str(picture), *numbers])
-    text = (package / name).read_text().replace("(image, K)", "(image, K, score_threshold=1.0)")
-    (tmp_path / name).write_text(text.replace("> 0.3", "> 1.1").replace("__file__", "PACKAGE"))
-    runpy.run_path(str(tmp_path / name), {"PACKAGE": str(package / name)})
-    assert capsys.readouterr().out == "nothing found\n"
-
-
-def test_the_onnx_example_takes_images_of_another_size(package, image, tmp_path):
-    """It refused what the camera makes, and left resampling, K and its half pixel to the user."""
-    large, picture = cv2.resize(image, None, fx=2, fy=2), tmp_path / "large.png"
-    cv2.imwrite(str(picture), large[..., ::-1])
-    file_K = [str(v) for v in (220.0, 224.0, 127.5, 95.5)]  # K of twice the size, in files' pixels
-    words = [sys.executable, str(package / "example_onnx.py"), str(picture)]
-    done = subprocess.run([*words, *file_K], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "note: 256x192 resampled to the network's 128x96" in done.stderr
-    small = cv2.resize(large, SIZE[::-1], interpolation=cv2.INTER_AREA)
-    expected = load_package(package)(small, K, looks=0)
-    given = [line for line in done.stdout.splitlines() if line.startswith("t = ")]
-    found = sorted(json.loads(line[4:-2]) for line in given)
-    assert len(found) == len(expected) > 2
-    np.testing.assert_allclose(found, sorted(f.t.tolist() for f in expected), atol=2e-3)
-    cv2.imwrite(str(picture), large[:-30, :, ::-1])
-    done = subprocess.run([*words, *file_K], capture_output=True, text=True, timeout=120)
-    assert done.stderr == f"error: {picture}: 256x162 is not shaped as 128x96: cut it, and K\n"
-    assert done.returncode == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("example.py", "self6d is missing: pip install self6d-studio"),
-        ("example_onnx.py", "cv2 is missing: pip install numpy opencv-python onnxruntime"),
-        ("ros2_node.py", "numpy is missing: pip install self6d-studio"),
-    ],
-)
-def test_what_a_bare_python_lacks_is_said(package, name, text):
-    """A Python with nothing installed told of it by a traceback."""
-    words = [sys.executable, "-I", "-S", str(package / name), "image.png", "100", "100", "9", "9"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {text}")
-    assert done.stderr.count("\n") == 1
-
-
-WRONG = {
-    "no arguments": [],
-    "no camera": ["IMAGE"],
-    "no image": ["gone.png", "K"],
-    "no numbers": ["IMAGE", "fx", "fy", "cx", "cy"],
-    "three numbers": ["IMAGE", "100", "100", "50"],
-    "normalised": ["IMAGE", "0.9", "1.2", "0.5", "0.5"],
-}
-
-
-@pytest.mark.parametrize("name", ["example.py", "example_onnx.py"])
-def test_examples_give_errors_of_one_line(package, image, tmp_path, name, capsys, monkeypatch):
-    picture = tmp_path / "image.png"
-    cv2.imwrite(str(picture), image[..., ::-1])
-    numbers = [str(v) for v in (K[0, 0], K[1, 1], K[0, 2], K[1, 2])]
-    for case, words in WRONG.items():
-        given = {"IMAGE": [str(picture)], "K": numbers}
-        arguments = [v for word in words for v in given.get(word, [word])]
-        monkeypatch.setattr(sys, "argv", [str(package / name), *arguments])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(package / name), run_name="__main__")
-        said = capsys.readouterr()
-        text = said.err or f"{stop.value.code}\n"
-        assert text.startswith("error: "), (case, text)
-        assert text.count("\n") == 1, (case, text)
-        assert stop.value.code not in (0, None)
-        assert not said.out
 
 
 def test_images_are_read_as_recordings_are(package, tmp_path, capsys, monkeypatch):
