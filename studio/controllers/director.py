@@ -77,6 +77,7 @@ class Director(QObject):
         self.predictions, self.layers = predictions, predictions.layers
         self.cache = FrameCache()
         self.frame: FrameData | None = None
+        self._shown_of: str | None = None  # root of the recording in view
         self.unreadable = ""  # why there is none where one is selected
         self.cloud_wanted = True
         self.cloud_told: dict[str, str] = {}  # by layer, whose pose the newest cloud shows
@@ -115,8 +116,9 @@ class Director(QObject):
 
     def _on_recording(self) -> None:
         self.cache.clear()
+        before, self._shown_of = self._shown_of, self._path()
         self.frame, self.unreadable = None, ""
-        if self.project.recording is None:
+        if before != self._shown_of:  # the picture would be taken for one of this recording
             self.frameReady.emit(None)
             self.cloudReady.emit(None)
 

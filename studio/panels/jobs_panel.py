@@ -45,7 +45,7 @@ class JobsPanel(QWidget):
         self.list.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.list.currentItemChanged.connect(lambda *_: self._dress())
         self.show_button = button("Show", lambda: self._act("open"))
-        self.resume_button = button("Resume", lambda: self._act("resume"))
+        self.resume_button = button("Resume", self._on_resume)
         self.copy_button = button("Copy as command", lambda: self._act("copy"))
         self.first_button = button(
             "Run next", self._on_first, "", "Put it at the head of the queue"
@@ -124,9 +124,9 @@ class JobsPanel(QWidget):
         self.copy_button.setEnabled(job is not None)
         cut = job is not None and job.state in (JobState.STOPPED, JobState.FAILED)
         again = job is not None and self.queue.under_way(job.run) is not None
-        self.resume_button.setEnabled(
-            cut and not again and job.spec.resumable  # type: ignore[union-attr]
-        )
+        paused = job is not None and job.state is JobState.PAUSED
+        goes_on = cut and not again and job.spec.resumable  # type: ignore[union-attr]
+        self.resume_button.setEnabled(paused or goes_on)
         self.first_button.setEnabled(waits and self.queue.waiting[0] is not job)
         self.drop_button.setEnabled(over or waits)
 
@@ -134,6 +134,13 @@ class JobsPanel(QWidget):
         job = self.chosen()
         if job is not None:
             self.acted.emit(action, job.run)
+
+    def _on_resume(self) -> None:
+        job = self.chosen()
+        if job is not None and job.state is JobState.PAUSED:
+            job.resume()
+        else:
+            self._act("resume")
 
     def _on_first(self) -> None:
         job = self.chosen()

@@ -18,7 +18,7 @@ from studio.toolkit.focus import land, usable
 from studio.toolkit.widgets import Panel, Segments, button, label, row
 from studio.views.canvas import ImageCanvas, to_image
 from studio.views.cloud import CloudView
-from studio.views.frame import NO_FRAME, FrameView
+from studio.views.frame import NO_FRAME, READING, FrameView
 from studio.views.probes import ProbesView
 from studio.views.scrubber import Scrubber
 
@@ -219,7 +219,14 @@ class Stage(QWidget):
         info = self.project.recording
         self.scrubber.set_recording(info)
         self.frame_view.offer_depth(info is None or info.has_depth)
+        self._say_frame()
         self._say_cloud()
+
+    def _say_frame(self) -> None:
+        """What stands in the picture's place until it comes."""
+        nothing = NO_FRAME if self.project.recording is None else READING
+        self.frame_view.canvas.message = self.director.unreadable or nothing
+        self.frame_view.canvas.update()
 
     def _say_cloud(self) -> None:
         """What stands in the cloud's place until it comes."""
@@ -246,7 +253,7 @@ class Stage(QWidget):
         if frame is not None and info is not None:
             told = info.image_of(frame.index)
             caption = f"frame {frame.index + 1} of {len(info)} is {told} on disk, {frame.name}"
-        self.frame_view.canvas.message = self.director.unreadable or NO_FRAME
+        self._say_frame()
         self.frame_view.set_frame(frame, caption)
         self._say_cloud()
         self._say_origin()

@@ -27,6 +27,7 @@ MODES = (
 )
 FLICKER_MS = 600
 NO_FRAME = "Open a recording, or drop its folder here."
+READING = "Reading the frame…"
 WARNING = "#ffc25a"  # on the notes' dark ground, in every look
 NO_TRUTH = "Truth: this frame has no labels"
 TRUTH_NOTE = "Truth, for comparison only: never used in training"

@@ -206,8 +206,11 @@ def test_a_track_is_paused_stopped_and_resumed(window, wait):
     at = job.last_progress.step
     assert at < 6
     assert bar.pause.text() == "Resume"
-    click(bar.pause)
+    space = window.workspace
+    space.bottom.setCurrentWidget(space.jobs_panel)
+    click(space.jobs_panel.resume_button)  # it was grey here
     wait(lambda: job.state is JobState.RUNNING)
+    assert not space.jobs_panel.resume_button.isEnabled()
     click(bar.stop)  # Stop early (keep)
     wait(lambda: job.state.over)
     assert job.state is JobState.STOPPED, (job.ending, job.details)

@@ -18,6 +18,7 @@ from self6d import cli
 from self6d.datasets import open_dataset
 from studio.engine.types import PoseData
 from studio.jobs.spec import JobSpec
+from studio.views.frame import NO_FRAME, READING
 
 pytestmark = pytest.mark.gui
 
@@ -150,6 +151,25 @@ def test_a_stopped_job_is_not_resumed_twice_and_its_step_is_one(steered, wait):
     again.kill()
     wait(lambda: again.state.over)
     assert panel.resume_button.isEnabled()
+
+
+def test_while_the_first_frame_is_read_the_picture_says_so(open_studio, sample, other, wait):
+    """It said to open a recording, and of a second one it showed the first one's frame."""
+    window = open_studio()
+    view = window.workspace.stage.frame_view
+    assert view.canvas.message == NO_FRAME
+    told = {}  # by recording, as its first frame is asked for
+    window.project.frameChanged.connect(
+        lambda _: told.update({window.project.recording_path: (view.frame, view.canvas.message)})
+    )
+    for path in (sample, other):
+        drop(window, path)
+        wait(lambda path=path: window.project.recording_path == path)
+        wait(lambda: window.director.frame is not None)
+    assert told == {None: (None, NO_FRAME), sample: (None, READING), other: (None, READING)}
+    assert view.frame is window.director.frame
+    window.close_project()
+    assert (view.frame, view.canvas.message) == (None, NO_FRAME)
 
 
 def test_what_cannot_be_undone_any_more_is_said(steered, wait):
