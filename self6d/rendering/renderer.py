@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import operator
 
 import torch
 from torch import Tensor
@@ -149,8 +150,13 @@ def _checked(
     vertices: Tensor | None,
     colors: Tensor | None,
 ) -> RenderJob:
-    batch, device, dtype = R.shape[0], R.device, R.dtype
-    height, width = size
+    for name, value in {"R": R, "t": t, "K": K, "object_index": object_index}.items():
+        if not isinstance(value, Tensor) and (value is not None or name != "object_index"):
+            raise InputError(
+                f"{name} is of type {type(value).__name__}, not a torch tensor",
+                remedy=f"Give torch.as_tensor({name}).",
+            )
+    batch, device, dtype = R.shape[:1].numel(), R.device, R.dtype
     if R.shape != (batch, 3, 3) or t.shape != (batch, 3) or batch == 0:
         raise InputError(
             f"poses have shapes {tuple(R.shape)} and {tuple(t.shape)}",
@@ -163,8 +169,7 @@ def _checked(
             f"camera matrices have shape {tuple(K.shape)}",
             remedy=f"Give (3, 3) or ({batch}, 3, 3).",
         )
-    if not (1 <= height <= 32768 and 1 <= width <= 32768):
-        raise InputError(f"image size {height}x{width} is not between 1 and 32768")
+    height, width = _whole_size(size)
     if not (near_m > 0 and sigma_inv > 0 and box >= 0 and math.isfinite(sigma_inv + box + near_m)):
         raise InputError(
             f"near_m={near_m}, sigma_inv={sigma_inv}, box={box} are out of range",
@@ -203,6 +208,18 @@ def _checked(
         box=float(box),
         near_m=float(near_m),
     )
+
+
+def _whole_size(size: tuple[int, int]) -> tuple[int, int]:
+    try:
+        height, width = map(operator.index, size)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"image size {size} is not two whole numbers", remedy="Give (height, width)."
+        ) from None
+    if not (1 <= height <= 32768 and 1 <= width <= 32768):
+        raise InputError(f"image size {height}x{width} is not between 1 and 32768")
+    return height, width
 
 
 def _indices(object_index: Tensor | None, batch: int, models: PackedModels) -> Tensor:
