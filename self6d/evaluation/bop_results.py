@@ -6,8 +6,9 @@ Format: scene_id,im_id,obj_id,score,R,t,time with R row-major and t in mm, both 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from self6d.evaluation.predictions import Prediction
 from self6d.files import check_new, read_bytes, write_file
 from self6d.geometry import Pose
 
+NEAREST_M = 0.02  # no camera sees a thing from nearer
 HEADER = "scene_id,im_id,obj_id,score,R,t,time"
 
 
@@ -64,6 +66,39 @@ def seconds_per_image(predictions: Iterable[Prediction]) -> tuple[float | None, 
     return (float(np.mean(list(times.values()))) if complete and times else None), remark
 
 
+def doubts(
+    given: Sequence[Prediction], on_scored_images: Iterable[Prediction], objects: Container[int]
+) -> list[str]:
+    """What of a results file counts for nothing, and translations that look like metres.
+
+    Args:
+        given: all that the file holds. on_scored_images: those of them whose image was scored.
+        objects: numbers of the objects scored.
+    """
+    if not given:
+        return ["the results file holds no estimate"]
+    said = []
+    images = {(p.scene_id, p.image_id) for p in on_scored_images}
+    away = [p for p in given if (p.scene_id, p.image_id) not in images]
+    if away:
+        first = f"scene {away[0].scene_id}, image {away[0].image_id}"
+        said.append(f"{_left_out(away, given)}, of images not scored here (the first: {first})")
+    if unknown := [p for p in given if p.object_id not in objects]:
+        ids = ", ".join(map(str, sorted({p.object_id for p in unknown})))
+        said.append(f"{_left_out(unknown, given)}, of objects not scored here ({ids})")
+    distance = float(np.median([np.linalg.norm(p.t) for p in given]))
+    if distance < NEAREST_M:
+        said.append(
+            f"half of the translations are shorter than {1000 * distance:.2g} mm, as if they were "
+            "written in metres: BOP's are in millimetres"
+        )
+    return said
+
+
+def _left_out(some: Sequence[Prediction], given: Sequence[Prediction]) -> str:
+    return f"left out: {len(some)} of {len(given)} estimates"
+
+
 def read_bop_results(path: str | Path) -> list[Prediction]:
     """Read estimates; poses in metres.
 
@@ -85,6 +120,8 @@ def read_bop_results(path: str | Path) -> list[Prediction]:
             Pose(R, t)  # a line that holds no pose raises; one that does is kept to the digit
             scene_id, image_id, object_id = (int(c) for c in cells[:3])
             score, seconds = float(cells[3]), float(cells[6])
+            if math.isnan(score):
+                raise ValueError("its score is not a number, so it has no place in their order")
         except (ValueError, InputError) as error:
             raise InputError(
                 f"line {number} is not an estimate ({error})",

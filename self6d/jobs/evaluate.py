@@ -15,6 +15,7 @@ from self6d.datasets import Recording, load_models, open_dataset
 from self6d.datasets.splits import default_split
 from self6d.errors import InputError
 from self6d.evaluation.bop_results import (
+    doubts,
     read_bop_results,
     results_name,
     seconds_per_image,
@@ -209,7 +210,10 @@ class _Job:
             found = read_bop_results(path)
             seconds, remark = seconds_per_image(found)
             self._score(found, Path(path).stem, remark)
-            self.results[-1] = replace(self.results[-1], seconds_per_image=seconds)
+            result = self.results[-1]
+            unused = doubts(found, result.predictions, {m.object_id for m in drawn})
+            remark = "; ".join(filter(None, (*unused, result.remark)))
+            self.results[-1] = replace(result, seconds_per_image=seconds, remark=remark)
             self.write_tables()
 
     def _own_models(self) -> list[ObjectModel]:

@@ -74,6 +74,30 @@ def test_the_table_says_what_errors_are_taken_on(result, case):
     assert part.mean.ar_mssd == pytest.approx(0.6)
 
 
+def test_estimates_that_count_for_nothing_are_said(case, result, tmp_path):
+    away = "left out: 1 of 9 estimates, of images not scored here (the first: scene 1, image 2)"
+    assert result.remark == f"{away}; errors on models_eval"
+    lines = (case.parent / "noisy_tless-test.csv").read_text().splitlines()
+
+    def remark(*rows):
+        path = tmp_path / "r_tless-test.csv"
+        path.write_text("\n".join([lines[0], *rows]) + "\n")
+        return jobs.evaluate(case, None, [], results=[path]).results[0].remark
+
+    cells = [line.split(",") for line in lines[1:]]
+    count = len(cells)
+    elsewhere = remark(*(",".join(["7", *c[1:]]) for c in cells))
+    first = f"scene 7, image {cells[0][1]}"
+    assert f"{count} of {count} estimates, of images not scored here (the first: {first})" in (
+        elsewhere
+    )
+    other = remark(*lines[1:], ",".join([*cells[0][:2], "99", *cells[0][3:]]))
+    assert f"1 of {count + 1} estimates, of objects not scored here (99)" in other
+    assert "the results file holds no estimate" in remark()
+    metres = [[*c[:5], " ".join(str(float(x) / 1000) for x in c[5].split()), c[6]] for c in cells]
+    assert "as if they were written in metres" in remark(*map(",".join, metres))
+
+
 def test_a_split_without_targets_counts_by_visibility(case):
     results = [case.parent / "noisy_tless-test.csv"]
     every = jobs.evaluate(case, None, [], results=results, split="labelled").results[0]

@@ -81,7 +81,13 @@ def test_bop_results_are_read_back_to_the_digit(tmp_path, perfect):
 
 
 @pytest.mark.parametrize(
-    "line", ["1,2,3", "1,2,3,x,1 0 0 0 1 0 0 0 1,0 0 1,-1", "1,2,3,1,9 0 0 0 1 0 0 0 1,0 0 1,-1"]
+    "line",
+    [
+        "1,2,3",
+        "1,2,3,x,1 0 0 0 1 0 0 0 1,0 0 1,-1",
+        "1,2,3,nan,1 0 0 0 1 0 0 0 1,0 0 1,-1",
+        "1,2,3,1,9 0 0 0 1 0 0 0 1,0 0 1,-1",
+    ],
 )
 def test_a_bad_results_line_is_named(tmp_path, line):
     path = tmp_path / "r.csv"
