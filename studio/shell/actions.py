@@ -104,7 +104,10 @@ class Actions(QObject):
 
     def searchable(self) -> list[Entry]:
         """What the palette offers now."""
-        return [e for e in self.entries.values() if e.action.isEnabled() and e.action.isVisible()]
+        return [
+            e for e in self.entries.values()
+            if e.action.isEnabled() and e.action.isVisible() and e.action.menu() is None
+        ]  # fmt: skip
 
     def _dress(self) -> None:
         for entry in self.entries.values():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
-from PySide6.QtGui import QActionGroup
+from PySide6.QtGui import QAction, QActionGroup
+from PySide6.QtWidgets import QMenu
 
 from studio.panels.header import ThemeSwitch
 from studio.shell.window import StudioWindow
@@ -12,6 +14,29 @@ from studio.toolkit.widgets import IconButton
 
 STEP_NAMES = ("data", "synthetic", "selfsup", "evaluate", "export")
 STEP_TITLES = ("Data", "Synthetic", "Self-supervise", "Evaluate", "Export")
+
+
+class RecentMenu(QMenu):
+    """The recordings of the start page, and some more; those that are gone are left out."""
+
+    def __init__(self, w: StudioWindow, action: QAction) -> None:
+        super().__init__(w)
+        self._w, self._action = w, action
+        self.aboutToShow.connect(self._fill)
+        w.project.recordingChanged.connect(self._offer)
+        self._offer()
+
+    def _offer(self) -> None:
+        self._action.setEnabled(bool(self._w.settings.recent()))
+
+    def _fill(self) -> None:
+        self.clear()
+        for entry in self._w.settings.recent():
+            path = Path(entry["recording"])
+            text = f"{path.name} ({path.parent})".replace("&", "&&")
+            self.addAction(text).triggered.connect(partial(self._w.open_recent, entry))
+        if self.isEmpty():
+            self.addAction("None of them is there any more").setEnabled(False)
 
 
 def register_actions(w: StudioWindow) -> None:
@@ -36,6 +61,9 @@ def register_actions(w: StudioWindow) -> None:
         icon_name="box",
     )
     a.add("file.run", "Open run…", w.choosers.run, menu="File", icon_name="rotate-ccw-clock")
+    recent = QAction("Open recent", w)  # a menu's own action does not outlive `Actions.fill`
+    recent.setMenu(RecentMenu(w, recent))
+    a.adopt("file.recent", recent, menu="File")
     a.add("file.sample", "Open sample", w.opener.open_sample, menu="File", icon_name="sparkles")
     a.add(
         "file.runs_folder", "Choose folder for runs…", w.choosers.runs_folder, menu="File", group=1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent
@@ -215,6 +215,12 @@ class StudioWindow(EnterPresses, QMainWindow):
         self.actions_registry[f"view.theme.{look}"].setChecked(True)
         theme.apply(look)
 
+    def open_recent(self, entry: dict[str, Any], *_: object) -> None:
+        """Open one of `Settings.recent`, with its CAD files."""
+        models = [Path(m) for m in entry["models"]]
+        unit = entry.get("unit", "auto")
+        self.opener.open_recording(Path(entry["recording"]), models, unit=unit)
+
     def close_project(self) -> None:
         keep_edits(self.project, self.settings)
         self.project.close()
@@ -240,13 +246,7 @@ class StudioWindow(EnterPresses, QMainWindow):
         self.welcome.openRecording.connect(self.choosers.recording)
         self.welcome.openModels.connect(self.choosers.models)
         self.welcome.openTour.connect(lambda: self.open_help("tour"))
-        self.welcome.openRecent.connect(
-            lambda entry: self.opener.open_recording(
-                Path(entry["recording"]),
-                [Path(m) for m in entry["models"]],
-                unit=entry.get("unit", "auto"),
-            )
-        )
+        self.welcome.openRecent.connect(self.open_recent)
         self.drop.dropped.connect(self.opener.open_paths)
         self.drop.refused.connect(lambda why: self.say("bad", why))
         self.opener.failed.connect(self.show_error)

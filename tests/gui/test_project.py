@@ -285,3 +285,30 @@ def test_what_was_placed_is_there_when_the_recording_is_opened_again(
     window.opener.open_recording(block_recording)  # dropped once more
     wait(lambda: not project.awaits_models and project.keys)
     assert list(project.keys) == [(4, 1)]
+
+
+def test_recent_recordings_are_in_the_file_menu(
+    open_studio, block_recording, sample, settings, wait, tmp_path
+):
+    """They were on the start page alone, which an open recording hides."""
+    gone = shutil.copytree(block_recording, tmp_path / "gone & lost")
+    for path, models in ((gone, []), (sample, [sample / "models"])):
+        settings.add_recent(path, models)
+    window = open_studio()
+    file = next(a.menu() for a in window.menuBar().actions() if a.text() == "File")
+    action = next(a for a in file.actions() if a.text() == "Open recent")
+    recent = action.menu()
+
+    def listed() -> list[str]:
+        recent.aboutToShow.emit()
+        return [action.text() for action in recent.actions() if action.isEnabled()]
+
+    assert listed() == [f"sample ({sample.parent})", f"gone && lost ({tmp_path})"]
+    recent.actions()[0].trigger()
+    wait(lambda: window.project.models)
+    assert window.project.recording_path == sample
+    assert window.project.model_paths == [sample / "models"]
+    shutil.rmtree(gone)
+    assert listed() == [f"sample ({sample.parent})"]
+    assert action.isEnabled()
+    assert "file.recent" not in [e.name for e in window.actions_registry.searchable()]
