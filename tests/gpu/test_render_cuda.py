@@ -227,7 +227,7 @@ def test_agrees_with_nvdiffrast():
     size = (96, 128)
     R, t = (x.cuda() for x in kit.poses(2))
     K = kit.camera(size, skew=1.0).cuda()
-    ours, our_grads = kit.run(packed, size, R, t, K, "cuda")
+    ours, _ = kit.run(packed, size, R, t, K, "cuda")
     theirs, their_grads = kit.run(packed, size, R, t, K, "nvdiffrast")
     same = (ours.face_id == theirs.face_id) & ours.covered
     assert (ours.face_id == theirs.face_id).float().mean() >= 0.995
@@ -237,7 +237,13 @@ def test_agrees_with_nvdiffrast():
     near = torch.nn.functional.max_pool2d((ours.soft_mask > 1e-3).float(), 5, 1, 2)
     assert not theirs.soft_mask[near == 0].any()
     assert their_grads["soft_mask"]["t"].any()
-    for leaf in ("R", "t", "colors"):
-        a, b = our_grads["rgb"][leaf], their_grads["rgb"][leaf]
+    # where both show one face: at a silhouette a face seen edge-on outweighs all others
+    seed = torch.randn(ours.rgb.shape, generator=torch.Generator().manual_seed(3)).cuda()
+    found = []
+    for backend in ("cuda", "nvdiffrast"):
+        leaves = [x.clone().requires_grad_() for x in (R, t, packed.colors)]
+        rgb = render(*leaves[:2], K, packed, size, colors=leaves[2], backend=backend).rgb
+        found.append(torch.autograd.grad((rgb * seed * same[:, None]).sum(), leaves))
+    for a, b in zip(*found, strict=True):
         cosine = torch.nn.functional.cosine_similarity(a.reshape(-1), b.reshape(-1), dim=0)
-        assert cosine >= 0.99, (leaf, float(cosine))
+        assert cosine >= 0.99

@@ -1,6 +1,6 @@
 // Colour and depth of covered pixels.
 
-#define SHADE_BLOCKS 4
+#define SHADE_BLOCKS 5
 
 struct Hit {  // a face under a pixel
     int corner[3];  // vertex numbers within all models

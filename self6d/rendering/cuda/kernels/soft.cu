@@ -5,8 +5,8 @@
 // are walked by the whole warp, one after another, and queued faces tile by tile.
 
 #define SOFT_BLOCKS 4
-#define LIST 256  // pairs that a warp lists at once
-#define ALONE 256
+#define LIST 512  // pairs that a warp lists at once
+#define ALONE 64
 
 __device__ __forceinline__ bool is_uncovered(const Params &p, int b, int x, int y) {
     return p.uncovered[((size_t)b * p.height + y) * p.words + (x >> 5)] >> (x & 31) & 1;
@@ -144,7 +144,7 @@ __device__ __forceinline__ void each_pair(
             base += LIST;
         }
         __syncwarp();
-#pragma unroll 1
+#pragma unroll 2
         for (int i = lane; i < n; i += 32) {
             u32 pair = warp.list[i];
             visit((int)(pair >> 22), (int)(pair & 2047), (int)(pair >> 11 & 2047));
