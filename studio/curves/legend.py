@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QLabel
+from PySide6.QtGui import (
+    QColor,
+    QIcon,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPixmap,
+)
+from PySide6.QtWidgets import QLabel, QMenu, QToolButton
 
 from studio.curves.run_curves import RunCurves
 from studio.jobs.run_info import brief
@@ -16,6 +26,7 @@ from studio.toolkit.flow import FlowLayout
 from studio.toolkit.theme import theme
 from studio.toolkit.words import meaning, word
 
+LINES = 2  # of names above the curves
 CONFIDENCE = "confidence"  # its curves bear the names of objects
 DASHES = (  # of the lines of one run, and the next
     Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine,
@@ -38,12 +49,12 @@ class LegendEntry(QLabel):
             text: what to call it; by default the term's word.
         """
         super().__init__()
-        self._term, self._shown = term, shown
-        colour = colour if shown else theme.tokens.faint
+        self.term, self.shown, self.name = term, shown, text or word(term)
+        self.colour = colour if shown else theme.tokens.faint
         ink = theme.tokens.text if shown else theme.tokens.faint
-        name = escape(text or word(term))
         self.setText(
-            f'<span style="color:{colour}">━</span> <span style="color:{ink}">{name}</span>'
+            f'<span style="color:{self.colour}">━</span> '
+            f'<span style="color:{ink}">{escape(self.name)}</span>'
         )
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         about = f"{meaning(term)}\n" if meaning(term) else ""
@@ -52,11 +63,11 @@ class LegendEntry(QLabel):
         self.setContentsMargins(0, 0, 8, 0)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        self.switched.emit(self._term, not self._shown)
+        self.switched.emit(self.term, not self.shown)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Space, Qt.Key.Key_Return):
-            self.switched.emit(self._term, not self._shown)
+            self.switched.emit(self.term, not self.shown)
 
 
 class RunEntry(QLabel):
@@ -69,7 +80,8 @@ class RunEntry(QLabel):
         Args:
             run: its folder. number: of the run among those shown, which gives its dashes.
         """
-        super().__init__(brief(Path(run).name))
+        self.name = brief(Path(run).name)
+        super().__init__(self.name)
         self.setObjectName("small")
         self.setToolTip(run)
         self.setContentsMargins(self.SAMPLE + 4, 0, 8, 0)
@@ -85,7 +97,10 @@ class RunEntry(QLabel):
 
 
 class Legend(FlowLayout):
-    """Whose curves are shown, and their terms, to switch them on and off."""
+    """Whose curves are shown, and their terms, to switch them on and off.
+
+    It takes few lines: what does not fit is behind its last button.
+    """
 
     switched = Signal(str, bool)
 
@@ -93,6 +108,7 @@ class Legend(FlowLayout):
         super().__init__()
         self.runs: list[RunEntry] = []
         self.terms: list[LegendEntry] = []
+        self.more = QToolButton()
 
     def name(
         self, runs: Mapping[str, RunCurves], group: str, terms: Sequence[str], hidden: set[str],
@@ -116,13 +132,61 @@ class Legend(FlowLayout):
         ]
         for switch in self.terms:
             switch.switched.connect(self.switched)
-        for entry in (*self.runs, *self.terms):
+        self.more = QToolButton()
+        self.more.setObjectName("inline")
+        self.more.setAccessibleName("Further curves")
+        self.more.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.more.setMenu(QMenu(self.more))
+        for entry in (*self.runs, *self.terms, self.more):
             self.addWidget(entry)
+            entry.hide()
 
-    def show_all(self, on: bool) -> None:
-        """Show or hide all of it."""
-        for entry in (*self.runs, *self.terms):
-            entry.setVisible(on)
+    def fit(self, width: int) -> None:
+        """Show as much as has room in `LINES` lines of a width; 0: nothing."""
+        entries: list[LegendEntry | RunEntry] = [*self.runs, *self.terms]
+        widths = [entry.sizeHint().width() for entry in entries]
+        known = len(entries) if width > 0 else 0
+        if width > 0 and self._lines(widths, width) > LINES:
+            self.more.setText(f"+{len(entries)}")  # as wide as it gets
+            last = self.more.sizeHint().width()
+            while known and self._lines([*widths[:known], last], width) > LINES:
+                known -= 1
+        for place, entry in enumerate(entries):
+            entry.setVisible(place < known)
+        self.more.setVisible(width > 0 and known < len(entries))
+        self.more.setText(f"+{len(entries) - known}")
+        self._offer(entries[known:])
+
+    def _lines(self, widths: Sequence[int], width: int) -> int:
+        lines, x = 1, 0
+        for one in widths:
+            if x and x + one > width:
+                lines, x = lines + 1, 0
+            x += one + self._gap
+        return lines
+
+    def _offer(self, entries: Sequence[LegendEntry | RunEntry]) -> None:
+        """The menu of what had no room: terms can be switched there as well."""
+        menu = self.more.menu()
+        menu.clear()
+        self.more.setToolTip(", ".join(entry.name for entry in entries))
+        for entry in entries:
+            action = menu.addAction(entry.name)
+            if isinstance(entry, LegendEntry):
+                action.setIcon(swatch(entry.colour))
+                action.setCheckable(True)
+                action.setChecked(entry.shown)
+                action.toggled.connect(partial(self.switched.emit, entry.term))
+            else:
+                action.setEnabled(False)
+
+
+def swatch(colour: str) -> QIcon:
+    """A small square of a colour."""
+    picture = QPixmap(12, 12)
+    picture.fill(QColor(colour))
+    return QIcon(picture)
 
 
 def named(term: str, group: str) -> str:

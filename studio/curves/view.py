@@ -95,11 +95,12 @@ class CurvesView(QWidget):
         layout.setContentsMargins(8, 8, 4, 0)
         self.head = QWidget()
         self.head.setObjectName("plain")
-        tools = row(self.groups, self.legend, self.readout, self.leave, self.raw_too,
-                   self.log_scale, self.fit_button, gap=4)  # fmt: skip
+        tools = row(self.groups, self.readout, self.leave, self.raw_too, self.log_scale,
+                   self.fit_button, gap=4)  # fmt: skip
         tools.setStretch(1, 1)
         self.head.setLayout(tools)
         layout.addWidget(self.head)
+        layout.addLayout(self.legend)
         layout.addWidget(self.message, 1)
         layout.addWidget(self.plot, 1)
         self.multiples = SmallMultiples()
@@ -359,7 +360,8 @@ class CurvesView(QWidget):
     def _fit_legend(self) -> None:
         high = self.height() >= LOW
         self.plot.showAxis("bottom", high)
-        self.legend.show_all(high)
+        sides = self.contentsMargins() + self.layout().contentsMargins()  # type: ignore[union-attr]
+        self.legend.fit(self.width() - sides.left() - sides.right() if high else 0)
 
     def _on_switch(self, term: str, shown: bool) -> None:
         (self._hidden_terms.discard if shown else self._hidden_terms.add)(term)

@@ -13,6 +13,7 @@ from PySide6.QtGui import QFontMetrics, QHelpEvent, QImage, QPainter, QPixmap
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QCheckBox, QScrollArea, QStyle, QStyleOptionButton, QToolTip
 
+from self6d.events import Scalars
 from self6d.runs.folder import RunFolder
 from studio.curves.multiples import SmallMultiples
 from studio.curves.run_curves import RunCurves
@@ -209,3 +210,37 @@ def test_runs_to_compare_are_told_apart_by_their_ends(opened, settings):
         assert runs.visualItemRect(runs.item(index)).right() <= runs.viewport().rect().right()
         assert runs.textElideMode() == Qt.TextElideMode.ElideMiddle
     assert runs.item(0).toolTip().startswith(("before: ", "after: "))
+
+
+def test_many_names_leave_the_curves_their_room(qtbot):
+    """At 1024 x 700 five lines of names were as high as the plot."""
+    view = CurvesView()
+    qtbot.addWidget(view)
+    view.resize(490, 192)
+    view.show()
+    qtbot.waitExposed(view)
+    terms = ("total", "mask", "ab", "ms_ssim", "perceptual", "geometry", "box", "detector", "class")
+    for run in ("/runs/kitchen-stage2-01", "/runs/kitchen-stage2-02"):
+        values = {f"loss/{term}": 1.0 + n for n, term in enumerate(terms)}
+        view.add_scalars(run, [Scalars(i, values) for i in range(9)])
+    legend = view.legend
+
+    def shown() -> list[str]:
+        qtbot.wait(10)
+        seen = [entry for entry in (*legend.runs, *legend.terms) if entry.isVisible()]
+        assert len({entry.y() for entry in seen}) <= 2
+        assert not any(entry.geometry().intersects(view.plot.geometry()) for entry in seen)
+        return [entry.name for entry in seen]
+
+    assert shown()[:3] == ["kitchen-stage2-01", "kitchen-stage2-02", "total"]
+    assert view.plot.height() >= 90
+    left = legend.more.menu().actions()
+    assert legend.more.text() == f"+{len(left)}"
+    assert len(shown()) + len(left) == 2 + len(terms)
+    assert left[-1].text() == "detector"
+    left[-1].trigger()  # switched off there as in the legend
+    assert view._hidden_terms == {"detector"}
+    assert not legend.more.menu().actions()[-1].isChecked()
+    view.resize(1400, 192)
+    assert len(shown()) == 2 + len(terms)
+    assert legend.more.isHidden()
