@@ -186,23 +186,14 @@ class Desk:
         packed = self._store.packed(models)
         return land(frame, model, packed, place, pose, at, keep_distance=keep_distance)
 
-    def locate(self, path: str, index: int, models: Named, object_id: int) -> PoseData | None:
-        """Search a whole frame for an object; None: not found. Takes seconds."""
-        import torch
-
-        from self6d.losses.objective import SelfSupervision
-        from self6d.run_config import build_config
-        from self6d.tracking.locate import locate
+    def locate(
+        self, path: str, index: int, models: Named, object_id: int, stop_file: str | None = None
+    ) -> PoseData | None:
+        """Search a whole frame for an object; see `studio.engine.requests.searching`."""
+        from studio.engine.requests.searching import search
 
         model, _ = self._one(models, object_id)
-        config = build_config("track", stage="track")
-        objective = SelfSupervision(config.loss, torch.device("cpu"))
-        frame = self._store.dataset(path).frame(index)
-        found = locate(frame, model, objective, config.track)
-        if found is None:
-            return None
-        pose, confidence = found
-        return PoseData(object_id, pose.R_m2c, pose.t_m2c, confidence)
+        return search(self._store.dataset(path).frame(index), model, stop_file)
 
     def read_track(self, run: str, path: str) -> TrackData:
         """What a run of `track` found in a recording; see `studio.engine.requests.tracks`."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QSlider, QWidget
 
 from studio.controllers.director import Director
@@ -21,6 +20,7 @@ from studio.model.settings import Settings
 from studio.model.start_files import pose_start, read_pose_start
 from studio.posing import nudge
 from studio.posing.numbers import PoseNumbers
+from studio.posing.searching import Searching
 from studio.posing.tool import help_text, search_text
 from studio.toolkit.boxes import spin
 from studio.toolkit.widgets import (
@@ -29,7 +29,6 @@ from studio.toolkit.widgets import (
     button,
     captioned,
     column,
-    duration,
     label,
     row,
     scrolled,
@@ -46,16 +45,11 @@ class PosePanel(QWidget):
     copyRequested = Signal(object)
     predictRequested = Signal(object)
     placeRequested = Signal()  # in the middle of the image
-    searchRequested = Signal()
-    searchingChanged = Signal()
 
     def __init__(self, project: Project, director: Director, settings: Settings) -> None:
         super().__init__()
         self.project, self.director, self.settings = project, director, settings
         self._generator = np.random.default_rng(0)
-        self._sought, self._began, self._took = "", 0.0, 0.0
-        self._tick = QTimer(self, interval=1000)
-        self._tick.timeout.connect(self.searchingChanged)
         self.title = label("", "title")
         self.origin = label("", "small", wrap=True)
         self.numbers = PoseNumbers()
@@ -77,7 +71,9 @@ class PosePanel(QWidget):
             "Place in the middle", self.placeRequested.emit, "",
             "Start from a pose in front of the camera",
         )  # fmt: skip
-        self.search = button("Search", self.searchRequested.emit)
+        self.searching = Searching(self)
+        self.search = self.searching.button
+        self.searching.changed.connect(self.refresh)
         self.degrees = spin("Turn at random by up to", 0, 180, 10, "°")
         self.shift = spin("Shift at random by up to", 0, 500, 20, " mm")
         self.perturb = button("Perturb", self._on_perturb, "", "Turn and shift at random")
@@ -113,7 +109,7 @@ class PosePanel(QWidget):
         content.setLayout(column(
             self.title, self.origin, self.numbers, self.unseen, self.error,
             label("PLACE", "section"), self.edit, self.keys, self.snap,
-            row(self.search, self.predict), self.place,
+            row(self.search, self.searching.cancel, self.predict), self.place,
             row(self.perturb, self.degrees, self.shift),
             label("OPTIMISE ON THIS IMAGE", "section"), grid, 
             self.more, self.drop_more, row(self.optimise, self.copy_button),
@@ -166,7 +162,7 @@ class PosePanel(QWidget):
         self.perturb.setEnabled(ready and pose is not None)
         if self.frame is None or model is None:
             self.edit.setChecked(False)
-        self.search.setEnabled(ready and depth and not self._sought)
+        self.search.setEnabled(ready and depth and not self.searching.under_way)
         seen = depth or self.frame is None
         self.search.setToolTip(search_text(depth=seen))
         self.keys.setText(help_text(depth=seen))
@@ -187,33 +183,6 @@ class PosePanel(QWidget):
         where = nudge.unseen(pose, model, frame.K, frame.size)
         mine = project.origins.get((index, model.object_id)) == "edited" and project.undo.canUndo()
         return where and f"{model.name} is {where}.{' Ctrl+Z takes that back.' * mine}"
-
-    def set_searching(self, what: str) -> None:
-        """While a search is under way its button says so.
-
-        Args:
-            what: is searched for, and where; "" when the search is over.
-        """
-        now = time.monotonic()
-        if what:
-            self._began = now
-            self._tick.start()
-        else:
-            self._tick.stop()
-            self._took = now - self._began
-        self._sought = what
-        self.search.setText("Searching…" if what else "Search")
-        self.refresh()
-        self.searchingChanged.emit()
-
-    @property
-    def searching(self) -> str:
-        """What is being searched for, and since when; "" if nothing is."""
-        if not self._sought:
-            return ""
-        last = f"; the last search took {duration(self._took)}" if self._took else ""
-        spent = duration(time.monotonic() - self._began)
-        return f"{self._sought}, for {spent} so far{last}."
 
     def show_replay(self, key: PoseKey, rows: list[dict[str, Any]]) -> None:
         """Poses of an optimisation, a row a step.

@@ -229,6 +229,7 @@ def test_search_finds_it_and_is_undone(open_studio, block_recording, wait, monke
     QTest.keyClick(window.focusWidget(), Qt.Key.Key_Space)  # it placed the object in the middle
     bar = window.job_bar.text
     wait(lambda: bar.text().startswith("Searching frame 1 for block, for 0:0"))
+    assert bar.text().endswith("usually 8 to 15 s.")
     wait(lambda: panel.search.isEnabled())
     assert "block was found in frame 1 after" in window.banner.text.text()
     # what is less sure than a track's doubtful poses has no tick
@@ -239,6 +240,37 @@ def test_search_finds_it_and_is_undone(open_studio, block_recording, wait, monke
     assert panel.search.hasFocus()
     QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
     assert project.pose() is None
+
+
+def test_a_search_is_cancelled_or_outrun_by_hand(open_studio, block_recording, wait):
+    """It had no end but its own, and what it found was dropped where the pose was touched."""
+    window = open_studio(block_recording)
+    wait(lambda: window.project.models and window.director.frame is not None)
+    project, panel, banner = window.project, window.workspace.pose_panel, window.banner
+    window.workspace.inspector.setCurrentWidget(panel)
+    answers = []
+    window.worker.busyChanged.connect(answers.append)
+    click(panel.search)
+    wait(lambda: window.job_bar.go.text() == "Cancel")
+    click(panel.searching.cancel)
+    assert panel.search.text() == "Search"
+    assert panel.search.isEnabled()
+    assert not panel.searching.cancel.isVisible()
+    wait(lambda: answers[-1:] == [False])  # it ended there too
+    assert project.pose() is None
+    assert banner.isHidden()
+
+    click(panel.search)
+    click(panel.place)
+    wait(lambda: project.pose() is not None)
+    mine = project.pose()
+    wait(lambda: not panel.searching.under_way)
+    assert project.pose() is mine
+    assert "changed meanwhile and stays" in banner.text.text()
+    click(banner.action)
+    assert np.linalg.norm(project.pose().t - pose_at(0).t_m2c) < 0.01
+    QTest.keyClick(window, Qt.Key.Key_Z, CONTROL)
+    assert project.pose() is mine
 
 
 def test_angles_are_those_of_fixed_axes():

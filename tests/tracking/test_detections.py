@@ -19,6 +19,7 @@ from self6d.scene.batch import FrameBatch
 from self6d.tracking.coarse import Candidates
 from self6d.tracking.evidence import DEFAULT
 from self6d.tracking.fit import ObjectFitter
+from self6d.tracking.locate import locate
 from self6d.tracking.look import PaintedFrame
 from self6d.tracking.quick.detections import LOWEST_SCORE, NetworkDetections, challenged
 from self6d.tracking.task import TrackTask
@@ -92,6 +93,23 @@ def test_what_was_followed_to_the_wrong_place_goes_on_where_the_network_alone_se
     assert goes_on(aside) is found.t  # nothing is there
     surer = replace(found, confidence=1.0)
     assert challenged(fitter, sensor, surer, candidates(near), np.random.default_rng(0)) is surer
+
+
+def test_a_search_may_be_ended_between_its_parts(tmp_path):
+    """The window's went on to its end, and the next waited for it."""
+    recording = open_dataset(write_recording(tmp_path / "data", [pose_at(0)]))
+    config = build_config("track", FEW, stage="track")
+    objective = SelfSupervision(config.loss, torch.device("cpu"))
+    begun = []
+
+    def between() -> None:
+        begun.append(1)
+        if len(begun) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        locate(recording.frame(0), block(), objective, config.track, between=between)
+    assert len(begun) == 2
 
 
 def test_a_network_looks_at_a_frame_once_for_all_objects(tmp_path, monkeypatch):

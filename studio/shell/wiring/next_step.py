@@ -40,7 +40,7 @@ class NextStep(QObject):
             project.stepChanged, project.optionsChanged, project.trackChanged,
             project.posesChanged, evaluate.evaluated, evaluate.busyChanged,
             evaluate.chosenChanged, export.exported, export.busyChanged, export.chosenChanged,
-            posing.editToggled, posing.searchingChanged, tracking.panel.colours.changed,
+            posing.editToggled, posing.searching.changed, tracking.panel.colours.changed,
             tracking.panel.colours.came, train.problemChanged, adapt.problemChanged,
         )  # fmt: skip
         for signal in changes:
@@ -145,8 +145,9 @@ class NextStep(QObject):
         colours = self.tracking.panel.colours
         if colours.under_way:
             return colours.under_way, "Cancel", colours.stop
-        if self.posing.searching:
-            return self.posing.searching, "", lambda: None
+        searching = self.posing.searching
+        if searching.under_way:
+            return searching.told, "Cancel", searching.cancelled.emit
         return None
 
     def _placing(self) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from PySide6.QtCore import QObject, QPointF
@@ -43,6 +47,7 @@ class PoseEditing(QObject):
         self.engine: Engine = window.engine
         project, director = self.project, self.director
         self._landings = 0
+        self._stop_file = Path()  # of the search under way
         self.tool = PoseTool(self)
         self.tool.nudged.connect(lambda pose, text: project.edit_pose(pose, text, merge=True))
         self.tool.pointed.connect(lambda at: self.land(at, "Place object"))
@@ -50,7 +55,8 @@ class PoseEditing(QObject):
         stage.frame_view.canvas.layers.append(self.tool.paint)
         pose_panel.editToggled.connect(self._on_edit)
         pose_panel.placeRequested.connect(self.place_in_the_middle)
-        pose_panel.searchRequested.connect(self.search)
+        pose_panel.searching.wanted.connect(self.search)
+        pose_panel.searching.cancelled.connect(self.cancel_search)
         stage.frame_view.canvas.keys.connect(self._on_key)
         for signal in (project.posesChanged, project.objectChanged, project.modelsChanged):
             signal.connect(self._arm)
@@ -102,11 +108,26 @@ class PoseEditing(QObject):
             return
         key, before, project_number = (frame.index, number), project.pose(), project.number
         began, name = time.monotonic(), model.name
-        self.pose_panel.set_searching(f"Searching frame {frame.index + 1} for {model.name}")
+        searching = self.pose_panel.searching
+        stop = Path(tempfile.mkdtemp(prefix="self6d-")) / "stop"
+        searching.begin(f"Searching frame {frame.index + 1} for {model.name}")
+        self._stop_file = stop
+
+        def take(found: PoseData) -> None:
+            if project.number == project_number:
+                at = project.poses.get(key)
+                project.edit_pose_at(key, at, found, "Search object", "searched")
+
+        def over() -> bool:
+            """Whether it was not cancelled."""
+            shutil.rmtree(stop.parent, ignore_errors=True)
+            mine = self._stop_file == stop
+            if mine:
+                searching.end()
+            return mine
 
         def arrived(found: PoseData | None) -> None:
-            self.pose_panel.set_searching("")
-            if project.number != project_number:
+            if not over() or project.number != project_number:
                 return
             took = f"after {time.monotonic() - began:.0f} s"
             where = f"frame {key[0] + 1}"
@@ -114,23 +135,33 @@ class PoseEditing(QObject):
                 self.window.say("warn", f"{name} was not found in {where} {took}: place it by a "
                                 "click, or search another frame.")  # fmt: skip
             elif project.poses.get(key) is not before:
-                self.window.say("warn", f"{name} was found in {where} {took}, but its pose was "
-                                "changed meanwhile and stays.")  # fmt: skip
+                self.window.banner.say(
+                    "warn", f"{name} was found in {where} {took}, confidence {found.score:.2f}, "
+                    "but its pose was changed meanwhile and stays.",
+                    action="Take the found one", on_action=partial(take, found),
+                )  # fmt: skip
             else:
-                project.edit_pose_at(key, before, found, "Search object", "searched")
+                take(found)
                 sure = found.score >= DOUBTFUL
                 self.window.say("good" if sure else "warn", f"{name} was found in {where} {took}, "
                                 f"confidence {found.score:.2f}{'' if sure else ', which is low'}. "
                                 "Check it against the picture.")  # fmt: skip
 
         def failed(failure: Failure) -> None:
-            self.pose_panel.set_searching("")
-            self.window.show_error(failure)
+            if over():
+                self.window.show_error(failure)
 
         self.window.worker.request(
-            "locate", project.recording.root, frame.index, project.model_files, number,
+            "locate", project.recording.root, frame.index, project.model_files, number, str(stop),
             done=arrived, failed=failed,
         )  # fmt: skip
+
+    def cancel_search(self) -> None:
+        """End it at once here; the helper process goes on for the part it is at, unheard."""
+        if self.pose_panel.searching.under_way:
+            self._stop_file.touch()
+            self._stop_file = Path()
+            self.pose_panel.searching.end(cancelled=True)
 
     def _on_edit(self, editing: bool) -> None:
         self.stage.show_page("frames")
