@@ -56,7 +56,8 @@ class _Distance(torch.autograd.Function):
                 places.append(place)
             weight, bias = network.kernel(index)
             seen.append(x)
-            x = conv2d(x, weight, padding=padding if index else 0)
+            with torch.autocast(rgb.device.type, enabled=False):
+                x = conv2d(x, weight, padding=padding if index else 0)
             x = kernels.add_and_clip(x.contiguous(memory_format=torch.channels_last), bias)
             found.append(x)
         ctx.save_for_backward(*seen, *found, *places, *source)
