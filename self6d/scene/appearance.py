@@ -25,6 +25,7 @@ from self6d.scene.gltf import (
 )
 from self6d.scene.mesh import ObjectModel
 from self6d.scene.obj import MISSING
+from self6d.scene.ply import FACE_OF, cut_polygons
 
 GREY = 0.6
 _STAND_IN = 100  # grey value of the texture trimesh makes up where a file's own is missing
@@ -50,6 +51,7 @@ class Surface:
 
 def surface_of(mesh: trimesh.Trimesh, path: Path, gltf: GltfColour | None = None) -> Surface:
     """Geometry and colour of a trimesh mesh, every way of colouring brought to ours."""
+    cut_polygons(mesh)
     vertices = np.asarray(mesh.vertices, dtype=np.float64)
     faces = np.asarray(mesh.faces, dtype=np.int64).reshape(-1, 3)
     surface = Surface(vertices, faces, np.full(vertices.shape, GREY, np.float32), has_color=False)
@@ -213,10 +215,12 @@ def ply_colours(mesh: trimesh.Trimesh) -> np.ndarray | None:
     """
     raw = mesh.metadata.get("_ply_raw", {})
     parts = {"vertex": len(mesh.vertices), "face": len(mesh.faces)}
+    of = {"vertex": slice(None), "face": mesh.metadata.get(FACE_OF, slice(None))}
     found = [
         colours
         for name, count in parts.items()
-        if (colours := _element_colours(raw.get(name))) is not None and len(colours) == count
+        if (colours := _element_colours(raw.get(name))) is not None
+        and len(colours := colours[of[name]]) == count
     ]
     varying = [c for c in found if np.ptp(c, axis=0).max() > 0]
     return next(iter(varying or found), None)

@@ -10,6 +10,7 @@ import numpy as np
 
 from self6d.errors import InputError
 from self6d.files import note
+from self6d.geometry.polygons import concave, ears
 
 MATERIALS = "self6d-materials.mtl"
 MISSING = "missing_image"
@@ -18,6 +19,10 @@ _OPTIONS = {  # of map_Kd, with the numbers that may follow
     "-blendu": 1, "-blendv": 1, "-bm": 1, "-boost": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1,
     "-mm": 2, "-o": 3, "-s": 3, "-t": 3, "-texres": 1, "-type": 1, "-colorspace": 1,
 }  # fmt: skip
+_REMARK = re.compile(r"^([ \t]*(?:v|vt|vn|f)[ \t][^#\n]*)#.*$", re.MULTILINE)
+_BACKWARDS = re.compile(r"^[ \t]*f[ \t].*-\d", re.MULTILINE)
+_MANY = re.compile(r"^[ \t]*f((?:[ \t]+[^\s#]+){4,})[ \t]*$", re.MULTILINE)
+_VERTEX = re.compile(r"^[ \t]*v[ \t]+(\S+)[ \t]+(\S+)[ \t]+(\S+)", re.MULTILINE)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 
 
@@ -33,13 +38,14 @@ def prepared_obj(data: bytes, resolver: Resolver, path: Path) -> bytes:
     """An OBJ whose materials stand in one text, `MATERIALS`, each with an image that is there.
 
     A file that names no material takes its only one. Vertex colours that vary win over materials
-    without an image; of those above 1, 255 is full.
+    without an image; of those above 1, 255 is full. Concave faces are cut into triangles.
 
     Args:
         data: of the file. resolver: `texts` gets the materials.
         path: the file, for notes.
     """
-    text = _decoded(data).replace("\r\n", "\n").replace("\r", "\n")
+    text = _decoded(data).replace("\r\n", "\n").replace("\r", "\n").replace("\\\n", " ")
+    text = _cut_faces(_counted_forwards(_REMARK.sub(r"\1", text)))
     libraries = re.findall(r"^[ \t]*mtllib[ \t]+(.+?)[ \t]*$", text, re.MULTILINE)
     text = re.sub(r"^[ \t]*mtllib[ \t].*$", "", text, flags=re.MULTILINE)
     materials = _materials(libraries, resolver, path)
@@ -160,3 +166,56 @@ def _vertex_colours(text: str) -> tuple[str, bool]:
         )
         text = re.sub(r"^v[ \t].*$", lambda _: next(lines), text, flags=re.MULTILINE)
     return text, bool(np.ptp(colours, axis=0).max() > 0)
+
+
+def _counted_forwards(text: str) -> str:
+    """Corners counted back from their face (-1 is the line before), as positions in the file: the
+    parser counts them back from the file's end.
+    """
+    if not _BACKWARDS.search(text):
+        return text
+    counts = {"v": 0, "vt": 0, "vn": 0}
+    lines = text.split("\n")
+    for i, line in enumerate(lines):
+        key, *words = line.split() or [""]
+        if key in counts:
+            counts[key] += 1
+        elif key == "f" and "-" in line:
+            lines[i] = " ".join(["f", *(_forwards(word, [*counts.values()]) for word in words)])
+    return "\n".join(lines)
+
+
+def _forwards(corner: str, counts: list[int]) -> str:
+    """One corner such as -1//-1, each part counted from 1."""
+    parts = corner.split("/")
+    return "/".join(
+        str(int(part) + count + 1) if re.fullmatch(r"-\d+", part) else part
+        for part, count in zip(parts, counts, strict=False)
+    )
+
+
+def _cut_faces(text: str) -> str:
+    """An OBJ whose concave faces are written as triangles; others stand as they are."""
+    found = list(_MANY.finditer(text))
+    if not found:
+        return text
+    lengths = np.array([len(match.group(1).split()) for match in found])
+    cuts: dict[int, list[list[int]]] = {}
+    try:
+        vertices = np.array(_VERTEX.findall(text), np.float64).reshape(-1, 3)
+        for n in np.unique(lengths).tolist():
+            which = np.flatnonzero(lengths == n)
+            joined = " ".join(found[i].group(1) for i in which.tolist())
+            places = re.sub(r"/\S*", "", joined).split()
+            corners = np.array(places, np.int64).reshape(-1, n) - 1
+            bent = np.flatnonzero(concave(corners, vertices))
+            cuts |= {int(which[i]): ears(vertices[corners[i]]).tolist() for i in bent}
+    except (ValueError, OverflowError):
+        return text  # the parser says what is wrong
+    parts, done = [], 0
+    for i, triangles in sorted(cuts.items()):
+        words = found[i].group(1).split()
+        lines = ["f " + " ".join(words[k] for k in triangle) for triangle in triangles]
+        parts += [text[done : found[i].start()], "\n".join(lines)]
+        done = found[i].end()
+    return "".join([*parts, text[done:]])

@@ -9,13 +9,22 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
+import trimesh
+from trimesh.visual import TextureVisuals
+
 from self6d.errors import InputError
+from self6d.geometry.polygons import triangulated
+
+FACE_OF = "self6d_face_of"
+"""Key of a mesh's metadata: (F,) the polygon that each triangle is of."""
 
 _COORDINATES = (b"texture_u", b"texture_v", b"texcoord", b"s", b"t", b"u", b"v")
 
 
 def off_as_ply(data: bytes) -> bytes | None:
-    """The same mesh as ASCII PLY with its colours; None for a file without, or not understood."""
+    """The same mesh as ASCII PLY with its colours and polygons; None for a file without either,
+    or not understood."""
     lines = [line.split(b"#")[0].split() for line in data.splitlines()]
     lines = [words for words in lines if words]
     head = re.fullmatch(rb"(C?)OFF", lines[0][0]) if lines else None
@@ -32,7 +41,9 @@ def off_as_ply(data: bytes) -> bytes | None:
         of_faces = all(len(f) in (n + 4, n + 5) for f, n in zip(faces, corners, strict=True))
     except (ValueError, IndexError):
         return None
-    if len(faces) != face_count or not faces or not (of_vertices or of_faces):
+    if len(faces) != face_count or not faces:
+        return None
+    if not (of_vertices or of_faces or max(corners) > 3):
         return None
     text = [b"ply", b"format ascii 1.0", b"element vertex %d" % vertex_count]
     text += [b"property double " + axis for axis in (b"x", b"y", b"z")]
@@ -91,3 +102,22 @@ def without_coordinates(data: bytes) -> bytes:
         if line.startswith(b"property") and words[-1] in _COORDINATES:
             lines[i] = line.replace(words[-1], b"unused_" + words[-1])
     return b"\n".join(lines) + data[end:]
+
+
+def cut_polygons(mesh: trimesh.Trimesh) -> None:
+    """Give a mesh read from PLY the triangles of its polygons, and `FACE_OF` to its metadata."""
+    element = mesh.metadata.get("_ply_raw", {}).get("face")
+    if element is None or isinstance(mesh.visual, TextureVisuals):
+        return
+    data = element["data"]
+    names = data.keys() if isinstance(data, dict) else getattr(data.dtype, "names", None) or ()
+    name = next((n for n in ("vertex_indices", "vertex_index") if n in names), None)
+    if name is None:
+        return
+    polygons = data[name]
+    if polygons.dtype.names:  # all of one length
+        polygons = polygons["f1"]
+    if polygons.ndim == 2 and polygons.shape[1] == 3:
+        return
+    if max(map(len, polygons), default=0) > 3:
+        mesh.faces, mesh.metadata[FACE_OF] = triangulated(polygons, np.asarray(mesh.vertices))
