@@ -319,9 +319,11 @@ def _parse(data: bytes, path: Path, suffix: str) -> list[trimesh.Trimesh]:
         parts = [p for p in pieces if isinstance(p, trimesh.Trimesh) and len(p.faces)]
     except Exception as error:
         log.debug("%s: %r", path, error)
-        reason = error.what if isinstance(error, InputError) else str(error)[:120]
+        reason = f"{type(error).__name__}: {getattr(error, 'what', str(error))[:120]}"
+        if isinstance(error, ImportError):  # of what guesses a text's encoding
+            reason = "it is neither text nor as long as it states"
         raise InputError(
-            f"mesh cannot be read ({type(error).__name__}: {reason})",
+            f"mesh cannot be read ({reason})",
             path=path,
             remedy="It is damaged or not of the format its ending names; export it again.",
         ) from None
@@ -351,9 +353,7 @@ def _clean(surface: Surface, path: Path) -> Surface:
     if bad := int((~finite).sum()):
         if good.mean() < 0.95:
             raise InputError(
-                f"mesh has {bad} vertices that are not finite",
-                path=path,
-                remedy="Export it again.",
+                f"mesh has {bad} vertices that are not finite", path=path, remedy="Export it again."
             )
         note(path, f"left out {counted(bad, 'vertex', 'vertices')} with NaN or infinity")
     corners = surface.vertices[faces]

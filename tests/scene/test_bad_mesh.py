@@ -123,6 +123,17 @@ def test_truncated(tmp_path: Path, suffix: str, share: float) -> None:
         assert error is not None
 
 
+@pytest.mark.parametrize("change", [-60, 30])
+def test_an_stl_of_another_length_names_no_module(tmp_path: Path, change: int) -> None:
+    data = trimesh.creation.icosphere(radius=0.05).export(file_type="stl")
+    path = tmp_path / "ball.stl"
+    path.write_bytes(data[:change] if change < 0 else data + bytes(change))
+    error = load(path)
+    assert error is not None
+    assert "mesh cannot be read" in error.what
+    assert "module" not in error.what.lower()
+
+
 @pytest.mark.parametrize("suffix", [".xyz", ".fbx", ".txt", "", ".ply.gz"])
 def test_other_formats(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"thing{suffix}"
