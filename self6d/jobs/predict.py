@@ -95,7 +95,12 @@ def predict(
         raise InputError("exists already", path=drawn, remedy="Name a new folder.")
     rows = []
     left_out: Counter[int] = Counter()  # frames that show more, by object
+    said = ""
     for index, (frame, found) in enumerate(with_predictions(frames, predictor)):
+        if not said and listener is not None:
+            said = trained.unlike_learned(frame.camera.height)
+            if said:
+                listener(Note("warning", said))
         detections = best_of_each(found, most)
         shown = Counter(p.object_id for p in found)
         left_out.update(i for i in shown if shown[i] > most)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from self6d.network.backbone import freeze_batch_norm
+from self6d.errors import InputError
+from self6d.network.backbone import STRIDES, freeze_batch_norm
 from self6d.network.config import NetworkConfig
 from self6d.network.detector import (
     Detector,
@@ -187,8 +188,17 @@ class PoseNetwork(nn.Module):
 
         Returns:
             by image, best score first; none shows what a better one shows already (`seen_twice`).
+
+        Raises:
+            InputError: images of which the detector's last map is a single place.
         """
         images, K, grow = self.as_trained(images, K)
+        height, width = images.shape[-2:]
+        if max(height, width) <= STRIDES[-1]:
+            raise InputError(
+                f"images of {width}x{height} pixels are too small for the network",
+                remedy=f"Give images wider or higher than {STRIDES[-1]} pixels.",
+            )
         most = self.config.instances if instances is None else instances
         least = self.config.further_score if further_score is None else further_score
         with _evaluating(self):

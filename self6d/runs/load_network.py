@@ -39,6 +39,17 @@ class TrainedNetwork:
     camera: Camera | None
     step: int
 
+    def unlike_learned(self, height: int) -> str:
+        """What is to be said of images so many rows high; "" where it learned from such."""
+        rows = height if self.camera is None else self.camera.height
+        if self.network.config.image_height or 0.9 < height / rows < 1.1:
+            return ""
+        return (
+            f"the images are {height} rows high and the network, which looks at them as they are, "
+            f"learned from {rows}: expect few and wrong poses where objects are as much "
+            f"{'larger' if height > rows else 'smaller'} in them. Scale the images, and K with them"
+        )
+
 
 def load_network(
     run: RunFolder | str | Path,

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from small_runs import as_options
@@ -84,3 +85,29 @@ def test_what_a_package_cannot_do_is_said(package: Path, recording: Path, tmp_pa
         jobs.predict(recording, package, views=99, device="cpu")
     with pytest.raises(CheckpointError, match="neither a run nor an exported package"):
         jobs.predict(recording, tmp_path, device="cpu")
+
+
+def test_images_of_another_height_and_ones_too_small_are_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "camera.json").write_text(
+        json.dumps({"fx": 300, "fy": 300, "cx": 160, "cy": 120, "width": 320, "height": 240})
+    )
+
+    def warnings(width: int, height: int) -> list[str]:
+        image = rng.integers(0, 255, (height, width, 3)).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / "i.png"), image)
+        said: list = []
+        jobs.predict(
+            tmp_path / "i.png", RUN, camera=tmp_path / "camera.json", device="cpu",
+            listener=said.append,
+        )  # fmt: skip
+        return [e.text for e in said if getattr(e, "level", "") == "warning"]
+
+    assert not any("rows high" in text for text in warnings(320, 240))
+    (text,) = (text for text in warnings(640, 480) if "rows high" in text)
+    assert text.startswith("the images are 480 rows high")
+    assert "learned from 240" in text
+    assert "as much larger" in text
+    assert any("as much smaller" in text for text in warnings(160, 120))
+    with pytest.raises(InputError, match="images of 16x12 pixels are too small for the network"):
+        warnings(16, 12)
