@@ -25,6 +25,7 @@ from self6d.live.record import Recorder
 from self6d.live.sources import Shot, shots
 from self6d.packaging import load_trained
 from self6d.refinement.rgb.weights import holds_refiner
+from self6d.runs.load_network import TrainedNetwork
 from self6d.scene import ObjectModel
 
 LATELY = 30  # images that the rate is averaged over
@@ -116,7 +117,20 @@ def live(
         listener(Note("info", UNREFINED))
     follower = Follower(known.network, known.models, place, score=score, every=every)
     stream = shots(source, camera, known.camera, listener)
+    if listener is not None:
+        stream = _told_of_height(stream, known, listener)
     return _views(follower, stream, images, record, film, bag, listener)
+
+
+def _told_of_height(
+    stream: Iterator[Shot], known: TrainedNetwork, listener: Listener
+) -> Iterator[Shot]:
+    """The stream; what its first image's height lets expect is said."""
+    with closing(stream):  # type: ignore[type-var]
+        for number, shot in enumerate(stream):
+            if number == 0 and (unlike := known.unlike_learned(shot.camera.height)):
+                listener(Note("warning", unlike))
+            yield shot
 
 
 def _views(

@@ -240,7 +240,9 @@ def test_a_video_and_its_camera(package, recording, tmp_path):
     for named in (camera, None):
         view = next(live(package, path, camera=named, device="cpu", listener=notes.append))
         assert view.shot.camera == CAMERA
-    assert str(camera) in notes[-1].text  # beside the video: taken, and said
+    told = [note.text for note in notes[-2:]]
+    assert str(camera) in told[0]  # beside the video: taken, and said
+    assert told[1].startswith(f"the images are {HEIGHT} rows high")
     frames = predict(path, package, camera=camera, score_threshold=0.0, device="cpu")
     assert {row["image"] for row in frames} == {f"{i:06d}" for i in range(4)}
     assert np.abs(open_dataset(path).frame(3).rgb.astype(int) - views[3].shot.rgb).max() == 0
@@ -259,6 +261,24 @@ def test_a_folder_of_images_and_its_camera(package, recording, tmp_path):
     assert [v.shot.name for v in views] == ["0", "1", "2"]
     assert views[2].shot.camera == CAMERA
     assert np.array_equal(views[2].shot.rgb, image)
+
+
+def test_images_of_another_height_are_said(package, recording, tmp_path):
+    frame = open_dataset(recording).frame(0)
+    camera = tmp_path / "camera.json"
+    camera.write_text(
+        json.dumps({"fx": 150, "fy": 150, "cx": 79.5, "cy": 59.5, "width": WIDTH, "height": HEIGHT})
+    )
+    heard: dict[int, list] = {240: [], 480: []}
+    for height, notes in heard.items():
+        image = cv2.resize(frame.rgb, (height * WIDTH // HEIGHT, height))
+        file = tmp_path / f"{height}.png"
+        cv2.imwrite(str(file), image)
+        list(live(package, file, camera=camera, device="cpu", listener=notes.append))
+    said = {h: [n.text for n in notes if "rows high" in n.text] for h, notes in heard.items()}
+    assert not said[240]
+    (text,) = said[480]
+    assert text.startswith("the images are 480 rows high")
 
 
 def test_faults_are_named(package, recording, tmp_path):
