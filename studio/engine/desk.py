@@ -19,7 +19,7 @@ from studio.engine.recognise import Found, recognise_within
 from studio.engine.requests import analysis
 from studio.engine.requests.judging import Judges
 from studio.engine.requests.recordings import changed_on_disk, info_of
-from studio.engine.requests.tracks import read_track
+from studio.engine.requests.tracks import read_track, read_track_so_far
 from studio.engine.store import Named, Store
 from studio.engine.types import (
     SAMPLE_EVAL,
@@ -38,6 +38,7 @@ from studio.engine.types import (
     RecordingInfo,
     RenderData,
     TrackData,
+    TrackRow,
     Xray,
 )
 
@@ -198,6 +199,10 @@ class Desk:
     def read_track(self, run: str, path: str) -> TrackData:
         """What a run of `track` found in a recording; see `studio.engine.requests.tracks`."""
         return read_track(Path(run), self._store.dataset(path).keys)
+
+    def track_so_far(self, run: str, path: str) -> tuple[TrackRow, ...]:
+        """What a track at work has found; see `studio.engine.requests.tracks`."""
+        return read_track_so_far(Path(run), self._store.dataset(path))
 
     def take_colours(
         self, path: str, poses: str, models: ModelFiles, out: str, stop_file: str | None = None

@@ -6,14 +6,14 @@ fixes accepted from the doctor, settings of the next run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoStack
 
-from studio.engine.types import ModelCard, ModelFiles, PoseData, RecordingInfo, TrackData
+from studio.engine.types import ModelCard, ModelFiles, PoseData, RecordingInfo, TrackData, TrackRow
 from studio.jobs.run_info import NETWORKS, RunInfo, brief, checkpoint_steps, is_run, read_run
 from studio.model.edits import FunctionEdit, PoseEdit
 from studio.model.fit import misfit
@@ -265,15 +265,21 @@ class Project(QObject):
         self.posesChanged.emit(self.frame_index)
         self.trackChanged.emit()
 
-    def put_tracked(self, run: Path, index: int, pose: PoseData, state: str) -> None:
-        """A pose of a track that is being made."""
+    def put_tracked(self, run: Path, rows: Iterable[TrackRow]) -> None:
+        """Poses of a track that is being made; of several instances the first alone."""
         if self.track is None or self.track.run != run:
             self.track = Track(run)
-        key = (index, pose.object_id)
-        self.track.states[key] = (state, pose.score)
-        if key not in self.keys:
-            self._follow(run, key, pose)
-            self.posesChanged.emit(index)
+        here = False
+        for row in rows:
+            key = (row.index, row.object_id)
+            if row.pose is None or row.instance:
+                continue
+            self.track.states[key] = (row.state, row.confidence)
+            if key not in self.keys:
+                self._follow(run, key, row.pose)
+                here = here or row.index == self.frame_index
+        if here:
+            self.posesChanged.emit(self.frame_index)
         self.trackChanged.emit()
 
     def _follow(self, run: Path, key: PoseKey, pose: PoseData) -> None:

@@ -18,7 +18,7 @@ from self6d.runs.folder import RunFolder
 from studio.controllers import comparison
 from studio.controllers.predictions import Predictions
 from studio.engine import Engine
-from studio.engine.types import JudgedFrame, JudgedPose, PoseData
+from studio.engine.types import JudgedFrame, JudgedPose, PoseData, TrackRow
 from studio.jobs.run_info import read_run
 from studio.model.layers import POSES, Layers
 from studio.model.project import Project
@@ -260,7 +260,8 @@ def test_before_and_after_stand_beside_a_track(opened, trained, adapted, wait, m
     project, layers = window.project, window.layers
     for index in range(len(project.recording)):
         pose = PoseData(1, np.eye(3), np.array([0, 0, 0.6]), 0.9)
-        project.put_tracked(adapted.with_name("track"), index, pose, "tracked")
+        row = TrackRow(index, pose.object_id, 0, "tracked", pose.score, pose)
+        project.put_tracked(adapted.with_name("track"), [row])
     for run in (trained, adapted):
         window.opener.open_run(run)
     window.runs.look_at(adapted)

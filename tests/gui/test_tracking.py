@@ -15,7 +15,8 @@ from tracked_block import pose_at, write_recording
 from self6d.datasets.pose_track import read_pose_track
 from self6d.runs.folder import RunFolder
 from self6d.scene.models_copy import save_models
-from studio.jobs import JobState
+from studio.jobs import JobSpec, JobState
+from studio.jobs.queue import JobQueue
 from studio.jobs.run_info import read_run
 from studio.jobs.spec import spec_from
 from studio.model.track import Track
@@ -187,6 +188,43 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
     wait(lambda: first.state.over)
     assert second not in window.queue.jobs
     assert f"{second.run.name} does not start" in space.log.text.toPlainText()
+
+
+def test_a_track_at_work_that_is_joined_shows_what_it_found_before(
+    window, block_recording, tmp_path, wait
+):
+    """Frames done until then stayed bare to the end."""
+    project, pose, shell = window.project, pose_at(0), JobQueue()
+    (tmp_path / "pose.json").write_text(
+        json.dumps({"R_m2c": pose.R_m2c.tolist(), "t_m2c_m": pose.t_m2c.tolist()})
+    )
+    spec = JobSpec(
+        "track", tmp_path / "elsewhere", data=block_recording, device="cpu",
+        models=(block_recording / "models",), options={"init": tmp_path / "pose.json"},
+        overrides=FEW | {"track.steps": 60},  # so long that it can be joined
+    )  # fmt: skip
+    begun = shell.submit(spec)
+    try:
+        wait(lambda: begun.step and begun.step >= 2)
+        begun.pause()
+        wait(lambda: begun.state is JobState.PAUSED or begun.state.over)
+        assert begun.state is JobState.PAUSED, begun.details
+        begun.detach()
+        project.add_run(spec.out)
+        window.runs.act("attach", spec.out)
+        (job,) = window.queue.active
+        wait(lambda: project.track is not None and len(project.track.states) >= 2, 20)
+        assert project.track.run == spec.out
+        assert not project.track.rows  # it is being made
+        for (index, number), found in project.poses.items():
+            assert np.linalg.norm(found.t - pose_at(index).t_m2c) < 0.01
+            assert "tracked by elsewhere" in project.origins[index, number]
+        job.stop()
+        wait(lambda: job.state.over)
+    finally:
+        begun.kill()
+        shell.close()
+    wait(lambda: project.track.rows)
 
 
 def test_a_track_is_paused_stopped_and_resumed(window, wait):

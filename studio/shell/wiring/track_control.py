@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject
 from self6d.events import Finished, Preview
 from self6d.laptop.order import AFTER, BEFORE, COLOURS
 from self6d.paths import POSES
-from studio.engine.types import PoseData, TrackData
+from studio.engine.types import PoseData, TrackData, TrackRow
 from studio.jobs import Job, JobSpec
 from studio.jobs.run_info import read_run
 from studio.model.track import Track
@@ -152,6 +152,10 @@ class TrackControl(QObject):
     def _on_added(self, job: Job) -> None:
         if job.spec.kind == "track":
             job.preview.connect(lambda preview: self._on_preview(job, preview))
+            job.checkpoint.connect(lambda _: self._on_checkpoint(job))
+            if job.state.active:  # it was begun elsewhere: what it has found so far is not here
+                job.save_now()  # does nothing where it has just been saved
+                self._on_checkpoint(job)
 
     def _on_preview(self, job: Job, preview: Preview) -> None:
         """A frame that was just looked at."""
@@ -160,10 +164,27 @@ class TrackControl(QObject):
             return
         index = recording.index_of(preview.frame)
         if index is not None:
-            for entry in preview.poses:
-                pose = PoseData.from_dict(entry)
-                state = "tracked" if pose.score >= DOUBTFUL else "weak"
-                self.project.put_tracked(job.run, index, pose, state)
+            poses = [PoseData.from_dict(entry) for entry in preview.poses]
+            states = ["tracked" if pose.score >= DOUBTFUL else "weak" for pose in poses]
+            self.project.put_tracked(job.run, [
+                TrackRow(index, pose.object_id, 0, state, pose.score, pose)
+                for pose, state in zip(poses, states, strict=True)
+            ])  # fmt: skip
+
+    def _on_checkpoint(self, job: Job) -> None:
+        """All that it has found: previews tell of some frames alone, and of none before a start."""
+        project, number = self.project, self.project.number
+        if project.recording is None or not self.window.runs.at_home(job):
+            return
+
+        def arrived(rows: tuple[TrackRow, ...]) -> None:
+            if number == project.number and not job.state.over:
+                project.put_tracked(job.run, rows)
+
+        self.window.worker.request(
+            "track_so_far", str(job.run), project.recording.root, key="track so far", done=arrived,
+            failed=lambda failure: self.window.noted.emit("warning", failure.one_line()),
+        )  # fmt: skip
 
     def _on_ended(self, job: Job, ending: Finished) -> None:
         if job.spec.kind == "track" and self.window.runs.at_home(job):
