@@ -189,6 +189,7 @@ class _Job:
             instances=o.instances,
         )  # fmt: skip
         self.models = trained.models
+        unlike = trained.unlike_learned(self.shown.frame(0, depth=False).camera.height)
         for kind in ("none", *o.refine):
             improve, left_out = pose_refiner(
                 kind, trained, path, device, refiner=o.refiner, listener=self.listener
@@ -196,7 +197,7 @@ class _Job:
             self._score(
                 NetworkPredictor(trained.network, device, refine=improve),
                 name + ("" if kind == "none" else f" + {kind}"),
-                RunFolder.open(path).remark or left_out,
+                "; ".join(filter(None, (RunFolder.open(path).remark or left_out, unlike))),
                 trained.step,
             )
             self.write_tables()
