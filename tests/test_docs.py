@@ -123,12 +123,16 @@ def test_commands_have_the_options_that_are_shown():
 
     group = typer.main.get_command(app)
     shown = [words for name in NAMES for words in commands_of(name)]
-    assert len(shown) > 15
+    assert len(shown) > 100
     for words in shown:
         if words[0] == "COMMAND":
             continue
         words = words[2:] if words[0] == "pack" else words  # a folder, then another command
-        options = {o for p in group.commands[words[0]].params for o in p.opts}  # type: ignore[attr-defined]
+        words = words[4:] if words[:2] == ["experiment", "repeat"] else words  # times, folder, ...
+        command, rest = group, iter(words)
+        while commands := getattr(command, "commands", None):
+            command = commands[next(rest)]
+        options = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
         asked = {word for word in words if word.startswith("--")}
         assert asked <= options | {"--help"}, words
         for option, value in pairwise(words):
@@ -142,6 +146,17 @@ def test_the_readme_lists_the_presets_with_their_stage():
     listed = {name: stage for cell, stage in rows for name in re.findall(r"`(.+?)`", cell)}
     stages = (1, 2, "refiner")
     assert listed == {name: str(stage) for stage in stages for name in preset_names(stage)}
+
+
+def test_settings_that_commands_set_exist():
+    from self6d.config import describe
+    from self6d.run_config import RunConfig
+
+    known = {field.key for field in describe(RunConfig())}
+    pairs = [pair for name in NAMES for words in commands_of(name) for pair in pairwise(words)]
+    keys = {value.partition("=")[0] for option, value in pairs if option == "--set"}
+    assert len(keys) > 40
+    assert keys <= known
 
 
 def test_settings_that_are_shown_exist():

@@ -32,12 +32,32 @@ def test_table_writes_missing_values_as_blanks():
     assert lines[9] == "| VSD, same depth images | 604 | 6e-4 |  |"
 
 
-def test_long_ways_are_folded_away_with_their_notes():
+def test_a_table_is_what_it_shows_its_commands_its_rows_and_its_notes():
     found = read_json(resource("results/lmo.json"))
-    _, folded = table("lmo").split("<details>")
-    points = [line[2:] for line in folded.splitlines() if line.startswith("- ")]
-    assert points == [*found["notes"], *found["made"]]
+    title, commands, rows, notes = table("lmo").split("\n\n")
+    assert title == found["title"] + "."
+    fence, *lines, end = commands.replace(" \\\n   --", " --").split("\n")
+    assert (fence, lines, end) == ("```", found["made"], "```")
+    assert max(map(len, commands.split("\n"))) <= 100
+    assert len(rows.split("\n")) == 2 + len(found["rows"])
+    assert notes.rstrip().split("\n") == [f"- {note}" for note in found["notes"]]
+
+
+def test_details_are_folded_away_behind_the_notes():
+    found = read_json(resource("results/demo.json"))
+    shown, folded = table("demo").split("<details>")
+    for note in found["notes"]:
+        assert f"- {note}\n" in shown
+    assert [line[2:] for line in folded.split("\n") if line[:2] == "- "] == found["details"]
     assert folded.endswith("\n</details>\n")
+
+
+def test_notes_are_short():
+    for path in sorted(resource("results").glob("*.json")):
+        found = read_json(path)
+        for text in (found["title"], *found["notes"], *found.get("details", ())):
+            assert len(text) <= 600, (path.name, text)
+            assert text == found["title"] or text.startswith("**") or len(text) < 150, text
 
 
 def test_wide_rows_hold_each_object_beside_the_mean():

@@ -1,10 +1,11 @@
 """Results tables of README and docs, from resources/results (`python -m self6d.evaluation.readme`).
 
-A table stands between `<!-- results: NAME -->` and `<!-- end -->`; NAME.json holds its title, the
-command or way that made the figures (`made`, a text, or a list that is folded away together with
-the list `notes`), and rows of {column: value}. Rows of a report come from
-`python -m self6d.evaluation.readme NAME REPORT.json LABEL...`, which keeps title and way; with
-`--wide` before NAME the objects stand side by side.
+A table stands between `<!-- results: NAME -->` and `<!-- end -->`. NAME.json holds, in the order of
+the page: `title`, what the table shows in a sentence or two; `made`, the command lines that make it
+(or `# ...` remarks on them), shown as code; `rows` of {column: value}; `notes`, short points, the
+most important first; and, where there are more, `details`, which are folded away. Rows of a
+report come from `python -m self6d.evaluation.readme NAME REPORT.json LABEL...`, which keeps the
+rest; with `--wide` before NAME the objects stand side by side.
 """
 
 from __future__ import annotations
@@ -28,21 +29,26 @@ PERCENT = {
     "of found": "mask_iou_found",
 }
 PLAIN = {"rotation °": "rotation_deg", "translation mm": "translation_mm"}
-PAGES = ("README.md", "docs/results.md")
+PAGES = ("README.md", "docs/results.md", "docs/speed.md")
+WIDTH = 92  # of a command line, without " --" and the backslash
 BLOCK = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(name: str) -> str:
-    """One results file as Markdown: title, table, command."""
+    """One results file as Markdown: title, commands, table, notes."""
     found = read_json(resource(f"results/{name}.json"))
     rows = found["rows"]
-    lines = [f"{found['title']}.", "", _line(rows[0]), "|---" * len(rows[0]) + "|"]
+    parts = [f"{found['title']}."]
+    if found["made"]:
+        parts.append("\n".join(["```", *map(_wrapped, found["made"]), "```"]))
+    lines = [_line(rows[0]), "|---" * len(rows[0]) + "|"]
     lines += [_line("" if value is None else value for value in row.values()) for row in rows]
-    if isinstance(found["made"], str):
-        return "\n".join([*lines, "", found["made"], ""])
-    lines += ["", "<details><summary>Notes and commands</summary>", ""]
-    lines += [f"- {text}" for text in (*found["notes"], *found["made"])]
-    return "\n".join([*lines, "", "</details>", ""])
+    parts.append("\n".join(lines))
+    if found["notes"]:
+        parts.append(_points(found["notes"]))
+    if details := found.get("details"):
+        parts += ["<details><summary>More notes</summary>", _points(details), "</details>"]
+    return "\n\n".join(parts) + "\n"
 
 
 def with_tables(text: str) -> str:
@@ -98,6 +104,24 @@ def _scores(of: dict[str, Any], columns: dict[str, str], scale: float = 1) -> di
     """Cells of some columns; blank where nothing was measured."""
     values = {name: of.get(key) for name, key in columns.items()}
     return {n: "" if v is None else f"{scale * v:.1f}" for n, v in values.items()}
+
+
+def _points(texts: Sequence[str]) -> str:
+    return "\n".join(f"- {text}" for text in texts)
+
+
+def _wrapped(command: str) -> str:
+    """A command line broken before options, so that no page has to be scrolled sideways."""
+    if command.startswith("#"):
+        return command
+    first, *options = command.split(" --")
+    lines = [first]
+    for option in options:
+        if len(lines[-1]) + len(option) > WIDTH:
+            lines.append(f"   --{option}")
+        else:
+            lines[-1] += f" --{option}"
+    return " \\\n".join(lines)
 
 
 def _line(cells: Iterable[str]) -> str:
