@@ -82,6 +82,12 @@ def test_help_names_every_command(capsys):
     assert "..." not in text.split("Commands:")[1]  # no description is cut
 
 
+@pytest.mark.parametrize("group", ["experiment", "bench"])
+def test_help_of_a_group_cuts_no_description(group, capsys):
+    assert cli.run([group, "--help"]) == 0
+    assert "..." not in capsys.readouterr().out.split("Commands:")[1]
+
+
 def test_no_listed_command_is_cut_within_its_sentence():
     """A summary ends at the first full stop: of "Fig. 3: ..." nothing but "Fig." was left."""
 
@@ -195,7 +201,7 @@ def test_doctor_tells_the_shell_whether_all_is_well(tmp_path, capsys):
 def test_help_says_what_quiet_leaves(command, capsys):
     assert cli.run([*command.split(), "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "No progress and no notes: the result, warnings and errors alone." in text
+    assert "No progress and no notes: only the result, warnings and errors." in text
 
 
 def test_existing_folder_is_never_touched(tmp_path, capsys):

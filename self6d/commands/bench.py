@@ -77,7 +77,7 @@ def train(
     assignments: opt.Set = None,
     json_path: opt.Json = None,
 ) -> None:
-    """Time training of stage 1 or of a refiner: images made and learnt from, a second."""
+    """Time training of stage 1 or a refiner, images a second."""
     from self6d.benchmarks.train import bench_train
     from self6d.config import overrides
     from self6d.jobs.prepare import resolve_device
@@ -105,7 +105,7 @@ def adapt(
     assignments: opt.Set = None,
     json_path: opt.Json = None,
 ) -> None:
-    """Time stage-2 adaptation: images learnt from, a second, and the parts of a step."""
+    """Time stage-2 adaptation, in all and by its parts."""
     from self6d.benchmarks.adapt import bench_adapt
 
     rows = bench_adapt(
@@ -133,7 +133,7 @@ def optimize(
     assignments: opt.Set = None,
     json_path: opt.Json = None,
 ) -> None:
-    """Time the single-image optimiser: one object's pose in each of some frames."""
+    """Time the single-image optimiser."""
     from self6d.benchmarks.optimize import bench_optimize
 
     rows = bench_optimize(
@@ -156,15 +156,17 @@ def predict(
     views: opt.Views = None,
     refiner: Annotated[
         str | None,
-        typer.Option(help='Also time this refiner, run, file or "shipped", on a pose an object.'),
+        typer.Option(
+            help='Also time this refiner (run, file or "shipped") on one pose of each object.'
+        ),
     ] = None,
     bfloat16: Annotated[
-        bool, typer.Option("--bfloat16", help="Also time it convolving in bfloat16.")
+        bool, typer.Option("--bfloat16", help="Also time its convolutions in bfloat16.")
     ] = False,
     device: opt.Device = "auto",
     json_path: opt.Json = None,
 ) -> None:
-    """Time prediction: one image in, masks and poses of all objects out."""
+    """Time prediction of all objects in an image."""
     from self6d.benchmarks.predict import bench_predict
 
     rows = bench_predict(
@@ -203,15 +205,15 @@ def scale(
         bool, typer.Option("--quick", help="Few repeats, without the largest sizes.")
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Also draw time against work, a new PNG file.")
+        Path | None, typer.Option(help="Also plot time against work, into a new PNG file.")
     ] = None,
     read: Annotated[
-        Path | None, typer.Option(help="Show what --json wrote earlier; nothing is measured.")
+        Path | None, typer.Option(help="Show what --json wrote earlier, without measuring.")
     ] = None,
     device: opt.Device = "auto",
     json_path: opt.Json = None,
 ) -> None:
-    """Measure what more work costs: faces, batch, objects in one network, frames."""
+    """Measure what more faces, images, objects, frames cost."""
     from dataclasses import asdict
 
     from self6d.benchmarks.scale import PARTS, bench_scale, read_costs, scale_figure
@@ -248,15 +250,15 @@ def recording(
         Path | None, typer.Option("--from", help="Run whose objects are shown.")
     ] = None,
     shapes: Annotated[
-        int, typer.Option(min=1, max=1000, help="Without --from: generated shapes shown.")
+        int, typer.Option(min=1, max=1000, help="Without --from: number of generated shapes.")
     ] = 21,
     frames: Annotated[int, typer.Option(min=1, help="Frames made.")] = 100,
-    height: Annotated[int, typer.Option(min=32, help="Of the images, pixels.")] = 480,
+    height: Annotated[int, typer.Option(min=32, help="Height of the images, pixels.")] = 480,
     seed: opt.Seed = 0,
     device: opt.Device = "auto",
     quiet: opt.Quiet = False,
 ) -> None:
-    """Write a labelled recording to measure on: images as stage 1 makes them."""
+    """Write a labelled recording of stage-1 images to measure on."""
     from self6d.benchmarks.recording import make_recording
     from self6d.console import JobConsole
     from self6d.events import Progress
@@ -278,7 +280,7 @@ def gui(
     seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 10.0,
     json_path: opt.Json = None,
 ) -> None:
-    """Measure the window: first paint and pictures, event delay while a job trains, redraws."""
+    """Measure the window: first paint, event delay, redraws."""
     import runpy
     import tempfile
 

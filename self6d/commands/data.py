@@ -14,7 +14,9 @@ from self6d.commands import options as opt
 def register(app: typer.Typer) -> None:
     app.command()(doctor)
     app.command()(sample)
-    synth = typer.Typer(help="Stage-1 images.", no_args_is_help=True, rich_markup_mode=None)
+    synth = typer.Typer(
+        help="Show the images of stage 1.", no_args_is_help=True, rich_markup_mode=None
+    )
     synth.command("preview")(synth_preview)
     synth.callback()(lambda: None)
     app.add_typer(synth, name="synth")
@@ -60,9 +62,9 @@ def sample(
     seed: opt.Seed = 7,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Generate an RGB-D recording with held-out truth.
+    """Generate an RGB-D recording with held-out ground truth.
 
-    Three objects, a sensor whose faults stage 1 never renders, splits adapt and eval.
+    Three objects, a sensor with faults that stage 1 never renders, splits adapt and eval.
     """
     from self6d.console import JobConsole
     from self6d.sample.sample import make_sample

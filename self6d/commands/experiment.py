@@ -11,14 +11,16 @@ from self6d.commands import early
 from self6d.commands import options as opt
 
 From = Annotated[Path, typer.Option("--from", help="Stage-1 run to start from.")]
-Folder = Annotated[Path, typer.Option("--out", help="Folder of results; goes on where it stopped.")]
+Folder = Annotated[
+    Path, typer.Option("--out", help="Folder of results; continues where it stopped.")
+]
 Preset = Annotated[str, typer.Option(help="Preset of stage 2.")]
 Split = Annotated[str | None, typer.Option(help="Named split (default: eval, else all of it).")]
 
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
-        help="Figures and tables: JSON, table and picture, resumable.",
+        help="Make figures and tables; resumable.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
@@ -51,7 +53,7 @@ def fig3(
     assignments: opt.Set = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Figure 3: L_self and pose errors over 200 steps on single images."""
+    """Figure 3: L_self and pose errors on single images."""
     _run(
         "fig3", data, models, from_run, out, split=split, images=images, preset=preset, steps=steps,
         seed=seed, device=device, overrides=opt.with_unit(assignments, unit), quiet=quiet,
@@ -94,7 +96,7 @@ def data_share(
     assignments: opt.Set = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Figure 4, right: recall against the share of unlabelled frames."""
+    """Figure 4, right: recall by share of unlabelled frames."""
     _run(
         "data-share", data, models, from_run, out, shares=shares, preset=preset, steps=steps,
         seed=seed, device=device, overrides=opt.with_unit(assignments, unit), quiet=quiet,
@@ -114,7 +116,7 @@ def bounds(
     assignments: opt.Set = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Lower bound (stage 1), adapted, and upper bound (supervised on the same frames)."""
+    """Lower bound (stage 1), adapted, upper bound (supervised)."""
     _run(
         "bounds", data, models, from_run, out, preset=preset, steps=steps, seed=seed,
         device=device, overrides=opt.with_unit(assignments, unit), quiet=quiet,
@@ -125,7 +127,7 @@ def track(
     data: opt.Data,
     out: Folder,
     models: opt.OptionalModels = None,
-    object_id: Annotated[int | None, typer.Option("--object", help="This object alone.")] = None,
+    object_id: Annotated[int | None, typer.Option("--object", help="Only this object.")] = None,
     starts: Annotated[int, typer.Option(min=0, help="Random starts.")] = 10,
     degrees: Annotated[float, typer.Option(min=0, help="How far they are turned.")] = 10.0,
     mm: Annotated[float, typer.Option(min=0, help="How far they are shifted.")] = 20.0,
@@ -165,12 +167,13 @@ def confidence(
         typer.Option("--test", help="Seed of a recording to test on; repeatable."),
     ] = None,
     rgb: Annotated[
-        bool, typer.Option("--rgb", help="That of tracking without depth, by colours alone.")
+        bool,
+        typer.Option("--rgb", help="The confidence of tracking without depth, by colours alone."),
     ] = False,
     seed: opt.Seed = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """What the confidence of track is worth: fitted and tested on generated recordings."""
+    """Fit and test the confidence of track."""
     from self6d.console import JobConsole, steering
     from self6d.experiments import colour_confidence as by_colours
     from self6d.experiments import confidence as on_depth
@@ -193,7 +196,7 @@ def colours(
     json_path: opt.Json = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """How near models come to the colours of labelled frames."""
+    """How near models' colours come to those of labelled frames."""
     early.check(data=data, models=models)
     from dataclasses import asdict
 
@@ -210,17 +213,17 @@ def colours(
 
 def repeat(
     count: Annotated[int, typer.Argument(min=1, help="How many seeds.")],
-    out: Annotated[Path, typer.Argument(help="Folder of results; goes on where it stopped.")],
+    out: Annotated[Path, typer.Argument(help="Folder of results; continues where it stopped.")],
     words: Annotated[
         list[str],
         typer.Argument(
             metavar="COMMAND...",
-            help="Such as: demo --seed {seed} --out {out}; several with the word then between. "
-            "The last leaves its table at {out}/table.json.",
+            help="Such as: demo --seed {seed} --out {out}; several, separated by the word then. "
+            "The last one writes its table to {out}/table.json.",
         ),
     ],
 ) -> None:
-    """Any commands with several seeds: mean, deviation, range."""
+    """Repeat commands with several seeds: mean, deviation, range."""
     from self6d.console import JobConsole, steering
     from self6d.experiments.repeat import repeat as run_repeat
 

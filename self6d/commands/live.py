@@ -29,13 +29,15 @@ def live(
     ] = None,
     score: Annotated[float, typer.Option(min=0, max=1, help="Lowest score of a detection.")] = 0.3,
     every: Annotated[
-        int, typer.Option(min=1, help="The detector looks at every so many-th image.")
+        int, typer.Option(min=1, help="The detector looks only at every Nth image.")
     ] = 1,
     images: Annotated[
-        int | None, typer.Option(min=1, help="End after so many (default: with the source).")
+        int | None,
+        typer.Option(min=1, help="End after this many images (default: at the end of the source)."),
     ] = None,
     record: Annotated[
-        Path | None, typer.Option("--record", help="Folder to make: what is seen, to be opened.")
+        Path | None,
+        typer.Option("--record", help="Folder to make: the images seen, as a recording."),
     ] = None,
     film: Annotated[
         Path | None, typer.Option("--film", help="Video to make (.mp4), with the poses drawn in.")
@@ -47,7 +49,7 @@ def live(
     device: opt.Device = "auto",
     quiet: opt.Quiet = False,
 ) -> None:
-    """Poses from a camera as it runs, as lines of JSON."""
+    """Print poses from a camera as it runs, as lines of JSON."""
     early.check(data=network, camera=camera)
     check_live_source(source)
     from self6d.console import JobConsole, steering

@@ -30,10 +30,10 @@ def ctl(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     request: Annotated[Request, typer.Argument(help="stop: save and stop; live: set KEY=VALUE.")],
     assignments: Annotated[
-        list[str] | None, typer.Argument(help="For live: such as loss.mask=0.5.")
+        list[str] | None, typer.Argument(help="For live, such as loss.mask=0.5.")
     ] = None,
 ) -> None:
-    """Steer a running job, whoever started it."""
+    """Control a running job, whoever started it."""
     from self6d.errors import InputError
     from self6d.locks import is_held
     from self6d.runs.control import send
@@ -54,7 +54,7 @@ def pack(
     folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     command: Annotated[
         list[str],
-        typer.Argument(help="The job: train, adapt, optimize or track with all it takes."),
+        typer.Argument(help="The job: train, adapt, optimize or track with its options."),
     ],
 ) -> None:
     """Put a job into a folder for another machine."""

@@ -52,13 +52,15 @@ Seed = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Instead of the preset's.")]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Steps, instead of the preset's.")
+]
 Minutes = Annotated[
     float | None,
     typer.Option(
         "--minutes", min=0,
-        help="End the steps after so many minutes at the latest, the learning rate at zero by "
-        "then; what is prepared before them comes on top.",
+        help="End the steps after at most this many minutes, with the learning rate at zero by "
+        "then; preparation comes on top.",
     ),
 ]  # fmt: skip
 Gpus = Annotated[
@@ -66,11 +68,11 @@ Gpus = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")]
 TakeLock = Annotated[
-    bool, typer.Option("--take-lock", help="Take over a lock whose owner is surely gone.")
+    bool, typer.Option("--take-lock", help="Take over a run whose process has certainly ended.")
 ]
 Check = Annotated[
     bool,
-    typer.Option("--check/--no-check", help="Look the recording over first; stop on errors."),
+    typer.Option("--check/--no-check", help="Check the recording first; stop on errors."),
 ]
 Instances = Annotated[
     int | None,
@@ -83,7 +85,7 @@ Views = Annotated[
     int | None,
     typer.Option(
         "--views", min=1, max=33,
-        help="Average poses over so many boxes: 9 are steadier, slower (default: the run's).",
+        help="Average poses over this many boxes: 9 is steadier and slower (default: the run's).",
     ),
 ]  # fmt: skip
 Refiner = Annotated[
@@ -115,14 +117,12 @@ Json = Annotated[
     typer.Option(
         "--json",
         callback=_alone,
-        help="Also write the result to this new file; - for standard output, without words.",
+        help="Also write the result to this new file; - for JSON alone on standard output.",
     ),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option(
-        "--quiet", help="No progress and no notes: the result, warnings and errors alone."
-    ),
+    typer.Option("--quiet", help="No progress and no notes: only the result, warnings and errors."),
 ]
 
 

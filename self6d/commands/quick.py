@@ -31,29 +31,31 @@ def quick(
         typer.Option(help=f"JSON with a rough start pose, such as {POSE_EXAMPLE}; see track."),
     ] = None,
     search: Annotated[
-        bool, typer.Option("--search", help="Look for the objects (default without a start).")
+        bool, typer.Option("--search", help="Look for the objects (default without --init).")
     ] = False,
     from_run: Annotated[
         Path | None,
         typer.Option(
             "--from",
-            help="Run whose network finds the objects and learns from their track; on a GPU with "
-            "preset tracked. Nothing is trained before.",
+            help="Run whose network finds the objects and learns from their track (on a GPU with "
+            "preset tracked), instead of a new stage 1.",
         ),
     ] = None,
     object_id: Annotated[
-        int | None, typer.Option("--object", help="This object alone (default: all).")
+        int | None, typer.Option("--object", help="Only this object (default: all).")
     ] = None,
     frame: Annotated[
         int | None,
-        typer.Option(min=0, help="Image number that a single start pose is of (default: first)."),
+        typer.Option(min=0, help="Image number of a single start pose (default: first)."),
     ] = None,
-    scene: Annotated[int | None, typer.Option(help="Its scene, if there are several.")] = None,
+    scene: Annotated[
+        int | None, typer.Option(help="Scene of that image, if there are several.")
+    ] = None,
     cuts: Annotated[
         list[int] | None,
         typer.Option(
             "--cut",
-            help="Image number before which things were moved, as track takes it; repeatable.",
+            help="First image after things were moved, as in track; repeatable.",
         ),
     ] = None,
     split: Annotated[
@@ -64,15 +66,15 @@ def quick(
         typer.Option(
             "--minutes",
             min=1,
-            help="About how long it may take (default: 38 on two idle cores); where it takes more "
-            "at the least, that is said and taken.",
+            help="About how long it may take (default: 38 on two idle cores). If the minimum is "
+            "longer, that is said, and the minimum used.",
         ),
     ] = None,
     colours: Annotated[
         bool,
         typer.Option(
             "--colours/--no-colours",
-            help="Train with the recording's colours on the CAD files, or with their own.",
+            help="Train with the recording's colours on the CAD files, or with the files' own.",
         ),
     ] = True,
     onnx: Annotated[
@@ -87,7 +89,7 @@ def quick(
     check: opt.Check = True,
     quiet: opt.Quiet = False,
 ) -> None:
-    """All in one, without a GPU too: track, train, learn, export."""
+    """All in one, no GPU needed: track, train, learn, export."""
     early.check(
         data=data, models=models, runs=[from_run], init=init, out=out,
         resume=resume, assignments=assignments,

@@ -20,7 +20,8 @@ def recolour(
     poses: Annotated[
         Path,
         typer.Option(
-            "--poses", help="Poses in it: poses.json of a track, or a run of track or adapt."
+            "--poses",
+            help="Poses in the recording: poses.json of a track, or a run of track or adapt.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Models folder to make; never overwritten.")],
@@ -32,18 +33,25 @@ def recolour(
     ] = None,
     unit: opt.Unit = None,
     confidence: Annotated[
-        float, typer.Option(min=0, max=1, help="Poses of a track below give no colour.")
+        float,
+        typer.Option(min=0, max=1, help="Poses of a track below this confidence give no colour."),
     ] = 0.8,
     frames: Annotated[
-        int, typer.Option(min=1, help="Frames that must show a vertex for it to take their colour.")
+        int,
+        typer.Option(
+            min=1, help="How many frames must show a vertex before it takes their colour."
+        ),
     ] = 3,
     gains: Annotated[
-        bool, typer.Option("--gains/--no-gains", help="Even out the frames' exposure, a gain each.")
+        bool,
+        typer.Option(
+            "--gains/--no-gains", help="Even out the frames' exposure, with one gain a frame."
+        ),
     ] = True,
     device: opt.Device = "auto",
     quiet: opt.Quiet = False,
 ) -> None:
-    """Take the objects' colours from the recording."""
+    """Put the recording's colours on the CAD models."""
     run = poses if poses.is_dir() else None
     early.check(
         data=data, models=models, runs=[run], files=[] if run else [poses], out=out

@@ -25,7 +25,7 @@ def track(
     ] = None,
     unit: opt.Unit = None,
     object_id: Annotated[
-        int | None, typer.Option("--object", help="Follow this object alone (default: all).")
+        int | None, typer.Option("--object", help="Follow only this object (default: all).")
     ] = None,
     init: Annotated[
         Path | None,
@@ -43,31 +43,33 @@ def track(
         bool,
         typer.Option(
             "--search",
-            help="Look for the objects without any start, which takes depth: 8 to 15 s of one core "
-            "for each frame looked at.",
+            help="Look for the objects without a start pose. Needs depth, and 8 to 15 s of one "
+            "core for each frame searched.",
         ),
     ] = False,
     frame: Annotated[
         int | None,
-        typer.Option(min=0, help="Image number that a single start pose is of (default: first)."),
+        typer.Option(min=0, help="Image number of a single start pose (default: first)."),
     ] = None,
-    scene: Annotated[int | None, typer.Option(help="Its scene, if there are several.")] = None,
+    scene: Annotated[
+        int | None, typer.Option(help="Scene of that image, if there are several.")
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="Named split of the recording (default: all frames).")
     ] = None,
     keep: Annotated[
         Path | None,
         typer.Option(
-            help="poses.json of an earlier track, or a part of it, that stands: its frames are not "
-            "looked at again."
+            help="poses.json of an earlier track, or a part of it, to keep: its frames are not "
+            "tracked again."
         ),
     ] = None,
     cuts: Annotated[
         list[int] | None,
         typer.Option(
             "--cut",
-            help="Image number before which the recording was interrupted and things moved; "
-            "repeatable. Objects are not followed across.",
+            help="First image after an interruption in which things were moved; repeatable. "
+            "Objects are not followed across it.",
         ),
     ] = None,
     preset: Annotated[str, typer.Option(help="track, or a .toml file.")] = "track",
@@ -78,8 +80,8 @@ def track(
         bool,
         typer.Option(
             "--still",
-            help="Nothing but the camera moves: one arrangement is solved for all frames, and "
-            "poses that disagree with it, and lost ones, are looked for where it puts them.",
+            help="Nothing but the camera moves: one arrangement is solved for all frames; poses "
+            "that disagree with it, and lost ones, are looked for where it puts them.",
         ),
     ] = False,
     seed: opt.Seed = 0,
@@ -89,7 +91,7 @@ def track(
     take_lock: opt.TakeLock = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Poses of objects through a whole recording."""
+    """Follow objects through a whole recording."""
     early.check(
         data=data, models=models, trained=from_run, init=init,
         files=[keep] if keep is not None else [], out=out, resume=resume,

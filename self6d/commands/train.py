@@ -30,20 +30,22 @@ def train(
     unit: opt.Unit = None,
     start: Annotated[
         Path | None,
-        typer.Option("--from", help="Run to go on from, of the same objects; its network stays."),
+        typer.Option(
+            "--from", help="Run of the same objects to continue from; its network keeps its form."
+        ),
     ] = None,
     preset: Annotated[
         str, typer.Option(help=f"{', '.join(preset_names(1))}, or a .toml file.")
     ] = "standard",
     camera: Annotated[
         Path | None,
-        typer.Option(help="Recording or camera file whose intrinsics the images shall have."),
+        typer.Option(help="Recording or camera file whose intrinsics the images get."),
     ] = None,
     poses: Annotated[
         Path | None,
         typer.Option(
             "--poses",
-            help="Track (its folder or poses.json) in that recording to learn from beside.",
+            help="Track of that recording (its folder or poses.json) to learn from as well.",
         ),
     ] = None,
     steps: opt.Steps = None,
@@ -101,7 +103,7 @@ def train_refiner(
     ] = None,
     unit: opt.Unit = None,
     start: Annotated[
-        Path | None, typer.Option("--from", help="Refiner to go on from: run folder or file.")
+        Path | None, typer.Option("--from", help="Refiner to continue from: run folder or file.")
     ] = None,
     preset: Annotated[
         str,
@@ -111,7 +113,7 @@ def train_refiner(
     ] = "refiner",
     camera: Annotated[
         Path | None,
-        typer.Option(help="Recording or camera file whose intrinsics the images shall have."),
+        typer.Option(help="Recording or camera file whose intrinsics the images get."),
     ] = None,
     steps: opt.Steps = None,
     minutes: opt.Minutes = None,
@@ -123,7 +125,7 @@ def train_refiner(
     take_lock: opt.TakeLock = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Train the RGB refiner, which moves poses."""
+    """Train an RGB refiner, which corrects poses."""
     early.check(
         models=models, camera=camera, out=out, resume=resume, preset=preset, stage="refiner",
         assignments=assignments,
@@ -174,20 +176,20 @@ def adapt(
         ),
     ] = None,
     share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of those frames to use, spread evenly.")
+        float, typer.Option(min=0, max=1, help="Share of these frames to use, evenly spaced.")
     ] = 1.0,
     refiner: Annotated[
         Path | None,
         typer.Option(
-            help='Run of train-refiner, or "shipped": moves what is learned from, and learns.'
+            help='Run of train-refiner, or "shipped": corrects the poses learned from, and learns.'
         ),
     ] = None,
     still: Annotated[
         bool,
         typer.Option(
             "--still",
-            help="For stretches of frames nothing but the camera moves: poses go from frame to "
-            "frame, or those of all frames are solved together, and are learned from.",
+            help="Nothing but the camera moves for stretches of frames: sound poses are carried "
+            "to other frames (with depth) or solved together (without), and learned from.",
         ),
     ] = False,
     steps: opt.Steps = None,
@@ -308,11 +310,11 @@ def demo(
     seed: opt.Seed = 0,
     device: opt.Device = "auto",
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start anew in a new folder, whatever is there.")
+        bool, typer.Option("--fresh", help="Start again in a new folder, whatever exists.")
     ] = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """The main job on a generated recording, before and after."""
+    """Run the main job on a generated recording."""
     from self6d.commands.output import say_end
     from self6d.demo import run_demo
 

@@ -45,7 +45,9 @@ def evaluate(
     ] = None,
     refine: Annotated[
         list[str] | None,
-        typer.Option("--refine", help="A row a run more, refined: depth or rgb; may be repeated."),
+        typer.Option(
+            "--refine", help="Add a refined row for each run: depth or rgb; may be repeated."
+        ),
     ] = None,
     refiner: opt.Refiner = None,
     bop: Annotated[
@@ -56,7 +58,8 @@ def evaluate(
         typer.Option(
             min=0,
             max=1,
-            help="Least visible share of an instance that counts; a targets file rules itself.",
+            help="Least visible share of an instance that is scored; a targets file decides for "
+            "itself.",
         ),
     ] = 0.1,
     views: opt.Views = None,
@@ -123,13 +126,13 @@ def _rows_so_far(rows: Sequence[Report]) -> Iterator[None]:
 
 def predict(
     images: Annotated[
-        Path, typer.Argument(help="Recording, folder of images, one image, or a film.")
+        Path, typer.Argument(help="Recording, folder of images, one image, or a video.")
     ],
     from_run: Annotated[
         Path, typer.Option("--from", help="Run, or folder that export made, whose network to use.")
     ],
     camera: Annotated[
-        Path | None, typer.Option(help="Camera file, where the images come without one.")
+        Path | None, typer.Option(help="Camera file, if the images come without one.")
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Named split of the recording (default: all of it).")
@@ -138,7 +141,7 @@ def predict(
         str,
         typer.Option(
             "--refine",
-            help="none, depth (optimise each pose on its frame) or rgb (a refiner moves it).",
+            help="none, depth (optimise each pose on its frame) or rgb (a refiner corrects it).",
         ),
     ] = "none",
     refiner: opt.Refiner = None,
@@ -152,7 +155,7 @@ def predict(
     ] = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Poses in images, from RGB alone."""
+    """Predict poses in images, from RGB alone."""
     early.check(data=images, trained=from_run, camera=camera)
     if camera is None:
         early.recording(images, split)
@@ -206,7 +209,8 @@ def export(
         bool, typer.Option("--program", help="Also write a torch.export program.")
     ] = False,
     slim: Annotated[
-        bool, typer.Option("--slim", help="Instead a small run folder, to start other runs from.")
+        bool,
+        typer.Option("--slim", help="Write a small run folder instead, to start other runs from."),
     ] = False,
     views: opt.Views = None,
     instances: opt.Instances = None,
@@ -218,7 +222,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Weights and an inference example that needs RGB alone."""
+    """Write weights and an inference example that need RGB alone."""
     early.check(runs=[run])
     from self6d import jobs
 
@@ -275,7 +279,7 @@ def label(
     models: opt.RecordingModels = None,
     unit: opt.Unit = None,
     confidence: Annotated[
-        float, typer.Option(min=0, max=1, help="Poses below are left out.")
+        float, typer.Option(min=0, max=1, help="Poses below this confidence are left out.")
     ] = 0.8,
     format: Annotated[
         LabelFormat,
@@ -283,7 +287,7 @@ def label(
     ] = LabelFormat.bop,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Poses of a track as labels for other tools, with a report."""
+    """Write a track's poses as labels for other tools."""
     early.check(data=data, models=models, files=[track], out=out)
     from self6d.console import JobConsole
     from self6d.labelling import label as write_labels
@@ -315,7 +319,7 @@ def rrd(
     unit: opt.Unit = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """A recording and its poses for the viewer Rerun."""
+    """Write a recording and its poses for the viewer Rerun."""
     early.check(data=data, models=models, files=[] if track is None else [track])
     from self6d.console import JobConsole
     from self6d.labelling.rerun_file import export_rrd

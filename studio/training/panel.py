@@ -117,7 +117,7 @@ class RunPanel(QWidget):
             lambda i: self._edit("camera", self.camera_like.itemData(i), "Change camera")
         )
         self.share = spin("Share of the frames", 1, 100, 100, " %")
-        self.share.setToolTip("Share of those frames to use, spread evenly")
+        self.share.setToolTip("Share of these frames to use, evenly spaced")
         self.share.editingFinished.connect(self._on_share)
         self.no_check = QCheckBox("start anyhow")
         self.no_check.setToolTip("Without it a run stops where the doctor finds an error")
