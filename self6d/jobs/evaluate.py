@@ -27,7 +27,7 @@ from self6d.evaluation.predictions import NetworkPredictor, Prediction, Predicto
 from self6d.evaluation.protocols import evaluate as score_predictions
 from self6d.evaluation.report import Report
 from self6d.evaluation.results import Results
-from self6d.events import Listener
+from self6d.events import Listener, Note
 from self6d.files import check_new, check_writable, write_file
 from self6d.jobs.prepare import resolve_device
 from self6d.jobs.refiner import Refine, pose_refiner
@@ -190,6 +190,8 @@ class _Job:
         )  # fmt: skip
         self.models = trained.models
         unlike = trained.unlike_learned(self.shown.frame(0, depth=False).camera.height)
+        if unlike and self.listener is not None:
+            self.listener(Note("warning", f"{name}: {unlike}"))
         for kind in ("none", *o.refine):
             improve, left_out = pose_refiner(
                 kind, trained, path, device, refiner=o.refiner, listener=self.listener
@@ -197,7 +199,7 @@ class _Job:
             self._score(
                 NetworkPredictor(trained.network, device, refine=improve),
                 name + ("" if kind == "none" else f" + {kind}"),
-                "; ".join(filter(None, (RunFolder.open(path).remark or left_out, unlike))),
+                RunFolder.open(path).remark or left_out,
                 trained.step,
             )
             self.write_tables()

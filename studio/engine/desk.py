@@ -19,7 +19,7 @@ from studio.engine.recognise import Found, recognise_within
 from studio.engine.requests import analysis
 from studio.engine.requests.judging import Judges
 from studio.engine.requests.recordings import changed_on_disk, info_of
-from studio.engine.requests.tracks import read_track, read_track_so_far
+from studio.engine.requests.tracks import read_track
 from studio.engine.store import Named, Store
 from studio.engine.types import (
     SAMPLE_EVAL,
@@ -201,7 +201,9 @@ class Desk:
         return read_track(Path(run), self._store.dataset(path).keys)
 
     def track_so_far(self, run: str, path: str) -> tuple[TrackRow, ...]:
-        """What a track at work has found; see `studio.engine.requests.tracks`."""
+        """What a track at work has found; see `studio.engine.requests.tracks_at_work`."""
+        from studio.engine.requests.tracks_at_work import read_track_so_far  # loads torch
+
         return read_track_so_far(Path(run), self._store.dataset(path))
 
     def take_colours(
