@@ -135,6 +135,8 @@ def test_commands_have_the_options_that_are_shown():
         options = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
         asked = {word for word in words if word.startswith("--")}
         assert asked <= options | {"--help"}, words
+        needed = [p for p in command.params if p.required and p.param_type_name == "option"]
+        assert "--help" in asked or all(asked & set(p.opts) for p in needed), words
         for option, value in pairwise(words):
             assert option != "--preset" or value in preset_names(), words
 
