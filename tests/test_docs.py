@@ -61,6 +61,15 @@ def test_the_readme_is_short():
     assert len(text_of("README.md").splitlines()) <= 150
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_paragraphs_are_short(name):
+    prose = re.sub(r"^ *```.*?^ *```$", "\n\n", text_of(name), flags=re.DOTALL | re.MULTILINE)
+    rows = r"^\s*\|.*$"
+    parts = re.split(r"\n\s*\n|\n(?=\s*(?:-|\d+\.) )", re.sub(rows, "", prose, flags=re.MULTILINE))
+    assert len(parts) > 5
+    assert [part.strip()[:80] for part in parts if len(part) > 700] == []
+
+
 def test_the_eight_questions_are_answered_by_the_tree():
     rows = re.findall(
         r"^\| (.+\?) \| `(.+?)` \| `(.+?)` \|$", text_of("docs/architecture.md"), re.M
