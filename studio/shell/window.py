@@ -25,6 +25,7 @@ from studio.controllers.opening import Opener
 from studio.controllers.predictions import Predictions
 from studio.controllers.runs import RunControl
 from studio.engine import Engine, Failure
+from studio.jobs.job import Job
 from studio.jobs.queue import JobQueue
 from studio.model.layers import Layers
 from studio.model.project import Project
@@ -240,6 +241,11 @@ class StudioWindow(EnterPresses, QMainWindow):
             also = {"jobs": jobs, "waiting": waiting, "layers": self.layers.to_list()}
             self.settings.save_workspace({**self.project.to_dict(), **also})
 
+    def _on_jobs(self, _job: Job) -> None:
+        """Killed before the next autosave, a window would say of a job at work that it waited."""
+        if self._autosave.isActive():  # it is not being closed
+            self.save_workspace()
+
     def _connect(self) -> None:
         self.header.chosen.connect(self.show_step)
         self.welcome.openSample.connect(self.opener.open_sample)
@@ -262,7 +268,8 @@ class StudioWindow(EnterPresses, QMainWindow):
         self.runs.said.connect(self.say)
         self.runs.followed.connect(self.job_bar.set_job)
         self.runs.discarded.connect(lambda job: self.predictions.drop(job.run))
-        self.queue.added.connect(lambda job: self.save_workspace())
+        for event in (self.queue.added, self.queue.changed, self.queue.removed):
+            event.connect(self._on_jobs)
         self.job_bar.pauseClicked.connect(self.runs.toggle_pause)
         self.job_bar.stopClicked.connect(self.runs.stop)
         self.job_bar.cancelClicked.connect(self.cancel_job)

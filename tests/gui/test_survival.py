@@ -156,18 +156,22 @@ def test_killed_window_comes_back_to_its_running_job(
         helper.wait(20)
     assert worker.is_running()
 
-    settings.sync()
-    window = open_studio(restore=True)
-    wait(lambda: window.runs.job is not None)
-    assert window.project.recording_path == sample
-    assert window.project.frame_index == 3
-    job = window.runs.job
-    assert (job.run, job.pid, job.state) == (out, worker.pid, JobState.RUNNING)
-    assert "still running" in window.banner.text.text()
-    wait(lambda: window.workspace.curves.terms())
-    click(window.job_bar.stop)
-    wait(lambda: job.state is JobState.STOPPED)
-    worker.wait(10)
+    try:
+        settings.sync()
+        window = open_studio(restore=True)
+        wait(lambda: window.runs.job is not None)
+        assert window.project.recording_path == sample
+        assert window.project.frame_index == 3
+        job = window.runs.job
+        assert (job.run, job.pid, job.state) == (out, worker.pid, JobState.RUNNING)
+        assert "still running" in window.banner.text.text()
+        wait(lambda: window.workspace.curves.terms())
+        click(window.job_bar.stop)
+        wait(lambda: job.state is JobState.STOPPED)
+        worker.wait(10)
+    finally:  # it would train for days beside whatever comes next
+        if worker.is_running():
+            worker.kill()
 
 
 def test_job_that_ended_meanwhile_is_found(open_studio, settings, sample, trained, wait):
