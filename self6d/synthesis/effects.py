@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad, pixel_shuffle, pixel_unshuffle
 
+from self6d.layers.usable import usable
+
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -102,8 +104,8 @@ def gaussian_kernels(sigma: Tensor, radius: int) -> Tensor:
 def defocus(images: Tensor, sigma: Tensor, radius: int = 5) -> Tensor:
     """Gaussian blur of `sigma` (b,) pixels."""
     kernel = gaussian_kernels(sigma, radius)
-    images = _depthwise(images, kernel[:, None, :])
-    return _depthwise(images, kernel[:, :, None])
+    images = convolve(images, kernel[:, None, :])
+    return convolve(images, kernel[:, :, None])
 
 
 def motion_blur(images: Tensor, length: Tensor, angle: Tensor, radius: int = 6) -> Tensor:
@@ -114,17 +116,21 @@ def motion_blur(images: Tensor, length: Tensor, angle: Tensor, radius: int = 6) 
     along, across = (x * c + y * s).abs(), (y * c - x * s).abs()
     half = (length / 2)[:, None, None]
     kernel = (half + 0.5 - along).clamp(0, 1) * (1 - across).clamp_min(0)
-    return _depthwise(images, kernel / kernel.sum((1, 2), keepdim=True))
+    return convolve(images, kernel / kernel.sum((1, 2), keepdim=True))
 
 
-def _depthwise(images: Tensor, kernels: Tensor) -> Tensor:
-    """Convolve each image with its own kernel (b, kh, kw), edges repeated."""
+def convolve(images: Tensor, weights: Tensor) -> Tensor:
+    """Each image with its own weights (b, kh, kw), sides odd, edges repeated."""
+    images, weights = images.contiguous(), weights.contiguous()
+    kernels = usable("self6d.synthesis.gpu.blur_kernels", images, weights)
+    if kernels is not None:
+        return kernels.convolve(images, weights)
     b, c, h, w = images.shape
-    kh, kw = kernels.shape[1:]
+    kh, kw = weights.shape[1:]
     images = pad(images, (kw // 2, kw // 2, kh // 2, kh // 2), mode="replicate")
-    weight = kernels[:, None].expand(b, c, kh, kw).reshape(b * c, 1, kh, kw)
+    weights = weights[:, None].expand(b, c, kh, kw).reshape(b * c, 1, kh, kw)
     flat = images.reshape(1, b * c, *images.shape[-2:])
-    return conv2d(flat, weight, groups=b * c).view(b, c, h, w)
+    return conv2d(flat, weights, groups=b * c).view(b, c, h, w)
 
 
 def sharpen(images: Tensor, amount: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from self6d.scene.batch import LabelledBatch
 from self6d.stage1.task import SyntheticTask, TrainConfig
 from self6d.synthesis import SceneMaker, SynthesisConfig, default_camera
 from self6d.synthesis.appearance import Paint, apply_paint
+from self6d.synthesis.effects import convolve
 from self6d.synthesis.layout import sample_layout
 
 pytestmark = pytest.mark.gpu
@@ -100,6 +101,18 @@ def test_things_are_repainted_as_on_the_cpu() -> None:
     there = apply_paint(rgb.cuda(), depth.cuda(), K.cuda(), paint.map(Tensor.cuda))
     torch.testing.assert_close(there.cpu(), painted, atol=2e-3, rtol=0)
     assert kernels("self6d.synthesis.gpu.paint_kernels", torch.cuda.current_device())
+
+
+def test_images_are_blurred_as_on_the_cpu() -> None:
+    g = torch.Generator().manual_seed(0)
+    images = torch.rand(5, 3, 41, 37, generator=g).mul(0.9)
+    for sides in ((13, 13), (1, 11), (11, 1), (5, 1)):
+        weights = torch.rand(5, *sides, generator=g)
+        weights /= weights.sum((1, 2), keepdim=True)
+        there = convolve(images.cuda(), weights.cuda())
+        right = convolve(images.double(), weights.double())
+        torch.testing.assert_close(there.cpu().double(), right, atol=1e-6, rtol=0)
+    assert kernels("self6d.synthesis.gpu.blur_kernels", torch.cuda.current_device())
 
 
 def test_batches_made_beside_training_are_the_same(models, camera) -> None:
