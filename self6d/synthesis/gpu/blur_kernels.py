@@ -41,6 +41,8 @@ def _convolve(
     for i in range(kh):
         row = image + tl.minimum(tl.maximum(y + i - kh // 2, 0), h - 1) * w
         for j in range(kw):
-            column = tl.minimum(tl.maximum(x + j - kw // 2, 0), w - 1)
-            total += tl.load(weights + i * kw + j) * tl.load(row + column)
+            weight = tl.load(weights + i * kw + j)
+            if weight != 0:  # beside a motion's line it is
+                column = tl.minimum(tl.maximum(x + j - kw // 2, 0), w - 1)
+                total += weight * tl.load(row + column)
     tl.store(out + plane * h * w + at, total, mask=at < h * w)
