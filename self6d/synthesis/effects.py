@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate, pad, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import conv2d, interpolate, pad
 
 from self6d.layers.usable import usable
 
@@ -177,21 +177,22 @@ def jpeg(images: Tensor, quality: Tensor) -> Tensor:
     Args:
         quality: (b,) 1 to 100, as libjpeg scales its tables. Chroma is not subsampled.
     """
-    b, _, h, w = images.shape
+    h, w = images.shape[-2:]
     device = images.device
     padded = pad(images, (0, -w % 8, 0, -h % 8), mode="replicate")
     ycc = torch.einsum("ij,bjhw->bihw", _constant(_TO_YCC, device), padded * 255.0)
     ycc[:, 0] -= 128.0
-    rows, columns = padded.shape[2] // 8, padded.shape[3] // 8
-    blocks = pixel_unshuffle(ycc, 8).view(b, 3, 64, rows * columns)
+    # a block's 64 pixels side by side: one tall product of matrices
+    blocks = ycc.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).transpose(3, 4)
     dct = _dct_matrix(device)
 
     scale = torch.where(quality < 50, 5000.0 / quality.clamp_min(1), 200.0 - 2.0 * quality)
     tables = _constant((_LUMA_TABLE, _CHROMA_TABLE, _CHROMA_TABLE), device)
-    tables = (tables * scale[:, None, None] / 100.0).round().clamp(1, 255)[..., None]
-    coefficients = (dct @ blocks).div_(tables).round_().mul_(tables)
+    tables = (tables * scale[:, None, None] / 100.0).round().clamp(1, 255)[:, :, None, None]
+    coefficients = (blocks.flatten(4) @ dct.T).div_(tables).round_().mul_(tables)
 
-    ycc = pixel_shuffle((dct.T @ coefficients).view(b, 192, rows, columns), 8)
+    blocks = (coefficients @ dct).unflatten(4, (8, 8))
+    ycc = blocks.transpose(3, 4).reshape(padded.shape)
     ycc[:, 0] += 128.0
     rgb = torch.einsum("ij,bjhw->bihw", _constant(_FROM_YCC, device), ycc) / 255.0
     return rgb[..., :h, :w]
