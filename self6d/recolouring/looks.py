@@ -13,7 +13,7 @@ from self6d.geometry import Pose
 from self6d.recolouring.fuse import FuseOptions
 from self6d.rendering import PackedModels, render
 from self6d.scene import Frame
-from self6d.scene.gltf import to_linear
+from self6d.scene.formats.gltf import to_linear
 
 _NEAR_M = 0.01
 _LEAST_SAMPLES = 30  # from which the sensor's noise can be told

@@ -20,7 +20,7 @@ from self6d.recolouring.fuse import HIGHEST_GAIN, LOWEST_GAIN, FuseOptions, Vert
 from self6d.recolouring.looks import depth_of, look
 from self6d.rendering import pack_models
 from self6d.scene import Frame, ObjectModel
-from self6d.scene.gltf import to_srgb
+from self6d.scene.formats.gltf import to_srgb
 
 _STEP = 0.03  # diameters, change of depth between pixels that is a step
 

@@ -15,7 +15,7 @@ from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
 from self6d.files import note
-from self6d.scene.gltf import (
+from self6d.scene.formats.gltf import (
     GltfColour,
     moved_coordinates,
     tinted,
@@ -23,9 +23,9 @@ from self6d.scene.gltf import (
     to_srgb,
     vertex_light,
 )
+from self6d.scene.formats.obj import MISSING
+from self6d.scene.formats.ply import FACE_OF, cut_polygons
 from self6d.scene.mesh import ObjectModel
-from self6d.scene.obj import MISSING
-from self6d.scene.ply import FACE_OF, cut_polygons
 
 GREY = 0.6
 _STAND_IN = 100  # grey value of the texture trimesh makes up where a file's own is missing

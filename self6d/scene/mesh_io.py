@@ -8,24 +8,23 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 import trimesh
-from trimesh.resolvers import FilePathResolver
 from trimesh.visual.texture import TextureVisuals
 
 from self6d.errors import InputError
 from self6d.events import counted
 from self6d.files import log, note, read_bytes, unreadable
 from self6d.scene.appearance import Surface, joined, picture_of, surface_of
-from self6d.scene.gltf import keep_colours, prepared_gltf
+from self6d.scene.formats.files_beside import FilesBeside
+from self6d.scene.formats.gltf import keep_colours, prepared_gltf
+from self6d.scene.formats.obj import prepared_obj
+from self6d.scene.formats.ply import check_counts, off_as_ply, without_coordinates
 from self6d.scene.known import known_id, linemod_name
 from self6d.scene.mesh import ObjectModel
 from self6d.scene.mesh_names import MESH_SUFFIXES, is_mesh, others_in
 from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
-from self6d.scene.obj import prepared_obj
-from self6d.scene.ply import check_counts, off_as_ply, without_coordinates
 from self6d.scene.units import diameter, metres_per_unit, metres_per_units
 
 _BOP_NAME = re.compile(r"(?:.*[-_])?obj_(\d+)$")
@@ -229,46 +228,6 @@ def numbered(files: list[Path]) -> list[tuple[int, Path]]:
     return sorted(zip(ids, files, strict=True))
 
 
-class _InsideFolder(FilePathResolver):
-    """Textures and materials beside the mesh; a name that leads out of its folder is refused.
-
-    Names are as people's programs write them: with backslashes, percent escapes, another case, or
-    the path of the machine they came from, of which the last part is looked for beside the mesh.
-    """
-
-    def __init__(self, source: str) -> None:
-        super().__init__(source)
-        self.texts: dict[str, bytes] = {}
-
-    def get(self, name: str) -> bytes:
-        if name in self.texts:
-            return self.texts[name]
-        root = Path(self.parent).resolve()
-        plain = name.strip().replace("\\", "/")
-        inside = False
-        for form in (name, plain, unquote(plain), plain.rpartition("/")[2]):
-            target = (root / form).resolve()
-            if not target.is_relative_to(root) or "\0" in form:
-                continue
-            inside = True
-            if target.is_file() or (target := _any_case(root, form)).is_file():
-                return read_bytes(target, "texture or material")
-        if not inside:
-            raise ValueError(f"{name} lies outside the mesh's folder")
-        return read_bytes(root / plain.rpartition("/")[2], "texture or material")
-
-
-def _any_case(root: Path, name: str) -> Path:
-    """The file of that name whatever its case, a step at a time."""
-    at = root
-    for part in Path(name).parts:
-        if part == ".." or not at.is_dir():
-            return at / part
-        same = [p for p in sorted(at.iterdir()) if p.name.lower() == part.lower()]
-        at = same[0] if same else at / part
-    return at
-
-
 def _read(path: Path) -> Surface:
     suffix = path.suffix.lower()
     if suffix not in MESH_SUFFIXES:
@@ -282,7 +241,7 @@ def _read(path: Path) -> Surface:
         check_counts(data, path)
     gltf = None
     if suffix in (".glb", ".gltf"):
-        data, gltf = prepared_gltf(data, path, _InsideFolder(str(path.absolute())).get)
+        data, gltf = prepared_gltf(data, path, FilesBeside(str(path.absolute())).get)
     if suffix == ".off" and (coloured := off_as_ply(data)) is not None:
         data, suffix = coloured, ".ply"
     parts = _parse(data, path, suffix)
@@ -304,7 +263,7 @@ def _lacks_image(mesh: trimesh.Trimesh) -> bool:
 
 def _parse(data: bytes, path: Path, suffix: str) -> list[trimesh.Trimesh]:
     """The parts of the file, placed in its frame; at least one, each with faces."""
-    resolver = _InsideFolder(str(path.absolute()))
+    resolver = FilesBeside(str(path.absolute()))
     quiet = logging.getLogger("trimesh")
     level = quiet.level
     quiet.setLevel(logging.CRITICAL)  # it logs tracebacks of what is reported here in one line

@@ -23,7 +23,7 @@ from self6d.recolouring.fuse import FuseOptions, VertexColors, robust_mean
 from self6d.rendering import pack_models, render
 from self6d.scene import ObjectModel, Symmetry
 from self6d.scene.appearance import surface_points
-from self6d.scene.gltf import to_linear, to_srgb
+from self6d.scene.formats.gltf import to_linear, to_srgb
 from self6d.scene.mesh_io import load_models
 from self6d.scene.models_copy import save_models
 

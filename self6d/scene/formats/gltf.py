@@ -13,7 +13,7 @@ import numpy as np
 
 from self6d.errors import InputError
 from self6d.files import note
-from self6d.scene.gltf_numbers import plain_numbers
+from self6d.scene.formats.gltf_numbers import plain_numbers
 
 _COMPRESSED = {"KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression": "meshopt"}
 

@@ -1,0 +1,1 @@
+"""Mesh formats: what each file type states that the common parser passes over or gets wrong."""

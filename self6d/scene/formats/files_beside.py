@@ -1,0 +1,50 @@
+"""Files that a mesh names: materials, textures, buffers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote
+
+from trimesh.resolvers import FilePathResolver
+
+from self6d.files import read_bytes
+
+
+class FilesBeside(FilePathResolver):
+    """Textures and materials beside the mesh; a name that leads out of its folder is refused.
+
+    Names are as people's programs write them: with backslashes, percent escapes, another case, or
+    the path of the machine they came from, of which the last part is looked for beside the mesh.
+    """
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self.texts: dict[str, bytes] = {}
+
+    def get(self, name: str) -> bytes:
+        if name in self.texts:
+            return self.texts[name]
+        root = Path(self.parent).resolve()
+        plain = name.strip().replace("\\", "/")
+        inside = False
+        for form in (name, plain, unquote(plain), plain.rpartition("/")[2]):
+            target = (root / form).resolve()
+            if not target.is_relative_to(root) or "\0" in form:
+                continue
+            inside = True
+            if target.is_file() or (target := _any_case(root, form)).is_file():
+                return read_bytes(target, "texture or material")
+        if not inside:
+            raise ValueError(f"{name} lies outside the mesh's folder")
+        return read_bytes(root / plain.rpartition("/")[2], "texture or material")
+
+
+def _any_case(root: Path, name: str) -> Path:
+    """The file of that name whatever its case, a step at a time."""
+    at = root
+    for part in Path(name).parts:
+        if part == ".." or not at.is_dir():
+            return at / part
+        same = [p for p in sorted(at.iterdir()) if p.name.lower() == part.lower()]
+        at = same[0] if same else at / part
+    return at
