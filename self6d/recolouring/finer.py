@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from self6d.scene import ObjectModel
-from self6d.scene.appearance import texels
+from self6d.scene.surface import texels
 
 _ONE = ((0, 3, 2), (3, 1, 2))
 _TWO_A = ((3, 1, 4), (0, 3, 4), (0, 4, 2))

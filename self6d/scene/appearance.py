@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,49 +23,24 @@ from self6d.scene.formats.gltf import (
     vertex_light,
 )
 from self6d.scene.formats.obj import MISSING
-from self6d.scene.formats.ply import FACE_OF, cut_polygons
 from self6d.scene.mesh import ObjectModel
+from self6d.scene.surface import GREY, Surface, face_coloured, first_tile, rgb_of, texels
 
-GREY = 0.6
 _STAND_IN = 100  # grey value of the texture trimesh makes up where a file's own is missing
-_COLOUR_NAMES = (
-    ("red", "green", "blue"), ("r", "g", "b"),
-    ("diffuse_red", "diffuse_green", "diffuse_blue"),
-)  # fmt: skip
 _PAD = 2  # texels of margin round each texture of an atlas, so that filtering does not bleed
-
-
-@dataclass
-class Surface:
-    """A mesh on its way to becoming an `ObjectModel`; see there for shapes and units."""
-
-    vertices: np.ndarray
-    faces: np.ndarray
-    colors: np.ndarray
-    uv: np.ndarray | None = None
-    texture: np.ndarray | None = None
-    has_color: bool = True
-    points: np.ndarray | None = None
 
 
 def surface_of(mesh: trimesh.Trimesh, path: Path, gltf: GltfColour | None = None) -> Surface:
     """Geometry and colour of a trimesh mesh, every way of colouring brought to ours."""
-    cut_polygons(mesh)
     vertices = np.asarray(mesh.vertices, dtype=np.float64)
     faces = np.asarray(mesh.faces, dtype=np.int64).reshape(-1, 3)
     surface = Surface(vertices, faces, np.full(vertices.shape, GREY, np.float32), has_color=False)
     visual = mesh.visual
-    stated = None if isinstance(visual, TextureVisuals) else ply_colours(mesh)
     if isinstance(visual, TextureVisuals):
         stored = mesh.metadata.get("COLOR_0")
         _textured(surface, visual, path, gltf or GltfColour(), stored)
-    elif stated is not None:
-        if len(stated) == len(vertices):
-            surface.colors, surface.has_color = stated, True
-        else:
-            _face_coloured(surface, np.round(255 * stated))
     elif isinstance(visual, ColorVisuals) and visual.kind == "face":
-        _face_coloured(surface, np.asarray(visual.face_colors)[:, :3])
+        face_coloured(surface, np.asarray(visual.face_colors)[:, :3])
     elif isinstance(visual, ColorVisuals) and visual.kind == "vertex":
         surface.colors = (np.asarray(visual.vertex_colors)[:, :3] / 255).astype(np.float32)
         surface.has_color = True
@@ -87,6 +61,7 @@ def joined(parts: Sequence[Surface], path: Path) -> Surface:
         np.concatenate([p.faces + s for p, s in zip(parts, starts)]),
         np.concatenate([p.colors for p in parts]),
         has_color=any(p.has_color for p in parts),
+        points=parts[0].points,
     )
     if all(p.texture is None for p in parts):
         return whole
@@ -143,8 +118,8 @@ def _textured(
         tint = np.ones(3) if factor is None else factor
         if light is not None and np.ptp(light, axis=0).max() == 0:
             tint, light = tint * light[0], None
-        surface.texture = tinted(_rgb(image), tint)
-        surface.uv = _first_tile(np.asarray(uv, np.float64)[surface.faces], path)
+        surface.texture = tinted(rgb_of(image), tint)
+        surface.uv = first_tile(np.asarray(uv, np.float64)[surface.faces], path)
         at_vertex = np.zeros((len(surface.vertices), 2))
         at_vertex[surface.faces.reshape(-1)] = surface.uv.reshape(-1, 2)
         surface.colors = texels(surface.texture, at_vertex)  # for uses that know no texture
@@ -170,11 +145,11 @@ def _material(
         stated: the colour as a glTF file gives it, of which trimesh keeps 8 bits.
     """
     if isinstance(material, PBRMaterial):
-        return picture_of(material), stated
+        return _picture_of(material), stated
     if isinstance(material, SimpleMaterial):
         colour = np.asarray(material.diffuse, dtype=np.float64)[:3] / 255
         plain = np.array_equal(material.diffuse, SimpleMaterial().diffuse)
-        image = picture_of(material)
+        image = _picture_of(material)
         if MISSING in material.kwargs:
             return None, None
         # exporters write the diffuse colour beside a texture, unmultiplied
@@ -182,97 +157,13 @@ def _material(
     return None, None
 
 
-def picture_of(material: Any) -> Image.Image | None:
+def _picture_of(material: Any) -> Image.Image | None:
     """The texture image of a material; None also for trimesh's 2x2 grey stand-in."""
     name = "baseColorTexture" if isinstance(material, PBRMaterial) else "image"
     image = getattr(material, name, None)
     if image is not None and image.size == (2, 2):
         return None if (np.array(image.convert("RGB")) == _STAND_IN).all() else image
     return image
-
-
-def _rgb(image: Image.Image) -> np.ndarray:
-    return np.array(_eight_bit(image).convert("RGB"), dtype=np.uint8)
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Grey images of 16 bits or of decimals in 8, which Pillow would clip."""
-    if not image.mode.startswith(("I", "F")):
-        return image
-    grey = np.asarray(image, dtype=np.float64)
-    full = 1.0 if image.mode == "F" and grey.max() <= 1 else 255.0 if grey.max() <= 255 else 65535.0
-    if image.mode.startswith("I;16"):
-        full = 65535.0
-    return Image.fromarray(np.round(255 * (grey / full).clip(0, 1)).astype(np.uint8))
-
-
-def ply_colours(mesh: trimesh.Trimesh) -> np.ndarray | None:
-    """Colours of a PLY's vertices or faces, under any of the names that programs give them.
-
-    Returns:
-        (V, 3) of the vertices or (F, 3) of the faces, float32 in [0, 1], whichever varies, vertices
-        first; None where the file is no PLY or has none.
-    """
-    raw = mesh.metadata.get("_ply_raw", {})
-    parts = {"vertex": len(mesh.vertices), "face": len(mesh.faces)}
-    of = {"vertex": slice(None), "face": mesh.metadata.get(FACE_OF, slice(None))}
-    found = [
-        colours
-        for name, count in parts.items()
-        if (colours := _element_colours(raw.get(name))) is not None
-        and len(colours := colours[of[name]]) == count
-    ]
-    varying = [c for c in found if np.ptp(c, axis=0).max() > 0]
-    return next(iter(varying or found), None)
-
-
-def _element_colours(element: Any) -> np.ndarray | None:
-    if not element:
-        return None
-    names = {str(n).lower(): n for n in element["properties"]}
-    for three in _COLOUR_NAMES:
-        if all(n in names for n in three):
-            columns = [np.asarray(element["data"][names[n]]) for n in three]
-            values = np.column_stack(columns).astype(np.float64)
-            highest = float(np.nanmax(values, initial=0.0))
-            kind, size = columns[0].dtype.kind, columns[0].dtype.itemsize
-            full = 255.0 if (kind in "iu" and size == 1) or 1 < highest <= 255 else 65535.0
-            full = 1.0 if kind == "f" and highest <= 1 else full
-            if kind in "iu" and highest <= 255:
-                full = 255.0
-            return (np.nan_to_num(values) / full).clip(0, 1).astype(np.float32)
-    return None
-
-
-def _first_tile(uv: np.ndarray, path: Path) -> np.ndarray:
-    """Repeating textures: move each face by whole tiles so that it starts in [0, 1)."""
-    if not np.isfinite(uv).all():
-        note(path, "texture coordinates that are not finite were set to zero")
-        uv = np.nan_to_num(uv, nan=0.0, posinf=0.0, neginf=0.0)
-    if uv.min() < -1e-3 or uv.max() > 1 + 1e-3:
-        uv = uv - np.floor(uv.min(axis=1, keepdims=True) + 1e-6)
-    return uv.astype(np.float32)
-
-
-def texels(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Nearest texels of (Th, Tw, 3) uint8 at uv (..., 2) -> (..., 3) float32 in [0, 1]."""
-    h, w = texture.shape[:2]
-    inside = np.where((uv >= 0) & (uv <= 1), uv, uv % 1.0)  # 1 is an edge, not the next tile
-    column = np.clip(np.floor(inside[..., 0] * w), 0, w - 1).astype(int)
-    row = np.clip(np.floor((1 - inside[..., 1]) * h), 0, h - 1).astype(int)
-    return (texture[row, column] / 255).astype(np.float32)
-
-
-def _face_coloured(surface: Surface, colors: np.ndarray) -> None:
-    """One vertex for each (vertex, colour) that faces use, so that no colour bleeds."""
-    packed = colors.astype(np.int64) @ np.array([65536, 256, 1])
-    corner = np.stack((surface.faces.reshape(-1), packed.repeat(3)), axis=1)
-    unique, inverse = np.unique(corner, axis=0, return_inverse=True)
-    surface.vertices = surface.vertices[unique[:, 0]]
-    surface.faces = inverse.reshape(-1, 3)
-    rgb = (unique[:, 1, None] >> np.array([16, 8, 0])) & 255
-    surface.colors = (rgb / 255).astype(np.float32)
-    surface.has_color = True
 
 
 def surface_points(

@@ -11,20 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
-from trimesh.visual.texture import TextureVisuals
 
 from self6d.errors import InputError
 from self6d.events import counted
 from self6d.files import log, note, read_bytes, unreadable
-from self6d.scene.appearance import Surface, joined, picture_of, surface_of
+from self6d.scene.appearance import joined, surface_of
 from self6d.scene.formats.files_beside import FilesBeside
-from self6d.scene.formats.gltf import keep_colours, prepared_gltf
+from self6d.scene.formats.gltf import GltfColour, keep_colours, prepared_gltf
 from self6d.scene.formats.obj import prepared_obj
-from self6d.scene.formats.ply import check_counts, off_as_ply, without_coordinates
+from self6d.scene.formats.ply import check_counts, off_as_ply, read_ply
+from self6d.scene.formats.stl import prepared_stl
 from self6d.scene.known import known_id, linemod_name
 from self6d.scene.mesh import ObjectModel
 from self6d.scene.mesh_names import MESH_SUFFIXES, is_mesh, others_in
 from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
+from self6d.scene.surface import Surface, face_coloured
 from self6d.scene.units import diameter, metres_per_unit, metres_per_units
 
 _BOP_NAME = re.compile(r"(?:.*[-_])?obj_(\d+)$")
@@ -244,39 +245,27 @@ def _read(path: Path) -> Surface:
         data, gltf = prepared_gltf(data, path, FilesBeside(str(path.absolute())).get)
     if suffix == ".off" and (coloured := off_as_ply(data)) is not None:
         data, suffix = coloured, ".ply"
-    parts = _parse(data, path, suffix)
-    if suffix == ".ply" and _lacks_image(parts[0]):
-        note(path, "its texture is missing; vertex colours are used where it has them")
-        parts = _parse(without_coordinates(data), path, suffix)
-    whole = joined([surface_of(part, path, gltf) for part in parts], path)
-    if suffix == ".ply" and len(parts) == 1:
-        raw = parts[0].metadata["_ply_raw"]["vertex"]["data"]
-        points = np.stack([np.asarray(raw[a], np.float64).ravel() for a in "xyz"], axis=1)
-        whole.points = points[np.isfinite(points).all(1)]
+    parts = _parse(data, path, suffix, gltf)
+    whole = joined(parts, path)
+    if whole.points is not None:
+        whole.points = whole.points[np.isfinite(whole.points).all(1)]
     return whole
 
 
-def _lacks_image(mesh: trimesh.Trimesh) -> bool:
-    visual = mesh.visual
-    return isinstance(visual, TextureVisuals) and picture_of(visual.material) is None
-
-
-def _parse(data: bytes, path: Path, suffix: str) -> list[trimesh.Trimesh]:
+def _parse(data: bytes, path: Path, suffix: str, gltf: GltfColour | None) -> list[Surface]:
     """The parts of the file, placed in its frame; at least one, each with faces."""
     resolver = FilesBeside(str(path.absolute()))
     quiet = logging.getLogger("trimesh")
     level = quiet.level
     quiet.setLevel(logging.CRITICAL)  # it logs tracebacks of what is reported here in one line
     try:
-        if suffix == ".obj":
-            data = prepared_obj(data, resolver, path)
-        loaded = trimesh.load(
-            io.BytesIO(data), file_type=suffix[1:], resolver=resolver, process=False
-        )
-        keep_colours(loaded)
-        pieces = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
-        parts = [p for p in pieces if isinstance(p, trimesh.Trimesh) and len(p.faces)]
+        if suffix == ".ply":
+            parts = read_ply(data, path, resolver.get)
+        else:
+            parts = _of_trimesh(data, path, suffix, resolver, gltf)
     except Exception as error:
+        if isinstance(error, InputError) and error.path == path:
+            raise
         log.debug("%s: %r", path, error)
         reason = f"{type(error).__name__}: {getattr(error, 'what', str(error))[:120]}"
         if isinstance(error, ImportError):  # of what guesses a text's encoding
@@ -297,6 +286,24 @@ def _parse(data: bytes, path: Path, suffix: str) -> list[trimesh.Trimesh]:
             path=path,
             remedy="Export it as a triangle mesh, not as a point cloud or as strips.",
         )
+    return parts
+
+
+def _of_trimesh(
+    data: bytes, path: Path, suffix: str, resolver: FilesBeside, gltf: GltfColour | None
+) -> list[Surface]:
+    if suffix == ".obj":
+        data = prepared_obj(data, resolver, path)
+    of_faces = None
+    if suffix == ".stl":
+        data, of_faces = prepared_stl(data, path)
+    loaded = trimesh.load(io.BytesIO(data), file_type=suffix[1:], resolver=resolver, process=False)
+    keep_colours(loaded)
+    pieces = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
+    meshes = [p for p in pieces if isinstance(p, trimesh.Trimesh) and len(p.faces)]
+    parts = [surface_of(mesh, path, gltf) for mesh in meshes]
+    if of_faces is not None:
+        face_coloured(parts[0], of_faces)
     return parts
 
 

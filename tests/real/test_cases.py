@@ -23,7 +23,7 @@ from self6d.errors import InputError
 from self6d.files import forget_notes
 from self6d.paths import resource
 from self6d.scene import ObjectModel
-from self6d.scene.appearance import texels
+from self6d.scene.surface import texels
 
 pytestmark = pytest.mark.real
 

@@ -123,15 +123,13 @@ def test_truncated(tmp_path: Path, suffix: str, share: float) -> None:
         assert error is not None
 
 
-@pytest.mark.parametrize("change", [-60, 30])
-def test_an_stl_of_another_length_names_no_module(tmp_path: Path, change: int) -> None:
+def test_a_short_stl_says_how_much_it_lacks(tmp_path: Path) -> None:
     data = trimesh.creation.icosphere(radius=0.05).export(file_type="stl")
     path = tmp_path / "ball.stl"
-    path.write_bytes(data[:change] if change < 0 else data + bytes(change))
+    path.write_bytes(data[:-60])
     error = load(path)
     assert error is not None
-    assert "mesh cannot be read" in error.what
-    assert "module" not in error.what.lower()
+    assert "header promises 1280 triangles, and it holds 1278" in error.what
 
 
 @pytest.mark.parametrize("suffix", [".xyz", ".fbx", ".txt", "", ".ply.gz"])

@@ -1,4 +1,4 @@
-"""PLY files that the parser would take on trust, and OFF files with colours as PLY.
+"""PLY files: polygons, colours and textures; OFF files with colours as PLY.
 
 http://www.geomview.org/docs/html/OFF.html: COFF has a colour behind each vertex, and any OFF may
 have one behind each face; whole numbers to 255, or decimals to 1, with or without alpha.
@@ -6,20 +6,25 @@ have one behind each face; whole numbers to 255, or decimals to 1, with or witho
 
 from __future__ import annotations
 
+import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import trimesh
-from trimesh.visual import TextureVisuals
+from PIL import Image
 
 from self6d.errors import InputError
+from self6d.files import note
 from self6d.geometry.polygons import triangulated
+from self6d.scene.formats.ply_elements import Columns, Lists, PlyElements, read_elements
+from self6d.scene.surface import GREY, Surface, face_coloured, first_tile, rgb_of, texels
 
-FACE_OF = "self6d_face_of"
-"""Key of a mesh's metadata: (F,) the polygon that each triangle is of."""
-
-_COORDINATES = (b"texture_u", b"texture_v", b"texcoord", b"s", b"t", b"u", b"v")
+_COLOUR_NAMES = (
+    ("red", "green", "blue"), ("r", "g", "b"),
+    ("diffuse_red", "diffuse_green", "diffuse_blue"),
+)  # fmt: skip
+_COORDINATES = (("texture_u", "texture_v"), ("u", "v"), ("s", "t"), ("texture_s", "texture_t"))
 
 
 def off_as_ply(data: bytes) -> bytes | None:
@@ -93,31 +98,165 @@ def check_counts(data: bytes, path: Path) -> None:
         )
 
 
-def without_coordinates(data: bytes) -> bytes:
-    """A PLY whose texture coordinates have names nobody knows, so that its colours are read."""
-    end = data.find(b"end_header")
-    lines = data[:end].split(b"\n")
-    for i, line in enumerate(lines):
-        words = line.split()
-        if line.startswith(b"property") and words[-1] in _COORDINATES:
-            lines[i] = line.replace(words[-1], b"unused_" + words[-1])
-    return b"\n".join(lines) + data[end:]
+def read_ply(data: bytes, path: Path, get: Callable[[str], bytes]) -> list[Surface]:
+    """The mesh in parts, one for each image of its faces, or one; none where it has no faces.
+
+    Args:
+        get: content of a file that the mesh names.
+
+    Raises:
+        InputError: damaged. ValueError: not PLY.
+    """
+    file = read_elements(data)
+    if file.rest:
+        kind = "lines" if re.search(rb"^format\s+ascii", data[:200], re.MULTILINE) else "bytes"
+        note(path, f"left out {file.rest} {kind} behind what its header states")
+    vertex, face = file.elements.get("vertex", {}), file.elements.get("face", {})
+    names = ("vertex_indices", "vertex_index", *face)
+    corners = next((face[n] for n in names if isinstance(face.get(n), Lists)), None)
+    if not isinstance(corners, Lists) or not {"x", "y", "z"} <= vertex.keys():
+        return []
+    vertices = np.column_stack([np.asarray(vertex[a], np.float64) for a in "xyz"])
+    ends = corners.values.astype(np.int64)
+    if ((ends < 0) | (ends >= len(vertices))).any():
+        raise InputError(
+            "mesh has faces that name missing vertices", path=path, remedy="Export it again."
+        )
+    starts = np.cumsum(corners.counts) - corners.counts
+    if (corners.counts == 3).all():
+        cut, owner = np.arange(len(ends)).reshape(-1, 3), np.arange(len(starts))
+    else:
+        polygons = [np.arange(s, s + n) for s, n in zip(starts.tolist(), corners.counts.tolist())]
+        cut, owner = triangulated(polygons, vertices[ends])  # of corners, which know their texture
+    faces = ends[cut]
+    if not len(faces):
+        return []
+    of_vertices, of_faces = _colours(vertex, face, owner)
+    uv = _coordinates(vertex, face, corners)
+    images = (
+        [(None, np.arange(len(faces)))] if uv is None else _images(file, face, owner, path, get)
+    )
+    parts = []
+    for image, mine in images:
+        if image is not None and uv is not None:
+            parts.append(_textured(vertices, faces[mine], uv[cut[mine]], image, path))
+        elif of_faces is not None:
+            parts.append(_face_coloured(vertices, faces[mine], of_faces[mine]))
+        else:
+            parts.append(_vertex_coloured(vertices, faces[mine], of_vertices, len(images) > 1))
+    parts[0].points = vertices
+    return parts
 
 
-def cut_polygons(mesh: trimesh.Trimesh) -> None:
-    """Give a mesh read from PLY the triangles of its polygons, and `FACE_OF` to its metadata."""
-    element = mesh.metadata.get("_ply_raw", {}).get("face")
-    if element is None or isinstance(mesh.visual, TextureVisuals):
-        return
-    data = element["data"]
-    names = data.keys() if isinstance(data, dict) else getattr(data.dtype, "names", None) or ()
-    name = next((n for n in ("vertex_indices", "vertex_index") if n in names), None)
-    if name is None:
-        return
-    polygons = data[name]
-    if polygons.dtype.names:  # all of one length
-        polygons = polygons["f1"]
-    if polygons.ndim == 2 and polygons.shape[1] == 3:
-        return
-    if max(map(len, polygons), default=0) > 3:
-        mesh.faces, mesh.metadata[FACE_OF] = triangulated(polygons, np.asarray(mesh.vertices))
+def _coordinates(vertex: Columns, face: Columns, corners: Lists) -> np.ndarray | None:
+    """Texture coordinates of each corner of each face, (C, 2) float64; None without any."""
+    listed = face.get("texcoord")
+    if isinstance(listed, Lists) and (listed.counts == 2 * corners.counts).all():
+        return listed.values.astype(np.float64).reshape(-1, 2)
+    for two in _COORDINATES:
+        if all(name in vertex for name in two):
+            of_vertex = np.column_stack([np.asarray(vertex[n], np.float64) for n in two])
+            return of_vertex[corners.values.astype(np.int64)]
+    return None
+
+
+def _images(
+    file: PlyElements, face: Columns, owner: np.ndarray, path: Path, get: Callable[[str], bytes]
+) -> list[tuple[np.ndarray | None, np.ndarray]]:
+    """Each image, or None for the faces that lack theirs, and which triangles are of it."""
+    number = face.get("texnumber")
+    if len(file.textures) > 1 and not isinstance(number, np.ndarray):
+        text = f"names {len(file.textures)} textures, not which face is of which"
+        note(path, f"{text}; {file.textures[-1]} is used for all")
+    several = len(file.textures) > 1 and isinstance(number, np.ndarray)
+    of_face = np.asarray(number)[owner].astype(np.int64) if several else np.zeros(len(owner), int)
+    names = dict(enumerate(file.textures if several else file.textures[-1:]))
+    parts: list[tuple[np.ndarray | None, np.ndarray]] = []
+    alone = np.ones(len(owner), bool)
+    for n, name in names.items():
+        mine = np.flatnonzero(of_face == n)
+        image = _opened(name, get) if len(mine) else None
+        if image is not None:
+            parts.append((image, mine))
+            alone[mine] = False
+    if alone.any():
+        parts.append((None, np.flatnonzero(alone)))
+        which = "its texture is missing" if not parts[1:] else "some of its textures are missing"
+        named = f" ({', '.join(file.textures[:3])})" if file.textures else " (it names none)"
+        note(path, f"{which}{named}; vertex colours are used where it has them")
+    return parts
+
+
+def _opened(name: str, get: Callable[[str], bytes]) -> np.ndarray | None:
+    try:
+        return rgb_of(Image.open(io.BytesIO(get(name))))
+    except (InputError, OSError, ValueError, SyntaxError):
+        return None
+
+
+def _textured(
+    vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray, image: np.ndarray, path: Path
+) -> Surface:
+    """Vertices stand once for each coordinate they have, so that each has one colour."""
+    uv = first_tile(uv, path)
+    rows = np.column_stack((faces.reshape(-1), uv.reshape(-1, 2)))
+    unique, inverse = np.unique(rows, axis=0, return_inverse=True)
+    return Surface(
+        vertices[unique[:, 0].astype(np.int64)],
+        inverse.reshape(-1, 3),
+        texels(image, unique[:, 1:]),
+        uv=uv,
+        texture=image,
+    )
+
+
+def _face_coloured(vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray) -> Surface:
+    surface = Surface(vertices, faces, np.zeros(vertices.shape, np.float32))
+    face_coloured(surface, np.round(255 * colours))
+    return surface
+
+
+def _vertex_coloured(
+    vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray | None, alone: bool
+) -> Surface:
+    """Args: alone: without the vertices that other faces use."""
+    grey = np.full(vertices.shape, GREY, np.float32)
+    surface = Surface(vertices, faces, grey if colours is None else colours)
+    surface.has_color = colours is not None
+    if alone:
+        used, inverse = np.unique(faces, return_inverse=True)
+        surface.vertices, surface.colors = vertices[used], surface.colors[used]
+        surface.faces = inverse.reshape(-1, 3)
+    return surface
+
+
+def _colours(
+    vertex: Columns, face: Columns, owner: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Colours of the vertices (V, 3) or the triangles (F, 3), the other None.
+
+    float32 in [0, 1], under any of the names that programs give them; of both, those that vary, of
+    the vertices first.
+    """
+    of_vertices, of_faces = _element_colours(vertex), _element_colours(face)
+    if of_faces is None or (of_vertices is not None and not np.ptp(of_faces, axis=0).any()):
+        return of_vertices, None
+    if of_vertices is not None and np.ptp(of_vertices, axis=0).any():
+        return of_vertices, None
+    return None, of_faces[owner]
+
+
+def _element_colours(element: Columns) -> np.ndarray | None:
+    for three in _COLOUR_NAMES:
+        columns = [c for n in three if isinstance(c := element.get(n), np.ndarray)]
+        if len(columns) < 3:
+            continue
+        values = np.column_stack(columns).astype(np.float64)
+        highest = float(np.nanmax(values, initial=0.0))
+        kind, size = columns[0].dtype.kind, columns[0].dtype.itemsize
+        full = 255.0 if (kind in "iu" and size == 1) or 1 < highest <= 255 else 65535.0
+        full = 1.0 if kind == "f" and highest <= 1 else full
+        if kind in "iu" and highest <= 255:
+            full = 255.0
+        return (np.nan_to_num(values) / full).clip(0, 1).astype(np.float32)
+    return None

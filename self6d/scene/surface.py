@@ -1,0 +1,73 @@
+"""A mesh on its way from a file to a model, and the colours it is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from self6d.files import note
+
+GREY = 0.6
+
+
+@dataclass
+class Surface:
+    """A mesh on its way to becoming an `ObjectModel`; see there for shapes and units."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    colors: np.ndarray
+    uv: np.ndarray | None = None
+    texture: np.ndarray | None = None
+    has_color: bool = True
+    points: np.ndarray | None = None
+
+
+def rgb_of(image: Image.Image) -> np.ndarray:
+    """The pixels of a texture, (H, W, 3) uint8 sRGB."""
+    return np.array(_eight_bit(image).convert("RGB"), dtype=np.uint8)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey images of 16 bits or of decimals in 8, which Pillow would clip."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    grey = np.asarray(image, dtype=np.float64)
+    full = 1.0 if image.mode == "F" and grey.max() <= 1 else 255.0 if grey.max() <= 255 else 65535.0
+    if image.mode.startswith("I;16"):
+        full = 65535.0
+    return Image.fromarray(np.round(255 * (grey / full).clip(0, 1)).astype(np.uint8))
+
+
+def first_tile(uv: np.ndarray, path: Path) -> np.ndarray:
+    """Repeating textures: move each face by whole tiles so that it starts in [0, 1)."""
+    if not np.isfinite(uv).all():
+        note(path, "texture coordinates that are not finite were set to zero")
+        uv = np.nan_to_num(uv, nan=0.0, posinf=0.0, neginf=0.0)
+    if uv.min() < -1e-3 or uv.max() > 1 + 1e-3:
+        uv = uv - np.floor(uv.min(axis=1, keepdims=True) + 1e-6)
+    return uv.astype(np.float32)
+
+
+def texels(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """Nearest texels of (Th, Tw, 3) uint8 at uv (..., 2) -> (..., 3) float32 in [0, 1]."""
+    h, w = texture.shape[:2]
+    inside = np.where((uv >= 0) & (uv <= 1), uv, uv % 1.0)  # 1 is an edge, not the next tile
+    column = np.clip(np.floor(inside[..., 0] * w), 0, w - 1).astype(int)
+    row = np.clip(np.floor((1 - inside[..., 1]) * h), 0, h - 1).astype(int)
+    return (texture[row, column] / 255).astype(np.float32)
+
+
+def face_coloured(surface: Surface, colors: np.ndarray) -> None:
+    """One vertex for each (vertex, colour) that faces use, so that no colour bleeds."""
+    packed = colors.astype(np.int64) @ np.array([65536, 256, 1])
+    corner = np.stack((surface.faces.reshape(-1), packed.repeat(3)), axis=1)
+    unique, inverse = np.unique(corner, axis=0, return_inverse=True)
+    surface.vertices = surface.vertices[unique[:, 0]]
+    surface.faces = inverse.reshape(-1, 3)
+    rgb = (unique[:, 1, None] >> np.array([16, 8, 0])) & 255
+    surface.colors = (rgb / 255).astype(np.float32)
+    surface.has_color = True
