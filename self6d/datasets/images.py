@@ -16,7 +16,14 @@ from self6d.datasets.unknown_depth import shown_unknown, unknown_value
 from self6d.errors import InputError
 from self6d.files import note, read_bytes
 
-RGB_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+RGB_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".bmp", ".dib", ".tif", ".tiff",
+    ".webp", ".ppm", ".pnm",
+)  # fmt: skip
+UNREAD_SUFFIXES = (  # images that are named where colour is looked for
+    ".heic", ".heif", ".avif", ".gif", ".raw", ".dng", ".cr2", ".nef", ".arw", ".jxl", ".jls",
+    ".jxr", ".tga", ".pcx", ".psd", ".svg", ".hdr", ".exr", ".pgm", ".pfm", ".npy", ".npz",
+)  # fmt: skip
 DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".exr", ".npy", ".dpt", ".pgm")
 FLOAT_SUFFIXES = (".npy", ".tif", ".tiff")  # may hold decimals
 MAX_DEPTH_M = 100.0  # beyond every depth camera

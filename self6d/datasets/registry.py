@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from self6d.datasets.images import RGB_SUFFIXES
+from self6d.datasets.images import RGB_SUFFIXES, UNREAD_SUFFIXES
 from self6d.datasets.readers import (
     bop,
     cropped,
@@ -51,6 +51,8 @@ def _open_cropped(path: Path, *, reason: str = "") -> Recording:
 
 
 LEVELS_UP = 4  # an image of a BOP set is looked for from its own folder up to the set's
+LEVELS_DOWN = 3  # how far below a folder a recording is looked for, to be named
+MANY_FOLDERS = 200  # of a level: someone's whole disk is not searched
 
 # The first that recognises a folder reads it: the most particular layouts come first.
 LAYOUTS = (
@@ -142,6 +144,8 @@ def _open_file(path: Path) -> Recording:
         what, remedy = "is a CAD model, not a recording", "Give it as --models."
     elif suffix in _FOREIGN:
         what, remedy = f"is a {suffix} file, which is not read directly", _FOREIGN[suffix]
+    elif suffix in UNREAD_SUFFIXES:
+        what, remedy = f"is a {suffix} image, which is not read", "Convert it to PNG or JPEG."
     elif suffix in FILM_SUFFIXES:
         return film.FilmRecording.open(path, reason="a film: its colour alone")
     else:
@@ -177,12 +181,12 @@ def _open(path: Path, kind: str) -> Recording:
         reason = layout.recognise(path)
         if reason or kind != "auto":
             return layout.open(path, reason=reason or f"opened as {kind}, as asked")
-    bags = sorted(p.name for p in path.iterdir() if p.suffix.lower() in BAG_SUFFIXES)
+    bags = [bag.name for bag in _bags_in(path)]
     if bags:
         raise InputError(
             f"holds {len(bags)} bags", path=path, remedy=f"Name one of them, such as {bags[0]}."
         )
-    inside = [entry.name for entry in sorted(path.iterdir()) if _is_known(entry)]
+    inside = _recordings_below(path)
     if inside:
         named = ", ".join(inside[:4]) + (", ..." if len(inside) > 4 else "")
         raise InputError(
@@ -205,8 +209,33 @@ def _open(path: Path, kind: str) -> Recording:
     )
 
 
+def _recordings_below(path: Path) -> list[str]:
+    """Recordings in a folder's folders, else in theirs, as archives unpack; below the folder."""
+    level = _folders_in(path)[:MANY_FOLDERS]
+    for _ in range(LEVELS_DOWN):
+        found = [f for f in level if _is_known(f)] or [b for f in level for b in _bags_in(f)]
+        if found:
+            return [str(f.relative_to(path)) for f in found]
+        level = [f for above in level for f in _folders_in(above)][:MANY_FOLDERS]
+    return []
+
+
+def _bags_in(path: Path) -> list[Path]:
+    try:
+        return sorted(p for p in path.iterdir() if p.suffix.lower() in BAG_SUFFIXES)
+    except OSError:
+        return []
+
+
+def _folders_in(path: Path) -> list[Path]:
+    try:
+        return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError:
+        return []
+
+
 def _is_known(path: Path) -> bool:
     try:
-        return path.is_dir() and any(layout.recognise(path) for layout in LAYOUTS)
+        return any(layout.recognise(path) for layout in LAYOUTS)
     except (OSError, InputError):
         return False

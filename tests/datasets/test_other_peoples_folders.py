@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import recordings as world
+from PIL import Image
 
 from self6d.datasets import open_dataset
 from self6d.doctor import doctor
@@ -140,9 +142,57 @@ def test_recordings_of_several_units_below_a_folder(tmp_path: Path, caplog) -> N
         same(tmp_path / name, caplog)
 
 
+@pytest.mark.parametrize("inside", ["run", "run/of monday", "run/of monday/take 1"])
+def test_recordings_farther_down_are_named(tmp_path: Path, caplog, inside: str) -> None:
+    """As archives unpack: a folder in a folder."""
+    put(tmp_path / inside / "a")
+    put(tmp_path / inside / "b")
+    a, b = (re.escape(f"{inside}/{name}") for name in "ab")
+    says = "holds no recording" if inside.count("/") == 2 else f"holds 2: {a}, {b}"
+    with pytest.raises(InputError, match=says):
+        open_dataset(tmp_path)
+    same(tmp_path / inside / "a", caplog)
+
+
+def test_bags_in_a_folder_below_are_named(tmp_path: Path) -> None:
+    (tmp_path / "monday").mkdir()
+    for name in "ab":
+        (tmp_path / "monday" / f"{name}.bag").write_bytes(b"#ROSBAG V2.0\n")
+    with pytest.raises(InputError, match=re.escape("holds 2: monday/a.bag, monday/b.bag")):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".jp2", ".j2k"])
+def test_other_endings_of_jpeg(tmp_path: Path, suffix: str) -> None:
+    """Windows saves JPEG as .jfif; JPEG 2000 comes from scans and satellites."""
+    (tmp_path / "rgb").mkdir()
+    put(tmp_path, rgb="png/{:04d}.png")
+    for n, s in enumerate(SHOTS):
+        picture = Image.fromarray(s.rgb)
+        how = {"format": "JPEG2000"} if "2" in suffix else {"format": "JPEG", "quality": 98}
+        if suffix == ".j2k":
+            how["no_jp2"] = True
+        picture.save(tmp_path / "rgb" / f"{n:04d}{suffix}", **how)
+    dataset = open_dataset(tmp_path)
+    for frame, s in zip((dataset.frame(i) for i in range(3)), SHOTS, strict=True):
+        off = np.abs(frame.rgb.astype(int) - s.rgb)
+        assert off.max() == 0 if "2" in suffix else off.mean() < 3
+        np.testing.assert_allclose(1000 * frame.depth_m, s.depth_mm, atol=0.6)
+
+
+def test_images_that_are_left_out_for_their_kind_are_told_of(tmp_path: Path, caplog) -> None:
+    put(tmp_path)
+    (tmp_path / "rgb" / "0003.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    notes = same(tmp_path, caplog)
+    assert "1 image of a kind that is not read, left out: 0003.heic" in notes
+    with pytest.raises(InputError, match=r"is a \.heic image, which is not read"):
+        open_dataset(tmp_path / "rgb" / "0003.heic")
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [("rgb/0000.heic", "0000.heic is of another kind"), ("rgb/a.gif", "a.gif is of another kind"),
+     ("rgb/a.jxl", "a.jxl is of another kind"),
      ("take.mp4", "film cannot be read")],
 )  # fmt: skip
 def test_images_of_kinds_that_are_not_read_are_named(tmp_path: Path, name: str, says: str) -> None:

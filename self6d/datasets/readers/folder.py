@@ -17,6 +17,7 @@ from self6d.datasets.images import (
     DEPTH_SUFFIXES,
     FLOAT_SUFFIXES,
     RGB_SUFFIXES,
+    UNREAD_SUFFIXES,
     read_depth_raw,
 )
 from self6d.datasets.intrinsics import (
@@ -33,24 +34,13 @@ from self6d.datasets.recording import FrameSource, Recording, models_beside, spl
 from self6d.datasets.registration import DepthCamera, find_depth_camera
 from self6d.datasets.unknown_depth import unknown_value
 from self6d.errors import InputError
+from self6d.events import counted
 from self6d.files import note
 
 RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "rgb_images", "img", "gray")
 DEPTH_FOLDERS = ("depth", "depths", "depth_registered", "aligned_depth", "depth_images",
                  "depth_raw", "aligned_depth_to_color")  # fmt: skip
-_UNREAD = (
-    ".heic",
-    ".heif",
-    ".avif",
-    ".gif",
-    ".raw",
-    ".dng",
-    ".mp4",
-    ".mov",
-    ".avi",
-    ".mkv",
-    ".webm",
-)
+_FILMS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 _DEPTH_WORD = re.compile(r"(?:^|[^a-z])(?:aligned_)?depth(?=[^a-z]|$)", re.IGNORECASE)
 
 
@@ -109,6 +99,11 @@ class FolderRecording(Recording):
                 if other
                 else f"Put them into {path.name}/rgb, and depth into {path.name}/depth.",
             )
+        inside = image_folder(path)
+        if inside is not None and (left := _names(path / inside, UNREAD_SUFFIXES)):
+            few = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
+            files = counted(len(left), "image", "images")
+            note(path / inside, f"{files} of a kind that is not read, left out: {few}")
         return cls.of_pairs(path, paired(rgb, depth, path), reason=reason)
 
     @classmethod
@@ -221,7 +216,7 @@ def depth_folder(root: Path) -> str | None:
 
 def _unread_kind(folder: Path) -> str:
     """What images or films of a kind that is not read lie in a folder, to be said."""
-    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in _UNREAD)
+    names = _names(folder, UNREAD_SUFFIXES) or _names(folder, _FILMS)
     return f" that are read: {names[0]} is of another kind" if names else ""
 
 
