@@ -48,6 +48,38 @@ def test_alike_models_are_told_of(twin: ObjectModel, looks: bool) -> None:
     assert [level for level, _ in said] == ["warning"] * looks
 
 
+def cube(painted: bool) -> ObjectModel:
+    sides = BRICK.vertices * 0.1 / np.ptp(BRICK.vertices, axis=0)
+    colors = np.clip(sides / 0.1 + 0.5, 0, 1) if painted else np.full_like(sides, 0.5)
+    changes = {"vertices": sides.astype(np.float32), "colors": colors.astype(np.float32)}
+    return replace(BRICK, diameter=diameter(sides), **changes)
+
+
+QUARTER = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
+
+
+@pytest.mark.parametrize("painted", [True, False])
+@pytest.mark.parametrize("turn", ["quarter", "any"])
+def test_a_cube_is_found_turned(turn: str, painted: bool) -> None:
+    """It has no principal axes to be turned onto, and one of its 24 turns has the colours."""
+    one = cube(painted)
+    vertices = moved(one.vertices) if turn == "any" else one.vertices @ QUARTER.T
+    copy = replace(one, object_id=2, vertices=vertices.astype(np.float32))
+    (pair,) = twins([one, copy])
+    assert pair.looks
+    (pair,) = twins([one, replace(copy, colors=1 - copy.colors * 0.8)])
+    assert not pair.looks
+
+
+def test_cubes_of_other_shape_are_not() -> None:
+    """As wide, and as round, but the corners cut."""
+    one = cube(False)
+    cut = one.vertices.copy()
+    cut[np.abs(cut).min(1) > 0.03] *= 0.9
+    cut = (cut * one.diameter / diameter(cut)).astype(np.float32)
+    assert twins([one, replace(one, object_id=2, vertices=cut)]) == []
+
+
 def test_others_are_not() -> None:
     longer = other(vertices=(BRICK.vertices * [1.0, 1.1, 1.0]).astype(np.float32))
     smaller = other(vertices=(BRICK.vertices * 0.97).astype(np.float32))
