@@ -27,6 +27,7 @@ from self6d.scene.mesh import ObjectModel
 from self6d.scene.surface import GREY, Surface, face_coloured, first_tile, rgb_of, texels
 
 _STAND_IN = 100  # grey value of the texture trimesh makes up where a file's own is missing
+_LARGEST = 4096  # pixels a side of a repeated texture, in an atlas
 _PAD = 2  # texels of margin round each texture of an atlas, so that filtering does not bleed
 
 
@@ -68,11 +69,11 @@ def joined(parts: Sequence[Surface], path: Path) -> Surface:
     if any(p.texture is None and np.ptp(p.colors, axis=0).max() > 0 for p in parts):
         note(path, "has textures and vertex colours; textures were reduced to vertex colours")
         return whole
-    whole.uv, whole.texture = _atlas(parts)
+    whole.uv, whole.texture = _atlas(parts, path)
     return whole
 
 
-def _atlas(parts: Sequence[Surface]) -> tuple[np.ndarray, np.ndarray]:
+def _atlas(parts: Sequence[Surface], path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Textures stacked from top to bottom, and the corner coordinates (F, 3, 2) into them."""
     tiles, corners = [], []
     for part in parts:
@@ -81,8 +82,9 @@ def _atlas(parts: Sequence[Surface]) -> tuple[np.ndarray, np.ndarray]:
             tiles.append(texel)
             corners.append(np.full((len(part.faces), 3, 2), 0.5))
         else:
-            tiles.append(part.texture)
-            corners.append(part.uv.clip(0, 1).astype(np.float64))
+            tile, uv = _repeated(part.texture, part.uv.astype(np.float64), path)
+            tiles.append(tile)
+            corners.append(uv)
     width = max(t.shape[1] for t in tiles) + 2 * _PAD
     rows = [
         np.pad(t, ((_PAD, _PAD), (_PAD, width - t.shape[1] - _PAD), (0, 0)), mode="edge")
@@ -96,6 +98,21 @@ def _atlas(parts: Sequence[Surface]) -> tuple[np.ndarray, np.ndarray]:
         uv[..., 1] = 1 - (top + _PAD + (1 - uv[..., 1]) * h) / len(texture)
         top += len(row)
     return np.concatenate(corners).astype(np.float32), texture
+
+
+def _repeated(texture: np.ndarray, uv: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A texture as often as its coordinates go round it, and the coordinates (F, 3, 2) in that."""
+    times = np.ceil(uv.max((0, 1)) - 1e-3).astype(int).clip(1)
+    size = np.array(texture.shape[1::-1])
+    if (times > _LARGEST).any():
+        note(path, f"a texture is repeated {times.max()} times; the first {_LARGEST} are kept")
+        times = times.clip(None, _LARGEST)
+    room = np.where(times > 1, np.minimum(size, np.maximum(1, _LARGEST // times)), size)
+    if (room < size).any():
+        w, h = room.tolist()
+        note(path, f"a texture is repeated {times.max()} times; made smaller, {w}x{h} pixels")
+        texture = np.array(Image.fromarray(texture).resize((w, h), Image.Resampling.BOX))
+    return np.tile(texture, (times[1], times[0], 1)), (uv / times).clip(0, 1)
 
 
 def _textured(
@@ -147,14 +164,20 @@ def _material(
     if isinstance(material, PBRMaterial):
         return _picture_of(material), stated
     if isinstance(material, SimpleMaterial):
-        colour = np.asarray(material.diffuse, dtype=np.float64)[:3] / 255
-        plain = np.array_equal(material.diffuse, SimpleMaterial().diffuse)
         image = _picture_of(material)
         if MISSING in material.kwargs:
             return None, None
         # exporters write the diffuse colour beside a texture, unmultiplied
-        return image, None if plain or image is not None else to_linear(colour)
+        return image, None if image is not None else _diffuse(material.kwargs.get("kd"))
     return None, None
+
+
+def _diffuse(stated: float | list[float] | None) -> np.ndarray | None:
+    """Kd of an MTL file as linear light (3,); of numbers above 1, 255 is full."""
+    colour = np.atleast_1d(np.asarray([] if stated is None else stated, np.float64))
+    if len(colour) != 3 or not np.isfinite(colour).all():
+        return None
+    return to_linear((colour / (255 if colour.max() > 1 else 1)).clip(0, 1))
 
 
 def _picture_of(material: Any) -> Image.Image | None:

@@ -130,7 +130,7 @@ def test_coordinates_without_an_image_leave_the_colours(tmp_path: Path, kind: st
         write(tmp_path / "house.ply", kind, [("vertex", properties, rows), HOUSE]), unit="mm"
     )
     check(model)
-    assert "its texture is missing (it names none)" in caplog.text
+    assert "its texture is missing (none is named)" in caplog.text
     assert model.texture is None
     place = {tuple(v): c for v, c in zip(CORNERS.tolist(), colours.tolist(), strict=True)}
     for vertex, colour in zip(1000 * model.vertices, 255 * model.colors, strict=True):

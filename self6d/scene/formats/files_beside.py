@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
+from PIL import Image
 from trimesh.resolvers import FilePathResolver
 
+from self6d.errors import InputError
 from self6d.files import read_bytes
 
 
@@ -48,3 +52,22 @@ def _any_case(root: Path, name: str) -> Path:
         same = [p for p in sorted(at.iterdir()) if p.name.lower() == part.lower()]
         at = same[0] if same else at / part
     return at
+
+
+def fault_of_image(name: str, get: Callable[[str], bytes]) -> str:
+    """ "is missing" or "cannot be read" of an image that a mesh names; "" where it is sound."""
+    try:
+        data = get(name)
+    except (InputError, OSError, ValueError):
+        return "is missing"
+    return "" if image_in(data) is not None else "cannot be read"
+
+
+def image_in(data: bytes) -> Image.Image | None:
+    """The whole image of a file's content; None where it is damaged or of an unknown kind."""
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return image

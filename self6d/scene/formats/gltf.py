@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import numpy as np
 
 from self6d.errors import InputError
 from self6d.files import note
-from self6d.scene.formats.gltf_numbers import plain_numbers
+from self6d.scene.formats.files_beside import fault_of_image, image_in
+from self6d.scene.formats.gltf_numbers import buffer_of, plain_numbers
 
 _COMPRESSED = {"KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression": "meshopt"}
 
@@ -51,6 +53,7 @@ def prepared_gltf(data: bytes, path: Path, get: Callable[[str], bytes]) -> tuple
     size = struct.unpack("<I", data[12:16])[0] if binary else len(data)
     try:
         tree = json.loads(data[20 : 20 + size] if binary else data)
+        chunk = data[28 + size :] if binary else b""  # behind two headers
         primitives = [p for m in tree.get("meshes", []) for p in m["primitives"]]
         materials = tree.setdefault("materials", [])
         for extension in tree.get("extensionsRequired", []):
@@ -66,9 +69,9 @@ def prepared_gltf(data: bytes, path: Path, get: Callable[[str], bytes]) -> tuple
             material["name"] = str(number)
             base = _base(material)
             texture = base.get("baseColorTexture", {})
-            lacks = _lacking(tree, texture, get)
-            if lacks:
-                note(path, f"its texture is missing ({lacks}); without it that part has no colour")
+            fault = _fault(tree, texture, chunk, get)
+            if fault:
+                note(path, f"its texture {fault}; without it that part has no colour")
                 facts.missing.add(str(number))
                 del base["baseColorTexture"]
             if "baseColorFactor" in base:
@@ -85,7 +88,6 @@ def prepared_gltf(data: bytes, path: Path, get: Callable[[str], bytes]) -> tuple
             wanted = f"TEXCOORD_{sets.get(primitive.get('material', -1), 0)}"
             if wanted in attributes:
                 attributes["TEXCOORD_0"] = attributes[wanted]
-        chunk = data[28 + size :] if binary else b""  # behind two headers
         plain_numbers(tree, chunk, get)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return data, GltfColour()  # the parser says what is wrong with it
@@ -112,8 +114,10 @@ def _base(material: dict[str, Any]) -> dict[str, Any]:
     return base
 
 
-def _lacking(tree: dict[str, Any], texture: dict[str, Any], get: Callable[[str], bytes]) -> str:
-    """Which image a texture lacks, or ""; an image of WebP is made the texture's own."""
+def _fault(
+    tree: dict[str, Any], texture: dict[str, Any], chunk: bytes, get: Callable[[str], bytes]
+) -> str:
+    """What is wrong with a texture's image, or ""; one of WebP is made the texture's own."""
     if not texture:
         return ""
     entry = tree["textures"][texture["index"]]
@@ -121,16 +125,20 @@ def _lacking(tree: dict[str, Any], texture: dict[str, Any], get: Callable[[str],
     if "EXT_texture_webp" in more:
         entry["source"] = more["EXT_texture_webp"]["source"]
     if "source" not in entry:
-        return f"of {', '.join(more)}, which is not read" if more else "it names no image"
+        kinds = f"of {', '.join(more)}, which is not read" if more else "it names no image"
+        return f"is missing ({kinds})"
     image = tree["images"][entry["source"]]
-    name = image.get("uri", "")
-    if not name or name.startswith("data:"):
-        return ""
-    try:
-        get(name)
-    except (InputError, OSError, ValueError):
-        return str(name)
-    return ""
+    uri = image.get("uri", "")
+    if uri and not uri.startswith("data:"):
+        fault = fault_of_image(uri, get)
+        return f"{fault} ({uri})" if fault else ""
+    if uri:
+        content = base64.b64decode(uri.partition(",")[2])
+    else:
+        view = tree["bufferViews"][image["bufferView"]]
+        start = view.get("byteOffset", 0)
+        content = buffer_of(tree, view["buffer"], chunk, get)[start : start + view["byteLength"]]
+    return "" if image_in(content) is not None else "cannot be read (it lies inside the file)"
 
 
 def keep_colours(loaded: Any) -> None:

@@ -46,7 +46,7 @@ def plain_numbers(tree: dict[str, Any], chunk: bytes, get: Callable[[str], bytes
         return done[key]
 
     def stored(index: int) -> np.ndarray:
-        return _stored(tree, index, lambda number: _buffer(tree, number, chunk, get))
+        return _stored(tree, index, lambda number: buffer_of(tree, number, chunk, get))
 
     known = len(tree.get("accessors", ()))
     for primitive in (p for mesh in tree.get("meshes", ()) for p in mesh["primitives"]):
@@ -123,7 +123,10 @@ def _rows(
     return np.ndarray((count, width), dtype, data, start, (stride, dtype.itemsize)).copy()
 
 
-def _buffer(tree: dict[str, Any], number: int, chunk: bytes, get: Callable[[str], bytes]) -> bytes:
+def buffer_of(
+    tree: dict[str, Any], number: int, chunk: bytes, get: Callable[[str], bytes]
+) -> bytes:
+    """Content of a buffer: a file's, a text's, or the chunk of a GLB."""
     uri = tree["buffers"][number].get("uri")
     if uri is None:
         return chunk

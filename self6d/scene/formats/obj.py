@@ -11,6 +11,7 @@ import numpy as np
 from self6d.errors import InputError
 from self6d.files import note
 from self6d.geometry.polygons import concave, ears
+from self6d.scene.formats.files_beside import fault_of_image
 
 MATERIALS = "self6d-materials.mtl"
 MISSING = "missing_image"
@@ -77,6 +78,8 @@ def _places_only(face: re.Match[str]) -> str:
 
 
 def _decoded(data: bytes) -> str:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", errors="replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -112,6 +115,8 @@ def _materials(libraries: list[str], resolver: Resolver, path: Path) -> dict[str
                 found[name] = f"newmtl {name}"
             elif name and key == "map_kd":
                 found[name] += f"\n{_image(rest, resolver, path)}"
+            elif name and key == "kd" and len(rest.split()) == 1:  # by the format, grey
+                found[name] += f"\nKd {rest} {rest} {rest}"
             elif name:
                 found[name] += f"\n{line.strip()}"
     return found
@@ -139,10 +144,8 @@ def _image(rest: str, resolver: Resolver, path: Path) -> str:
     name = rest.strip().strip('"')
     if scaled:
         note(path, f"its texture {name} is to be scaled or shifted, which is not done")
-    try:
-        resolver.get(name)
-    except (InputError, OSError, ValueError):
-        note(path, f"its texture is missing ({name}); without it the mesh has no such colour")
+    if fault := fault_of_image(name, resolver.get):
+        note(path, f"its texture {fault} ({name}); without it the mesh has no such colour")
         return f"{MISSING} {name}"
     return f"map_Kd {name}"
 

@@ -17,6 +17,7 @@ from PIL import Image
 from self6d.errors import InputError
 from self6d.files import note
 from self6d.geometry.polygons import triangulated
+from self6d.scene.formats.files_beside import fault_of_image
 from self6d.scene.formats.ply_elements import Columns, Lists, PlyElements, read_elements
 from self6d.scene.surface import GREY, Surface, face_coloured, first_tile, rgb_of, texels
 
@@ -172,26 +173,22 @@ def _images(
     of_face = np.asarray(number)[owner].astype(np.int64) if several else np.zeros(len(owner), int)
     names = dict(enumerate(file.textures if several else file.textures[-1:]))
     parts: list[tuple[np.ndarray | None, np.ndarray]] = []
-    alone = np.ones(len(owner), bool)
+    alone, faults = np.ones(len(owner), bool), []
     for n, name in names.items():
         mine = np.flatnonzero(of_face == n)
-        image = _opened(name, get) if len(mine) else None
-        if image is not None:
-            parts.append((image, mine))
+        fault = fault_of_image(name, get) if len(mine) else ""
+        if fault:
+            faults.append(f"{fault} ({name})")
+        elif len(mine):
+            parts.append((rgb_of(Image.open(io.BytesIO(get(name)))), mine))
             alone[mine] = False
     if alone.any():
         parts.append((None, np.flatnonzero(alone)))
-        which = "its texture is missing" if not parts[1:] else "some of its textures are missing"
-        named = f" ({', '.join(file.textures[:3])})" if file.textures else " (it names none)"
-        note(path, f"{which}{named}; vertex colours are used where it has them")
+        said = ", ".join(faults) or (
+            "is not named by all faces" if file.textures else "is missing (none is named)"
+        )
+        note(path, f"its texture {said}; vertex colours are used where it has them")
     return parts
-
-
-def _opened(name: str, get: Callable[[str], bytes]) -> np.ndarray | None:
-    try:
-        return rgb_of(Image.open(io.BytesIO(get(name))))
-    except (InputError, OSError, ValueError, SyntaxError):
-        return None
 
 
 def _textured(

@@ -63,7 +63,7 @@ def read_elements(data: bytes) -> PlyElements:
         ValueError: not PLY, or shorter than its header promises.
     """
     at = data.find(b"end_header")
-    if not data.startswith(b"ply") or at < 0:
+    if not data.removeprefix(b"\xef\xbb\xbf")[:3].lower() == b"ply" or at < 0:
         raise ValueError("no PLY header")
     out = PlyElements()
     order, layout = "", []
