@@ -16,6 +16,8 @@ from self6d.errors import InputError
 from self6d.files import note, read_bytes
 
 CAMERA_REMEDY = 'Write {"fx": 600, "fy": 600, "cx": 320, "cy": 240, "width": 640, "height": 480}.'
+OF_COLOUR = re.compile(r"(?:^|[^a-z])(?:colou?r|rgb)(?=[^a-z]|$)", re.IGNORECASE)
+OF_DEPTH = re.compile(r"(?:^|[^a-z])(?:depth|ir|infra\w*)(?=[^a-z]|$)", re.IGNORECASE)
 _RATIOS = (0.25, 1 / 3, 0.5, 2 / 3, 1.5, 2.0, 3.0, 4.0)  # of image sizes people confuse
 _SCALES = (
     "depthscale", "depthfactor", "factordepth", "pngdepthscale", "depthmapfactor", "depthunits",
@@ -340,3 +342,48 @@ def is_transposed(K: np.ndarray) -> np.ndarray:
     """Whether 3x3 matrices, (..., 3, 3), hold their principal point in the last row."""
     last = np.abs(K[..., 2, :2]).max(-1)
     return (np.abs(K[..., :2, 2]).max(-1) == 0) & (last > 1) & (np.abs(K[..., 2, 2] - 1) < 1e-6)
+
+
+def colour_of(tables: list, path: Path) -> dict:
+    """Of a list of cameras the colour one, by the names that its entries have; else the first."""
+    cameras = [table for table in tables if isinstance(table, dict)]
+
+    def says(table: dict, what: re.Pattern) -> bool:
+        return any(isinstance(v, str) and what.search(v) for v in table.values())
+
+    colour = [t for t in cameras if says(t, OF_COLOUR) and not says(t, OF_DEPTH)]
+    others = [t for t in cameras if not says(t, OF_DEPTH)]
+    chosen = colour or others or cameras
+    if any(other != chosen[0] for other in chosen[1:]):
+        note(path, f"states {len(chosen)} cameras, and not which is colour's; the first is used")
+    return chosen[0]
+
+
+def tell_of_others(key: str, flat: dict[str, Any], path: Path) -> None:
+    """Say so where a camera was taken by its number (cam0) though there are others."""
+    numbered = [k for k in flat if re.fullmatch(r"cam(?:era)?_?\d+", k)]
+    if key in numbered and len(numbered) > 1:
+        said = ", ".join(sorted(numbered))
+        note(
+            path,
+            f"states {len(numbered)} cameras ({said}), and not which is colour's; {key} is used",
+        )
+
+
+def of_region(
+    K: np.ndarray, size: tuple[int | None, int | None], tables: list[dict], path: Path
+) -> tuple[np.ndarray, tuple[int | None, int | None]]:
+    """K and size (width, height) of the region of interest that ROS's camera_info may state."""
+    for table in tables:
+        roi = table.get("roi")
+        if not isinstance(roi, dict):
+            continue
+        try:
+            x, y, w, h = (int(roi.get(n, 0)) for n in ("x_offset", "y_offset", "width", "height"))
+        except (TypeError, ValueError):
+            return K, size
+        if not (w and h) or (w, h) == size:
+            return K, size
+        note(path, "states a region of the image, to which K was moved")
+        return K - np.array([[0, 0, x], [0, 0, y], [0, 0, 0]]), (w, h)
+    return K, size

@@ -19,6 +19,8 @@ import numpy as np
 from self6d.datasets import camera_files
 from self6d.datasets.camera_files import (
     CAMERA_REMEDY,
+    OF_COLOUR,
+    OF_DEPTH,
     doubt,
     impossible,
     matrix,
@@ -59,8 +61,6 @@ _TABLE_KEYS = (
     "colorstream", "intrinsics", "intrinsic", "cameraintrinsics", "cameraintrinsic", "camera",
     "camerainfo", "calibration", "cam", "cam0", "cameras",
 )  # fmt: skip
-_OF_COLOUR = re.compile(r"(?:^|[^a-z])(?:colou?r|rgb)(?=[^a-z]|$)", re.IGNORECASE)
-_OF_DEPTH = re.compile(r"(?:^|[^a-z])(?:depth|ir|infra\w*)(?=[^a-z]|$)", re.IGNORECASE)
 _SAYS_CAMERA = re.compile(
     r"^(?!.*(?:extrinsic|pose|traject)).*(?:intrinsic|camera|calib)", re.IGNORECASE
 )
@@ -190,7 +190,7 @@ def _of_another_name(folder: Path) -> Intrinsics | None:
     files = [p for p in sorted(files_of(folder)) if p.stat().st_size < 100_000]
     files = [p for p in files if p.suffix.lower() not in (".npy", ".npz", ".csv")]  # any numbers
     for file in files if len(files) <= 20 else ():
-        if _OF_DEPTH.search(file.stem) or re.search(r"extrinsic|scene_gt|split", file.stem):
+        if OF_DEPTH.search(file.stem) or re.search(r"extrinsic|scene_gt|split", file.stem):
             continue
         try:
             found.append(read_intrinsics(file))
@@ -232,9 +232,9 @@ def find_camera_file(folder: Path) -> Path | None:
         if name.lower() in names:
             return names[name.lower()]
     files = [path for name, path in sorted(names.items()) if _SAYS_CAMERA.search(name)]
-    colour = [p for p in files if _OF_COLOUR.search(p.stem) and not _OF_DEPTH.search(p.stem)]
-    others = [p for p in files if not _OF_DEPTH.search(p.stem)]
-    aligned = [p for p in files if _OF_DEPTH.search(p.stem) and _SAYS_ALIGNED.search(p.stem)]
+    colour = [p for p in files if OF_COLOUR.search(p.stem) and not OF_DEPTH.search(p.stem)]
+    others = [p for p in files if not OF_DEPTH.search(p.stem)]
+    aligned = [p for p in files if OF_DEPTH.search(p.stem) and _SAYS_ALIGNED.search(p.stem)]
     found = [*colour, *others, *aligned]
     return found[0] if found else camera_files.colmap_file(folder)
 
@@ -244,8 +244,8 @@ def depth_camera_file(folder: Path) -> Path | None:
     files = [p for p in files_of(folder) if _SAYS_CAMERA.search(p.name)]
     return next(
         (p for p in sorted(files)
-         if _OF_DEPTH.search(p.stem) and not _SAYS_ALIGNED.search(p.stem)
-         and not _OF_COLOUR.search(p.stem)), None,
+         if OF_DEPTH.search(p.stem) and not _SAYS_ALIGNED.search(p.stem)
+         and not OF_COLOUR.search(p.stem)), None,
     )  # fmt: skip
 
 
@@ -337,7 +337,7 @@ def from_table(table: Any, path: Path) -> Intrinsics:
     """Intrinsics of parsed JSON or YAML."""
     if isinstance(table, list):
         if table and isinstance(table[0], dict):
-            return from_table(_colours(table), path)
+            return from_table(camera_files.colour_of(table, path), path)
         return Intrinsics(matrix(table, path), source=path)
     table = camera_files.undotted(table)
     found = _find_matrix(table, path)
@@ -345,20 +345,9 @@ def from_table(table: Any, path: Path) -> Intrinsics:
         raise InputError("camera file states no intrinsics", path=path, remedy=CAMERA_REMEDY)
     K, holders = found
     size = next((s for s in map(stated_size, holders) if s[0] is not None), (None, None))
+    K, size = camera_files.of_region(K, size, holders, path)
     scale = next((s for s in map(stated_depth_scale, holders) if s is not None), None)
     return Intrinsics(K, *size, scale, path, stated_distortion(holders, path))
-
-
-def _colours(tables: list) -> dict:
-    """Of a list of cameras the colour one, by the names that its entries have; else the first."""
-    cameras = [table for table in tables if isinstance(table, dict)]
-
-    def says(table: dict, what: re.Pattern) -> bool:
-        return any(isinstance(v, str) and what.search(v) for v in table.values())
-
-    colour = [t for t in cameras if says(t, _OF_COLOUR) and not says(t, _OF_DEPTH)]
-    others = [t for t in cameras if not says(t, _OF_DEPTH)]
-    return (colour or others or cameras)[0]
 
 
 def _find_matrix(table: dict, path: Path, depth: int = 4) -> tuple[np.ndarray, list[dict]] | None:
@@ -384,7 +373,7 @@ def _find_matrix(table: dict, path: Path, depth: int = 4) -> tuple[np.ndarray, l
         value = flat.get(key)
         named = key in _MATRIX_KEYS or key in _TABLE_KEYS
         if isinstance(value, list) and len(value) and isinstance(value[0], dict):
-            value = _colours(value)
+            value = camera_files.colour_of(value, path)
         if isinstance(value, dict) and depth:
             if not named and "depth" in key:
                 continue
@@ -392,6 +381,7 @@ def _find_matrix(table: dict, path: Path, depth: int = 4) -> tuple[np.ndarray, l
                 return matrix(value["data"], path), [table]
             inner = _find_matrix(value, path, depth - 1)
             if inner is not None:
+                camera_files.tell_of_others(key, flat, path)
                 if not named:
                     note(path, f"intrinsics of '{key}' are used")
                 return inner[0], [*inner[1], table]

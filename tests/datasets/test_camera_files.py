@@ -160,6 +160,46 @@ def test_sizes_under_other_names(tmp_path: Path, shots: Shots, caplog, size: dic
     assert "rescaled" in notes
 
 
+@pytest.mark.parametrize("binning", [1, 2])
+def test_a_region_of_a_sensor_as_ros_states_it(tmp_path, shots, caplog, binning: int) -> None:
+    """K is of the whole sensor, 400 x 300 before binning; images begin at 60, 40 of it."""
+    K = shots.K.copy()
+    K[:2, 2] += 0.5
+    K[:2] *= binning
+    K[:2, 2] += np.array([60, 40]) - 0.5
+    roi = {"x_offset": 60, "y_offset": 40, "width": 128 * binning, "height": 96 * binning}
+    table = {
+        "width": 400,
+        "height": 300,
+        "distortion_model": "plumb_bob",
+        "d": [0.0] * 5,
+        "k": K.reshape(-1).tolist(),
+        "binning_x": binning,
+        "roi": {**roi, "do_rectify": False},
+    }
+    files = {"camera_info.json": json.dumps(table)}
+    frames, notes = read(write(tmp_path, shots, plain(shots, camera=files)), caplog)
+    same(frames, shots)
+    assert "states a region of the image, to which K was moved" in notes
+
+
+@pytest.mark.parametrize("form", ["kalibr", "list"])
+def test_one_of_several_cameras_is_taken_and_said(tmp_path, shots, caplog, form: str) -> None:
+    fx, fy, cx, cy = shots.K[[0, 1, 0, 1], [0, 1, 2, 2]].tolist()
+    first, second = [fx, fy, cx, cy], [fx / 2, fy / 2, cx + 3, cy]
+    if form == "kalibr":
+        cams = {f"cam{k}": {"camera_model": "pinhole", "intrinsics": row, "resolution": [128, 96]}
+                for k, row in enumerate((first, second))}  # fmt: skip
+        files = {"camchain.yaml": json.dumps(cams)}
+    else:
+        rows = [dict(zip(("fx", "fy", "cx", "cy"), row, strict=True)) for row in (first, second)]
+        files = {"camera.json": json.dumps({"cameras": rows})}
+    frames, notes = read(write(tmp_path, shots, plain(shots, camera=files)), caplog)
+    same(frames, shots)
+    assert "states 2 cameras" in notes
+    assert "not which is colour's" in notes
+
+
 def test_a_file_of_poses_is_no_camera(tmp_path: Path, shots: Shots, caplog) -> None:
     files = {"camera.json": camera_table(shots), "camera_pose.json": '{"K": [1, 2]}',
              "camera_trajectory.txt": "1 2 3"}  # fmt: skip
