@@ -32,12 +32,36 @@ class Pair(NamedTuple):
 
 
 def natural(name: str) -> list:
-    """Sort key: numbers inside names count as numbers."""
+    """Sort key: numbers inside names count as numbers, and a.png comes before a (1).png."""
     stem, dot, suffix = name.rpartition(".")
     if stem.isdecimal():
         return [(1, int(stem), stem), (0, 0, dot + suffix)]
-    parts = re.split(r"(\d+)", name)
-    return [(1, int(p), p) if p.isdecimal() else (0, 0, p) for p in parts if p]
+    parts = re.split(r"(\d+)", stem) if dot else re.split(r"(\d+)", name)
+    keys = [(1, int(p), p) if p.isdecimal() else (0, 0, p) for p in parts if p]
+    return [*keys, (0, 0, dot + suffix)] if dot else keys
+
+
+def in_order(names: list[str]) -> list[str]:
+    """Names sorted as numbers, and as decimal fractions where they are times as programs print
+    them, without zeros at their end: 9.25 comes before 9.3.
+    """
+    if len({len(name) for name in names}) <= 1:
+        return sorted(names)  # zero-padded: the order of text is the order of numbers
+    times = [re.fullmatch(r"(\d+)\.(\d+)", bare) for bare in map(_without_role, names)]
+    found = [match.groups() for match in times if match]
+    if len(found) == len(names) and not any(f.endswith("0") for _, f in found if f != "0"):
+        counts = all(f == "0" or f[0] != "0" for _, f in found)  # of frames: 1.9, 1.11
+        long = any(len(whole) >= 9 or len(f) >= 5 for whole, f in found)
+        if long or not counts:
+            of = dict(zip(names, ((int(whole), f) for whole, f in found), strict=True))
+            return sorted(names, key=lambda name: of[name])
+    return sorted(names, key=natural)
+
+
+def _without_role(name: str) -> str:
+    """The name of an image without folder, ending and words such as depth."""
+    stem = name[name.rfind("/") + 1 : name.rfind(".")]
+    return re.sub(r"^[-_. ]+|[-_. ]+$", "", _ROLE.sub("", stem))
 
 
 def paired(rgb: list[str], depth: list[str], root: Path) -> dict[int, Pair]:
@@ -153,8 +177,7 @@ def _by_time(rgb: list[str], depth: list[str], root: Path) -> list[str] | None:
 
 def _stamps(names: Sequence[str]) -> np.ndarray | None:
     """Times in file names, (N,) float64, counted from the first (so that nothing is rounded)."""
-    raw = [name[name.rfind("/") + 1 : name.rfind(".")] for name in names]
-    raw = [re.sub(r"^[-_. ]+|[-_. ]+$", "", _ROLE.sub("", stem)) for stem in raw]
+    raw = [_without_role(name) for name in names]
     if all(re.fullmatch(r"\d{9,10}[-_]\d{1,9}", stem) for stem in raw):  # seconds and a part
         parts = [re.split(r"[-_]", stem) for stem in raw]
         widths = {len(part) for _, part in parts}

@@ -15,6 +15,7 @@ from self6d.arguments import checked
 from self6d.config_fields import Limits
 from self6d.datasets import Dataset, FrameKey, open_dataset
 from self6d.datasets.images import images_in, read_rgb
+from self6d.datasets.pairing import paired
 from self6d.datasets.readers.film import FILM_SUFFIXES, FilmRecording
 from self6d.datasets.recording import frame_of
 from self6d.errors import InputError
@@ -147,6 +148,7 @@ class _Frames(Sequence[Frame]):
         self._camera = None if camera is None else resolve_intrinsics(camera)
         path = Path(images)
         self._files: list[Path] = []
+        self._numbers = [0]
         self._dataset: Dataset | None = None
         if self._camera is None:
             self._dataset = open_dataset(path)
@@ -165,6 +167,10 @@ class _Frames(Sequence[Frame]):
         self._files = images_in(path)
         if not self._files:
             raise InputError("holds no colour images", path=path, remedy="Name a folder of images.")
+        if path.is_dir():  # numbered, and taken once, as the frames of a folder are
+            pairs = paired([file.name for file in self._files], [], path)
+            self._numbers = sorted(pairs)
+            self._files = [path / pairs[number].rgb for number in self._numbers]
 
     def __len__(self) -> int:
         return len(self._files) if self._dataset is None else len(self._dataset)
@@ -174,6 +180,5 @@ class _Frames(Sequence[Frame]):
             return self._dataset.frame(index)
         assert self._camera is not None
         path = self._files[index]
-        return frame_of(
-            FrameKey(0, index), path.name, read_rgb(path), None, self._camera, image=path
-        )
+        key = FrameKey(0, self._numbers[index])
+        return frame_of(key, path.name, read_rgb(path), None, self._camera, image=path)

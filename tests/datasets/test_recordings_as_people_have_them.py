@@ -12,6 +12,7 @@ import yaml
 from variations import NAMES, Shots, Way, camera_table, plain, read, same, sample_shots, write
 
 from self6d.datasets import open_dataset
+from self6d.datasets.images import images_in
 from self6d.errors import InputError
 
 
@@ -387,3 +388,30 @@ def test_shifted_numbers_are_noticed(tmp_path: Path, shots: Shots, caplog) -> No
     frames, notes = read(write(tmp_path, shots, way), caplog)
     assert len(frames) == 2
     assert "may be shifted by 1" in notes
+
+
+# --- order ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "names",
+    [["1305031102.17", "1305031102.175304", "1305031102.2"],  # as str(time) prints them
+     ["5.1", "9.99", "10.003"], ["frame_99.5", "frame_100.04", "frame_100.1"],
+     ["1.2", "1.9", "1.10"], ["1.8", "1.9", "1.11"],  # of scene and frame
+     ["a", "a (2)", "a (10)"], ["img9", "img10", "img11"]],
+)  # fmt: skip
+@pytest.mark.parametrize("late", [False, True])
+def test_frames_come_in_the_order_of_their_names(tmp_path, shots, caplog, names, late) -> None:
+    depth = [f"depth_{name.removeprefix('frame_')}" for name in names] if late else names
+    way = Way(names, depth, {"camera.json": camera_table(shots)})
+    root = write(tmp_path, shots, way)
+    frames, _ = read(root, caplog)
+    same(frames, shots)
+    assert [p.stem for p in images_in(root / "rgb")] == names
+
+
+def test_images_in_a_folder_too_deep_are_named(tmp_path: Path, shots: Shots) -> None:
+    root = write(tmp_path, shots, plain(shots))
+    (root / "rgb").rename(root / "cam0")
+    (root / "rgb").mkdir()
+    (root / "cam0").rename(root / "rgb" / "cam0")
+    with pytest.raises(InputError, match=r"holds no colour images. Put those of rgb.cam0 right"):
+        open_dataset(root)

@@ -45,6 +45,25 @@ def test_bare_images_are_read_as_a_recordings_are(stage1, sample, tmp_path):
     assert np.allclose([r["t_m2c"] for r in bare], [r["t_m2c"] for r in rows], atol=1e-5)
 
 
+def test_bare_images_have_the_numbers_of_their_names(stage1, sample, tmp_path):
+    """As the folder's frames have them, in that order, an image of two formats once."""
+    shots = shots_of(sample)
+    names = ["rgb_2", "rgb_9", "rgb_10"]
+    way = Way(names, ["depth_2", "depth_9", "depth_10"], {"camera.json": camera_table(shots)})
+    root = write(tmp_path / "few", shots, way)
+    rows = jobs.predict(root, stage1.path, score_threshold=0.0, device="cpu")
+    shutil.copy(root / "rgb" / "rgb_9.png", root / "rgb" / "rgb_9.bmp")
+    bare = jobs.predict(
+        root / "rgb", stage1.path, camera=root / "camera.json", score_threshold=0.0, device="cpu"
+    )
+    assert [r["image_id"] for r in bare] == [r["image_id"] for r in rows]
+    assert {r["image_id"]: r["image"] for r in bare} == {
+        number: f"rgb_{number}.png" for number in {r["image_id"] for r in rows}
+    }
+    assert {r["image_id"] for r in rows} <= {2, 9, 10}
+    assert np.allclose([r["t_m2c"] for r in bare], [r["t_m2c"] for r in rows], atol=1e-5)
+
+
 def test_predict_takes_a_named_split(stage1, sample, capsys):
     names = {open_dataset(sample).split("eval").frame(0).name}
     rows = jobs.predict(sample, stage1.path, split="eval", score_threshold=0.0, device="cpu")

@@ -29,7 +29,7 @@ from self6d.datasets.intrinsics import (
     of_frames,
     read_intrinsics,
 )
-from self6d.datasets.pairing import Pair, natural, paired
+from self6d.datasets.pairing import Pair, in_order, paired
 from self6d.datasets.recording import FrameSource, Recording, models_beside, splits_file
 from self6d.datasets.registration import DepthCamera, find_depth_camera
 from self6d.datasets.unknown_depth import unknown_value
@@ -92,13 +92,12 @@ class FolderRecording(Recording):
         rgb, depth = list_images(path)
         if not rgb:
             other = _unread_kind(path / (image_folder(path) or ""))
-            raise InputError(
-                f"holds no colour images{other}",
-                path=path,
-                remedy="Convert them to PNG or JPEG."
-                if other
-                else f"Put them into {path.name}/rgb, and depth into {path.name}/depth.",
-            )
+            remedy = f"Put them into {path.name}/rgb, and depth into {path.name}/depth."
+            if other:
+                remedy = "Convert them to PNG or JPEG."
+            elif below := _images_below(path):
+                remedy = f"Put those of {below} right into the folder above it."
+            raise InputError(f"holds no colour images{other}", path=path, remedy=remedy)
         inside = image_folder(path)
         if inside is not None and (left := _names(path / inside, UNREAD_SUFFIXES)):
             few = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
@@ -220,6 +219,14 @@ def _unread_kind(folder: Path) -> str:
     return f" that are read: {names[0]} is of another kind" if names else ""
 
 
+def _images_below(path: Path) -> str:
+    """The folder inside its folder of images where they lie, or ""."""
+    inside = path / (image_folder(path) or "")
+    folders = sorted(p for p in inside.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = [p for p in folders if _names(p, RGB_SUFFIXES)]
+    return str(found[0].relative_to(path)) if found else ""
+
+
 def _is_depth(name: str) -> bool:
     return bool(_DEPTH_WORD.search(os.path.splitext(name)[0]))
 
@@ -228,9 +235,7 @@ def _names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     with os.scandir(folder) as entries:
         names = [e.name for e in entries if e.name.lower().endswith(suffixes)]
     names = [n for n in names if not n.startswith(".")]
-    if len({len(n) for n in names}) <= 1:
-        return sorted(names)  # zero-padded: the order of text is the order of numbers
-    return sorted(names, key=natural)
+    return in_order(names)
 
 
 def camera_files(root: Path, rgb: Sequence[str]) -> dict[str, str]:
