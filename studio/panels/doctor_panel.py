@@ -24,7 +24,17 @@ from studio.model.edits import FunctionEdit
 from studio.model.project import Project
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.theme import icon, theme
-from studio.toolkit.widgets import Choice, IconButton, button, clear, column, label, row, scrolled
+from studio.toolkit.widgets import (
+    Choice,
+    ElidedLabel,
+    IconButton,
+    button,
+    clear,
+    column,
+    label,
+    row,
+    scrolled,
+)
 from studio.toolkit.words import in_window, sentence
 
 MARKS = {
@@ -32,6 +42,7 @@ MARKS = {
 }  # fmt: skip
 
 
+NAME_WIDTH = 104  # pixels of a fact's name; an object's may be a file's long one
 UNITS = ("auto", "m", "cm", "mm", "inch")
 # findings whose words leave it to the path which file they are of
 OF_A_FILE = ("note", "model", "files")
@@ -234,7 +245,9 @@ class DoctorPanel(QWidget):
         clear(self.facts)
         self.fix_buttons.clear()
         for line, (name, value) in enumerate(facts(report)):
-            self.facts.addWidget(label(name, "muted"), line, 0, Qt.AlignmentFlag.AlignTop)
+            named = ElidedLabel(name, "muted", Qt.TextElideMode.ElideMiddle)
+            named.setMaximumWidth(NAME_WIDTH)
+            self.facts.addWidget(named, line, 0, Qt.AlignmentFlag.AlignTop)
             self.facts.addWidget(label(value, wrap=True, select=True), line, 1)
         for number, finding in enumerate(report["findings"]):
             self._cards.addWidget(self._card(number, finding))

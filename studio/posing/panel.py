@@ -25,6 +25,7 @@ from studio.posing.tool import help_text, search_text
 from studio.toolkit.boxes import spin
 from studio.toolkit.widgets import (
     Choice,
+    ElidedLabel,
     IconButton,
     button,
     captioned,
@@ -50,7 +51,7 @@ class PosePanel(QWidget):
         super().__init__()
         self.project, self.director, self.settings = project, director, settings
         self._generator = np.random.default_rng(0)
-        self.title = label("", "title")
+        self.title = ElidedLabel("", "title", Qt.TextElideMode.ElideMiddle)
         self.origin = label("", "small", wrap=True)
         self.numbers = PoseNumbers()
         self.numbers.edited.connect(lambda pose, text: project.edit_pose(pose, text, merge=True))

@@ -29,6 +29,7 @@ from PySide6.QtWidgets import (
 
 from studio.toolkit.boxes import NotByWheel
 from studio.toolkit.focus import KeepsPlace, tab_to_checked
+from studio.toolkit.long_words import WrappedLabel
 from studio.toolkit.theme import icon, theme
 
 GAP = 8
@@ -59,13 +60,14 @@ def _fill(layout: BoxLayout, items: Iterable, margin: int, gap: int) -> BoxLayou
 
 
 def label(text: str = "", name: str = "", *, wrap: bool = False, select: bool = False) -> QLabel:
-    """A label in one of the style sheet's roles: title, heading, muted, small, section, ..."""
-    result = QLabel(text)
+    """A label in one of the style sheet's roles: title, heading, muted, small, section, ...
+
+    Args:
+        wrap: its lines break, see `WrappedLabel`.
+    """
+    result = WrappedLabel(text) if wrap else QLabel(text)
     if name:
         result.setObjectName(name)
-    result.setWordWrap(wrap)
-    if wrap:
-        result.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
     if select:
         result.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return result
