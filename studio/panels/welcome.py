@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QImageReader, QPixmap, QResizeEvent
+from PySide6.QtCore import QEvent, QObject, QSize, Qt, Signal
+from PySide6.QtGui import QImageReader, QPixmap
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from self6d.paths import find_resource
+from studio.toolkit.long_words import shortened
 from studio.toolkit.theme import icon, theme
-from studio.toolkit.widgets import button, clear, column, label, row
+from studio.toolkit.widgets import ElidedLabel, button, clear, column, label, row
 
 TOUR = (
     ("folder-open", "Give it a recording and a CAD model",
@@ -31,8 +32,11 @@ FORMATS = (
     "Scanner, a bag of ROS or RealSense) or a single image; PLY, OBJ, GLB or STL files."
 )
 
-PICTURE, SMALL = QSize(236, 148), QSize(160, 100)  # of a card, pixels
-LOW = 600  # height of a window, pixels; below, the buttons come before large pictures
+# pixels: of the pictures in the cards, of the page
+PICTURE, SMALL, NONE = QSize(236, 148), QSize(160, 100), QSize(0, 0)
+WIDTH, MARGIN, GAP = 800, 16, 12
+# size of the pictures and whether it is told how it works; the first that fits is taken
+WAYS = ((PICTURE, True), (SMALL, True), (PICTURE, False), (SMALL, False), (NONE, False))
 
 
 class WelcomePage(QWidget):
@@ -48,6 +52,7 @@ class WelcomePage(QWidget):
         super().__init__()
         self.setObjectName("plain")
         self._pictures: list[tuple[QLabel, str]] = []
+        self._cards: list[QFrame] = []
         self._size = PICTURE
         self.sample_button = button(
             "Open sample", self.openSample.emit, "primary",
@@ -92,19 +97,20 @@ class WelcomePage(QWidget):
             )
             told.setStretch(1, 1)
             steps.addLayout(told, place // 2, place % 2)
-        tour = column(label("HOW IT WORKS", "section"), steps, gap=8)
-        middle = QWidget()
+        self.tour = QWidget()
+        self.tour.setLayout(column(label("HOW IT WORKS", "section"), steps, gap=8))
+        self._middle = middle = QWidget()
         middle.setObjectName("plain")
-        middle.setMaximumWidth(800)
+        middle.setMaximumWidth(WIDTH)
         middle.setLayout(
             column(
                 label("Adapt a 6D pose network to your camera", "heading"),
                 label("From a CAD model and an unlabelled RGB-D recording to a checkpoint that "
                       "needs RGB alone.", "muted", wrap=True),
-                cards, self.drop_zone, self.recent_title, self._recent, tour, gap=12,
+                cards, self.drop_zone, self.recent_title, self._recent, self.tour, gap=GAP,
             )
         )  # fmt: skip
-        self.setLayout(column(1, row(1, middle, 1), 2, margin=16))
+        self.setLayout(column(1, row(1, middle, 1), 2, margin=MARGIN))
         for side in (0, 2):
             self.layout().itemAt(1).layout().setStretch(side, 1)  # type: ignore[union-attr]
         self.layout().itemAt(1).layout().setStretch(1, 8)  # type: ignore[union-attr]
@@ -117,8 +123,13 @@ class WelcomePage(QWidget):
         self.recent_title.setVisible(bool(entries))
         for entry in entries[:4]:
             path = Path(entry["recording"])
-            one = button(path.name, partial(self.openRecent.emit, entry), "link", str(path))
-            self._recent.addLayout(row(one, label(str(path.parent), "small"), 1))
+            name = shortened(path.name, [path.name]).replace("&", "&&")
+            one = button(name, partial(self.openRecent.emit, entry), "link", str(path))
+            where = ElidedLabel(str(path.parent), "small", Qt.TextElideMode.ElideMiddle)
+            line = row(one, where)
+            line.setStretch(1, 1)
+            self._recent.addLayout(line)
+        self._fit()
 
     def _card(self, picture: str, title: str, text: str, buttons: Any) -> QFrame:
         """A picture of the window, what it leads to, and the button that does."""
@@ -128,15 +139,43 @@ class WelcomePage(QWidget):
         card.setMaximumWidth(PICTURE.width() + 24)
         shown.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._pictures.append((shown, picture))
+        self._cards.append(card)
         card.setLayout(column(shown, label(title, "title"), label(text, "muted", wrap=True), 1,
                               buttons, margin=8))  # fmt: skip
         return card
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        size = SMALL if self.window().height() < LOW else PICTURE
-        if size != self._size:
-            self._size = size
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is not None:
+            self.parentWidget().installEventFilter(self)  # it may change and this page not
+        done = super().event(event)
+        if event.type() == QEvent.Type.LayoutRequest:
+            self._fit()
+        return done
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Resize:
+            self._fit()
+        return False
+
+    def _fit(self) -> None:
+        """Small pictures, no more of how it works, no pictures, before one has to scroll."""
+        room, layout, tour = self.parentWidget(), self.layout(), self.tour.layout()
+        if room is None or layout is None or tour is None:
+            return
+        for widget in (*self._cards, self._middle):  # what was changed in them before
+            widget.layout().activate()  # type: ignore[union-attr]
+        layout.invalidate()
+        size, told = self._size, not self.tour.isHidden()
+        bare = layout.totalHeightForWidth(room.width()) - size.height()
+        tour_height = tour.totalHeightForWidth(min(room.width() - 2 * MARGIN, WIDTH)) + GAP
+        bare -= told * tour_height
+        fitting = (way for way in WAYS
+                   if bare + way[0].height() + way[1] * tour_height <= room.height())  # fmt: skip
+        self._size, tells = next(fitting, WAYS[-1])
+        if self._size != size:
             self._dress()
+        if tells != told:
+            self.tour.setVisible(tells)
 
     def _dress(self) -> None:
         self._drop_icon.setPixmap(icon("download", "muted").pixmap(18, 18))
@@ -144,7 +183,7 @@ class WelcomePage(QWidget):
             file = find_resource(f"tour/{name}-{'dark' if theme.dark else 'light'}.jpg")
             shown.setVisible(file is not None)
             shown.setFixedHeight(self._size.height())
-            if file is not None:
+            if file is not None and self._size != NONE:  # its height is 0 then
                 shown.setPixmap(small_picture(file, self._size, self.devicePixelRatioF()))
         for mark, name in self._steps:
             mark.setPixmap(icon(name, "accent").pixmap(20, 20))
