@@ -16,6 +16,7 @@ from self6d.datasets.bop_writer import Corrections, write_bop
 from self6d.datasets.recording import Recording
 from self6d.datasets.registry import open_dataset
 from self6d.doctor import frames as doctor_frames
+from self6d.doctor import labels as doctor_labels
 from self6d.doctor import models as doctor_models
 from self6d.doctor.beside import examine_registration
 from self6d.doctor.cameras import examine_cameras
@@ -84,7 +85,7 @@ def examine(
             doctor_frames.examine_depth(report, dataset, frames, loaded, labels=not quick)
             registered = not quick and examine_registration(report, frames)
             if not quick:
-                doctor_frames.examine_labels(report, dataset, {m.object_id for m in loaded})
+                doctor_labels.examine_labels(report, dataset, loaded)
             report.unchecked += _unchecked(
                 dataset, len(frames), loaded, some, registered=registered
             )
@@ -154,8 +155,8 @@ def _unchecked(
         texts.append(f"files and K of {total - len(some)} of {total} frames")
     if read < total:
         texts.append(f"pixels of {total - read} of {total} frames (files seen at both ends only)")
-    if some is None and total > doctor_frames.LABELLED_FRAMES:
-        texts.append(f"labels of {total - doctor_frames.LABELLED_FRAMES} of {total} frames")
+    if some is None and total > doctor_labels.LABELLED_FRAMES:
+        texts.append(f"labels of {total - doctor_labels.LABELLED_FRAMES} of {total} frames")
     if not models:
         texts.append("CAD models, and the depth scale against their size")
     try:

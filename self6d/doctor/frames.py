@@ -22,7 +22,6 @@ from self6d.scene import Frame, ObjectModel
 
 At = Callable[[int, int, str], None]
 
-LABELLED_FRAMES = 50  # whose labels are read
 _LOW_VALID = 0.3
 _ENDS = ((b"\x89PNG", b"IEND", "PNG"), (b"\xff\xd8", b"\xff\xd9", "JPEG"))
 _REPAIRS = ("grey image", "transparency", "16-bit colour", "equal channels", "negative, infinite",
@@ -202,36 +201,3 @@ def _reread(dataset: Recording, frames: Sequence[Frame]) -> tuple[float | None, 
     unit, _ = likely(raw)
     depths = (to_metres(r, unit, dataset.root) for r in raw)
     return unit, [replace(f, depth_m=d) for f, d in zip(frames, depths, strict=True)]
-
-
-def examine_labels(report: DoctorReport, dataset: Recording, object_ids: set[int]) -> None:
-    """Whether labels can be read and name objects there are models of."""
-    labelled, unknown = 0, set()
-    skip = {tuple(key) for f in report.findings for key in f.correction.get("skip", [])}
-    for index in spread(len(dataset), LABELLED_FRAMES):
-        key = dataset.keys[index]
-        if (key.scene_id, key.image_id) in skip:
-            continue  # its fault is told already
-        try:
-            truth = dataset.truth(int(index))
-        except InputError as error:
-            report.findings.append(
-                Finding("labels", "error", error.what, str(error.path or ""), error.remedy or "")
-            )
-            return
-        labelled += bool(truth)
-        unknown |= {t.object_id for t in truth} - object_ids
-    if not labelled:
-        report.findings.append(
-            Finding("no-labels", "info", "no labels: adapt works, evaluate needs labelled frames")
-        )
-    if unknown and object_ids:
-        names = ", ".join(str(n) for n in sorted(unknown))
-        report.findings.append(
-            Finding(
-                "unknown-objects",
-                "info",
-                f"labels name object(s) {names}, of which there is no model",
-                remedy="Add their models, or leave those labels unused.",
-            )
-        )

@@ -12,6 +12,7 @@ import recordings as world
 
 from self6d.datasets import FrameKey, UnlabelledFrames, load_models, open_dataset
 from self6d.datasets.readers.linemod import K_LINEMOD
+from self6d.datasets.readers.single import read_poses
 from self6d.errors import InputError
 from self6d.geometry import Camera
 
@@ -271,3 +272,18 @@ def test_grey_bop_images_become_three_channels(
         assert dataset.frame(0).rgb.shape == (world.HEIGHT, world.WIDTH, 3)
         dataset.frame(1)
     assert caplog.text.count("grey image") == 1  # once for the folder, not once a frame
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_a_matrix_of_a_pose_by_rows_or_columns(tmp_path: Path, columns: bool, caplog) -> None:
+    """By columns it was a turned pose at the camera itself."""
+    s, T = world.shot(2), np.eye(4)
+    T[:3, :3], T[:3, 3] = s.R, s.t_mm / 1000
+    path = world.dump(tmp_path / "pose.json", (T.T if columns else T).tolist())
+    ((_, pose),) = read_poses(path)
+    np.testing.assert_allclose(pose.R_m2c, s.R)
+    np.testing.assert_allclose(pose.t_m2c, s.t_mm / 1000)
+    assert ("read as columns first" in caplog.text) == columns
+    T[3] = [0.1, 0, 0, 1]
+    with pytest.raises(InputError, match="no pose"):
+        read_poses(world.dump(path, T.tolist()))

@@ -140,6 +140,11 @@ def _pose(entry: Any, path: Path) -> tuple[int | None, Pose]:
             number = int(entry["object_id"]) if "object_id" in entry else None
         else:
             m = np.asarray(entry, dtype=np.float64).reshape(4, 4)
+            if (m[:3, 3].any() and m[3, :3].any()) or m[3, 3] != 1:
+                raise ValueError("its last row is not 0 0 0 1")
+            if m[3, :3].any():
+                note(path, "pose matrix read as columns first")
+                m = m.T
             R, t, number = m[:3, :3], m[:3, 3], None
     except (TypeError, ValueError, KeyError, OverflowError):
         raise InputError(
