@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,19 +15,18 @@ from self6d.errors import InputError
 from self6d.events import counted
 from self6d.files import log, note, read_bytes, unreadable
 from self6d.scene.appearance import joined, surface_of
+from self6d.scene.cad_folders import mesh_files, name_of, numbered
 from self6d.scene.formats.files_beside import FilesBeside
 from self6d.scene.formats.gltf import GltfColour, keep_colours, prepared_gltf
 from self6d.scene.formats.obj import prepared_obj
 from self6d.scene.formats.ply import check_counts, off_as_ply, read_ply
 from self6d.scene.formats.stl import prepared_stl
-from self6d.scene.known import known_id, linemod_name
+from self6d.scene.known import linemod_name
 from self6d.scene.mesh import ObjectModel
-from self6d.scene.mesh_names import MESH_SUFFIXES, is_mesh, others_in
+from self6d.scene.mesh_names import MESH_SUFFIXES, others_in
 from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
 from self6d.scene.surface import Surface, face_coloured
 from self6d.scene.units import diameter, metres_per_unit, metres_per_units
-
-_BOP_NAME = re.compile(r"(?:.*[-_])?obj_(\d+)$")
 
 
 def load_mesh(
@@ -128,7 +126,7 @@ def load_models(
     if isinstance(source, (str, Path)):
         root = Path(source)
         try:
-            files = _mesh_files(root) if root.is_dir() else [root]
+            files = mesh_files(root) if root.is_dir() else [root]
         except (OSError, ValueError) as error:
             raise unreadable(root, "models folder", error) from None
     else:
@@ -144,7 +142,7 @@ def load_models(
     read = []
     for object_id, file in numbered(files):
         info = infos[file.parent].get(object_id) or read_distance(file.parent)
-        name = _name(file)
+        name = name_of(file)
         if info is not None:
             name = info.name or linemod_name(object_id, info.diameter_mm) or name
         surface = _clean(_read(file), file)
@@ -179,54 +177,6 @@ def _with_stored_points(model: ObjectModel) -> ObjectModel:
             "model's points are damaged", path=path, remedy="Make the folder of models again."
         )
     return replace(model, points=points.astype(np.float64))
-
-
-def _mesh_files(root: Path) -> list[Path]:
-    """Meshes of a folder, one a stem; else one of each sub-folder (YCB: NAME/textured.obj)."""
-    found = _one_per_stem(sorted(p for p in root.iterdir() if is_mesh(p)))
-    if found:
-        return found
-    if (root / "models").is_dir() and (found := _mesh_files(root / "models")):
-        return found  # of a whole BOP set, which has them a second time in models_eval
-    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
-        inside = sorted(p for p in folder.iterdir() if is_mesh(p))
-        if not inside and (folder / "google_16k").is_dir():  # as YCB's own download unpacks
-            inside = sorted(p for p in (folder / "google_16k").iterdir() if is_mesh(p))
-        inside.sort(key=lambda p: (not p.stem.startswith("textured"), p.stem == "OLDmesh", p.name))
-        found += inside[:1]
-    return found
-
-
-def _one_per_stem(files: Iterable[Path]) -> list[Path]:
-    best: dict[str, Path] = {}
-    for path in files:
-        rival = best.get(path.stem)
-        if rival is None or _rank(path) < _rank(rival):
-            best[path.stem] = path
-        if rival is not None:
-            note(path, f"several files are named {path.stem}; {best[path.stem].name} is used")
-    return list(best.values())
-
-
-def _rank(path: Path) -> int:
-    return MESH_SUFFIXES.index(path.suffix.lower())
-
-
-def _name(path: Path) -> str:
-    generic = path.stem.startswith(("textured", "nontextured", "mesh", "google_16k"))
-    folder = path.parent.parent if path.parent.name == "google_16k" else path.parent
-    return folder.name if generic and folder.name else path.stem
-
-
-def numbered(files: list[Path]) -> list[tuple[int, Path]]:
-    """(object id, file), sorted by id; only the names are looked at."""
-    matches = [_BOP_NAME.match(f.stem) for f in files]
-    ids = [int(m.group(1)) for m in matches if m]
-    if len(ids) < len(files):
-        ids = [i for f in files if (i := known_id(_name(f), linemod=f.stem == "mesh"))]
-    if len(ids) < len(files) or len(set(ids)) < len(ids):
-        ids = list(range(1, len(files) + 1))
-    return sorted(zip(ids, files, strict=True))
 
 
 def _read(path: Path) -> Surface:

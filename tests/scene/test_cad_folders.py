@@ -49,3 +49,45 @@ def test_strips_of_triangles_are_named(tmp_path: Path) -> None:
     (tmp_path / "p.ply").write_text(f"{head}end_header\n{rows}14 3 2 7 6 4 2 0 3 1 7 5 4 1 0\n")
     with pytest.raises(InputError, match="triangle strips"):
         load_mesh(tmp_path / "p.ply")
+
+
+def put(folder: Path, *names: str) -> None:
+    """Bricks, the first the longest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, name in enumerate(names):
+        trimesh.creation.box((120 - 10 * k, 80, 60)).export(folder / name)
+
+
+def test_all_models_of_the_only_folder_there_is(tmp_path: Path) -> None:
+    """As an archive unpacks; the first alone was read, unsaid."""
+    put(tmp_path / "meshes", "bolt.stl", "cap.stl", "nut.ply")
+    found = [(m.object_id, m.name) for m in load_models(tmp_path, "mm")]
+    assert found == [(1, "bolt"), (2, "cap"), (3, "nut")]
+
+
+def test_of_an_object_the_mesh_that_is_seen(tmp_path: Path, caplog) -> None:
+    """As robot descriptions keep them, not the one for collisions, which came first by name."""
+    for name in ("cup", "tray"):
+        put(tmp_path / name, "visual.obj", "collision.obj")
+    put(tmp_path / "can" / "meshes", "model.obj", "model_vhacd.obj")
+    with caplog.at_level(logging.WARNING, "self6d"):
+        models = load_models(tmp_path, "mm")
+    assert [m.name for m in models] == ["can", "cup", "tray"]
+    assert [np.ptp(m.extents[:, 0]) for m in models] == pytest.approx([0.12] * 3)
+    assert "meshes, where one" not in caplog.text
+
+
+def test_what_is_left_out_of_an_objects_folder_is_said(tmp_path: Path, caplog) -> None:
+    put(tmp_path / "cup", "body.stl", "handle.stl")
+    put(tmp_path / "tray", "tray.stl")
+    with caplog.at_level(logging.WARNING, "self6d"):
+        models = load_models(tmp_path, "mm")
+    assert [m.name for m in models] == ["body", "tray"]
+    assert "holds 2 meshes, where one object's is expected; body.stl is used" in caplog.text
+
+
+def test_models_that_are_called_mesh_keep_their_names(tmp_path: Path) -> None:
+    put(tmp_path / "parts", "mesh_a.stl", "mesh_b.stl", "model_1.stl")
+    assert [m.name for m in load_models(tmp_path / "parts", "mm")] == [
+        "mesh_a", "mesh_b", "model_1",
+    ]  # fmt: skip
