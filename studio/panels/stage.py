@@ -268,9 +268,12 @@ class Stage(QWidget):
 
     def _on_cloud(self, clouds: dict[str, CloudData] | None) -> None:
         if self.director.cloud_wanted:
-            place = (self.project.recording_path, self.project.object_id,
+            project = self.project
+            model = project.model(project.object_id)
+            # another CAD file has the number of the one before, and in another unit its name too
+            thing = None if model is None else (model.source, model.diameter)
+            place = (project.number, project.recording_path, project.object_id, thing,
                      any(len(cloud.model) for cloud in (clouds or {}).values()))  # fmt: skip
-            model = self.project.model(self.project.object_id)
             self.cloud_view.set_clouds(
                 clouds or {}, place, self.director.cloud_told, self.director.frame,
                 "" if model is None else model.name,

@@ -145,8 +145,9 @@ class WelcomePage(QWidget):
         return card
 
     def event(self, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is not None:
-            self.parentWidget().installEventFilter(self)  # it may change and this page not
+        room = self.parentWidget()
+        if event.type() == QEvent.Type.ParentChange and room is not None:
+            room.installEventFilter(self)  # it may change and this page not
         done = super().event(event)
         if event.type() == QEvent.Type.LayoutRequest:
             self._fit()

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 from studio.engine.types import CloudData, FrameData
 from studio.model.layers import Layers
 from studio.toolkit.flow import flow
+from studio.toolkit.long_words import WrappedLabel, shortened
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import IconButton, Segments, label
 from studio.views.layer_painter import Look
@@ -60,7 +61,8 @@ class CloudView(QWidget):
         self.follow.setChecked(True)
         fit = IconButton("maximize", "Fit (F)", self.fit)
         self.large = IconButton("expand", "Large 3D view, without the picture", checkable=True)
-        self.legend = label("", "small", wrap=True)
+        self.legend = WrappedLabel()
+        self.legend.setObjectName("small")
         self.legend.setMinimumSize(10, 16)  # wrapped text must not make the window grow
         self.legend.setAlignment(Qt.AlignmentFlag.AlignTop)  # where room is short, its end is cut
         self.message = label("The 3D view shows depth: open an RGB-D recording.", "muted")
@@ -179,7 +181,7 @@ class CloudView(QWidget):
         none = np.zeros((0, 3), np.float32), np.zeros((0, 4), np.float32)
         points, colours = (np.concatenate(parts) for parts in zip(none, *sets, strict=True))
         self._scene.draw(cloud.sensor, sensor_colours, points, colours)
-        self.legend.setText(self._legend())
+        self.legend.setText(self._legend(), [self._subject])
         self.legend.setToolTip(self.legend.text())
 
     def _visible(self) -> list[tuple[str, tuple[float, float]]]:
@@ -218,7 +220,8 @@ class CloudView(QWidget):
             for key, c in self.clouds.items()
         }
         if len(self.clouds) > 1:
-            head = f"<b>{escape(self._subject)}</b><br>" if self._subject else ""
+            subject = escape(shortened(self._subject, [self._subject]))
+            head = f"<b>{subject}</b><br>" if subject else ""
             return head + "<br>".join(
                 f'<span style="color:{self.layers[key].colour}">●</span> '
                 f"{escape(self._told.get(key, ''))}: {errors[key] or 'no depth to compare'}"
