@@ -96,7 +96,8 @@ def live(
         network: run folder, or exported package.
         source: number of a camera, "realsense", video file, folder of images or recording.
         camera: camera file, for a camera, a video or bare images; None: what a recording states,
-            or the camera file in a video's folder; else the network's own, with a warning.
+            or the camera file beside a video or bare images; else the network's own, with a
+            warning.
         score: lowest score of a detection. every: images from one look of the detector to the next;
             in between the poses are followed.
         images: end after so many; None: with the source.

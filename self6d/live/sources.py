@@ -59,7 +59,7 @@ def shots(
             `open_dataset` reads.
         camera: camera file, for a camera, a video or bare images.
         usual: the network's own, taken (scaled, with a note) where no file is given, nor lies
-            beside a video.
+            beside a video or bare images.
 
     Raises:
         InputError: it cannot be opened, or its K is unknown. MissingDependencyError: pyrealsense2.
@@ -85,6 +85,8 @@ def shots(
         dataset = open_dataset(path)
     except InputError as error:
         if bare and find_camera_file(path if path.is_dir() else path.parent) is None:
+            if usual is not None:
+                return _ahead(_bare(bare, _intrinsics(None, usual, listener)))
             own = error.remedy or "Write its file."
             remedy = f"Name the camera's file with --camera, or {own[0].lower()}{own[1:]}"
             raise InputError(error.what, path=error.path, remedy=remedy) from None

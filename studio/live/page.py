@@ -27,7 +27,7 @@ from studio.model.settings import Settings
 from studio.toolkit.asking import old_files, old_folder
 from studio.toolkit.focus import EnterPresses
 from studio.toolkit.widgets import Choice, button, captioned, column, label, row
-from studio.toolkit.words import in_window
+from studio.toolkit.words import in_window, sentence
 
 PATIENCE_MS = 4000  # in which the process may complete what it records
 ANOTHER = "another run or package…"
@@ -51,6 +51,7 @@ class LivePage(EnterPresses, QWidget):
         self._process: QProcess | None = None
         self._unpack = Unpacker()
         self._pixmap = QPixmap()
+        self._notes: list[str] = []
         self._into: Path | None = None
         self._other: list[Path] = []
 
@@ -61,7 +62,8 @@ class LivePage(EnterPresses, QWidget):
         self.network.activated.connect(self._on_network)
         self.source = QLineEdit("0")
         self.source.setToolTip(
-            "Number of a camera, realsense, or a video file, a folder of frames or a bag"
+            "Number of a camera, realsense, or a video file, an image, a folder of images, "
+            "a recording or a bag"
         )
         self.camera = QLineEdit()
         self.camera.setPlaceholderText("the network's own, scaled")
@@ -79,7 +81,7 @@ class LivePage(EnterPresses, QWidget):
         self.picture.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.objects = label("", "small", wrap=True)
         self.told = label("", "small", wrap=True)
-        film = button("Video…", self._on_film)
+        film = button("Video or image…", self._on_film)
         folder = button("Folder…", self._on_folder)
         file = button("File…", self._on_camera)
         self._choosers = (film, folder, file)
@@ -199,6 +201,7 @@ class LivePage(EnterPresses, QWidget):
         self._pixmap = QPixmap()
         self.picture.clear()
         self.objects.setText("")
+        self._notes = []
 
     def _on_bytes(self) -> None:
         if self._process is not None:
@@ -210,7 +213,9 @@ class LivePage(EnterPresses, QWidget):
         if "error" in said:
             self._say(str(said["error"]), "bad")
         elif "note" in said:
-            self._say(str(said["note"]))
+            if str(said["note"]) not in self._notes:
+                self._notes.append(str(said["note"]))
+            self._say(self._noted())
         else:
             if said["image"] == 0 and self.told.text() == LOADING:
                 self._say("")
@@ -221,6 +226,10 @@ class LivePage(EnterPresses, QWidget):
         if message.jpeg:
             self._pixmap = QPixmap.fromImage(QImage.fromData(message.jpeg))
             self._paint()
+
+    def _noted(self) -> str:
+        """All that was said of how it is looked at; one note must not hide the one before."""
+        return " ".join(f"{sentence(in_window(note)).rstrip('.')}." for note in self._notes)
 
     def _paint(self) -> None:
         if not self._pixmap.isNull():
@@ -237,9 +246,8 @@ class LivePage(EnterPresses, QWidget):
             if code != 0 and not wrong:
                 self._say(f"The live process ended: {last[-200:]}", "bad")
             elif not wrong:
-                note = "" if told in (LOADING, STOPPING) else told  # of how it was looked at
                 ended = "" if told == STOPPING else "The source has ended."
-                self._say(f"{note} {ended}".strip())
+                self._say(f"{self._noted()} {ended}".strip())
             process.deleteLater()
         if self._into is not None and self._into.is_dir():
             self._say(f"Recorded as {self._into}")
@@ -258,7 +266,7 @@ class LivePage(EnterPresses, QWidget):
             self.recorded.emit(self._into)
 
     def _on_film(self) -> None:
-        for file in old_files(self, self.settings, "video", "A video file or a bag"):
+        for file in old_files(self, self.settings, "video", "A video file, an image or a bag"):
             self.source.setText(str(file))
 
     def _on_folder(self) -> None:

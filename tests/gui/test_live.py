@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from PySide6.QtCore import Qt
@@ -100,6 +101,24 @@ def test_a_line_that_comes_under_the_picture_cuts_nothing_of_it(opened, trained,
     page._paint()
     page.picture.resize(page.picture.width(), page.picture.height() - 30)
     wait(lambda: page.picture.pixmap().height() == page.picture.height())
+    page.close()
+
+
+def test_an_image_without_a_camera_file_is_looked_at_and_said(opened, trained, sample, wait,
+                                                              tmp_path) -> None:  # fmt: skip
+    """It was refused although the page says that the network's own camera is taken."""
+    page = _page(opened, trained, wait)
+    image = next((sample / "test" / "000001" / "rgb").iterdir())
+    page.source.setText(str(shutil.copy(image, tmp_path)))
+    _press(page)
+    wait(lambda: not page.running)
+    assert page.told.objectName() == "small"
+    assert page.told.text().endswith("The source has ended.")
+    page._show(Message({"note": "the images are of another height"}, b""))
+    told = page.told.text()
+    assert "No file stands beside Camera: the camera is taken for that" in told
+    assert told.endswith(" The images are of another height.")  # and what was said before stays
+    assert page.objects.text().startswith("image 0, ")
     page.close()
 
 

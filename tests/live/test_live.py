@@ -254,8 +254,12 @@ def test_a_folder_of_images_and_its_camera(package, recording, tmp_path):
     for i in range(3):
         image = open_dataset(recording).frame(i).rgb
         cv2.imwrite(str(folder / f"{i}.png"), image[..., ::-1])
-    with pytest.raises(InputError, match="--camera"):
-        live(package, folder)
+    notes = []
+    for source in (folder, folder / "1.png"):  # it was refused, and a video was not
+        views = list(live(package, source, device="cpu", listener=notes.append))
+        assert [v.shot.name for v in views] == (["0", "1", "2"] if source == folder else ["1"])
+        assert sum("no --camera is given" in note.text for note in notes) == 1
+        notes.clear()
     camera.write_text(json.dumps({"fx": 150, "fy": 150, "cx": 79.5, "cy": 59.5}))
     views = list(live(package, folder, camera=camera, device="cpu"))
     assert [v.shot.name for v in views] == ["0", "1", "2"]
