@@ -28,6 +28,7 @@ UNREAD_SUFFIXES = (  # images that are named where colour is looked for
 DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".exr", ".npy", ".dpt", ".pgm")
 FLOAT_SUFFIXES = (".npy", ".tif", ".tiff")  # may hold decimals
 MAX_DEPTH_M = 100.0  # beyond every depth camera
+NEAREST_M = 0.03  # none sees only what is nearer
 
 _TRUNCATED = "Copy or record it again."
 
@@ -290,6 +291,11 @@ def to_metres(
     if far > MAX_DEPTH_M:
         note(path, f"depth beyond {MAX_DEPTH_M:g} m was set to 0 (unknown); check the depth scale")
         depth[depth > MAX_DEPTH_M] = 0
+    if 0 < far < NEAREST_M:
+        note(
+            path,
+            f"depth reaches {1000 * far:.3g} mm, nearer than cameras see; check its scale",
+        )
     if far == 0 or (far > MAX_DEPTH_M and not depth.any()):
         note(path, "depth image holds no valid value")
     return depth

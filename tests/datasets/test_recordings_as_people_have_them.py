@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import recordings as world
 import yaml
 from variations import NAMES, Shots, Way, camera_table, plain, read, same, sample_shots, write
 
@@ -415,3 +416,33 @@ def test_images_in_a_folder_too_deep_are_named(tmp_path: Path, shots: Shots) -> 
     (root / "cam0").rename(root / "rgb" / "cam0")
     with pytest.raises(InputError, match=r"holds no colour images. Put those of rgb.cam0 right"):
         open_dataset(root)
+
+
+def test_bop_depth_that_no_camera_takes_is_said(tmp_path: Path, caplog) -> None:
+    """A depth_scale of 0.001 is a thousandth of a millimetre to BOP, and was that in silence."""
+    root = world.bop(tmp_path)
+    (path,) = root.glob("*/*/scene_camera.json")
+    table = json.loads(path.read_text())
+    world.dump(path, {n: {**entry, "depth_scale": 0.001} for n, entry in table.items()})
+    frame = open_dataset(root).frame(0)
+    assert frame.depth_m is not None
+    assert frame.depth_m.max() < 0.002
+    assert "nearer than cameras see; check its scale" in caplog.text
+
+
+def test_bop_tables_whose_numbers_are_padded(tmp_path: Path, caplog) -> None:
+    """Labels under "000002" were passed over, in silence, though cameras were not."""
+    root = world.bop(tmp_path)
+    for name in ("scene_gt", "scene_gt_info", "scene_camera"):
+        for path in root.glob(f"*/*/{name}.json"):
+            table = json.loads(path.read_text())
+            world.dump(path, {f"{int(n):06d}": rows for n, rows in table.items()})
+    dataset = open_dataset(root)
+    for index, key in enumerate(dataset.keys):
+        (truth,) = dataset.truth(index)
+        np.testing.assert_allclose(1000 * truth.pose.t_m2c, world.shot(key.image_id).t_mm)
+    (scene,) = root.glob("*/*/scene_gt.json")
+    info = {"visib_fract": 1.0, "bbox_visib": [1, 2, 3, 4]}
+    world.dump(scene.with_name("scene_gt_info.json"), {"0": [info, info]})
+    assert open_dataset(root).truth(0)[0].box_visible is None
+    assert "describes 2 objects of image 0, which has labels of 1" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -147,3 +148,21 @@ def test_texts_with_a_mark_of_their_encoding(tmp_path: Path) -> None:
     (tmp_path / "box.ply").write_bytes(b"\xef\xbb\xbf" + data)
     box = load_mesh(tmp_path / "box.ply", unit="mm")
     np.testing.assert_allclose(np.ptp(box.extents, axis=0), [0.12, 0.08, 0.06], atol=1e-6)
+
+
+@pytest.mark.parametrize("nodes", [True, False])
+def test_gltf_without_a_scene_is_all_it_holds(tmp_path: Path, nodes: bool) -> None:
+    """A parent at half its size, or meshes alone; "mesh has no faces" was said."""
+    box = trimesh.creation.box((0.12, 0.08, 0.06))
+    parts = trimesh.exchange.gltf.export_gltf(trimesh.Scene(box))
+    tree = json.loads(parts["model.gltf"])
+    del tree["scene"], tree["scenes"]
+    tree["nodes"] = [{"mesh": 0}, {"children": [0], "scale": [0.5, 0.5, 0.5]}]
+    if not nodes:
+        del tree["nodes"]
+    for name, data in parts.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "model.gltf").write_text(json.dumps(tree))
+    model = load_mesh(tmp_path / "model.gltf", unit="m")
+    size = np.array([0.12, 0.08, 0.06]) * (0.5 if nodes else 1)
+    np.testing.assert_allclose(np.ptp(model.extents, axis=0), size, atol=1e-6)

@@ -36,7 +36,7 @@ from self6d.datasets.recording import (
 )
 from self6d.errors import InputError
 from self6d.events import counted
-from self6d.files import read_json
+from self6d.files import note, read_json
 from self6d.scene import GroundTruth
 
 MODELS = ("models", "models_eval")
@@ -205,6 +205,10 @@ class BopRecording(Recording):
         scene = self._scenes[key.scene_id]
         camera = None
         truths = []
+        if infos and entries and len(infos) != len(entries):
+            said = f"describes {len(infos)} objects of image {key.image_id}, which has labels of"
+            path = scene.part("scene_gt_info.json")
+            note(path, f"{said} {len(entries)}; boxes and visible shares are left out there")
         for number, entry in enumerate(entries):
             object_id, pose = pose_from_bop(entry, scene.part(file_name), str(key.image_id))
             info = infos[number] if len(infos) == len(entries) else {}
@@ -224,7 +228,9 @@ class BopRecording(Recording):
         address = (scene_id, file_name)
         if address not in self._labels:
             path = self._scenes[scene_id].part(file_name)
-            self._labels[address] = read_json(path, "label file") if path.is_file() else {}
+            table = read_json(path, "label file") if path.is_file() else {}
+            plain = {str(int(k)) if k.isdecimal() else k: table[k] for k in table}  # "000012" is 12
+            self._labels[address] = plain
             while len(self._labels) > 3 * _LABEL_SCENES:
                 self._labels.popitem(last=False)
         self._labels.move_to_end(address)

@@ -56,6 +56,7 @@ def prepared_gltf(data: bytes, path: Path, get: Callable[[str], bytes]) -> tuple
         chunk = data[28 + size :] if binary else b""  # behind two headers
         primitives = [p for m in tree.get("meshes", []) for p in m["primitives"]]
         materials = tree.setdefault("materials", [])
+        _give_scene(tree)
         for extension in tree.get("extensionsRequired", []):
             if extension in _COMPRESSED:
                 raise InputError(
@@ -100,6 +101,18 @@ def prepared_gltf(data: bytes, path: Path, get: Callable[[str], bytes]) -> tuple
     rest = data[20 + size :]
     head = struct.pack("<4sIIII", b"glTF", 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A)
     return head + text + rest, facts
+
+
+def _give_scene(tree: dict[str, Any]) -> None:
+    """A file without a scene, which glTF allows, gets one of all that it holds."""
+    if tree.get("scenes"):
+        return
+    nodes = tree.setdefault("nodes", [])
+    if not any("mesh" in node for node in nodes):
+        nodes += [{"mesh": number} for number in range(len(tree.get("meshes", [])))]
+    below = {child for node in nodes for child in node.get("children", [])}
+    tree["scenes"] = [{"nodes": [n for n in range(len(nodes)) if n not in below]}]
+    tree["scene"] = 0
 
 
 def _base(material: dict[str, Any]) -> dict[str, Any]:
