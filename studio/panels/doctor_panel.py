@@ -42,6 +42,7 @@ MARKS = {
 }  # fmt: skip
 
 
+NO_COPY = "No corrected copy can be made"
 NAME_WIDTH = 104  # pixels of a fact's name; an object's may be a file's long one
 UNITS = ("auto", "m", "cm", "mm", "inch")
 # findings whose words leave it to the path which file they are of
@@ -79,13 +80,14 @@ class DoctorPanel(QWidget):
         self._cards = QVBoxLayout()
         self._cards.setSpacing(8)
         self.fix_all = button("Fix all that can be fixed", self._on_fix_all)
+        self.no_copy = label("", "small", wrap=True)
         self.again = IconButton("refresh-cw", "Examine again", self.examine)
         self.copy_button = IconButton("copy", "Copy the findings", self._on_copy)
         content = QWidget()
         head = row(self.verdict, self.copy_button, self.again)
         head.setStretch(0, 1)
-        content.setLayout(column(head, self.facts, self.unit_row, self._cards,
-                                 row(self.fix_all, 1), 1, margin=12, gap=12))  # fmt: skip
+        parts = (head, self.facts, self.unit_row, self._cards, self.no_copy, row(self.fix_all, 1))
+        content.setLayout(column(*parts, 1, margin=12, gap=12))
         self.setLayout(column(scrolled(content, whole=True)))
         project.recordingChanged.connect(self._on_recording)
         project.modelsChanged.connect(self._show_unit)
@@ -202,6 +204,8 @@ class DoctorPanel(QWidget):
         lines = [f"{name}: {text}" for name, text in facts(self.report)]
         for f in self.report.get("findings", []):
             lines.append(f"{f['severity']} {f['code']}: {f['path']} {f['what']} {f['remedy']}")
+        if self.report.get("no_copy"):
+            lines.append(self.no_copy.text())
         copy_text("\n".join(lines))
         self.said.emit("good", "In the clipboard: what the doctor found.")
 
@@ -218,6 +222,7 @@ class DoctorPanel(QWidget):
     def _say(self, text: str) -> None:
         self.verdict.setText(text)
         self.fix_all.hide()
+        self.no_copy.hide()
 
     def _show(self) -> None:
         findings = self.report["findings"]
@@ -234,6 +239,8 @@ class DoctorPanel(QWidget):
         self.verdict.setText(text)
         fixable = [f for f in findings if f["fixable"]]
         self.fix_all.setVisible(len(fixable) > 1)
+        self.no_copy.setText(f"{NO_COPY}: {self.report['no_copy']}.")
+        self.no_copy.setVisible(bool(self.report["no_copy"]))
         self.stateChanged.emit(state, text)
 
     def _fill(self) -> None:

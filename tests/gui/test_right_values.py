@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import bags
+import cv2
+import numpy as np
 import pytest
 import recordings as world
 import trimesh
@@ -126,3 +130,27 @@ def test_the_topics_of_a_dropped_bag_are_chosen(opened, tmp_path, wait):
     assert (window.director.frame.rgb == world.shot(10).rgb).all()
     assert (tmp_path / "take.bag.topics.json").is_file()
     assert "take.bag.topics.json" in window.banner.text.text()
+
+
+def test_why_no_corrected_copy_is_made_is_said(qapp, open_studio, sample, tmp_path, wait):
+    """The command line says it; the window had faults, no button Fix, and no word about it."""
+    recording = tmp_path / "recording"
+    shutil.copytree(sample / "test" / "000001" / "rgb", recording / "rgb")
+    shutil.copy(sample / "camera.json", recording)
+    (recording / "depth").mkdir()
+    for i, image in enumerate(sorted((recording / "rgb").iterdir())):
+        depth = np.full((48, 48) if i else (96, 128), 900, np.uint16)  # the first one opens
+        cv2.imwrite(str(recording / "depth" / f"{image.stem}.png"), depth)
+    window = open_studio(recording)
+    panel = window.workspace.doctor_panel
+    wait(lambda: panel.report)
+    assert panel.report["no_copy"]
+    assert not panel.fix_buttons
+    told = f"No corrected copy can be made: {panel.report['no_copy']}."
+    assert panel.no_copy.isVisible()
+    assert panel.no_copy.text() == told
+    panel.copy_button.click()
+    assert told in QApplication.clipboard().text()
+    window.opener.open_paths([sample])
+    wait(lambda: panel.report.get("kind") == "bop")
+    assert not panel.no_copy.isVisible()
