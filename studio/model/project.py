@@ -69,6 +69,12 @@ class Project(QObject):
     def recording_path(self) -> Path | None:
         return Path(self.recording.root) if self.recording else None
 
+    def names(self) -> list[str]:
+        """Of all that is open: recording, objects and their files, runs."""
+        paths = [*self.model_paths, *([self.recording_path] if self.recording_path else [])]
+        named = [*(path.name for path in paths), *(model.name for model in self.models)]
+        return [*map(str, paths), *named, *(run.name for run in self.runs)]
+
     @property
     def model_files(self) -> ModelFiles:
         """Paths and unit as the helper process wants them."""

@@ -110,7 +110,7 @@ class StudioWindow(EnterPresses, QMainWindow):
         self.middle = column(self.pages, margin=8)
         middle = QWidget()
         middle.setLayout(self.middle)
-        self.banner = Banner(middle)
+        self.banner = Banner(middle, self.project.names)
         self.setCentralWidget(middle)
         self.job_bar = JobBar()
         status = self.statusBar()

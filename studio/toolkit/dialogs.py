@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from PySide6.QtGui import QGuiApplication, QKeyEvent
 from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QLabel, QPlainTextEdit, QWidget
 
 from studio.engine import Failure
+from studio.toolkit.long_words import WrappedLabel
 from studio.toolkit.theme import icon, theme
 from studio.toolkit.widgets import IconButton, button, column, label, row, scrolled
 from studio.toolkit.words import in_window
@@ -103,18 +104,20 @@ class Banner(QFrame):
 
     Args:
         page: what it floats over.
+        names: of what is open, to be shortened where they are long.
     """
 
     closed = Signal()
 
-    def __init__(self, page: QWidget) -> None:
+    def __init__(self, page: QWidget, names: Callable[[], Iterable[str]] = tuple) -> None:
         super().__init__(page)
-        self._page = page
+        self._page, self._names = page, names
         page.installEventFilter(self)
         self._mark = QLabel()
         self._level = "good"
         theme.changed.connect(self._dress)
-        self.text = label("", wrap=True, select=True)
+        self.text = WrappedLabel()
+        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.text.setMinimumSize(10, 18)  # a long message must not make the window grow
         self.details = QPlainTextEdit()
         self.details.setAccessibleName("Details")
@@ -146,12 +149,14 @@ class Banner(QFrame):
         on_action: Callable[[], object] | None = None,
         about: object = None,
         stays: bool = False,
+        names: Iterable[str] = (),
     ) -> None:
         """Show a message, its flags as buttons; "good" ones leave by themselves unless it `stays`.
 
         Args:
             level: "good", "warn" or "bad".
             about: what it holds for, see `retract`.
+            names: long ones besides those of what is open.
         """
         self._about = about
         self.setObjectName(f"banner_{level}")
@@ -160,7 +165,7 @@ class Banner(QFrame):
         self.style().polish(self)
         self._level = level
         self._dress()
-        self.text.setText(in_window(text))
+        self.text.setText(in_window(text), [*self._names(), *names])
         self._copyable = f"{text}\n\n{details}".strip()
         self.details.setPlainText(details)
         self.details.hide()
@@ -186,7 +191,7 @@ class Banner(QFrame):
         on_action: Callable[[], object] | None = None,
     ) -> None:
         self.say("bad", failure.one_line(), details=failure.trace, action=action,
-                 on_action=on_action)  # fmt: skip
+                 on_action=on_action, names=[failure.path] if failure.path else [])  # fmt: skip
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Resize:

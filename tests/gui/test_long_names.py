@@ -3,9 +3,10 @@
 import shutil
 
 import pytest
-from hands import drop
-from PySide6.QtWidgets import QLabel, QScrollArea
+from hands import click, drop
+from PySide6.QtWidgets import QApplication, QLabel, QScrollArea
 
+from studio.engine import Failure
 from studio.toolkit.long_words import LONGEST, WrappedLabel, shortened
 
 pytestmark = pytest.mark.gui
@@ -67,3 +68,15 @@ def test_no_panel_is_cut_by_a_long_name(qapp, open_studio, sample, trained, tmp_
                 long = [w.text() for w in area.widget().findChildren(QLabel) if name in w.text()]
                 assert cut <= 0, f"{cut} pixels are cut in {step}, {i}: {long}"
     assert space.pose_panel.title.toolTip() == window.project.models[0].name == name
+    # on the banner the names are short, in its tool tip and the copy whole
+    for text in (f"{run.name} waits until {run.name} has ended.", f"Opened {cad} of {recording}."):
+        window.say("warn", text)
+        shown = window.banner.text
+        assert len(shown.drawn()) < 90
+        assert name not in shown.drawn()
+        assert shown.toolTip() == shown.text() == text
+        click(window.banner.copy)
+        assert QApplication.clipboard().text() == text
+    window.show_error(Failure("holds no faces", path=str(cad.with_name(f"other {cad.name}"))))
+    assert len(window.banner.text.drawn()) < 60
+    assert window.banner.text.drawn().endswith(".ply: holds no faces")
