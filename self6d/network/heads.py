@@ -48,15 +48,6 @@ class PerObjectLinear(nn.Module):
         return torch.baddbmm(bias[:, :, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
 
 
-def add_doubled(coarse: Tensor, finer: Tensor) -> Tensor:
-    """(N, C, h, w), each pixel taken for four, plus (N, C, 2h, 2w)."""
-    if not coarse.is_cuda:
-        return F.interpolate(coarse, scale_factor=2.0, mode="nearest") + finer
-    # there the enlarged map, written and read again, would take longer than all the rest
-    quarters = finer.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
-    return (quarters + coarse[:, :, :, None, :, None]).flatten(4).flatten(2, 3)
-
-
 class CropFeatures(nn.Module):
     """Region features from image crops: a second backbone and a top-down decoder to stride 4.
 
@@ -83,7 +74,7 @@ class CropFeatures(nn.Module):
         maps = [lateral(f) for lateral, f in zip(self.lateral, self.backbone(crops))]
         x = maps[-1] + self.identity(object_index)[:, :, None, None]
         for finer, smooth in zip(reversed(maps[:-1]), self.smooth):
-            x = smooth(add_doubled(x, finer))
+            x = smooth(F.interpolate(x, scale_factor=2.0, mode="nearest") + finer)
         return self.tower(x)
 
     def crops(self, images: Tensor, boxes: Tensor, image_index: Tensor | None) -> Tensor:

@@ -7,13 +7,11 @@ from dataclasses import fields, replace
 import pytest
 import torch
 from tetrahedra import models, random_batch
-from torch.nn.functional import interpolate
 
 from self6d.layers import BatchNormAct, DepthwiseConv, GroupNormReLU, MaxPool
 from self6d.layers.usable import kernels
 from self6d.network import Detections, NetworkConfig, PoseNetwork, masks_in_regions, roi_align
 from self6d.network.captured import PLACES, CapturedForward, likely_detections
-from self6d.network.heads import add_doubled
 
 pytestmark = pytest.mark.gpu
 
@@ -36,29 +34,6 @@ def test_roi_align_is_torchvisions(scale: float, samples: int) -> None:
     (mine,) = torch.autograd.grad((ours * weight).sum(), features)
     (other,) = torch.autograd.grad((theirs * weight).sum(), features)
     torch.testing.assert_close(mine, other, atol=5e-4, rtol=1e-3)
-
-
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_a_map_is_doubled_and_added_as_by_interpolation(layout: torch.memory_format) -> None:
-    g = torch.Generator("cuda").manual_seed(0)
-    given = [
-        torch.randn(3, 16, *size, generator=g, device="cuda", dtype=torch.bfloat16)
-        .contiguous(memory_format=layout)
-        .requires_grad_()
-        for size in ((5, 7), (10, 14))
-    ]
-    coarse, finer = given
-    ours = add_doubled(coarse, finer)
-    right = interpolate(coarse, scale_factor=2.0, mode="nearest") + finer
-    assert torch.equal(ours, right)
-    assert ours.is_contiguous(memory_format=layout)
-    weight = torch.randn(right.shape, generator=g, device="cuda", dtype=torch.bfloat16)
-    for mine, other in zip(
-        torch.autograd.grad(ours, given, weight),
-        torch.autograd.grad(right, given, weight),
-        strict=True,
-    ):
-        torch.testing.assert_close(mine, other, atol=2e-2, rtol=1e-2)
 
 
 @pytest.mark.parametrize("preset", ["tiny", "standard", "paper"])
