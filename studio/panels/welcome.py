@@ -11,7 +11,7 @@ from PySide6.QtGui import QImageReader, QPixmap
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from self6d.paths import find_resource
-from studio.toolkit.long_words import shortened
+from studio.toolkit.long_words import shortened_name
 from studio.toolkit.theme import icon, theme
 from studio.toolkit.widgets import ElidedLabel, button, clear, column, label, row
 
@@ -123,7 +123,7 @@ class WelcomePage(QWidget):
         self.recent_title.setVisible(bool(entries))
         for entry in entries[:4]:
             path = Path(entry["recording"])
-            name = shortened(path.name, [path.name]).replace("&", "&&")
+            name = shortened_name(path.name).replace("&", "&&")
             one = button(name, partial(self.openRecent.emit, entry), "link", str(path))
             where = ElidedLabel(str(path.parent), "small", Qt.TextElideMode.ElideMiddle)
             line = row(one, where)

@@ -21,12 +21,17 @@ def shortened(text: str, names: Iterable[str] = ()) -> str:
             consist of several words.
     """
     for name in sorted({n for n in names if len(n) > LONGEST}, key=len, reverse=True):
-        text = text.replace(name, _middle(name))
-    return _WORD.sub(lambda found: _middle(found[0]), text)
+        text = text.replace(name, shortened_name(name))
+    return _WORD.sub(lambda found: shortened_name(found[0]), text)
 
 
-def _middle(word: str) -> str:
-    """More is left of the end, which tells a file from those beside it."""
+def shortened_name(word: str) -> str:
+    """A name without its middle where it is too long, spaces or not.
+
+    More is left of the end, which tells a file from those beside it.
+    """
+    if len(word) <= LONGEST:
+        return word
     end = 2 * LONGEST // 3
     return f"{word[: LONGEST - end - 1].rstrip()}{_DOTS}{word[-end:].lstrip()}"
 

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 from studio.engine.types import CloudData, FrameData
 from studio.model.layers import Layers
 from studio.toolkit.flow import flow
-from studio.toolkit.long_words import WrappedLabel, shortened
+from studio.toolkit.long_words import WrappedLabel, shortened_name
 from studio.toolkit.theme import theme
 from studio.toolkit.widgets import IconButton, Segments, label
 from studio.views.layer_painter import Look
@@ -220,7 +220,7 @@ class CloudView(QWidget):
             for key, c in self.clouds.items()
         }
         if len(self.clouds) > 1:
-            subject = escape(shortened(self._subject, [self._subject]))
+            subject = escape(shortened_name(self._subject))
             head = f"<b>{subject}</b><br>" if subject else ""
             return head + "<br>".join(
                 f'<span style="color:{self.layers[key].colour}">●</span> '

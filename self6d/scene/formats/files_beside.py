@@ -56,11 +56,16 @@ def _any_case(root: Path, name: str) -> Path:
 
 def fault_of_image(name: str, get: Callable[[str], bytes]) -> str:
     """ "is missing" or "cannot be read" of an image that a mesh names; "" where it is sound."""
+    return named_image(name, get)[1]
+
+
+def named_image(name: str, get: Callable[[str], bytes]) -> tuple[Image.Image | None, str]:
+    """The image that a mesh names, or None and its fault as `fault_of_image` tells it."""
     try:
-        data = get(name)
+        image = image_in(get(name))
     except (InputError, OSError, ValueError):
-        return "is missing"
-    return "" if image_in(data) is not None else "cannot be read"
+        return None, "is missing"
+    return image, "" if image is not None else "cannot be read"
 
 
 def image_in(data: bytes) -> Image.Image | None:

@@ -6,18 +6,16 @@ have one behind each face; whole numbers to 255, or decimals to 1, with or witho
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from self6d.errors import InputError
 from self6d.files import note
 from self6d.geometry.polygons import triangulated
-from self6d.scene.formats.files_beside import fault_of_image
+from self6d.scene.formats.files_beside import named_image
 from self6d.scene.formats.ply_elements import Columns, Lists, PlyElements, read_elements
 from self6d.scene.surface import GREY, Surface, face_coloured, first_tile, rgb_of, texels
 
@@ -176,11 +174,13 @@ def _images(
     alone, faults = np.ones(len(owner), bool), []
     for n, name in names.items():
         mine = np.flatnonzero(of_face == n)
-        fault = fault_of_image(name, get) if len(mine) else ""
-        if fault:
+        if not len(mine):
+            continue
+        image, fault = named_image(name, get)
+        if image is None:
             faults.append(f"{fault} ({name})")
-        elif len(mine):
-            parts.append((rgb_of(Image.open(io.BytesIO(get(name)))), mine))
+        else:
+            parts.append((rgb_of(image), mine))
             alone[mine] = False
     if alone.any():
         parts.append((None, np.flatnonzero(alone)))

@@ -42,7 +42,7 @@ def _convolve(
         row = image + tl.minimum(tl.maximum(y + i - kh // 2, 0), h - 1) * w
         for j in range(kw):
             weight = tl.load(weights + i * kw + j)
-            if weight != 0:  # beside a motion's line it is
+            if weight != 0:  # of a motion all but a line is zero
                 column = tl.minimum(tl.maximum(x + j - kw // 2, 0), w - 1)
                 total += weight * tl.load(row + column)
     tl.store(out + plane * h * w + at, total, mask=at < h * w)
