@@ -8,7 +8,7 @@ from pathlib import Path
 
 from self6d.files import note
 from self6d.scene.known import known_id
-from self6d.scene.mesh_names import MESH_SUFFIXES, is_mesh
+from self6d.scene.mesh_names import INSTALL, MESH_SUFFIXES, is_mesh, missing_reader
 
 _BOP_NAME = re.compile(r"(?:.*[-_])?obj_(\d+)$")
 _INNER = ("google_16k", "meshes", "mesh", "visual")  # of an object's folder (YCB, URDF, SDF)
@@ -24,7 +24,7 @@ def mesh_files(root: Path) -> list[Path]:
     sub-folder (YCB: NAME/textured.obj). What is left out is noted, but for lesser forms of one
     object (nontextured, collision).
     """
-    found = _one_per_stem(sorted(p for p in root.iterdir() if is_mesh(p)))
+    found = _one_per_stem(_readable(sorted(p for p in root.iterdir() if is_mesh(p))))
     if found:
         return found
     if (root / "models").is_dir() and (found := mesh_files(root / "models")):
@@ -32,7 +32,7 @@ def mesh_files(root: Path) -> list[Path]:
     folders = [_meshes_in(p) for p in sorted(root.iterdir()) if p.is_dir()]
     folders = [inside for inside in folders if inside]
     if len(folders) == 1 and not any(_GENERIC.fullmatch(p.stem) for p in folders[0]):
-        return _one_per_stem(sorted(folders[0]))
+        return _one_per_stem(_readable(sorted(folders[0])))
     for inside in folders:
         others = {p.stem for p in inside if not _LESSER.search(p.stem)} - {inside[0].stem}
         if others:
@@ -49,8 +49,24 @@ def _meshes_in(folder: Path) -> list[Path]:
     return []
 
 
-def _worth(path: Path) -> tuple[bool, bool, str]:
-    return bool(_LESSER.search(path.stem)), not _WHOLE.search(path.stem), path.name
+def _worth(path: Path) -> tuple[bool, bool, bool, str]:
+    return (
+        bool(missing_reader(path)),
+        bool(_LESSER.search(path.stem)),
+        not _WHOLE.search(path.stem),
+        path.name,
+    )
+
+
+def _readable(files: list[Path]) -> list[Path]:
+    """Without those whose reader is not installed, which is noted; all where there is no other."""
+    out = [p for p in files if missing_reader(p)]
+    if len(out) == len(files):
+        return files
+    for path in out:
+        others = "the other CAD files there are used; to read it too"
+        note(path, f"left out, as {missing_reader(path)} is not installed: {others}, {INSTALL}")
+    return [p for p in files if p not in out]
 
 
 def _one_per_stem(files: Iterable[Path]) -> list[Path]:

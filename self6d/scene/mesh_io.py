@@ -1,4 +1,4 @@
-"""Object models from CAD files: PLY, OBJ, GLB, glTF, STL and OFF through trimesh."""
+"""Object models from CAD files, see `MESH_SUFFIXES`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,20 @@ from self6d.scene.formats.files_beside import FilesBeside
 from self6d.scene.formats.gltf import GltfColour, keep_colours, prepared_gltf
 from self6d.scene.formats.obj import prepared_obj
 from self6d.scene.formats.ply import check_counts, off_as_ply, read_ply
+from self6d.scene.formats.step import glb_of_step
 from self6d.scene.formats.stl import prepared_stl
 from self6d.scene.known import linemod_name
 from self6d.scene.mesh import ObjectModel
-from self6d.scene.mesh_names import MESH_SUFFIXES, others_in
+from self6d.scene.mesh_names import (
+    INSTALL,
+    MESH_SUFFIXES,
+    STEP_SUFFIXES,
+    missing_reader,
+    others_in,
+)
 from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
 from self6d.scene.surface import Surface, face_coloured
-from self6d.scene.units import diameter, metres_per_unit, metres_per_units
+from self6d.scene.units import Measured, diameter, metres_per_units
 
 
 def load_mesh(
@@ -40,10 +47,11 @@ def load_mesh(
     """Read one CAD file.
 
     Args:
-        path: PLY, OBJ, GLB, glTF, STL or OFF.
+        path: STEP, PLY, OBJ, GLB, glTF, STL or OFF.
         object_id: BOP object number, the class label.
-        unit: unit of the file, "m", "cm", "mm" or "inch"; "auto" decides from `info`'s diameter,
-            else from what is plausible, with a note; see `metres_per_units`.
+        unit: unit of the file, "m", "cm", "mm" or "inch"; "auto" takes what the file states, else
+            decides from `info`'s diameter, else from what is plausible, with a note; see
+            `metres_per_units`.
         name: name shown to people; the file's stem by default.
         info: what a models_info file states about it (diameter, symmetries).
 
@@ -51,13 +59,14 @@ def load_mesh(
         The model in metres.
 
     Raises:
-        InputError: missing, damaged, a Git-LFS pointer, no faces, an implausible size.
+        InputError: missing, damaged, a Git-LFS pointer, no faces, an implausible size; the optional
+            package that reads it is not installed.
     """
     path = Path(path)
     surface = _clean(_read(path), path)
     size = diameter(surface.vertices)
     declared = None if info is None else info.diameter_mm
-    scale, guessed = metres_per_unit(size, unit, path, declared_mm=declared)
+    ((scale, guessed),) = metres_per_units([Measured(path, size, declared, surface.metres)], unit)
     return _model(path, surface, size, scale, guessed, object_id, name, info)
 
 
@@ -148,7 +157,8 @@ def load_models(
         surface = _clean(_read(file), file)
         read.append((file, surface, diameter(surface.vertices), object_id, name, info))
     stated = [
-        (f, size, None if info is None else info.diameter_mm) for f, _, size, _, _, info in read
+        Measured(file, size, None if info is None else info.diameter_mm, surface.metres)
+        for file, surface, size, _, _, info in read
     ]
     units = metres_per_units(stated, unit)
     models = [
@@ -187,10 +197,19 @@ def _read(path: Path) -> Surface:
             path=path,
             remedy=f"Export it as {', '.join(s[1:] for s in MESH_SUFFIXES)}.",
         )
+    if package := missing_reader(path):
+        raise InputError(
+            f"is {suffix[1:].upper()}, which is read by the package {package}",
+            path=path,
+            remedy=f"Install it: {INSTALL}",
+        )
     data = read_bytes(path, "mesh")
     if suffix == ".ply":
         check_counts(data, path)
-    gltf = None
+    gltf = metres = None
+    if suffix in STEP_SUFFIXES:
+        data, metres = glb_of_step(data, path)
+        suffix = ".glb"
     if suffix in (".glb", ".gltf"):
         data, gltf = prepared_gltf(data, path, FilesBeside(str(path.absolute())).get)
     if suffix == ".off" and (coloured := off_as_ply(data)) is not None:
@@ -199,6 +218,9 @@ def _read(path: Path) -> Surface:
     whole = joined(parts, path)
     if whole.points is not None:
         whole.points = whole.points[np.isfinite(whole.points).all(1)]
+    if path.suffix.lower() in STEP_SUFFIXES:
+        whole.vertices /= 1e-3 if metres is None else metres
+        whole.metres = metres
     return whole
 
 

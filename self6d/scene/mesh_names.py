@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
-MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")  # most likely textured first
+STEP_SUFFIXES = (".step", ".stp")
+# most likely textured first; of one object's files that state neither colour nor unit come last
+MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", *STEP_SUFFIXES, ".stl", ".off")
+KINDS = "STEP, GLB, OBJ, PLY or STL"  # in words, for people
 
+INSTALL = 'pip install "self6d-studio[cad]"'
+_PACKAGES = {".step": "cascadio", ".stp": "cascadio"}
 
 _OTHERS = (
-    ".step", ".stp", ".iges", ".igs", ".fbx", ".dae", ".3ds", ".blend", ".usd", ".usda", ".usdc",
-    ".usdz", ".3mf", ".x3d", ".wrl", ".sldprt", ".ipt", ".catpart", ".prt", ".max", ".skp",
+    ".iges", ".igs", ".fbx", ".dae", ".zae", ".3ds", ".blend", ".usd", ".usda", ".usdc", ".usdz",
+    ".3mf", ".x3d", ".wrl", ".sldprt", ".ipt", ".catpart", ".prt", ".max", ".skp", ".stpz",
 )  # fmt: skip
+
+
+def missing_reader(path: Path) -> str:
+    """The optional package that a file of this name needs and that is not installed, or ""."""
+    package = _PACKAGES.get(path.suffix.lower(), "")
+    return package if package and find_spec(package) is None else ""
 
 
 def others_in(folder: str | Path) -> str:

@@ -15,7 +15,10 @@ GREY = 0.6
 
 @dataclass
 class Surface:
-    """A mesh on its way to becoming an `ObjectModel`; see there for shapes and units."""
+    """A mesh on its way to becoming an `ObjectModel`; see there for shapes.
+
+    Vertices are in the file's unit; `metres` is what that is, where the file states it.
+    """
 
     vertices: np.ndarray
     faces: np.ndarray
@@ -24,6 +27,7 @@ class Surface:
     texture: np.ndarray | None = None
     has_color: bool = True
     points: np.ndarray | None = None
+    metres: float | None = None
 
 
 def rgb_of(image: Image.Image) -> np.ndarray:

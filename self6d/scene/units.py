@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
@@ -22,6 +23,27 @@ _UNUSUAL = {  # factors of e in size that speak against a unit, by what programs
 }
 _CLEAR = 1.5
 UNSTATED = "unit is not stated"  # but hardly in doubt
+
+
+class Measured(NamedTuple):
+    """A mesh file and what is known of its size.
+
+    Attributes:
+        size: diameter in the file's unit.
+        declared_mm: the diameter a models_info file beside it states, millimetres.
+        metres: metres per unit, where the file itself states that (STEP, 3MF, DAE).
+    """
+
+    path: Path
+    size: float
+    declared_mm: float | None = None
+    metres: float | None = None
+
+
+def unit_name(metres: float) -> str:
+    """What a unit of that many metres is called."""
+    names = {**METRES_PER_UNIT, "foot": 0.3048, "micrometre": 1e-6}
+    return next((u for u, m in names.items() if abs(metres / m - 1) < 1e-6), f"{metres:g} m")
 
 
 def diameter(points: np.ndarray) -> float:
@@ -79,32 +101,17 @@ def check_unit(unit: str) -> None:
         raise InputError(f"unit {unit!r} is unknown", remedy=f"Use one of {names}.")
 
 
-def metres_per_unit(
-    size: float, unit: str, path: Path, *, declared_mm: float | None = None
-) -> tuple[float, str | None]:
-    """Metres per unit of a mesh file by itself, see `metres_per_units`.
-
-    Args:
-        size: diameter in the file's unit.
-        declared_mm: the diameter a models_info file beside it states, millimetres.
-
-    Returns:
-        metres per unit, and the unit where it was guessed, else None.
-    """
-    return metres_per_units([(path, size, declared_mm)], unit)[0]
-
-
 def metres_per_units(
-    meshes: Sequence[tuple[Path, float, float | None]], unit: str = "auto"
+    meshes: Sequence[Measured], unit: str = "auto"
 ) -> list[tuple[float, str | None]]:
     """Metres per unit of mesh files that belong together, and so were likely written alike.
 
-    Where nothing states the unit, it is the one that brings the sizes nearest to what a hand holds,
-    with what is usual for the format in its favour; every choice is noted.
+    A file that states its unit is read in it. Where nothing states the unit, it is the one that
+    brings the sizes nearest to what a hand holds, with what is usual for the format in its favour;
+    every choice is noted.
 
     Args:
-        meshes: file, diameter in its unit, and the diameter that a models_info file beside it
-            states (millimetres) or None.
+        meshes: the files and their sizes.
         unit: "auto", "m", "cm", "mm" or "inch"; one named leaves alone what states its own, unless
             all do.
 
@@ -119,15 +126,17 @@ def metres_per_units(
         return _named(meshes, unit)
     found: list[tuple[float, str | None]] = [(1.0, None)] * len(meshes)
     alike: dict[str, list[int]] = {}
-    for i, (path, size, declared_mm) in enumerate(meshes):
+    for i, (path, size, declared_mm, metres) in enumerate(meshes):
         if not np.isfinite(size) or size <= 0:
             raise InputError("mesh has no extent", path=path, remedy="Export it again.")
-        if declared_mm is not None:
+        if metres is not None:
+            found[i] = (_stated(meshes[i], metres), None)
+        elif declared_mm is not None:
             found[i] = (_declared(size, declared_mm, path), None)
         else:
             alike.setdefault(_habit(path), []).append(i)
     for habit, rows in alike.items():
-        alone = not _fitting([meshes[i][1] for i in rows])  # not written alike
+        alone = not _fitting([meshes[i].size for i in rows])  # not written alike
         for group in [[i] for i in rows] if alone else [rows]:
             scale, guessed = _guess([meshes[i][:2] for i in group], habit)
             for i in group:
@@ -135,20 +144,22 @@ def metres_per_units(
     return found
 
 
-def _named(
-    meshes: Sequence[tuple[Path, float, float | None]], unit: str
-) -> list[tuple[float, str | None]]:
+def _named(meshes: Sequence[Measured], unit: str) -> list[tuple[float, str | None]]:
     """The unit is for meshes that state none; where all state one, for all of them."""
     scale = METRES_PER_UNIT[unit]
-    of_some = any(declared_mm is None for _, _, declared_mm in meshes)
+    of_some = any(m.declared_mm is None and m.metres is None for m in meshes)
     found: list[tuple[float, str | None]] = []
-    for path, size, declared_mm in meshes:
-        own = None if declared_mm is None else _agreeing(size, declared_mm)
-        if own is not None and METRES_PER_UNIT[own] != scale:
+    for path, size, declared_mm, metres in meshes:
+        own, stated = metres, "" if metres is None else f"it states {unit_name(metres)}"
+        if own is None and declared_mm is not None:
+            agreeing = _agreeing(size, declared_mm)
+            own = None if agreeing is None else METRES_PER_UNIT[agreeing]
             stated = f"its models_info states a diameter of {declared_mm:.4g} mm"
+        if own is not None and abs(own / scale - 1) > 1e-6:
             if of_some:
-                note(path, f"{stated}, so it stays in {own}; {unit} is for models that state none")
-                found.append((METRES_PER_UNIT[own], None))
+                stays = f"so it stays in {unit_name(own)}; {unit} is for models that state none"
+                note(path, f"{stated}, {stays}")
+                found.append((own, None))
                 continue
             note(path, f"in {unit}, as named, it measures {1000 * size * scale:.4g} mm; {stated}")
         elif not is_plausible(size * scale):
@@ -223,6 +234,19 @@ def _agreeing(size: float, declared_mm: float) -> str | None:
         (u for u, m in METRES_PER_UNIT.items() if abs(1000 * size * m / declared_mm - 1) < 0.1),
         None,
     )
+
+
+def _stated(mesh: Measured, metres: float) -> float:
+    """Metres per unit that the file itself states, and what speaks against it."""
+    name, size_mm = unit_name(metres), 1000 * mesh.size * metres
+    said = f"is in {name}, as it states"
+    declared = mesh.declared_mm
+    if declared is not None and not 0.9 < size_mm / declared < 1.1:
+        said += f", and so measures {size_mm:.4g} mm, not the {declared:.4g} mm of models_info"
+    elif not is_plausible(size_mm / 1000):
+        said += f", and so measures {size_mm / 1000:.3g} m; if that is wrong, name its unit: --unit"
+    note(mesh.path, said)
+    return metres
 
 
 def _declared(size: float, declared_mm: float, path: Path) -> float:

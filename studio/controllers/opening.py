@@ -10,6 +10,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from self6d.paths import SAMPLE_STAGE_1, find_resource, user_state
+from self6d.scene.mesh_names import MESH_SUFFIXES
 from studio.controllers.last_time import bring_back, keep_edits
 from studio.engine import Engine, Failure
 from studio.engine.recognise import Found
@@ -26,7 +27,6 @@ from studio.model.edits import FunctionEdit
 from studio.model.project import Project, find_runs
 from studio.model.settings import Settings
 
-MESHES = (".ply", ".obj", ".glb", ".gltf", ".stl", ".off")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 BAGS = (".bag", ".db3", ".mcap")
 FILMS = (".mp4", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -41,7 +41,7 @@ def glance(path: Path) -> str:
     if path.is_dir():
         return "run" if is_run(path) else "recording"
     suffix = path.suffix.lower()
-    if suffix in MESHES:
+    if suffix in MESH_SUFFIXES:
         return "model"
     return "recording" if suffix in (*IMAGES, *BAGS, *FILMS) else ""
 

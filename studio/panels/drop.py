@@ -15,6 +15,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
+from self6d.scene.mesh_names import KINDS
 from studio.controllers.opening import glance
 from studio.toolkit.theme import small_font, theme
 
@@ -39,7 +40,7 @@ def sentence(paths: list[Path]) -> tuple[bool, str]:
         if packed:
             return False, f"{packed[0]} is packed: unpack it, and drop what was in it."
         return False, (f"{name} cannot be opened: drop an RGB-D folder, an image, "
-                       "a PLY, OBJ, GLB or STL model, or a run folder.")  # fmt: skip
+                       f"a CAD model ({KINDS}), or a run folder.")  # fmt: skip
     if len(paths) == 1:
         return True, f"Open {paths[0].name} as a {WORDS[kinds[0]]}"
     out = [p.name for p, kind in zip(paths, kinds, strict=True) if not kind]

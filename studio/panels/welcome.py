@@ -11,14 +11,14 @@ from PySide6.QtGui import QImageReader, QPixmap
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from self6d.paths import find_resource
+from self6d.scene.mesh_names import KINDS
 from studio.toolkit.long_words import shortened_name
 from studio.toolkit.theme import icon, theme
 from studio.toolkit.widgets import ElidedLabel, button, clear, column, label, row
 
 TOUR = (
     ("folder-open", "Give it a recording and a CAD model",
-     "RGB-D frames without labels, and a PLY, OBJ, GLB or STL file. The doctor checks units and "
-     "depth."),
+     f"RGB-D frames without labels, and a CAD file ({KINDS}). The doctor checks units and depth."),
     ("layers", "Train on rendered images",
      "Stage 1 needs the CAD model alone: it renders what it learns from."),
     ("wand-sparkles", "Let it adapt to your camera",
@@ -29,7 +29,7 @@ TOUR = (
 
 FORMATS = (
     "RGB-D frames (BOP, plain folder, TUM, LineMOD, YCB-Video, ScanNet, Open3D, Record3D, Stray "
-    "Scanner, a bag of ROS or RealSense) or a single image; PLY, OBJ, GLB or STL files."
+    f"Scanner, a bag of ROS or RealSense) or a single image; CAD files ({KINDS})."
 )
 
 # pixels: of the pictures in the cards, of the page

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from studio.controllers.opening import BAGS, MESHES, Opener
+from self6d.scene.mesh_names import MESH_SUFFIXES
+from studio.controllers.opening import BAGS, Opener
 from studio.engine.types import BagTopics
 from studio.model.settings import Settings
 from studio.toolkit.asking import old_files, old_folder
@@ -66,7 +67,7 @@ class Choosers:
             self._opener.said.emit("warn", "The open recording is not a bag.")
 
     def models(self) -> None:
-        kinds = " ".join(f"*{suffix}" for suffix in MESHES)
+        kinds = " ".join(f"*{suffix}" for suffix in MESH_SUFFIXES)
         recording = self._opener.project.recording
         files = old_files(
             self._window, self._settings, "model", "Open CAD models", f"CAD models ({kinds})",

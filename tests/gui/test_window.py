@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 
 from self6d.events import Scalars
 from self6d.paths import resource
+from self6d.scene.mesh_names import KINDS
 from studio.controllers.health_watch import GAP, STRIKES, TRUST, HealthWatch
 from studio.engine.types import PoseData
 from studio.jobs import Job, JobSpec, JobState
@@ -296,8 +297,9 @@ def test_the_welcome_lists_the_formats_that_readme_does(open_studio):
     for name in ("TUM", "LineMOD", "YCB-Video", "ScanNet", "Open3D", "Record3D", "Stray", "ROS"):
         assert name in told
         assert name in card
-    assert "PLY, OBJ, GLB or STL files" in readme
-    assert "PLY, OBJ, GLB or STL files" in card
+    for kind in KINDS.replace(" or ", ", ").split(", "):
+        assert kind in told
+        assert kind in card
 
 
 def test_falling_health_pauses_the_run_once_and_says_why(qtbot):

@@ -44,7 +44,7 @@ def test_off_with_colours(tmp_path: Path, of: str, full: int) -> None:
 
 
 def test_cad_of_other_kinds_is_named(tmp_path: Path) -> None:
-    (tmp_path / "part.STEP").write_text("ISO-10303-21;")
+    (tmp_path / "part.IGS").write_text("")
     (tmp_path / "part.fbx").write_text("")
-    with pytest.raises(InputError, match=r"part.STEP and 1 more are of another kind.*glb"):
+    with pytest.raises(InputError, match=r"part.IGS and 1 more are of another kind.*glb"):
         load_models(tmp_path)

@@ -15,7 +15,7 @@ from self6d.errors import InputError
 from self6d.files import forget_notes
 from self6d.scene import of_one_size
 from self6d.scene.models_info import ModelInfo
-from self6d.scene.units import diameter, metres_per_units
+from self6d.scene.units import Measured, diameter, metres_per_units
 
 RNG = np.random.default_rng(3)
 SHAPES = {
@@ -99,7 +99,7 @@ def test_a_named_unit_leaves_alone_what_states_its_own(caplog: pytest.LogCapture
     """Choosing metres for a scan made an object of 196 mm beside it 196 m large."""
     bop, scan = Path("obj_000001.ply"), Path("scan.ply")
     with caplog.at_level(logging.INFO, "self6d"):
-        units = metres_per_units([(bop, 196.0, 196.0), (scan, 0.15, None)], "m")
+        units = metres_per_units([Measured(bop, 196.0, 196.0), Measured(scan, 0.15)], "m")
     assert units == [(0.001, None), (1.0, None)]
     assert "so it stays in mm; m is for models that state none" in caplog.text
 
@@ -108,7 +108,7 @@ def test_where_all_state_theirs_the_named_unit_is_for_them(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO, "self6d"):
-        assert metres_per_units([(Path("a.ply"), 196.0, 196.0)], "cm") == [(0.01, None)]
+        assert metres_per_units([Measured(Path("a.ply"), 196.0, 196.0)], "cm") == [(0.01, None)]
     assert "in cm, as named, it measures 1960 mm; its models_info states" in caplog.text
 
 
