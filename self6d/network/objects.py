@@ -20,6 +20,7 @@ class ObjectTable(nn.Module):
         centre, half_extent: (M, 3), metres, of the axis-aligned box. diameter: (M,), metres.
         pivot: (M, 3), metres, the point whose position poses are learned by.
         symmetries: (M, S, 4, 4), identity first, filled up with identities.
+        pivot_symmetries: the same for points counted from the pivot.
         regions: (M, K, 3), metres, centres of the surface regions.
     """
 
@@ -29,6 +30,7 @@ class ObjectTable(nn.Module):
     pivot: Tensor
     diameter: Tensor
     symmetries: Tensor
+    pivot_symmetries: Tensor
     regions: Tensor
 
     def __init__(
@@ -47,13 +49,19 @@ class ObjectTable(nn.Module):
         groups = [model.symmetry.transforms(symmetry_steps) for model in models]
         most = max(len(group) for group in groups)
         filled = [np.concatenate((g, np.tile(np.eye(4), (most - len(g), 1, 1)))) for g in groups]
+        symmetries = np.stack(filled)
+        pivot = boxes.mean(1) * about_centre
+        about_pivot = symmetries.copy()
+        p = pivot[:, None, :, None]
+        about_pivot[..., :3, 3:] += symmetries[..., :3, :3] @ p - p
         arrays = {
             "points": np.stack([s[:points] for s in surface]),
             "centre": boxes.mean(1),
-            "pivot": boxes.mean(1) * about_centre,
+            "pivot": pivot,
             "half_extent": np.maximum((boxes[:, 1] - boxes[:, 0]) / 2, 1e-4),
             "diameter": np.array([model.diameter for model in models]),
-            "symmetries": np.stack(filled),
+            "symmetries": symmetries,
+            "pivot_symmetries": about_pivot,
             "regions": np.stack([farthest_points(s, regions) for s in surface]),
         }
         for name, array in arrays.items():

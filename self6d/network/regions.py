@@ -156,7 +156,10 @@ class RegionNetwork(nn.Module):
                 rotation = R = quaternion_to_matrix(raw)
             if about_pivot is not None and self.config.fused_distance:
                 visible, whole = masks[:, 0], masks[:, -1]
-                position = fused_distance(position, R, about_pivot, visible, whole, rays, diameter)
+                same = objects.pivot_symmetries[regions.object_index]
+                position = fused_distance(
+                    position, R, about_pivot, visible, whole, rays, diameter, same
+                )
             t = origin_of(R, position, pivot)
         return RegionOutput(
             mask_logits, rotation, translation, R, t, position, coordinates, region_logits

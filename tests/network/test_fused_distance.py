@@ -32,6 +32,7 @@ def view() -> dict[str, Tensor]:
         "whole": whole[None],
         "rays": rays[..., :2].permute(2, 0, 1)[None],
         "diameter": torch.tensor([model.diameter]),
+        "symmetries": torch.eye(4)[None, None],
     }
 
 
@@ -42,6 +43,32 @@ def test_exact_coordinates_mend_a_wrong_distance(view: dict[str, Tensor], hidden
     view["visible"][:, :, :hidden] = 0
     fused = fused_distance(**(view | {"t": truth * 1.1}))
     torch.testing.assert_close(fused, truth, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("turns", [2, 64])
+def test_coordinates_of_another_symmetry_count_as_those_of_the_rotation(
+    view: dict[str, Tensor], turns: int
+) -> None:
+    """Both are learned up to a symmetry, so a network may mean two different ones by them.
+
+    Here about an axis beside the origin, as of an object whose box is not centred on it.
+    """
+    beside = torch.tensor([0.01, -0.02, 0.0])
+    angle = torch.arange(turns) * (2 * torch.pi / turns)
+    group = torch.eye(4).repeat(turns, 1, 1)
+    group[:, 0, 0] = group[:, 1, 1] = angle.cos()
+    group[:, 1, 0], group[:, 0, 1] = angle.sin(), -angle.sin()
+    group[:, :3, 3] = beside - group[:, :3, :3] @ beside
+    S = group[turns // 2 - 1 if turns > 2 else 1]
+    x = view["coordinates"].flatten(2)
+    other = (S[:3, :3].T @ (x - S[:3, 3:])).view_as(view["coordinates"])
+    inputs = view | {"coordinates": other, "symmetries": group[None]}
+    fused = fused_distance(**(inputs | {"t": view["t"] * 1.1}))
+    torch.testing.assert_close(fused, view["t"], atol=0.01, rtol=0)
+    alone = fused_distance(
+        **(inputs | {"t": view["t"] * 1.1, "symmetries": torch.eye(4)[None, None]})
+    )
+    assert (alone - view["t"]).abs().max() > 0.03
 
 
 def test_coordinates_that_fit_no_pose_are_not_believed(view: dict[str, Tensor]) -> None:
