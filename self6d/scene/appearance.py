@@ -24,7 +24,7 @@ from self6d.scene.formats.gltf import (
 )
 from self6d.scene.formats.obj import MISSING
 from self6d.scene.mesh import ObjectModel
-from self6d.scene.surface import GREY, Surface, face_coloured, first_tile, rgb_of, texels
+from self6d.scene.surface import GREY, Surface, face_coloured, rgb_of, texels, textured
 
 _STAND_IN = 100  # grey value of the texture trimesh makes up where a file's own is missing
 _LARGEST = 4096  # pixels a side of a repeated texture, in an atlas
@@ -63,6 +63,7 @@ def joined(parts: Sequence[Surface], path: Path) -> Surface:
         np.concatenate([p.colors for p in parts]),
         has_color=any(p.has_color for p in parts),
         points=parts[0].points,
+        metres=parts[0].metres,
     )
     if all(p.texture is None for p in parts):
         return whole
@@ -135,12 +136,8 @@ def _textured(
         tint = np.ones(3) if factor is None else factor
         if light is not None and np.ptp(light, axis=0).max() == 0:
             tint, light = tint * light[0], None
-        surface.texture = tinted(rgb_of(image), tint)
-        surface.uv = first_tile(np.asarray(uv, np.float64)[surface.faces], path)
-        at_vertex = np.zeros((len(surface.vertices), 2))
-        at_vertex[surface.faces.reshape(-1)] = surface.uv.reshape(-1, 2)
-        surface.colors = texels(surface.texture, at_vertex)  # for uses that know no texture
-        surface.has_color = True
+        tinted_image = Image.fromarray(tinted(rgb_of(image), tint))
+        textured(surface, np.asarray(uv)[surface.faces], tinted_image, path)
         if light is not None:
             note(path, "has a texture times vertex colours; it was reduced to vertex colours")
             surface.uv = surface.texture = None

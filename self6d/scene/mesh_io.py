@@ -22,6 +22,7 @@ from self6d.scene.formats.obj import prepared_obj
 from self6d.scene.formats.ply import check_counts, off_as_ply, read_ply
 from self6d.scene.formats.step import glb_of_step
 from self6d.scene.formats.stl import prepared_stl
+from self6d.scene.formats.threemf import read_3mf
 from self6d.scene.known import linemod_name
 from self6d.scene.mesh import ObjectModel
 from self6d.scene.mesh_names import (
@@ -233,6 +234,8 @@ def _parse(data: bytes, path: Path, suffix: str, gltf: GltfColour | None) -> lis
     try:
         if suffix == ".ply":
             parts = read_ply(data, path, resolver.get)
+        elif suffix == ".3mf":
+            parts = read_3mf(path)
         else:
             parts = _of_trimesh(data, path, suffix, resolver, gltf)
     except Exception as error:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 STEP_SUFFIXES = (".step", ".stp")
 # most likely textured first; of one object's files that state neither colour nor unit come last
-MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", *STEP_SUFFIXES, ".stl", ".off")
-KINDS = "STEP, GLB, OBJ, PLY or STL"  # in words, for people
+MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", *STEP_SUFFIXES, ".3mf", ".stl", ".off")
+KINDS = "STEP, GLB, OBJ, PLY, STL or 3MF"  # in words, for people
 
 INSTALL = 'pip install "self6d-studio[cad]"'
-_PACKAGES = {".step": "cascadio", ".stp": "cascadio"}
+_PACKAGES = {".step": "cascadio", ".stp": "cascadio", ".3mf": "lib3mf"}
 
 _OTHERS = (
     ".iges", ".igs", ".fbx", ".dae", ".zae", ".3ds", ".blend", ".usd", ".usda", ".usdc", ".usdz",
-    ".3mf", ".x3d", ".wrl", ".sldprt", ".ipt", ".catpart", ".prt", ".max", ".skp", ".stpz",
+    ".x3d", ".wrl", ".sldprt", ".ipt", ".catpart", ".prt", ".max", ".skp", ".stpz",
 )  # fmt: skip
 
 

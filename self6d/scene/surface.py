@@ -65,10 +65,28 @@ def texels(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
     return (texture[row, column] / 255).astype(np.float32)
 
 
+def textured(surface: Surface, uv: np.ndarray, image: Image.Image, path: Path) -> None:
+    """Give faces a texture, at coordinates (F, 3, 2), v upwards."""
+    surface.texture = rgb_of(image)
+    surface.uv = first_tile(np.asarray(uv, np.float64), path)
+    at_vertex = np.zeros((len(surface.vertices), 2))
+    at_vertex[surface.faces.reshape(-1)] = surface.uv.reshape(-1, 2)
+    surface.colors = texels(surface.texture, at_vertex)  # for uses that know no texture
+    surface.has_color = True
+
+
 def face_coloured(surface: Surface, colors: np.ndarray) -> None:
-    """One vertex for each (vertex, colour) that faces use, so that no colour bleeds."""
-    packed = colors.astype(np.int64) @ np.array([65536, 256, 1])
-    corner = np.stack((surface.faces.reshape(-1), packed.repeat(3)), axis=1)
+    """Colour faces, (F, 3) in [0, 255]."""
+    corner_coloured(surface, colors[:, None].repeat(3, axis=1))
+
+
+def corner_coloured(surface: Surface, colors: np.ndarray) -> None:
+    """Colour the corners of faces, (F, 3, 3) in [0, 255].
+
+    There is one vertex for each (vertex, colour) that faces use, so that no colour bleeds.
+    """
+    packed = colors.astype(np.int64).reshape(-1, 3) @ np.array([65536, 256, 1])
+    corner = np.stack((surface.faces.reshape(-1), packed), axis=1)
     unique, inverse = np.unique(corner, axis=0, return_inverse=True)
     surface.vertices = surface.vertices[unique[:, 0]]
     surface.faces = inverse.reshape(-1, 3)
