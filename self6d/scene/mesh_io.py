@@ -16,6 +16,7 @@ from self6d.events import counted
 from self6d.files import log, note, read_bytes, unreadable
 from self6d.scene.appearance import joined, surface_of
 from self6d.scene.cad_folders import mesh_files, name_of, numbered
+from self6d.scene.formats.dae import read_dae
 from self6d.scene.formats.files_beside import FilesBeside
 from self6d.scene.formats.gltf import GltfColour, keep_colours, prepared_gltf
 from self6d.scene.formats.obj import prepared_obj
@@ -48,7 +49,7 @@ def load_mesh(
     """Read one CAD file.
 
     Args:
-        path: STEP, PLY, OBJ, GLB, glTF, STL or OFF.
+        path: of a kind in `MESH_SUFFIXES`.
         object_id: BOP object number, the class label.
         unit: unit of the file, "m", "cm", "mm" or "inch"; "auto" takes what the file states, else
             decides from `info`'s diameter, else from what is plausible, with a note; see
@@ -236,6 +237,8 @@ def _parse(data: bytes, path: Path, suffix: str, gltf: GltfColour | None) -> lis
             parts = read_ply(data, path, resolver.get)
         elif suffix == ".3mf":
             parts = read_3mf(path)
+        elif suffix == ".dae":
+            parts = read_dae(data, path, resolver.get)
         else:
             parts = _of_trimesh(data, path, suffix, resolver, gltf)
     except Exception as error:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 STEP_SUFFIXES = (".step", ".stp")
 # most likely textured first; of one object's files that state neither colour nor unit come last
-MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", *STEP_SUFFIXES, ".3mf", ".stl", ".off")
-KINDS = "STEP, GLB, OBJ, PLY, STL or 3MF"  # in words, for people
+MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".dae", ".ply", *STEP_SUFFIXES, ".3mf", ".stl", ".off")
+KINDS = "STEP, GLB, OBJ, PLY, STL, DAE or 3MF"  # in words, for people
 
 INSTALL = 'pip install "self6d-studio[cad]"'
-_PACKAGES = {".step": "cascadio", ".stp": "cascadio", ".3mf": "lib3mf"}
+_PACKAGES = {".step": "cascadio", ".stp": "cascadio", ".3mf": "lib3mf", ".dae": "pycollada"}
+_MODULES = {"pycollada": "collada"}  # of packages that are called otherwise
 
 _OTHERS = (
-    ".iges", ".igs", ".fbx", ".dae", ".zae", ".3ds", ".blend", ".usd", ".usda", ".usdc", ".usdz",
+    ".iges", ".igs", ".fbx", ".zae", ".3ds", ".blend", ".usd", ".usda", ".usdc", ".usdz",
     ".x3d", ".wrl", ".sldprt", ".ipt", ".catpart", ".prt", ".max", ".skp", ".stpz",
 )  # fmt: skip
 
@@ -22,7 +23,7 @@ _OTHERS = (
 def missing_reader(path: Path) -> str:
     """The optional package that a file of this name needs and that is not installed, or ""."""
     package = _PACKAGES.get(path.suffix.lower(), "")
-    return package if package and find_spec(package) is None else ""
+    return package if package and find_spec(_MODULES.get(package, package)) is None else ""
 
 
 def others_in(folder: str | Path) -> str:

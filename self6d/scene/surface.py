@@ -30,6 +30,14 @@ class Surface:
     metres: float | None = None
 
 
+def part_of(vertices: np.ndarray, faces: np.ndarray, numbers: np.ndarray | None = None) -> Surface:
+    """A part with the vertices that its faces use, each once for each of its `numbers`; grey."""
+    corners = np.stack((faces, np.zeros_like(faces) if numbers is None else numbers), axis=-1)
+    used, inverse = np.unique(corners.reshape(-1, 2), axis=0, return_inverse=True)
+    grey = np.full((len(used), 3), GREY, np.float32)
+    return Surface(vertices[used[:, 0]], inverse.reshape(-1, 3), grey, has_color=False)
+
+
 def rgb_of(image: Image.Image) -> np.ndarray:
     """The pixels of a texture, (H, W, 3) uint8 sRGB."""
     return np.array(_eight_bit(image).convert("RGB"), dtype=np.uint8)

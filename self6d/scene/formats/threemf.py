@@ -13,7 +13,7 @@ from self6d.errors import InputError
 from self6d.events import counted
 from self6d.files import note
 from self6d.scene.formats.files_beside import image_in
-from self6d.scene.surface import GREY, Surface, corner_coloured, textured
+from self6d.scene.surface import GREY, Surface, corner_coloured, part_of, textured
 
 _METRES = (1e-6, 1e-3, 1e-2, 0.0254, 0.3048, 1.0)  # by lib3mf's number of the unit
 _PLAIN, _TEXTURE, _COLOURS = 1, 2, 3  # kinds of properties
@@ -106,7 +106,7 @@ def _parts(model: Any, mesh: Any, matrix: np.ndarray, path: Path) -> list[Surfac
                 note(path, "its texture cannot be read; without it that part has no colour")
                 continue
             uv = _looked_up(told[of, 1:], lambda n, g=group: _uv(g, n))
-            part = _compact(vertices, faces[of], told[of, 1:])
+            part = part_of(vertices, faces[of], told[of, 1:])
             textured(part, uv, image, path)
             parts.append(part)
             of_rest = ~of
@@ -125,7 +125,7 @@ def _parts(model: Any, mesh: Any, matrix: np.ndarray, path: Path) -> list[Surfac
     for with_colour in (True, False):
         of = coloured == with_colour
         if of.any():
-            part = _compact(vertices, faces[of])
+            part = part_of(vertices, faces[of])
             if with_colour:
                 corner_coloured(part, colours[of])
             parts.append(part)
@@ -145,14 +145,6 @@ def _rgb(colour: Any) -> tuple[int, int, int]:
 def _uv(group: Any, number: int) -> tuple[float, float]:
     at = group.GetTex2Coord(number)
     return at.U, at.V
-
-
-def _compact(vertices: np.ndarray, faces: np.ndarray, numbers: np.ndarray | None = None) -> Surface:
-    """A part with the vertices that its faces use, each once for each of its `numbers`; grey."""
-    corners = np.stack((faces, np.zeros_like(faces) if numbers is None else numbers), axis=-1)
-    used, inverse = np.unique(corners.reshape(-1, 2), axis=0, return_inverse=True)
-    grey = np.full((len(used), 3), GREY, np.float32)
-    return Surface(vertices[used[:, 0]], inverse.reshape(-1, 3), grey, has_color=False)
 
 
 def _is_painted(path: Path) -> bool:
