@@ -20,6 +20,7 @@ from studio.model.settings import Settings
 from studio.model.start_files import pose_start, read_pose_start
 from studio.posing import nudge
 from studio.posing.numbers import PoseNumbers
+from studio.posing.placing import Placing
 from studio.posing.searching import Searching
 from studio.posing.tool import help_text, search_text
 from studio.toolkit.boxes import spin
@@ -72,6 +73,7 @@ class PosePanel(QWidget):
             "Place in the middle", self.placeRequested.emit, "",
             "Start from a pose in front of the camera",
         )  # fmt: skip
+        self.placing = Placing(self)
         self.searching = Searching(self)
         self.search = self.searching.button
         self.searching.changed.connect(self.refresh)

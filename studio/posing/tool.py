@@ -48,11 +48,13 @@ class PoseTool(QObject, DragTool):
     Signals:
         nudged: (pose, what was done). pointed: image point of a click, QPointF.
         released: image point of the object's middle after it was dragged.
+        missed: a drag or the wheel would move the object, which has no pose to be moved from.
     """
 
     nudged = Signal(object, str)
     pointed = Signal(QPointF)
     released = Signal(QPointF)
+    missed = Signal()
     buttons = (Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -90,6 +92,8 @@ class PoseTool(QObject, DragTool):
         at, last = event.position(), self._last
         self._last = at
         pose, model, frame = self.pose, self.model, self.frame
+        if pose is None and last == self._pressed:
+            self.missed.emit()
         if pose is None or model is None or frame is None:
             return True
         by = at - last
@@ -128,14 +132,15 @@ class PoseTool(QObject, DragTool):
     def wheel(self, canvas: ImageCanvas, event: QWheelEvent) -> bool:
         pose, model, keys = self.pose, self.model, event.modifiers()
         notches = (event.angleDelta().y() or event.angleDelta().x()) / NOTCH
-        if pose is None or model is None or self.frame is None:
+        for_it = keys & (Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier)
+        if model is None or self.frame is None or not for_it:
             return False
-        if keys & Qt.KeyboardModifier.ShiftModifier:
+        if pose is None:
+            self.missed.emit()
+        elif keys & Qt.KeyboardModifier.ShiftModifier:
             self._do(nudge.roll(pose, model, ROLL_DEG * notches), "Roll pose")
-        elif keys & Qt.KeyboardModifier.ControlModifier:
-            self._do(nudge.push(pose, model, PUSH_MM / 1000 * notches), "Change distance")
         else:
-            return False
+            self._do(nudge.push(pose, model, PUSH_MM / 1000 * notches), "Change distance")
         return True
 
     def paint(self, painter: QPainter, px: float) -> None:

@@ -60,6 +60,7 @@ class FrameView(QWidget):
         self.canvas.hovered.connect(self._read_out)
         self.notes: dict[str, str] = {}  # by layer, where its poses come from
         self.warning = ""  # of the object at work
+        self.busy = ""  # what is waited for
         self.look = Look()
         self.caption = ""
         self.wipe_tool = _WipeTool(self)
@@ -151,6 +152,15 @@ class FrameView(QWidget):
     def set_warning(self, text: str) -> None:
         """Say over the picture what it cannot show; "" takes it away."""
         self.warning = text
+        self.canvas.update()
+
+    def set_busy(self, text: str) -> None:
+        """Say over the picture what is waited for, by the cursor too; "" where it is over."""
+        self.busy = text
+        if text:
+            self.canvas.setCursor(Qt.CursorShape.BusyCursor)
+        else:
+            self.canvas.unsetCursor()
         self.canvas.update()
 
     def set_rendering(self, key: str, rendering: RenderData | None) -> None:
@@ -250,8 +260,10 @@ class FrameView(QWidget):
             paint_note(painter, text, colour, line)
 
     def told(self) -> list[tuple[str, str]]:
-        """What stands over the picture, with its colours: warning, layers, X-ray."""
-        notes = [(self.warning, WARNING)] if self.warning and self.mode != "photo" else []
+        """What stands over the picture, with its colours: work, warning, layers, X-ray."""
+        notes = [(self.busy, "white")] if self.busy else []
+        if self.warning and (self.mode != "photo" or self._tool is not None):
+            notes.append((self.warning, WARNING))
         for layer in reversed(self.painter.visible()):
             text = TRUTH_NOTE if layer.key == TRUTH else self.notes.get(layer.key, "")
             if layer.key == TRUTH and self.frame is not None and not self.frame.truth:

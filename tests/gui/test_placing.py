@@ -127,6 +127,60 @@ def test_a_click_puts_it_on_the_depth_and_the_mouse_moves_turns_and_rolls_it(pla
     np.testing.assert_array_equal(project.pose().t, last.t)
 
 
+def test_what_a_click_began_is_said_at_once(placing, wait):
+    """The first click loads the renderer: up to a quarter of a minute passed without a sign."""
+    window, truth = placing
+    panel, view = window.workspace.pose_panel, window.workspace.stage.frame_view
+    name, frame = window.project.model(truth.object_id).name, window.project.frame_index + 1
+    click(panel.edit)
+    QTest.mouseClick(view.canvas, LEFT, NONE, view.canvas.rect().center())
+    assert window.project.pose() is None
+    said = f"Placing {name} on frame {frame}… The first one loads the renderer: some seconds."
+    assert view.told()[0][0] == said
+    assert view.canvas.cursor().shape() == Qt.CursorShape.BusyCursor
+    wait(lambda: window.job_bar.text.text() == said)
+    assert window.project.pose() is None
+    wait(lambda: window.project.pose() is not None)
+    assert said not in dict(view.told())
+    assert view.canvas.cursor().shape() == Qt.CursorShape.ArrowCursor
+    wait(lambda: window.job_bar.text.text() != said)
+    # from now on it takes no time worth a word
+    drag(view.canvas, tool_point(view.canvas, window.workspace.pose_editing.tool), QPoint(0, 24))
+    assert not panel.placing.told
+
+
+def test_what_has_no_pose_cannot_be_moved_and_says_so(placing, wait):
+    """A drag, the wheel or an arrow did nothing, and only the help said why."""
+    window, truth = placing
+    project, canvas = window.project, window.workspace.stage.frame_view.canvas
+    told = window.workspace.stage.frame_view.told
+    name = project.model(truth.object_id).name
+    said = f"{name} has no pose on this frame yet: click where it is, then move it."
+    click(window.workspace.pose_panel.edit)
+    middle = canvas.rect().center()
+    index = project.frame_index
+    for button in (LEFT, RIGHT):
+        drag(canvas, middle, QPoint(30, 0), button)
+        assert said in dict(told())
+        for there in (index - 1, index):
+            project.select_frame(there)
+            wait(lambda there=there: window.director.frame.index == there)
+            assert said not in dict(told())
+    turn_wheel(canvas, CONTROL)
+    assert said in dict(told())
+    click(window.workspace.pose_panel.edit)
+    assert said not in dict(told())
+    click(window.workspace.pose_panel.edit)
+    QTest.keyClick(canvas, Qt.Key.Key_Left)
+    assert said in dict(told())
+    assert project.pose() is None
+    QTest.mouseClick(canvas, LEFT, NONE, middle)
+    wait(lambda: project.pose() is not None)
+    assert said not in dict(told())
+    drag(canvas, middle, QPoint(30, 0))
+    assert said not in dict(told())
+
+
 def test_numbers_that_put_it_out_of_sight_are_said_and_undone(placing, wait, monkeypatch):
     """A typed number could put the object behind the camera without a word; Ctrl+Z in the box, too,
     was the text's alone, and placing it in the middle left it behind the camera.

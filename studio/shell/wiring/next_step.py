@@ -40,8 +40,9 @@ class NextStep(QObject):
             project.stepChanged, project.optionsChanged, project.trackChanged,
             project.posesChanged, evaluate.evaluated, evaluate.busyChanged,
             evaluate.chosenChanged, export.exported, export.busyChanged, export.chosenChanged,
-            posing.editToggled, posing.searching.changed, tracking.panel.colours.changed,
-            tracking.panel.colours.came, train.problemChanged, adapt.problemChanged,
+            posing.editToggled, posing.searching.changed, posing.placing.changed,
+            tracking.panel.colours.changed, tracking.panel.colours.came, train.problemChanged,
+            adapt.problemChanged,
         )  # fmt: skip
         for signal in changes:
             signal.connect(lambda *_: self._soon.start())
@@ -148,6 +149,8 @@ class NextStep(QObject):
         searching = self.posing.searching
         if searching.under_way:
             return searching.told, "Cancel", searching.cancelled.emit
+        if self.posing.placing.told:
+            return self.posing.placing.told, "", lambda: None
         return None
 
     def _placing(self) -> bool:

@@ -15,7 +15,7 @@ from PySide6.QtGui import QKeyEvent
 from studio.controllers.director import Director
 from studio.engine import Engine, Failure
 from studio.engine.types import Landed, PoseData
-from studio.model.project import Project
+from studio.model.project import PoseKey, Project
 from studio.panels.stage import Stage
 from studio.panels.xray_panel import XrayPanel
 from studio.posing.nudge import centre_of, key_nudge
@@ -47,14 +47,19 @@ class PoseEditing(QObject):
         self.engine: Engine = window.engine
         project, director = self.project, self.director
         self._landings = 0
+        self._missed: PoseKey | None = None  # where somebody tried to move what has no pose
         self._stop_file = Path()  # of the search under way
         self.tool = PoseTool(self)
         self.tool.nudged.connect(lambda pose, text: project.edit_pose(pose, text, merge=True))
         self.tool.pointed.connect(lambda at: self.land(at, "Place object"))
         self.tool.released.connect(self._on_released)
+        self.tool.missed.connect(self._on_missed)
         stage.frame_view.canvas.layers.append(self.tool.paint)
         pose_panel.editToggled.connect(self._on_edit)
         pose_panel.placeRequested.connect(self.place_in_the_middle)
+        pose_panel.placing.changed.connect(
+            lambda: stage.frame_view.set_busy(pose_panel.placing.told)
+        )
         pose_panel.searching.wanted.connect(self.search)
         pose_panel.searching.cancelled.connect(self.cancel_search)
         stage.frame_view.canvas.keys.connect(self._on_key)
@@ -67,16 +72,22 @@ class PoseEditing(QObject):
     def land(self, at: QPointF, text: str) -> None:
         """Put the selected object on a point of the image, in image coordinates."""
         project, frame, number = self.project, self.director.frame, self.project.object_id
-        if frame is None or project.recording is None or number is None:
+        model = project.model(number)
+        if frame is None or project.recording is None or number is None or model is None:
             return
-        before, model, project_number = project.pose(), project.model(number), project.number
+        before, project_number = project.pose(), project.number
         # what is behind the camera has no distance to keep
-        keeps = before is not None and model is not None and centre_of(before, model)[2] > 0
+        keeps = before is not None and centre_of(before, model)[2] > 0
         self._landings += 1
-        asked = self._landings
-        start = before if before is not None else PoseData(number, ABOVE, np.array([0, 0, 1.0]))
+        asked, placing = self._landings, self.pose_panel.placing
+        start = before if before is not None else _anywhere(number)
+
+        def over(*, arrived: bool) -> None:
+            if asked == self._landings:
+                placing.end(arrived=arrived)
 
         def arrived(landed: Landed) -> None:
+            over(arrived=True)
             here = project.frame_index == frame.index and project.object_id == number
             same = asked == self._landings and project.pose() is before
             if project.number != project_number or not here or not same:
@@ -88,10 +99,14 @@ class PoseEditing(QObject):
             elif landed.depth_m is None:
                 self.window.say("warn", "No depth there: the object keeps its distance.")
 
+        def failed(failure: Failure) -> None:
+            over(arrived=False)
+            self.window.show_error(failure)
+
+        placing.begin(f"Placing {model.name} on frame {frame.index + 1}", seen=keeps)
         self.engine.request(
             "land", project.recording.root, frame.index, project.model_files, start,
-            (at.x(), at.y()), keeps, key="land", done=arrived,
-            failed=self.window.show_error,
+            (at.x(), at.y()), keeps, key="land", done=arrived, failed=failed,
         )  # fmt: skip
 
     def place_in_the_middle(self) -> None:
@@ -165,7 +180,7 @@ class PoseEditing(QObject):
 
     def _on_edit(self, editing: bool) -> None:
         self.stage.show_page("frames")
-        self.tool.active = editing
+        self.tool.active, self._missed = editing, None
         self.stage.frame_view.set_tool(self.tool if editing else None)
         self._arm()
         if editing:
@@ -175,8 +190,24 @@ class PoseEditing(QObject):
         self.tool.pose = self.project.pose()
         self.tool.model = self.project.model(self.project.object_id)
         self.tool.frame = self.director.frame
-        self.stage.frame_view.set_warning(self.pose_panel.where_unseen(self.tool.pose))
+        self.stage.frame_view.set_warning(
+            self.pose_panel.where_unseen(self.tool.pose) or self._nothing_to_move()
+        )
         self.stage.frame_view.canvas.update()
+
+    def _nothing_to_move(self) -> str:
+        """What to do first, where somebody tried to move an object without a pose; mostly ""."""
+        model, here = self.tool.model, (self.project.frame_index, self.project.object_id)
+        if self._missed != here or model is None or self.tool.pose is not None:
+            self._missed = None
+            return ""
+        return f"{model.name} has no pose on this frame yet: click where it is, then move it."
+
+    def _on_missed(self) -> None:
+        number = self.project.object_id
+        if number is not None and not self.pose_panel.placing.told:
+            self._missed = (self.project.frame_index, number)
+            self._arm()
 
     def _on_released(self, at: QPointF) -> None:
         frame = self.director.frame
@@ -185,9 +216,18 @@ class PoseEditing(QObject):
 
     def _on_key(self, event: QKeyEvent) -> None:
         tool = self.tool
-        if not self.pose_panel.edit.isChecked() or tool.pose is None or tool.model is None:
+        if not self.pose_panel.edit.isChecked() or tool.model is None or tool.frame is None:
             return
-        moved = key_nudge(tool.pose, tool.model, event)
-        if moved is not None:
+        moved = key_nudge(tool.pose or _anywhere(tool.model.object_id), tool.model, event)
+        if moved is None:
+            return
+        event.accept()
+        if tool.pose is None:
+            self._on_missed()
+        else:
             self.project.edit_pose(*moved, merge=True)
-            event.accept()
+
+
+def _anywhere(number: int) -> PoseData:
+    """A pose of an object that has none, to start from."""
+    return PoseData(number, ABOVE, np.array([0, 0, 1.0]))
