@@ -36,6 +36,7 @@ from studio.panels.job_bar import JobBar
 from studio.panels.welcome import WelcomePage
 from studio.shell.actions import Actions
 from studio.shell.choosing import Choosers
+from studio.shell.closing import may_close
 from studio.shell.palette import CommandPalette
 from studio.toolkit.dialogs import Banner, Question
 from studio.toolkit.focus import EnterPresses, land, usable
@@ -324,7 +325,8 @@ class StudioWindow(EnterPresses, QMainWindow):
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        if not self._may_close():
+        lost = self.workspace.unfinished() if self.built else []
+        if not may_close(self, lost, self.queue.active, self.queue.waiting):
             event.ignore()
             return
         self._autosave.stop()
@@ -341,34 +343,3 @@ class StudioWindow(EnterPresses, QMainWindow):
             timer.stop()
         self.project.undo.blockSignals(True)  # it outlives the actions that show its texts
         event.accept()
-
-    def _may_close(self) -> bool:
-        """With work under way, ask: lose it, leave a job running, stop it, or stay."""
-        lost = self.workspace.unfinished() if self.built else []
-        text = [f"Closing now loses {' and '.join(lost)}."] if lost else []
-        waiting = len(self.queue.waiting)
-        if waiting:
-            jobs = "A job waits and does" if waiting == 1 else f"{waiting} jobs wait and do"
-            text.append(f"{jobs} not start without the window; its next start offers it again.")
-        if text and Question.ask(
-            self, "Work is under way", " ".join(text),
-            [("stay", "Stay", "primary"), ("lose", "Close all the same", "danger")],
-        ) != "lose":  # fmt: skip
-            return False
-        active = self.queue.active
-        if not active:
-            return True
-        leavable = all(job.survives_window for job in active)
-        answers = [("stay", "Stay", ""), ("stop", "Save and stop it", "")]
-        if leavable:
-            answers.append(("leave", "Leave it running", "primary"))
-        answer = Question.ask(
-            self, "A job is running",
-            "It can go on without the window; the next start finds it again."
-            if leavable else "It runs inside the window and stops when the window closes.",
-            answers,
-        )  # fmt: skip
-        if answer == "stop":
-            for job in active:
-                job.stop()
-        return answer in ("stop", "leave")

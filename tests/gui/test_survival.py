@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from hands import answer, click
-from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication, QLabel
 
 from self6d.events import Note
 from self6d.runs.folder import RunFolder
@@ -221,6 +221,10 @@ def test_closing_with_a_job_asks_and_may_leave_it(opened, long_run, wait):
     worker.wait(10)
 
 
+def words_of(dialog) -> str:
+    return " ".join(label.text() for label in dialog.findChildren(QLabel))
+
+
 def test_a_queue_is_offered_again_after_the_window_was_closed(
     opened, open_studio, long_run, sample, trained, settings, wait
 ):
@@ -231,11 +235,14 @@ def test_a_queue_is_offered_again_after_the_window_was_closed(
     window.runs.submit(waits)
     wait(lambda: job.last_progress is not None)
     asked: list[str] = []
-    answer("stay", asked.append)
+    answer("stay", lambda title: asked.extend([title, words_of(QApplication.activeModalWidget())]))
     assert not window.close()
-    assert asked == ["Work is under way"]
-    answer("lose")
-    QTimer.singleShot(300, lambda: answer("stop"))
+    assert asked[0] == "Work is under way"
+    assert (
+        f"{long_run.out.name} is at work: it can go on without the window; the next start finds it."
+        " then waits and does not start without the window; its next start offers it again."
+    ) in asked[1]
+    answer("stop")  # it was asked twice: about what waits, then about what is at work
     assert window.close()
     psutil.Process(job.pid).wait(60)
 
