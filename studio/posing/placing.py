@@ -32,7 +32,7 @@ class Placing(QObject):
             seen: the picture shows the object already: words come only if it takes long.
         """
         self._what = what
-        if seen and self._renderer:
+        if seen:
             self._soon.start()
         else:
             self._soon.stop()
