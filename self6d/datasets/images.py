@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from self6d.datasets.pairing import in_order
 from self6d.datasets.unknown_depth import shown_unknown, unknown_value
 from self6d.errors import InputError
 from self6d.files import note, read_bytes
@@ -31,13 +30,6 @@ MAX_DEPTH_M = 100.0  # beyond every depth camera
 NEAREST_M = 0.03  # none sees only what is nearer
 
 _TRUNCATED = "Copy or record it again."
-
-
-def images_in(path: Path) -> list[Path]:
-    """Colour images right in a folder, by the numbers in their names, or the one at a path."""
-    entries = list(path.iterdir()) if path.is_dir() else [path]
-    read = [p for p in entries if p.suffix.lower() in RGB_SUFFIXES and not p.name.startswith(".")]
-    return [path / name for name in in_order([p.name for p in read])] if path.is_dir() else read
 
 
 def decode(path: Path, what: str) -> np.ndarray:

@@ -88,11 +88,11 @@ def paired(rgb: list[str], depth: list[str], root: Path) -> dict[int, Pair]:
     alone = [r for r, d in zip(rgb, found, strict=True) if not d] if depth else []
     if alone:
         text = f"{len(alone)} of {len(rgb)} colour images have no depth of theirs; left out"
-        note(root, f"{text}: {_few(alone)}")
+        note(root, f"{text}: {few(alone)}")
     spare = sorted(set(depth) - set(found), key=natural)
     if spare:
         text = f"{len(spare)} of {len(depth)} depth images have no colour image; left out"
-        note(root, f"{text}: {_few(spare)}")
+        note(root, f"{text}: {few(spare)}")
     kept = [(s, r, d) for s, r, d in zip(stems, rgb, found, strict=True) if d or not depth]
     numeric = all(s.isdecimal() and len(s) < 16 for s, _, _ in kept)
     ids = [int(s) for s, _, _ in kept] if numeric else list(range(len(kept)))
@@ -119,7 +119,7 @@ def once(names: list[str], root: Path, kind: str) -> list[str]:
     twice = sorted(set(names) - set(kept.values()), key=natural)
     if twice:
         text = f"{len(twice)} of {len(names)} {kind} images lie there in another format too"
-        note(root, f"{text}; left out: {_few(twice)}")
+        note(root, f"{text}; left out: {few(twice)}")
     return list(kept.values())
 
 
@@ -127,7 +127,8 @@ def _rank(suffix: str, counts: Counter[str]) -> tuple[int, bool]:
     return counts[suffix.lower()], suffix.lower() == "png"
 
 
-def _few(names: list[str]) -> str:
+def few(names: list[str]) -> str:
+    """The first of some names, for a sentence."""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 

@@ -14,9 +14,10 @@ import torch
 from self6d.arguments import checked
 from self6d.config_fields import Limits
 from self6d.datasets import Dataset, FrameKey, open_dataset
-from self6d.datasets.images import images_in, read_rgb
+from self6d.datasets.images import read_rgb
 from self6d.datasets.pairing import paired
 from self6d.datasets.readers.film import FILM_SUFFIXES, FilmRecording
+from self6d.datasets.readers.one_name import images_in
 from self6d.datasets.recording import frame_of
 from self6d.errors import InputError
 from self6d.evaluation.predictions import (

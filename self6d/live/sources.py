@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 
 from self6d.datasets import FrameKey, Recording, open_dataset
-from self6d.datasets.images import images_in, read_rgb
+from self6d.datasets.images import read_rgb
 from self6d.datasets.intrinsics import Intrinsics, find_camera_file, read_intrinsics
 from self6d.datasets.readers.bags.recording import BagRecording
 from self6d.datasets.readers.film import FILM_SUFFIXES
+from self6d.datasets.readers.one_name import images_in
 from self6d.datasets.recording import frame_of, pinhole_images
 from self6d.errors import InputError, MissingDependencyError
 from self6d.events import Listener, Note

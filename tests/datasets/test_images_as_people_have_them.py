@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from variations import NAMES, Shots, plain, read, same, sample_shots, write
+from variations import NAMES, Shots, camera_table, plain, read, same, sample_shots, write
 
 from self6d.datasets import open_dataset
 from self6d.datasets.images import read_rgb, size_of_rgb
 from self6d.datasets.readers.bop_scene import numbered_images
+from self6d.datasets.readers.one_name import images_in
 from self6d.errors import InputError
 
 
@@ -203,6 +204,51 @@ def test_depth_in_two_formats_is_one_image(tmp_path: Path, shots: Shots, caplog)
     found = numbered_images(scene.parent, "depth", (".png", ".npy"))
     assert found == {1: "depth/000001.png", 2: "depth/000002.png"}
     assert "1 of 3 depth images lie there in another format too" in caplog.text
+
+
+def one_folder(root: Path, shots: Shots) -> Path:
+    """Colour as 0.jpg, 1.jpg, ... without any depth."""
+    for number, rgb in enumerate(shots.rgb):
+        Image.fromarray(rgb).save(root / f"{number}.jpg", quality=95)
+    (root / "camera.json").write_text(camera_table(shots))
+    return root
+
+
+@pytest.mark.parametrize("folder", ["", "rgb"])
+def test_colour_and_depth_under_one_name(tmp_path: Path, shots: Shots, caplog, folder) -> None:
+    """Depth was taken for colour and 0.jpg left out as "in another format too"; then each frame
+    was refused: "colour and depth may be swapped".
+    """
+    (inside := tmp_path / folder).mkdir(exist_ok=True)
+    one_folder(inside, shots)
+    (inside / "camera.json").replace(tmp_path / "camera.json")
+    for number, depth in enumerate(shots.depth_mm):
+        cv2.imwrite(str(inside / f"{number}.png"), depth)
+    frames, notes = read(tmp_path, caplog)
+    same(frames, shots, colour=2.0)
+    few = ", ".join(str(Path(folder) / f"{number}.png") for number in range(3))
+    assert f"beside colour images of the same name are taken as depth: {few}" in notes
+    assert "another format" not in notes
+    assert [path.name for path in images_in(inside)] == ["0.jpg", "1.jpg", "2.jpg"]  # of predict
+
+
+def test_floats_under_the_name_of_a_colour_image_are_depth(tmp_path: Path, shots, caplog) -> None:
+    """They were left out unsaid."""
+    root = one_folder(tmp_path, shots)
+    for number, depth in enumerate(shots.depth_mm):
+        np.save(root / f"{number}.npy", depth / np.float32(1000))
+    same(read(root, caplog)[0], shots, colour=2.0)
+
+
+def test_eight_bits_under_the_name_of_a_colour_image_are_left_out(tmp_path, shots, caplog) -> None:
+    """A mask, or a picture of depth, was taken for colour, and the colour image left out."""
+    root = one_folder(tmp_path, shots)
+    for number in range(len(shots.rgb)):
+        cv2.imwrite(str(root / f"{number}.png"), np.full(shots.size, 80, np.uint8))
+    frames, notes = read(root, caplog)
+    assert all(frame.depth_m is None for frame in frames)
+    assert np.abs(frames[0].rgb.astype(int) - shots.rgb[0]).mean() < 2
+    assert "are left out: 0.png, 1.png, 2.png. If they are depth, write it as 16-bit PNG" in notes
 
 
 def test_images_without_a_partner_are_named(tmp_path: Path, shots: Shots, caplog) -> None:

@@ -13,7 +13,7 @@ import yaml
 from variations import NAMES, Shots, Way, camera_table, plain, read, same, sample_shots, write
 
 from self6d.datasets import open_dataset
-from self6d.datasets.images import images_in
+from self6d.datasets.readers.one_name import images_in
 from self6d.errors import InputError
 
 

@@ -30,6 +30,7 @@ from self6d.datasets.intrinsics import (
     read_intrinsics,
 )
 from self6d.datasets.pairing import Pair, in_order, paired
+from self6d.datasets.readers.one_name import told_apart
 from self6d.datasets.recording import FrameSource, Recording, models_beside, splits_file
 from self6d.datasets.registration import DepthCamera, find_depth_camera
 from self6d.datasets.unknown_depth import unknown_value
@@ -190,6 +191,10 @@ def list_images(root: Path) -> tuple[list[str], list[str]]:
         depth = [f"{depth_dir}/{n}" for n in _names(root / depth_dir, DEPTH_SUFFIXES)]
     else:
         depth = [n for n in flat if _is_depth(n) and n.lower().endswith(DEPTH_SUFFIXES)]
+    if not depth and rgb:
+        inside = f"{rgb_dir}/" if rgb_dir is not None else ""
+        only_depth = tuple(set(DEPTH_SUFFIXES) - set(RGB_SUFFIXES))
+        rgb, depth = told_apart(rgb, [inside + n for n in _names(root / inside, only_depth)], root)
     return rgb, depth
 
 
