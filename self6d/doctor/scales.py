@@ -88,8 +88,8 @@ def _unit(metres_per_unit: float) -> str:
 
 
 def _mesh_units(models: Sequence[ObjectModel]) -> dict[str, float]:
-    """Other units that all models may be in; mm counts as stated where nothing was guessed."""
-    taken = {m.guessed_unit or "mm" for m in models}
+    """Other units that all models may be in, each with the factor it differs by."""
+    taken = {m.unit for m in models}
     if len(taken) > 1:
         return {}
     (unit,) = taken
@@ -143,7 +143,11 @@ def _labels_support(
 def _add_mesh_unit(report: DoctorReport, check: ScaleCheck, models: Sequence[ObjectModel]) -> None:
     guessed = next((m.guessed_unit for m in models if m.guessed_unit), None)
     sizes = ", ".join(f"{1000 * m.diameter:.0f}" for m in models[:3])
-    read = f"guessed to be in {guessed}" if guessed else "as their files state"
+    read = (
+        f"guessed to be in {guessed}"
+        if guessed
+        else f"read in {models[0].unit}, as named or stated"
+    )
     report.findings.append(
         Finding(
             "mesh-unit",
@@ -155,7 +159,7 @@ def _add_mesh_unit(report: DoctorReport, check: ScaleCheck, models: Sequence[Obj
             f"Name the unit: --unit {check.mesh_unit}, or --unit {guessed} if the guess is right: "
             "the depth scale is wrong then."
             if guessed
-            else f"If so, correct the diameters in models_info.json or name --unit "
-            f"{check.mesh_unit}.",
+            else f"If so, name --unit {check.mesh_unit}, or correct the diameters where a "
+            "models_info.json states them.",
         )
     )

@@ -64,7 +64,8 @@ class ObjectModel:
         texture: (Th, Tw, 3) uint8 sRGB, first row on top; None without texture.
         has_color: False where the file had neither colours nor texture (colour terms are no use).
         source: the file it came from.
-        guessed_unit: the unit its file was taken to be in, where nothing stated one; else None.
+        unit: the unit its file was read in, by name.
+        guessed_unit: the same, where nothing stated or named one; else None.
         points: (P, 3) float64, metres, every vertex a PLY file lists, as BOP's errors take them:
             doubles, and those that no face uses, included. None: `vertices`.
     """
@@ -80,6 +81,7 @@ class ObjectModel:
     texture: np.ndarray | None = None
     has_color: bool = True
     source: Path | None = None
+    unit: str = "mm"
     guessed_unit: str | None = None
     points: np.ndarray | None = None
 

@@ -35,7 +35,7 @@ from self6d.scene.mesh_names import (
 )
 from self6d.scene.models_info import ModelInfo, read_distance, read_models_info
 from self6d.scene.surface import Surface, face_coloured
-from self6d.scene.units import Measured, diameter, metres_per_units
+from self6d.scene.units import Measured, diameter, metres_per_units, unit_name
 
 
 def load_mesh(
@@ -100,6 +100,7 @@ def _model(
         texture=surface.texture,
         has_color=surface.has_color,
         source=path,
+        unit=unit_name(scale),
         guessed_unit=guessed,
         points=None if surface.points is None else surface.points * scale,
         **({} if info is None else {"symmetry": info.symmetry}),

@@ -14,6 +14,7 @@ from self6d.errors import InputError
 from self6d.files import note
 
 METRES_PER_UNIT = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254}
+_RARE = {"foot": 0.3048, "micrometre": 1e-6}  # that files state and people do not name
 PLAUSIBLE_M = (0.01, 2.0)  # objects a hand or a table can hold
 _USUAL_M = 0.15
 _UNUSUAL = {  # factors of e in size that speak against a unit, by what programs write
@@ -22,6 +23,7 @@ _UNUSUAL = {  # factors of e in size that speak against a unit, by what programs
     "gltf": {"mm": 0.0, "m": 0.0, "cm": 1.2, "inch": 2.3},
 }
 _CLEAR = 1.5
+_NAME_IT = "; if that is wrong, name it: --unit, or models.unit"
 UNSTATED = "unit is not stated"  # but hardly in doubt
 
 
@@ -42,8 +44,14 @@ class Measured(NamedTuple):
 
 def unit_name(metres: float) -> str:
     """What a unit of that many metres is called."""
-    names = {**METRES_PER_UNIT, "foot": 0.3048, "micrometre": 1e-6}
+    names = {**METRES_PER_UNIT, **_RARE}
     return next((u for u, m in names.items() if abs(metres / m - 1) < 1e-6), f"{metres:g} m")
+
+
+def _metres_of(name: str) -> float:
+    """The inverse of `unit_name`."""
+    known = {**METRES_PER_UNIT, **_RARE}.get(name)
+    return float(name.removesuffix(" m")) if known is None else known
 
 
 def diameter(points: np.ndarray) -> float:
@@ -178,9 +186,10 @@ def other_units(unit: str, size_m: float) -> dict[str, float]:
     """Units that give a plausible size as well, each with the factor it differs by.
 
     Args:
-        unit: the one taken. size_m: diameter it gives, metres.
+        unit: the one taken, as `unit_name` names it. size_m: diameter it gives, metres.
     """
-    factors = {u: m / METRES_PER_UNIT[unit] for u, m in METRES_PER_UNIT.items() if u != unit}
+    taken = _metres_of(unit)
+    factors = {u: m / taken for u, m in METRES_PER_UNIT.items() if u != unit}
     return {u: factor for u, factor in factors.items() if is_plausible(factor * size_m)}
 
 
@@ -223,7 +232,7 @@ def _guess(meshes: Sequence[tuple[Path, float]], habit: str) -> tuple[float, str
         + f"{100 * size * METRES_PER_UNIT[first]:.3g} cm"
         + (f" ({sizes})" if sizes else "")
         + ("" if len(meshes) == 1 else f", and so for the {len(meshes)} files there")
-        + "; if that is wrong, name it: --unit, or models.unit",
+        + _NAME_IT,
     )
     return METRES_PER_UNIT[first], first
 
@@ -244,7 +253,7 @@ def _stated(mesh: Measured, metres: float) -> float:
     if declared is not None and not 0.9 < size_mm / declared < 1.1:
         said += f", and so measures {size_mm:.4g} mm, not the {declared:.4g} mm of models_info"
     elif not is_plausible(size_mm / 1000):
-        said += f", and so measures {size_mm / 1000:.3g} m; if that is wrong, name its unit: --unit"
+        said += f", and so measures {size_mm / 1000:.3g} m{_NAME_IT}"
     note(mesh.path, said)
     return metres
 

@@ -155,7 +155,8 @@ class ModelCard:
     """A CAD model as the window shows it. Lengths in metres.
 
     Attributes:
-        guessed_unit: what its file's unit was taken to be; None where it was named or stated.
+        unit: the unit its file was read in.
+        guessed_unit: the same; None where it was named or stated.
     """
 
     object_id: int
@@ -167,6 +168,7 @@ class ModelCard:
     face_count: int
     symmetric: bool
     has_color: bool
+    unit: str = "mm"
     guessed_unit: str | None = None
 
     @classmethod
@@ -181,6 +183,7 @@ class ModelCard:
             face_count=len(model.faces),
             symmetric=model.symmetric,
             has_color=model.has_color,
+            unit=model.unit,
             guessed_unit=model.guessed_unit,
         )
 

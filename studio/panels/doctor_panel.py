@@ -188,7 +188,11 @@ class DoctorPanel(QWidget):
         project = self.project
         self.unit_row.setVisible(bool(project.models))
         guessed = sorted({m.guessed_unit for m in project.models if m.guessed_unit})
-        self.unit.setItemText(0, f"guessed: {', '.join(guessed)}" if guessed else "as stated")
+        stated = ", ".join(sorted({m.unit for m in project.models}))
+        told = f"guessed: {', '.join(guessed)}" if guessed else "as stated"
+        if project.unit == "auto" and not guessed:
+            told = f"as stated: {stated}"
+        self.unit.setItemText(0, told)
         self.unit.setCurrentIndex(UNITS.index(project.unit))
 
     def _on_failed(self, failure: Failure) -> None:

@@ -89,6 +89,8 @@ class ProjectTree(QWidget):
             if guess:
                 item.setToolTip(1, f"Its file states no unit; taken as {model.guessed_unit}. "
                                    "Choose it under Doctor, or by a right click.")  # fmt: skip
+            else:
+                item.setToolTip(1, f"Its file was read in {model.unit}, as stated or named.")
         runs = self._group("Runs", "Trained runs are listed here")
         for run in project.runs:
             job = self.queue.find(run.path)

@@ -61,6 +61,17 @@ def test_a_wrong_guess_of_the_cad_unit_is_found(tmp_path: Path, without_symmetry
     assert "mesh-unit" not in codes(doctor.examine(root, root / "cad", unit="inch"))
 
 
+def test_the_right_unit_is_told_whichever_was_named(tmp_path: Path, without_symmetry) -> None:
+    """What was named or stated counted as mm, so that other units were looked for beside mm."""
+    root = cube_in(tmp_path / "data", "mm", 1.0)
+    report = doctor.examine(root, root / "cad", unit="cm")
+    assert report.models[0]["diameter_m"] == pytest.approx(1.04, abs=1e-2)
+    (finding,) = [f for f in report.findings if f.code == "mesh-unit"]
+    assert "read in cm, as named or stated, measure 1039 mm but look like mm" in finding.what
+    assert "name --unit mm" in finding.remedy
+    assert "mesh-unit" not in codes(doctor.examine(root, root / "cad", unit="mm"))
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_a_copy_states_the_unit_that_was_named(tmp_path: Path, capsys, several: bool) -> None:
     root = cube_in(tmp_path / "data", "inch", 1 / 25.4)

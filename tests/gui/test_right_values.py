@@ -14,6 +14,7 @@ from hands import click, drop
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel
+from step_files import step_box
 
 from studio.panels.topics_dialog import TopicsDialog
 
@@ -53,6 +54,21 @@ def test_the_unit_of_cad_files(opened, tmp_path, wait):
     (inch,) = [a for a in menu.actions() if a.text() == "Unit: inch"]
     inch.trigger()
     wait(lambda: project.unit == "inch")
+
+
+def test_the_unit_that_a_cad_file_states(opened, tmp_path, wait):
+    pytest.importorskip("cascadio", reason="STEP is read by the extra [cad]")
+    window, project = opened, opened.project
+    step_box(tmp_path / "PART.STP", (3, 4, 5), "inch")
+    before = len(project.models)
+    drop(window, tmp_path / "PART.STP")
+    wait(lambda: len(project.models) == before + 1)
+    (part,) = [m for m in project.models if m.name == "PART"]
+    space, panel = window.workspace, window.workspace.doctor_panel
+    item = space.tree.item_of("object", part.object_id)
+    assert item.text(1) == "180 mm"
+    assert item.toolTip(1) == "Its file was read in inch, as stated or named."
+    assert panel.unit.currentText() == "as stated: inch, mm"
 
 
 def test_the_doctor_sees_several_files_and_its_symmetry_takes_effect(opened, tmp_path, wait):

@@ -15,7 +15,7 @@ from self6d.errors import InputError
 from self6d.files import forget_notes
 from self6d.scene import of_one_size
 from self6d.scene.models_info import ModelInfo
-from self6d.scene.units import Measured, diameter, metres_per_units
+from self6d.scene.units import Measured, diameter, metres_per_units, other_units, unit_name
 
 RNG = np.random.default_rng(3)
 SHAPES = {
@@ -126,3 +126,10 @@ def test_models_of_one_size_for_every_command(tmp_path: Path) -> None:
     assert not fits(0.9)
     assert not fits(by=15.0)  # another origin
     assert not fits(25.4)  # another unit
+
+
+def test_units_that_files_state_have_names() -> None:
+    for metres, name in ((0.001, "mm"), (0.0254, "inch"), (0.3048, "foot"), (0.1, "0.1 m")):
+        assert unit_name(metres) == name
+        in_cm = other_units(name, 0.5).get("cm")
+        assert in_cm == pytest.approx(0.01 / metres) or not 0.01 < 0.005 / metres < 2
