@@ -215,7 +215,7 @@ def _read(path: Path) -> Surface:
         suffix = ".glb"
     if suffix in (".glb", ".gltf"):
         data, gltf = prepared_gltf(data, path, FilesBeside(str(path.absolute())).get)
-    if suffix == ".off" and (coloured := off_as_ply(data)) is not None:
+    if suffix == ".off" and (coloured := off_as_ply(data, path)) is not None:
         data, suffix = coloured, ".ply"
     parts = _parse(data, path, suffix, gltf)
     whole = joined(parts, path)

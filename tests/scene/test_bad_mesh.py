@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from self6d.datasets import load_mesh, load_models
 from self6d.errors import InputError
+from self6d.files import forget_notes
 from self6d.scene.models_info import read_models_info
 
 FUZZ = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -121,6 +123,68 @@ def test_truncated(tmp_path: Path, suffix: str, share: float) -> None:
     error = load(path)
     if suffix in (".ply", ".glb"):
         assert error is not None
+
+
+def obj_of_a_ball() -> str:
+    return trimesh.creation.icosphere(2, radius=0.05).export(file_type="obj").rstrip("\n")
+
+
+@pytest.mark.parametrize("end", ["f 1 2", "f 1", "f", "f 1/1 2/2 3/", "v 0.1 0.2", "vn 1 0"])
+def test_an_obj_cut_off_in_a_line_is_refused(tmp_path: Path, end: str) -> None:
+    """It loaded without the face, and without all that followed it, unsaid."""
+    path = tmp_path / "ball.obj"
+    path.write_text(f"{obj_of_a_ball()}\n{end}")
+    error = load(path)
+    assert error is not None
+    assert error.what == f"mesh is truncated: its last line is cut off ({end})"
+    path.write_text(obj_of_a_ball())  # whole, without an end of its last line
+    assert load(path) is None
+
+
+def test_an_obj_cut_off_between_lines_says_what_it_lacks(tmp_path: Path, caplog) -> None:
+    """Half the faces were missing unsaid; so were vertices of no face in any OBJ."""
+    path, lines = tmp_path / "ball.obj", obj_of_a_ball().split("\n")
+    path.write_text("\n".join(lines[:-200]) + "\n")
+    assert load(path) is None
+    corners = {word for line in lines[:-200] if line[:2] == "f " for word in line.split()[1:]}
+    left_out = f"left out {162 - len(corners)} of 162 vertices that no face uses"
+    assert f"{left_out}; the file may be cut off" in caplog.text
+    path.write_text("v 9 9 9\n" + re.sub(r"(?<=[f ])(\d+)(?=[ \n]|$)", plus_one, obj_of_a_ball()))
+    caplog.clear()
+    forget_notes()
+    assert load(path) is None
+    assert "left out 1 of 163 vertices that no face uses" in caplog.text
+    assert "cut off" not in caplog.text
+
+
+def plus_one(number: re.Match[str]) -> str:
+    return str(int(number.group()) + 1)
+
+
+def test_faces_of_an_obj_that_cannot_be(tmp_path: Path, caplog) -> None:
+    """Vertex 0 was the last one, an edge was left out unsaid, 163 of 162 an IndexError."""
+    path = tmp_path / "ball.obj"
+    for face in ("f 1 2 163", "f 0 1 2", "f -1 -2 -163"):
+        path.write_text(f"{obj_of_a_ball()}\n{face}\n")
+        error = load(path)
+        assert error is not None
+        assert re.match(r"a face names vertex (163|0|-?\d+), and it has 162 vertices", error.what)
+    path.write_text(f"{obj_of_a_ball()}\nf 1 2\n")
+    assert load(path) is None
+    assert "left out 1 face of fewer than three corners" in caplog.text
+
+
+@pytest.mark.parametrize("less", [1, 4, 2000])
+def test_a_short_off_is_refused(tmp_path: Path, less: int) -> None:
+    """It loaded with the faces it had."""
+    path = tmp_path / "ball.off"
+    text = trimesh.creation.icosphere(2, radius=0.05).export(file_type="off").rstrip("\n")
+    path.write_text(text)
+    assert load(path) is None
+    path.write_text(text[:-less] if less > 1 else text.rpartition(" ")[0])
+    error = load(path)
+    assert error is not None
+    assert error.what == "mesh is truncated: it promises 162 vertices and 320 faces"
 
 
 def test_a_short_stl_says_how_much_it_lacks(tmp_path: Path) -> None:

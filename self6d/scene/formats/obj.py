@@ -12,6 +12,7 @@ from self6d.errors import InputError
 from self6d.files import note
 from self6d.geometry.polygons import concave, ears
 from self6d.scene.formats.files_beside import fault_of_image
+from self6d.scene.formats.obj_whole import check_whole
 
 MATERIALS = "self6d-materials.mtl"
 MISSING = "missing_image"
@@ -39,14 +40,20 @@ def prepared_obj(data: bytes, resolver: Resolver, path: Path) -> bytes:
     """An OBJ whose materials stand in one text, `MATERIALS`, each with an image that is there.
 
     A file that names no material takes its only one. Vertex colours that vary win over materials
-    without an image; of those above 1, 255 is full. Concave faces are cut into triangles.
+    without an image; of those above 1, 255 is full. Concave faces are cut into triangles. What is
+    left out is noted.
 
     Args:
         data: of the file. resolver: `texts` gets the materials.
         path: the file, for notes.
+
+    Raises:
+        InputError: it is cut off, or a face names a vertex that is not there.
     """
     text = _decoded(data).replace("\r\n", "\n").replace("\r", "\n").replace("\\\n", " ")
-    text = _cut_faces(_counted_forwards(_REMARK.sub(r"\1", text)))
+    text = _counted_forwards(_REMARK.sub(r"\1", text))
+    check_whole(text, path)
+    text = _cut_faces(text)
     libraries = re.findall(r"^[ \t]*mtllib[ \t]+(.+?)[ \t]*$", text, re.MULTILINE)
     text = re.sub(r"^[ \t]*mtllib[ \t].*$", "", text, flags=re.MULTILINE)
     materials = _materials(libraries, resolver, path)

@@ -26,9 +26,13 @@ _COLOUR_NAMES = (
 _COORDINATES = (("texture_u", "texture_v"), ("u", "v"), ("s", "t"), ("texture_s", "texture_t"))
 
 
-def off_as_ply(data: bytes) -> bytes | None:
+def off_as_ply(data: bytes, path: Path) -> bytes | None:
     """The same mesh as ASCII PLY with its colours and polygons; None for a file without either,
-    or not understood."""
+    or not understood.
+
+    Raises:
+        InputError: it is shorter than it states.
+    """
     lines = [line.split(b"#")[0].split() for line in data.splitlines()]
     lines = [words for words in lines if words]
     head = re.fullmatch(rb"(C?)OFF", lines[0][0]) if lines else None
@@ -38,6 +42,7 @@ def off_as_ply(data: bytes) -> bytes | None:
     rows = lines if lines[0] else lines[1:]
     try:
         vertex_count, face_count = int(rows[0][0]), int(rows[0][1])
+        _check_rows(rows, vertex_count, face_count, path)
         vertices = rows[1 : 1 + vertex_count]
         faces = rows[1 + vertex_count : 1 + vertex_count + face_count]
         corners = [int(face[0]) for face in faces]
@@ -45,7 +50,7 @@ def off_as_ply(data: bytes) -> bytes | None:
         of_faces = all(len(f) in (n + 4, n + 5) for f, n in zip(faces, corners, strict=True))
     except (ValueError, IndexError):
         return None
-    if len(faces) != face_count or not faces:
+    if not faces:
         return None
     if not (of_vertices or of_faces or max(corners) > 3):
         return None
@@ -64,6 +69,18 @@ def off_as_ply(data: bytes) -> bytes | None:
         b" ".join(f[: n + (4 if of_faces else 1)]) for f, n in zip(faces, corners, strict=True)
     ]
     return b"\n".join(text) + b"\n"
+
+
+def _check_rows(rows: list[list[bytes]], vertex_count: int, face_count: int, path: Path) -> None:
+    """Whether an OFF file has the lines that its first promises; it loaded without the others."""
+    last = rows[-1]
+    cut = len(rows) - 1 == vertex_count + face_count and len(last) <= int(last[0])
+    if len(rows) - 1 < vertex_count + face_count or (face_count and cut):
+        raise InputError(
+            f"mesh is truncated: it promises {vertex_count} vertices and {face_count} faces",
+            path=path,
+            remedy="Copy or export it again.",
+        )
 
 
 def _colour_properties(colours: list[list[bytes]]) -> list[bytes]:
