@@ -10,6 +10,8 @@ import trimesh
 
 from self6d.datasets import load_mesh, load_models
 from self6d.errors import InputError
+from self6d.scene import mesh_names
+from self6d.scene.mesh_names import KINDS, MESH_SUFFIXES
 
 
 @pytest.mark.parametrize("full", [255, 1])
@@ -48,3 +50,9 @@ def test_cad_of_other_kinds_is_named(tmp_path: Path) -> None:
     (tmp_path / "part.fbx").write_text("")
     with pytest.raises(InputError, match=r"part.IGS and 1 more are of another kind.*glb"):
         load_models(tmp_path)
+
+
+def test_kinds_told_to_people_are_kinds_that_are_read() -> None:
+    kinds = {f".{kind.lower()}" for kind in KINDS.replace(" or ", ", ").split(", ")}
+    assert kinds | {".gltf", ".stp", ".off"} == set(MESH_SUFFIXES)
+    assert not kinds & set(mesh_names._OTHERS)

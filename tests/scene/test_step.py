@@ -138,6 +138,17 @@ def test_the_number_of_triangles_is_bounded(
 
 
 @pytest.mark.usefixtures("reader")
+def test_a_file_is_made_into_triangles_once_until_it_changes(tmp_path: Path) -> None:
+    step._run.cache_clear()
+    path = step_box(tmp_path / "part.step", SIDES)
+    for _ in range(3):
+        load_mesh(path)
+    assert step._run.cache_info().misses == 1
+    step_box(path, (50, 60, 70))
+    np.testing.assert_allclose(bounds_mm(load_mesh(path))[1], (50, 60, 70), atol=1e-3)
+
+
+@pytest.mark.usefixtures("reader")
 def test_damaged_files_are_refused_in_one_line(tmp_path: Path) -> None:
     whole = step_box(tmp_path / "whole.step", SIDES).read_bytes()
     path = tmp_path / "part.step"

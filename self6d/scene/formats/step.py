@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,7 @@ def glb_of_step(data: bytes, path: Path) -> tuple[bytes, float | None]:
 
 def _tessellated(data: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
     """What `tessellating.py` says, and the GLB."""
-    program = str(Path(__file__).with_name("tessellating.py"))
-    words = [sys.executable, "-P", program, str(_SHARE), str(_ANGLE), str(_MOST)]
-    done = subprocess.run(words, input=data, capture_output=True)
+    done = _run(data, _SHARE, _ANGLE, _MOST)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()
         log.debug("%s: %s", path, said)
@@ -77,6 +76,13 @@ def _tessellated(data: bytes, path: Path) -> tuple[dict[str, Any], bytes]:
             remedy="Export the part as a solid.",
         )
     return head, glb
+
+
+@lru_cache(maxsize=4)  # the window and the doctor read a file several times
+def _run(data: bytes, *limits: float) -> subprocess.CompletedProcess[bytes]:
+    program = str(Path(__file__).with_name("tessellating.py"))
+    words = [sys.executable, "-P", program, *map(str, limits)]
+    return subprocess.run(words, input=data, capture_output=True)
 
 
 def _stated(data: bytes, path: Path) -> float | None:
