@@ -1,4 +1,4 @@
-"""`python -m studio [DATA]`."""
+"""`python -m studio [DATA]...`."""
 
 import sys
 

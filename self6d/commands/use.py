@@ -331,10 +331,10 @@ def rrd(
 
 def launch(
     data: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Argument(
-            help="Recording, CAD models or run to open at once, or a folder that holds them, such "
-            "as demo and quick leave."
+            help="What to open at once, in any order: a recording, CAD files or folders of them, "
+            "runs, or a folder that holds these, such as demo and quick leave."
         ),
     ] = None,
     models: Annotated[
@@ -347,7 +347,7 @@ def launch(
     import sys
 
     need_window()
-    opened = [str(path) for path in (data, *(models or ())) if path]
+    opened = [str(path) for path in (*(data or ()), *(models or ()))]
     sys.argv = ["self6d-studio launch", *opened]
     runpy.run_module("studio", run_name="__main__", alter_sys=True)
 

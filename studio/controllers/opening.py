@@ -273,8 +273,8 @@ class Opener(QObject):
 
         self._load(wanted, unit, arrived)
 
-    def open_run(self, path: Path) -> None:
-        """Open a run, or what lies in a folder of runs, as `launch` does."""
+    def open_run(self, path: Path, *, models: bool = True) -> None:
+        """Open a run, or what a folder of runs holds; `models`: its copy too, where none are."""
         if not is_run(path) and find_runs(path):
             self.open_paths([path])
             return
@@ -291,7 +291,7 @@ class Opener(QObject):
         self.project.select_run(path)
         self.opened.emit("run")
         copied = path / "models"
-        if not self.project.model_paths and copied.is_dir():
+        if models and not self.project.model_paths and copied.is_dir():
             self.load_models([copied])
 
     def find_runs(self) -> None:
@@ -374,7 +374,7 @@ class Opener(QObject):
             if item.kind != "refused":
                 self.settings.keep_place(item.kind, Path(item.path).parent)
             if item.kind == "run":
-                self.open_run(Path(item.path))
+                self.open_run(Path(item.path), models=not models)
         told = []  # in one banner: another would cover the one before
         if refused:
             names = ", ".join(Path(f.path).name for f in refused[1:])

@@ -206,7 +206,7 @@ def waiting_jobs(state: dict[str, Any]) -> list[JobSpec]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the studio; `arguments` may name a recording, CAD files or a run to open."""
+    """Run the studio; `arguments` may name a recording, CAD files and runs to open."""
     arguments = sys.argv[1:] if arguments is None else arguments
     app = make_application()
     window = open_window(Settings(), *map(Path, arguments))
