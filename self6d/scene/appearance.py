@@ -56,6 +56,10 @@ def joined(parts: Sequence[Surface], path: Path) -> Surface:
     """
     if len(parts) == 1:
         return parts[0]
+    count = sum(len(p.faces) for p in parts)
+    bare = sum(len(p.faces) for p in parts if not p.has_color)
+    if 0 < bare < count:
+        note(path, f"{bare} of its {count} triangles have no colour; they are grey")
     starts = np.cumsum([0] + [len(p.vertices) for p in parts])
     whole = Surface(
         np.concatenate([p.vertices for p in parts]),

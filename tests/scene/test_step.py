@@ -96,6 +96,15 @@ def test_colours_of_the_solid_and_of_its_faces(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("reader")
+def test_faces_without_a_colour_beside_others_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = load_mesh(step_box(tmp_path / "part.step", SIDES, faces={1: (1, 0, 0)}))
+    assert model.has_color
+    assert "10 of its 12 triangles have no colour; they are grey" in caplog.text
+
+
+@pytest.mark.usefixtures("reader")
 def test_parts_of_an_assembly_are_at_their_places(tmp_path: Path) -> None:
     turned = ((100, 0, 0), (0, 0, 1), (0, 1, 0))  # a quarter turn about z
     path = step_assembly(tmp_path / "a.step", SIDES, [((0, 0, 0), (0, 0, 1), (1, 0, 0)), turned])

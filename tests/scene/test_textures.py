@@ -166,3 +166,12 @@ def test_gltf_without_a_scene_is_all_it_holds(tmp_path: Path, nodes: bool) -> No
     model = load_mesh(tmp_path / "model.gltf", unit="m")
     size = np.array([0.12, 0.08, 0.06]) * (0.5 if nodes else 1)
     np.testing.assert_allclose(np.ptp(model.extents, axis=0), size, atol=1e-6)
+
+
+def test_parts_without_a_colour_beside_others_are_said(tmp_path: Path, caplog) -> None:
+    """They were grey, and nothing was said."""
+    path = one_square(tmp_path, "Kd 1 0 0\nnewmtl plain\nNs 10")
+    path.write_text(path.read_text() + "\nusemtl plain\nf 1/1 2/2 3/3\n")
+    model = load_mesh(path, unit="mm")
+    assert model.has_color
+    assert "1 of its 3 triangles have no colour; they are grey" in caplog.text

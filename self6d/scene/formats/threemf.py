@@ -50,10 +50,6 @@ def read_3mf(path: Path) -> list[Surface]:
         note(path, f"left out {counted(other, 'object', 'objects')} that only support its print")
     if objects > 1:
         note(path, f"holds {objects} objects, which are read as one, at their places")
-    count = sum(len(p.faces) for p in parts)
-    bare = sum(len(p.faces) for p in parts if not p.has_color)
-    if 0 < bare < count:
-        note(path, f"{bare} of its {count} triangles have no colour; they are grey")
     if _is_painted(path):
         note(path, "the colours painted in a slicer are not read")
     for part in parts:
