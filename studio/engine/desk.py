@@ -278,12 +278,7 @@ class Desk:
         return self.open_recording(out)
 
     def xray(
-        self,
-        path: str,
-        index: int,
-        models: Named,
-        pose: PoseData,
-        weights: dict[str, Any],
+        self, path: str, index: int, models: Named, pose: PoseData, weights: dict[str, Any]
     ) -> Xray:
         """Each loss term's pull at a pose; see `studio.engine.requests.xray`."""
         from studio.engine.requests.xray import examine
@@ -293,26 +288,16 @@ class Desk:
         return examine(frame, self._store.packed(models), place, pose, weights)
 
     def synthetic_sheet(
-        self,
-        models: Sequence[str],
-        camera: str | None,
-        preset: str,
-        overrides: dict[str, Any],
-        images: int = 12,
-        seed: int = 0,
-    ) -> np.ndarray:
+        self, models: Sequence[str], camera: str | None, preset: str, overrides: dict[str, Any],
+        images: int = 12, seed: int = 0,
+    ) -> np.ndarray:  # fmt: skip
         """Images that stage 1 would train on, as one picture."""
         from self6d.jobs import synthetic_sheet
 
         return synthetic_sheet(
-            models,
-            preset=preset,
-            camera=camera,
-            images=images,
-            seed=seed,
-            device="cpu",
+            models, preset=preset, camera=camera, images=images, seed=seed, device="cpu",
             overrides=overrides,
-        )
+        )  # fmt: skip
 
     def predict(
         self, run: str, path: str, index: int, step: int | None = None
@@ -368,6 +353,18 @@ class Desk:
         write_session(Path(out), self._store.dataset(path), self._store.models(models), layers,
                       runs, self._partial)  # fmt: skip
         return out
+
+    def write_labels(
+        self, track: str, path: str, models: ModelFiles, out: str, format: Any, confidence: float
+    ) -> str:
+        """A track's poses as labels, reporting (done, total) frames; what there is to say."""
+        from self6d.events import count_listener
+        from self6d.labelling import label
+
+        tell = count_listener(self._partial)
+        report = label(path, track, list(models.paths), out, format=format, unit=models.unit,
+                       confidence=confidence, listener=tell)  # fmt: skip
+        return " ".join(report.lines())
 
     def film_frame(self, out: str, picture: np.ndarray) -> None:
         """Append a picture (H, W, 3) uint8 to a film; see `studio.engine.requests.film.Films`."""

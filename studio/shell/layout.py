@@ -26,6 +26,7 @@ from studio.shell.wiring.answers import Answers
 from studio.shell.wiring.elsewhere import Elsewhere
 from studio.shell.wiring.helped import Helped
 from studio.shell.wiring.job_notices import JobNotices
+from studio.shell.wiring.label_export import LabelExport
 from studio.shell.wiring.layering import Layering
 from studio.shell.wiring.next_step import NextStep
 from studio.shell.wiring.on_disk import OnDisk
@@ -137,6 +138,7 @@ class Workspace(QObject):
                                self.adapt_panel, self)  # fmt: skip
         self.elsewhere = Elsewhere(window, self.train_panel, self.adapt_panel, self)
         self.rerun = RerunExport(window, self)
+        self.label_export = LabelExport(window, self.track_panel.labels, self)
         runs.settingsWanted.connect(self._show_settings)
         self.next_step = NextStep(
             window,
@@ -287,7 +289,8 @@ class Workspace(QObject):
         """Work that ends with the window."""
         return [*self.evaluate_page.unfinished(), *self.export_page.unfinished(),
                 *self.layering.unfinished(), *self.elsewhere.unfinished(),
-                *self.track_panel.colours.unfinished(), *self.rerun.unfinished()]  # fmt: skip
+                *self.track_panel.colours.unfinished(), *self.rerun.unfinished(),
+                *self.label_export.unfinished()]  # fmt: skip
 
     def _on_left(self) -> None:
         """Another project: nothing of the old one stays in view but a job that still works."""

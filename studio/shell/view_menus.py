@@ -126,6 +126,14 @@ def register_view_actions(w: StudioWindow, space: Workspace) -> None:
         icon_name="package",
     )
     a.add(
+        "file.labels",
+        "Write labels of the track…",
+        space.label_export.ask,
+        menu="File",
+        group=1,
+        icon_name="tag",
+    )
+    a.add(
         "file.rerun",
         "Export session for Rerun (.rrd)…",
         space.rerun.ask,

@@ -14,10 +14,11 @@ from studio.toolkit.boxes import RealSpin
 from studio.toolkit.flow import flow
 from studio.toolkit.widgets import Choice, IconButton, button, column, label, row, scrolled
 from studio.tracking.colours import Colours
+from studio.tracking.labels import Labels
 from studio.tracking.plan import KEYS, SEARCH, TrackPlan
 
 DOUBTFUL = 0.8  # confidence below which a pose wants to be looked at; what learning leaves out
-WAITS = "Taking the colours first: do not learn"
+WAITS = "Taking the colours: cancel learning"
 INTRO = (
     "Place the object once; it is followed through all frames, to both sides. No network, no label "
     "and no GPU is needed."
@@ -49,6 +50,7 @@ class TrackPanel(QWidget):
     def __init__(self, project: Project, plan: TrackPlan, colours: Colours) -> None:
         super().__init__()
         self.project, self.plan, self.colours = project, plan, colours
+        self.labels = Labels(project, plan, DOUBTFUL)
         self.state = label("", "small", wrap=True)
         self.place = button("Place the object…", self.placeRequested.emit, "",
                             "On the frame that is shown; any frame will do")  # fmt: skip
@@ -101,7 +103,7 @@ class TrackPanel(QWidget):
             label("WHAT IT FOUND", "section"), self.result, row(self.back, self.on, self.doubt, 1),
             label(CORRECT, "small", wrap=True), flow(self.again, self.forget),
             label("LEARN", "section"), self.learn_note, self.with_colours,
-            self.learn_way, self.learn, self.colours, 1,
+            self.learn_way, self.learn, self.colours, self.labels, 1,
             margin=12, gap=8,
         ))  # fmt: skip
         self.setLayout(column(scrolled(content, whole=True)))

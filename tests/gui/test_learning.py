@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,6 +152,38 @@ def test_the_bar_says_that_colours_are_taken_and_cancels_them(started, wait, mon
     assert not window.queue.jobs  # nothing was learned, nothing was written
     assert not list(window.settings.runs_folder.glob("*colours*"))
     assert colours.picture.isHidden()
+
+
+def test_its_poses_are_written_as_labels(started, tmp_path, wait, monkeypatch):
+    """The window had no way to them: only `label` on the command line."""
+    window = started()
+    project, part, banner = window.project, window.workspace.track_panel.labels, window.banner
+    monkeypatch.setattr("studio.shell.wiring.label_export.folder_for", lambda *_: tmp_path)
+    assert part.note.text().endswith("5 poses are sure enough.")
+    part.format.setCurrentIndex(part.format.findData("coco"))
+    click(part.write)
+    assert window.workspace.unfinished() == ["labels"]
+    wait(lambda: not window.workspace.unfinished())
+    out = tmp_path / "block-track-coco-01"
+    assert banner.text.text().startswith(
+        f"Written: {out.name}. 5 labels in 5 of 6 frames: the poses of block-track"
+    )
+    boxes = json.loads((out / "annotations.json").read_text())["annotations"]
+    assert len(boxes) == 5
+    assert (out / "report.html").is_file()
+
+    # what was corrected since is not in the track, and would be left out unsaid
+    project.select_frame(0)
+    project.edit_pose(replace(project.pose(), t=project.pose().t * 1.01), "Move pose")
+    assert part.note.text() == "Corrected poses are not in the track yet: track again first."
+    assert not part.write.isEnabled()
+    window.actions_registry["file.labels"].trigger()
+    assert banner.text.text() == part.note.text()
+    project.undo.undo()
+    assert part.write.isEnabled()
+    project.close()
+    window.actions_registry["file.labels"].trigger()
+    assert banner.text.text() == "Track the recording first."
 
 
 def test_a_stage_1_that_was_stopped_is_gone_on_with_before_anything_is_learned(

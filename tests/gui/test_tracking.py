@@ -118,6 +118,9 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
     wait(lambda: space.stage.frame_view.rendering("predicted") is not None)
     assert "frame 6, tracked by" in space.stage.frame_view.note
     assert bar.go.text() == "Learn from these poses"
+    sure = project.track.sure(0.8)  # that the others are left out stood on the Track tab alone
+    left_out = f"learns the {sure} sure poses; {6 - sure} doubtful one"
+    assert left_out in bar.text.text()
 
     # what is corrected becomes a key frame; it is followed to both sides and the rest stands
     assert not panel.again.isEnabled()

@@ -45,7 +45,7 @@ class Elsewhere(OneAtATime):
     def pack(self, spec: JobSpec, folder: Path) -> None:
         """Write a job's folder in the background."""
         if self.free():
-            self.start("pack", spec.arguments(), str(folder), done=lambda: self._on_done(folder))
+            self.start("pack", spec.arguments(), str(folder), done=lambda _: self._on_done(folder))
 
     def _on_done(self, folder: Path) -> None:
         self.tell(

@@ -219,8 +219,14 @@ class NextStep(QObject):
             stopped = f"{brief(first.name)}, stopped at step {first.step} of {first.total}"
             return (f"Next: go on with {stopped}; then a network learns the tracked poses.",
                     "Resume", partial(self.window.runs.resume_run, first.path))  # fmt: skip
-        return ("Next: a network learns the tracked poses; no GPU is needed.",
-                panel.learn.text(), panel.learn.click)  # fmt: skip
+        track = self.window.project.track
+        sure = track.sure(DOUBTFUL) if track is not None else 0
+        doubtful = len(track.rows) - sure if track is not None else 0
+        text = "Next: a network learns the tracked poses; no GPU is needed."
+        if doubtful:  # said where it is not looked for: the Track tab may never have been open
+            left_out = "1 doubtful one is" if doubtful == 1 else f"{doubtful} doubtful ones are"
+            text = f"Next: a network learns the {sure} sure poses; {left_out} left out, see Track."
+        return text, panel.learn.text(), panel.learn.click
 
     def _lost(self) -> bool:
         """Whether nothing sure came of following from the present key frames."""

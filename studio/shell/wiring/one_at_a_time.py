@@ -40,13 +40,13 @@ class OneAtATime(QObject):
             self.window.say("warn", self._said)
         return not self._busy
 
-    def start(self, request: str, *arguments: Any, done: Callable[[], None]) -> None:
-        """Write it in the background."""
+    def start(self, request: str, *arguments: Any, done: Callable[[Any], None]) -> None:
+        """Write it in the background; `done` gets the answer."""
         self._busy = True
         self.window.worker.request(
             request, *arguments,
             partial=lambda got: self.window.job_bar.show_task(self._progress, *got),
-            done=lambda _: self._end(done), failed=self._on_failed,
+            done=lambda answer: self._end(lambda: done(answer)), failed=self._on_failed,
         )  # fmt: skip
 
     def tell(self, text: str, folder: Path, *, stays: bool = False) -> None:

@@ -52,7 +52,7 @@ class RerunExport(OneAtATime):
         if self.free():
             self.start(
                 "write_rrd", str(out), str(project.recording_path), project.model_files,
-                self.layers(), self.runs(), done=lambda: self._on_done(out),
+                self.layers(), self.runs(), done=lambda _: self._on_done(out),
             )  # fmt: skip
 
     def layers(self) -> dict[str, dict[int, list[PoseData]]]:
