@@ -140,6 +140,7 @@ class PosePanel(QWidget):
 
     def refresh(self, *_: object) -> None:
         project = self.project
+        self._fill_runs()
         model, pose = project.model(project.object_id), project.pose()
         ready = model is not None and self.frame is not None
         self.title.setText(model.name if model else "No object selected")
@@ -147,10 +148,10 @@ class PosePanel(QWidget):
         if not ready:
             self.origin.setText("Open a recording and CAD models, then choose an object.")
         elif pose is None:
-            search = "search for it, " if depth else ""
-            self.origin.setText(
-                f"No pose on this frame yet: place it by a click, {search}or predict it."
-            )
+            ways = ["place it by a click"] + ["search for it"] * depth
+            ways += ["predict it"] * (self.network() is not None)
+            told = f"{', '.join(ways[:-1])} or {ways[-1]}" if len(ways) > 1 else ways[0]
+            self.origin.setText(f"No pose on this frame yet: {told}.")
         else:
             told = project.told_by(project.frame_index, project.object_id)
             self.origin.setText(f"frame {project.frame_index + 1}, {told}")
@@ -170,7 +171,6 @@ class PosePanel(QWidget):
         self.search.setToolTip(search_text(depth=seen))
         self.keys.setText(help_text(depth=seen))
         self.snap.setVisible(seen)
-        self._fill_runs()
         self.optimise.setEnabled(self.spec_ready())
         self.copy_button.setEnabled(self.spec_ready())
         self.more.setText(_told(self._more))

@@ -158,6 +158,8 @@ def test_what_has_no_pose_cannot_be_moved_and_says_so(placing, wait):
     said = f"{name} has no pose on this frame yet: click where it is, then move it."
     click(window.workspace.pose_panel.edit)
     middle = canvas.rect().center()
+    origin = window.workspace.pose_panel.origin  # it offered to predict, without a network
+    assert origin.text() == "No pose on this frame yet: place it by a click or search for it."
     index = project.frame_index
     for button in (LEFT, RIGHT):
         drag(canvas, middle, QPoint(30, 0), button)
@@ -175,6 +177,7 @@ def test_what_has_no_pose_cannot_be_moved_and_says_so(placing, wait):
     assert said in dict(told())
     assert project.pose() is None
     QTest.mouseClick(canvas, LEFT, NONE, middle)
+    assert said not in dict(told())
     wait(lambda: project.pose() is not None)
     assert said not in dict(told())
     drag(canvas, middle, QPoint(30, 0))

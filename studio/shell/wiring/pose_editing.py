@@ -103,6 +103,8 @@ class PoseEditing(QObject):
             over(arrived=False)
             self.window.show_error(failure)
 
+        self._missed = None
+        self._arm()
         placing.begin(f"Placing {model.name} on frame {frame.index + 1}", seen=keeps)
         self.engine.request(
             "land", project.recording.root, frame.index, project.model_files, start,
