@@ -292,7 +292,10 @@ class RunControl(QObject):
 
     def _on_changed(self, job: Job) -> None:
         if job.state.active and (self.job is None or self.job.state.over):
+            before = self.job
             self.follow(job)
+            if before is not None and job.spec.from_run == before.run == self.project.run:
+                self.project.select_run(job.run)  # it goes on from there: export would offer that
         if job.state in (JobState.RUNNING, JobState.PAUSED):
             self._list(job)
 

@@ -185,7 +185,8 @@ class Workspace(QObject):
             return self.window.job_bar.go
         if step == "evaluate":  # scores of an earlier evaluation may stand above
             return self.evaluate_page.runs
-        return self.middle.get(step, self.inspector.currentWidget())
+        page = self.middle.get(step, self.inspector.currentWidget())
+        return self.adapt_panel.start if page is self.adapt_panel else page  # above it: a way out
 
     def _show_inspector(self, step: str) -> None:
         """The step's tabs; each step remembers which was in front."""

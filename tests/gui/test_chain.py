@@ -72,6 +72,17 @@ def test_stopped_early_it_is_gone_on_from(session: Session) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("selected", "then"), [("first", "second"), ("known", "known")])
+def test_what_goes_on_from_the_selected_run_is_selected(
+    session: Session, tmp_path: Path, selected: str, then: str
+) -> None:
+    """Stage 1 stayed selected, and was exported in place of what had learned from it."""
+    session.runs.project.select_run(tmp_path / selected)
+    session.end("done", 40, add_recall=0.2)
+    assert session.states()["second"] is JobState.STARTING
+    assert session.runs.project.run == tmp_path / then
+
+
 @pytest.mark.parametrize(
     ("reason", "step", "result"),
     [("stopped", 0, {}), ("stopped", 40, {"add_recall": 0.0}), ("out of memory", 40, {})],

@@ -53,6 +53,13 @@ def test_each_step_is_entered_at_its_first_control(open_studio, sample, wait):
     assert at() is space.adapt_panel.seed
     space.show_track()
     assert space.track_panel.isAncestorOf(at())
+    # not at "Learn without them", where Enter would leave a track's poses out
+    space.inspector.setCurrentWidget(space.adapt_panel)
+    window.project.edit_option("adapt:poses", str(sample / "poses.json"), "Learn from a track")
+    assert space.adapt_panel.from_track.drop.isVisible()
+    press(Qt.Key.Key_1, CONTROL)
+    press(Qt.Key.Key_3, CONTROL)
+    assert at() is space.adapt_panel.start
 
 
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}")
