@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QUrl, Signal
+from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QCheckBox, QGridLayout, QWidget
 
@@ -18,7 +18,17 @@ from studio.model.settings import Settings
 from studio.toolkit.asking import folder_for, new_file
 from studio.toolkit.dialogs import copy_text
 from studio.toolkit.progress import Bar
-from studio.toolkit.widgets import Choice, IconButton, Panel, button, column, label, row, scrolled
+from studio.toolkit.widgets import (
+    Choice,
+    ElidedLabel,
+    IconButton,
+    Panel,
+    button,
+    column,
+    label,
+    row,
+    scrolled,
+)
 
 FILM_FRAMES = 200
 WRITING = {"export_run": "a package", "write_evaluation": "a report", "video": "a film"}
@@ -59,7 +69,7 @@ class ExportPage(QWidget):
         self._before_by_hand = False  # until then the run that the chosen one began from
         self.progress = Bar()
         self.progress.hide()
-        self.done = label("", "good", wrap=True, select=True)
+        self.done = ElidedLabel("", "good", Qt.TextElideMode.ElideMiddle)  # there is much room
         self.show_folder = button("Show folder", self._on_show, "link")
         self.show_folder.hide()
         self._last: Path | None = None

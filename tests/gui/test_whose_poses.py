@@ -217,6 +217,7 @@ def test_what_finds_nothing_is_no_success_when_it_ends_nor_when_it_is_exported(
     wait(lambda: header.state("export") == "warn")
     assert page.done.text().endswith("vain-package-01, of a network that finds nothing")
     assert page.done.objectName() == "warn"
+    assert page.done.drawn() == page.done.text()  # 28 letters of a path, where all would fit
     assert opened.close()
     again = open_studio(restore=True)
     wait(lambda: again.workspace.evaluate_page.results)
