@@ -154,6 +154,27 @@ def test_the_bar_says_that_colours_are_taken_and_cancels_them(started, wait, mon
     assert colours.picture.isHidden()
 
 
+def test_a_track_that_is_being_read_is_not_offered_to_be_made(started, wait, monkeypatch):
+    """After a restart "Track" was offered, and would have followed all frames again."""
+    monkeypatch.setattr("studio.shell.wiring.next_step.has_gpu", lambda: False)
+    window = started()
+    tracking, bar = window.workspace.tracking, window.job_bar
+    run = window.project.track.run
+    window.project.track = None
+    window.project.edit_pose(window.project.pose(), "Place object")  # a key frame to follow from
+    tracking.load(run)
+    window.workspace.next_step.refresh()
+    assert bar.text.text() == "Reading the poses of block-track."
+    assert not bar.go.isVisible()
+    wait(lambda: window.project.track is not None)
+    assert not tracking.reading
+    wait(lambda: bar.go.isVisible() and "Reading" not in bar.text.text())
+    (run / "poses.json").write_text("{")
+    tracking.load(run)
+    wait(lambda: not tracking.reading)
+    assert "poses.json" in window.banner.text.text()
+
+
 def test_its_poses_are_written_as_labels(started, tmp_path, wait, monkeypatch):
     """The window had no way to them: only `label` on the command line."""
     window = started()

@@ -149,6 +149,8 @@ class NextStep(QObject):
         searching = self.posing.searching
         if searching.under_way:
             return searching.told, "Cancel", searching.cancelled.emit
+        if self.tracking.reading:  # else it would be made once more
+            return f"Reading the poses of {brief(self.tracking.reading)}.", "", lambda: None
         if self.posing.placing.told:
             return self.posing.placing.told, "", lambda: None
         return None

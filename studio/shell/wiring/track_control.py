@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject
 from self6d.events import Finished, Preview
 from self6d.laptop.order import AFTER, BEFORE, COLOURS
 from self6d.paths import POSES
+from studio.engine import Failure
 from studio.engine.types import PoseData, TrackData, TrackRow
 from studio.jobs import Job, JobSpec
 from studio.jobs.run_info import read_run
@@ -35,6 +36,7 @@ class TrackControl(QObject):
         self.panel = TrackPanel(self.project, self.plan, colours)
         self.panel.learnRequested.connect(self.learn)
         self._kept = ""  # why the next learning has no colours
+        self.reading = ""  # name of the track that is being read
         project = self.project
         for signal in (project.trackChanged, project.objectChanged, project.recordingChanged):
             signal.connect(self._show_strip)
@@ -100,13 +102,20 @@ class TrackControl(QObject):
         stopped = info is not None and info.status != "done"
 
         def arrived(data: TrackData) -> None:
+            self.reading = ""
             if number == project.number:
                 project.put_track(run, data, stopped=stopped)
+            else:
+                project.trackChanged.emit()
 
-        self.window.engine.request(
-            "read_track", str(run), recording.root, key="track", done=arrived,
-            failed=self.window.show_error,
-        )  # fmt: skip
+        def failed(failure: Failure) -> None:
+            self.reading = ""
+            project.trackChanged.emit()  # who waited for it goes on without
+            self.window.show_error(failure)
+
+        self.reading = run.name
+        self.window.engine.request("read_track", str(run), recording.root, key="track",
+                                   done=arrived, failed=failed)  # fmt: skip
 
     def take_over(self, spec: JobSpec) -> None:
         """Another run's track, key frames and settings, to correct it and follow it again."""
