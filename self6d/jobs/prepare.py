@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -253,20 +253,25 @@ def later_config(before: RunFolder, preset: str | Path, changes: dict[str, Any])
     return config
 
 
-def check_same_network(asked: NetworkConfig, run: RunFolder) -> None:
-    """Stage 2 takes its network from a run: of its fields only those of prediction can change.
+def check_same_network(
+    asked: NetworkConfig, run: RunFolder, changeable: Container[str] = OF_PREDICTION
+) -> None:
+    """A network taken from a run keeps its form.
+
+    Args:
+        changeable: fields that may differ; stage 2 takes all but those of prediction as they are.
 
     Raises:
         InputError: another one differs.
     """
     there = from_dict(NetworkConfig, run.config.get("network", {}), prefix="network.")
-    for name in (f.name for f in fields(NetworkConfig) if f.name not in OF_PREDICTION):
+    for name in (f.name for f in fields(NetworkConfig) if f.name not in changeable):
         if getattr(asked, name) != getattr(there, name):
             raise InputError(
                 f"network.{name} is part of the trained network "
                 f"({getattr(there, name)!r}, not {getattr(asked, name)!r})",
                 path=run.path,
-                remedy="Set it in stage 1, or leave it out.",
+                remedy="Leave it out, or train stage 1 anew with it.",
             )
 
 

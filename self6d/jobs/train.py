@@ -34,6 +34,7 @@ from self6d.jobs.prepare import (
     telling,
 )
 from self6d.jobs.ranks import begin_ranks, run_ranks
+from self6d.network.config import OF_LEARNING, OF_PREDICTION
 from self6d.paths import POSES
 from self6d.run_config import RunConfig, build_config
 from self6d.runs.control import Control
@@ -139,7 +140,7 @@ def train(
             tell("reading CAD models", 0, 1)
             objects = load_given_models(models, settings.models.unit)
             if before is not None:  # a mistake is told before the folder is made
-                check_same_network(settings.network, before)
+                check_same_network(settings.network, before, OF_PREDICTION + OF_LEARNING)
                 weights = _weights_of(before, objects)
                 if listener is not None:
                     form = settings.network

@@ -11,6 +11,12 @@ from self6d.errors import InputError
 
 OF_PREDICTION = ("views", "instances", "further_score")
 """Fields that no weight depends on: a trained network can be told others."""
+OF_LEARNING = (
+    "rois_per_image", "min_visible", "box_jitter", "disentangled", "loss_points",
+    "class_weight", "box_weight", "centerness_weight", "mask_weight", "pose_weight",
+    "translation_weight", "distance_weight", "coordinate_weight", "region_weight",
+)  # fmt: skip
+"""Fields that say how it learns, not what it is: where stage 1 is continued they may change."""
 EARLIER: dict[str, Any] = {"about_centre": False, "instances": 1}
 """What networks are whose files do not say, because they are older than the field."""
 

@@ -56,9 +56,11 @@ class SyntheticTask(SyntheticTraining[PoseNetwork]):
         )  # fmt: skip
 
     def make_network(self, models: Sequence[ObjectModel]) -> PoseNetwork:
-        network = PoseNetwork(self._form, models)
-        if self._start is not None:
-            network.load_state_dict(self._start)
+        if self._start is None:
+            return PoseNetwork(self._form, models)
+        # pretrained weights, perhaps not installed here, would be written over at once
+        network = PoseNetwork(replace(self._form, weights="none", crop_weights="none"), models)
+        network.load_state_dict(self._start)
         return network
 
     def compiled_parts(self) -> Sequence[nn.Module]:

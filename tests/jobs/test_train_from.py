@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,17 @@ import torch
 from small_runs import SMALL
 
 from self6d import cli, jobs
+from self6d.datasets import load_models
+from self6d.engine.schedule import TrainConfig
 from self6d.errors import InputError
 from self6d.events import Note
+from self6d.network import NetworkConfig, PoseNetwork
 from self6d.runs.folder import RunFolder
 from self6d.runs.load_network import load_network
 from self6d.runs.provenance import Provenance
 from self6d.sample.sample import make_sample
+from self6d.stage1.task import SyntheticTask
+from self6d.synthesis import SynthesisConfig
 
 LATER = {key: value for key, value in SMALL.items() if not key.startswith("network.")}
 
@@ -75,3 +81,27 @@ def test_other_objects_sizes_and_forms_are_refused(sample, first, tmp_path) -> N
     refused("its network knows the objects 1, 2, 3", one)
     refused("has another size", **{"models.unit": "inch"})
     refused("network.head_channels is part of the trained network", **{"network.head_channels": 8})
+
+
+def test_how_it_learns_may_change(sample, first, tmp_path) -> None:
+    """Weights of losses are no part of a network: what continues can learn by others."""
+    run = jobs.train(
+        sample / "models", tmp_path / "more", start=first.path, preset="tiny", steps=1,
+        device="cpu", overrides=LATER | {"network.distance_weight": 8.0, "network.box_jitter": 0.1},
+    )  # fmt: skip
+    assert run.config["network"]["distance_weight"] == 8.0
+    kept = first.config["network"] | {"distance_weight": 8.0, "box_jitter": 0.1}
+    assert run.config["network"] == kept
+
+
+def test_pretrained_weights_need_not_be_there_to_continue(sample, tmp_path) -> None:
+    """They would be written over at once."""
+    small = {"detector_scale": 0.5, "pyramid_channels": 32, "head_channels": 16, "crop_size": 64}
+    form = NetworkConfig(backbone="resnet18-w32", crop_backbone="resnet18-w32", **small)
+    objects = load_models(sample / "models")
+    state = PoseNetwork(form, objects).state_dict()
+    missing = replace(form, weights=str(tmp_path / "gone.pth"))
+    scenes = SynthesisConfig(height=96, background_pool=4)
+    task = SyntheticTask(objects, None, missing, scenes, TrainConfig(batch=1), start=state)
+    for name, value in task.network.state_dict().items():
+        torch.testing.assert_close(value, state[name])
