@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
 from self6d.paths import SAMPLE_STAGE_1, find_resource, user_state
-from self6d.scene.mesh_names import MESH_SUFFIXES
+from studio.controllers.glance import BAGS
 from studio.controllers.last_time import bring_back, keep_edits
 from studio.engine import Engine, Failure
 from studio.engine.recognise import Found
@@ -26,24 +27,6 @@ from studio.jobs.run_info import is_run, read_run
 from studio.model.edits import FunctionEdit
 from studio.model.project import Project, find_runs
 from studio.model.settings import Settings
-
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-BAGS = (".bag", ".db3", ".mcap")
-FILMS = (".mp4", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg")
-
-
-def glance(path: Path) -> str:
-    """What a path looks like from its name alone, for the moment something hangs over the window.
-
-    Returns:
-        "recording", "model", "run", or "" if it cannot be any of them.
-    """
-    if path.is_dir():
-        return "run" if is_run(path) else "recording"
-    suffix = path.suffix.lower()
-    if suffix in MESH_SUFFIXES:
-        return "model"
-    return "recording" if suffix in (*IMAGES, *BAGS, *FILMS) else ""
 
 
 class Opener(QObject):
@@ -61,11 +44,12 @@ class Opener(QObject):
     ) -> None:
         super().__init__(parent)
         self.project, self.settings, self.engine = project, settings, engine
+        self._left_out = ""  # of what was to be opened last, in words
 
     def open_paths(self, paths: Sequence[Path]) -> None:
         """Open whatever these are: a drop, or the command line."""
         paths = [path.absolute() for path in paths]  # runs, and the next start, name them so
-        names = [str(p) for p in paths]
+        names, self._left_out = [str(p) for p in paths], ""
         if len(paths) == 1 and paths[0].suffix.lower() in BAGS:
             self.ask_topics(paths[0], always=False)
             return
@@ -361,7 +345,8 @@ class Opener(QObject):
         def failed(failure: Failure) -> None:
             self.project.awaits_models = False
             self.project.modelsChanged.emit()  # whoever showed the choice goes back to what is so
-            self.failed.emit(failure)
+            remedy = f"{failure.remedy or ''} {self._left_out}".strip()  # which this would cover
+            self.failed.emit(replace(failure, remedy=remedy or None))
 
         files = ModelFiles(tuple(map(str, paths)), unit)
         self.engine.request("load_models", files, key="models", done=done, failed=failed)
@@ -381,8 +366,9 @@ class Opener(QObject):
             more = f" Nor can these be opened: {names}." if names else ""
             told.append(f"Not opened: {refused[0].reason}{more}")
         if len(recordings) > 1:
-            told.append(f"One recording at a time: opened {recordings[0].name}, "
-                        f"left out {len(recordings) - 1} more.")  # fmt: skip
+            names = ", ".join(path.name for path in recordings[1:])
+            told.append(f"One recording at a time: opened {recordings[0].name}, left out {names}.")
+        self._left_out = " ".join(told)
         if told and len(refused) < len(found):  # an error would go when the rest is open
             self.said.emit("warn", " ".join(told))
         elif told:

@@ -16,7 +16,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QWidget
 
 from self6d.scene.mesh_names import KINDS
-from studio.controllers.opening import glance
+from studio.controllers.glance import glance
 from studio.toolkit.theme import small_font, theme
 
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".r3d")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from self6d.scene.mesh_names import MESH_SUFFIXES
-from studio.controllers.opening import BAGS, Opener
+from studio.controllers.glance import BAGS
+from studio.controllers.opening import Opener
 from studio.engine.types import BagTopics
 from studio.model.settings import Settings
 from studio.toolkit.asking import old_files, old_folder

@@ -16,13 +16,14 @@ import recordings as world
 import trimesh
 
 from self6d.datasets import open_dataset
+from self6d.datasets.images import RGB_SUFFIXES
 from self6d.datasets.readers.bags.file import BAG_SUFFIXES
 from self6d.datasets.readers.film import FILM_SUFFIXES
 from self6d.errors import InputError
 from self6d.paths import resource
 from self6d.runs.checkpoint import pack, unpack
 from self6d.runs.folder import RunFolder
-from studio.controllers.opening import IMAGES, glance
+from studio.controllers.glance import glance
 from studio.engine import Engine
 from studio.engine.requests import scores
 from studio.engine.requests.judging import Judges
@@ -213,7 +214,7 @@ app.exec()
 
 
 def test_what_hangs_over_the_window_is_known_by_its_name() -> None:
-    recordings = {*BAG_SUFFIXES, *FILM_SUFFIXES, *IMAGES} - {".mkv"}  # a Kinect's is refused
+    recordings = {*BAG_SUFFIXES, *FILM_SUFFIXES, *RGB_SUFFIXES} - {".mkv"}  # a Kinect's is refused
     assert all(glance(Path(f"take{suffix}")) == "recording" for suffix in recordings)
     assert glance(Path("take.mkv")) == ""
 

@@ -36,7 +36,7 @@ def opened_by(words: list[str], ready) -> object:
 
 @pytest.mark.usefixtures("_waits_rest")
 def test_several_paths_are_each_taken_for_what_they_are(
-    qapp, sample: Path, trained: Path, tmp_path, monkeypatch
+    qapp, sample: Path, block_recording: Path, trained: Path, tmp_path, monkeypatch
 ) -> None:
     """It took one, and a second was a usage error; CAD had to be named by --models."""
     monkeypatch.setenv("SELF6D_STUDIO_CONFIG", str(tmp_path / "studio.ini"))
@@ -56,10 +56,11 @@ def test_several_paths_are_each_taken_for_what_they_are(
             [run.path for run in project.runs], window.banner.text.text(),
         )  # fmt: skip
 
-    words = [str(path) for path in (trained, flask, letter, sample, boat.parent)]
+    words = [str(path) for path in (trained, flask, letter, sample, block_recording, boat.parent)]
     recording, models, runs, said = opened_by(words, ready)
     assert recording == sample
     assert models == ["flask", "boat"]
     assert trained in runs
     assert "Not opened" in said
     assert "letter.txt" in said
+    assert f"opened {sample.name}, left out block." in said

@@ -79,6 +79,10 @@ def test_drops_are_announced_taken_or_refused_with_the_reason(opened, sample, tm
     assert all(name in banner.text.text() for name in ("empty", "frames.zip"))
     drop(window, broken)
     wait(lambda: "broken.ply" in banner.text.text())
+    assert "letter.txt" not in banner.text.text()
+    drop(window, letter, tmp_path / "empty", broken)  # its error covered what was left out
+    wait(lambda: "broken.ply" in banner.text.text() and "letter.txt" in banner.text.text())
+    assert "empty" in banner.text.text()
     assert len(window.project.models) == 3
 
     stray = tmp_path / "widget.ply"
