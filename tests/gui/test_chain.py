@@ -135,3 +135,16 @@ def test_what_waits_already_is_not_queued_twice(session) -> None:
     assert "second does exactly this already" in told[0]
     other = session.runs.submit(replace(waiting.spec, seed=5))
     assert (other.state, other.run.name) == (JobState.QUEUED, "second-01")
+
+
+@pytest.mark.parametrize(("step", "why"), [(40, "no pose right yet"), (0, "learned nothing yet")])
+def test_why_what_waits_does_not_start_is_so(opened, tmp_path: Path, step: int, why: str) -> None:
+    """After hundreds of steps it was said to have learned nothing."""
+    first = JobSpec("train", tmp_path / "first", models=(tmp_path / "models",))
+    job = ProcessJob.attach(first, os.getpid(), opened.queue)
+    opened.queue._adopt(job)
+    opened.queue.submit(replace(first, kind="adapt", out=tmp_path / "second", from_run=job.run))
+    job._on_event(Finished(step, "stopped", {"add_recall": 0.0}))
+    told = f"second does not start: first, which it would learn from, has {why}."
+    assert told in opened.banner.text.text()
+    job.detach()

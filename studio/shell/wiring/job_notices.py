@@ -69,6 +69,8 @@ class JobNotices(QObject):
         run, it = job.run.name, "it" if len(waiting) == 1 else "they"
         verb = "does" if len(waiting) == 1 else "do"
         why = WHY_NOT.get(job.state, "is not finished")
+        if job.ending is not None and job.ending.step and nothing_right(job.ending.result):
+            why = "has no pose right yet"  # it may find its objects by now
         text = f"{_names(waiting)} {verb} not start: {run}, which {it} would learn from, {why}."
         self.window.noted.emit("warning", text)
         if job.state is JobState.QUEUED:
