@@ -99,6 +99,10 @@ def test_placed_once_tracked_corrected_tracked_again_and_learned(window, wait):
     wait(lambda: project.track is not None and project.track.rows)
     states = [project.track.strip(1)[i][0] for i in range(6)]
     assert states[3] == "lost"
+    weak = f"{states.count('weak')} weak and " * ("weak" in states)
+    said = f"Tracking is done: {job.run.name}, {weak}1 lost of 6 poses: see Track."
+    assert window.banner.text.text() == said  # a tick, and no word of it
+    assert window.banner.objectName() == "banner_warn"
     assert states[4] == "found again"
     for i in (0, 1, 2, 4, 5):
         assert np.linalg.norm(project.poses[i, 1].t - pose_at(i).t_m2c) < 0.005

@@ -6,6 +6,10 @@ stopped run was resumed, a disk has room again.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
 from PySide6.QtCore import QObject
 
 from self6d.events import Finished, Note
@@ -16,6 +20,7 @@ from studio.shell.window import StudioWindow
 from studio.toolkit.words import in_window
 
 PAUSED = "paused by itself"
+STATES = ("tracked", "weak", "lost", "found again")  # of the poses of a track
 WHY_NOT = {
     JobState.STOPPED: "has learned nothing yet", JobState.QUEUED: "was taken off the queue",
 }  # fmt: skip
@@ -89,7 +94,9 @@ class JobNotices(QObject):
         if ending.reason == "done":
             ended = ending.result.get("ended")
             why = f" ({ended})" if ended else ""
-            self.banner.say(level, f"{title} is done: {job.run.name}{why}{vain}")
+            gaps, lost = _gaps(ending.result) if job.spec.kind == "track" else ("", False)
+            level = "warn" if lost else level
+            self.banner.say(level, f"{title} is done: {job.run.name}{why}{vain}{gaps}")
         elif ending.reason == "stopped":
             self.banner.say(
                 level, f"{title} stopped at step {ending.step} and is kept in {job.run.name}{vain}."
@@ -127,6 +134,17 @@ class JobNotices(QObject):
             "warn" if after else "good",
             f"{job.spec.title} was cancelled; {job.run.name} is gone.{after}{next_one}",
         )
+
+
+def _gaps(result: Mapping[str, Any]) -> tuple[str, bool]:
+    """How many poses of a track want to be looked at, in words; whether any is lost."""
+    counts: Counter[str] = Counter()
+    for of_object in result.get("objects", {}).values():
+        counts.update({state: of_object.get(state, 0) for state in STATES})
+    words = [f"{counts[state]} {state}" for state in ("weak", "lost") if counts[state]]
+    if not words:
+        return "", False
+    return f", {' and '.join(words)} of {counts.total()} poses: see Track.", bool(counts["lost"])
 
 
 def _names(specs: list[JobSpec]) -> str:
