@@ -355,6 +355,7 @@ class RunPanel(QWidget):
         self._fields, self._fields_of = fields, preset
         self.form.set_fields(fields, self.overrides())
         self._show_weights(self.overrides())
+        self.describe()  # another preset may have been chosen before any fields were there
 
     def _edit(self, name: str, value: Any, text: str) -> None:
         self.project.edit_option(f"{self.kind}:{name}", value, text)

@@ -328,6 +328,15 @@ def test_weights_steer_the_running_job_whichever_way_they_change(opened, trained
     assert len(sent) == 4
 
 
+def test_a_preset_chosen_before_the_first_fields_came_gets_its_own(opened, wait):
+    """The form kept the fields and weights of the preset before."""
+    panel = opened.workspace.adapt_panel
+    panel._fields, panel._described, panel._fields_of = [], "", ""  # as it is at first
+    panel.describe()
+    opened.project.edit_option("adapt:preset", "self6d-tiny", "Change preset")
+    wait(lambda: panel._fields_of == "self6d-tiny", 20)
+
+
 def test_enter_never_loses_work(qtbot):
     """`Close all the same` was what Enter and Space did."""
     parent = QWidget()
