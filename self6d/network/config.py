@@ -12,12 +12,15 @@ from self6d.errors import InputError
 OF_PREDICTION = ("views", "instances", "further_score")
 """Fields that no weight depends on: a trained network can be told others."""
 OF_LEARNING = (
+    "coordinates_follow_rotation",
     "rois_per_image", "min_visible", "box_jitter", "disentangled", "loss_points",
     "class_weight", "box_weight", "centerness_weight", "mask_weight", "pose_weight",
     "translation_weight", "distance_weight", "coordinate_weight", "region_weight",
 )  # fmt: skip
 """Fields that say how it learns, not what it is: where stage 1 is continued they may change."""
-EARLIER: dict[str, Any] = {"about_centre": False, "instances": 1}
+EARLIER: dict[str, Any] = {
+    "about_centre": False, "instances": 1, "coordinates_follow_rotation": False,
+}  # fmt: skip
 """What networks are whose files do not say, because they are older than the field."""
 
 
@@ -94,6 +97,9 @@ class NetworkConfig(Checked, section="network"):
     fused_distance: bool = True
     """Average the head's distance with that which the visible object coordinates give, each as far
     as it is sure (pose_head "dense"): silhouettes behind occluders are guesses."""
+    coordinates_follow_rotation: bool = True
+    """Take the coordinates of a symmetric object to the symmetry its rotation means before they
+    tell a distance; False: as networks learned that earlier versions trained."""
     pnp_features: Annotated[int, Limits(0, 1024)] = 16
     """Channels of region features given to the learned PnP beside the coordinates; 0 for none."""
     regions: Annotated[int, Limits(0, 4096)] = 32

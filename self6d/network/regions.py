@@ -157,6 +157,8 @@ class RegionNetwork(nn.Module):
             if about_pivot is not None and self.config.fused_distance:
                 visible, whole = masks[:, 0], masks[:, -1]
                 same = objects.pivot_symmetries[regions.object_index]
+                if not self.config.coordinates_follow_rotation:
+                    same = same[:, :1]  # the identity
                 position = fused_distance(
                     position, R, about_pivot, visible, whole, rays, diameter, same
                 )

@@ -103,3 +103,20 @@ def test_networks_of_earlier_versions_keep_their_meaning(boxes) -> None:
         expected = turned if name == "today" else torch.zeros_like(turned)
         torch.testing.assert_close(middle, expected, atol=1e-5, rtol=0)
     assert (t["earlier"] - t["today"]).norm(dim=1).min() > 1e-3
+
+
+def test_earlier_networks_of_symmetric_objects_keep_their_distances(boxes) -> None:
+    """They learned to make up for coordinates that followed another symmetry than the rotation."""
+    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+    model = boxes.model(1, (0.06, 0.1, 0.14), Symmetry(np.stack((np.eye(4), turn))))
+    stored = asdict(SMALL)
+    del stored["coordinates_follow_rotation"]
+    networks = []
+    for config in (NetworkConfig.of_checkpoint(stored), SMALL):
+        torch.manual_seed(0)
+        networks.append(PoseNetwork(config, [model]))
+    batch = boxes.batch([model], 2)
+    where = (batch.box_visible, batch.image_index, batch.object_index)
+    earlier, today = (n.poses_for_boxes(batch.images, batch.K, *where) for n in networks)
+    assert torch.equal(earlier.R, today.R)
+    assert not torch.allclose(earlier.t, today.t, rtol=1e-3)

@@ -282,9 +282,11 @@ def test_a_run_of_an_earlier_version_says_where_its_poses_are_learned(tmp_path):
     old = RunFolder.create(tmp_path / "old", "synthetic", {"network": {"views": 1}}, {}, seed=0)
     assert "about_centre" not in old.config["network"]
     assert RunFolder.open(old.path).config["network"] == {
-        "views": 1, "about_centre": False, "instances": 1,
+        "views": 1, "about_centre": False, "instances": 1, "coordinates_follow_rotation": False,
     }  # fmt: skip
-    new = {"network": {"about_centre": True, "instances": 3}}
+    new = {
+        "network": {"about_centre": True, "instances": 3, "coordinates_follow_rotation": True},
+    }  # fmt: skip
     RunFolder.create(tmp_path / "new", "synthetic", new, {}, seed=0)
     assert RunFolder.open(tmp_path / "new").config == new
 
