@@ -34,7 +34,8 @@ class Seen:
             or found again.
         confidence: in [0, 1]: the lesser of the detector's last score and of how well the box of
             the predicted mask fits the pose. Not calibrated. 0 where it is lost.
-        R: (3, 3), t: (3,), metres, model to camera; box: (4,) x0 y0 x1 y1, pixels; None where lost.
+        R: (3, 3), t: (3,), metres, model to camera, of poses that look the same the one turned
+            least from the last; box: (4,) x0 y0 x1 y1, pixels; None where lost.
         detected: whether the detector found it in this image.
     """
 
@@ -153,10 +154,13 @@ class Follower:
         state = TrackState.FOUND_AGAIN if thing.lost else TrackState.TRACKED
         if asked and not detected:
             state = TrackState.WEAK
-        thing.saw(look.R, look.t)
+        R, t = look.R, look.t
+        if thing.sightings:  # poses that look the same are one: it goes on as the one it was
+            R, t = model.symmetry.nearest(R, t, thing.R)
+        thing.saw(R, t)
         thing.score = look.score if detected else thing.score
         confidence = min(thing.score, look.fits)
-        return Seen(*who, state, confidence, look.R, look.t, look.box * factor, detected)
+        return Seen(*who, state, confidence, R, t, look.box * factor, detected)
 
     def _detect(self, images: Tensor, K: Tensor) -> dict[int, Look]:
         """What the detector finds, by the thing it is; new things are taken up."""

@@ -47,6 +47,36 @@ class Symmetry:
                 turns.append(m)
         return np.stack([turn @ b for b in base for turn in turns])
 
+    def nearest(
+        self, R: np.ndarray, t: np.ndarray, R_near: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of all poses that look like (R, t) the one turned least from another rotation.
+
+        About a continuous axis the turn is exact: tr(R_near^T R S(phi)) is greatest at phi =
+        atan2(tr(M [a]x), tr M - a^T M a) with M = R_near^T R.
+
+        Args:
+            R, R_near: (3, 3), model to camera. t: (3,), metres.
+
+        Returns:
+            R (3, 3) and t (3,), metres.
+        """
+        best = R, t
+        if len(self.axes) > 1:  # a sphere: no turn shows
+            return R_near, t + (R - R_near) @ self.offsets[0]
+        for same in (np.eye(4), *self.discrete):
+            turned, moved = R @ same[:3, :3], R @ same[:3, 3] + t
+            for axis, offset in zip(self.axes, self.offsets, strict=True):
+                M = R_near.T @ turned
+                k = np.cross(axis, np.eye(3)).T  # [a]x
+                angle = np.arctan2(np.trace(M @ k), np.trace(M) - axis @ M @ axis)
+                S = np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k)
+                moved = moved + turned @ (offset - S @ offset)
+                turned = turned @ S
+            if np.trace(R_near.T @ turned) > np.trace(R_near.T @ best[0]) + 1e-9:
+                best = turned, moved
+        return best
+
 
 @dataclass(frozen=True, eq=False)
 class ObjectModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import bags
@@ -28,6 +29,7 @@ from self6d.network import NetworkConfig, PoseNetwork
 from self6d.network.outputs import Detections
 from self6d.packaging import export_run, load_package
 from self6d.paths import resource
+from self6d.scene import Symmetry
 
 CAMERA = Camera(K.double().numpy(), WIDTH, HEIGHT)
 
@@ -340,3 +342,28 @@ def test_a_thing_is_expected_to_go_on_as_it_did() -> None:
     turn = poses[1].R_m2c @ poses[0].R_m2c.T
     np.testing.assert_allclose(R, turn @ poses[1].R_m2c, atol=1e-12)
     np.testing.assert_allclose(t, 2 * poses[1].t_m2c - poses[0].t_m2c, atol=1e-12)
+
+
+def test_a_symmetric_object_does_not_jump_between_poses_that_look_the_same(monkeypatch) -> None:
+    """A network may mean any of them in any image."""
+    half_turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+    half_turn[:2, 3] = 0.02, -0.01  # about an axis beside the origin
+    model = replace(block(), symmetry=Symmetry(half_turn[None]))
+    network = Oracle()
+    answer = network._answer
+
+    def flipping(score: float) -> Detections:
+        found = answer(score)
+        if network.time % 3 == 1:
+            S = torch.tensor(half_turn, dtype=torch.float32)
+            found = replace(found, R=found.R @ S[:3, :3], t=found.t + found.R @ S[:3, 3])
+        return found
+
+    monkeypatch.setattr(network, "_answer", flipping)
+    follower = Follower(network, [model])
+    rgb = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for time in range(6):
+        network.time = time
+        (seen,) = follower(rgb, CAMERA)
+        np.testing.assert_allclose(seen.R, pose_at(time).R_m2c, atol=1e-5)
+        np.testing.assert_allclose(seen.t, pose_at(time).t_m2c, atol=1e-5)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.transform import Rotation
 
-from self6d.scene import ObjectModel, symmetry
+from self6d.scene import ObjectModel, Symmetry, symmetry
 from self6d.scene.symmetry import find_symmetry
 
 
@@ -74,3 +75,36 @@ def test_the_same_seed_finds_the_same() -> None:
     assert find_symmetry(model_of(SOLIDS["brick"][0]), seed=4) is b
     assert find_symmetry(model, seed=5) is not b
     np.testing.assert_array_equal(a.shape.discrete, b.shape.discrete)
+
+
+@pytest.mark.parametrize("kind", ["half turn", "axis", "axis and half turn", "sphere"])
+def test_the_nearest_pose_that_looks_the_same(kind: str) -> None:
+    """No sampled one is nearer, every point stays where one that looks like it was, and an exact
+    turn about the axis is taken back entirely."""
+    offset = np.array([0.02, -0.01, 0.03])
+    turn = np.diag([1.0, -1.0, -1.0, 1.0])
+    turn[:3, 3] = offset - turn[:3, :3] @ offset
+    axes = {"axis": 1, "axis and half turn": 1, "sphere": 2}.get(kind, 0)
+    symmetry = Symmetry(
+        turn[None] if "half" in kind else np.zeros((0, 4, 4)),
+        np.eye(3)[[2, 0]][:axes],
+        np.tile(offset, (axes, 1)),
+    )
+    R_near, R = Rotation.random(2, random_state=3).as_matrix()
+    t = np.array([0.1, 0.2, 0.9])
+    near, moved = symmetry.nearest(R, t, R_near)
+    sampled = R @ symmetry.transforms(90)[:, :3, :3]
+    best = np.trace(R_near.T @ sampled, axis1=1, axis2=2).max()
+    assert np.trace(R_near.T @ near) >= best - 1e-9
+    np.testing.assert_allclose(near @ offset + moved, R @ offset + t, atol=1e-12)
+    if axes:
+        spun = Rotation.from_rotvec([0, 0, 1.234]).as_matrix()
+        back, _ = symmetry.nearest(R @ spun, t, R)
+        np.testing.assert_allclose(back, R, atol=1e-9)
+
+
+def test_without_symmetry_a_pose_stays() -> None:
+    R, other = Rotation.random(2, random_state=4).as_matrix()
+    same, t = Symmetry().nearest(R, np.ones(3), other)
+    assert np.array_equal(same, R)
+    assert np.array_equal(t, np.ones(3))
